@@ -1,0 +1,1 @@
+"""Documented values and their check."""

@@ -1,0 +1,10 @@
+"""What things are: frozen value types, units and errors. Standard library only; every other room imports this one.
+
+- `cell`: Cell and its axes
+- `environment`: Environment (hard facts, fingerprint) and MachineState (soft)
+- `record`: Record, Sample, Phase, Outcome, Counters, Advice
+- `claim`: Claim and what came of checking it
+- `estimate`: a number with its interval
+- `workload`: what a model brings (the only type that is not JSON)
+- `jsonio`, `units`, `errors`
+"""

@@ -1,0 +1,111 @@
+"""What is measured: a `Cell` is one point of a sweep, and names itself for people (`id`) and for joins (`key`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from bench.core.jsonio import to_json
+
+
+class Mode(StrEnum):
+    """What one step does: a whole training step, or a forward pass without gradients in eval mode."""
+
+    TRAIN = "train"
+    INFER = "infer"
+
+
+class Precision(StrEnum):
+    """How the step computes. `amp` is autocast (with a GradScaler for fp16); plain `bf16` casts the whole model."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    BF16_AMP = "bf16-amp"
+    FP16_AMP = "fp16-amp"
+    BF16 = "bf16"
+
+
+class CompileMode(StrEnum):
+    """`torch.compile` modes; NONE runs eagerly."""
+
+    NONE = "none"
+    DEFAULT = "default"
+    REDUCE_OVERHEAD = "reduce-overhead"
+    MAX_AUTOTUNE = "max-autotune"
+
+
+class MemoryFormat(StrEnum):
+    """The layout of 4-d activations and weights."""
+
+    CONTIGUOUS = "contiguous"
+    CHANNELS_LAST = "channels_last"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One point of a sweep; holds the request only, nothing that was measured.
+
+    Attributes:
+        model: A model spec as typed: `my_net`, `mlp@activation=tanh,width=512`, `torchvision:resnet18`,
+            `package.module:callable`, `path/file.py:callable`.
+        batch_size: Examples per step.
+        device: `cpu` or `cuda:N`.
+        optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, each also `-fused` or `-foreach`; None is the workload's own.
+        input_shape: Shape of one example, without the batch; only for a bare `nn.Module`.
+        threads: Intra-operation threads; None is torch's default on the machine.
+        world_size: Processes that train together.
+        seed: Seeds weights and data.
+    """
+
+    model: str
+    mode: Mode = Mode.TRAIN
+    batch_size: int
+    device: str = "cpu"
+    precision: Precision = Precision.FP32
+    optimizer: str | None = None
+    compile: CompileMode = CompileMode.NONE
+    memory_format: MemoryFormat = MemoryFormat.CONTIGUOUS
+    input_shape: tuple[int, ...] | None = None
+    threads: int | None = None
+    world_size: int = 1
+    seed: int = 0
+
+    @property
+    def id(self) -> str:
+        """Name the cell for people: `my_net/train/b32/cuda:0/bf16-amp`; further axes where they are not default."""
+        parts = [self.model, self.mode.value, f"b{self.batch_size}", self.device, self.precision.value]
+        if self.optimizer is not None:
+            parts.append(self.optimizer)
+        if self.compile is not CompileMode.NONE:
+            parts.append(f"compile-{self.compile.value}")
+        if self.memory_format is not MemoryFormat.CONTIGUOUS:
+            parts.append(self.memory_format.value)
+        if self.input_shape is not None:
+            parts.append("x".join(map(str, self.input_shape)))
+        if self.threads is not None:
+            parts.append(f"t{self.threads}")
+        if self.world_size != 1:
+            parts.append(f"w{self.world_size}")
+        if self.seed != 0:
+            parts.append(f"seed{self.seed}")
+        return "/".join(parts)
+
+    @property
+    def key(self) -> str:
+        """Name the cell for machines: 16 hex digits of the SHA-256 of its canonical JSON; joins history across runs.
+
+        Fields at their default are left out, so a new axis does not rename the cells of old runs.
+        """
+        return short_hash({f.name: to_json(getattr(self, f.name)) for f in fields(self) if not self._is_default(f)})
+
+    def _is_default(self, field: Any) -> bool:
+        return bool(getattr(self, field.name) == field.default)
+
+
+def short_hash(value: Any) -> str:
+    """Hash a JSON value canonically (sorted keys, no spaces): 16 hex digits of SHA-256."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,63 @@
+"""What a document says of a model, and what came of checking it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+ClaimValue = int | float | tuple[int | None, ...]
+"""A number, or a shape in which None stands for the batch size."""
+
+
+class ClaimVerdict(StrEnum):
+    """ERRATUM: the document is wrong, and says so beside the measured value on record."""
+
+    MATCH = "match"
+    MISMATCH = "mismatch"
+    ERRATUM = "erratum"
+    UNMEASURED = "unmeasured"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erratum:
+    """A known error of a document: the value that measuring gives, and why the document is wrong."""
+
+    measured: ClaimValue
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One documented value.
+
+    Attributes:
+        id: Unique within its file: `conv1.parameters`.
+        model: Model spec of the subject.
+        layer: Dotted module path within it; None is the whole model.
+        quantity: One of `bench.claims.QUANTITIES`.
+        value: As documented.
+        scope: What the number includes, in words: "weights and biases".
+        tolerance: Relative; 0 is exact.
+        source: Document and place.
+        erratum: Set where the document is known to be wrong.
+    """
+
+    id: str
+    model: str
+    layer: str | None = None
+    quantity: str
+    value: ClaimValue
+    scope: str = ""
+    tolerance: float = 0.0
+    source: str = ""
+    erratum: Erratum | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedClaim:
+    """A claim beside its measured value; `measured` is None where it could not be measured, and `reason` says why."""
+
+    claim: Claim
+    measured: ClaimValue | None
+    verdict: ClaimVerdict
+    reason: str = ""

@@ -1,0 +1,77 @@
+"""Where something was measured: the hard facts that make measurements comparable, and the soft state beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from bench.core.cell import short_hash
+from bench.core.jsonio import to_json
+
+_NOT_IN_FINGERPRINT = frozenset({"host", "git_commit", "git_dirty", "stepbench", "gpu_uuid"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Hardware, software and settings of the machine; never a measured speed.
+
+    Attributes:
+        cores: Cores this process may use (its affinity), not those of the host.
+        malloc: Allocator settings from the environment (`MALLOC_*`, `GLIBC_TUNABLES`, `LD_PRELOAD`), name and value.
+        flags: torch's global switches at the start of the run, name and value, sorted.
+        git_commit: Of the working directory the run was started in; None outside a repository.
+    """
+
+    host: str
+    os: str
+    cpu: str
+    cores: int
+    memory_bytes: int
+    gpu: str | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_uuid: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    cudnn: str | None = None
+    python: str
+    torch: str
+    torchvision: str | None = None
+    stepbench: str
+    threads: int
+    interop_threads: int
+    malloc: tuple[tuple[str, str], ...] = ()
+    flags: tuple[tuple[str, str], ...] = ()
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash the fields that decide a speed; equal fingerprints may be compared, others are INCOMPARABLE."""
+        return short_hash(self.comparable_fields())
+
+    def comparable_fields(self) -> dict[str, object]:
+        """Return the hard fields, so that a refusal can name the one that differs."""
+        return {f.name: to_json(getattr(self, f.name)) for f in fields(self) if f.name not in _NOT_IN_FINGERPRINT}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineState:
+    """The soft state around a measurement: it explains doubts, and may void a session; it is never a result.
+
+    Attributes:
+        load_1m: Runnable tasks, averaged over a minute.
+        other_busy_cores: Cores that other processes kept busy while we measured (from /proc/stat), or None.
+        steal_fraction: Share of CPU time that the hypervisor took away, or None.
+        involuntary_switches: Times this process was preempted while measuring.
+        cpu_mhz: Current frequency where readable.
+        gpu_*: Read through NVML where there is a GPU.
+    """
+
+    load_1m: float | None = None
+    other_busy_cores: float | None = None
+    steal_fraction: float | None = None
+    involuntary_switches: int | None = None
+    cpu_mhz: float | None = None
+    gpu_clock_mhz: float | None = None
+    gpu_temperature_celsius: float | None = None
+    gpu_throttle_reasons: tuple[str, ...] = ()
+    gpu_other_processes: int | None = None

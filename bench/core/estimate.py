@@ -1,0 +1,33 @@
+"""A number with its doubt: derived from samples whenever asked, never stored as truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A point with its confidence interval.
+
+    Attributes:
+        low: None where the sample is too small for an interval.
+        confidence: Of the interval: 0.95.
+        n: Values that went in.
+        n_effective: Independent values they are worth, after autocorrelation.
+        method: How point and interval were computed.
+    """
+
+    point: float
+    low: float | None
+    high: float | None
+    confidence: float
+    n: int
+    n_effective: float
+    method: str
+
+    @property
+    def half_width(self) -> float | None:
+        """Half the interval as a fraction of the point: 0.02 is ± 2 %."""
+        if self.low is None or self.high is None or self.point == 0:
+            return None
+        return (self.high - self.low) / 2 / abs(self.point)

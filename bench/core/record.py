@@ -1,0 +1,291 @@
+"""The atom of storage: one `Record` per cell, raw and never edited. Everything else is derived from it on read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bench.core.cell import Cell
+from bench.core.environment import Environment, MachineState
+
+SCHEMA = 1
+"""Version of the record files. History: 1 (2026-11-23) first."""
+
+
+class Phase(StrEnum):
+    """A part of one step. STEP is the whole step measured unsplit, never the sum of the others."""
+
+    FORWARD = "forward"
+    LOSS = "loss"
+    BACKWARD = "backward"
+    OPTIMIZER = "optimizer"
+    STEP = "step"
+
+
+class Outcome(StrEnum):
+    """How a cell ended; each but OK comes with a reason."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    KILLED = "killed"
+
+
+class AdviceKind(StrEnum):
+    """Doubts and hints. The facts stand in the value; the words are made in `report/advice.py`."""
+
+    NOISY_SAMPLES = "noisy-samples"  # the interval did not reach the target within the budget
+    FEW_SAMPLES = "few-samples"  # too few steps for an interval
+    WARMUP_UNSETTLED = "warmup-unsettled"  # steps still changed when warm-up ended
+    LAUNCH_BOUND = "launch-bound"  # the host is slower than the device
+    BUSY_MACHINE = "busy-machine"  # fewer free cores than threads
+    THROTTLED_CLOCK = "throttled-clock"  # the device lowered its clock
+    PHASE_GAP = "phase-gap"  # the phases do not add up to the step
+    FLOPS_DISAGREE = "flops-disagree"  # two counters differ
+    FLOPS_LOWER_BOUND = "flops-lower-bound"  # operations without a formula were dispatched
+    FLOPS_UNMEASURED = "flops-unmeasured"  # no count could be made
+    NONFINITE_LOSS = "nonfinite-loss"  # the loss is NaN or infinite
+    COUNT_FAILED = "count-failed"  # a counter raised; the timing stands
+    MEMORY_UNMEASURED = "memory-unmeasured"  # the peak could not be read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """One doubt or hint with the facts behind it: name and value, SI units in the name."""
+
+    kind: AdviceKind
+    facts: tuple[tuple[str, str | int | float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How long to measure, and when to stop.
+
+    Attributes:
+        target: Stop when the 95 % interval of the median is within this fraction of it.
+        budget_seconds: Give up trying after this long (sampling only, not warm-up).
+        min_steps: At least this many steps are timed, whatever they take.
+        max_steps: At most this many.
+        min_warmup_steps: Executed and recorded, not counted.
+        max_warmup_steps: The warm-up ends here although steps still change.
+        min_warmup_seconds: For accelerators, whose clocks need time to settle.
+        warmup_tolerance: Two successive windows of steps differ by less than this when the warm-up has settled.
+        processes: Fresh processes per cell; an interval that includes the spread between processes needs 3.
+    """
+
+    target: float = 0.02
+    budget_seconds: float = 1.0
+    min_steps: int = 5
+    max_steps: int = 10_000
+    min_warmup_steps: int = 3
+    max_warmup_steps: int = 20
+    min_warmup_seconds: float = 0.0
+    warmup_tolerance: float = 0.05
+    processes: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The raw times of one phase in one process.
+
+    Attributes:
+        seconds: One value per step, in the order they were taken.
+        clock: `host` (perf_counter) or `device` (events on the device's stream).
+        host_seconds: For `clock == "device"`: what the same step took the host to launch; else empty.
+        warmup_seconds: Executed before, not counted.
+        discarded: Reason and count of steps that were dropped.
+        process: Index of the fresh process that took them, from 0.
+        converged: The target of `Sampling` was reached; None where the phase follows another one's stopping.
+    """
+
+    phase: Phase
+    seconds: tuple[float, ...]
+    clock: str = "host"
+    host_seconds: tuple[float, ...] = ()
+    warmup_seconds: tuple[float, ...] = ()
+    discarded: tuple[tuple[str, int], ...] = ()
+    process: int = 0
+    converged: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlopCount:
+    """Floating-point operations of one step; 1 MAC = 2; matmul- and convolution-like operations.
+
+    Attributes:
+        forward: None is unmeasured. The loss counts as forward.
+        backward: None is unmeasured or not asked for (infer mode).
+        executed_forward: What the kernels really execute, where it differs (never less).
+        executed_backward: Includes what activation checkpointing and fused attention recompute.
+        uncounted: Operations without a formula, name and calls; if any, the count is a lower bound.
+        method: Which counter, on which kind of tensors.
+    """
+
+    forward: int | None = None
+    backward: int | None = None
+    executed_forward: int | None = None
+    executed_backward: int | None = None
+    uncounted: tuple[tuple[str, int], ...] = ()
+    method: str = ""
+
+    @property
+    def is_lower_bound(self) -> bool:
+        """Whether operations were dispatched that nobody could count."""
+        return bool(self.uncounted)
+
+    @property
+    def total(self) -> int | None:
+        """Forward and backward together; forward alone where no backward was asked for."""
+        if self.forward is None:
+            return None
+        return self.forward + (self.backward or 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """What another counter says of the same forward pass, converted to 1 MAC = 2.
+
+    Attributes:
+        counter: `torch`, `fvcore`, `closed-form`.
+        forward_flops: None where it could not count.
+        note: Why it differs, or why it could not count.
+    """
+
+    counter: str
+    forward_flops: int | None = None
+    backward_flops: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCount:
+    """What one module adds by itself, without its children; modules called twice stand once with `calls` 2.
+
+    Attributes:
+        name: Dotted path, `` for the model itself.
+        parameters: Elements of the parameters this module registers directly; a tensor shared with an earlier layer
+            counts 0 here, so that the column sums to the model's.
+        output_shape: Of the first output tensor of the last call.
+        flops_forward: Of operations dispatched inside this module and not inside a child.
+        activation_bytes: Bytes of the output tensors of all calls.
+        bytes_touched: Bytes read and written by the operations counted here, forward.
+    """
+
+    name: str
+    type: str
+    calls: int = 1
+    parameters: int = 0
+    trainable_parameters: int = 0
+    buffers: int = 0
+    output_shape: tuple[int, ...] | None = None
+    flops_forward: int | None = None
+    flops_backward: int | None = None
+    activation_bytes: int | None = None
+    bytes_touched: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictedPeak:
+    """Bytes live at the predicted peak of one step, by cause; from fake tensors, nothing allocated.
+
+    The causes sum to `total_bytes`.
+    """
+
+    total_bytes: int
+    weights_bytes: int
+    gradients_bytes: int
+    optimizer_state_bytes: int
+    inputs_bytes: int
+    saved_activations_bytes: int
+    temporary_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Peaks that were measured during a step of their own pass; each None where it cannot be had.
+
+    Attributes:
+        peak_allocated_bytes: Of the accelerator's caching allocator (live tensors).
+        peak_reserved_bytes: What that allocator took from the device.
+        device_used_bytes: Device memory in use by this process as NVML sees it, contexts included.
+        peak_resident_bytes: Of the whole process (CPU).
+        step_resident_bytes: The peak above what the process held before the model was built.
+        method: How they were read.
+    """
+
+    peak_allocated_bytes: int | None = None
+    peak_reserved_bytes: int | None = None
+    device_used_bytes: int | None = None
+    peak_resident_bytes: int | None = None
+    step_resident_bytes: int | None = None
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """What was read off the model without a clock.
+
+    Attributes:
+        parameters: Elements of unique tensors: tied weights once.
+        buffers: Elements of unique buffers.
+        dispatches: Dispatched operations of one step without views and `prim.*`, name and count, sorted by name.
+        bytes_touched: Bytes read and written by them.
+        saved_bytes: Bytes of unique tensors that autograd saved for backward.
+        kernel_launches: On an accelerator.
+        energy_joules: Per step, over a window long enough; else None.
+    """
+
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    buffers: int | None = None
+    flops: FlopCount | None = None
+    opinions: tuple[Opinion, ...] = ()
+    dispatches: tuple[tuple[str, int], ...] = ()
+    bytes_touched: int | None = None
+    saved_bytes: int | None = None
+    kernel_launches: int | None = None
+    predicted_peak: PredictedPeak | None = None
+    memory: Memory | None = None
+    energy_joules: float | None = None
+    layers: tuple[LayerCount, ...] = ()
+
+    @property
+    def dispatch_count(self) -> int | None:
+        """How many operations one step dispatches; None where they were not counted."""
+        return sum(count for _, count in self.dispatches) if self.dispatches else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One cell, measured: what was asked, where, what came out, and what to doubt about it.
+
+    Attributes:
+        tokens_per_example: Copied from the workload, so that tokens/s can be derived.
+        final_loss: Loss of the last step; None in infer mode or where it is not finite.
+        output_tail: The end of what the worker printed, for cells that did not end OK.
+        started_at: ISO 8601 with zone.
+        duration_seconds: Of the whole cell, from its start to its result.
+    """
+
+    cell: Cell
+    outcome: Outcome
+    reason: str | None = None
+    environment: Environment | None = None
+    state: MachineState | None = None
+    sampling: Sampling | None = None
+    samples: tuple[Sample, ...] = ()
+    counters: Counters = field(default_factory=Counters)
+    advice: tuple[Advice, ...] = ()
+    tokens_per_example: int | None = None
+    final_loss: float | None = None
+    output_tail: str | None = None
+    started_at: str
+    duration_seconds: float
+    stepbench: str
+    schema: int = SCHEMA
+
+    def sample_seconds(self, phase: Phase) -> tuple[float, ...]:
+        """Return the raw seconds of one phase, all processes joined; empty if it was not measured."""
+        return tuple(second for sample in self.samples if sample.phase is phase for second in sample.seconds)

@@ -1,0 +1,83 @@
+"""Units: SI inside, scaled once, here. Parsing what people type, printing what people read."""
+
+from __future__ import annotations
+
+import math
+import re
+
+_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_DECIMAL = ("", "k", "M", "G", "T", "P", "E")
+_TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTES_PER_UNIT = {
+    **{unit: 1024**power for power, unit in enumerate(_BINARY)},
+    **{f"{prefix}B": 1000**power for power, prefix in enumerate(_DECIMAL)},
+    "KB": 1000,
+}
+_SECONDS_PER_UNIT = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ]*)\s*")
+
+
+def format_seconds(seconds: float | None, digits: int = 3) -> str:
+    """Print a duration with the fitting prefix: `12.3 ms`; `-` for None."""
+    if seconds is None:
+        return "-"
+    for scale, unit in _TIME:
+        if abs(seconds) >= scale:
+            return f"{_significant(seconds / scale, digits)} {unit}"
+    return f"{_significant(seconds / 1e-9, digits)} ns" if seconds else "0 s"
+
+
+def format_bytes(count: float | None, digits: int = 3) -> str:
+    """Print a byte count with a binary prefix: `36.4 MiB`; `-` for None."""
+    if count is None:
+        return "-"
+    power = min(int(math.log(abs(count), 1024)), len(_BINARY) - 1) if abs(count) >= 1 else 0
+    return f"{_significant(count / 1024**power, digits)} {_BINARY[power]}"
+
+
+def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
+    """Print a count with a decimal prefix: `1.24 G` + unit; `-` for None; below 1000 the number itself."""
+    if count is None:
+        return "-"
+    if abs(count) < 1000:
+        return f"{_significant(count, digits)}{' ' + unit if unit else ''}"
+    power = min(int(math.log10(abs(count)) // 3), len(_DECIMAL) - 1)
+    scaled = _significant(count / 1000**power, digits)
+    if float(scaled) >= 1000 and power < len(_DECIMAL) - 1:  # 999.9 k rounds to 1 M
+        power += 1
+        scaled = _significant(count / 1000**power, digits)
+    return f"{scaled} {_DECIMAL[power]}{unit}"
+
+
+def _significant(value: float, digits: int) -> str:
+    """Round to `digits` significant figures without an exponent: 0.0123, 1.23, 123, 1234."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:.{decimals}f}"
+
+
+def parse_bytes(text: str) -> int:
+    """Read `24GiB`, `512 MB` or `1024` as bytes.
+
+    Raises:
+        ValueError: The text is not a size.
+    """
+    match = _QUANTITY.fullmatch(text)
+    unit = match[2] or "B" if match else ""
+    if match is None or unit not in _BYTES_PER_UNIT:
+        raise ValueError(f"{text!r} is not a size; write for example 24GiB, 512MB or 1048576")
+    return int(float(match[1]) * _BYTES_PER_UNIT[unit])
+
+
+def parse_seconds(text: str) -> float:
+    """Read `90`, `90s`, `20m`, `1.5h` or `250ms` as seconds.
+
+    Raises:
+        ValueError: The text is not a duration.
+    """
+    match = _QUANTITY.fullmatch(text)
+    unit = match[2] or "s" if match else ""
+    if match is None or unit not in _SECONDS_PER_UNIT:
+        raise ValueError(f"{text!r} is not a duration; write for example 90s, 20m or 250ms")
+    return float(match[1]) * _SECONDS_PER_UNIT[unit]

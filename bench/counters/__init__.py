@@ -1,0 +1,1 @@
+"""Reads a model without a clock."""

@@ -1,0 +1,1 @@
+"""Model specs to Workloads, lazily."""

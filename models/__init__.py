@@ -1,0 +1,13 @@
+"""Reference models, one readable file each; torch only. Shipped as `bench.models`, reached through `bench.registry`.
+
+Every file has the same five names, so that a reader who knows one knows all:
+
+- `Config`: a frozen dataclass; every field can be set from a model spec, `my_net@classes=10`.
+- `build_model(config)`: the `nn.Module`, random weights, train mode.
+- `make_batch(config, batch_size, device)`: `(inputs, targets)`, `inputs` a tuple; works on meta and fake tensors.
+- `loss(outputs, targets)`: a scalar tensor.
+- `make_optimizer(parameters)`: the optimizer that the source names.
+
+and, where there is a formula, `forward_flops(config, batch_size)` (1 MAC = 2) and `tokens_per_example(config)`.
+Beside it, `<name>.toml` holds what documents say of the model.
+"""
