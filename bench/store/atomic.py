@@ -1,0 +1,79 @@
+"""Write a file whole or not at all, and say in words why it could not be written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from bench.core.errors import StoreError
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space, or choose another folder with --results",
+    errno.EDQUOT: "the disk quota is used up; free some space, or choose another folder with --results",
+    errno.EROFS: "the file system is read-only; choose another folder with --results",
+    errno.EACCES: "permission denied; choose another folder with --results, or change its permissions",
+    errno.EPERM: "permission denied; choose another folder with --results, or change its permissions",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder with --results",
+    errno.EEXIST: "a file of that name is in the way; move it, or choose another folder with --results",
+    errno.EISDIR: "a folder of that name is in the way; move it, or choose another folder with --results",
+    errno.ENAMETOOLONG: "the path is too long for this file system; choose another folder with --results",
+}
+
+
+def store_error(verb: str, path: Path, error: OSError) -> StoreError:
+    """Put an error of the operating system into one line: what was tried, where, and what to do."""
+    words = _ADVICE.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
+    return StoreError(f"cannot {verb} {path}: {words}")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents; one that is there already is fine.
+
+    Raises:
+        StoreError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise store_error("make the folder", path, error) from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a file in one motion: a temporary beside it, fsync, rename, fsync of the folder.
+
+    A reader sees the old file or the new one, never half of it; after an error no temporary stays behind. After
+    SIGKILL one can: it is hidden, ends in `.tmp`, and no reader looks at it.
+
+    Raises:
+        StoreError: The file cannot be written; what was there before is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        # Not tempfile: its files are private (0600), and results are shared in a team.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:  # also Ctrl-C: clean up, then let it through
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise store_error("write", path, error) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; file systems that cannot sync a folder are left alone."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,260 @@
+"""A run on disk: `results/<run-id>/` with `run.json`, one atomic file per cell, tables and reports.
+
+results/20261123-175309-ab12cd/
+├── run.json                 RunInfo: environment, sweep, cells, settings, command line
+├── records/<cell-key>.json  one Record each, on disk the moment its cell ends, never edited
+├── tables/                  derived: *.csv, *.parquet, summary.md
+└── report.html              derived
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.core.cell import Cell
+from bench.core.environment import Environment
+from bench.core.errors import StoreError
+from bench.core.jsonio import from_json, to_json
+from bench.core.record import SCHEMA, Record
+from bench.store.atomic import make_folder, store_error, write_bytes
+from bench.store.migrate import migrate
+
+_RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """What a run was asked to do, and where; `run.json`.
+
+    Attributes:
+        started_at: ISO 8601 with zone.
+        command: The command line, as typed.
+        environment: Of the process that started the run; each record has its own.
+        cells: What was planned, in the order of the tables. A cell without a record was never finished.
+        sweep: The sweep as plain JSON, as its room writes it.
+        settings: Further options of the run as plain JSON.
+        stepbench: Version that wrote it.
+        id: Name of the folder; `RunFolder.create` sets it.
+    """
+
+    started_at: str
+    command: tuple[str, ...] = ()
+    environment: Environment | None = None
+    cells: tuple[Cell, ...] = ()
+    sweep: Any = None
+    settings: Any = None
+    stepbench: str = ""
+    id: str = ""
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """One run's folder; make it with `create` or `open`, never directly."""
+
+    path: Path
+    run: RunInfo
+
+    @classmethod
+    def create(cls, root: Path, run: RunInfo) -> RunFolder:
+        """Make a new folder under `root` and write its `run.json`.
+
+        The id is the start in UTC and six random hex digits: it sorts by time, and two runs at once get two folders.
+
+        Raises:
+            StoreError: The folder cannot be made or written.
+        """
+        make_folder(root)
+        while True:
+            run_id = f"{_utc(run.started_at):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+            path = root / run_id
+            try:
+                path.mkdir()  # exclusive: of two runs with one id, one fails here and draws again
+                break
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise store_error("make the folder", path, error) from error
+        folder = cls(path, replace(run, id=run_id))
+        try:
+            make_folder(folder.records_path)
+            write_bytes(path / "run.json", _to_bytes(folder.run))
+        except StoreError:
+            _remove_empty(folder.records_path, path)
+            raise
+        return folder
+
+    @classmethod
+    def open(cls, path_or_id: str | Path, root: Path = Path("results")) -> RunFolder:
+        """Open a run by its folder, its id, a unique beginning of its id, or `latest`.
+
+        Raises:
+            StoreError: There is no such run, or its `run.json` cannot be read.
+            SchemaError: A newer stepbench wrote it.
+        """
+        if str(path_or_id) == "latest":
+            return cls.open(latest(root))
+        for path in (Path(path_or_id), root / path_or_id):
+            if (path / "run.json").is_file():
+                data = _read_json(path / "run.json")
+                return cls(path, _parse(RunInfo, data, path / "run.json"))
+        known = run_paths(root)
+        matches = [path for path in known if path.name.startswith(str(path_or_id))]
+        if len(matches) == 1:
+            return cls.open(matches[0])
+        found = ", ".join(path.name for path in (matches or known)[-3:]) or "none"
+        what = f"{len(matches)} runs begin with" if matches else "no run"
+        raise StoreError(f"{what} {str(path_or_id)!r} in {root}; found: {found}")
+
+    @property
+    def records_path(self) -> Path:
+        """Where the record files are."""
+        return self.path / "records"
+
+    @property
+    def tables_path(self) -> Path:
+        """Where the derived tables go."""
+        return self.path / "tables"
+
+    def append(self, record: Record) -> Path:
+        """Put one record on disk, whole and durable; one of the same cell is replaced by this newer one.
+
+        Raises:
+            StoreError: It cannot be written; earlier records are untouched.
+        """
+        make_folder(self.records_path)
+        path = self.records_path / f"{record.cell.key}.json"
+        write_bytes(path, _to_bytes(record))
+        return path
+
+    def records(self) -> tuple[Record, ...]:
+        """Read all records, in the order of the planned cells, then by name.
+
+        Raises:
+            StoreError: A file is truncated or foreign; `read_records` returns the others and the problem.
+            SchemaError: A newer stepbench wrote one.
+        """
+        records, problems = self.read_records()
+        if problems:
+            raise problems[0]
+        return records
+
+    def read_records(self) -> tuple[tuple[Record, ...], tuple[StoreError, ...]]:
+        """Read what can be read: the records, and one problem per file that is truncated, foreign or too new."""
+        newest: dict[str, Record] = {}
+        problems = []
+        for path in sorted(self.records_path.glob("*.json")):
+            try:
+                record = _parse(Record, _read_json(path), path)
+            except StoreError as error:
+                problems.append(error)
+                continue
+            other = newest.get(record.cell.key)  # under another file name, for example a copy
+            if other is None or _utc(other.started_at) <= _utc(record.started_at):
+                newest[record.cell.key] = record
+        planned = {cell.key: index for index, cell in enumerate(self.run.cells)}
+        last = len(planned)
+        records = sorted(newest.values(), key=lambda r: (planned.get(r.cell.key, last), r.cell.id))
+        return tuple(records), tuple(problems)
+
+    def missing_cells(self) -> tuple[Cell, ...]:
+        """Return the planned cells that have no record file: those an interrupted run never finished."""
+        return tuple(cell for cell in self.run.cells if not (self.records_path / f"{cell.key}.json").is_file())
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a derived file such as `report.html` or `tables/summary.md` into the folder, atomically.
+
+        Raises:
+            StoreError: It cannot be written, or `name` leads out of the folder.
+        """
+        path = self.path / name
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise StoreError(f"{name!r} leads out of the run folder {self.path}; use a path below it")
+        make_folder(path.parent)
+        write_bytes(path, text.encode("utf-8", "backslashreplace"))
+        return path
+
+
+def run_paths(root: Path) -> tuple[Path, ...]:
+    """List the folders of all runs under `root`, oldest first; an absent root has none."""
+    try:
+        paths = [path for path in root.iterdir() if _RUN_ID.fullmatch(path.name) and (path / "run.json").is_file()]
+        # Within one second the random digits say nothing: run.json's own time does.
+        return tuple(sorted(paths, key=lambda p: (p.name[:15], (p / "run.json").stat().st_mtime_ns, p.name)))
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise store_error("list the runs in", root, error) from error
+
+
+def latest(root: Path) -> Path:
+    """Find the folder of the newest run under `root`.
+
+    Raises:
+        StoreError: There is none.
+    """
+    paths = run_paths(root)
+    if not paths:
+        raise StoreError(f"no runs in {root}; measure one with `bench run`, or name another folder with --results")
+    return paths[-1]
+
+
+def _utc(started_at: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(started_at)
+    except ValueError:
+        raise StoreError(f"{started_at!r} is not a time; write it as 2026-11-23T17:53:09+00:00") from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _to_bytes(value: Record | RunInfo) -> bytes:
+    """Write JSON that every reader takes: ASCII, no NaN."""
+    try:
+        return (json.dumps(_finite(to_json(value)), indent=1, allow_nan=False) + "\n").encode()
+    except (ValueError, TypeError) as error:
+        name = value.cell.id if isinstance(value, Record) else "run.json"
+        raise StoreError(f"cannot write {name}: {error}; use None for what was not measured") from error
+
+
+def _finite(value: Any, key: str = "", in_facts: bool = False) -> Any:
+    """Write a NaN or infinity as its word among facts, and as None where it is the loss; elsewhere it is a mistake."""
+    if isinstance(value, float) and not math.isfinite(value) and (in_facts or key == "final_loss"):
+        return str(value) if in_facts else None
+    if isinstance(value, dict):
+        return {name: _finite(item, name, in_facts or name == "facts") for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item, key, in_facts) for item in value]
+    return value
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise store_error("read", path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is not whole JSON ({error}); delete it and measure the cell again") from error
+
+
+def _parse(cls: type[Any], data: Any, path: Path) -> Any:
+    migrated = migrate(data, str(path))
+    try:
+        return from_json(cls, migrated)
+    except ValueError as error:
+        raise StoreError(f"{path} is not a {cls.__name__} of stepbench: {error}; move it elsewhere") from error
+
+
+def _remove_empty(*folders: Path) -> None:
+    """Take back folders that hold nothing; one that does stays."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
