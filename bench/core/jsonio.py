@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from enum import Enum
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -40,7 +40,7 @@ def from_json(cls: type[T], data: Any) -> T:
     """
     if not isinstance(data, dict):
         raise ValueError(f"{cls.__name__} needs a JSON object, found {type(data).__name__}")
-    hints = _hints(cls)
+    hints = _hints(typing.cast(Hashable, cls))
     unknown = sorted(set(data) - set(hints))
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}")

@@ -1,0 +1,166 @@
+"""One step of a workload on a device: built once, then run whole or phase by phase.
+
+The four phases called one after the other are the whole step: `Step.__call__` runs the same four methods, so timing the
+phases and timing the step run the same code. `measure` times a step, `counters` counts it; neither builds one.
+
+    with prepare(workload, cell) as step:
+        step()                        # a whole step
+        outputs = step.forward()      # or its phases
+        loss = step.compute_loss(outputs)
+        step.backward(loss)
+        step.optimize()
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
+from bench.core.workload import Batch, Workload
+from bench.device.settings import cell_settings
+from bench.registry.optimizers import make_optimizer
+
+_AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}
+
+
+class Step:
+    """One training step (or one inference) of a model on one batch, which stays on the device.
+
+    Attributes:
+        model: On its device, in its precision and layout; compiled if the cell asks.
+        batch: `(inputs, targets)`.
+        optimizer: None in infer mode.
+        is_training: Whether `__call__` runs all four phases.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: torch.nn.Module,
+        batch: Batch,
+        loss: Any,
+        optimizer: torch.optim.Optimizer | None,
+        autocast: tuple[str, torch.dtype] | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> None:
+        self.model = model
+        self.batch = batch
+        self.optimizer = optimizer
+        self.is_training = optimizer is not None
+        self._loss = loss
+        self._autocast = autocast
+        self._scaler = scaler
+
+    def forward(self) -> Any:
+        """Run the model under the cell's autocast; without gradients in infer mode. Does not synchronise."""
+        if self._autocast is None:
+            if self.is_training:
+                return self.model(*self.batch[0])
+            with torch.inference_mode():
+                return self.model(*self.batch[0])
+        with torch.inference_mode(not self.is_training), self._precision():
+            return self.model(*self.batch[0])
+
+    def compute_loss(self, outputs: Any) -> torch.Tensor:
+        """Compute the scalar loss under the cell's autocast."""
+        if self._autocast is None:
+            return self._loss(outputs, self.batch[1])  # type: ignore[no-any-return]
+        with self._precision():
+            return self._loss(outputs, self.batch[1])  # type: ignore[no-any-return]
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Fill the gradients; of the scaled loss in fp16-amp."""
+        if self._scaler is not None:
+            loss = self._scaler.scale(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def optimize(self) -> None:
+        """Update the weights and drop the gradients (`set_to_none`); in fp16-amp through the GradScaler.
+
+        Dropping the gradients belongs to this phase: what it costs, the optimizer's user pays.
+        """
+        assert self.optimizer is not None
+        if self._scaler is not None:
+            self._scaler.step(self.optimizer)
+            self._scaler.update()
+        else:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def __call__(self) -> torch.Tensor | None:
+        """Run one whole step; return the loss (attached to a freed graph), or None in infer mode."""
+        outputs = self.forward()
+        if not self.is_training:
+            return None
+        loss = self.compute_loss(outputs)
+        self.backward(loss)
+        self.optimize()
+        return loss
+
+    def _precision(self) -> torch.autocast:
+        assert self._autocast is not None
+        device_type, dtype = self._autocast
+        return torch.autocast(device_type, dtype=dtype)
+
+
+@contextlib.contextmanager
+def prepare(workload: Workload, cell: Cell, *, device: str | None = None) -> Iterator[Step]:
+    """Build the model, a batch and the optimizer as the cell asks; global switches are restored on leaving.
+
+    Args:
+        workload: What to build.
+        cell: Mode, batch size, device, precision, optimizer, compile mode, layout, threads and seed.
+        device: Put the tensors here instead of on the cell's device. For counters, on fake or meta tensors: nothing is
+            compiled then, and no GradScaler is used, because it reads a value on the host.
+    """
+    is_counted = device is not None
+    target = torch.device(device or cell.device)
+    with cell_settings(cell):
+        with torch.device(target):
+            model = workload.build_model()
+        inputs, targets = workload.make_batch(cell.batch_size, target)
+        if cell.precision is Precision.BF16:
+            model = model.to(torch.bfloat16)
+            inputs, targets = _cast(inputs), _cast(targets)
+        if cell.memory_format is MemoryFormat.CHANNELS_LAST:
+            model = model.to(memory_format=torch.channels_last)
+            inputs = tuple(_channels_last(value) for value in inputs)
+        model.train(cell.mode is Mode.TRAIN)
+        optimizer = None
+        if cell.mode is Mode.TRAIN:
+            trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+            optimizer = (
+                workload.make_optimizer(trainable)
+                if cell.optimizer is None
+                else make_optimizer(cell.optimizer, trainable)
+            )
+        dtype = _AUTOCAST.get(cell.precision)
+        is_scaled = cell.precision is Precision.FP16_AMP and cell.mode is Mode.TRAIN and not is_counted
+        if cell.compile is not CompileMode.NONE and not is_counted:
+            model.compile(mode=None if cell.compile is CompileMode.DEFAULT else cell.compile.value)
+        yield Step(
+            model=model,
+            batch=(inputs, targets),
+            loss=workload.loss,
+            optimizer=optimizer,
+            autocast=(target.type if target.type != "meta" else "cpu", dtype) if dtype else None,
+            scaler=torch.amp.GradScaler(target.type) if is_scaled else None,
+        )
+
+
+def _cast(value: Any) -> Any:
+    """Cast floating-point tensors to bf16, in tuples too; leave everything else."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value.to(torch.bfloat16)
+    if isinstance(value, tuple):
+        return tuple(_cast(item) for item in value)
+    return value
+
+
+def _channels_last(value: Any) -> Any:
+    is_image = isinstance(value, torch.Tensor) and value.dim() == 4
+    return value.contiguous(memory_format=torch.channels_last) if is_image else value
