@@ -1,1 +1,17 @@
-"""What numbers mean: pure functions on floats."""
+"""What numbers mean: pure functions on floats.
+
+Enter: seconds, session shifts, ratios, as plain sequences of floats. Leave: estimates, intervals, p-values, verdicts.
+Nothing here measures, reads a file, prints or knows torch. numpy is the only library; scipy only checks us in tests.
+
+- `estimate`: median with its interval, within one process and over several; `quantile`, `relative_dispersion`
+- `autocorrelation`: integrated autocorrelation time, effective n
+- `stopping`: when the warm-up has settled, when enough steps were timed
+- `session`: visits of an A/B session -> one log-ratio; `shift`: Hodges-Lehmann shift with its Walsh interval
+- `signflip`: exact sign-flip test over sessions, jointly over a suite; `power`: what the test could have seen
+- `looks`: screen, confirm, verdict; `changepoint`: where a history bends; `aggregate`: geometric mean of ratios
+- `checked`, `distributions`: input checks, and the three distribution functions we need
+
+Conventions: NaN and infinity are errors, never data. None is "cannot be said", for example from too few values. A shift
+is a log-ratio head / base: 0.05 is 5 % slower. Randomness only with a seed. Names are imported from their module
+(`from bench.stats.estimate import estimate_median`), so that a command pays only for what it uses.
+"""

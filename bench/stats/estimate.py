@@ -1,0 +1,144 @@
+"""The median of timed steps, with an interval that knows how correlated they are.
+
+Why the median: a step's times have a sharp lower edge and a long tail, which moves a mean but not a median.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.core.estimate import Estimate
+from bench.stats.autocorrelation import effective_n, ranks
+from bench.stats.checked import durations, fraction
+from bench.stats.distributions import median_rank, student_t_quantile
+
+MIN_PROCESSES = 3
+"""Fewer fresh processes than this carry no interval: the t factor is 12.7 for two and 4.3 for three."""
+
+
+def estimate_median(seconds: Sequence[float], *, confidence: float = 0.95) -> Estimate:
+    """Estimate the median of one process's steps, in the order they were taken.
+
+    1. n_effective = n / tau, tau the integrated autocorrelation time of the *ranks* of the values. Ranks, because one
+       outlier hides the correlation of raw values. The median's own variance follows the series 1{x > median}, whose
+       correlation (2/pi asin rho for a Gaussian series) is below the ranks' (6/pi asin(rho/2)); the ranks are less
+       noisy and err to the wide side.
+    2. The binomial interval of m = floor(n_effective) independent values: ranks r and m + 1 - r (Thompson 1936).
+    3. Read off the n values at the quantiles r / (m + 1) and 1 - r / (m + 1), interpolated. Without correlation
+       these are exactly the order statistics x_(r), x_(n+1-r).
+
+    The interval covers what this process would show if it ran on. It does not cover another process, which has its own
+    speed: for that see `estimate_median_of_processes`.
+
+    Returns:
+        Low and high are None where fewer than 6 effective values (at 95 %) leave no interval.
+
+    Raises:
+        ValueError: No value, or one that is negative or not finite.
+    """
+    fraction(confidence, "confidence")
+    array = durations(seconds)
+    if array.size == 0:
+        raise ValueError("the median of no values was asked for")
+    worth = effective_n(ranks(array))
+    m = math.floor(worth + 1e-9)
+    rank = median_rank(m, confidence)
+    low = high = None
+    if rank is not None:
+        low, high = (float(q) for q in np.quantile(array, [rank / (m + 1), 1 - rank / (m + 1)], method="weibull"))
+    return Estimate(
+        point=float(np.median(array)),
+        low=low,
+        high=high,
+        confidence=confidence,
+        n=int(array.size),
+        n_effective=worth,
+        method="median; order statistics at the effective n (Sokal window on ranks)",
+    )
+
+
+def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confidence: float = 0.95) -> Estimate:
+    """Estimate the typical median over fresh processes, with an interval that includes their spread.
+
+    Each process has its own speed (memory layout, about 2 %), which more steps in it cannot average away. One value per
+    process: the log of its median. Point = exp of the mean, interval = Student's t on the logs. Within-process noise is
+    part of the spread between medians, so it is included.
+
+    Args:
+        samples: One sequence of seconds per fresh process. Fewer than three leave no interval, one alone gives
+            `estimate_median`'s, which says in `method` that it covers this process only.
+        confidence: Of the interval.
+
+    Returns:
+        `n` counts steps, `n_effective` processes.
+
+    Raises:
+        ValueError: No process, one without values, or a value that is negative or not finite.
+    """
+    fraction(confidence, "confidence")
+    arrays = [durations(seconds) for seconds in samples]
+    if not arrays or any(array.size == 0 for array in arrays):
+        raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
+    if len(arrays) == 1:
+        return estimate_median(samples[0], confidence=confidence)
+    medians = np.array([np.median(array) for array in arrays])
+    point, low, high = float(np.median(medians)), None, None
+    method = f"median of {len(arrays)} process medians; an interval needs {MIN_PROCESSES} processes"
+    if len(arrays) >= MIN_PROCESSES and medians.min() > 0:
+        logs = np.log(medians)
+        centre, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs))
+        reach = student_t_quantile((1 + confidence) / 2, len(logs) - 1) * error
+        point, low, high = math.exp(centre), math.exp(centre - reach), math.exp(centre + reach)
+        method = f"geometric mean of {len(arrays)} process medians; Student t on their logs"
+    return Estimate(
+        point=point,
+        low=low,
+        high=high,
+        confidence=confidence,
+        n=sum(array.size for array in arrays),
+        n_effective=float(len(arrays)),
+        method=method,
+    )
+
+
+def quantile(seconds: Sequence[float], probability: float) -> float:
+    """Return a quantile by linear interpolation (type 7 of Hyndman and Fan, Amer. Statist. 50 (1996) 361).
+
+    Raises:
+        ValueError: No value, one that is negative or not finite, or a probability outside 0..1.
+    """
+    array = durations(seconds)
+    if array.size == 0:
+        raise ValueError("a quantile of no values was asked for")
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"a probability lies in 0..1, found {probability}")
+    return float(np.quantile(array, probability))
+
+
+def p10(seconds: Sequence[float]) -> float:
+    """Return the 10 % quantile: nine of ten steps take longer."""
+    return quantile(seconds, 0.10)
+
+
+def p90(seconds: Sequence[float]) -> float:
+    """Return the 90 % quantile: one of ten steps takes longer."""
+    return quantile(seconds, 0.90)
+
+
+def relative_dispersion(seconds: Sequence[float]) -> float | None:
+    """Measure how wide a sample is compared with its centre: IQR / median.
+
+    Returns:
+        A fraction (0.02 is 2 %), or None when there are fewer than four values or their median is 0.
+
+    Raises:
+        ValueError: If a value is negative or not finite.
+    """
+    array = durations(seconds)
+    if array.size < 4:
+        return None
+    low, middle, high = np.quantile(array, [0.25, 0.5, 0.75])
+    return float((high - low) / middle) if middle > 0 else None
