@@ -35,7 +35,10 @@ class Claim:
         model: Model spec of the subject.
         layer: Dotted module path within it; None is the whole model.
         quantity: One of `bench.claims.QUANTITIES`.
-        value: As documented.
+        value: As documented; counts of operations and elements are of one example. With `relative_to`, a ratio.
+        relative_to: Model spec whose same quantity the value is a multiple of; None is an absolute value.
+        relative_layer: The layer of that other model, where it is not `layer`.
+        input_shape: Shape of one example for which the value holds; None is the model's own.
         scope: What the number includes, in words: "weights and biases".
         tolerance: Relative; 0 is exact.
         source: Document and place.
@@ -47,6 +50,9 @@ class Claim:
     layer: str | None = None
     quantity: str
     value: ClaimValue
+    relative_to: str | None = None
+    relative_layer: str | None = None
+    input_shape: tuple[int, ...] | None = None
     scope: str = ""
     tolerance: float = 0.0
     source: str = ""

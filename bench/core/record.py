@@ -168,6 +168,7 @@ class LayerCount:
         parameters: Elements of the parameters this module registers directly; a tensor shared with an earlier layer
             counts 0 here, so that the column sums to the model's.
         output_shape: Of the first output tensor of the last call.
+        weight_shape: Of the parameter named `weight`, where the module has one.
         flops_forward: Of operations dispatched inside this module and not inside a child.
         activation_bytes: Bytes of the output tensors of all calls.
         bytes_touched: Bytes read and written by the operations counted here, forward.
@@ -180,6 +181,7 @@ class LayerCount:
     trainable_parameters: int = 0
     buffers: int = 0
     output_shape: tuple[int, ...] | None = None
+    weight_shape: tuple[int, ...] | None = None
     flops_forward: int | None = None
     flops_backward: int | None = None
     activation_bytes: int | None = None

@@ -1,0 +1,14 @@
+"""Where the claim files that come with stepbench lie."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+
+def shipped_files() -> tuple[Path, ...]:
+    """List the claim files of the reference models, sorted, then `published.toml`; imports no model."""
+    spec = find_spec("bench.models")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    of_models = sorted(path for folder in folders for path in Path(folder).glob("*.toml"))
+    return (*of_models, Path(__file__).with_name("published.toml"))
