@@ -1,0 +1,225 @@
+"""A text-conditioned denoiser for diffusion: text encoder, noise schedule, small U-Net.
+
+After Ho et al., 2020 (DDPM) and Rombach et al., 2022 (latent diffusion). One training step encodes the text, mixes
+images and noise by the schedule at each example's time, predicts the noise with cross-attention to the text, and
+compares it with the true noise by mean squared error. The batch carries times and noise, so that a step depends on
+nothing that is drawn inside it. `Denoiser.sample` is the reverse process (DDIM, Song et al., 2021).
+Left out: the autoencoder of latent diffusion, classifier-free guidance, averaged weights, a pretrained text encoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+TIME_WIDTH = 64  # of the sinusoidal embedding of a time
+GROUPS = 8  # of every group norm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Options of the denoiser."""
+
+    image_size: int = 16  # H and W in pixels; even
+    image_channels: int = 3  # 3 for RGB
+    channels: int = 32  # C, of the feature maps at full resolution, twice as many at half; a multiple of 8
+    vocabulary: int = 1000  # token ids of the text
+    text_length: int = 16  # L, tokens of a text
+    text_width: int = 64  # D, of a token's vector
+    heads: int = 4  # N, of both attentions
+    times: int = 1000  # steps of the noise schedule
+
+    def __post_init__(self) -> None:
+        if self.channels % GROUPS or self.image_size % 2:
+            raise ValueError(
+                f"channels {self.channels} must be a multiple of {GROUPS}, image_size {self.image_size} of 2"
+            )
+        if self.text_width % self.heads or 2 * self.channels % self.heads:
+            raise ValueError(f"heads {self.heads} must divide text_width {self.text_width} and twice the channels")
+
+
+class Attention(nn.Module):
+    """Multi-head attention of queries `(B, Q, width)` over a context `(B, L, context_width)`."""
+
+    def __init__(self, width: int, context_width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(context_width, width)
+        self.value = nn.Linear(context_width, width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, context: Tensor) -> Tensor:
+        """Mix the context into each query; the shape of `x` stays."""
+        queries = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, N, Q, width/N)
+        keys = self.key(context).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, N, L, width/N)
+        values = self.value(context).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, N, L, width/N)
+        mixed = F.scaled_dot_product_attention(queries, keys, values)  # (B, N, Q, width/N)
+        return self.out(mixed.transpose(1, 2).flatten(2))  # (B, Q, width)
+
+
+class TextEncoder(nn.Module):
+    """Token and position embeddings, and one pre-norm transformer layer."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        width = config.text_width
+        self.embedding = nn.Embedding(config.vocabulary, width)
+        self.positions = nn.Parameter(torch.randn(config.text_length, width) * 0.02)
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, width, config.heads)
+        self.feed_forward_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Turn token ids `(B, L)` into vectors `(B, L, D)`."""
+        x = self.embedding(tokens) + self.positions  # (B, L, D)
+        normed = self.attention_norm(x)
+        x = x + self.attention(normed, normed)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions; the time is added to each channel between them."""
+
+    def __init__(self, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(GROUPS, channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1)
+        self.time = nn.Linear(TIME_WIDTH, channels_out)
+        self.norm2 = nn.GroupNorm(GROUPS, channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, kernel_size=3, padding=1)
+        self.skip = nn.Conv2d(channels_in, channels_out, kernel_size=1)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Turn maps `(B, channels_in, H, W)` into `(B, channels_out, H, W)`."""
+        hidden = self.conv1(F.silu(self.norm1(x)))  # (B, channels_out, H, W)
+        hidden = hidden + self.time(time)[:, :, None, None]  # (B, channels_out, H, W)
+        return self.skip(x) + self.conv2(F.silu(self.norm2(hidden)))  # (B, channels_out, H, W)
+
+
+class Denoiser(nn.Module):
+    """Text encoder and U-Net of two resolutions; holds the noise schedule as buffers."""
+
+    signal_rate: Tensor
+    noise_rate: Tensor
+    frequencies: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        channels = config.channels
+        betas = torch.linspace(1e-4, 0.02, config.times)  # Ho et al.'s linear schedule
+        signal = torch.cumprod(1 - betas, dim=0)  # (times,), share of the image's variance that is left
+        self.register_buffer("signal_rate", signal.sqrt())
+        self.register_buffer("noise_rate", (1 - signal).sqrt())
+        half = TIME_WIDTH // 2
+        self.register_buffer(
+            "frequencies", torch.exp(torch.arange(half) * (-math.log(10000.0) / half)), persistent=False
+        )
+        self.text_encoder = TextEncoder(config)
+        self.time_mlp = nn.Sequential(nn.Linear(TIME_WIDTH, TIME_WIDTH), nn.SiLU(), nn.Linear(TIME_WIDTH, TIME_WIDTH))
+        self.conv_in = nn.Conv2d(config.image_channels, channels, kernel_size=3, padding=1)
+        self.down_block = ResidualBlock(channels, channels)
+        self.down = nn.Conv2d(channels, 2 * channels, kernel_size=2, stride=2)
+        self.middle_block = ResidualBlock(2 * channels, 2 * channels)
+        self.cross_norm = nn.GroupNorm(GROUPS, 2 * channels)
+        self.cross_attention = Attention(2 * channels, config.text_width, config.heads)
+        self.up = nn.ConvTranspose2d(2 * channels, channels, kernel_size=2, stride=2)
+        self.up_block = ResidualBlock(2 * channels, channels)
+        self.norm_out = nn.GroupNorm(GROUPS, channels)
+        self.conv_out = nn.Conv2d(channels, config.image_channels, kernel_size=3, padding=1)
+
+    def forward(self, images: Tensor, tokens: Tensor, times: Tensor, noise: Tensor) -> Tensor:
+        """Predict the noise of one training step.
+
+        Args:
+            images: Clean images, float, `(B, 3, H, W)`.
+            tokens: Texts, int64, `(B, L)`.
+            times: Step of the schedule of each example, int64, `(B,)`.
+            noise: Standard normal, of the images' shape.
+        """
+        signal_rate, noise_rate = self.signal_rate[times], self.noise_rate[times]  # (B,) each
+        noisy = signal_rate[:, None, None, None] * images + noise_rate[:, None, None, None] * noise  # (B, 3, H, W)
+        return self.denoise(noisy, self.text_encoder(tokens), times)
+
+    def denoise(self, noisy: Tensor, text: Tensor, times: Tensor) -> Tensor:
+        """Predict the noise in `noisy` `(B, 3, H, W)`, given encoded text `(B, L, D)` and times `(B,)`."""
+        angles = times[:, None].float() * self.frequencies  # (B, TIME_WIDTH/2)
+        time = torch.cat((angles.sin(), angles.cos()), dim=1)  # (B, TIME_WIDTH)
+        time = F.silu(self.time_mlp(time.to(self.time_mlp[0].weight.dtype)))  # (B, TIME_WIDTH)
+        full = self.down_block(self.conv_in(noisy), time)  # (B, C, H, W)
+        x = self.middle_block(self.down(full), time)  # (B, 2C, H/2, W/2)
+        pixels = self.cross_norm(x).flatten(2).transpose(1, 2)  # (B, H*W/4, 2C)
+        x = x + self.cross_attention(pixels, text).transpose(1, 2).unflatten(2, x.shape[2:])  # (B, 2C, H/2, W/2)
+        x = torch.cat((full, self.up(x)), dim=1)  # (B, 2C, H, W)
+        x = self.up_block(x, time)  # (B, C, H, W)
+        return self.conv_out(F.silu(self.norm_out(x)))  # (B, 3, H, W)
+
+    @torch.no_grad()
+    def sample(self, tokens: Tensor, noise: Tensor, steps: int = 10) -> Tensor:
+        """Turn noise `(B, 3, H, W)` into images in `steps` deterministic denoising steps; the text is encoded once."""
+        text = self.text_encoder(tokens)
+        last = self.signal_rate.shape[0] - 1
+        schedule = [last * step // steps for step in range(steps, -1, -1)]  # times, from the noisiest to 0
+        x = noise
+        for time, earlier in pairwise(schedule):
+            predicted = self.denoise(x, text, torch.full((x.shape[0],), time, device=x.device))
+            image = (x - self.noise_rate[time] * predicted) / self.signal_rate[time]
+            x = self.signal_rate[earlier] * image + self.noise_rate[earlier] * predicted
+        return x
+
+
+def build_model(config: Config) -> nn.Module:
+    """Build text encoder and denoiser with random weights."""
+    return Denoiser(config)
+
+
+def make_batch(config: Config, batch_size: int, device: str | torch.device) -> tuple[tuple[Tensor, ...], Tensor]:
+    """Draw images, token ids, times and noise; the targets are the noise."""
+    shape = (batch_size, config.image_channels, config.image_size, config.image_size)
+    images = torch.randn(shape, device=device)
+    tokens = torch.randint(config.vocabulary, (batch_size, config.text_length), device=device)
+    times = torch.randint(config.times, (batch_size,), device=device)
+    noise = torch.randn(shape, device=device)
+    return (images, tokens, times, noise), noise
+
+
+def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Compute the mean squared error of predicted against true noise, both `(B, 3, H, W)`."""
+    return F.mse_loss(outputs, targets)
+
+
+def make_optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Make AdamW, lr 1e-4, as latent diffusion trains."""
+    return torch.optim.AdamW(parameters, lr=1e-4)
+
+
+def forward_flops(config: Config, batch_size: int) -> int:
+    """Count convolutions, linear layers and attention (1 MAC = 2); norms, softmax and elementwise work are ignored."""
+    full, quarter = config.image_size**2, config.image_size**2 // 4  # pixels at the two resolutions
+    channels, length, width = config.channels, config.text_length, config.text_width
+
+    def residual_block(pixels: int, channels_in: int, channels_out: int) -> int:
+        maps = 2 * pixels * channels_out * (9 * channels_in + 9 * channels_out + channels_in)
+        return maps + 2 * TIME_WIDTH * channels_out
+
+    def attention(queries: int, own: int, context: int) -> int:
+        return 4 * queries * own * own + 4 * length * context * own + 4 * queries * length * own
+
+    text = attention(length, width, width) + 2 * length * 2 * width * 4 * width
+    time = 2 * 2 * TIME_WIDTH**2
+    edges = 2 * 2 * full * 9 * config.image_channels * channels  # conv_in and conv_out
+    resample = 2 * 2 * quarter * 4 * channels * 2 * channels  # down and up, both 2x2
+    blocks = (
+        residual_block(full, channels, channels)
+        + residual_block(quarter, 2 * channels, 2 * channels)
+        + residual_block(full, 2 * channels, channels)
+    )
+    cross = attention(quarter, 2 * channels, width)
+    return batch_size * (text + time + edges + resample + blocks + cross)
