@@ -1,0 +1,148 @@
+"""Count the operations that one steady step dispatches, and the bytes they touch: no clock, no luck.
+
+An operation is what reaches the kernels below autograd and autocast. Views move no data and `prim.*` only asks for
+facts, so neither counts. The first step is not counted: it also creates the optimizer's state.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.core.cell import Cell
+from bench.core.workload import Workload
+from bench.counters.fakes import fake_step, without_collector
+from bench.counters.timeline import tensors_in
+from bench.device.step import Step
+
+_WITHOUT_DATA = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
+"""Allocate and write nothing: dispatched, but no bytes."""
+
+_OVERWRITE = frozenset({"copy_", "fill_", "zero_"})
+"""Do not read what they write over."""
+
+_GATHER = frozenset({"embedding", "index", "index_select", "gather"})
+"""Read of their first input only as much as they return."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepOperations:
+    """What one steady step dispatches.
+
+    Attributes:
+        dispatches: Name with overload (`aten.mm.default`) and count, sorted by name.
+        bytes_touched: Read and written by them.
+    """
+
+    dispatches: tuple[tuple[str, int], ...]
+    bytes_touched: int
+
+
+def count_operations(workload: Workload, cell: Cell) -> StepOperations:
+    """Count one steady step on fake CPU tensors: equal to the real CPU run, at a fraction of its cost.
+
+    A CUDA cell is counted as torch would run it on the CPU, with CUDA's choice of the foreach optimizer; to count what
+    the GPU really dispatches, give `count_step` a real step.
+    """
+    with fake_step(workload, cell) as step:
+        step()
+        return count_step(step)
+
+
+def count_step(step: Step) -> StepOperations:
+    """Run one step, real or fake, and count it. Run another one before, or the optimizer's first step is counted."""
+    counter = OperationCounter()
+    with without_collector(), counter:
+        step()
+    return counter.result()
+
+
+class OperationCounter(TorchDispatchMode):
+    """Counts operations and bytes while it is entered."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._dispatches: Counter[str] = Counter()
+        self._bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and count it."""
+        kwargs = kwargs or {}
+        outputs = func(*args, **kwargs)
+        if is_counted(func):
+            self._dispatches[str(func)] += 1
+            self._bytes += touched_bytes(func, (args, kwargs), outputs)
+        return outputs
+
+    def result(self) -> StepOperations:
+        """Return what was counted so far."""
+        return StepOperations(dispatches=tuple(sorted(self._dispatches.items())), bytes_touched=self._bytes)
+
+
+def is_counted(func: torch._ops.OpOverload) -> bool:
+    """Whether an operation does work: no view and no question about a tensor."""
+    return not (func.is_view or func.namespace == "prim" or _base_name(func) == "_unsafe_view")
+
+
+def touched_bytes(func: torch._ops.OpOverload, inputs: Any, outputs: Any) -> int:
+    """Count the bytes an operation reads and writes at least: each tensor once, dimensions of stride 0 once.
+
+    Conventions: in-place outputs count as read and written; `copy_`, `fill_` and `zero_` do not read what they write
+    over; a gather reads of its table what it returns; `empty` touches nothing. Caches are ignored.
+    """
+    name = _base_name(func)
+    if name in _WITHOUT_DATA:
+        return 0
+    read = list(tensors_in(inputs))
+    written = _unique_bytes(tensors_in(outputs))
+    if name in _OVERWRITE:
+        return _unique_bytes(read[1:]) + written
+    if name in _GATHER and read:
+        return min(_unique_bytes(read[:1]), written) + _unique_bytes(read[1:]) + written
+    return _unique_bytes(read) + written
+
+
+def _unique_bytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Sum the bytes of different tensors; the same storage seen through the same view counts once."""
+    sizes: dict[tuple[Any, ...], int] = {}
+    for tensor in tensors:
+        if tensor.layout is not torch.strided:
+            continue
+        view = (tensor.untyped_storage()._cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
+        sizes[view] = _extent_bytes(tensor)
+    return sum(sizes.values())
+
+
+def _extent_bytes(tensor: torch.Tensor) -> int:
+    """Count the bytes that a tensor's elements occupy: an expanded dimension occupies one."""
+    elements = 1
+    for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        elements *= length if stride != 0 or length == 0 else 1
+    return elements * tensor.element_size()
+
+
+def _base_name(func: torch._ops.OpOverload) -> str:
+    return func.overloadpacket.__name__
+
+
+def count_kernel_launches(step: Step) -> int | None:
+    """Count the kernels that one step launches on a CUDA device, by the profiler; None where there is none.
+
+    Run it outside any timed pass. Copies and fills by the driver (memcpy, memset) are not kernels.
+    """
+    devices = {parameter.device.type for parameter in step.model.parameters()}
+    if "cuda" not in devices or not torch.cuda.is_available():
+        return None
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+        step()
+        torch.cuda.synchronize()
+    kernels = [event for event in profiler.events() or () if event.device_type is torch.autograd.DeviceType.CUDA]
+    return sum(not event.name.startswith(("Memcpy", "Memset")) for event in kernels)

@@ -1,0 +1,39 @@
+"""Predict the peak memory of a step, and its causes, before anything is allocated."""
+
+from __future__ import annotations
+
+from bench.core.cell import Cell
+from bench.core.record import PredictedPeak
+from bench.core.workload import Workload
+from bench.counters.fakes import fake_step
+from bench.counters.timeline import track_steps
+
+CUDA_BLOCK_BYTES = 512
+"""CUDA's caching allocator rounds every allocation up to a multiple of this."""
+
+
+def predict(workload: Workload, cell: Cell, *, round_to: int | None = None) -> PredictedPeak:
+    """Predict the highest instant of training (or inference): the first step or a steady one, whichever is higher.
+
+    Counts the bytes of all tensors alive at once, on fake CPU tensors for any device (see `fakes` for what differs).
+    Not counted: what a kernel allocates inside one operation, CUDA's context, the allocator's fragmentation.
+
+    Args:
+        workload: What to build.
+        cell: Compiled cells are predicted as eager ones.
+        round_to: Size of the allocator's blocks; None takes 512 bytes for CUDA cells and 1 otherwise.
+    """
+    return max(predict_steps(workload, cell, round_to=round_to), key=lambda peak: peak.total_bytes)
+
+
+def predict_steps(
+    workload: Workload, cell: Cell, *, steps: int = 2, round_to: int | None = None
+) -> tuple[PredictedPeak, ...]:
+    """Predict the peak of each of the first steps; the optimizer's state is created in the first."""
+    with fake_step(workload, cell) as step:
+        return track_steps(step, steps).peaks(round_to=block_bytes(cell) if round_to is None else round_to)
+
+
+def block_bytes(cell: Cell) -> int:
+    """Tell to which multiple the allocator of the cell's device rounds tensors."""
+    return CUDA_BLOCK_BYTES if cell.device.startswith("cuda") else 1
