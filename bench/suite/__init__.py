@@ -1,1 +1,8 @@
-"""What to measure."""
+"""What to measure: options or a suite file become a Sweep, a Sweep becomes Cells.
+
+- `sweep`: the axes, their product, include and exclude.
+- `axes`: one axis value from what people type, or a one-line error.
+- `file`: TOML suite files.
+
+Pure: knows no hardware and no models, so a cell made here may still end as SKIPPED.
+"""

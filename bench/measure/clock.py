@@ -1,0 +1,90 @@
+"""Clocks that mark borders and are read later, so that nothing but the mark stands inside a timed loop."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Protocol
+
+import torch
+
+from bench.device.accelerator import is_accelerator, record_event, seconds_between, synchronize
+
+
+class Clock(Protocol):
+    """Marks points in time; the durations between them are collected at the end of a block."""
+
+    name: str
+    """`host` or `device`, as in `Sample.clock`."""
+
+    def start(self) -> None:
+        """Forget old marks, wait for the device, set the first mark."""
+
+    def mark(self) -> None:
+        """Set a mark. Never synchronises: on an accelerator the device passes it later."""
+
+    def collect(self) -> tuple[list[float], list[float]]:
+        """Wait for the last mark; return the seconds between successive marks, and the host's seconds beside them.
+
+        The second list is empty where the host's clock is the clock.
+        """
+
+
+class HostClock:
+    """`perf_counter_ns`; for the CPU, where a call returns when the work is done."""
+
+    name = "host"
+
+    def __init__(self) -> None:
+        self._marks: list[int] = []
+
+    def start(self) -> None:
+        """Forget old marks, set the first."""
+        self._marks.clear()
+        self.mark()
+
+    def mark(self) -> None:
+        """Note the time."""
+        self._marks.append(time.perf_counter_ns())
+
+    def collect(self) -> tuple[list[float], list[float]]:
+        """Return the seconds between successive marks."""
+        return _differences(self._marks), []
+
+
+class DeviceClock:
+    """Events on the device's stream, with the host's time beside each; synchronises in `start` and `collect` only."""
+
+    name = "device"
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._events: list[torch.Event] = []
+        self._host_marks: list[int] = []
+
+    def start(self) -> None:
+        """Synchronise, forget old marks, set the first."""
+        synchronize(self._device)
+        self._events.clear()
+        self._host_marks.clear()
+        self.mark()
+
+    def mark(self) -> None:
+        """Record an event into the current stream and note the host's time."""
+        self._events.append(record_event(self._device))
+        self._host_marks.append(time.perf_counter_ns())
+
+    def collect(self) -> tuple[list[float], list[float]]:
+        """Synchronise; return the device's seconds between events, and the host's between the same marks."""
+        synchronize(self._device)
+        seconds = [seconds_between(start, end) for start, end in itertools.pairwise(self._events)]
+        return seconds, _differences(self._host_marks)
+
+
+def clock_for(device: str) -> Clock:
+    """Choose the clock that can see work on this device end."""
+    return DeviceClock(device) if is_accelerator(device) else HostClock()
+
+
+def _differences(nanoseconds: list[int]) -> list[float]:
+    return [(end - start) / 1e9 for start, end in itertools.pairwise(nanoseconds)]

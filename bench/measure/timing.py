@@ -1,0 +1,164 @@
+"""Time one prepared step: warm up, then alternate blocks of whole steps and of split steps until the time is known.
+
+    warm up                         recorded, not counted
+    until the rule says stop:
+        a block of whole steps      no mark inside a step: the STEP
+        a block of split steps      a mark at every phase border: FORWARD, LOSS, BACKWARD, OPTIMIZER
+
+Whole and split steps are passes of their own, interleaved in blocks, because a machine drifts: two passes one after the
+other differ by more than the marks cost (docs/LOG.md).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import dataclass, field, replace
+
+from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
+from bench.device.accelerator import is_accelerator
+from bench.device.step import Step
+from bench.measure.blocks import time_phases, time_steps, without_garbage_collection
+from bench.measure.clock import Clock, clock_for
+from bench.stats.stopping import StopRule, WarmupRule
+
+BLOCK_SECONDS = 0.05
+"""A block lasts about this long: long against its start, short against the machine's drift."""
+
+ACCELERATOR_WARMUP_SECONDS = 1.0
+"""An accelerator's clock needs about a second of work to settle (DESIGN.md, section 5)."""
+
+LAUNCH_BOUND_FRACTION = 0.9
+"""A step is launch-bound when launching takes the host more than this share of the device's time."""
+
+PHASE_GAP_LIMIT = 0.05
+"""A sum of phases that misses the step by more than this earns an Advice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What timing one step in one process gives."""
+
+    samples: tuple[Sample, ...]
+    advice: tuple[Advice, ...]
+    final_loss: float | None
+
+
+@dataclass(slots=True)
+class _Series:
+    """Growing raw values of one phase."""
+
+    seconds: list[float] = field(default_factory=list)
+    host_seconds: list[float] = field(default_factory=list)
+
+    def extend(self, seconds: list[float], host_seconds: list[float]) -> None:
+        self.seconds += seconds
+        self.host_seconds += host_seconds
+
+
+def time_step(step: Step, device: str, sampling: Sampling, *, process: int = 0, clock: Clock | None = None) -> Timing:
+    """Measure the unsplit step and its phases.
+
+    Synchronises the device at the borders of blocks only. Switches the garbage collector off while it measures.
+
+    Args:
+        step: Prepared; its own state (weights, optimizer) changes as it trains.
+        device: Where it runs; chooses the clock and the length of the warm-up.
+        sampling: When to stop.
+        process: Written into the samples.
+        clock: For tests.
+    """
+    clock = clock or clock_for(device)
+    if is_accelerator(device):
+        sampling = replace(sampling, min_warmup_seconds=max(sampling.min_warmup_seconds, ACCELERATOR_WARMUP_SECONDS))
+    with without_garbage_collection():
+        warmup_seconds, is_settled = _warm_up(step, clock, sampling)
+        series, rule, lead_ins = _sample(step, clock, sampling, warmup_seconds[-1])
+    samples = tuple(
+        Sample(
+            phase=phase,
+            seconds=tuple(values.seconds),
+            clock=clock.name,
+            host_seconds=tuple(values.host_seconds),
+            warmup_seconds=tuple(warmup_seconds) if phase is Phase.STEP else (),
+            discarded=(("lead-in", lead_ins),) if lead_ins else (),
+            process=process,
+            converged=rule.is_converged if phase is Phase.STEP else None,
+        )
+        for phase, values in series.items()
+    )
+    loss = step()  # outside every timed block; reading a loss synchronises
+    final_loss = None if loss is None else float(loss.detach())
+    advice = list(_advice(samples, sampling, is_settled))
+    if final_loss is not None and not math.isfinite(final_loss):
+        advice.append(Advice(kind=AdviceKind.NONFINITE_LOSS, facts=(("loss", str(final_loss)),)))
+        final_loss = None
+    return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss)
+
+
+def _warm_up(step: Step, clock: Clock, sampling: Sampling) -> tuple[list[float], bool]:
+    """Run steps until they settle; long steps are cut short by the budget. Returns their seconds, and if they did."""
+    rule = WarmupRule(sampling)
+    seconds: list[float] = []
+    started = time.perf_counter()
+    while not rule.is_finished:
+        new, _ = time_steps(step, clock, 1)
+        seconds += new
+        rule.add(new)
+        is_late = time.perf_counter() - started > max(sampling.budget_seconds, sampling.min_warmup_seconds)
+        if is_late and len(seconds) >= sampling.min_warmup_steps:
+            break
+    return seconds, bool(rule.is_settled)
+
+
+def _sample(
+    step: Step, clock: Clock, sampling: Sampling, step_seconds: float
+) -> tuple[dict[Phase, _Series], StopRule, int]:
+    """Alternate blocks of whole and split steps until the rule is satisfied; both kinds get equally many steps."""
+    rule = StopRule(sampling)
+    series: dict[Phase, _Series] = {Phase.STEP: _Series()}
+    lead_ins = 0
+    block = max(1, min(sampling.max_steps, round(BLOCK_SECONDS / max(step_seconds, 1e-7))))
+    while not rule.is_finished:
+        # Where steps are short, the first one after a pause pays for cold caches or an empty queue: run it, drop it.
+        if block >= 5:
+            step()
+            lead_ins += 1
+        seconds, host_seconds = time_steps(step, clock, block)
+        series[Phase.STEP].extend(seconds, host_seconds)
+        if block >= 5:
+            step()
+        phases, host_phases = time_phases(step, clock, block)
+        for phase, values in phases.items():
+            series.setdefault(phase, _Series()).extend(values, host_phases[phase])
+        rule.add(seconds)
+    return series, rule, lead_ins
+
+
+def _advice(samples: tuple[Sample, ...], sampling: Sampling, is_settled: bool) -> list[Advice]:
+    """Say what to doubt about these samples."""
+    by_phase = {sample.phase: sample for sample in samples}
+    step = by_phase[Phase.STEP]
+    median = statistics.median(step.seconds)
+    advice = []
+
+    def doubt(kind: AdviceKind, **facts: float) -> None:
+        advice.append(Advice(kind=kind, facts=tuple(facts.items())))
+
+    if not is_settled:
+        doubt(AdviceKind.WARMUP_UNSETTLED, warmup_steps=len(step.warmup_seconds))
+    if not step.converged:
+        doubt(
+            AdviceKind.NOISY_SAMPLES,
+            target=sampling.target,
+            steps=len(step.seconds),
+            budget_seconds=sampling.budget_seconds,
+        )
+    if step.host_seconds and statistics.median(step.host_seconds) > LAUNCH_BOUND_FRACTION * median:
+        host_seconds = statistics.median(step.host_seconds)
+        doubt(AdviceKind.LAUNCH_BOUND, host_seconds=host_seconds, device_seconds=median)
+    phase_sum = sum(statistics.median(sample.seconds) for sample in samples if sample.phase is not Phase.STEP)
+    if abs(phase_sum - median) > PHASE_GAP_LIMIT * median:
+        doubt(AdviceKind.PHASE_GAP, phase_sum_seconds=phase_sum, step_seconds=median)
+    return advice

@@ -1,0 +1,41 @@
+"""What the functions of `worker` answer: values that cross a process border, so they need no torch to be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.core.environment import Environment, MachineState
+from bench.core.record import Advice, Counters, Sample
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What the machine can do for a sweep, asked before the first cell.
+
+    Attributes:
+        devices: What was asked for and its full name, in pairs.
+        environments: One per full device name, in pairs.
+    """
+
+    devices: tuple[tuple[str, str], ...]
+    environments: tuple[tuple[str, Environment], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedCell:
+    """What the timing process answers; `skipped` is a reason, and then there are no samples."""
+
+    skipped: str | None = None
+    samples: tuple[Sample, ...] = ()
+    advice: tuple[Advice, ...] = ()
+    final_loss: float | None = None
+    tokens_per_example: int | None = None
+    state: MachineState | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedCell:
+    """What the observing process answers."""
+
+    counters: Counters
+    advice: tuple[Advice, ...]

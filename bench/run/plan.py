@@ -1,0 +1,51 @@
+"""From cells as typed to cells that this machine knows: devices completed, names checked, environments read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.core.cell import Cell
+from bench.core.environment import Environment
+from bench.core.errors import BenchError
+from bench.core.record import Outcome
+from bench.registry.optimizers import check_optimizer
+from bench.run import processes
+from bench.run.answers import Preflight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Cells with full device names, and the environment of each device."""
+
+    cells: tuple[Cell, ...]
+    environments: Mapping[str, Environment]
+
+
+def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
+    """Check cells before anything is measured, in a fresh process, because that needs torch.
+
+    Args:
+        cells: As the sweep gave them.
+        method: How processes are started, as in `LocalExecutor`.
+
+    Raises:
+        BenchError: A model, a device or an optimizer is not there.
+    """
+    for cell in cells:
+        if cell.optimizer is not None:
+            check_optimizer(cell.optimizer)
+    if any(cell.model.startswith("torchvision:") for cell in cells):
+        processes.preload("torchvision")
+    devices = tuple(dict.fromkeys(cell.device for cell in cells))
+    models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
+    arguments = ("bench.run.worker:preflight", devices, models)
+    ending = processes.call_inline(*arguments) if method == "inline" else processes.call(*arguments, method=method)
+    if ending.error is not None:
+        raise ending.error
+    if ending.outcome is not Outcome.OK:
+        raise BenchError(f"the machine could not be read: {ending.reason}. {ending.output_tail or ''}".strip())
+    answer: Preflight = ending.value
+    names = dict(answer.devices)
+    completed = dict.fromkeys(replace(cell, device=names[cell.device]) for cell in cells)
+    return Plan(cells=tuple(completed), environments=dict(answer.environments))

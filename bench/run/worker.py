@@ -1,0 +1,86 @@
+"""What happens inside a fresh process. The server that forks these imports this module, so importing it runs nothing.
+
+A cell takes two processes: one that only times (`time_cell`), one that reads everything else (`observe_cell`), so that
+no counter, profiler or allocator setting ever stands in a timed process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench import counters, registry
+from bench.core.cell import Cell
+from bench.core.environment import MachineState
+from bench.core.errors import BenchError
+from bench.core.record import Advice, AdviceKind, Sampling
+from bench.counters.live import measure_memory
+from bench.device import nvml
+from bench.device.capabilities import normalise_device, why_not
+from bench.device.environment import read_counters, read_environment, state_between
+from bench.device.step import prepare
+from bench.measure.timing import time_step
+from bench.run.answers import ObservedCell, Preflight, TimedCell
+
+BUSY_CORES_LIMIT = 0.25
+"""Other processes that keep more than this share of our threads' cores busy make a time doubtful (FACTS, section 2)."""
+
+
+def preflight(devices: tuple[str, ...], models: tuple[tuple[str, tuple[int, ...] | None], ...]) -> Preflight:
+    """Check devices and model names before anything runs; reads the environment of each device.
+
+    Raises:
+        BenchError: The first device or model that is not there.
+    """
+    names = tuple((device, normalise_device(device)) for device in devices)
+    for spec, input_shape in models:
+        registry.resolve(spec, input_shape=input_shape)
+    unique = dict.fromkeys(name for _, name in names)
+    return Preflight(devices=names, environments=tuple((name, read_environment(name)) for name in unique))
+
+
+def time_cell(cell: Cell, sampling: Sampling, process: int, gpu_uuid: str | None) -> TimedCell:
+    """Measure the step and its phases, and the state of the machine around it."""
+    reason = why_not(cell.device, cell.precision)
+    if reason is not None:
+        return TimedCell(skipped=reason)
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with prepare(workload, cell) as step:
+        before = read_counters()
+        timing = time_step(step, cell.device, sampling, process=process)
+        state = state_between(before, read_counters(), gpu_uuid)
+    return TimedCell(
+        samples=timing.samples,
+        advice=timing.advice + _advice_on_machine(state, cell),
+        final_loss=timing.final_loss,
+        tokens_per_example=workload.tokens_per_example,
+        state=state,
+    )
+
+
+def observe_cell(cell: Cell, gpu_uuid: str | None) -> ObservedCell:
+    """Read memory from a live step, then count on tensors without storage. Takes no time of anything."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    advice: tuple[Advice, ...] = ()
+    memory = None
+    try:
+        memory = measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
+    except (BenchError, RuntimeError, MemoryError, OSError) as error:
+        advice += (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=(("reason", f"{error}"),)),)
+    counted, doubts = counters.count(workload, cell)
+    return ObservedCell(counters=replace(counted, memory=memory), advice=advice + doubts)
+
+
+def _device_used(gpu_uuid: str | None) -> int | None:
+    state = nvml.read_state(gpu_uuid) if gpu_uuid else None
+    return state.own_memory_bytes if state else None
+
+
+def _advice_on_machine(state: MachineState, cell: Cell) -> tuple[Advice, ...]:
+    advice: tuple[Advice, ...] = ()
+    if state.other_busy_cores is not None and state.other_busy_cores > BUSY_CORES_LIMIT:
+        facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))
+        advice += (Advice(kind=AdviceKind.BUSY_MACHINE, facts=facts),)
+    if state.gpu_throttle_reasons:
+        facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", cell.device))
+        advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
+    return advice

@@ -1,0 +1,146 @@
+"""Suite files: TOML that names the sweeps of a benchmark suite.
+
+title = "Quick suite"
+
+[sampling]                      # optional; fields of bench.core.record.Sampling
+budget_seconds = 0.5
+
+[[sweep]]                       # one or more; a single value or a list on every axis
+model = ["my_net", "mlp@width=512"]
+batch_size = [8, 32]
+mode = "train"
+device = "cpu"
+precision = ["fp32", "bf16-amp"]
+
+[[sweep.exclude]]               # leave out cells that match every line of an entry
+model = "my_net"
+precision = "bf16-amp"
+
+[[sweep.include]]               # add single cells
+model = "my_net"
+batch_size = 256
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
+from bench.core.errors import SuiteError
+from bench.core.record import Sampling
+from bench.suite.axes import parse_choice, parse_positive, parse_shape, suggest
+from bench.suite.sweep import Rule, Sweep
+
+_AXES: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    # key in the file and field of Cell: field of Sweep, reader of one value
+    "model": ("models", str),
+    "mode": ("modes", lambda text: parse_choice(Mode, text, "mode")),
+    "batch_size": ("batch_sizes", lambda value: parse_positive(value, "batch_size")),
+    "device": ("devices", str),
+    "precision": ("precisions", lambda text: parse_choice(Precision, text, "precision")),
+    "optimizer": ("optimizers", str),
+    "compile": ("compile", lambda text: parse_choice(CompileMode, text, "compile")),
+    "memory_format": ("memory_formats", lambda text: parse_choice(MemoryFormat, text, "memory_format")),
+    "threads": ("threads", lambda value: parse_positive(value, "threads")),
+    "seed": ("seeds", int),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """A suite file, read and checked."""
+
+    title: str
+    sweeps: tuple[Sweep, ...]
+    sampling: Sampling
+
+
+def read_suite(path: Path, sampling: Sampling | None = None) -> Suite:
+    """Read a suite file.
+
+    Args:
+        path: The file.
+        sampling: What the file's `[sampling]` table changes; default settings if None.
+
+    Raises:
+        SuiteError: It cannot be read, is not TOML, or has an unknown key or a wrong value; the message names it.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SuiteError(f"cannot read the suite file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SuiteError(f"{path} is not a TOML suite file: {error}") from error
+    try:
+        return _suite(data, path.stem, sampling or Sampling())
+    except SuiteError as error:
+        raise SuiteError(f"{path}: {error}") from error
+
+
+def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
+    _check_keys(data, ("title", "sampling", "sweep"), "the suite")
+    tables = data.get("sweep", [])
+    if not isinstance(tables, list) or not tables:
+        raise SuiteError("a suite needs at least one [[sweep]] table")
+    return Suite(
+        title=str(data.get("title", name)),
+        sweeps=tuple(_sweep(table) for table in tables),
+        sampling=_sampling(data.get("sampling", {}), sampling),
+    )
+
+
+def _sampling(data: Mapping[str, Any], sampling: Sampling) -> Sampling:
+    known = {field.name: type(getattr(sampling, field.name)) for field in fields(sampling)}
+    _check_keys(data, known, "[sampling]")
+    for name, value in data.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise SuiteError(f"sampling.{name} must be a number, found {value!r}")
+    return replace(sampling, **{name: known[name](value) for name, value in data.items()})
+
+
+def _sweep(data: Mapping[str, Any]) -> Sweep:
+    _check_keys(data, (*_AXES, "input_shape", "exclude", "include"), "[[sweep]]")
+    if "model" not in data:
+        raise SuiteError("a [[sweep]] needs `model`, a name or a list of names")
+    values = {_AXES[key][0]: _values(key, data[key]) for key in _AXES if key in data}
+    return Sweep(
+        **values,
+        input_shape=parse_shape(str(data["input_shape"])) if "input_shape" in data else None,
+        exclude=tuple(_rules(table) for table in data.get("exclude", [])),
+        include=tuple(_cell(table) for table in data.get("include", [])),
+    )
+
+
+def _rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
+    _check_keys(data, _AXES, "[[sweep.exclude]]")
+    if not data:
+        raise SuiteError("an empty [[sweep.exclude]] would leave nothing; name at least one axis")
+    return tuple(Rule(axis=key, values=tuple(str(v) for v in _values(key, value))) for key, value in data.items())
+
+
+def _cell(data: Mapping[str, Any]) -> Cell:
+    _check_keys(data, (*_AXES, "input_shape"), "[[sweep.include]]")
+    for key in ("model", "batch_size"):
+        if key not in data:
+            raise SuiteError(f"a [[sweep.include]] needs `{key}`")
+    values: dict[str, Any] = {key: _AXES[key][1](value) for key, value in data.items() if key in _AXES}
+    if "input_shape" in data:
+        values["input_shape"] = parse_shape(str(data["input_shape"]))
+    return Cell(**values)
+
+
+def _values(key: str, value: Any) -> tuple[Any, ...]:
+    items = value if isinstance(value, list) else [value]
+    if not items:
+        raise SuiteError(f"{key} is an empty list; give it a value or leave it out")
+    return tuple(_AXES[key][1](item) for item in items)
+
+
+def _check_keys(data: Mapping[str, Any], known: Any, where: str) -> None:
+    for key in data:
+        if key not in known:
+            raise SuiteError(f"{where} has an unknown key {key!r}. {suggest(key, known)}")

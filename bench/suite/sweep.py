@@ -1,0 +1,102 @@
+"""A sweep: the product of its axes, less what `exclude` matches, plus what `include` adds."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
+from bench.core.errors import SuiteError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """Matches the cells that have one of the given values on every axis it names: `precision is one of ...`."""
+
+    axis: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """The axes of a sweep, each with the values it takes; fields stand in the order of the loops, outermost first.
+
+    Attributes:
+        exclude: Each entry is a group of rules; a cell that matches all rules of one group is left out.
+        include: Cells to add that the product does not hold.
+    """
+
+    models: tuple[str, ...]
+    modes: tuple[Mode, ...] = (Mode.TRAIN,)
+    batch_sizes: tuple[int, ...] = (8,)
+    devices: tuple[str, ...] = ("cpu",)
+    precisions: tuple[Precision, ...] = (Precision.FP32,)
+    optimizers: tuple[str | None, ...] = (None,)
+    compile: tuple[CompileMode, ...] = (CompileMode.NONE,)
+    memory_formats: tuple[MemoryFormat, ...] = (MemoryFormat.CONTIGUOUS,)
+    input_shape: tuple[int, ...] | None = None
+    threads: tuple[int | None, ...] = (None,)
+    seeds: tuple[int, ...] = (0,)
+    exclude: tuple[tuple[Rule, ...], ...] = ()
+    include: tuple[Cell, ...] = ()
+
+    def cells(self) -> tuple[Cell, ...]:
+        """Expand to cells, each once, in the order of the axes.
+
+        Raises:
+            SuiteError: Nothing is left to measure.
+        """
+        product = itertools.product(
+            self.models,
+            self.modes,
+            self.batch_sizes,
+            self.devices,
+            self.precisions,
+            self.optimizers,
+            self.compile,
+            self.memory_formats,
+            self.threads,
+            self.seeds,
+        )
+        cells = (
+            Cell(
+                model=model,
+                mode=mode,
+                batch_size=batch_size,
+                device=device,
+                precision=precision,
+                optimizer=optimizer if mode is Mode.TRAIN else None,
+                compile=compile_mode,
+                memory_format=memory_format,
+                input_shape=self.input_shape,
+                threads=threads,
+                seed=seed,
+            )
+            for (
+                model,
+                mode,
+                batch_size,
+                device,
+                precision,
+                optimizer,
+                compile_mode,
+                memory_format,
+                threads,
+                seed,
+            ) in product
+        )
+        kept = [cell for cell in cells if not any(_matches(cell, group) for group in self.exclude)]
+        unique = tuple(dict.fromkeys([*kept, *self.include]))
+        if not unique:
+            raise SuiteError("the sweep holds no cell: name at least one model, and exclude less")
+        return unique
+
+
+def expand(sweeps: Iterable[Sweep]) -> tuple[Cell, ...]:
+    """Expand several sweeps into one list of cells, each once."""
+    return tuple(dict.fromkeys(cell for sweep in sweeps for cell in sweep.cells()))
+
+
+def _matches(cell: Cell, group: tuple[Rule, ...]) -> bool:
+    return all(str(getattr(cell, rule.axis)) in rule.values for rule in group)
