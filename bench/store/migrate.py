@@ -12,7 +12,7 @@ Migration = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes the JSON object of version n, returns that of version n + 1; `schema` itself is set by `migrate`."""
 
 MIGRATIONS: Mapping[int, Migration] = {}
-"""By the version they start from. Schema 1 is the first, so there is none; `tests/golden` keeps one file per version."""
+"""By the version they start from. Schema 1 is the first, so none yet; `tests/golden` keeps a file per version."""
 
 
 def migrate(

@@ -9,8 +9,6 @@ results/20261123-175309-ab12cd/
 
 from __future__ import annotations
 
-import json
-import math
 import re
 import secrets
 from dataclasses import dataclass, replace
@@ -21,10 +19,9 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
-from bench.core.jsonio import from_json, to_json
 from bench.core.record import SCHEMA, Record
 from bench.store.atomic import make_folder, store_error, write_bytes
-from bench.store.migrate import migrate
+from bench.store.codec import from_file, to_bytes
 
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
@@ -85,7 +82,7 @@ class RunFolder:
         folder = cls(path, replace(run, id=run_id))
         try:
             make_folder(folder.records_path)
-            write_bytes(path / "run.json", _to_bytes(folder.run))
+            write_bytes(path / "run.json", to_bytes(folder.run, "run.json"))
         except StoreError:
             _remove_empty(folder.records_path, path)
             raise
@@ -103,8 +100,7 @@ class RunFolder:
             return cls.open(latest(root))
         for path in (Path(path_or_id), root / path_or_id):
             if (path / "run.json").is_file():
-                data = _read_json(path / "run.json")
-                return cls(path, _parse(RunInfo, data, path / "run.json"))
+                return cls(path, from_file(RunInfo, path / "run.json"))
         known = run_paths(root)
         matches = [path for path in known if path.name.startswith(str(path_or_id))]
         if len(matches) == 1:
@@ -131,7 +127,7 @@ class RunFolder:
         """
         make_folder(self.records_path)
         path = self.records_path / f"{record.cell.key}.json"
-        write_bytes(path, _to_bytes(record))
+        write_bytes(path, to_bytes(record, record.cell.id))
         return path
 
     def records(self) -> tuple[Record, ...]:
@@ -152,7 +148,7 @@ class RunFolder:
         problems = []
         for path in sorted(self.records_path.glob("*.json")):
             try:
-                record = _parse(Record, _read_json(path), path)
+                record = from_file(Record, path)
             except StoreError as error:
                 problems.append(error)
                 continue
@@ -212,43 +208,6 @@ def _utc(started_at: str) -> datetime:
     except ValueError:
         raise StoreError(f"{started_at!r} is not a time; write it as 2026-11-23T17:53:09+00:00") from None
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _to_bytes(value: Record | RunInfo) -> bytes:
-    """Write JSON that every reader takes: ASCII, no NaN."""
-    try:
-        return (json.dumps(_finite(to_json(value)), indent=1, allow_nan=False) + "\n").encode()
-    except (ValueError, TypeError) as error:
-        name = value.cell.id if isinstance(value, Record) else "run.json"
-        raise StoreError(f"cannot write {name}: {error}; use None for what was not measured") from error
-
-
-def _finite(value: Any, key: str = "", in_facts: bool = False) -> Any:
-    """Write a NaN or infinity as its word among facts, and as None where it is the loss; elsewhere it is a mistake."""
-    if isinstance(value, float) and not math.isfinite(value) and (in_facts or key == "final_loss"):
-        return str(value) if in_facts else None
-    if isinstance(value, dict):
-        return {name: _finite(item, name, in_facts or name == "facts") for name, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item, key, in_facts) for item in value]
-    return value
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise store_error("read", path, error) from error
-    except (ValueError, RecursionError) as error:
-        raise StoreError(f"{path} is not whole JSON ({error}); delete it and measure the cell again") from error
-
-
-def _parse(cls: type[Any], data: Any, path: Path) -> Any:
-    migrated = migrate(data, str(path))
-    try:
-        return from_json(cls, migrated)
-    except ValueError as error:
-        raise StoreError(f"{path} is not a {cls.__name__} of stepbench: {error}; move it elsewhere") from error
 
 
 def _remove_empty(*folders: Path) -> None:

@@ -1,0 +1,89 @@
+"""What one Record says, derived from its raw samples on read: the one place where tables and reports get their figures.
+
+step                 median of the unsplit step, with its interval
+throughput           batch size / step
+phase_sum            sum of the phases' medians
+residual_fraction    1 - phase_sum / step: the share of the step that no phase explains
+flops_per_second     FLOPs of the step / step; the model's FLOPs, without recomputation, as MFU wants them
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.core.cell import Mode
+from bench.core.estimate import Estimate
+from bench.core.record import Phase, Record
+from bench.stats.estimate import estimate_median_of_processes, quantile, relative_dispersion
+
+SPLIT_PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
+"""The parts of a step in the order they run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Derived figures of one cell; each None where nothing was measured to derive it from.
+
+    Attributes:
+        step: Of all processes.
+        dispersion: IQR / median of the steps of all processes.
+        phases: Those that were measured, in the order they run; without STEP.
+        residual_fraction: Negative where the marks between phases cost time.
+        flops_total: None in train mode as long as the backward FLOPs are unknown: forward alone is no step.
+    """
+
+    step: Estimate | None = None
+    step_p10_seconds: float | None = None
+    step_p90_seconds: float | None = None
+    dispersion: float | None = None
+    phases: tuple[tuple[Phase, Estimate], ...] = ()
+    phase_sum_seconds: float | None = None
+    residual_fraction: float | None = None
+    examples_per_second: float | None = None
+    tokens_per_second: float | None = None
+    flops_total: int | None = None
+    flops_per_second: float | None = None
+
+    def phase(self, phase: Phase) -> Estimate | None:
+        """Return the estimate of one phase, or None."""
+        return dict(self.phases).get(phase)
+
+
+def estimate_phase(record: Record, phase: Phase) -> Estimate | None:
+    """Estimate the median seconds of one phase over all processes; None where no step of it was timed."""
+    samples = [sample.seconds for sample in record.samples if sample.phase is phase and sample.seconds]
+    return estimate_median_of_processes(samples) if samples else None
+
+
+def summarise(record: Record) -> Summary:
+    """Derive every figure of a Record."""
+    step = estimate_phase(record, Phase.STEP)
+    seconds = record.sample_seconds(Phase.STEP)
+    estimates = ((phase, estimate_phase(record, phase)) for phase in SPLIT_PHASES)
+    phases = tuple((phase, estimate) for phase, estimate in estimates if estimate is not None)
+    phase_sum = sum(estimate.point for _, estimate in phases) if phases else None
+    latency = step.point if step is not None and step.point > 0 else None
+    examples = record.cell.batch_size / latency if latency else None
+    tokens = record.tokens_per_example
+    total = flops_total(record)
+    return Summary(
+        step=step,
+        step_p10_seconds=quantile(seconds, 0.1) if seconds else None,
+        step_p90_seconds=quantile(seconds, 0.9) if seconds else None,
+        dispersion=relative_dispersion(seconds) if seconds else None,
+        phases=phases,
+        phase_sum_seconds=phase_sum,
+        residual_fraction=1 - phase_sum / latency if latency and phase_sum is not None else None,
+        examples_per_second=examples,
+        tokens_per_second=examples * tokens if examples and tokens is not None else None,
+        flops_total=total,
+        flops_per_second=total / latency if latency and total is not None else None,
+    )
+
+
+def flops_total(record: Record) -> int | None:
+    """Return the FLOPs of the whole step that the cell asks for, or None where a part of it is unknown."""
+    flops = record.counters.flops
+    if flops is None or (record.cell.mode is Mode.TRAIN and flops.backward is None):
+        return None
+    return flops.total

@@ -1,0 +1,58 @@
+"""Values to the bytes of a JSON file and back, with errors that name the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bench.core.errors import StoreError
+from bench.core.jsonio import from_json, to_json
+from bench.store.atomic import store_error
+from bench.store.migrate import migrate
+
+T = TypeVar("T")
+
+
+def to_bytes(value: Any, name: str) -> bytes:
+    """Write a frozen value as JSON that every reader takes: ASCII, no NaN.
+
+    Raises:
+        StoreError: It holds a number that is not finite where None belongs; `name` is in the message.
+    """
+    try:
+        return (json.dumps(_finite(to_json(value)), indent=1, allow_nan=False) + "\n").encode()
+    except (ValueError, TypeError) as error:
+        raise StoreError(f"cannot write {name}: {error}; use None for what was not measured") from error
+
+
+def from_file(cls: type[T], path: Path) -> T:
+    """Read a value of type `cls` from a file, after migrating it to the current schema.
+
+    Raises:
+        StoreError: The file cannot be read, is truncated, or holds something else.
+        SchemaError: A newer stepbench wrote it.
+    """
+    try:
+        data = json.loads(path.read_bytes())
+    except OSError as error:
+        raise store_error("read", path, error) from error
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{path} is not whole JSON ({error}); delete it and measure the cell again") from error
+    migrated = migrate(data, str(path))
+    try:
+        return from_json(cls, migrated)
+    except ValueError as error:
+        raise StoreError(f"{path} is not a {cls.__name__} of stepbench: {error}; move it elsewhere") from error
+
+
+def _finite(value: Any, key: str = "", in_facts: bool = False) -> Any:
+    """Write a NaN or infinity as its word among facts, and as None where it is the loss; elsewhere it is a mistake."""
+    if isinstance(value, float) and not math.isfinite(value) and (in_facts or key == "final_loss"):
+        return str(value) if in_facts else None
+    if isinstance(value, dict):
+        return {name: _finite(item, name, in_facts or name == "facts") for name, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item, key, in_facts) for item in value]
+    return value

@@ -1,0 +1,22 @@
+"""Every column of every table: its name, type, unit, meaning, and how it is read off a Record.
+
+The tables and `results/README.md` are both made from this list, so they cannot drift apart. No pandas here.
+"""
+
+from __future__ import annotations
+
+from bench.store.cell_columns import CELLS
+from bench.store.column import Column
+from bench.store.part_columns import CLAIMS, LAYERS, PHASES
+
+COLUMNS: dict[str, tuple[Column, ...]] = {"cells": CELLS, "phases": PHASES, "layers": LAYERS, "claims": CLAIMS}
+"""Every table with its columns, in order."""
+
+
+def describe_columns() -> str:
+    """Write the columns of every table as Markdown, for `results/README.md`."""
+    parts = []
+    for table, columns in COLUMNS.items():
+        rows = [f"| `{c.name}` | {c.dtype} | {c.unit or '-'} | {c.meaning} |" for c in columns]
+        parts.append("\n".join([f"### {table}", "", "| column | type | unit | meaning |", "|---|---|---|---|", *rows]))
+    return "\n\n".join(parts)
