@@ -1,0 +1,87 @@
+"""Two sides compared: the visits they were measured in, and what may be said of the difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.core.estimate import Estimate
+
+
+class ComparisonVerdict(StrEnum):
+    """What a comparison says of head against base. INCONCLUSIVE is an answer, and never counted as SAME."""
+
+    FASTER = "faster"
+    SAME = "same"
+    SLOWER = "slower"
+    INCONCLUSIVE = "inconclusive"
+    INCOMPARABLE = "incomparable"
+
+
+class ComparisonReason(StrEnum):
+    """Why the verdict is what it is; the numbers stand in `Comparison`, the words are made in `report/`."""
+
+    SLOWDOWN_CONFIRMED = "slowdown-confirmed"  # adjusted p <= alpha and shift >= fail_at
+    SPEEDUP_CONFIRMED = "speedup-confirmed"  # the mirrored test
+    SLOWDOWN_EXCLUDED = "slowdown-excluded"  # the upper bound is below the tolerated slowdown
+    SLOWDOWN_NOT_EXCLUDED = "slowdown-not-excluded"  # neither shown nor excluded
+    CANNOT_DETECT = "cannot-detect"  # a tolerated slowdown would not have been seen: too noisy for its threshold
+    SUSPECT_NOT_CONFIRMED = "suspect-not-confirmed"  # the screen found a suspect, its fresh sessions were not run
+    TOO_FEW_SESSIONS = "too-few-sessions"  # no p can reach alpha
+    OTHER_ENVIRONMENT = "other-environment"  # fingerprints differ
+    MISSING_SIDE = "missing-side"  # one side has no such cell, or it failed there
+    DIFFERENT_WORK = "different-work"  # parameters or counters differ: not the same computation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quad:
+    """Four visits of one cell, ABBA or BAAB: raw seconds of every step, by side.
+
+    Attributes:
+        base: One tuple of step seconds per visit of the base, in the order they were taken.
+        head: The same for the head.
+        clock: `host` or `device`.
+        head_first: The quad was BAAB.
+    """
+
+    base: tuple[tuple[float, ...], ...]
+    head: tuple[tuple[float, ...], ...]
+    clock: str = "host"
+    head_first: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One cell, base against head. Shifts are log-ratios head / base: 0.05 is 5.1 % slower.
+
+    Attributes:
+        cell_id: For people.
+        cell_key: Joins with records.
+        base: Seconds per step of the base; None where it was not measured.
+        head: The same for the head.
+        shift: Hodges-Lehmann shift of the sessions that were judged; None without sessions.
+        low: Of its interval; None where there are too few sessions for one.
+        p_adjusted: Of the slower test, or of the faster one where the shift is negative; adjusted for the whole suite.
+        minimum_detectable: Shift that would have been found with 80 % power; None where the spread is unknown.
+        session_shifts: One per session that was judged, in order.
+        screen_shifts: Those of the screen, where fresh sessions decided instead.
+        voided: Reason and count of sessions that the machine's state spoiled.
+        facts: Further facts of the reason, name and value: the field that differs, the thresholds.
+    """
+
+    cell_id: str
+    cell_key: str
+    base: Estimate | None = None
+    head: Estimate | None = None
+    shift: float | None = None
+    low: float | None = None
+    high: float | None = None
+    confidence: float = 0.95
+    p_adjusted: float | None = None
+    minimum_detectable: float | None = None
+    session_shifts: tuple[float, ...] = ()
+    screen_shifts: tuple[float, ...] = ()
+    voided: tuple[tuple[str, int], ...] = ()
+    verdict: ComparisonVerdict
+    reason: ComparisonReason
+    facts: tuple[tuple[str, str | int | float], ...] = ()

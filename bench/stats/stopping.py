@@ -1,0 +1,133 @@
+"""When to stop: criterion objects that take floats, know no clock, and are asked between blocks, never in a timed step.
+
+rule = StopRule(sampling)
+while not rule.is_finished:
+    rule.add(time_a_block())
+converged = rule.is_converged
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bench.core.estimate import Estimate
+from bench.core.record import Sampling
+from bench.stats.checked import durations
+from bench.stats.estimate import estimate_median
+
+WARMUP_WINDOW = 5
+"""Steps per median. Step 1 takes about 1.39 of a steady step, step 2 1.03: a median of five forgets both."""
+
+GROWTH = 1.2
+"""The interval is computed anew when the steps grew by a fifth: 40 times on the way to 10,000 steps."""
+
+
+class WarmupRule:
+    """Decide when the warm-up has settled.
+
+    It lasts at least `min_warmup_steps` and `min_warmup_seconds`; then until the medians of the last five steps and of
+    the five before differ by less than `warmup_tolerance`; at most `max_warmup_steps`, unless the minimum is still not
+    reached (a GPU needs its second, however short the steps).
+    """
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._seconds: list[float] = []
+        self._total = 0.0
+
+    def add(self, seconds: float | Sequence[float]) -> None:
+        """Take in one or more steps, in order.
+
+        Raises:
+            ValueError: A value is negative or not finite.
+        """
+        new = durations(np.atleast_1d(np.asarray(seconds, dtype=np.float64)))
+        self._seconds.extend(new.tolist())
+        self._total += float(new.sum())
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken in."""
+        return len(self._seconds)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether measuring may begin."""
+        if self.steps < self._sampling.min_warmup_steps or self._total < self._sampling.min_warmup_seconds:
+            return False
+        return self.steps >= self._sampling.max_warmup_steps or self._is_settled() is True
+
+    @property
+    def is_converged(self) -> bool | None:
+        """Whether steps had settled; None while running, and where the warm-up was too short to tell (ten steps)."""
+        return self._is_settled() if self.is_finished else None
+
+    def _is_settled(self) -> bool | None:
+        if self.steps < 2 * WARMUP_WINDOW:
+            return None
+        before = float(np.median(self._seconds[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]))
+        last = float(np.median(self._seconds[-WARMUP_WINDOW:]))
+        return abs(last - before) <= self._sampling.warmup_tolerance * min(before, last)
+
+
+class StopRule:
+    """Decide when enough steps were timed.
+
+    Stops when the interval of the median (`estimate_median`, 95 %) is within `target` of it, or when the steps add up
+    to `budget_seconds`, or at `max_steps`; never before `min_steps`. The interval is computed only when the steps grew
+    by a fifth: adding costs about 5 us, an interval 0.2 ms at 100 steps and 3 ms at 10,000.
+    """
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+        self._seconds: list[float] = []
+        self._total = 0.0
+        self._estimate: Estimate | None = None
+        self._estimated_at = 0
+
+    def add(self, seconds: float | Sequence[float]) -> None:
+        """Take in one or more steps, in order.
+
+        Raises:
+            ValueError: A value is negative or not finite.
+        """
+        new = durations(np.atleast_1d(np.asarray(seconds, dtype=np.float64)))
+        self._seconds.extend(new.tolist())
+        self._total += float(new.sum())
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken in."""
+        return len(self._seconds)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether to stop; may compute an interval, so ask between blocks."""
+        if self.steps < max(1, self._sampling.min_steps):
+            return False
+        if self.steps >= self._sampling.max_steps or self._total >= self._sampling.budget_seconds:
+            return True
+        if self.steps >= GROWTH * self._estimated_at:
+            self._compute()
+        return self._within_target(self._estimate)
+
+    @property
+    def is_converged(self) -> bool | None:
+        """Whether the target was reached with all steps; None while there is more to measure."""
+        return self._within_target(self.estimate) if self.is_finished else None
+
+    @property
+    def estimate(self) -> Estimate | None:
+        """The median of all steps so far with its interval; None before the first step."""
+        if self._seconds and self._estimated_at != self.steps:
+            self._compute()
+        return self._estimate
+
+    def _compute(self) -> None:
+        self._estimate = estimate_median(self._seconds)
+        self._estimated_at = self.steps
+
+    def _within_target(self, estimate: Estimate | None) -> bool:
+        return estimate is not None and estimate.half_width is not None and estimate.half_width <= self._sampling.target
