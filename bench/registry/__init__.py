@@ -1,1 +1,37 @@
-"""Model specs to Workloads, lazily."""
+"""Model specs to Workloads, lazily: `my_net@classes=10` comes in, a `Workload` goes out.
+
+A spec is `reference[@key=value[,key=value]...]`, where the reference is
+
+- the name of a reference model or of a plugin (entry points in the group `bench.models`): options set its Config;
+- `torchvision:NAME`, a classification model with random weights: options go to its builder, `num_classes=10`;
+- `package.module:callable` or `path/file.py:callable`, found from the working directory: it is a Workload, an
+  `nn.Module`, a class of them, or a function that returns either; options become keyword arguments;
+- `path/file.py` alone, if the file has the five names that every file of `bench.models` has.
+
+A bare `nn.Module` needs `input_shape`, the shape of one example. Everything that is wrong with a spec is an
+UnknownModelError or a ModelError of one line. `check` finds what can be found without importing torch or the model.
+
+The environment variable STEPBENCH_MODELS may name a folder of model files; they are found by name before the entry
+points. It serves whoever keeps a folder of models, and `bench ab`, which gives each side its own.
+
+torch is imported inside functions only. Called by `run`, `counters`' callers and the command line.
+"""
+
+from bench.registry.catalog import names, torchvision_names
+from bench.registry.check import check
+from bench.registry.info import ModelInfo, Option, describe, source_file
+from bench.registry.optimizers import OPTIMIZERS, make_optimizer
+from bench.registry.resolve import resolve
+
+__all__ = [
+    "OPTIMIZERS",
+    "ModelInfo",
+    "Option",
+    "check",
+    "describe",
+    "make_optimizer",
+    "names",
+    "resolve",
+    "source_file",
+    "torchvision_names",
+]

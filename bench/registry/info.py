@@ -1,0 +1,151 @@
+"""What a model says of itself, read from its source without importing it."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core.errors import BenchError
+from bench.registry.catalog import entry_points, folder_files, torchvision_sources
+from bench.registry.loading import importable
+from bench.registry.spec import Kind, Spec, parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a model: type, default and comment as written in its source; empty where there is none."""
+
+    name: str
+    type: str = ""
+    default: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model's name, the first line of its docstring, and its options; empty where its source cannot be read."""
+
+    name: str
+    summary: str = ""
+    options: tuple[Option, ...] = ()
+    source_file: str | None = None
+
+
+def describe(name: str) -> ModelInfo:
+    """Describe a model by its name or spec, without importing torch or the model.
+
+    Never fails for a model that is there but cannot be read: summary and options are empty then, and so they are for a
+    name that is not there. Finding a dotted module imports the packages above it, as Python does.
+    """
+    try:
+        spec = parse(name)
+        path, attribute = locate(spec)
+        tree = ast.parse(path.read_text(encoding="utf-8")) if path else None
+    except (BenchError, OSError, SyntaxError, ValueError):
+        return ModelInfo(name=name)
+    if path is None or tree is None:
+        return ModelInfo(name=name)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    node = find_node(tree, attribute) if attribute else tree
+    return ModelInfo(
+        name=name,
+        summary=_summary(node),
+        options=read_options(tree, attribute, lines) or (),
+        source_file=str(path),
+    )
+
+
+def source_file(spec: str) -> str | None:
+    """Find the file in which a model is written, without importing it; None if it cannot be told."""
+    try:
+        path, _ = locate(parse(spec))
+    except BenchError:
+        return None
+    return str(path) if path else None
+
+
+def locate(spec: Spec) -> tuple[Path | None, str]:
+    """Find the file of a spec and the attribute in it; the attribute is empty for a module of the five names."""
+    if spec.kind is Kind.FILE:
+        path = Path(spec.place)
+        return (path.resolve() if path.is_file() else None), spec.attribute
+    if spec.kind is Kind.TORCHVISION:
+        return torchvision_sources().get(spec.place), spec.place
+    if spec.kind is Kind.MODULE:
+        return _module_file(spec.place), spec.attribute
+    file = folder_files().get(spec.place)
+    if file is not None:
+        return file, ""
+    point = entry_points().get(spec.place)
+    return (_module_file(point.module), point.attr) if point else (None, "")
+
+
+def find_node(tree: ast.Module, attribute: str) -> ast.AST | None:
+    """Find the class, function or assignment of a name at the top of a module."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name == attribute:
+            return node
+        if isinstance(node, ast.Assign | ast.AnnAssign) and attribute in _assigned(node):
+            return node
+    return None
+
+
+def read_options(tree: ast.Module, attribute: str, lines: list[str]) -> tuple[Option, ...] | None:
+    """Read the fields of `Config`, or the parameters of the named callable; None where they cannot be told."""
+    node = find_node(tree, attribute or "Config")
+    if not attribute:
+        return _fields(node, lines) if isinstance(node, ast.ClassDef) else None
+    if isinstance(node, ast.ClassDef):
+        inits = [item for item in node.body if isinstance(item, ast.FunctionDef) and item.name == "__init__"]
+        return _parameters(inits[0])[1:] if inits else None
+    return _parameters(node) if isinstance(node, ast.FunctionDef) else None
+
+
+def _summary(node: ast.AST | None) -> str:
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return ""
+    return (ast.get_docstring(node) or "").strip().partition("\n")[0]
+
+
+def _fields(node: ast.ClassDef, lines: list[str]) -> tuple[Option, ...]:
+    return tuple(
+        Option(
+            name=item.target.id,
+            type=ast.unparse(item.annotation),
+            default=ast.unparse(item.value) if item.value else "",
+            comment=lines[(item.end_lineno or item.lineno) - 1].partition("  # ")[2].strip(),
+        )
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+    )
+
+
+def _parameters(node: ast.FunctionDef) -> tuple[Option, ...]:
+    positional = [*node.args.posonlyargs, *node.args.args]
+    defaults = [None] * (len(positional) - len(node.args.defaults)) + list(node.args.defaults)
+    pairs = [*zip(positional, defaults, strict=True), *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
+    return tuple(
+        Option(
+            name=argument.arg,
+            type=ast.unparse(argument.annotation) if argument.annotation else "",
+            default=ast.unparse(default) if default else "",
+        )
+        for argument, default in pairs
+    )
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _module_file(name: str) -> Path | None:
+    """Find the source of a dotted module; imports the packages above it."""
+    try:
+        with importable():
+            found = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
