@@ -1,0 +1,188 @@
+"""The words for every doubt: what it means for the figures, and what to do. Facts come from the `Advice` value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.core.record import AdviceKind, Record
+from bench.core.units import format_bytes, format_seconds
+from bench.report.figures import plain, significant
+from bench.report.layout import Page
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a kind of advice says.
+
+    Attributes:
+        mark: One letter, for the table; unique.
+        title: Names the doubt.
+        meaning: What it does to the figures.
+        remedy: What to do.
+    """
+
+    mark: str
+    title: str
+    meaning: str
+    remedy: str
+
+
+WORDS: dict[AdviceKind, Words] = {
+    AdviceKind.NOISY_SAMPLES: Words(
+        "N",
+        "Noisy samples",
+        "the interval of the median did not reach its target within the budget",
+        "Trust the interval, not the last digit; measure longer (--budget) or on a quieter machine.",
+    ),
+    AdviceKind.FEW_SAMPLES: Words(
+        "F",
+        "Few samples",
+        "too few independent steps for an interval; correlated steps count as fewer",
+        "Measure longer (--budget), or take a smaller batch.",
+    ),
+    AdviceKind.WARMUP_UNSETTLED: Words(
+        "W",
+        "Warm-up unsettled",
+        "steps still changed when the warm-up ended, so early samples may be slower than late ones",
+        "Measure longer (--budget), and look at the raw samples in the record.",
+    ),
+    AdviceKind.LAUNCH_BOUND: Words(
+        "L",
+        "Launch-bound",
+        "the host launches work more slowly than the device does it: this is the time of the host, not of the device",
+        "Take a larger batch, or --compile reduce-overhead.",
+    ),
+    AdviceKind.BUSY_MACHINE: Words(
+        "B",
+        "Busy machine",
+        "other processes held cores that the threads needed; times are too long, and not comparable",
+        "Measure again when they have ended, or with fewer --threads.",
+    ),
+    AdviceKind.THROTTLED_CLOCK: Words(
+        "T",
+        "Throttled clock",
+        "the device lowered its clock while it was measured (heat or power)",
+        "Let it cool down, or lock its clock (nvidia-smi -lgc), and measure again.",
+    ),
+    AdviceKind.PHASE_GAP: Words(
+        "G",
+        "Phase gap",
+        "the phases do not add up to the unsplit step",
+        "Believe the step; read the phases as shares only.",
+    ),
+    AdviceKind.FLOPS_DISAGREE: Words(
+        "D",
+        "FLOPs disagree",
+        "two counters give different FLOPs for the same forward pass",
+        "See both with `bench count`, which says why.",
+    ),
+    AdviceKind.FLOPS_LOWER_BOUND: Words(
+        "A",
+        "FLOPs at least",
+        "operations ran for which there is no formula; the true count is higher",
+        "`bench count` names the operations; do not derive a utilisation from this count.",
+    ),
+    AdviceKind.FLOPS_UNMEASURED: Words(
+        "U",
+        "FLOPs unmeasured",
+        "no count could be made; it is not 0",
+        "`bench count` says why.",
+    ),
+    AdviceKind.NONFINITE_LOSS: Words(
+        "X",
+        "Loss not finite",
+        "the loss was NaN or infinite; times can differ from those of healthy training",
+        "Check the precision and the learning rate; fp16 needs its GradScaler (fp16-amp).",
+    ),
+    AdviceKind.COUNT_FAILED: Words(
+        "C",
+        "Count failed",
+        "a counter raised an error; the times stand, the counts are missing",
+        "`bench count` shows the error.",
+    ),
+    AdviceKind.MEMORY_UNMEASURED: Words(
+        "M",
+        "Memory unmeasured",
+        "the peak could not be read",
+        "See the reason; the predicted peak may still be there.",
+    ),
+}
+"""Every kind of advice; a test holds it complete."""
+
+
+def marks(record: Record) -> str:
+    """Return the letters of a record's doubts, in the order of `WORDS`."""
+    kinds = {advice.kind for advice in record.advice}
+    return "".join(words.mark for kind, words in WORDS.items() if kind in kinds)
+
+
+def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+    """Put all doubts into words, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
+    sentences = []
+    for kind, words in WORDS.items():
+        facts = [advice.facts for record in records for advice in record.advice if advice.kind is kind]
+        cells = [record for record in records if any(advice.kind is kind for advice in record.advice)]
+        if not cells:
+            continue
+        where = _where(cells, len(records))
+        known = _facts_text(facts)
+        detail = f" ({known})" if known else ""
+        sentences.append((words.mark, f"{words.title}{where}{detail}: {words.meaning}. {words.remedy}"))
+    return tuple(sentences)
+
+
+def advice_text(records: Sequence[Record], page: Page) -> str:
+    """Put all doubts into words that fill the page, each with its letter."""
+    lines = (page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in advice_sentences(records))
+    return "\n".join(lines)
+
+
+def _where(cells: Sequence[Record], total: int) -> str:
+    if total == 1:
+        return ""
+    if len(cells) == total:
+        return f" in all {total} cells"
+    if len(cells) == 1:
+        return f" in {plain(cells[0].cell.id)}"
+    return f" in {len(cells)} of {total} cells"
+
+
+def _facts_text(all_facts: Sequence[tuple[tuple[str, str | int | float], ...]]) -> str:
+    """Join the facts of several cells: one value as it is, several numbers as a range, several texts by example."""
+    values: dict[str, list[str | int | float]] = {}
+    for facts in all_facts:
+        for name, value in facts:
+            values.setdefault(name, []).append(value)
+    parts = []
+    for name, found in values.items():
+        numbers = [value for value in found if not isinstance(value, str)]
+        if numbers:
+            low, high = (_fact_value(name, value) for value in (min(numbers), max(numbers)))
+            text = low if low == high else f"{low} to {high}"
+        else:
+            texts = list(dict.fromkeys(plain(str(value)) for value in found))
+            text = texts[0] if len(texts) == 1 else f"{texts[0]}, and {len(texts) - 1} more"
+        parts.append(text if name in {"reason", "reasons"} else f"{_fact_name(name)} {text}")
+    return ", ".join(parts)
+
+
+def _fact_name(name: str) -> str:
+    for suffix in ("_seconds", "_bytes", "_fraction", "_celsius"):
+        name = name.removesuffix(suffix)
+    return plain(name.replace("_", " "))
+
+
+def _fact_value(name: str, value: str | int | float) -> str:
+    """Print a number by the unit in the fact's name."""
+    if isinstance(value, str):
+        return plain(value)
+    if name.endswith("_seconds"):
+        return format_seconds(value)
+    if name.endswith("_bytes"):
+        return format_bytes(value)
+    if name.endswith("_celsius"):
+        return f"{value:.0f} °C"
+    if name.endswith("_fraction") or name in {"target", "half_width", "residual", "tolerance", "gap"}:
+        return f"{significant(value * 100, 2)} %"
+    return f"{value:,}" if isinstance(value, int) else significant(value)

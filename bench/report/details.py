@@ -1,0 +1,139 @@
+"""One cell in detail, and exact counts: the columns of the phases, layers and counts tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.core.estimate import Estimate
+from bench.core.record import Opinion, Phase, Record
+from bench.report.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
+from bench.report.figures import percent, plain, significant
+from bench.report.layout import Column
+from bench.stats.estimate import quantile, relative_dispersion
+from bench.stats.summary import flops_total, summarise
+
+
+def phase_rows_columns(record: Record) -> list[Column]:
+    """Make the phases table of one cell: phases, their sum, the unsplit step, the gap."""
+    summary = summarise(record)
+    rows: list[tuple[str, float | None, Estimate | None, Phase | None]] = [
+        (phase.value, estimate.point, estimate, phase) for phase, estimate in summary.phases
+    ]
+    if len(rows) > 1:
+        rows.append(("sum of phases", summary.phase_sum_seconds, None, None))
+    if summary.step:
+        rows.append(("step (unsplit)", summary.step.point, summary.step, Phase.STEP))
+    step = summary.step.point if summary.step else None
+    points = [point for _, point, _, _ in rows]
+    halves = [(e.high - e.low) / 2 if e and e.high is not None and e.low is not None else None for _, _, e, _ in rows]
+    seconds = [record.sample_seconds(phase) if phase else () for _, _, _, phase in rows]
+    return [
+        Column(header="phase", cells=tuple(name for name, _, _, _ in rows), right=False, key=True),
+        *timed_columns("median", points, halves),
+        Column(header="of step %", cells=tuple(percent(p / step if p and step else None) for p in points), rank=1),
+        *timed_columns("p10", [quantile(s, 0.1) if s else None for s in seconds], [None] * len(rows), 3),
+        *timed_columns("p90", [quantile(s, 0.9) if s else None for s in seconds], [None] * len(rows), 3),
+        *figure_column(
+            "noise %", [relative_dispersion(s) if s else None for s in seconds], 2, lambda f: significant(f * 100, 2)
+        ),
+        *figure_column("steps", [len(s) or None for s in seconds], 4, lambda n: f"{n:.0f}"),
+        *figure_column("worth", [e.n_effective if e else None for _, _, e, _ in rows], 5, lambda n: f"{n:.0f}"),
+    ]
+
+
+def layer_columns(record: Record) -> list[Column]:
+    """Make the layers table of one cell; the last row is the sum."""
+    layers = [x for x in record.counters.layers if x.name or x.parameters or x.buffers or x.flops_forward]
+    forward = [layer.flops_forward for layer in layers]
+    all_flops = [(layer.flops_forward or 0) + (layer.flops_backward or 0) for layer in layers]
+    total_flops = sum(all_flops)
+    is_bound = bool(record.counters.flops and record.counters.flops.is_lower_bound)
+    names = [plain(layer.name) or "(the model itself)" for layer in layers]
+    shapes = [MISSING if layer.output_shape is None else "x".join(map(str, layer.output_shape)) for layer in layers]
+    calls = [layer.calls for layer in layers]
+    backward = [layer.flops_backward for layer in layers]
+    bounds = [*[""] * len(layers), "≥" if is_bound else ""]
+    return [
+        Column(header="layer", cells=(*names, "sum"), right=False, key=True),
+        Column(header="type", cells=(*(plain(layer.type) for layer in layers), ""), right=False, rank=3),
+        *([Column(header="calls", cells=(*map(str, calls), ""), rank=4)] if any(count != 1 for count in calls) else []),
+        Column(header="output", cells=(*shapes, ""), right=False, rank=2),
+        Column(
+            header="parameters",
+            cells=tuple(f"{n:,}" for n in (*(x.parameters for x in layers), sum(x.parameters for x in layers))),
+        ),
+        *counts_column("fwd", [*forward, _sum(forward)], 1, "FLOPs", bounds),
+        *counts_column("bwd", [*backward, _sum(backward)], 1, "FLOPs", bounds),
+        *(
+            [
+                Column(
+                    header="FLOPs %",
+                    cells=(*(percent(f / total_flops) if f else MISSING for f in all_flops), "100"),
+                    rank=2,
+                )
+            ]
+            if total_flops
+            else []
+        ),
+        *bytes_column("activations", [*(x := [y.activation_bytes for y in layers]), _sum(x)], 5),
+    ]
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def count_columns(records: Sequence[Record]) -> list[Column]:
+    """Make the columns of `bench count`: exact figures, no rounding of parameters."""
+    counters = [record.counters for record in records]
+    bounds = ["≥" if c.flops and c.flops.is_lower_bound else "" for c in counters]
+    forward = [c.flops.forward if c.flops else None for c in counters]
+    backward = [c.flops.backward if c.flops else None for c in counters]
+    is_frozen = any(c.trainable_parameters not in (None, c.parameters) for c in counters)
+    second = tuple(_opinions_text(record) for record in records)
+    return [
+        *figure_column("parameters", [c.parameters for c in counters], 0, lambda n: f"{n:,.0f}"),
+        *(figure_column("trainable", [c.trainable_parameters for c in counters], 3, _whole) if is_frozen else []),
+        *figure_column("buffers", [c.buffers or None for c in counters], 6, _whole),
+        *counts_column("fwd", forward, 0, "FLOPs", bounds),
+        *counts_column("bwd", backward, 0, "FLOPs", bounds),
+        *counts_column("step", [flops_total(record) for record in records], 4, "FLOPs", bounds),
+        *([Column(header="others say", cells=second, right=False, rank=1)] if any(second) else []),
+        *counts_column("operations", [c.dispatch_count for c in counters], 5),
+        *bytes_column("touched", [c.bytes_touched for c in counters], 5),
+        *bytes_column("saved", [c.saved_bytes for c in counters], 5),
+        *bytes_column("peak", [c.predicted_peak.total_bytes if c.predicted_peak else None for c in counters], 2),
+    ]
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _opinions_text(record: Record) -> str:
+    ours = record.counters.flops.forward if record.counters.flops else None
+    return ", ".join(f"{plain(o.counter)} {_opinion_text(o, ours)}" for o in record.counters.opinions)
+
+
+def _opinion_text(opinion: Opinion, ours: int | None) -> str:
+    """Compare another counter with ours: `agrees`, or its share of our count."""
+    if opinion.forward_flops is None:
+        return "?"
+    if not ours:
+        return f"{opinion.forward_flops:,}"
+    return "agrees" if opinion.forward_flops == ours else f"{significant(opinion.forward_flops / ours)}x"
+
+
+def count_notes(records: Sequence[Record]) -> list[str]:
+    """Say why counters differ and which operations nobody could count, once per model."""
+    notes: dict[str, None] = {}
+    for record in records:
+        model = plain(record.cell.model)
+        for opinion in record.counters.opinions:
+            if opinion.note:
+                notes[f"{model}: {plain(opinion.counter)}: {plain(opinion.note)}"] = None
+        if record.counters.flops and record.counters.flops.uncounted:
+            operations = ", ".join(f"{plain(name)} ({calls})" for name, calls in record.counters.flops.uncounted)
+            notes[f"{model}: at least; no formula for {operations}"] = None
+    return list(notes)

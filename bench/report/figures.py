@@ -1,0 +1,118 @@
+"""Figures and words for people's eyes: digits that follow the noise, one unit per column, text without surprises."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable
+
+_TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTE_UNITS = tuple((float(1024**power), unit) for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
+_COUNT_UNITS = tuple((float(1000**power), unit) for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E")))
+_ASCII = str.maketrans({"±": "+-", "µ": "u", "≥": ">=", "…": "..", "×": "x", "─": "-", "–": "-", "·": "|", "≈": "~"})
+_SMALLEST_SHOWN, _LARGEST_SHOWN = 0.01, 1e5
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Round to so many significant figures, without an exponent: `0.0123`, `1.23`, `123`, `1234`."""
+    if value == 0:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    text = f"{value:.{decimals}f}"
+    # 9.996 rounds to 10.00: one figure too many
+    return f"{value:.{decimals - 1}f}" if decimals and len(text.strip("-0.").replace(".", "")) > digits else text
+
+
+def with_noise(value: float, half_width: float | None) -> tuple[str, str]:
+    """Write a value and half of its interval; the digits stop where the noise begins.
+
+    The half width gets one figure, or two where the first is a 1; the value the same decimals: 12.34, 0.41 ->
+    (`12.3`, `0.4`). At most five figures of the value. Without an interval: three figures and an empty text.
+    """
+    if half_width is None or not value > 0:
+        return significant(value), ""
+    if half_width <= 0:
+        return significant(value, 4), "0"
+    magnitude = math.floor(math.log10(half_width))
+    decimals = -magnitude + (1 if half_width / 10**magnitude < 1.95 else 0)
+    decimals = max(0, min(decimals, 4 - math.floor(math.log10(value))))
+    noise = max(round(half_width, decimals), 10.0**-decimals)  # never ± 0.0
+    return f"{value:.{decimals}f}", f"{noise:.{decimals}f}"
+
+
+def time_unit(seconds: Iterable[float]) -> tuple[float, str] | None:
+    """Choose one unit for a column of durations as `(seconds per unit, name)`; None where no single one fits."""
+    return _common_unit(seconds, _TIME_UNITS)
+
+
+def byte_unit(counts: Iterable[float]) -> tuple[float, str] | None:
+    """Choose one binary unit for a column of byte counts; None where no single one fits."""
+    return _common_unit(counts, _BYTE_UNITS)
+
+
+def count_unit(counts: Iterable[float]) -> tuple[float, str] | None:
+    """Choose one decimal prefix for a column of counts; None where no single one fits."""
+    return _common_unit(counts, _COUNT_UNITS)
+
+
+def _common_unit(values: Iterable[float], units: Iterable[tuple[float, str]]) -> tuple[float, str] | None:
+    """Take the unit of the geometric mean, if no value is then too small or too long to read."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return None
+    middle = math.exp(math.fsum(map(math.log, positive)) / len(positive))
+    ordered = sorted(units)
+    scale, name = next((unit for unit in reversed(ordered) if unit[0] <= middle), ordered[0])
+    readable = min(positive) / scale >= _SMALLEST_SHOWN and max(positive) / scale < _LARGEST_SHOWN
+    return (scale, name) if readable else None
+
+
+def percent(fraction: float | None) -> str:
+    """Write a share as whole percent without the sign; `<1` for a little, `-` for None."""
+    if fraction is None:
+        return "-"
+    return "<1" if 0 < fraction < 0.005 else f"{fraction * 100:.0f}"
+
+
+def plain(text: str) -> str:
+    """Make one printable line: line breaks become spaces, control and invisible characters are spelled out.
+
+    Model names and error messages come from outside: they must not break a table, nor command the terminal.
+    """
+    line = " ".join(text.split())
+    return "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in line)
+
+
+def ascii_only(text: str) -> str:
+    """Write a text for a stream that knows only ASCII: `+-` for ±, `us` for µs, escapes for the rest."""
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+
+
+def is_unicode(encoding: str | None) -> bool:
+    """Tell from a stream's encoding whether it can take our signs (±, µ, ≥); if not, ask for `unicode=False`."""
+    return (encoding or "").lower().replace("-", "").replace("_", "") in {"utf8", "utf16", "utf32", "utf8sig"}
+
+
+def display_width(text: str) -> int:
+    """Count the terminal columns a text takes: wide characters two, combining ones none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def shorten(text: str, width: int, *, middle: bool = False) -> str:
+    """Cut a text to `width` terminal columns, with `…` at the end or, for names, in the middle."""
+    if display_width(text) <= width:
+        return text
+    if width <= 1:
+        return "…"[:width]
+    tail = ""
+    if middle:  # the end of a name says more than its beginning: `torchvis…resnet18`
+        for char in reversed(text):
+            if display_width(char + tail) > (width - 1) * 2 // 3:
+                break
+            tail = char + tail
+    head = ""
+    for char in text:
+        if display_width(head + char) > width - 1 - display_width(tail):
+            break
+        head += char
+    return f"{head}…{tail}"

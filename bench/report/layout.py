@@ -1,0 +1,178 @@
+"""Columns of text to a table that fits: columns drop by rank, names are cut in the middle, no line is ever wrapped.
+
+1. keys and columns of rank 0 always stand; the others join by rank as long as there is room
+2. where even those are too wide, the widest key is cut
+3. a row with a `span` (a cell that failed) shows its keys, then that text instead of figures
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.report.figures import ascii_only, display_width, shorten
+
+GAP = 2
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table, already text.
+
+    Attributes:
+        header: Name and unit; of figures, the unit (the last word) stands on a second line.
+        cells: One text per row.
+        right: Figures stand right, words left.
+        key: Names the row; never dropped, and blank where it repeats the row above.
+        rank: The higher, the sooner it is dropped; 0 never. Columns of one rank come and go together.
+        tight: Stands one space from its left neighbour instead of two.
+    """
+
+    header: str
+    cells: tuple[str, ...]
+    right: bool = True
+    key: bool = False
+    rank: int = 0
+    tight: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Where a text goes: how wide, with colours or not, with signs beyond ASCII or not."""
+
+    width: int = 80
+    color: bool = False
+    unicode: bool = True
+
+    def paint(self, text: str, style: str | None) -> str:
+        """Colour a text by ANSI codes, if the page has colours."""
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.color and style and text.strip() else text
+
+    def sign(self, text: str) -> str:
+        """Write a text with the signs this page knows."""
+        return text if self.unicode else ascii_only(text)
+
+    def wrap(self, text: str, indent: str = "", first: str | None = None) -> str:
+        """Break running text into lines of the page's width."""
+        begin = indent if first is None else first
+        return textwrap.fill(self.sign(text), max(self.width, 20), initial_indent=begin, subsequent_indent=indent)
+
+
+def render(
+    columns: Sequence[Column],
+    page: Page,
+    *,
+    spans: Mapping[int, str] | None = None,
+    styles: Mapping[int, str | None] | None = None,
+    groups: Mapping[int, str] | None = None,
+    total: bool = False,
+) -> str:
+    """Lay a table out within the page.
+
+    Args:
+        columns: All with the same number of cells.
+        page: Where it goes.
+        spans: By row, the text that stands instead of the figures.
+        styles: By row, the colour of its span or of the row.
+        groups: By row, a heading line before it; rows are then indented.
+        total: The last row is a sum and stands below a rule.
+    """
+    spans, styles, groups = spans or {}, styles or {}, groups or {}
+    indent = 2 if groups else 0
+    columns = [_signed(_blanked(column, columns, groups), page) for column in columns]
+    columns = _fitting(columns, page.width - indent)
+    widths = [_width(column) for column in columns]
+    keys = sum(column.key for column in columns)
+    rule = page.sign("─") * (indent + _total(columns, widths))
+    names, units = zip(*(_header(column) for column in columns), strict=True)
+    heads = [names, units] if any(names) else [units]
+    lines = [page.paint(_line(head, columns, widths, indent), "bold") for head in heads]
+    lines.append(page.paint(rule, "dim"))
+    for row in range(len(columns[0].cells) if columns else 0):
+        if row in groups:
+            lines.append(page.paint(page.sign(shorten(groups[row], page.width, middle=True)), "bold"))
+        if total and row == len(columns[0].cells) - 1:
+            lines.append(page.paint(rule, "dim"))
+        cells = [column.cells[row] for column in columns]
+        if row in spans:
+            head = _line(cells[:keys], columns[:keys], widths[:keys], indent, strip=False) + " " * GAP
+            text = page.sign(spans[row])
+            lines.append(head + page.paint(_cut(text, page.width - display_width(head), page), styles.get(row)))
+        else:
+            lines.append(page.paint(_line(cells, columns, widths, indent), styles.get(row)))
+    return "\n".join(lines)
+
+
+def fits(columns: Sequence[Column], width: int, rank: int) -> bool:
+    """Whether all columns up to a rank fit uncut."""
+    shown = [column for column in columns if column.key or column.rank <= rank]
+    return _total(shown, [_width(column) for column in shown]) <= width
+
+
+def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
+    shown = [column for column in columns if column.key or column.rank == 0]
+    for rank in sorted({column.rank for column in columns if column not in shown}):
+        joined = [column for column in columns if column in shown or column.rank == rank]
+        if _total(joined, [_width(column) for column in joined]) > width:
+            break
+        shown = joined
+    excess = _total(shown, [_width(column) for column in shown]) - width
+    if excess > 0:  # the widest column of words gives way
+        words = [column for column in shown if not column.right] or shown
+        widest = max(words, key=_width)
+        room = max(_width(widest) - excess, 4)
+        names = tuple(shorten(cell, room, middle=True) for cell in widest.cells)
+        cut = replace(widest, header=shorten(widest.header, room), cells=names)
+        shown = [cut if column is widest else column for column in shown]
+    return shown
+
+
+def _blanked(column: Column, columns: Sequence[Column], groups: Mapping[int, str]) -> Column:
+    """Blank a key where it and all keys left of it repeat the row above; the last key always stands."""
+    keys = [other for other in columns if other.key]
+    if not column.key or column is keys[-1]:
+        return column
+    upto = keys[: keys.index(column) + 1]
+    cells = tuple(
+        "" if row and row not in groups and all(k.cells[row] == k.cells[row - 1] for k in upto) else cell
+        for row, cell in enumerate(column.cells)
+    )
+    return replace(column, cells=cells)
+
+
+def _signed(column: Column, page: Page) -> Column:
+    if page.unicode:
+        return column
+    return replace(column, header=page.sign(column.header), cells=tuple(map(page.sign, column.cells)))
+
+
+def _header(column: Column) -> tuple[str, str]:
+    """Split a header into its two lines; one word stands on the lower."""
+    name, _, unit = column.header.rpartition(" ") if column.right else ("", "", column.header)
+    return name, unit
+
+
+def _width(column: Column) -> int:
+    return max(map(display_width, (*_header(column), *column.cells)))
+
+
+def _total(columns: Sequence[Column], widths: Sequence[int]) -> int:
+    return sum(widths) + sum(1 if column.tight else GAP for column in columns[1:])
+
+
+def _cut(text: str, width: int, page: Page) -> str:
+    cut = shorten(text, max(width, 1))
+    return cut if page.unicode else shorten(text, max(width - 1, 1)).replace("…", "..") if cut != text else text
+
+
+def _line(
+    cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], indent: int, *, strip: bool = True
+) -> str:
+    line = " " * indent
+    for index, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
+        gap = "" if index == 0 else " " if column.tight else " " * GAP
+        pad = " " * (width - display_width(cell))
+        line += gap + (pad + cell if column.right else cell + pad)
+    return line.rstrip() if strip else line
