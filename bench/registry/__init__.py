@@ -17,11 +17,12 @@ points. It serves whoever keeps a folder of models, and `bench ab`, which gives 
 torch is imported inside functions only. Called by `run`, `counters`' callers and the command line.
 """
 
-from bench.registry.catalog import names, torchvision_names
+from bench.registry.catalog import names, torchvision_sources
 from bench.registry.check import check
 from bench.registry.info import ModelInfo, Option, describe, source_file
 from bench.registry.optimizers import OPTIMIZERS, make_optimizer
 from bench.registry.resolve import resolve
+from bench.registry.torchvision_models import torchvision_names
 
 __all__ = [
     "OPTIMIZERS",
@@ -34,4 +35,5 @@ __all__ = [
     "resolve",
     "source_file",
     "torchvision_names",
+    "torchvision_sources",
 ]

@@ -42,19 +42,14 @@ def folder_files() -> dict[str, Path]:
     return {path.stem: path for path in sorted(Path(folder).resolve().glob("[!_]*.py"))}
 
 
-def torchvision_names() -> tuple[str, ...]:
-    """List torchvision's classification models; empty where torchvision is not installed.
+@functools.cache
+def torchvision_sources() -> dict[str, Path]:
+    """Find the source file of each of torchvision's classification models; empty where torchvision is not installed.
 
     Importing torchvision takes seconds and fails beside a torch of another build, so the names are read from the
     decorators in its source (a test compares them with `torchvision.models.list_models`). Detection, segmentation,
     video, optical flow and quantised models are in sub-packages, and are left out.
     """
-    return tuple(sorted(torchvision_sources()))
-
-
-@functools.cache
-def torchvision_sources() -> dict[str, Path]:
-    """Find the source file of each of torchvision's classification models."""
     package = importlib.util.find_spec("torchvision")
     folders = package.submodule_search_locations if package else None
     files = [path for folder in folders or () for path in sorted((Path(folder) / "models").glob("*.py"))]
@@ -63,7 +58,7 @@ def torchvision_sources() -> dict[str, Path]:
 
 def unknown_name(name: str) -> UnknownModelError:
     """Make the error for a name that nothing answers to, with the nearest name there is."""
-    torchvision = {known: f"torchvision:{known}" for known in torchvision_names()}
+    torchvision = {known: f"torchvision:{known}" for known in sorted(torchvision_sources())}
     own = {known: known for known in names()}
     match = nearest(name.removeprefix("torchvision:"), [*own, *torchvision])
     hint = f" Did you mean {({**torchvision, **own})[match]!r}?" if match else ""

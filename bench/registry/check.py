@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 from bench.core.errors import ModelError
-from bench.registry.catalog import names, torchvision_names, unknown_name
+from bench.registry.catalog import names, torchvision_sources, unknown_name
 from bench.registry.info import find_node, locate, read_options
 from bench.registry.options import convert_options
 from bench.registry.spec import Kind, Spec, parse
@@ -27,7 +27,7 @@ def check(spec: str) -> None:
     if parsed.kind is Kind.NAME and parsed.place not in names():
         raise unknown_name(parsed.place)
     if parsed.kind is Kind.TORCHVISION:
-        known = torchvision_names()
+        known = torchvision_sources()
         if known and parsed.place not in known:
             raise unknown_name(f"torchvision:{parsed.place}")
         return

@@ -28,7 +28,7 @@ class ModelInfo:
     """A model's name, the first line of its docstring, and its options; empty where its source cannot be read."""
 
     name: str
-    summary: str = ""
+    about: str = ""
     options: tuple[Option, ...] = ()
     source_file: str | None = None
 
@@ -36,7 +36,7 @@ class ModelInfo:
 def describe(name: str) -> ModelInfo:
     """Describe a model by its name or spec, without importing torch or the model.
 
-    Never fails for a model that is there but cannot be read: summary and options are empty then, and so they are for a
+    Never fails for a model that is there but cannot be read: `about` and options are empty then, and so they are for a
     name that is not there. Finding a dotted module imports the packages above it, as Python does.
     """
     try:
@@ -51,7 +51,7 @@ def describe(name: str) -> ModelInfo:
     node = find_node(tree, attribute) if attribute else tree
     return ModelInfo(
         name=name,
-        summary=_summary(node),
+        about=_summary(node),
         options=read_options(tree, attribute, lines) or (),
         source_file=str(path),
     )

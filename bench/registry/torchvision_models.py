@@ -8,7 +8,7 @@ from typing import Any
 from bench.core.errors import ModelError
 from bench.core.workload import Workload
 from bench.registry.bare import bare_workload, classifier_loss
-from bench.registry.catalog import torchvision_names, torchvision_sources, unknown_name
+from bench.registry.catalog import torchvision_sources, unknown_name
 from bench.registry.options import convert_literal
 from bench.registry.spec import Spec
 from bench.registry.targets import building
@@ -37,13 +37,24 @@ def torchvision_workload(spec: Spec, input_shape: tuple[int, ...] | None) -> Wor
     if spec.place in _WARNS_WITHOUT_INIT_WEIGHTS:
         options.setdefault("init_weights", True)
     size = options.get("image_size") or _documented_size(models, spec.place)
+    source = torchvision_sources().get(spec.place)
     return bare_workload(
         spec.text,
         building(functools.partial(models.get_model, spec.place, weights=None, **options), spec),
         (3, size, size) if input_shape is None else input_shape,
-        str(torchvision_sources()[spec.place]),
+        str(source) if source else None,
         classifier_loss,
     )
+
+
+def torchvision_names() -> tuple[str, ...]:
+    """List torchvision's classification models, as it lists them itself; `torchvision_sources` needs no import.
+
+    Raises:
+        ModelError: torchvision cannot be imported.
+    """
+    models = import_models()
+    return tuple(sorted(models.list_models(module=models)))
 
 
 def import_models() -> Any:
