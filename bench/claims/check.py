@@ -134,19 +134,29 @@ def describe(value: ClaimValue) -> str:
 
 
 def _reading(counters: Counters, batch_size: int, claim: Claim, relative_to: Counters | None) -> Reading:
+    if claim.relative_to is not None:
+        return _ratio(counters, claim, relative_to)
     reading = read(counters, batch_size, claim.layer, claim.quantity)
     if isinstance(reading.value, tuple):
         return Reading(value=_with_batch_unnamed(reading.value, batch_size, claim.value))
-    if claim.relative_to is None or reading.value is None:
-        return reading
+    return reading
+
+
+def _ratio(counters: Counters, claim: Claim, relative_to: Counters | None) -> Reading:
+    """Divide whole batches, not examples: the batch cancels out, and integers divide without a rounding before."""
+    mine = read(counters, 1, claim.layer, claim.quantity)
     if relative_to is None:
         return Reading(value=None, reason=f"{claim.relative_to} was not counted")
-    other = read(relative_to, batch_size, _reference_layer(claim), claim.quantity)
+    other = read(relative_to, 1, _reference_layer(claim), claim.quantity)
+    if mine.value is None:
+        return mine
     if other.value is None:
         return Reading(value=None, reason=f"{claim.relative_to}: {other.reason}")
-    if isinstance(other.value, tuple) or other.value == 0:
-        return Reading(value=None, reason=f"{claim.relative_to}: {claim.quantity} is {describe(other.value)}")
-    return Reading(value=reading.value / other.value)
+    if isinstance(mine.value, tuple) or isinstance(other.value, tuple):
+        return Reading(value=None, reason=f"{claim.quantity} is a shape and has no ratio")
+    if other.value == 0:
+        return Reading(value=None, reason=f"{claim.relative_to}: {claim.quantity} is 0")
+    return Reading(value=mine.value / other.value)
 
 
 def _with_batch_unnamed(shape: tuple[int | None, ...], batch_size: int, documented: ClaimValue) -> ClaimValue:
