@@ -1,55 +1,59 @@
-"""The optimizer axis: `adamw`, `sgd-fused`, ... to a torch optimizer."""
+"""Optimizers by name, so that they can be an axis of a sweep. Imports torch only when one is made."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.core.errors import SuiteError
-from bench.registry.suggest import did_you_mean
 
 if TYPE_CHECKING:
     import torch
 
-_SETTINGS: dict[str, dict[str, Any]] = {
-    "sgd": {"lr": 1e-3, "momentum": 0.9},
-    "adam": {"lr": 1e-3},
-    "adamw": {"lr": 1e-3},
-    "rmsprop": {"lr": 1e-3},
-}
 _CLASSES = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop"}
-_WITHOUT_FUSED = ("rmsprop",)  # torch has no fused kernel for it
+_VARIANTS = {"": {}, "-fused": {"fused": True}, "-foreach": {"foreach": True}}
+_WITHOUT_FUSED = frozenset({"rmsprop"})  # torch has no fused kernel for it
+_LEARNING_RATE = 1e-3
 
 OPTIMIZERS: tuple[str, ...] = tuple(
-    name + suffix
-    for name in _SETTINGS
-    for suffix in ("", "-foreach", "-fused")
-    if not (suffix == "-fused" and name in _WITHOUT_FUSED)
+    name + variant for name in _CLASSES for variant in _VARIANTS if not (variant == "-fused" and name in _WITHOUT_FUSED)
 )
-"""Every name that `make_optimizer` takes. Without a suffix torch chooses: foreach on CUDA, a plain loop on the CPU."""
+"""Every name that `make_optimizer` takes."""
 
 
-def check_optimizer(name: str) -> None:
-    """Refuse a name that is not in OPTIMIZERS.
+def check_optimizer(name: str) -> str:
+    """Return the name if there is such an optimizer.
 
     Raises:
-        SuiteError: With the nearest name there is.
+        SuiteError: There is none; the message suggests one.
     """
-    if name not in OPTIMIZERS:
-        hint = did_you_mean(name, OPTIMIZERS)
-        raise SuiteError(f"no optimizer named {name!r}.{hint} There are {', '.join(OPTIMIZERS)}.")
+    if name in OPTIMIZERS:
+        return name
+    close = difflib.get_close_matches(name, OPTIMIZERS, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    raise SuiteError(f"no optimizer named {name!r}. {hint}Use one of: {', '.join(OPTIMIZERS)}")
 
 
 def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """Make the named optimizer with lr 1e-3, momentum 0.9 for SGD, and torch's defaults for the rest.
+    """Make an optimizer with learning rate 1e-3 and torch's defaults for the rest; SGD with momentum 0.9.
+
+    Args:
+        name: `sgd`, `adam`, `adamw` or `rmsprop`; `-foreach` and `-fused` choose torch's implementation, a bare name
+            leaves it to torch.
+        parameters: What to optimise.
 
     Raises:
-        SuiteError: The name is not in OPTIMIZERS.
+        SuiteError: No optimizer of that name.
     """
     import torch
 
-    check_optimizer(name)
-    kind, _, suffix = name.partition("-")
-    chosen = {suffix: True} if suffix else {}
-    optimizer: torch.optim.Optimizer = getattr(torch.optim, _CLASSES[kind])(parameters, **_SETTINGS[kind], **chosen)
-    return optimizer
+    base, _, variant = check_optimizer(name).partition("-")
+    options: dict[str, object] = {"lr": _LEARNING_RATE}
+    if base == "sgd":
+        options["momentum"] = 0.9
+    if variant:
+        options |= _VARIANTS[f"-{variant}"]
+    optimizer_class = getattr(torch.optim, _CLASSES[base])
+    made: torch.optim.Optimizer = optimizer_class(parameters, **options)
+    return made
