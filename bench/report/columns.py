@@ -97,6 +97,11 @@ def _share(summary: Summary, phase: Phase) -> float | None:
     return estimate.point / summary.step.point if estimate and summary.step and summary.step.point else None
 
 
+def whole(value: float) -> str:
+    """Write an exact count: `9,547,360`."""
+    return f"{value:,.0f}"
+
+
 def figure_column(
     header: str,
     values: Sequence[float | None],
@@ -131,8 +136,8 @@ def counts_column(
         return figure_column(" ".join(filter(None, (header, unit_name))), values, rank, format_count, prefixes)
     scale, prefix = unit
     name = " ".join(filter(None, (header, prefix + unit_name)))
-    write = significant if scale > 1 else lambda value, digits=3: f"{value:,.0f}"  # a whole count is exact
-    return figure_column(name, values, rank, lambda value: write(value / scale), prefixes)
+    write = (lambda value: significant(value / scale)) if scale > 1 else whole
+    return figure_column(name, values, rank, write, prefixes)
 
 
 def peak_bytes(record: Record) -> tuple[int | None, str]:
@@ -158,7 +163,7 @@ def figure_columns(records: Sequence[Record], summaries: Sequence[Summary]) -> l
         *figure_column("tokens /s", [s.tokens_per_second for s in summaries], 6, format_count),
         *counts_column("", [s.flops_total for s in summaries], 4, "FLOPs", bounds),
         *counts_column("", [s.flops_per_second for s in summaries], 8, "FLOP/s", bounds),
-        *counts_column("parameters", [c.parameters for c in counters], 5),
+        *figure_column("parameters", [c.parameters for c in counters], 5, whole),
         *bytes_column("peak", [value for value, _ in peaks], 3, [mark for _, mark in peaks]),
         *figure_column("J/step", [c.energy_joules for c in counters], 6),
         *figure_column("noise %", [s.dispersion for s in summaries], 9, lambda f: significant(f * 100, 2)),

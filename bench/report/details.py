@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.core.estimate import Estimate
 from bench.core.record import Opinion, Phase, Record
-from bench.report.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
+from bench.report.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column
 from bench.stats.estimate import quantile, relative_dispersion
@@ -93,9 +93,9 @@ def count_columns(records: Sequence[Record]) -> list[Column]:
     is_frozen = any(c.trainable_parameters not in (None, c.parameters) for c in counters)
     second = tuple(_opinions_text(record) for record in records)
     return [
-        *figure_column("parameters", [c.parameters for c in counters], 0, lambda n: f"{n:,.0f}"),
-        *(figure_column("trainable", [c.trainable_parameters for c in counters], 3, _whole) if is_frozen else []),
-        *figure_column("buffers", [c.buffers or None for c in counters], 6, _whole),
+        *figure_column("parameters", [c.parameters for c in counters], 0, whole),
+        *(figure_column("trainable", [c.trainable_parameters for c in counters], 3, whole) if is_frozen else []),
+        *figure_column("buffers", [c.buffers or None for c in counters], 6, whole),
         *counts_column("fwd", forward, 0, "FLOPs", bounds),
         *counts_column("bwd", backward, 0, "FLOPs", bounds),
         *counts_column("step", [flops_total(record) for record in records], 4, "FLOPs", bounds),
@@ -105,10 +105,6 @@ def count_columns(records: Sequence[Record]) -> list[Column]:
         *bytes_column("saved", [c.saved_bytes for c in counters], 5),
         *bytes_column("peak", [c.predicted_peak.total_bytes if c.predicted_peak else None for c in counters], 2),
     ]
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
 
 
 def _opinions_text(record: Record) -> str:

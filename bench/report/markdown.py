@@ -18,7 +18,7 @@ from bench.report.layout import Column
 from bench.report.terminal import caption, summary_line
 from bench.stats.summary import summarise
 
-_SPECIAL = re.compile(r"([\\`*_\[\]|~$#])")
+_SPECIAL = re.compile(r"([\\`*\[\]|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")  # my_net needs no backslash
 
 
 def escape(text: str) -> str:
