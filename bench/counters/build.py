@@ -13,12 +13,18 @@ there (it has nothing to fill), and whatever constants remain on the CPU are mov
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
+
+from bench.core.cell import Mode, Precision
+from bench.core.workload import Workload
 
 _FACTORIES = frozenset(
     {
@@ -35,6 +41,22 @@ _FACTORIES = frozenset(
     }
 )
 _INITIALISERS = frozenset(getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and name[0] != "_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A workload, built to be counted.
+
+    Attributes:
+        device_type: What autocast is to be asked for: fake tensors say `cpu`, and meta tensors have none.
+    """
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    targets: Any
+    is_training: bool
+    batch_size: int
+    device_type: str
 
 
 class _FactoriesOnMeta(TorchFunctionMode):
@@ -99,3 +121,62 @@ def _slots(model: nn.Module) -> Iterator[tuple[dict[str, Any], str, torch.Tensor
         if tensor is not None and not nn.parameter.is_lazy(tensor)
     ]
     yield from slots
+
+
+@contextlib.contextmanager
+def build_on(kind: str, workload: Workload, *, mode: Mode, batch_size: int, precision: Precision) -> Iterator[Subject]:
+    """Build a workload's model and one batch on `meta`, on `fake` CPU tensors, or for real on a device.
+
+    The random state is restored on leaving; count while the context is entered, because fake tensors need its mode.
+
+    Raises:
+        MemoryError: Real tensors of this size do not belong into a count: see `_REAL_LIMIT_BYTES`.
+    """
+    is_training = mode is Mode.TRAIN
+    with contextlib.ExitStack() as stack:
+        if kind == "fake":
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        if kind in ("meta", "fake"):
+            model = on_meta(workload.build_model)
+        else:
+            stack.enter_context(torch.random.fork_rng())
+            _refuse_large(workload)
+            with torch.device(kind):
+                model = workload.build_model()
+        device = "cpu" if kind == "fake" else kind
+        if kind == "fake":
+            model = replace_tensors(model, lambda tensor: torch.empty_like(tensor, device="cpu"))
+        inputs, targets = workload.make_batch(batch_size, device)
+        if precision is Precision.BF16:
+            model = model.to(torch.bfloat16)
+            inputs, targets = _to_bf16(inputs), _to_bf16(targets)
+        yield Subject(
+            model=model.train(is_training),
+            inputs=inputs,
+            targets=targets,
+            is_training=is_training,
+            batch_size=batch_size,
+            device_type=torch.device(device).type,
+        )
+
+
+_REAL_LIMIT_BYTES = 2 << 30
+"""Weights above this are not built for real only to be counted."""
+
+
+def _refuse_large(workload: Workload) -> None:
+    """Look at the size on meta before building for real; a model that cannot be built there is given a try."""
+    try:
+        tensors = {id(tensor): tensor for tensor in on_meta(workload.build_model).parameters()}
+    except Exception:  # noqa: BLE001 - such a model needs real tensors
+        return
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if size > _REAL_LIMIT_BYTES:
+        raise MemoryError(f"weights of {size / 2**30:.1f} GiB are not built for real only to be counted")
+
+
+def _to_bf16(value: Any) -> Any:
+    """Cast floating-point tensors to bf16, wherever they are; leave everything else."""
+    return torch.utils._pytree.tree_map_only(
+        torch.Tensor, lambda tensor: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor, value
+    )

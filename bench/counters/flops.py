@@ -3,173 +3,36 @@
     count = count_module(model, (images,), backward=True)
     count.flops.forward, count.flops.backward, count.layers["conv1"].backward
 
-Every operation that is dispatched below autograd is looked up: a formula counts it, the audit lets it pass, or it is
-named as uncounted and the count is a lower bound. Backward is measured, not assumed: what autograd does not dispatch,
-because nobody asked for that gradient, is not counted. Each call of a shared module counts.
+    counters, advice = count_workload(workload, mode=Mode.TRAIN, batch_size=32)
 
-Two counts are kept. *Model* FLOPs are what the mathematics needs. *Executed* FLOPs add what is computed again: the
-forward that activation checkpointing repeats inside backward, and the scores that fused attention did not keep.
+`tally.py` says what is counted and how. A workload is counted on the meta device, where nothing is computed and nothing
+allocated; a model whose flow depends on its data is counted on fake tensors or, at last, on real ones, and says so.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.core.record import FlopCount
-from bench.counters.audit import find_class
-from bench.counters.cost import Cost
-from bench.counters.formulas import Counter as FormulaCounter
-from bench.counters.formulas import find_formula
+from bench.core.cell import Mode, Precision
+from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount, Opinion
+from bench.core.workload import Workload
+from bench.counters.build import Subject, build_on, on_meta
+from bench.counters.doubts import find_doubts, without_false_zero
+from bench.counters.layers import LayerObserver, layer_table
 from bench.counters.modules import ModuleTracker
+from bench.counters.opinions import ask_others
+from bench.counters.parameters import count_parameters
+from bench.counters.tally import FlopTally, StepFlops
 
-
-@dataclass(slots=True)
-class PhaseFlops:
-    """FLOPs of both phases of one layer or one operation; model and executed."""
-
-    forward: int = 0
-    backward: int = 0
-    executed_forward: int = 0
-    executed_backward: int = 0
-
-    def add(self, cost: Cost, *, is_backward: bool) -> None:
-        """Add one operation."""
-        if is_backward:
-            self.backward += cost.flops
-            self.executed_backward += cost.executed
-        else:
-            self.forward += cost.flops
-            self.executed_forward += cost.executed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepFlops:
-    """What one step costs.
-
-    Attributes:
-        flops: Totals.
-        layers: By dotted module name (`` is the model itself), operations dispatched inside it and in no child; the
-            loss and what could not be attributed have rows of their own. Each column sums to the total.
-        operations: By operation name.
-    """
-
-    flops: FlopCount
-    layers: dict[str, PhaseFlops] = field(default_factory=dict)
-    operations: dict[str, PhaseFlops] = field(default_factory=dict)
-
-
-class _Plan(NamedTuple):
-    """What to do with an operation, decided when it is first seen."""
-
-    formula: FormulaCounter | None
-    decompose: bool
-    is_free: bool
-
-
-class FlopTally(TorchDispatchMode):
-    """Counts what is dispatched while it is entered; `start_backward` turns the page.
-
-    Args:
-        tracker: Knows which module an operation belongs to.
-        observe: Called for each operation of the forward pass that is no view: `(layer, operation, inputs, output)`.
-    """
-
-    supports_higher_order_operators = True
-
-    def __init__(self, tracker: ModuleTracker, observe: Callable[[str, Any, Any, Any], None] | None = None) -> None:
-        super().__init__()
-        self.layers: defaultdict[str, PhaseFlops] = defaultdict(PhaseFlops)
-        self.operations: defaultdict[str, PhaseFlops] = defaultdict(PhaseFlops)
-        self.uncounted: Counter[str] = Counter()
-        self._tracker = tracker
-        self._observe = observe
-        self._is_backward = False
-        self._plans: dict[Any, _Plan] = {}
-
-    def start_backward(self) -> None:
-        """Count what follows as backward."""
-        self._is_backward = True
-
-    def result(self, method: str) -> StepFlops:
-        """Sum up."""
-        rows = self.layers.values()
-        forward, backward = sum(row.forward for row in rows), sum(row.backward for row in rows)
-        flops = FlopCount(
-            forward=forward,
-            backward=backward if self._is_backward else None,
-            executed_forward=sum(row.executed_forward for row in rows),
-            executed_backward=sum(row.executed_backward for row in rows) if self._is_backward else None,
-            uncounted=tuple(sorted(self.uncounted.items())),
-            method=method,
-        )
-        return StepFlops(flops=flops, layers=dict(self.layers), operations=dict(self.operations))
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run the operation and count it."""
-        kwargs = kwargs or {}
-        plan = self._plans.get(func)
-        if plan is None:
-            plan = self._plans[func] = _plan(func)
-        if plan.decompose:
-            with self:
-                return func.decompose(*args, **kwargs)
-        # Backward itself runs without gradients; what builds a graph in it, or runs a module, is recomputation.
-        is_recomputed = self._is_backward and (torch.is_grad_enabled() or self._tracker.is_inside)
-        subject, is_runnable = _unwrap_kernel(func, kwargs)
-        output = func(*args, **kwargs) if is_runnable else None
-        formula = plan.formula if subject is func else find_formula(subject)
-        if formula is not None:
-            cost = formula(args, kwargs, output)
-            cost = Cost(0, cost.executed) if is_recomputed else cost
-            self.layers[self._tracker.current_layer()].add(cost, is_backward=self._is_backward)
-            self.operations[operation_name(subject)].add(cost, is_backward=self._is_backward)
-        elif not plan.is_free:
-            self.uncounted[operation_name(subject)] += 1
-        if self._observe is not None and not self._is_backward and isinstance(func, torch._ops.OpOverload):
-            self._observe(self._tracker.current_layer(), func, (args, kwargs), output)
-        return output
-
-
-def operation_name(operation: Any) -> str:
-    """Name an operation without its overload: `aten.mm`, `mylib.fancy_matmul`; a Triton kernel by its function."""
-    if isinstance(operation, torch._ops.OpOverload):
-        return f"{operation.namespace}.{operation.overloadpacket.__name__}"
-    name = getattr(operation, "__name__", None)
-    return str(name if name is not None else operation)
-
-
-def _plan(operation: Any) -> _Plan:
-    """Decide what to do with an operation: a formula first, then its parts, then the audit."""
-    formula = find_formula(operation)
-    is_overload = isinstance(operation, torch._ops.OpOverload)
-    # Composite operations arrive whole only in inference mode; elsewhere autograd has taken them apart.
-    return _Plan(
-        formula=formula,
-        decompose=formula is None and is_overload and operation._can_decompose(),
-        is_free=find_class(operation) is not None,
-    )
-
-
-def _unwrap_kernel(operation: Any, kwargs: dict[str, Any]) -> tuple[Any, bool]:
-    """Return the Triton kernel that a wrapper launches, and whether it can run: not on tensors without numbers."""
-    if isinstance(operation, torch._ops.OpOverload) or not operation.name().startswith("triton_kernel_wrapper"):
-        return operation, True
-    from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
-
-    kernel = kernel_side_table.get_kernel(kwargs["kernel_idx"])
-    while hasattr(kernel, "fn") and not hasattr(kernel, "arg_names"):  # autotuner and heuristics around the kernel
-        kernel = kernel.fn
-    tensors = [value for value in kwargs["kwargs"].values() if isinstance(value, torch.Tensor)]
-    return kernel, not any(tensor.is_meta for tensor in tensors)
+_FALLBACKS = {"meta": ("meta", "fake", "cpu"), "fake": ("fake", "cpu")}
+_AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}
 
 
 def count_module(
@@ -178,40 +41,122 @@ def count_module(
     *,
     backward: bool = False,
     loss: Callable[[Any], torch.Tensor] | None = None,
-    observe: Callable[[str, Any, Any, Any], None] | None = None,
-    on_output: Callable[[str, Any], None] | None = None,
+    autocast: AbstractContextManager[Any] | None = None,
+    observer: LayerObserver | None = None,
 ) -> StepFlops:
     """Count one forward pass of a module, and its backward pass if asked; on whatever device the tensors are.
 
-    The module runs as it is: in its mode, with gradients or without, under the caller's autocast. Gradients are
-    computed for what requires them and are dropped again.
+    The module runs as it is: in its mode, with gradients or without. Gradients are computed for what requires them,
+    and the module's and inputs' `.grad` are left as they were. Backward runs on this thread.
 
     Args:
         module: Any module; it need not have parameters.
         inputs: It is called as `module(*inputs)`.
         backward: Also count backward.
         loss: From the outputs to a scalar; counts as forward. By default the sum of every output that has a gradient.
-        observe: See `FlopTally`.
-        on_output: Called with the name and the output of each call of a submodule in forward.
+        autocast: Entered around forward and loss.
+        observer: Collects shapes and bytes per layer.
 
     Raises:
-        ValueError: A backward was asked for, and nothing requires a gradient.
+        ValueError: A backward was asked for, and no output requires a gradient.
     """
-    tracker = ModuleTracker(module, on_output)
-    tally = FlopTally(tracker, observe)
+    tracker = ModuleTracker(module, None if observer is None else observer.on_output)
+    tally = FlopTally(tracker, None if observer is None else observer.on_operation)
     with tracker.track(), tally:
-        outputs = module(*inputs)
+        with autocast or contextlib.nullcontext():
+            outputs = module(*inputs)
+            scalar = (loss or _sum_of_outputs)(outputs) if backward or loss is not None else None
         if backward:
-            scalar = (loss or _sum_of_outputs)(outputs)
+            assert scalar is not None
             tally.start_backward()
             _run_backward(module, inputs, scalar)
-    device = next((tensor.device.type for tensor in tensors_in((inputs, list(module.parameters())))), "cpu")
-    return tally.result(f"dispatched operations on {device} tensors")
+    return tally.result("formulas of dispatched operations")
+
+
+def count_workload(
+    workload: Workload,
+    *,
+    mode: Mode,
+    batch_size: int,
+    precision: Precision = Precision.FP32,
+    device: str = "meta",
+    opinions: bool = True,
+) -> tuple[Counters, tuple[Advice, ...]]:
+    """Count parameters, FLOPs and layers of one step of a workload; nothing is timed, and on meta nothing is computed.
+
+    Args:
+        workload: What to count.
+        mode: TRAIN counts forward, loss and backward; INFER the forward pass in eval mode, without gradients.
+        batch_size: Examples per step.
+        precision: With autocast the count runs on fake CPU tensors, because meta tensors have no autocast.
+        device: `meta` falls back to fake CPU tensors, then to real ones. `cpu` and `cuda:N` run the step for real.
+        opinions: Ask torch's counter, fvcore and the model's closed form too; fvcore runs the model on real tensors.
+
+    Returns:
+        Counters with what could be counted, and the doubts. An error of the model becomes the advice COUNT_FAILED.
+    """
+    kinds = _FALLBACKS.get("fake" if device == "meta" and precision in _AUTOCAST else device, (device,))
+    reasons: list[str] = []
+    for kind in kinds:
+        try:
+            with build_on(kind, workload, mode=mode, batch_size=batch_size, precision=precision) as subject:
+                step, observer = _count_subject(subject, workload, precision)
+                method = "; ".join([f"{step.flops.method} on {kind} tensors", *reasons])
+                flops = dataclasses.replace(without_false_zero(subject.model, step.flops), method=method)
+                others = ask_others(subject, workload, step) if opinions else ()
+                return _counters(subject.model, flops, others, layer_table(subject.model, step, observer))
+        except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
+            reasons.append(f"not on {kind}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+    return _parameters_only(workload, reasons)
+
+
+def _count_subject(subject: Subject, workload: Workload, precision: Precision) -> tuple[StepFlops, LayerObserver]:
+    """Count one step of a built workload, as its mode and precision say."""
+    observer = LayerObserver()
+    dtype = _AUTOCAST.get(precision)
+    with torch.inference_mode(not subject.is_training):
+        step = count_module(
+            subject.model,
+            subject.inputs,
+            backward=subject.is_training,
+            loss=(lambda outputs: workload.loss(outputs, subject.targets)) if subject.is_training else None,
+            autocast=None if dtype is None else torch.autocast(subject.device_type, dtype=dtype),
+            observer=observer,
+        )
+    return step, observer
+
+
+def _counters(
+    model: nn.Module, flops: FlopCount, others: tuple[Opinion, ...], layers: tuple[LayerCount, ...]
+) -> tuple[Counters, tuple[Advice, ...]]:
+    totals = count_parameters(model)
+    counters = Counters(
+        parameters=totals.parameters,
+        trainable_parameters=totals.trainable_parameters,
+        buffers=totals.buffers,
+        flops=flops,
+        opinions=others,
+        layers=layers,
+    )
+    return counters, find_doubts(flops, others)
+
+
+def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counters, tuple[Advice, ...]]:
+    """Count what can be counted of a model that cannot run: its parameters, if it can be built at all."""
+    advice = (Advice(kind=AdviceKind.COUNT_FAILED, facts=tuple(("reason", reason) for reason in reasons)),)
+    try:
+        totals = count_parameters(on_meta(workload.build_model))
+    except Exception:  # noqa: BLE001 - it could not be built either; the reasons say so
+        return Counters(), advice
+    counters = Counters(
+        parameters=totals.parameters, trainable_parameters=totals.trainable_parameters, buffers=totals.buffers
+    )
+    return counters, advice
 
 
 def _run_backward(module: nn.Module, inputs: Sequence[Any], loss: torch.Tensor) -> None:
     """Run backward and put the gradients back as they were."""
-    leaves = [tensor for tensor in tensors_in((inputs, list(module.parameters()))) if tensor.is_leaf]
+    leaves = [tensor for tensor in (*_tensors_in(inputs), *module.parameters()) if tensor.is_leaf]
     before = [leaf.grad for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
@@ -224,12 +169,11 @@ def _run_backward(module: nn.Module, inputs: Sequence[Any], loss: torch.Tensor) 
 
 def _sum_of_outputs(outputs: Any) -> torch.Tensor:
     """Add up every output that has a gradient, so that backward reaches all of them."""
-    sums = [tensor.sum() for tensor in tensors_in(outputs) if tensor.requires_grad]
+    sums = [tensor.sum() for tensor in _tensors_in(outputs) if tensor.requires_grad]
     if not sums:
         raise ValueError("a backward count was asked for, but no output requires a gradient; give inputs that do")
     return torch.stack(sums).sum() if len(sums) > 1 else sums[0]
 
 
-def tensors_in(value: Any) -> Iterable[torch.Tensor]:
-    """Walk tuples, lists, dicts and dataclass-like outputs for the tensors in them."""
+def _tensors_in(value: Any) -> list[torch.Tensor]:
     return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]

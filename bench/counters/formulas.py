@@ -21,16 +21,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._library.custom_ops import CustomOpDef
 from torch.utils.flop_counter import flop_registry
 
 from bench.counters import formulas_attention, formulas_convolution, formulas_products, formulas_recurrent
 from bench.counters.cost import Cost
 
 Formula = Callable[..., int | Cost]
-Counter = Callable[[tuple[Any, ...], dict[str, Any], Any], Cost]
+OperationCounter = Callable[[tuple[Any, ...], dict[str, Any], Any], Cost]
 """`(args, kwargs, output) -> Cost`: a formula in the form that the tally calls."""
 
-_own: dict[Any, Counter] = {}
+_own: dict[Any, OperationCounter] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def register_formula(
     return register
 
 
-def find_formula(operation: Any) -> Counter | None:
+def find_formula(operation: Any) -> OperationCounter | None:
     """Look up the formula of an operation, an overload packet, a higher-order operator or a Triton kernel."""
     key = _key(operation)
     if key in _own:
@@ -91,7 +92,7 @@ def find_formula(operation: Any) -> Counter | None:
 
 def _key(operation: Any) -> Any:
     """Return what the table is keyed by: the packet of an overload, the overload packet of a custom operation."""
-    if isinstance(operation, torch.library.CustomOpDef):
+    if isinstance(operation, CustomOpDef):
         operation = operation._opoverload
     if isinstance(operation, torch._ops.OpOverload):
         return operation.overloadpacket

@@ -44,7 +44,8 @@ def rows_times_weight(x: Tensor, *_: Any, output: Tensor, **__: Any) -> int:
     """
     columns: int = output.shape[-1]
     if x.is_nested:
-        return 2 * sum(prod(size) for size in x._nested_tensor_size().tolist()) * columns
+        elements: int = sum(prod(size) for size in x._nested_tensor_size().tolist())
+        return 2 * elements * columns
     return 2 * x.numel() * columns
 
 

@@ -90,5 +90,5 @@ class ModuleTracker:
         self._note()
 
     def _note(self) -> None:
-        self._numbers.append(torch.autograd._get_sequence_nr())
+        self._numbers.append(torch._C._autograd._get_sequence_nr())
         self._layers.append(self._stack[-1] if self._stack else LOSS)

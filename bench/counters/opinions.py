@@ -1,0 +1,198 @@
+"""Second opinions: what torch's own counter, fvcore and the model's closed form say, and why they differ from ours.
+
+A cause is derived from the operations that really ran: both counts are split by operation (torch) or by family and by
+what was skipped (fvcore), and the parts that differ are named with both figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.core.cell import Mode, Precision
+from bench.core.record import Opinion
+from bench.core.workload import Workload
+from bench.counters.build import Subject, build_on
+from bench.counters.modules import LOSS
+from bench.counters.tally import PhaseFlops, StepFlops
+
+_FVCORE_LIMIT = 4 * 10**12
+"""Forward FLOPs above which fvcore is not asked: it runs the model on real tensors."""
+
+_FVCORE_PRODUCTS = {
+    "conv": ("conv",),
+    "products": ("linear", "addmm", "mm", "bmm", "matmul", "einsum"),
+}
+_FVCORE_BLIND = frozenset(
+    {
+        "_native_multi_head_attention",
+        "_transformer_encoder_layer_fwd",
+        "_trilinear",
+        "addbmm",
+        "addmv",
+        "baddbmm",
+        "bilinear",
+        "cdist",
+        "dot",
+        "gru",
+        "gru_cell",
+        "inner",
+        "linalg_multi_dot",
+        "lstm",
+        "lstm_cell",
+        "mv",
+        "rnn_relu",
+        "rnn_relu_cell",
+        "rnn_tanh",
+        "rnn_tanh_cell",
+        "scaled_dot_product_attention",
+        "tensordot",
+        "vdot",
+    }
+)
+"""Operations with products inside that fvcore passes over."""
+
+
+def ask_others(subject: Subject, workload: Workload, ours: StepFlops) -> tuple[Opinion, ...]:
+    """Ask every other counter about the same step; one that fails says so in its note."""
+    opinions = [ask_torch(subject, workload, ours), ask_fvcore(subject, workload, ours)]
+    if workload.closed_form_flops is not None:
+        opinions.append(_closed_form(workload.closed_form_flops(subject.batch_size), ours))
+    return tuple(opinions)
+
+
+def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Opinion:
+    """Count the same step with `torch.utils.flop_counter.FlopCounterMode` as it is, on the same tensors."""
+    backward = None
+    try:
+        with _quiet(), FlopCounterMode(display=False) as counter:
+            with torch.inference_mode(not subject.is_training):
+                outputs = subject.model(*subject.inputs)
+            loss = workload.loss(outputs, subject.targets) if subject.is_training else None
+            forward = _by_operation(counter)
+            if loss is not None:
+                loss.backward()  # type: ignore[no-untyped-call]
+                backward = _by_operation(counter) - forward
+    except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
+        return Opinion(counter="torch", note=f"could not count: {type(error).__name__}: {_first_line(error)}")
+    finally:
+        subject.model.zero_grad(set_to_none=True)
+    causes = _torch_causes("forward", forward, ours.operations)
+    if backward is not None:
+        causes += _torch_causes("backward", backward, ours.operations)
+    return Opinion(
+        counter="torch",
+        forward_flops=forward.total(),
+        backward_flops=None if backward is None else backward.total(),
+        note="; ".join(causes) or None,
+    )
+
+
+def _by_operation(counter: FlopCounterMode) -> Counter[str]:
+    counts = counter.get_flop_counts().get("Global", {})
+    return Counter({str(operation): flops for operation, flops in counts.items()})
+
+
+def _torch_causes(phase: str, theirs: Mapping[str, int], ours: Mapping[str, PhaseFlops]) -> list[str]:
+    """Name each operation on which both differ in one phase, with both figures and what explains them."""
+    causes = []
+    for name in sorted({*theirs, *ours}):
+        row = ours.get(name, PhaseFlops())
+        model, executed = (
+            (row.forward, row.executed_forward) if phase == "forward" else (row.backward, row.executed_backward)
+        )
+        other = theirs.get(name, 0)
+        if other == model:
+            continue
+        if other == executed:
+            why = "it counts what is computed again as the model's"
+        elif other == 0:
+            why = "it has no formula"
+        elif name == "aten.convolution_backward":
+            why = "its formula forgets the groups of the weight gradient"
+        else:
+            why = "the formulas differ"
+        causes.append(f"{phase} {name} {other:,} against {model:,}: {why}")
+    return causes
+
+
+def ask_fvcore(subject: Subject, workload: Workload, ours: StepFlops) -> Opinion:
+    """Count the forward pass with fvcore, on real tensors: its products and convolutions only, MACs doubled.
+
+    fvcore also counts normalisation, pooling and interpolation by rules of its own; those are left out here.
+    """
+    if (ours.flops.forward or 0) > _FVCORE_LIMIT:
+        return Opinion(counter="fvcore", note="not asked: it would run a model of this size on real tensors")
+    try:
+        from fvcore.nn import FlopCountAnalysis
+    except ImportError as error:
+        return Opinion(counter="fvcore", note=f"not installed: {_first_line(error)}")
+    mode = Mode.TRAIN if subject.is_training else Mode.INFER
+    try:
+        with (
+            _quiet(),
+            build_on("cpu", workload, mode=mode, batch_size=subject.batch_size, precision=Precision.FP32) as real,
+            torch.no_grad(),
+        ):
+            analysis = FlopCountAnalysis(real.model, real.inputs)
+            macs, skipped = analysis.by_operator(), analysis.unsupported_ops()
+    except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
+        return Opinion(counter="fvcore", note=f"could not count: {type(error).__name__}: {_first_line(error)}")
+    theirs = {family: 2 * int(sum(macs[name] for name in names)) for family, names in _FVCORE_PRODUCTS.items()}
+    total = sum(theirs.values())
+    causes = _fvcore_causes(theirs, skipped, ours) if total != ours.flops.forward else []
+    return Opinion(counter="fvcore", forward_flops=total, note="; ".join(causes) or None)
+
+
+def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], ours: StepFlops) -> list[str]:
+    """Say which family differs, what fvcore passed over, and what it does not see."""
+    is_convolution = {name: "convolution" in name for name in ours.operations}
+    own = {
+        "conv": sum(row.forward for name, row in ours.operations.items() if is_convolution[name]),
+        "products": sum(row.forward for name, row in ours.operations.items() if not is_convolution[name]),
+    }
+    causes = [f"{family} {theirs[family]:,} against {own[family]:,}" for family in own if theirs[family] != own[family]]
+    blind = {name.partition("::")[2]: calls for name, calls in skipped.items()}
+    passed_over = [f"{name} x{calls}" for name, calls in sorted(blind.items()) if name in _FVCORE_BLIND]
+    if passed_over:
+        causes.append(f"it passes over {', '.join(passed_over)}")
+    if (loss := ours.layers.get(LOSS)) is not None and loss.forward:
+        causes.append(f"it does not see the loss, {loss.forward:,}")
+    if len(causes) == 1 and theirs["products"] < own["products"]:
+        causes.append("it counts a product of broadcast batches as one batch, and only what its trace shows")
+    return causes
+
+
+def _closed_form(flops: int, ours: StepFlops) -> Opinion:
+    """Compare with the model's own formula of its forward pass, which leaves out the loss."""
+    loss = ours.layers.get(LOSS, PhaseFlops()).forward
+    model = (ours.flops.forward or 0) - loss
+    note = None if flops == model else f"the model states {flops:,}, its operations sum to {model:,}"
+    if loss:
+        note = "; ".join(filter(None, (note, f"the formula leaves out the loss, {loss:,}")))
+    return Opinion(counter="closed-form", forward_flops=flops, note=note)
+
+
+@contextlib.contextmanager
+def _quiet() -> Any:
+    """Silence other counters' warnings and logs, and restore both."""
+    logger = logging.getLogger("fvcore")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,171 @@
+"""Add up what is dispatched: FLOPs by phase, by layer and by operation, and the names of what nobody can count.
+
+Every operation that is dispatched below autograd is looked up: a formula counts it, the audit lets it pass, or it is
+named as uncounted and the count is a lower bound. Backward is measured, not assumed: what autograd does not dispatch,
+because nobody asked for that gradient, is not counted. Each call of a shared module counts.
+
+Two counts are kept. *Model* FLOPs are what the mathematics needs. *Executed* FLOPs add what is computed again: the
+forward that activation checkpointing repeats inside backward, and the scores that fused attention did not keep.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.core.record import FlopCount
+from bench.counters.audit import find_class
+from bench.counters.cost import Cost
+from bench.counters.formulas import OperationCounter, find_formula
+from bench.counters.modules import ModuleTracker
+
+
+@dataclass(slots=True)
+class PhaseFlops:
+    """FLOPs of both phases of one layer or one operation; model and executed."""
+
+    forward: int = 0
+    backward: int = 0
+    executed_forward: int = 0
+    executed_backward: int = 0
+
+    def add(self, cost: Cost, *, is_backward: bool) -> None:
+        """Add one operation."""
+        if is_backward:
+            self.backward += cost.flops
+            self.executed_backward += cost.executed
+        else:
+            self.forward += cost.flops
+            self.executed_forward += cost.executed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepFlops:
+    """What one step costs.
+
+    Attributes:
+        flops: Totals.
+        layers: By dotted module name (`` is the model itself), operations dispatched inside it and in no child; the
+            loss and what could not be attributed have rows of their own. Each column sums to the total.
+        operations: By operation name.
+    """
+
+    flops: FlopCount
+    layers: dict[str, PhaseFlops] = field(default_factory=dict)
+    operations: dict[str, PhaseFlops] = field(default_factory=dict)
+
+
+Observer = Callable[[str, Any, Any, Any], None]
+"""`(layer, operation, (args, kwargs), output)`: called for each operation of the forward pass."""
+
+
+class _Plan(NamedTuple):
+    """What to do with an operation, decided when it is first seen."""
+
+    formula: OperationCounter | None
+    decompose: bool
+    is_free: bool
+
+
+class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what is dispatched while it is entered; `start_backward` turns the page.
+
+    Args:
+        tracker: Knows which module an operation belongs to.
+        observe: Also told of each operation of the forward pass.
+    """
+
+    supports_higher_order_operators = True
+
+    def __init__(self, tracker: ModuleTracker, observe: Observer | None = None) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.layers: defaultdict[str, PhaseFlops] = defaultdict(PhaseFlops)
+        self.operations: defaultdict[str, PhaseFlops] = defaultdict(PhaseFlops)
+        self.uncounted: Counter[str] = Counter()
+        self._tracker = tracker
+        self._observe = observe
+        self._is_backward = False
+        self._plans: dict[Any, _Plan] = {}
+
+    def start_backward(self) -> None:
+        """Count what follows as backward."""
+        self._is_backward = True
+
+    def result(self, method: str) -> StepFlops:
+        """Sum up."""
+        rows = self.layers.values()
+        forward, backward = sum(row.forward for row in rows), sum(row.backward for row in rows)
+        flops = FlopCount(
+            forward=forward,
+            backward=backward if self._is_backward else None,
+            executed_forward=sum(row.executed_forward for row in rows),
+            executed_backward=sum(row.executed_backward for row in rows) if self._is_backward else None,
+            uncounted=tuple(sorted(self.uncounted.items())),
+            method=method,
+        )
+        return StepFlops(flops=flops, layers=dict(self.layers), operations=dict(self.operations))
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and count it."""
+        kwargs = kwargs or {}
+        plan = self._plans.get(func)
+        if plan is None:
+            plan = self._plans[func] = _plan(func)
+        if plan.decompose:
+            with self:
+                return func.decompose(*args, **kwargs)
+        # Backward itself runs without gradients; what builds a graph in it, or runs a module, is recomputation.
+        is_recomputed = self._is_backward and (torch.is_grad_enabled() or self._tracker.is_inside)
+        subject, is_runnable = _unwrap_kernel(func, kwargs)
+        output = func(*args, **kwargs) if is_runnable else None
+        formula = plan.formula if subject is func else find_formula(subject)
+        if formula is not None:
+            cost = formula(args, kwargs, output)
+            cost = Cost(0, cost.executed) if is_recomputed else cost
+            self.layers[self._tracker.current_layer()].add(cost, is_backward=self._is_backward)
+            self.operations[operation_name(subject)].add(cost, is_backward=self._is_backward)
+        elif not plan.is_free:
+            self.uncounted[operation_name(subject)] += 1
+        if self._observe is not None and not self._is_backward and isinstance(func, torch._ops.OpOverload):
+            self._observe(self._tracker.current_layer(), func, (args, kwargs), output)
+        return output
+
+
+def operation_name(operation: Any) -> str:
+    """Name an operation without its overload: `aten.mm`, `mylib.fancy_matmul`; a Triton kernel by its function."""
+    if isinstance(operation, torch._ops.OpOverload):
+        return f"{operation.namespace}.{operation.overloadpacket.__name__}"
+    name = getattr(operation, "__name__", None)
+    return str(name if name is not None else operation)
+
+
+def _plan(operation: Any) -> _Plan:
+    """Decide what to do with an operation: a formula first, then its parts, then the audit."""
+    formula = find_formula(operation)
+    is_overload = isinstance(operation, torch._ops.OpOverload)
+    # Composite operations arrive whole only in inference mode; elsewhere autograd has taken them apart.
+    return _Plan(
+        formula=formula,
+        decompose=formula is None and is_overload and operation._can_decompose(),
+        is_free=find_class(operation) is not None,
+    )
+
+
+def _unwrap_kernel(operation: Any, kwargs: dict[str, Any]) -> tuple[Any, bool]:
+    """Return the Triton kernel that a wrapper launches, and whether it can run: not on tensors without numbers."""
+    if isinstance(operation, torch._ops.OpOverload) or not operation.name().startswith("triton_kernel_wrapper"):
+        return operation, True
+    from torch._higher_order_ops.triton_kernel_wrap import kernel_side_table
+
+    kernel: Any = kernel_side_table.get_kernel(kwargs["kernel_idx"])
+    while hasattr(kernel, "fn") and not hasattr(kernel, "arg_names"):  # autotuner and heuristics around the kernel
+        kernel = kernel.fn
+    tensors = [value for value in kwargs["kwargs"].values() if isinstance(value, torch.Tensor)]
+    return kernel, not any(tensor.is_meta for tensor in tensors)
