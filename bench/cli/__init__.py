@@ -1,5 +1,66 @@
-"""The command line."""
+"""The command line: one file per command; each parses strings, calls one function, prints.
+
+Importing this package must stay cheap, because every `bench --help` pays for it: no torch, pandas, numpy or rich at
+import time (a test guards it). Errors leave as one line on stderr and an exit code (`bench.core.errors.ExitCode`).
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+import bench.cli.check
+import bench.cli.count
+import bench.cli.doctor
+import bench.cli.listing
+import bench.cli.run
+from bench.core.errors import BenchError, ExitCode
+
+app = typer.Typer(
+    name="bench",
+    help=bench.__doc__,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("run")(bench.cli.run.command)
+app.command("list")(bench.cli.listing.command)
+app.command("count")(bench.cli.count.command)
+app.command("check")(bench.cli.check.command)
+app.command("doctor")(bench.cli.doctor.command)
 
 
-def main() -> None:
-    """Run the command line."""
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        typer.echo(f"stepbench {bench.__version__}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run one command; print any error as one line on stderr; return the exit code."""
+    try:
+        code = app(args=arguments, prog_name="bench", standalone_mode=False)
+        return int(code or ExitCode.FINE)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    except typer.TyperException as error:  # the command line itself could not be parsed
+        message = error.format_message().replace("\n", " ")
+        if message:  # empty where help was printed instead
+            print(f"bench: {message}", file=sys.stderr)
+        return int(ExitCode.USAGE)
+    except (KeyboardInterrupt, typer.Abort):
+        print("bench: interrupted; what was measured before is on disk", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader (head, less) has had enough
+        sys.stderr.close()
+        return int(ExitCode.FINE)

@@ -109,14 +109,14 @@ def _warm_up(step: Step, clock: Clock, sampling: Sampling) -> tuple[list[float],
         is_late = time.perf_counter() - started > max(sampling.budget_seconds, sampling.min_warmup_seconds)
         if is_late and len(seconds) >= sampling.min_warmup_steps:
             break
-    return seconds, bool(rule.is_settled)
+    return seconds, bool(rule.is_converged)
 
 
 def _sample(
     step: Step, clock: Clock, sampling: Sampling, step_seconds: float
 ) -> tuple[dict[Phase, _Series], StopRule, int]:
     """Alternate blocks of whole and split steps until the rule is satisfied; both kinds get equally many steps."""
-    rule = StopRule(sampling)
+    rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds / 2))  # the other half times the phases
     series: dict[Phase, _Series] = {Phase.STEP: _Series()}
     lead_ins = 0
     block = max(1, min(sampling.max_steps, round(BLOCK_SECONDS / max(step_seconds, 1e-7))))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from bench.core.cell import CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import SuiteError
 
 E = TypeVar("E", bound=StrEnum)
@@ -61,3 +63,55 @@ def suggest(text: str, known: Iterable[str]) -> str:
     options = list(known)
     close = difflib.get_close_matches(text, options, n=1)
     return (f"Did you mean {close[0]!r}? " if close else "") + f"Use one of: {', '.join(options)}"
+
+
+def _text(axis: str) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not value.strip():
+            raise SuiteError(f"{axis} must be a name, found {value!r}")
+        return value
+
+    return read
+
+
+def _parse_seed(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise SuiteError(f"seed must be a whole number, found {value!r}") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One dimension of a sweep: the field of `Sweep` that holds its values, and how one value is read."""
+
+    field: str
+    read: Callable[[Any], Any]
+
+    def read_all(self, given: Any) -> tuple[Any, ...]:
+        """Read a value or a list of values, each once.
+
+        Raises:
+            SuiteError: There is none, or one makes no sense.
+        """
+        values = given if isinstance(given, list | tuple) else [given]
+        if not values:
+            raise SuiteError(f"{self.field} is an empty list; give it a value or leave it out")
+        return tuple(dict.fromkeys(self.read(value) for value in values))
+
+
+AXES: dict[str, Axis] = {
+    "model": Axis(field="models", read=_text("model")),
+    "mode": Axis(field="modes", read=lambda value: parse_choice(Mode, value, "mode")),
+    "batch_size": Axis(field="batch_sizes", read=lambda value: parse_positive(value, "batch size")),
+    "device": Axis(field="devices", read=_text("device")),
+    "precision": Axis(field="precisions", read=lambda value: parse_choice(Precision, value, "precision")),
+    "optimizer": Axis(field="optimizers", read=_text("optimizer")),
+    "compile": Axis(field="compile", read=lambda value: parse_choice(CompileMode, value, "compile")),
+    "memory_format": Axis(
+        field="memory_formats", read=lambda value: parse_choice(MemoryFormat, value, "memory format")
+    ),
+    "threads": Axis(field="threads", read=lambda value: parse_positive(value, "threads")),
+    "seed": Axis(field="seeds", read=_parse_seed),
+}
+"""Every axis, by its name in suite files, in Python and, with dashes, on the command line; also the field of `Cell`."""

@@ -24,30 +24,17 @@ batch_size = 256
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
+from bench.core.cell import Cell
 from bench.core.errors import SuiteError
 from bench.core.record import Sampling
-from bench.suite.axes import parse_choice, parse_positive, parse_shape, suggest
+from bench.suite.axes import AXES, parse_shape, suggest
+from bench.suite.build import axes_of
 from bench.suite.sweep import Rule, Sweep
-
-_AXES: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    # key in the file and field of Cell: field of Sweep, reader of one value
-    "model": ("models", str),
-    "mode": ("modes", lambda text: parse_choice(Mode, text, "mode")),
-    "batch_size": ("batch_sizes", lambda value: parse_positive(value, "batch_size")),
-    "device": ("devices", str),
-    "precision": ("precisions", lambda text: parse_choice(Precision, text, "precision")),
-    "optimizer": ("optimizers", str),
-    "compile": ("compile", lambda text: parse_choice(CompileMode, text, "compile")),
-    "memory_format": ("memory_formats", lambda text: parse_choice(MemoryFormat, text, "memory_format")),
-    "threads": ("threads", lambda value: parse_positive(value, "threads")),
-    "seed": ("seeds", int),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,41 +90,33 @@ def _sampling(data: Mapping[str, Any], sampling: Sampling) -> Sampling:
 
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:
-    _check_keys(data, (*_AXES, "input_shape", "exclude", "include"), "[[sweep]]")
+    _check_keys(data, (*AXES, "input_shape", "exclude", "include"), "[[sweep]]")
     if "model" not in data:
         raise SuiteError("a [[sweep]] needs `model`, a name or a list of names")
-    values = {_AXES[key][0]: _values(key, data[key]) for key in _AXES if key in data}
+    axes = {key: value for key, value in data.items() if key not in ("exclude", "include")}
     return Sweep(
-        **values,
-        input_shape=parse_shape(str(data["input_shape"])) if "input_shape" in data else None,
+        **axes_of(**axes),
         exclude=tuple(_rules(table) for table in data.get("exclude", [])),
         include=tuple(_cell(table) for table in data.get("include", [])),
     )
 
 
 def _rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
-    _check_keys(data, _AXES, "[[sweep.exclude]]")
+    _check_keys(data, AXES, "[[sweep.exclude]]")
     if not data:
         raise SuiteError("an empty [[sweep.exclude]] would leave nothing; name at least one axis")
-    return tuple(Rule(axis=key, values=tuple(str(v) for v in _values(key, value))) for key, value in data.items())
+    return tuple(Rule(axis=key, values=tuple(map(str, AXES[key].read_all(value)))) for key, value in data.items())
 
 
 def _cell(data: Mapping[str, Any]) -> Cell:
-    _check_keys(data, (*_AXES, "input_shape"), "[[sweep.include]]")
+    _check_keys(data, (*AXES, "input_shape"), "[[sweep.include]]")
     for key in ("model", "batch_size"):
         if key not in data:
             raise SuiteError(f"a [[sweep.include]] needs `{key}`")
-    values: dict[str, Any] = {key: _AXES[key][1](value) for key, value in data.items() if key in _AXES}
+    values: dict[str, Any] = {key: AXES[key].read(value) for key, value in data.items() if key in AXES}
     if "input_shape" in data:
         values["input_shape"] = parse_shape(str(data["input_shape"]))
     return Cell(**values)
-
-
-def _values(key: str, value: Any) -> tuple[Any, ...]:
-    items = value if isinstance(value, list) else [value]
-    if not items:
-        raise SuiteError(f"{key} is an empty list; give it a value or leave it out")
-    return tuple(_AXES[key][1](item) for item in items)
 
 
 def _check_keys(data: Mapping[str, Any], known: Any, where: str) -> None:

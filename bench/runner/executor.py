@@ -8,18 +8,16 @@ The inline executor calls the same functions in this process, for debuggers.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import bench
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.record import Advice, AdviceKind, Counters, Outcome, Record, Sampling
-from bench.run import processes
-from bench.run.answers import TimedCell
+from bench.runner import processes
+from bench.runner.answers import TimedCell
+from bench.runner.stamp import Stamp
 
 
 class Executor(Protocol):
@@ -46,21 +44,12 @@ class LocalExecutor:
 
     def run(self, cell: Cell) -> Record:
         """Measure one cell."""
-        started_at, started = datetime.now(UTC), time.perf_counter()
+        stamp = Stamp(cell)
         environment = self.environments.get(cell.device)
         gpu_uuid = environment.gpu_uuid if environment else None
 
         def record(outcome: Outcome, **found: Any) -> Record:
-            return Record(
-                cell=cell,
-                outcome=outcome,
-                environment=environment,
-                sampling=self.sampling,
-                started_at=started_at.isoformat(timespec="seconds"),
-                duration_seconds=time.perf_counter() - started,
-                stepbench=bench.__version__,
-                **found,
-            )
+            return stamp.record(outcome, environment=environment, sampling=self.sampling, **found)
 
         timed: list[TimedCell] = []
         for process in range(self.sampling.processes):
@@ -87,7 +76,5 @@ class LocalExecutor:
         )
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
-        function = f"bench.run.worker:{function}"
-        if self.method == "inline":
-            return processes.call_inline(function, *arguments)
+        function = f"bench.runner.worker:{function}"
         return processes.call(function, *arguments, timeout_seconds=self.timeout_seconds, method=self.method)

@@ -6,20 +6,30 @@ no counter, profiler or allocator setting ever stands in a timed process.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
-from bench import counters, registry
-from bench.core.cell import Cell
+import torch
+
+from bench import registry
+from bench.claims import Subject
+from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import MachineState
 from bench.core.errors import BenchError
-from bench.core.record import Advice, AdviceKind, Sampling
+from bench.core.record import Advice, AdviceKind, Counters, Sampling
+from bench.counters.flops import count_workload
 from bench.counters.live import measure_memory
+from bench.counters.static import count
 from bench.device import nvml
 from bench.device.capabilities import normalise_device, why_not
 from bench.device.environment import read_counters, read_environment, state_between
 from bench.device.step import prepare
 from bench.measure.timing import time_step
-from bench.run.answers import ObservedCell, Preflight, TimedCell
+from bench.registry.torchvision_weights import Document, torchvision_documents
+from bench.runner.answers import CountedSubjects, Examination, ObservedCell, Preflight, TimedCell
+
+CLAIM_BATCH_SIZE = 2
+"""Claims are counted on this many examples: more than one, so that a batch dimension shows."""
 
 BUSY_CORES_LIMIT = 0.25
 """Other processes that keep more than this share of our threads' cores busy make a time doubtful (FACTS, section 2)."""
@@ -66,8 +76,62 @@ def observe_cell(cell: Cell, gpu_uuid: str | None) -> ObservedCell:
         memory = measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
     except (BenchError, RuntimeError, MemoryError, OSError) as error:
         advice += (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=(("reason", f"{error}"),)),)
-    counted, doubts = counters.count(workload, cell)
+    counted, doubts = count(workload, cell)
     return ObservedCell(counters=replace(counted, memory=memory), advice=advice + doubts)
+
+
+def count_cell(cell: Cell) -> ObservedCell:
+    """Count one step of a cell on tensors without storage."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    counted, advice = count(workload, cell)
+    return ObservedCell(counters=counted, advice=advice)
+
+
+def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
+    """Count one inference of every subject on tensors without storage; a failure costs only its own subject."""
+    counted: list[tuple[Subject, Counters]] = []
+    reasons: list[tuple[Subject, str]] = []
+    for subject in subjects:
+        try:
+            workload = registry.resolve(subject.model, input_shape=subject.input_shape)
+            counters, _ = count_workload(workload, mode=Mode.INFER, batch_size=CLAIM_BATCH_SIZE, opinions=False)
+        except (BenchError, RuntimeError, ValueError, TypeError) as error:
+            reasons.append((subject, f"{error}".partition("\n")[0]))
+            continue
+        counted.append((subject, counters))
+    return CountedSubjects(batch_size=CLAIM_BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
+
+
+def read_torchvision_documents() -> tuple[Document, ...]:
+    """Read what torchvision documents of its classification models."""
+    return torchvision_documents()
+
+
+def examine() -> Examination:
+    """Look at the machine for half a second: devices, precisions, and how busy it is while we only sleep."""
+    devices = ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
+    environments = tuple(read_environment(device) for device in devices)
+    before = read_counters()
+    time.sleep(0.5)
+    return Examination(
+        environments=environments,
+        precisions=tuple((device, p.value, why_not(device, p)) for device in devices for p in Precision),
+        nvml=nvml.unavailable_reason(),
+        torchvision=_torchvision_problem(),
+        state=state_between(before, read_counters(), environments[-1].gpu_uuid),
+    )
+
+
+def nothing() -> None:
+    """Do nothing: what remains is the cost of a fresh process."""
+
+
+def _torchvision_problem() -> str | None:
+    try:
+        registry.torchvision_names()
+    except BenchError as error:
+        return str(error)
+    return None
 
 
 def _device_used(gpu_uuid: str | None) -> int | None:

@@ -31,7 +31,7 @@ from bench.core.record import Outcome
 
 OUTPUT_TAIL_BYTES = 2000
 _PR_SET_PDEATHSIG = 1
-_preloaded: list[str] = ["bench.run.worker"]
+_preloaded: list[str] = ["bench.runner.worker"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +59,16 @@ def preload(module: str) -> None:
 
 
 def call(function: str, *arguments: Any, timeout_seconds: float | None = None, method: str = "forkserver") -> Ending:
-    """Run a function in a fresh process and wait for it.
+    """Run a function in a fresh process and wait for it; with method `inline` in this one, for debuggers.
 
     Args:
         function: `package.module:name`; a name, so that the parent need not import what the child needs.
         arguments: Passed on; they and the function's value are pickled.
         timeout_seconds: Kill the process after this long.
-        method: `forkserver`, or `spawn` where a library does not survive a fork.
+        method: `forkserver`, `spawn` where a library does not survive a fork, or `inline`: only catches exceptions.
     """
+    if method == "inline":
+        return _attempt(function, arguments)
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(_preloaded)
@@ -94,11 +96,6 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
         reason = f"took longer than {timeout_seconds:g} s"
         return Ending(outcome=Outcome.TIMED_OUT, reason=reason, output_tail=tail)
     return Ending(outcome=_outcome_of_exit(exit_code), reason=_words_of_exit(exit_code), output_tail=tail)
-
-
-def call_inline(function: str, *arguments: Any) -> Ending:
-    """Run a function in this process, for debugging; only exceptions are caught."""
-    return _attempt(function, arguments)
 
 
 def _start(context: BaseContext, arguments: tuple[Any, ...], output: int) -> Any:

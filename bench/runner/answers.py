@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.claims import Subject
 from bench.core.environment import Environment, MachineState
 from bench.core.record import Advice, Counters, Sample
 
@@ -39,3 +40,23 @@ class ObservedCell:
 
     counters: Counters
     advice: tuple[Advice, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedSubjects:
+    """What was counted for claims: counters of one inference over `batch_size` examples, or a reason why not."""
+
+    batch_size: int
+    counters: tuple[tuple[Subject, Counters], ...]
+    reasons: tuple[tuple[Subject, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What a look at the machine gives; fields as in `bench.runner.doctor.Diagnosis`."""
+
+    environments: tuple[Environment, ...]
+    precisions: tuple[tuple[str, str, str | None], ...]
+    nvml: str | None
+    torchvision: str | None
+    state: MachineState

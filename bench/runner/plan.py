@@ -10,8 +10,8 @@ from bench.core.environment import Environment
 from bench.core.errors import BenchError
 from bench.core.record import Outcome
 from bench.registry.optimizers import check_optimizer
-from bench.run import processes
-from bench.run.answers import Preflight
+from bench.runner import processes
+from bench.runner.answers import Preflight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +39,7 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
         processes.preload("torchvision")
     devices = tuple(dict.fromkeys(cell.device for cell in cells))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    arguments = ("bench.run.worker:preflight", devices, models)
-    ending = processes.call_inline(*arguments) if method == "inline" else processes.call(*arguments, method=method)
+    ending = processes.call("bench.runner.worker:preflight", devices, models, method=method)
     if ending.error is not None:
         raise ending.error
     if ending.outcome is not Outcome.OK:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from bench.core.cell import Cell
 from bench.core.record import Record
-from bench.run.events import CellFinished, CellStarted, Event, Observer, RunFinished, RunStarted
-from bench.run.executor import Executor
+from bench.runner.events import CellFinished, CellStarted, Event, Observer, RunFinished, RunStarted
+from bench.runner.executor import Executor
 from bench.store.records import RunFolder
 
 

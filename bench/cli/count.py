@@ -1,0 +1,46 @@
+"""`bench count`: parameters, FLOPs, operations and predicted memory of models; nothing is timed or allocated."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import look, print_json
+from bench.core.errors import ExitCode
+
+
+def command(
+    models: Annotated[list[str], typer.Argument(help="Models.", show_default=False)],
+    batch_size: options.BatchOption = None,
+    mode: options.ModeOption = None,
+    precision: options.PrecisionOption = None,
+    optimizer: options.OptimizerOption = None,
+    input_shape: options.ShapeOption = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A row per layer.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="What torch, fvcore and a closed form say, and why they differ.")
+    ] = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Count parameters, FLOPs, operations and the predicted peak of one step."""
+    from bench.runner.counting import count_cells, require_counted
+    from bench.suite.sweep import Sweep
+
+    axes = options.read_axes(
+        batch_size=batch_size, mode=mode, precision=precision, optimizer=optimizer, input_shape=input_shape
+    )
+    records = count_cells(Sweep(models=tuple(models), **axes).cells())
+    require_counted(records)
+    if format is options.Format.JSON:
+        print_json("count", records=records)
+        return ExitCode.FINE
+    from bench.report.terminal import counts_table, layers_table
+
+    print(counts_table(records, **look()))
+    if layers:
+        for record in records:
+            print(f"\n{record.cell.id}")
+            print(layers_table(record, **look()))
+    return ExitCode.FINE

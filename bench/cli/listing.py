@@ -1,0 +1,68 @@
+"""`bench list`: models, suites and runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import print_json
+from bench.core.errors import ExitCode
+
+
+class What(StrEnum):
+    """What to list."""
+
+    MODELS = "models"
+    TORCHVISION = "torchvision"
+    SUITES = "suites"
+    RUNS = "runs"
+
+
+def command(
+    what: Annotated[What, typer.Argument(help="What to list.")] = What.MODELS,
+    results: options.ResultsOption = Path("results"),
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """List models with their options, torchvision's models, built-in suites, or the runs in a results folder."""
+    rows = {What.MODELS: _models, What.TORCHVISION: _torchvision, What.SUITES: _suites}
+    listed = _runs(results) if what is What.RUNS else rows[what]()
+    if format is options.Format.JSON:
+        print_json("list", what=what, items=[{"name": name, "about": about} for name, about in listed])
+        return ExitCode.FINE
+    width = max((len(name) for name, _ in listed), default=0)
+    for name, about in listed:
+        print(f"{name:{width}}  {about}".rstrip())
+    if what is What.MODELS:
+        print("\nAlso torchvision:NAME ('bench list torchvision'), package.module:callable, path/file.py:callable.")
+        print("Set options after an @: mlp@activation=tanh,width=512.")
+    return ExitCode.FINE
+
+
+def _models() -> list[tuple[str, str]]:
+    from bench import registry
+
+    return [(info.name, info.about) for info in map(registry.describe, registry.names())]
+
+
+def _torchvision() -> list[tuple[str, str]]:
+    from bench import registry
+
+    return [(f"torchvision:{name}", "") for name in registry.torchvision_names()]
+
+
+def _suites() -> list[tuple[str, str]]:
+    from bench.runner.session import builtin_suites
+    from bench.suite.file import read_suite
+
+    return [(name, read_suite(path).title) for name, path in builtin_suites().items()]
+
+
+def _runs(results: Path) -> list[tuple[str, str]]:
+    from bench.store.records import RunFolder, run_paths
+
+    runs = [RunFolder.open(path).run for path in run_paths(results)]
+    return [(run.id, f"{run.started_at}  {len(run.cells)} cells  {' '.join(run.command[1:])}") for run in runs]

@@ -1,0 +1,107 @@
+"""`bench run`: measure a sweep and store it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import look, print_json
+from bench.core.cell import Cell
+from bench.core.errors import ExitCode, SuiteError
+from bench.core.record import Outcome
+
+
+def command(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Models, suite files (*.toml) or names of built-in suites; default: the suite 'quick'.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: options.BatchOption = None,
+    mode: options.ModeOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
+    optimizer: options.OptimizerOption = None,
+    compile: options.CompileOption = None,  # noqa: A002 - the name of the option
+    memory_format: options.MemoryFormatOption = None,
+    input_shape: options.ShapeOption = None,
+    threads: options.ThreadsOption = None,
+    seed: options.SeedOption = None,
+    target: Annotated[
+        float | None, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this (0.02).")
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Longest time to sample one cell, for example 1s.", show_default=False)
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Fresh processes per cell; 3 for intervals that include their spread.")
+    ] = None,
+    timeout: Annotated[str | None, typer.Option(help="Kill a cell's process after this long, for example 10m.")] = None,
+    executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
+    results: options.ResultsOption = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Measure models over batch sizes, devices and precisions.
+
+    Ends with a table and the folder of the results. Exit code 5 if no cell could be measured.
+    """
+    from bench.cli.progress import make_observer
+    from bench.runner.session import execute, plan_targets
+
+    if executor not in ("forkserver", "spawn", "inline"):
+        raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
+    axes = options.read_axes(
+        batch_size=batch_size,
+        mode=mode,
+        device=device,
+        precision=precision,
+        optimizer=optimizer,
+        compile=compile,
+        memory_format=memory_format,
+        input_shape=input_shape,
+        threads=threads,
+        seed=seed,
+    )
+    session = plan_targets(models or [], axes)
+    typed = {"target": target, "budget_seconds": options.parse_duration(budget, "--budget"), "processes": processes}
+    changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
+    session = replace(session, sampling=replace(session.sampling, **changes))
+    if dry_run:
+        _print_cells(session.cells, format)
+        return ExitCode.FINE
+    finished = execute(
+        session,
+        results=results,
+        timeout_seconds=options.parse_duration(timeout, "--timeout"),
+        method=executor,
+        observers=(make_observer(is_quiet=quiet or format is options.Format.JSON),),
+    )
+    if format is options.Format.JSON:
+        print_json("run", folder=str(finished.folder), records=finished.records, claims=finished.claims)
+    else:
+        from bench.report.terminal import cells_table, claims_table
+
+        print(cells_table(finished.records, **look()))
+        if finished.claims:
+            print()
+            print(claims_table(finished.claims, **look()))
+        print(f"Results: {finished.folder}")
+    has_result = any(record.outcome is Outcome.OK for record in finished.records)
+    return ExitCode.FINE if has_result else ExitCode.NOTHING
+
+
+def _print_cells(cells: tuple[Cell, ...], format: options.Format) -> None:  # noqa: A002
+    if format is options.Format.JSON:
+        print_json("run", cells=cells)
+        return
+    for cell in cells:
+        print(cell.id)
+    print(f"{len(cells)} cells; nothing was measured (--dry-run)")

@@ -1,0 +1,85 @@
+"""Is this machine fit to measure on? Asked in fresh processes; a minute of honest answers before an hour of numbers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bench.core.environment import Environment, MachineState
+from bench.core.errors import BenchError
+from bench.core.record import Outcome
+from bench.runner import processes
+from bench.runner.answers import Examination
+
+PROCESS_STARTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What `bench doctor` found.
+
+    Attributes:
+        environments: One per device, CPU first.
+        precisions: Device, precision, and the reason why it cannot, or None where it can.
+        nvml: Why the GPU's own counters cannot be read; None if they can.
+        torchvision: Why torchvision cannot be imported; None if it can.
+        state: Of the machine while it should have been idle.
+        forked_call_seconds: Median cost of one call in a fresh process forked from the server.
+        spawned_call_seconds: The same by a newly started interpreter; what the server saves.
+        doubts: What would make times here doubtful, one sentence each.
+    """
+
+    environments: tuple[Environment, ...]
+    precisions: tuple[tuple[str, str, str | None], ...]
+    nvml: str | None
+    torchvision: str | None
+    state: MachineState
+    forked_call_seconds: float
+    spawned_call_seconds: float
+    doubts: tuple[str, ...]
+
+
+def diagnose() -> Diagnosis:
+    """Examine the machine: devices, precisions, how busy it is, what a fresh process costs. Takes seconds."""
+    examined: Examination = _value(processes.call("bench.runner.worker:examine"))
+    forked = [_timed_call("forkserver") for _ in range(PROCESS_STARTS)]
+    return Diagnosis(
+        environments=examined.environments,
+        precisions=examined.precisions,
+        nvml=examined.nvml,
+        torchvision=examined.torchvision,
+        state=examined.state,
+        forked_call_seconds=statistics.median(forked),
+        spawned_call_seconds=_timed_call("spawn"),
+        doubts=_doubts(examined),
+    )
+
+
+def _timed_call(method: str) -> float:
+    started = time.perf_counter()
+    _value(processes.call("bench.runner.worker:nothing", method=method))
+    return time.perf_counter() - started
+
+
+def _value(ending: processes.Ending) -> Any:
+    if ending.outcome is not Outcome.OK:
+        raise ending.error or BenchError(f"a fresh process could not be used: {ending.reason}")
+    return ending.value
+
+
+def _doubts(examined: Examination) -> tuple[str, ...]:
+    doubts = []
+    cpu, busy = examined.environments[0], examined.state.other_busy_cores
+    if busy is not None and cpu.cores - busy < cpu.threads - 0.25:
+        doubts.append(
+            f"{busy:.1f} of {cpu.cores} cores are busy with other work and torch uses {cpu.threads} threads: "
+            "times will be several times too long; stop the other work or use --threads"
+        )
+    if examined.state.steal_fraction is not None and examined.state.steal_fraction > 0.02:
+        doubts.append(f"the hypervisor takes {examined.state.steal_fraction:.0%} of the CPU time away")
+    if examined.state.gpu_other_processes:
+        doubts.append(f"{examined.state.gpu_other_processes} other processes compute on the GPU")
+    doubts += [f"the GPU lowers its clock: {reason}" for reason in examined.state.gpu_throttle_reasons]
+    return tuple(doubts)

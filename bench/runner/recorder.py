@@ -1,0 +1,89 @@
+"""Measure cells one at a time as a test session asks for them; planning is remembered, every record is on disk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.core.cell import Cell
+from bench.core.environment import Environment
+from bench.core.jsonio import to_json
+from bench.core.record import Phase, Record, Sampling
+from bench.runner.executor import LocalExecutor
+from bench.runner.plan import make_plan
+from bench.runner.session import write_derived
+from bench.store.records import RunFolder, RunInfo
+
+
+class Recorder:
+    """A growing run.
+
+    Attributes:
+        folder: None until the first cell is measured.
+        environment: Of the first cell's device.
+    """
+
+    def __init__(self, results: Path, *, method: str = "forkserver") -> None:
+        self.folder: RunFolder | None = None
+        self.environment: Environment | None = None
+        self._results = results
+        self._method = method
+        self._records: list[Record] = []
+
+    def measure(self, cell: Cell, sampling: Mapping[str, Any]) -> Record:
+        """Measure one cell and store its record.
+
+        Args:
+            cell: What to measure.
+            sampling: Fields of `Sampling` that differ from the default.
+
+        Raises:
+            BenchError: The model or device is not there, or the record cannot be written.
+        """
+        plan = make_plan((cell,), method=self._method)
+        if self.folder is None:
+            self.environment = next(iter(plan.environments.values()))
+            info = RunInfo(
+                started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+                command=tuple(sys.argv),
+                environment=self.environment,
+                stepbench=bench.__version__,
+            )
+            self.folder = RunFolder.create(self._results, info)
+        executor = LocalExecutor(
+            sampling=replace(Sampling(), **sampling), environments=plan.environments, method=self._method
+        )
+        record = executor.run(plan.cells[0])
+        self.folder.append(record)
+        self._records.append(record)
+        return record
+
+    def close(self) -> None:
+        """Write the tables of what was measured."""
+        if self.folder is not None:
+            write_derived(self.folder, tuple(self._records), ())
+
+
+def extra_info(record: Record) -> dict[str, Any]:
+    """Gather what pytest-benchmark's JSON should say beside the seconds; SI units in the names."""
+    from bench.stats.estimate import quantile
+
+    counters = record.counters
+    return {
+        "cell": to_json(record.cell),
+        "cell_id": record.cell.id,
+        "cell_key": record.cell.key,
+        "phase_median_seconds": {
+            phase.value: quantile(seconds, 0.5) for phase in Phase if (seconds := record.sample_seconds(phase))
+        },
+        "parameters": counters.parameters,
+        "trainable_parameters": counters.trainable_parameters,
+        "flops": to_json(counters.flops),
+        "memory": to_json(counters.memory),
+        "advice": [advice.kind.value for advice in record.advice],
+    }
