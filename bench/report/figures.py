@@ -17,10 +17,8 @@ def significant(value: float, digits: int = 3) -> str:
     """Round to so many significant figures, without an exponent: `0.0123`, `1.23`, `123`, `1234`."""
     if value == 0:
         return "0"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:.{decimals}f}"
-    # 9.996 rounds to 10.00: one figure too many
-    return f"{value:.{decimals - 1}f}" if decimals and len(text.strip("-0.").replace(".", "")) > digits else text
+    magnitude = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.996 is 10.0
+    return f"{value:.{max(0, digits - 1 - magnitude)}f}"
 
 
 def with_noise(value: float, half_width: float | None) -> tuple[str, str]:

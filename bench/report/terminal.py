@@ -23,7 +23,7 @@ def cells_table(records: Sequence[Record], width: int = 80, color: bool = False,
     """Write one row per cell, a caption above and the doubts in words below.
 
     Where the page is too narrow for all essential figures, each model gets a line of its own and its cells stand below;
-    what still does not fit is left out by rank. No line is wider than `width`, down to about 40.
+    what still does not fit is left out by rank. No line is wider than `width`, down to about 50.
 
     Args:
         records: In the order of the rows.
@@ -49,6 +49,12 @@ def cells_table(records: Sequence[Record], width: int = 80, color: bool = False,
         render(columns, page, spans=spans, styles=styles, groups=groups),
         "",
         page.wrap(summary_line(records)),
+    ]
+    # Cells that ended badly, but with figures: the row shows those, so the reason stands here.
+    parts += [
+        page.paint(page.wrap(f"{plain(record.cell.id)}: {text}", "  "), _style(record))
+        for row, record in enumerate(records)
+        if row not in spans and (text := outcome_text(record))
     ]
     if doubts := advice_text(records, page):
         parts += ["", doubts]

@@ -149,7 +149,7 @@ CLAIMS = (
         "verdict",
         "string",
         "",
-        "`match`, `mismatch`, `erratum` (the document is wrong) or `unmeasured`",
+        "`match`, `mismatch`, `erratum` (known not to agree, see the reason) or `unmeasured`",
         lambda c: c.verdict,
     ),
     Column("tolerance", "Float64", "fraction", "relative; 0 is exact", _claim("tolerance")),
