@@ -7,11 +7,11 @@ rejects above z_(1-alpha) standard errors. A true shift is found with probabilit
 
 at alpha 0.05 and power 0.80. That holds for many sessions. With few, a test that does not know sigma_d needs more, and
 the sign-flip test has few p-values to choose from: at 2.49 its power was 0.50, 0.66, 0.70, 0.75 for 5, 6, 8, 12
-Gaussian sessions. So Student's t with K - 1 degrees of freedom takes the place of z: a factor of 2.94, 2.79, 2.67 for 6,
-8, 12 sessions, 2.49 in the limit. Its measured power: 0.77 to 0.82 from 6 sessions up, 0.64 with 5 (in the tests).
+Gaussian sessions. So Student's t with K - 1 degrees of freedom takes the place of z: a factor of 2.94, 2.79, 2.67 for
+6, 8, 12 sessions, 2.49 in the limit. Its measured power: 0.77 to 0.82 from 6 sessions up, 0.64 with 5 (in the tests).
 
 Assumptions: independent sessions, nearly Gaussian. sigma_d itself is estimated from K values, to within about
-1 / sqrt(2 (K - 1)): 32 % for six. What an adjustment for a suite costs is not included: pass the smaller alpha for that.
+1 / sqrt(2 (K - 1)): 32 % for six. What an adjustment for a suite costs is not included: pass a smaller alpha for it.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def joint_sign_flip_p(
         ValueError: Rows of different lengths, or a value that is not finite (missing is None, not NaN).
     """
     matrix, present = _matrix(sessions)
-    if matrix.shape[0] == 0:
+    if not any(present):
         return (None,) * len(present)
     norms = np.sqrt((matrix**2).sum(axis=0))
     # a benchmark of zeros has T = 0 in every pattern

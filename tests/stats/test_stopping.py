@@ -1,0 +1,174 @@
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from bench.core.record import Sampling
+from bench.stats import stopping
+from bench.stats.estimate import estimate_median
+from bench.stats.stopping import StopRule, WarmupRule
+
+from .simulate import ar1
+
+SAMPLING = Sampling(
+    target=0.02,
+    budget_seconds=10.0,
+    min_steps=5,
+    max_steps=500,
+    min_warmup_steps=3,
+    max_warmup_steps=20,
+    warmup_tolerance=0.05,
+)
+
+
+def steps_until_finished(rule, seconds):
+    for count, second in enumerate(seconds, start=1):
+        rule.add(second)
+        if rule.is_finished:
+            return count
+    return None
+
+
+def test_warmup_of_steady_steps_takes_two_windows():
+    rule = WarmupRule(SAMPLING)
+    assert steps_until_finished(rule, [0.01] * 30) == 10
+    assert rule.is_converged is True
+
+
+def test_warmup_forgets_a_slow_first_step():
+    assert steps_until_finished(WarmupRule(SAMPLING), [0.139, 0.103, 0.101, *[0.1] * 20]) == 10
+
+
+def test_warmup_waits_until_steps_stop_falling():
+    falling = [0.1 * (1 + math.exp(-i / 4)) for i in range(20)]
+    rule = WarmupRule(SAMPLING)
+    steps = steps_until_finished(rule, falling)
+    assert 10 < steps < 20
+    before, last = np.median(falling[steps - 10 : steps - 5]), np.median(falling[steps - 5 : steps])
+    assert (
+        before / last - 1
+        <= 0.05
+        < np.median(falling[steps - 11 : steps - 6]) / np.median(falling[steps - 6 : steps - 1]) - 1
+    )
+    assert rule.is_converged is True
+
+
+def test_warmup_that_never_settles_ends_unsettled():
+    rule = WarmupRule(SAMPLING)
+    assert steps_until_finished(rule, [0.9**i for i in range(30)]) == 20
+    assert rule.is_converged is False
+
+
+def test_warmup_lasts_its_minimum_seconds_although_steps_are_settled():
+    rule = WarmupRule(Sampling(min_warmup_seconds=1.0))
+    assert steps_until_finished(rule, [0.0625] * 40) == 16
+
+
+def test_warmup_lasts_its_minimum_seconds_although_steps_are_many():
+    rule = WarmupRule(Sampling(min_warmup_seconds=1.0))
+    assert steps_until_finished(rule, [2.0**-8] * 1000) == 256
+
+
+def test_warmup_too_short_to_tell_does_not_say_unsettled():
+    rule = WarmupRule(Sampling(min_warmup_steps=1, max_warmup_steps=2))
+    assert steps_until_finished(rule, [0.1] * 5) == 2
+    assert rule.is_converged is None
+
+
+def test_warmup_of_zero_seconds_settles():
+    assert steps_until_finished(WarmupRule(SAMPLING), [0.0] * 30) == 10
+
+
+@pytest.mark.parametrize("rule", [WarmupRule, StopRule])
+def test_a_running_rule_has_no_verdict(rule):
+    running = rule(SAMPLING)
+    assert (running.is_finished, running.is_converged) == (False, None)
+    running.add([0.1, 0.2])
+    assert (running.is_finished, running.is_converged, running.steps) == (False, None, 2)
+
+
+@pytest.mark.parametrize("rule", [WarmupRule, StopRule])
+@pytest.mark.parametrize("bad", [math.nan, -1.0, [0.1, math.inf]])
+def test_bad_seconds_are_refused(rule, bad):
+    with pytest.raises(ValueError, match="seconds"):
+        rule(SAMPLING).add(bad)
+
+
+@pytest.mark.parametrize("rule", [WarmupRule, StopRule])
+def test_a_block_counts_as_its_steps(rule):
+    seconds = (0.1 * np.exp(0.01 * np.random.default_rng(0).standard_normal(100))).tolist()
+    single, block = rule(SAMPLING), rule(SAMPLING)
+    for second in seconds:
+        single.add(second)
+    block.add(seconds)
+    assert (single.steps, single.is_finished, single.is_converged) == (
+        block.steps,
+        block.is_finished,
+        block.is_converged,
+    )
+
+
+def test_steady_steps_stop_as_soon_as_there_is_an_interval():
+    rule = StopRule(SAMPLING)
+    assert steps_until_finished(rule, [0.1] * 100) == 6
+    assert rule.is_converged is True
+
+
+def test_the_minimum_of_steps_comes_before_the_budget():
+    rule = StopRule(SAMPLING)
+    assert steps_until_finished(rule, [100.0] * 10) == 5
+    assert rule.is_converged is False  # five steps have no interval
+
+
+def test_noisy_steps_stop_at_the_budget_unconverged():
+    noise = 0.0625 * np.exp(0.5 * np.random.default_rng(1).standard_normal(1000))
+    rule = StopRule(SAMPLING)
+    steps = steps_until_finished(rule, noise.tolist())
+    assert noise[:steps].sum() >= 10.0 > noise[: steps - 1].sum()
+    assert rule.is_converged is False
+
+
+def test_noisy_steps_stop_at_the_most_steps():
+    noise = 1e-6 * np.exp(0.5 * np.random.default_rng(1).standard_normal(1000))
+    assert steps_until_finished(StopRule(SAMPLING), noise.tolist()) == 500
+
+
+def test_a_converged_rule_is_within_its_target():
+    rule = StopRule(SAMPLING)
+    noise = 1e-3 * np.exp(0.05 * np.random.default_rng(2).standard_normal(1000))
+    steps = steps_until_finished(rule, noise.tolist())
+    assert steps < 500
+    assert rule.is_converged is True
+    assert rule.estimate == estimate_median(noise[:steps].tolist())
+    assert rule.estimate.half_width <= 0.02
+
+
+def test_correlated_steps_are_sampled_longer():
+    rng = np.random.default_rng(3)
+    sampling = Sampling(budget_seconds=math.inf, max_steps=5000)
+
+    def typical(phi):
+        series = 1e-3 * np.exp(0.05 * ar1(rng, (30, 5000), phi))
+        return np.median([steps_until_finished(StopRule(sampling), x.tolist()) for x in series])
+
+    assert typical(0.8) > 3 * typical(0.0)
+
+
+def test_stopping_at_the_target_keeps_most_of_the_coverage():
+    rng = np.random.default_rng(4)
+    hits = []
+    for x in 1e-3 * np.exp(0.05 * ar1(rng, (200, 1000), 0.6)):
+        rule = StopRule(Sampling(budget_seconds=math.inf))
+        steps_until_finished(rule, x.tolist())
+        hits.append(rule.estimate.low <= 1e-3 <= rule.estimate.high)
+    assert np.mean(hits) >= 0.88  # looking often costs a few percent of the nominal 95
+
+
+def test_the_interval_is_computed_a_few_dozen_times(monkeypatch):
+    calls = []
+    monkeypatch.setattr(stopping, "estimate_median", lambda x: calls.append(len(x)) or estimate_median(x))
+    noise = 1e-6 * np.exp(0.9 * np.random.default_rng(5).standard_normal(5000))
+    steps_until_finished(StopRule(Sampling(target=1e-4, budget_seconds=math.inf)), noise.tolist())
+    assert len(calls) < 45
+    assert all(later >= 1.2 * earlier for earlier, later in itertools.pairwise(calls))
