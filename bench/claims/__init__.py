@@ -24,12 +24,13 @@ A claim file:
     erratum = { measured = 897, reason = "..." }    # the document is known to be wrong
 """
 
-from bench.claims.check import Subject, check, check_counters, measured_from, needed
+from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, measured_from, needed
 from bench.claims.files import load
 from bench.claims.quantities import QUANTITIES, Quantity
 from bench.claims.shipped import shipped_files
 
 __all__ = [
+    "BATCH_SIZE",
     "QUANTITIES",
     "Quantity",
     "Subject",

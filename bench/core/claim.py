@@ -10,7 +10,7 @@ ClaimValue = int | float | tuple[int | None, ...]
 
 
 class ClaimVerdict(StrEnum):
-    """ERRATUM: the document is wrong, and says so beside the measured value on record."""
+    """ERRATUM: the document is wrong or means another network, and the claim says which beside the value on record."""
 
     MATCH = "match"
     MISMATCH = "mismatch"
@@ -20,7 +20,7 @@ class ClaimVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Erratum:
-    """A known error of a document: the value that measuring gives, and why the document is wrong."""
+    """Why a document is known not to agree: the value that measuring gives, and the reason, which was verified."""
 
     measured: ClaimValue
     reason: str

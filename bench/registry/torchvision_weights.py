@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from bench.registry.torchvision_models import import_models
+
 _VIT_DEFAULT_IMAGE_SIZE = 224
 
 Document = tuple[str, str, dict[str, Any]]
@@ -19,15 +21,13 @@ def torchvision_documents() -> tuple[Document, ...]:
         make, and `options`, the arguments of the builder that the network in the document was built with.
 
     Raises:
-        ImportError: torchvision is not installed, or does not fit torch.
+        ModelError: torchvision cannot be imported.
     """
-    import torchvision
-
-    builders = torchvision.models.list_models(module=torchvision.models)
+    models = import_models()
     return tuple(
         (builder, weights.name, _meta(builder, weights))
-        for builder in sorted(builders)
-        for weights in torchvision.models.get_model_weights(builder)
+        for builder in sorted(models.list_models(module=models))
+        for weights in models.get_model_weights(builder)
     )
 
 

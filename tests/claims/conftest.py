@@ -30,6 +30,14 @@ class OnMeta(TorchFunctionMode):
 
 def model_of(spec: str) -> tuple[nn.Module, ModuleType | None, Any]:
     """Build a model spec on meta; returns the module, and for our own models their file and config."""
+    model, file, config = _build(spec)
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            module.register_buffer(name, buffer.to("meta"), persistent=name not in module._non_persistent_buffers_set)
+    return model, file, config
+
+
+def _build(spec: str) -> tuple[nn.Module, ModuleType | None, Any]:
     name, _, written = spec.partition("@")
     options = dict(pair.split("=") for pair in written.split(",")) if written else {}
     typed = {key: {"true": True, "false": False}.get(v, int(v) if v.isdigit() else v) for key, v in options.items()}

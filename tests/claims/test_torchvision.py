@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.claims import check, needed
+from bench.claims import BATCH_SIZE, check, check_counters, needed
 from bench.claims.torchvision import torchvision_claims
 from bench.core.claim import Claim, ClaimVerdict
+from bench.core.record import Counters, FlopCount
 from bench.registry.torchvision_weights import torchvision_documents
 
 from .conftest import count_flops, count_parameters, model_of
@@ -32,6 +33,7 @@ SMALL = [  # one of each family, quick to run on meta; all 115 entries: see test
     "shufflenet_v2_x0_5.IMAGENET1K_V1",
     "squeezenet1_1.IMAGENET1K_V1",
     "swin_t.IMAGENET1K_V1",
+    "swin_v2_t.IMAGENET1K_V1",
     "vgg11.IMAGENET1K_V1",
     "vit_b_16.IMAGENET1K_SWAG_E2E_V1",
     "vit_b_32.IMAGENET1K_V1",
@@ -100,6 +102,17 @@ def test_auxiliary_heads_of_inception_count_in_train_mode_only() -> None:
     heads = count_flops(model.AuxLogits, torch.empty(1, 768, 17, 17, device="meta")).get_total_flops() // 2
     assert check(claim, macs(claim)).verdict is ClaimVerdict.MATCH
     assert check(claim, macs(claim) + heads).verdict is ClaimVerdict.MISMATCH
+
+
+def test_the_documented_operations_are_those_of_a_batch_of_one() -> None:
+    """swin_v2 computes its position bias once per batch: two examples, halved, miss the document."""
+    claim = CLAIMS["swin_v2_t.IMAGENET1K_V1.macs"]
+    model = model_of(claim.model)[0]
+    verdicts = []
+    for batch_size in (BATCH_SIZE, 2 * BATCH_SIZE):
+        flops = count_flops(model, torch.empty(batch_size, 3, 256, 256, device="meta")).get_total_flops()
+        verdicts.append(check_counters(claim, Counters(flops=FlopCount(forward=flops)), batch_size).verdict)
+    assert verdicts == [ClaimVerdict.MATCH, ClaimVerdict.MISMATCH]
 
 
 def test_a_network_is_counted_once_however_many_entries_document_it() -> None:
