@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch._C._autograd import DeviceType
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.core.cell import Cell
@@ -28,6 +29,10 @@ _OVERWRITE = frozenset({"copy_", "fill_", "zero_"})
 
 _GATHER = frozenset({"embedding", "index", "index_select", "gather"})
 """Read of their first input only as much as they return."""
+
+
+_NO_WORK = frozenset({"prim", "profiler"})
+"""Namespaces of questions about a tensor, and of marks for the profiler."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +67,11 @@ def count_step(step: Step) -> StepOperations:
     return counter.result()
 
 
-class OperationCounter(TorchDispatchMode):
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operations and bytes while it is entered."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._dispatches: Counter[str] = Counter()
         self._bytes = 0
 
@@ -88,7 +93,7 @@ class OperationCounter(TorchDispatchMode):
 
 def is_counted(func: torch._ops.OpOverload) -> bool:
     """Whether an operation does work: no view and no question about a tensor."""
-    return not (func.is_view or func.namespace == "prim" or _base_name(func) == "_unsafe_view")
+    return not (func.namespace in _NO_WORK or func.is_view or _base_name(func) == "_unsafe_view")
 
 
 def touched_bytes(func: torch._ops.OpOverload, inputs: Any, outputs: Any) -> int:
@@ -129,7 +134,7 @@ def _extent_bytes(tensor: torch.Tensor) -> int:
 
 
 def _base_name(func: torch._ops.OpOverload) -> str:
-    return func.overloadpacket.__name__
+    return str(func.overloadpacket.__name__)
 
 
 def count_kernel_launches(step: Step) -> int | None:
@@ -144,5 +149,5 @@ def count_kernel_launches(step: Step) -> int | None:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
         step()
         torch.cuda.synchronize()
-    kernels = [event for event in profiler.events() or () if event.device_type is torch.autograd.DeviceType.CUDA]
+    kernels = [event for event in profiler.events() or () if event.device_type is DeviceType.CUDA]
     return sum(not event.name.startswith(("Memcpy", "Memset")) for event in kernels)

@@ -26,19 +26,20 @@ from bench.device.step import Step
 class Cause(IntEnum):
     """Why a storage is alive. A storage with several causes counts under the first of them in this order."""
 
-    WEIGHTS = 0  # parameters, buffers, and constants that the model holds
+    WEIGHTS = 0  # parameters and buffers
     INPUTS = 1  # the batch
     OPTIMIZER_STATE = 2
     GRADIENTS = 3  # of parameters; the same storage while backward still fills it
-    SAVED = 4  # for backward
-    TEMPORARY = 5
+    CONSTANT = 4  # was there before any operation returned it: the model holds it; reported with the weights
+    SAVED = 5  # for backward
+    TEMPORARY = 6
 
 
-class MemoryTimeline(TorchDispatchMode):
+class MemoryTimeline(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Logs every storage that operations return, and its end."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tokens: dict[int, int] = {}  # storage address -> token, while alive
         self._references: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._sizes: list[int] = []  # per token
@@ -51,18 +52,20 @@ class MemoryTimeline(TorchDispatchMode):
     ) -> Any:
         """Run the operation and note the storages it returned; unknown inputs are constants of the model."""
         kwargs = kwargs or {}
-        for tensor in tensors_in((args, kwargs)):
-            self.label(tensor, Cause.WEIGHTS, only_unknown=True)
+        if func.namespace == "prim":
+            return func(*args, **kwargs)
+        if func is not torch.ops.aten.lift_fresh.default:  # its input is a new tensor, not an old one
+            self.label((args, kwargs), Cause.CONSTANT, only_unknown=True)
         outputs = func(*args, **kwargs)
         for tensor in tensors_in(outputs):
-            for storage in _storages(tensor):
+            for storage in storages_of(tensor):
                 self._watch(storage)
         return outputs
 
     def label(self, value: Any, cause: Cause, *, only_unknown: bool = False) -> None:
         """Say why the storages of all tensors in `value` live; those not seen before count as allocated now."""
         for tensor in tensors_in(value):
-            for storage in _storages(tensor):
+            for storage in storages_of(tensor):
                 is_known = storage._cdata in self._tokens
                 if not (is_known and only_unknown):
                     token = self._watch(storage)
@@ -168,7 +171,7 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
         yield from tensors_in(list(value.values()))
 
 
-def _storages(tensor: torch.Tensor) -> Iterable[torch.UntypedStorage]:
+def storages_of(tensor: torch.Tensor) -> Iterable[torch.UntypedStorage]:
     """Return the storages of a dense or coordinate-sparse tensor; other layouts have none to read."""
     if tensor.layout is torch.strided:
         return (tensor.untyped_storage(),)
@@ -184,7 +187,7 @@ def _round_up(size: int, multiple: int) -> int:
 def _as_peak(live: list[int]) -> PredictedPeak:
     return PredictedPeak(
         total_bytes=sum(live),
-        weights_bytes=live[Cause.WEIGHTS],
+        weights_bytes=live[Cause.WEIGHTS] + live[Cause.CONSTANT],
         gradients_bytes=live[Cause.GRADIENTS],
         optimizer_state_bytes=live[Cause.OPTIMIZER_STATE],
         inputs_bytes=live[Cause.INPUTS],

@@ -1,0 +1,146 @@
+"""Measure memory while steps really run: resident pages of the process, live tensors, the accelerator's allocator.
+
+Run this in a process of its own. `measure_memory` changes the settings of the C allocator for good (below), so the same
+process must not be timed afterwards: glibc settings that give memory back made a step 23 % slower.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import gc
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from bench.core.cell import Cell, CompileMode, Mode
+from bench.core.record import Memory, PredictedPeak
+from bench.core.workload import Workload
+from bench.counters.predict import block_bytes
+from bench.counters.timeline import track_steps
+from bench.device.step import Step, prepare
+
+_MMAP_THRESHOLD_BYTES = 65536
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
+_CLEAR_PEAK = "5"  # written to clear_refs: the peak starts again from what is resident now (Linux 4.0)
+
+
+def measure_memory(
+    workload: Workload, cell: Cell, *, steps: int = 2, device_used: Callable[[], int | None] | None = None
+) -> Memory:
+    """Measure the peaks of a few steps on the cell's device; two are enough, the second has the optimizer's state.
+
+    Args:
+        workload: What to build.
+        cell: Where and how to run it.
+        steps: How many to run.
+        device_used: Reads the device memory of this process, contexts included (NVML); None is not measured.
+    """
+    if torch.device(cell.device).type == "cuda":
+        return _measure_cuda(workload, cell, steps=steps, device_used=device_used)
+    return measure_resident(workload, cell, steps=steps)
+
+
+def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2) -> Memory:
+    """Measure the peak of the process's resident set during steps on the CPU. Call it in a fresh process.
+
+    Large blocks come straight from the system and go straight back (`mallopt`), or the resident set would count memory
+    that was freed: 32-35 % too much. A step of the same model with one or two examples runs before, so that code and
+    libraries which torch loads at first use are not taken for the model's memory; its tensors are freed again.
+    """
+    is_trimmed = _give_memory_back()
+    allocator = f"mmap threshold {_MMAP_THRESHOLD_BYTES}" if is_trimmed else "allocator as it was"
+    _rehearse(workload, cell)
+    before = _status_bytes("VmRSS")
+    with prepare(workload, cell) as step:
+        can_clear = _clear_peak()
+        _run(step, steps)
+        peak = _status_bytes("VmHWM") if can_clear else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Memory(
+        peak_resident_bytes=peak,
+        step_resident_bytes=peak - before if can_clear and peak is not None and before is not None else None,
+        method=f"VmHWM after clear_refs, {allocator}" if can_clear else f"ru_maxrss since the start, {allocator}",
+    )
+
+
+def track_live_bytes(workload: Workload, cell: Cell, *, steps: int = 2) -> PredictedPeak:
+    """Track the tensor bytes that are really alive during real steps, by cause: what `predict` must equal.
+
+    A compiled cell runs eagerly, because the tracking sees eager operations.
+    """
+    with prepare(workload, dataclasses.replace(cell, compile=CompileMode.NONE)) as step:
+        return track_steps(step, steps).peak(round_to=block_bytes(cell))
+
+
+def _measure_cuda(
+    workload: Workload, cell: Cell, *, steps: int, device_used: Callable[[], int | None] | None
+) -> Memory:
+    """Read the caching allocator's own peaks. Starts with an empty cache, so that reserved bytes are this cell's."""
+    device = torch.device(cell.device)
+    gc.collect()
+    torch.cuda.empty_cache()
+    with prepare(workload, cell) as step:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        _run(step, steps)
+        torch.cuda.synchronize(device)
+        return Memory(
+            peak_allocated_bytes=torch.cuda.max_memory_allocated(device),
+            peak_reserved_bytes=torch.cuda.max_memory_reserved(device),
+            device_used_bytes=device_used() if device_used is not None else None,
+            method=f"torch.cuda allocator peaks over {steps} steps" + (", NVML after them" if device_used else ""),
+        )
+
+
+def _run(step: Step, steps: int) -> None:
+    for _ in range(steps):
+        step()
+
+
+def _rehearse(workload: Workload, cell: Cell) -> None:
+    """Run one small step and free it; batch normalisation needs two examples in train mode."""
+    batch_size = min(cell.batch_size, 2 if cell.mode is Mode.TRAIN else 1)
+    with prepare(workload, dataclasses.replace(cell, batch_size=batch_size)) as step:
+        step()
+    del step
+    gc.collect()
+    _call_c("malloc_trim", 0)
+
+
+def _give_memory_back() -> bool:
+    """Tell glibc to return freed blocks at once; False where there is no glibc."""
+    return all(
+        _call_c("mallopt", option, _MMAP_THRESHOLD_BYTES) == 1 for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)
+    )
+
+
+def _call_c(name: str, *arguments: int) -> int | None:
+    """Call a function of the C library; None where it has none of that name."""
+    try:
+        function = getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None
+    return int(function(*arguments))
+
+
+def _clear_peak() -> bool:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
+        return True
+    return False
+
+
+def _status_bytes(field: str) -> int | None:
+    """Read a size from /proc/self/status; None where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        name, _, value = line.partition(":")
+        if name == field:
+            return int(value.split()[0]) * 1024
+    return None
