@@ -24,7 +24,7 @@ A claim file:
     erratum = { measured = 897, reason = "..." }    # the document is known to be wrong
 """
 
-from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, measured_from, needed
+from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, measured_from, needed, reference, subject
 from bench.claims.files import load
 from bench.claims.quantities import QUANTITIES, Quantity
 from bench.claims.shipped import shipped_files
@@ -39,5 +39,7 @@ __all__ = [
     "load",
     "measured_from",
     "needed",
+    "reference",
     "shipped_files",
+    "subject",
 ]

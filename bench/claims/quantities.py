@@ -66,6 +66,9 @@ def read(counters: Counters, batch_size: int, layer: str | None, quantity: str) 
         layer: Dotted module path; None is the whole model.
         quantity: A key of `QUANTITIES`.
     """
+    if quantity in ("flops_forward", "macs_forward") and counters.flops is not None and counters.flops.is_lower_bound:
+        names = ", ".join(name for name, _ in counters.flops.uncounted)
+        return Reading(value=None, reason=f"only a lower bound of the FLOPs is known: no formula for {names}")
     if layer is None:
         return _read_model(counters, batch_size, quantity)
     own = next((row for row in counters.layers if row.name == layer), None)
@@ -83,9 +86,6 @@ def _read_model(counters: Counters, batch_size: int, quantity: str) -> Reading:
         flops = counters.flops
         if flops is None or flops.forward is None:
             return Reading(value=None, reason="FLOPs were not counted")
-        if flops.is_lower_bound:
-            names = ", ".join(name for name, _ in flops.uncounted)
-            return Reading(value=None, reason=f"only a lower bound of the FLOPs is known: no formula for {names}")
         return _operations(flops.forward, batch_size, quantity)
     root = next((row for row in counters.layers if row.name == ""), None)
     if root is None:
@@ -130,13 +130,17 @@ def _output_elements(own: LayerCount, _inside: list[LayerCount], batch_size: int
 
 
 def _kernel_weights(own: LayerCount, _inside: list[LayerCount], _batch_size: int) -> Reading:
-    if own.weight_shape is None or len(own.weight_shape) < 2:
-        return Reading(value=None, reason=f"a {own.type} has no kernel")
+    if own.weight_shape is None:
+        return Reading(value=None, reason=f"no weight of the {own.type} was recorded")
+    if len(own.weight_shape) < 2:
+        return Reading(value=None, reason=f"the weight of a {own.type} is not made of kernels")
     return Reading(value=math.prod(own.weight_shape[1:]))
 
 
 def _input_features(own: LayerCount, _inside: list[LayerCount], _batch_size: int) -> Reading:
-    if own.weight_shape is None or len(own.weight_shape) != 2:
+    if own.weight_shape is None:
+        return Reading(value=None, reason=f"no weight of the {own.type} was recorded")
+    if len(own.weight_shape) != 2:
         return Reading(value=None, reason=f"a {own.type} is not a linear layer")
     return Reading(value=own.weight_shape[1])
 

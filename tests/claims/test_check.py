@@ -196,7 +196,17 @@ def test_a_count_that_does_not_divide_by_the_batch_is_not_rounded() -> None:
             replace(claimed(1), quantity="macs_forward"),
             "lower bound of the FLOPs is known: no formula for my::op",
         ),
-        (COUNTED, replace(claimed(1, layer="head"), quantity="kernel_weights"), "a Sequential has no kernel"),
+        (
+            replace(COUNTED, flops=FlopCount(forward=8, uncounted=(("my::op", 2),))),
+            replace(claimed(1, layer="conv"), quantity="flops_forward"),
+            "no formula for my::op",
+        ),
+        (
+            COUNTED,
+            replace(claimed(1, layer="head"), quantity="kernel_weights"),
+            "no weight of the Sequential was recorded",
+        ),
+        (COUNTED, replace(claimed(1, layer="conv"), quantity="input_features"), "a Conv2d is not a linear layer"),
         (COUNTED, claimed(1, relative_to="lstm"), "lstm was not counted"),
     ],
 )
