@@ -1,7 +1,8 @@
 """When to look, and what to say: screen, confirm, verdict.
 
-Looking after every session and stopping at the first p <= 0.05 gives the chance many chances: 0.160 of unchanged code
-alarmed (5 to 16 sessions), three times the nominal rate. So the looks are planned. Two, with fresh data for the second:
+Looking after every session and stopping at the first p <= 0.05 gives luck many tries: 0.160 of unchanged code alarmed,
+three times the nominal rate (0.11 in the simulation of the tests, which looks at sessions 5 to 12). So the looks are
+planned. Two, with fresh data for the second:
 
     screen    6 sessions of the whole suite. Suspect: shift of at least fail_at / 2, unadjusted p <= 0.10, either way.
     confirm   8 fresh sessions of the suspects alone. Only these count. Joint p (max-T) over the suspects <= alpha.

@@ -78,6 +78,9 @@ class StopRule:
     Stops when the interval of the median (`estimate_median`, 95 %) is within `target` of it, or when the steps add up
     to `budget_seconds`, or at `max_steps`; never before `min_steps`. The interval is computed only when the steps grew
     by a fifth: adding costs about 5 us, an interval 0.2 ms at 100 steps and 3 ms at 10,000.
+
+    Looking often favours moments when the interval is narrow by luck: 95 % becomes 96 % for independent steps and 91 %
+    for a lag-1 correlation of 0.6 (measured, 500 series each).
     """
 
     def __init__(self, sampling: Sampling) -> None:

@@ -70,6 +70,12 @@ def test_the_change_points_are_the_least_costly_of_all(k):
     assert found == (pytest.approx(cost(every)), every)
 
 
+def test_a_change_point_one_too_early_is_moved():
+    x = np.array([1.0] * 20 + [2.0] * 20)
+    assert changepoint._fit_all(x, 0.0, (19,)) == (pytest.approx(0.0, abs=1e-12), (20,))
+    assert changepoint._fit_all(x, 0.5, (20,))[1] == (20,)
+
+
 def test_the_error_of_the_joint_fit_is_that_of_least_squares():
     x = np.random.default_rng(5).normal(size=12)
     design = np.zeros((11, 2))

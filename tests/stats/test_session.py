@@ -37,7 +37,7 @@ def test_a_device_clock_never_uses_the_minimum():
 
 
 def test_no_minimum_is_held_against_a_median():
-    long, short = [1.0, *[1.2] * 19], [1.0, *[1.2] * 18]
+    long, short = [1.0, *[1.2] * 19], [1.1, *[1.2] * 18]
     assert session_shift([quad([long, long], [short, long])]) == pytest.approx(0.0)
 
 

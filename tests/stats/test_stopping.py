@@ -54,6 +54,15 @@ def test_warmup_waits_until_steps_stop_falling():
     assert rule.is_converged is True
 
 
+def test_warmup_measures_a_change_against_the_smaller_median():
+    rule = WarmupRule(SAMPLING)
+    rule.add([1.0] * 5 + [1.051] * 5)
+    assert not rule.is_finished
+    rule = WarmupRule(SAMPLING)
+    rule.add([1.0] * 5 + [1.049] * 5)
+    assert rule.is_finished
+
+
 def test_warmup_that_never_settles_ends_unsettled():
     rule = WarmupRule(SAMPLING)
     assert steps_until_finished(rule, [0.9**i for i in range(30)]) == 20
@@ -162,7 +171,7 @@ def test_stopping_at_the_target_keeps_most_of_the_coverage():
         rule = StopRule(Sampling(budget_seconds=math.inf))
         steps_until_finished(rule, x.tolist())
         hits.append(rule.estimate.low <= 1e-3 <= rule.estimate.high)
-    assert np.mean(hits) >= 0.88  # looking often costs a few percent of the nominal 95
+    assert np.mean(hits) >= 0.88  # 0.91 in 500 series; looking often costs a few percent
 
 
 def test_the_interval_is_computed_a_few_dozen_times(monkeypatch):
