@@ -27,7 +27,7 @@ from bench.counters.build import Subject, build_on, on_meta
 from bench.counters.doubts import find_doubts, without_false_zero
 from bench.counters.layers import LayerObserver, layer_table
 from bench.counters.modules import ModuleTracker
-from bench.counters.opinions import ask_others
+from bench.counters.opinions import ask_others, ask_torch
 from bench.counters.parameters import count_parameters
 from bench.counters.tally import FlopTally, StepFlops
 
@@ -103,10 +103,14 @@ def count_workload(
                 step, observer = _count_subject(subject, workload, precision)
                 method = "; ".join([f"{step.flops.method} on {kind} tensors", *reasons])
                 flops = dataclasses.replace(without_false_zero(subject.model, step.flops), method=method)
-                others = ask_others(subject, workload, step) if opinions else ()
-                return _counters(subject.model, flops, others, layer_table(subject.model, step, observer))
+                layers = layer_table(subject.model, step, observer)
+                theirs: tuple[Opinion, ...] = (ask_torch(subject, workload, step),) if opinions else ()
         except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
             reasons.append(f"not on {kind}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            continue
+        if opinions:
+            theirs += ask_others(workload, step, mode, batch_size)
+        return _counters(subject.model, flops, theirs, layers)
     return _parameters_only(workload, reasons)
 
 
@@ -127,7 +131,7 @@ def _count_subject(subject: Subject, workload: Workload, precision: Precision) -
 
 
 def _counters(
-    model: nn.Module, flops: FlopCount, others: tuple[Opinion, ...], layers: tuple[LayerCount, ...]
+    model: nn.Module, flops: FlopCount, opinions: tuple[Opinion, ...], layers: tuple[LayerCount, ...]
 ) -> tuple[Counters, tuple[Advice, ...]]:
     totals = count_parameters(model)
     counters = Counters(
@@ -135,10 +139,10 @@ def _counters(
         trainable_parameters=totals.trainable_parameters,
         buffers=totals.buffers,
         flops=flops,
-        opinions=others,
+        opinions=opinions,
         layers=layers,
     )
-    return counters, find_doubts(flops, others)
+    return counters, find_doubts(flops, opinions)
 
 
 def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counters, tuple[Advice, ...]]:

@@ -60,11 +60,11 @@ _FVCORE_BLIND = frozenset(
 """Operations with products inside that fvcore passes over."""
 
 
-def ask_others(subject: Subject, workload: Workload, ours: StepFlops) -> tuple[Opinion, ...]:
-    """Ask every other counter about the same step; one that fails says so in its note."""
-    opinions = [ask_torch(subject, workload, ours), ask_fvcore(subject, workload, ours)]
+def ask_others(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> tuple[Opinion, ...]:
+    """Ask fvcore, and the model itself where it states a closed form; one that fails says so in its note."""
+    opinions = [ask_fvcore(workload, ours, mode, batch_size)]
     if workload.closed_form_flops is not None:
-        opinions.append(_closed_form(workload.closed_form_flops(subject.batch_size), ours))
+        opinions.append(_closed_form(workload.closed_form_flops(batch_size), ours))
     return tuple(opinions)
 
 
@@ -123,7 +123,7 @@ def _torch_causes(phase: str, theirs: Mapping[str, int], ours: Mapping[str, Phas
     return causes
 
 
-def ask_fvcore(subject: Subject, workload: Workload, ours: StepFlops) -> Opinion:
+def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> Opinion:
     """Count the forward pass with fvcore, on real tensors: its products and convolutions only, MACs doubled.
 
     fvcore also counts normalisation, pooling and interpolation by rules of its own; those are left out here.
@@ -131,14 +131,14 @@ def ask_fvcore(subject: Subject, workload: Workload, ours: StepFlops) -> Opinion
     if (ours.flops.forward or 0) > _FVCORE_LIMIT:
         return Opinion(counter="fvcore", note="not asked: it would run a model of this size on real tensors")
     try:
-        from fvcore.nn import FlopCountAnalysis
+        with _quiet():  # it defines TorchScript functions when it is imported, which torch warns about
+            from fvcore.nn import FlopCountAnalysis
     except ImportError as error:
         return Opinion(counter="fvcore", note=f"not installed: {_first_line(error)}")
-    mode = Mode.TRAIN if subject.is_training else Mode.INFER
     try:
         with (
             _quiet(),
-            build_on("cpu", workload, mode=mode, batch_size=subject.batch_size, precision=Precision.FP32) as real,
+            build_on("cpu", workload, mode=mode, batch_size=batch_size, precision=Precision.FP32) as real,
             torch.no_grad(),
         ):
             analysis = FlopCountAnalysis(real.model, real.inputs)

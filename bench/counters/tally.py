@@ -22,6 +22,7 @@ from bench.core.record import FlopCount
 from bench.counters.audit import find_class
 from bench.counters.cost import Cost
 from bench.counters.formulas import OperationCounter, find_formula
+from bench.counters.meta_cache import MetaCache
 from bench.counters.modules import ModuleTracker
 
 
@@ -91,6 +92,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._observe = observe
         self._is_backward = False
         self._plans: dict[Any, _Plan] = {}
+        self._cache = MetaCache()
 
     def start_backward(self) -> None:
         """Count what follows as backward."""
@@ -118,13 +120,13 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         plan = self._plans.get(func)
         if plan is None:
             plan = self._plans[func] = _plan(func)
-        if plan.decompose:
+        if plan.decompose and not (plan.formula is not None and _is_opaque(args)):
             with self:
                 return func.decompose(*args, **kwargs)
         # Backward itself runs without gradients; what builds a graph in it, or runs a module, is recomputation.
         is_recomputed = self._is_backward and (torch.is_grad_enabled() or self._tracker.is_inside)
         subject, is_runnable = _unwrap_kernel(func, kwargs)
-        output = func(*args, **kwargs) if is_runnable else None
+        output = self._cache.run(func, args, kwargs) if is_runnable else None
         formula = plan.formula if subject is func else find_formula(subject)
         if formula is not None:
             cost = formula(args, kwargs, output)
@@ -149,12 +151,22 @@ def operation_name(operation: Any) -> str:
 def _plan(operation: Any) -> _Plan:
     """Decide what to do with an operation: a formula first, then its parts, then the audit."""
     formula = find_formula(operation)
-    is_overload = isinstance(operation, torch._ops.OpOverload)
+    is_overload = isinstance(operation, torch._ops.OpOverload) and operation.namespace != "prim"
     # Composite operations arrive whole only in inference mode; elsewhere autograd has taken them apart.
     return _Plan(
         formula=formula,
-        decompose=formula is None and is_overload and operation._can_decompose(),
+        decompose=is_overload and (formula is None or operation is _LINEAR) and operation._can_decompose(),
         is_free=find_class(operation) is not None,
+    )
+
+
+_LINEAR = torch.ops.aten.linear.default
+"""Composite for dense tensors, and taken apart as everywhere else; one operation for others."""
+
+
+def _is_opaque(args: tuple[Any, ...]) -> bool:
+    return (
+        bool(args) and isinstance(args[0], torch.Tensor) and (args[0].is_nested or args[0].layout is not torch.strided)
     )
 
 
