@@ -1,0 +1,207 @@
+"""The run of `bench ab`: screen, confirm suspects on fresh sessions, judge.
+
+    screen      6 sessions of the whole suite
+    confirm     8 fresh sessions of the suspects alone, if there are any
+    judge       bench.stats, through `judging`
+
+A session's cell that the machine's state spoiled is measured again in a further session, at most as often as there are
+sessions; the choice never looks at a time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bench.core.cell import Cell
+from bench.core.comparison import Comparison
+from bench.core.environment import Environment
+from bench.runner.ab_session import AbSession, SessionPlan, StartArm, run_session
+from bench.runner.judging import Fate, judge_all, matrix
+from bench.runner.voiding import MOST_VOID
+from bench.stats.looks import CONFIRM_SESSIONS, SCREEN_SESSIONS, Threshold, screen
+
+MOST_DEATHS = 2
+"""A cell whose worker was killed so often is given up; once may be bad luck."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a comparison is run.
+
+    Attributes:
+        sessions: Of the screen.
+        confirm_sessions: Fresh ones for suspects.
+        quads: Per session and cell.
+        budget_seconds: No session is started that would end after this; None is no limit.
+        seed: Of every coin; drawn if not given, and stored.
+        judges_state: Void sessions by the machine's state.
+        slow: Fraction by which a side is slowed down on purpose.
+    """
+
+    sessions: int = SCREEN_SESSIONS
+    confirm_sessions: int = CONFIRM_SESSIONS
+    quads: int = 8
+    threshold: Threshold = field(default_factory=Threshold)
+    budget_seconds: float | None = None
+    seed: int = field(default_factory=lambda: secrets.randbelow(2**31))
+    judges_state: bool = True
+    slow: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a listener hears when a session ends.
+
+    Attributes:
+        done: Sessions of this stage that are complete.
+        planned: Sessions of this stage.
+        seconds_left: Of this stage, from the sessions that have ended.
+        seconds_more: What confirming would take at most, if there were suspects; 0 while confirming.
+    """
+
+    session: AbSession
+    done: int
+    planned: int
+    seconds_left: float
+    seconds_more: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """What a comparison found.
+
+    Attributes:
+        unfit: Why the machine could not be measured on; None if it could.
+        is_cut_short: The budget ended before the plan did.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    sessions: tuple[AbSession, ...]
+    unfit: str | None = None
+    is_cut_short: bool = False
+
+
+Listener = Callable[[Progress], None]
+
+
+class Comparing:
+    """One comparison while it runs. `start` and `clock` are seams for tests."""
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        settings: Settings,
+        start: StartArm,
+        *,
+        fates: dict[str, Fate] | None = None,
+        environments: dict[str, Environment] | None = None,
+        detectable: dict[str, float] | None = None,
+        listen: Listener = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cells = tuple(cells)
+        self._settings = settings
+        self._start = start
+        self._fates = dict(fates or {})
+        self._detectable = detectable or {}
+        self._listen = listen
+        self._clock = clock
+        self._started = clock()
+        self._is_cut_short = False
+        self._deaths: Counter[str] = Counter()
+        known = environments or {}
+        self._plan = SessionPlan(
+            seed=settings.seed,
+            quads=settings.quads,
+            threads={c.key: c.threads or (known[c.device].threads if c.device in known else 1) for c in cells},
+            gpu_uuids={c.key: known[c.device].gpu_uuid if c.device in known else None for c in cells},
+            slow=dict(settings.slow),
+            judges_state=settings.judges_state,
+        )
+
+    def run(self) -> Judged:
+        """Screen, confirm, judge."""
+        settings = self._settings
+        first = self._alive(self._cells)
+        screened = self._run_stage("screen", first, settings.sessions)
+        columns = self._alive(first)
+        suspects = [columns[j] for j in screen(matrix(screened, columns), settings.threshold)]
+        confirmed = self._run_stage("confirm", suspects, settings.confirm_sessions)
+        sessions = (*screened, *confirmed)
+        comparisons = judge_all(
+            self._cells,
+            columns=columns,
+            suspects=suspects,
+            screened=screened,
+            confirmed=confirmed,
+            fates=self._fates,
+            threshold=settings.threshold,
+            detectable=self._detectable,
+        )
+        unfit = _unfit(sessions)
+        return Judged(comparisons=comparisons, sessions=sessions, unfit=unfit, is_cut_short=self._is_cut_short)
+
+    def _alive(self, cells: Sequence[Cell]) -> list[Cell]:
+        return [cell for cell in cells if cell.key not in self._fates]
+
+    def _run_stage(self, stage: str, cells: Sequence[Cell], count: int) -> list[AbSession]:
+        """Run sessions until every cell has `count` that are good, at most twice as many."""
+        sessions: list[AbSession] = []
+        good: Counter[str] = Counter()
+        while len(sessions) < 2 * count:
+            wanted = [cell for cell in self._alive(cells) if good[cell.key] < count]
+            if not wanted or not self._has_time(sessions):
+                break
+            session = run_session(self._plan, stage, len(sessions), wanted, self._start)
+            sessions.append(session)
+            for measured in session.cells:
+                key = measured.cell.key
+                if measured.failed:
+                    self._fates[key] = Fate(side=measured.failed, reason=measured.reason)
+                elif measured.died:
+                    self._deaths[key] += 1
+                    if self._deaths[key] >= MOST_DEATHS:
+                        self._fates[key] = Fate(side=measured.died, reason=measured.reason)
+                elif measured.void is None:
+                    good[key] += 1
+            left = max((count - good[cell.key] for cell in self._alive(cells)), default=0)
+            self._tell(session, sessions, planned=count, left=min(left, 2 * count - len(sessions)))
+        return sessions
+
+    def _has_time(self, sessions: list[AbSession]) -> bool:
+        """Whether one more session like the last would end within the budget; looks at the clock only."""
+        budget = self._settings.budget_seconds
+        if budget is None:
+            return True
+        expected = sessions[-1].seconds if sessions else 0.0
+        if self._clock() - self._started + expected <= budget:
+            return True
+        self._is_cut_short = True
+        return False
+
+    def _tell(self, session: AbSession, sessions: list[AbSession], *, planned: int, left: int) -> None:
+        mean = sum(one.seconds for one in sessions) / len(sessions)
+        confirming = self._settings.confirm_sessions if session.stage == "screen" else 0
+        self._listen(
+            Progress(
+                session=session,
+                done=planned - left,
+                planned=planned,
+                seconds_left=left * mean,
+                seconds_more=confirming * mean,
+            )
+        )
+
+
+def _unfit(sessions: Sequence[AbSession]) -> str | None:
+    """Say why the machine could not be measured on, if most of what was taken on it does not count."""
+    measured = [one for session in sessions for one in session.cells if one.failed is None and one.died is None]
+    void = Counter(one.void for one in measured if one.void is not None)
+    if not measured or sum(void.values()) <= MOST_VOID * len(measured):
+        return None
+    reasons = ", ".join(f"{reason} {count}" for reason, count in void.most_common())
+    return f"{sum(void.values())} of {len(measured)} measurements were void ({reasons}); try a quieter machine"
