@@ -185,6 +185,7 @@ def make_layers() -> tuple[LayerCount, ...]:
             parameters=896,
             trainable_parameters=896,
             output_shape=(8, 32, 48, 48),
+            weight_shape=(32, 3, 3, 3),
             flops_forward=31_850_496,
             flops_backward=31_850_496,
             activation_bytes=2_359_296,

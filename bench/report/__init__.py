@@ -2,7 +2,7 @@
 
 - `terminal`: `cells_table`, `phases_table`, `layers_table`, `counts_table`, `claims_table`, `summary_line`
 - `markdown`: the same as Markdown, and `summary` of a whole run
-- `advice`: the words for every doubt
+- `advice`, `facts`: the words for every doubt
 - `columns`, `details`, `claims`: values to columns of text, shared by both
 - `layout`: columns to a table that fits its page; `figures`: digits, units, text that is safe to print
 

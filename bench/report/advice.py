@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.core.record import AdviceKind, Record
-from bench.core.units import format_bytes, format_seconds
-from bench.report.figures import plain, significant
+from bench.report.facts import facts_text
+from bench.report.figures import plain
 from bench.report.layout import Page
 
 
@@ -126,7 +126,7 @@ def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
         if not cells:
             continue
         where = _where(cells, len(records))
-        known = _facts_text(facts)
+        known = facts_text(kind, facts)
         detail = f" ({known})" if known else ""
         sentences.append((words.mark, f"{words.title}{where}{detail}: {words.meaning}. {words.remedy}"))
     return tuple(sentences)
@@ -146,43 +146,3 @@ def _where(cells: Sequence[Record], total: int) -> str:
     if len(cells) == 1:
         return f" in {plain(cells[0].cell.id)}"
     return f" in {len(cells)} of {total} cells"
-
-
-def _facts_text(all_facts: Sequence[tuple[tuple[str, str | int | float], ...]]) -> str:
-    """Join the facts of several cells: one value as it is, several numbers as a range, several texts by example."""
-    values: dict[str, list[str | int | float]] = {}
-    for facts in all_facts:
-        for name, value in facts:
-            values.setdefault(name, []).append(value)
-    parts = []
-    for name, found in values.items():
-        numbers = [value for value in found if not isinstance(value, str)]
-        if numbers:
-            low, high = (_fact_value(name, value) for value in (min(numbers), max(numbers)))
-            text = low if low == high else f"{low} to {high}"
-        else:
-            texts = list(dict.fromkeys(plain(str(value)) for value in found))
-            text = texts[0] if len(texts) == 1 else f"{texts[0]}, and {len(texts) - 1} more"
-        parts.append(text if name in {"reason", "reasons"} else f"{_fact_name(name)} {text}")
-    return ", ".join(parts)
-
-
-def _fact_name(name: str) -> str:
-    for suffix in ("_seconds", "_bytes", "_fraction", "_celsius"):
-        name = name.removesuffix(suffix)
-    return plain(name.replace("_", " "))
-
-
-def _fact_value(name: str, value: str | int | float) -> str:
-    """Print a number by the unit in the fact's name."""
-    if isinstance(value, str):
-        return plain(value)
-    if name.endswith("_seconds"):
-        return format_seconds(value)
-    if name.endswith("_bytes"):
-        return format_bytes(value)
-    if name.endswith("_celsius"):
-        return f"{value:.0f} °C"
-    if name.endswith("_fraction") or name in {"target", "half_width", "residual", "tolerance", "gap"}:
-        return f"{significant(value * 100, 2)} %"
-    return f"{value:,}" if isinstance(value, int) else significant(value)

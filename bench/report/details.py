@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.core.estimate import Estimate
-from bench.core.record import Opinion, Phase, Record
+from bench.core.record import LayerCount, Opinion, Phase, Record
 from bench.report.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column
@@ -43,7 +43,7 @@ def phase_rows_columns(record: Record) -> list[Column]:
 
 def layer_columns(record: Record) -> list[Column]:
     """Make the layers table of one cell; the last row is the sum."""
-    layers = [x for x in record.counters.layers if x.name or x.parameters or x.buffers or x.flops_forward]
+    layers = _without_empty_containers(record.counters.layers)
     forward = [layer.flops_forward for layer in layers]
     all_flops = [(layer.flops_forward or 0) + (layer.flops_backward or 0) for layer in layers]
     total_flops = sum(all_flops)
@@ -77,6 +77,12 @@ def layer_columns(record: Record) -> list[Column]:
         ),
         *bytes_column("activations", [*(x := [y.activation_bytes for y in layers]), _sum(x)], 5),
     ]
+
+
+def _without_empty_containers(layers: Sequence[LayerCount]) -> list[LayerCount]:
+    """Leave out modules that only hold others; what has no children stands even with nothing to count."""
+    parents = {layer.name.rpartition(".")[0] for layer in layers if layer.name}
+    return [x for x in layers if x.name not in parents or x.parameters or x.buffers or x.flops_forward]
 
 
 def _sum(values: Sequence[int | None]) -> int | None:
@@ -123,13 +129,14 @@ def _opinion_text(opinion: Opinion, ours: int | None) -> str:
 
 def count_notes(records: Sequence[Record]) -> list[str]:
     """Say why counters differ and which operations nobody could count, once per model."""
-    notes: dict[str, None] = {}
+    notes: dict[tuple[str, str], str] = {}  # by model and counter: other batch sizes differ for the same reason
     for record in records:
         model = plain(record.cell.model)
         for opinion in record.counters.opinions:
             if opinion.note:
-                notes[f"{model}: {plain(opinion.counter)}: {plain(opinion.note)}"] = None
+                key = model, opinion.counter
+                notes.setdefault(key, f"{model}: {plain(opinion.counter)}: {plain(opinion.note)}")
         if record.counters.flops and record.counters.flops.uncounted:
             operations = ", ".join(f"{plain(name)} ({calls})" for name, calls in record.counters.flops.uncounted)
-            notes[f"{model}: at least; no formula for {operations}"] = None
-    return list(notes)
+            notes.setdefault((model, ""), f"{model}: at least; no formula for {operations}")
+    return list(notes.values())

@@ -68,7 +68,8 @@ def caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
     common = [] if "mode" in keys else [cell.mode.value]
     common += [] if "device" in keys else [f"on {cell.device}"]
     threads = {record.environment.threads for record in records if record.environment}
-    common += [f"{next(iter(threads))} threads"] if len(threads) == 1 and cell.threads is None else []
+    count = next(iter(threads)) if len(threads) == 1 and cell.threads is None else None
+    common += [f"{count} thread{'' if count == 1 else 's'}"] if count is not None else []
     parts = [" ".join(common).replace("cpu ", "cpu, ")] if common else []
     if any(summary.step and summary.step.high is not None for summary in summaries):
         parts.append("step = median ± half its 95 % interval")

@@ -16,15 +16,18 @@ T = TypeVar("T")
 
 
 def to_bytes(value: Any, name: str) -> bytes:
-    """Write a frozen value as JSON that every reader takes: ASCII, no NaN.
+    """Write a frozen value as JSON that every reader takes: ASCII, no NaN; only what can be read back is written.
 
     Raises:
-        StoreError: It holds a number that is not finite where None belongs; `name` is in the message.
+        StoreError: It holds a value of a wrong type, or a number that is not finite; `name` is in the message.
     """
     try:
-        return (json.dumps(_finite(to_json(value)), indent=1, allow_nan=False) + "\n").encode()
+        data = _finite(to_json(value))
+        text = json.dumps(data, indent=1, allow_nan=False)
+        from_json(type(value), data)  # a wrong type is found now, not when the whole run is read
     except (ValueError, TypeError) as error:
         raise StoreError(f"cannot write {name}: {error}; use None for what was not measured") from error
+    return f"{text}\n".encode()
 
 
 def from_file(cls: type[T], path: Path) -> T:

@@ -115,6 +115,7 @@ LAYERS = (
         "of its first output tensor, batch first",
         lambda r: shape_text(r.layer.output_shape),
     ),
+    Column("weight_shape", "string", "", "of its parameter `weight`", lambda r: shape_text(r.layer.weight_shape)),
     Column("flops_forward", "Int64", "FLOPs", "forward, in this module and no child", lambda r: r.layer.flops_forward),
     Column("flops_backward", "Int64", "FLOPs", "backward, likewise", lambda r: r.layer.flops_backward),
     Column("activation_bytes", "Int64", "bytes", "output tensors of all its calls", lambda r: r.layer.activation_bytes),

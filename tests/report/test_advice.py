@@ -41,7 +41,7 @@ def test_one_cell_of_many_is_named_and_all_are_said_so() -> None:
 
 def test_facts_of_several_cells_become_ranges_and_examples() -> None:
     def doubt(**facts: str | int | float) -> Advice:
-        return Advice(kind=AdviceKind.PHASE_GAP, facts=tuple(facts.items()))
+        return Advice(kind=AdviceKind.LAUNCH_BOUND, facts=tuple(facts.items()))
 
     records = [
         make_record(advice=(doubt(phase_sum_seconds=0.0123, peak_bytes=1024, gap_fraction=0.07, reason="cold"),)),
@@ -67,3 +67,25 @@ def test_advice_fills_the_page_with_its_letter_in_front() -> None:
     assert lines[0].startswith("N  Noisy samples")
     assert all(line.startswith("   ") for line in lines[1:])
     assert max(map(len, lines)) <= 60
+
+
+def test_counters_that_disagree_are_compared_as_shares() -> None:
+    def doubt(ours: int, theirs: int) -> Advice:
+        facts = (("forward_flops", ours), ("fvcore_forward_flops", theirs))
+        return Advice(kind=AdviceKind.FLOPS_DISAGREE, facts=facts)
+
+    records = [make_record(advice=(doubt(1200, 400),)), make_record("b", advice=(doubt(10**9, 95 * 10**7),))]
+    assert "(fvcore 0.333x to 0.950x of ours in forward)" in advice_sentences(records)[0][1]
+    nearly = make_record(advice=(doubt(10**9, 10**9 - 1000),))
+    assert "(fvcore 1-1e-06x of ours in forward)" in advice_sentences([nearly])[0][1]
+
+
+def test_phase_gaps_are_said_as_shares() -> None:
+    def gap(phase_sum: float) -> Advice:
+        facts = (("phase_sum_seconds", phase_sum), ("step_seconds", 0.1))
+        return Advice(kind=AdviceKind.PHASE_GAP, facts=facts)
+
+    sentence = advice_sentences([make_record(advice=(gap(0.089),)), make_record("b", advice=(gap(0.107),))])[0][1]
+    assert "(their sum is -11 % to +7 % off)" in sentence
+    no_step = Advice(kind=AdviceKind.PHASE_GAP, facts=(("phase_sum_seconds", 0.1),))
+    assert "(phase sum 100 ms)" in advice_sentences([make_record(advice=(no_step,))])[0][1]

@@ -11,7 +11,7 @@ from records import make_claims, make_counters, make_layers, make_record, make_s
 
 from bench.core.cell import Mode, Precision
 from bench.core.claim import ClaimVerdict
-from bench.core.record import Counters, FlopCount, Opinion, Outcome, Phase, Record, Sample
+from bench.core.record import Counters, FlopCount, LayerCount, Opinion, Outcome, Phase, Record, Sample
 from bench.report.figures import display_width
 from bench.report.terminal import (
     cells_table,
@@ -173,6 +173,17 @@ def test_layers_sum_to_the_model() -> None:
     assert text.splitlines()[-1].split()[1] == "19,392"
     assert "≥" in text.splitlines()[-1]
     assert "no layers" in layers_table(make_record())
+
+
+def test_containers_with_nothing_of_their_own_are_no_rows() -> None:
+    layers = (
+        LayerCount(name="", type="Net"),
+        LayerCount(name="block", type="Sequential", output_shape=(8, 4)),
+        LayerCount(name="block.0", type="Linear", parameters=20, flops_forward=320, flops_backward=320),
+        LayerCount(name="block.1", type="ReLU", output_shape=(8, 4)),
+    )
+    text = layers_table(make_record(counters=replace(make_counters(), layers=layers)))
+    assert [line.split()[0] for line in text.splitlines()[3:]][:2] == ["block.0", "block.1"]
 
 
 def test_counts_are_exact_and_second_opinions_are_compared() -> None:

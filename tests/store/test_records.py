@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import ENVIRONMENT, NOISY, STARTED_AT, make_record, make_sweep
+from records import ENVIRONMENT, NOISY, STARTED_AT, make_counters, make_record, make_sweep
 
 from bench.core.cell import Cell
 from bench.core.errors import SchemaError, StoreError
@@ -269,6 +269,14 @@ def test_a_sample_that_is_not_finite_is_refused_rather_than_stored(tmp_path: Pat
     folder = RunFolder.create(tmp_path, make_run())
     record = replace(make_record(), samples=(Sample(phase=Phase.STEP, seconds=(0.1, float("nan"))),))
     with pytest.raises(StoreError, match=r"my_net/train/b8/cpu/fp32"):
+        folder.append(record)
+    assert list(folder.records_path.iterdir()) == []
+
+
+def test_a_record_with_a_value_of_a_wrong_type_is_refused_rather_than_stored(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, make_run())
+    record = replace(make_record(), counters=replace(make_counters(), saved_bytes=make_record().sampling))  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match=r"Counters\.saved_bytes needs int"):
         folder.append(record)
     assert list(folder.records_path.iterdir()) == []
 
