@@ -10,27 +10,28 @@ import sys
 
 import typer
 
-import bench.cli.check
-import bench.cli.count
-import bench.cli.doctor
-import bench.cli.listing
-import bench.cli.run
+import bench
+from bench.cli.check import command as check
+from bench.cli.count import command as count
+from bench.cli.doctor import command as doctor
+from bench.cli.listing import command as listing
+from bench.cli.run import command as run
 from bench.core.errors import BenchError, ExitCode
 
 app = typer.Typer(
     name="bench",
-    help=bench.__doc__,
+    help="Measure what a deep-learning model costs, and know which of the numbers to believe.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command("run")(bench.cli.run.command)
-app.command("list")(bench.cli.listing.command)
-app.command("count")(bench.cli.count.command)
-app.command("check")(bench.cli.check.command)
-app.command("doctor")(bench.cli.doctor.command)
+app.command("run")(run)
+app.command("list")(listing)
+app.command("count")(count)
+app.command("check")(check)
+app.command("doctor")(doctor)
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import print_json
+from bench.cli.output import print_json, terminal_width
 from bench.core.errors import ExitCode
 
 
@@ -24,10 +24,13 @@ class What(StrEnum):
 
 def command(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.MODELS,
+    with_options: Annotated[bool, typer.Option("--options", help="What can be set on each model.")] = False,
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """List models with their options, torchvision's models, built-in suites, or the runs in a results folder."""
+    if what is What.MODELS and with_options:
+        return _print_options(format)
     rows = {What.MODELS: _models, What.TORCHVISION: _torchvision, What.SUITES: _suites}
     listed = _runs(results) if what is What.RUNS else rows[what]()
     if format is options.Format.JSON:
@@ -35,17 +38,36 @@ def command(
         return ExitCode.FINE
     width = max((len(name) for name, _ in listed), default=0)
     for name, about in listed:
-        print(f"{name:{width}}  {about}".rstrip())
+        print(_shorten(f"{name:{width}}  {about}".rstrip(), terminal_width()))
     if what is What.MODELS:
-        print("\nAlso torchvision:NAME ('bench list torchvision'), package.module:callable, path/file.py:callable.")
+        print("\nAlso torchvision:NAME ('bench list torchvision'), your package.module:callable")
+        print("and path/file.py:callable. 'bench list models --options' shows what can be set.")
         print("Set options after an @: mlp@activation=tanh,width=512.")
     return ExitCode.FINE
+
+
+def _shorten(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
 
 
 def _models() -> list[tuple[str, str]]:
     from bench import registry
 
     return [(info.name, info.about) for info in map(registry.describe, registry.names())]
+
+
+def _print_options(format: options.Format) -> int:  # noqa: A002
+    from bench import registry
+
+    models = [registry.describe(name) for name in registry.names()]
+    if format is options.Format.JSON:
+        print_json("list", what=What.MODELS, items=models)
+        return ExitCode.FINE
+    for model in models:
+        print(model.name)
+        for option in model.options:
+            print(_shorten(f"  {option.name}={option.default}  {option.comment}".rstrip(), terminal_width()))
+    return ExitCode.FINE
 
 
 def _torchvision() -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.core.record import Outcome, Phase, Record
 from bench.core.units import format_seconds
-from bench.runner.events import CellFinished, CellStarted, Event, Observer, RunFinished, RunStarted
+from bench.runner.events import CellFinished, CellPrepared, CellStarted, Event, Observer, RunFinished, RunStarted
 
 
 def make_observer(*, is_quiet: bool = False) -> Observer:
@@ -26,7 +26,9 @@ class _Lines:
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._total = len(event.cells)
-            print(f"bench: measuring {self._total} cells into {event.folder}", file=sys.stderr, flush=True)
+            print(
+                f"bench: measuring {self._total} cells into {event.folder}; counting first", file=sys.stderr, flush=True
+            )
         elif isinstance(event, CellFinished):
             print(f"[{event.index + 1}/{self._total}] {_words(event.record)}", file=sys.stderr, flush=True)
 
@@ -36,13 +38,17 @@ class _Bar:
 
     def __init__(self) -> None:
         self._progress: Any = None
+        self._counting: Any = None
         self._task: Any = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunStarted):
             self._start(len(event.cells))
+        elif isinstance(event, CellPrepared):
+            self._progress.update(self._counting, advance=1, description=f"counting {event.cell.id}")
         elif isinstance(event, CellStarted):
-            self._progress.update(self._task, description=event.cell.id)
+            self._progress.update(self._counting, visible=False)
+            self._progress.update(self._task, description=event.cell.id, visible=True)
         elif isinstance(event, CellFinished):
             if event.record.outcome is not Outcome.OK:
                 self._progress.console.print(_words(event.record), markup=False, highlight=False)
@@ -63,7 +69,8 @@ class _Bar:
             console=Console(stderr=True),
             refresh_per_second=2,  # it draws on a core that the cell needs
         )
-        self._task = self._progress.add_task("", total=total)
+        self._counting = self._progress.add_task("counting", total=total)
+        self._task = self._progress.add_task("", total=total, visible=False)
         self._progress.start()
 
 

@@ -65,7 +65,7 @@ class Sampling:
 
     Attributes:
         target: Stop when the 95 % interval of the median is within this fraction of it.
-        budget_seconds: Give up trying after this long (sampling only, not warm-up).
+        budget_seconds: Give up trying after this long: whole and split steps together, without the warm-up.
         min_steps: At least this many steps are timed, whatever they take.
         max_steps: At most this many.
         min_warmup_steps: Executed and recorded, not counted.
@@ -234,7 +234,7 @@ class Counters:
         buffers: Elements of unique buffers.
         dispatches: Dispatched operations of one step without views and `prim.*`, name and count, sorted by name.
         bytes_touched: Bytes read and written by them.
-        saved_bytes: Bytes of unique tensors that autograd saved for backward.
+        saved_bytes: Bytes of the activations that autograd saves for backward; parameters and inputs live anyway.
         kernel_launches: On an accelerator.
         energy_joules: Per step, over a window long enough; else None.
     """

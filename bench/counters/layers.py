@@ -52,7 +52,7 @@ def layer_table(model: nn.Module, step: StepFlops, observer: LayerObserver) -> t
     total. A module that was never called (its weights were used by its parent) has `calls` 0 and no shape.
     """
     has_backward = step.flops.backward is not None
-    types = {name: type(module).__name__ for name, module in model.named_modules()}
+    modules = dict(model.named_modules())
     none = PhaseFlops()
     rows = []
     for name, own in count_layer_parameters(model).items():
@@ -60,11 +60,12 @@ def layer_table(model: nn.Module, step: StepFlops, observer: LayerObserver) -> t
         rows.append(
             LayerCount(
                 name=name,
-                type=types[name],
+                type=type(modules[name]).__name__,
                 calls=observer.calls[name],
                 parameters=own.parameters,
                 trainable_parameters=own.trainable_parameters,
                 buffers=own.buffers,
+                weight_shape=_weight_shape(modules[name]),
                 output_shape=observer.shapes.get(name),
                 flops_forward=flops.forward,
                 flops_backward=flops.backward if has_backward else None,
@@ -85,3 +86,8 @@ def layer_table(model: nn.Module, step: StepFlops, observer: LayerObserver) -> t
                 )
             )
     return tuple(rows)
+
+
+def _weight_shape(module: nn.Module) -> tuple[int, ...] | None:
+    weight = module._parameters.get("weight")
+    return None if weight is None else tuple(weight.shape)

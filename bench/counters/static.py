@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.record import Advice, AdviceKind, Counters
 from bench.core.workload import Workload
-from bench.counters.dispatches import count_operations
+from bench.counters.dispatches import OperationCounter
+from bench.counters.fakes import fake_step
 from bench.counters.flops import count_workload
-from bench.counters.predict import predict
-from bench.counters.saved import count_saved_bytes
+from bench.counters.predict import block_bytes
+from bench.counters.saved import count_saved
+from bench.counters.timeline import track_steps
 
 
 def count(workload: Workload, cell: Cell, *, opinions: bool = True) -> tuple[Counters, tuple[Advice, ...]]:
@@ -30,21 +30,28 @@ def count(workload: Workload, cell: Cell, *, opinions: bool = True) -> tuple[Cou
     counters, advice = count_workload(
         workload, mode=cell.mode, batch_size=cell.batch_size, precision=cell.precision, opinions=opinions
     )
-    doubts = list(advice)
+    try:
+        return _with_step_counts(counters, workload, cell), advice
+    except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
+        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        facts = (("counter", "operations, saved bytes and predicted peak"), ("reason", reason))
+        return counters, (*advice, Advice(kind=AdviceKind.COUNT_FAILED, facts=facts))
 
-    def attempt(name: str, counter: Callable[[], Any]) -> Any:
-        try:
-            return counter()
-        except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
-            reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-            doubts.append(Advice(kind=AdviceKind.COUNT_FAILED, facts=(("counter", name), ("reason", reason))))
-            return None
 
-    operations = attempt("operations", lambda: count_operations(workload, cell))
-    if operations is not None:
-        counters = replace(counters, dispatches=operations.dispatches, bytes_touched=operations.bytes_touched)
+def _with_step_counts(counters: Counters, workload: Workload, cell: Cell) -> Counters:
+    """Add what needs whole steps on fake tensors; one pass for all, because faking a step costs more than counting it.
+
+    The first step creates the optimizer's state, the second is steady: the peak is of both, the operations of the second.
+    """
+    operations = OperationCounter()
+    with fake_step(workload, cell) as step:
+        timeline = track_steps(step, 2, around_last=operations)
+        saved = count_saved(step)
+    counted = operations.result()
     return replace(
         counters,
-        saved_bytes=attempt("saved bytes", lambda: count_saved_bytes(workload, cell)),
-        predicted_peak=attempt("predicted peak", lambda: predict(workload, cell)),
-    ), tuple(doubts)
+        dispatches=counted.dispatches,
+        bytes_touched=counted.bytes_touched,
+        saved_bytes=saved.activations_bytes,
+        predicted_peak=timeline.peak(round_to=block_bytes(cell)),
+    )

@@ -125,17 +125,26 @@ class MemoryTimeline(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return forget
 
 
-def track_steps(step: Step, steps: int) -> MemoryTimeline:
+def track_steps(
+    step: Step, steps: int, *, around_last: contextlib.AbstractContextManager[Any] | None = None
+) -> MemoryTimeline:
     """Run steps and log their memory; the first one creates the optimizer's state, the second is steady.
 
     What is alive at the start is the model and the batch.
+
+    Args:
+        step: Real or fake.
+        steps: How many to run.
+        around_last: Entered around the last step: another counter that wants a steady step.
     """
     timeline = MemoryTimeline()
     timeline.label((list(step.model.parameters()), list(step.model.buffers())), Cause.WEIGHTS)
     timeline.label(step.batch, Cause.INPUTS)
     with without_collector(), timeline, _labelling_saved(timeline):
-        for _ in range(steps):
-            _run(step, timeline)
+        for index in range(steps):
+            is_last = index == steps - 1
+            with (around_last if is_last else None) or contextlib.nullcontext():
+                _run(step, timeline)
             timeline.end_step()
     return timeline
 

@@ -35,8 +35,8 @@ class TimedCell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedCell:
-    """What the observing process answers."""
+class Counted:
+    """What was counted of one step of a cell, and what to doubt about it."""
 
     counters: Counters
     advice: tuple[Advice, ...]

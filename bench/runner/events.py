@@ -19,6 +19,13 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CellPrepared:
+    """A cell was counted; none is timed yet."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellStarted:
     """A cell begins; `index` counts from 0."""
 
@@ -43,5 +50,5 @@ class RunFinished:
     is_complete: bool
 
 
-Event = RunStarted | CellStarted | CellFinished | RunFinished
+Event = RunStarted | CellPrepared | CellStarted | CellFinished | RunFinished
 Observer = Callable[[Event], None]

@@ -1,80 +1,110 @@
 """Turn one cell into one Record, whatever happens on the way.
 
-    time_cell      in a fresh process, `sampling.processes` times      -> samples
-    observe_cell   in another fresh process, if the timing ended OK    -> counters
+    prepare(cells)     count every cell, as many at once as there are cores; no clock runs yet
+    run(cell)          time_cell     in a fresh process, `sampling.processes` times    -> samples
+                       measure_peak  in another fresh process, if the timing ended OK  -> memory
 
-The inline executor calls the same functions in this process, for debuggers.
+Only `run` needs a quiet machine, so everything else is done before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.record import Advice, AdviceKind, Counters, Outcome, Record, Sampling
+from bench.core.record import Advice, AdviceKind, Counters, Memory, Outcome, Record, Sampling
 from bench.runner import processes
-from bench.runner.answers import TimedCell
+from bench.runner.answers import Counted, TimedCell
+from bench.runner.counting import count_all
 from bench.runner.stamp import Stamp
 
 
 class Executor(Protocol):
     """Whatever can turn a cell into a record; it never raises for what a cell does."""
 
+    def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
+        """Do what can be done for all cells before any of them is timed; tell of each cell."""
+
     def run(self, cell: Cell) -> Record:
         """Measure one cell; every way it can end is in the record's outcome."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LocalExecutor:
     """Runs a cell on this machine, each pass in a fresh process.
 
-    Attributes:
+    Args:
+        sampling: How long to measure.
         environments: By full device name, from the preflight.
         timeout_seconds: Per process; None waits.
         method: `forkserver`, `spawn` or `inline`.
     """
 
-    sampling: Sampling = field(default_factory=Sampling)
-    environments: Mapping[str, Environment] = field(default_factory=dict)
-    timeout_seconds: float | None = None
-    method: str = "forkserver"
+    def __init__(
+        self,
+        *,
+        sampling: Sampling | None = None,
+        environments: Mapping[str, Environment] | None = None,
+        timeout_seconds: float | None = None,
+        method: str = "forkserver",
+    ) -> None:
+        self._sampling = sampling or Sampling()
+        self._environments = environments or {}
+        self._timeout_seconds = timeout_seconds
+        self._method = method
+        self._counted: dict[str, Counted] = {}
+
+    def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
+        """Count all cells, side by side."""
+        for cell, counted in count_all(cells, method=self._method, timeout_seconds=self._timeout_seconds):
+            self._counted[cell.key] = counted
+            on_prepared(cell)
 
     def run(self, cell: Cell) -> Record:
         """Measure one cell."""
         stamp = Stamp(cell)
-        environment = self.environments.get(cell.device)
+        environment = self._environments.get(cell.device)
         gpu_uuid = environment.gpu_uuid if environment else None
+        counters, doubts = self._counters_of(cell)
 
         def record(outcome: Outcome, **found: Any) -> Record:
-            return stamp.record(outcome, environment=environment, sampling=self.sampling, **found)
+            return stamp.record(outcome, environment=environment, sampling=self._sampling, counters=counters, **found)
 
         timed: list[TimedCell] = []
-        for process in range(self.sampling.processes):
-            ending = self._call("time_cell", cell, self.sampling, process, gpu_uuid)
+        for process in range(self._sampling.processes):
+            ending = self._call("time_cell", cell, self._sampling, process, gpu_uuid)
             if ending.outcome is not Outcome.OK:
-                return record(ending.outcome, reason=ending.reason, output_tail=ending.output_tail)
+                return record(ending.outcome, reason=ending.reason, output_tail=ending.output_tail, advice=doubts)
             timed.append(ending.value)
             if ending.value.skipped:
-                return record(Outcome.SKIPPED, reason=ending.value.skipped)
-        observed = self._call("observe_cell", cell, gpu_uuid)
-        if observed.outcome is Outcome.OK:
-            counters, doubts = observed.value.counters, observed.value.advice
-        else:
-            counters = Counters()
-            doubts = (Advice(kind=AdviceKind.COUNT_FAILED, facts=(("reason", observed.reason or ""),)),)
+                return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=doubts)
+        memory, memory_doubts = self._measure_peak(cell, gpu_uuid)
+        counters = replace(counters, memory=memory)
         return record(
             Outcome.OK,
             samples=tuple(sample for answer in timed for sample in answer.samples),
-            counters=counters,
-            advice=tuple(dict.fromkeys(advice for answer in timed for advice in answer.advice)) + doubts,
+            advice=(*dict.fromkeys(a for answer in timed for a in answer.advice), *memory_doubts, *doubts),
             tokens_per_example=timed[0].tokens_per_example,
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
         )
 
+    def _counters_of(self, cell: Cell) -> tuple[Counters, tuple[Advice, ...]]:
+        """Return what `prepare` counted; counts now if it was not asked to."""
+        if cell.key not in self._counted:
+            self.prepare((cell,), lambda _: None)
+        counted = self._counted[cell.key]
+        return counted.counters, counted.advice
+
+    def _measure_peak(self, cell: Cell, gpu_uuid: str | None) -> tuple[Memory | None, tuple[Advice, ...]]:
+        ending = self._call("measure_peak", cell, gpu_uuid)
+        if ending.outcome is Outcome.OK:
+            return ending.value, ()
+        facts = (("reason", ending.reason or ending.outcome.value),)
+        return None, (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=facts),)
+
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
         function = f"bench.runner.worker:{function}"
-        return processes.call(function, *arguments, timeout_seconds=self.timeout_seconds, method=self.method)
+        return processes.call(function, *arguments, timeout_seconds=self._timeout_seconds, method=self._method)

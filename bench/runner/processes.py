@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import traceback
 import types
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ from bench.core.record import Outcome
 
 OUTPUT_TAIL_BYTES = 2000
 _PR_SET_PDEATHSIG = 1
-_preloaded: list[str] = ["bench.runner.worker"]
+_preloaded: list[str] = ["bench.runner.worker", "fvcore.nn", "torch.fx.experimental.symbolic_shapes"]
+_start_lock = threading.Lock()  # `__main__` is hidden for all threads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
 def _start(context: BaseContext, arguments: tuple[Any, ...], output: int) -> Any:
     """Start the child with its output going to the file descriptor `output`."""
     path = f"/proc/{os.getpid()}/fd/{output}"  # reaches the unlinked file; nothing is left if we are killed
-    with _hidden_main():
+    with _start_lock, _hidden_main():
         process = context.Process(target=_child, args=(path, *arguments))  # type: ignore[attr-defined]
         process.start()
     return process

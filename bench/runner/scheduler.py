@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from bench.core.cell import Cell
 from bench.core.record import Record
-from bench.runner.events import CellFinished, CellStarted, Event, Observer, RunFinished, RunStarted
+from bench.runner.events import CellFinished, CellPrepared, CellStarted, Event, Observer, RunFinished, RunStarted
 from bench.runner.executor import Executor
 from bench.store.records import RunFolder
 
@@ -29,6 +29,7 @@ def run_cells(
     records: list[Record] = []
     emit(RunStarted(folder=folder.path, cells=tuple(cells)))
     try:
+        executor.prepare(cells, lambda cell: emit(CellPrepared(cell=cell)))
         for index, cell in enumerate(cells):
             emit(CellStarted(cell=cell, index=index))
             record = executor.run(cell)

@@ -1,7 +1,7 @@
 """What happens inside a fresh process. The server that forks these imports this module, so importing it runs nothing.
 
-A cell takes two processes: one that only times (`time_cell`), one that reads everything else (`observe_cell`), so that
-no counter, profiler or allocator setting ever stands in a timed process.
+A cell takes three processes: one counts it (`count_cell`), one only times (`time_cell`), one measures its memory
+(`measure_peak`), so that no counter, profiler or allocator setting ever stands in a timed process.
 """
 
 from __future__ import annotations
@@ -12,24 +12,22 @@ from dataclasses import replace
 import torch
 
 from bench import registry
-from bench.claims import Subject
+from bench.claims import BATCH_SIZE, Subject
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import MachineState
 from bench.core.errors import BenchError
-from bench.core.record import Advice, AdviceKind, Counters, Sampling
+from bench.core.record import Advice, AdviceKind, Counters, Memory, Sampling
 from bench.counters.flops import count_workload
 from bench.counters.live import measure_memory
 from bench.counters.static import count
 from bench.device import nvml
 from bench.device.capabilities import normalise_device, why_not
 from bench.device.environment import read_counters, read_environment, state_between
+from bench.device.settings import cell_settings
 from bench.device.step import prepare
 from bench.measure.timing import time_step
 from bench.registry.torchvision_weights import Document, torchvision_documents
-from bench.runner.answers import CountedSubjects, Examination, ObservedCell, Preflight, TimedCell
-
-CLAIM_BATCH_SIZE = 2
-"""Claims are counted on this many examples: more than one, so that a batch dimension shows."""
+from bench.runner.answers import Counted, CountedSubjects, Examination, Preflight, TimedCell
 
 BUSY_CORES_LIMIT = 0.25
 """Other processes that keep more than this share of our threads' cores busy make a time doubtful (FACTS, section 2)."""
@@ -67,24 +65,18 @@ def time_cell(cell: Cell, sampling: Sampling, process: int, gpu_uuid: str | None
     )
 
 
-def observe_cell(cell: Cell, gpu_uuid: str | None) -> ObservedCell:
-    """Read memory from a live step, then count on tensors without storage. Takes no time of anything."""
+def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
+    """Read the peak memory of live steps; changes the process's allocator settings, so nothing is timed here."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
-    advice: tuple[Advice, ...] = ()
-    memory = None
-    try:
-        memory = measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
-    except (BenchError, RuntimeError, MemoryError, OSError) as error:
-        advice += (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=(("reason", f"{error}"),)),)
-    counted, doubts = count(workload, cell)
-    return ObservedCell(counters=replace(counted, memory=memory), advice=advice + doubts)
+    return measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
 
 
-def count_cell(cell: Cell) -> ObservedCell:
-    """Count one step of a cell on tensors without storage."""
+def count_cell(cell: Cell) -> Counted:
+    """Count one step of a cell on tensors without storage, on one thread, because several cells are counted at once."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
-    counted, advice = count(workload, cell)
-    return ObservedCell(counters=counted, advice=advice)
+    with cell_settings(replace(cell, device="cpu", threads=1)):
+        counters, advice = count(workload, cell)
+    return Counted(counters=counters, advice=advice)
 
 
 def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
@@ -94,12 +86,12 @@ def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
     for subject in subjects:
         try:
             workload = registry.resolve(subject.model, input_shape=subject.input_shape)
-            counters, _ = count_workload(workload, mode=Mode.INFER, batch_size=CLAIM_BATCH_SIZE, opinions=False)
+            counters, _ = count_workload(workload, mode=Mode.INFER, batch_size=BATCH_SIZE, opinions=False)
         except (BenchError, RuntimeError, ValueError, TypeError) as error:
             reasons.append((subject, f"{error}".partition("\n")[0]))
             continue
         counted.append((subject, counters))
-    return CountedSubjects(batch_size=CLAIM_BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
+    return CountedSubjects(batch_size=BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
 
 
 def read_torchvision_documents() -> tuple[Document, ...]:
