@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 from bench.core.errors import BenchError
@@ -37,7 +40,7 @@ def describe(name: str) -> ModelInfo:
     """Describe a model by its name or spec, without importing torch or the model.
 
     Never fails for a model that is there but cannot be read: `about` and options are empty then, and so they are for a
-    name that is not there. Finding a dotted module imports the packages above it, as Python does.
+    name that is not there.
     """
     try:
         spec = parse(name)
@@ -142,10 +145,25 @@ def _assigned(node: ast.Assign | ast.AnnAssign) -> list[str]:
 
 
 def _module_file(name: str) -> Path | None:
-    """Find the source of a dotted module; imports the packages above it."""
-    try:
-        with importable():
-            found = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
-        return None
+    """Find the source of a dotted module; imports nothing."""
+    parts = name.split(".")
+    found: ModuleSpec | None = None
+    importlib.invalidate_caches()  # a module written a moment ago is found too
+    with importable():
+        for depth in range(1, len(parts) + 1):
+            folders = found.submodule_search_locations if found else None
+            if depth > 1 and folders is None:
+                return None  # a module has no modules in it
+            found = _find(".".join(parts[:depth]), folders)
+            if found is None:
+                return None
     return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
+
+
+def _find(name: str, folders: Sequence[str] | None) -> ModuleSpec | None:
+    """Ask the import system for one module; unlike `importlib.util.find_spec` it imports no package above it."""
+    for finder in sys.meta_path:
+        found = finder.find_spec(name, folders)
+        if found is not None:
+            return found
+    return None
