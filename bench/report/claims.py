@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -13,11 +14,11 @@ _STYLES = {ClaimVerdict.MISMATCH: "red", ClaimVerdict.ERRATUM: "yellow", ClaimVe
 
 
 def claim_value(value: ClaimValue | None) -> str:
-    """Write a claim's value for people: `18,874,880`, or a shape `(B, 32, 48, 48)`."""
+    """Write a claim's value for people: `18,874,880`, or a shape `Bx32x48x48` in which B is the batch."""
     if value is None:
         return "-"
     if isinstance(value, tuple):
-        return "(" + ", ".join("B" if size is None else str(size) for size in value) + ")"
+        return "x".join("B" if size is None else str(size) for size in value)
     return f"{value:,}"
 
 
@@ -33,6 +34,15 @@ def claim_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
         Column(header="scope", cells=tuple(plain(c.claim.scope) for c in checked), right=False, rank=1),
         Column(header="source", cells=tuple(plain(c.claim.source) for c in checked), right=False, rank=2),
     ]
+
+
+def claim_families(checked: Sequence[CheckedClaim]) -> dict[int, str]:
+    """Return heading lines for a narrow page, by row: `my_net` for `my_net@classes=10`, `torchvision` for all of it.
+
+    A claim's id is unique in its file, and a file is about one family.
+    """
+    families = [plain(re.split("[@:]", c.claim.model)[0]) for c in checked]
+    return {row: name for row, name in enumerate(families) if row == 0 or name != families[row - 1]}
 
 
 def claim_styles(checked: Sequence[CheckedClaim]) -> dict[int, str]:

@@ -128,10 +128,18 @@ def bytes_column(header: str, values: Sequence[float | None], rank: int, prefixe
 
 
 def counts_column(
-    header: str, values: Sequence[float | None], rank: int, unit_name: str = "", prefixes: Sequence[str] = ()
+    header: str,
+    values: Sequence[float | None],
+    rank: int,
+    unit_name: str = "",
+    prefixes: Sequence[str] = (),
+    beside: Sequence[float | None] = (),
 ) -> list[Column]:
-    """Counts with one decimal prefix where one fits all: the header says `GFLOPs`."""
-    unit = count_unit(value for value in values if value is not None)
+    """Counts with one decimal prefix where one fits all: the header says `GFLOPs`.
+
+    `beside` are the values of columns next to it, with which it shares its prefix.
+    """
+    unit = count_unit(value for value in (*values, *beside) if value is not None)
     if unit is None:
         return figure_column(" ".join(filter(None, (header, unit_name))), values, rank, format_count, prefixes)
     scale, prefix = unit

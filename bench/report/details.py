@@ -30,7 +30,7 @@ def phase_rows_columns(record: Record) -> list[Column]:
     return [
         Column(header="phase", cells=tuple(name for name, _, _, _ in rows), right=False, key=True),
         *timed_columns("median", points, halves),
-        Column(header="of step %", cells=tuple(percent(p / step if p and step else None) for p in points), rank=1),
+        Column(header="share %", cells=tuple(percent(p / step if p and step else None) for p in points), rank=1),
         *timed_columns("p10", [quantile(s, 0.1) if s else None for s in seconds], [None] * len(rows), 3),
         *timed_columns("p90", [quantile(s, 0.9) if s else None for s in seconds], [None] * len(rows), 3),
         *figure_column(
@@ -62,8 +62,8 @@ def layer_columns(record: Record) -> list[Column]:
             header="parameters",
             cells=tuple(f"{n:,}" for n in (*(x.parameters for x in layers), sum(x.parameters for x in layers))),
         ),
-        *counts_column("fwd", [*forward, _sum(forward)], 1, "FLOPs", bounds),
-        *counts_column("bwd", [*backward, _sum(backward)], 1, "FLOPs", bounds),
+        *counts_column("fwd", [*forward, _sum(forward)], 1, "FLOPs", bounds, [*backward, _sum(backward)]),
+        *counts_column("bwd", [*backward, _sum(backward)], 1, "FLOPs", bounds, [*forward, _sum(forward)]),
         *(
             [
                 Column(
@@ -96,15 +96,16 @@ def count_columns(records: Sequence[Record]) -> list[Column]:
     bounds = ["≥" if c.flops and c.flops.is_lower_bound else "" for c in counters]
     forward = [c.flops.forward if c.flops else None for c in counters]
     backward = [c.flops.backward if c.flops else None for c in counters]
+    totals = [flops_total(record) for record in records]
     is_frozen = any(c.trainable_parameters not in (None, c.parameters) for c in counters)
     second = tuple(_opinions_text(record) for record in records)
     return [
         *figure_column("parameters", [c.parameters for c in counters], 0, whole),
         *(figure_column("trainable", [c.trainable_parameters for c in counters], 3, whole) if is_frozen else []),
         *figure_column("buffers", [c.buffers or None for c in counters], 6, whole),
-        *counts_column("fwd", forward, 0, "FLOPs", bounds),
-        *counts_column("bwd", backward, 0, "FLOPs", bounds),
-        *counts_column("step", [flops_total(record) for record in records], 4, "FLOPs", bounds),
+        *counts_column("fwd", forward, 0, "FLOPs", bounds, [*backward, *totals]),
+        *counts_column("bwd", backward, 0, "FLOPs", bounds, [*forward, *totals]),
+        *counts_column("step", totals, 4, "FLOPs", bounds, [*forward, *backward]),
         *([Column(header="others say", cells=second, right=False, rank=1)] if any(second) else []),
         *counts_column("operations", [c.dispatch_count for c in counters], 5),
         *bytes_column("touched", [c.bytes_touched for c in counters], 5),

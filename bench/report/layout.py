@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from bench.report.figures import ascii_only, display_width, shorten
 
 GAP = 2
+_NARROWEST = 4
 _STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 
 
@@ -118,15 +119,20 @@ def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
         if _total(joined, [_width(column) for column in joined]) > width:
             break
         shown = joined
-    excess = _total(shown, [_width(column) for column in shown]) - width
-    if excess > 0:  # the widest column of words gives way
-        words = [column for column in shown if not column.right] or shown
-        widest = max(words, key=_width)
-        room = max(_width(widest) - excess, 4)
-        names = tuple(shorten(cell, room, middle=True) for cell in widest.cells)
-        cut = replace(widest, header=shorten(widest.header, room), cells=names)
-        shown = [cut if column is widest else column for column in shown]
-    return shown
+    widths = [_width(column) for column in shown]
+    words = [index for index, column in enumerate(shown) if not column.right]
+    while _total(shown, widths) > width and any(widths[index] > _NARROWEST for index in words):
+        widths[max(words, key=lambda index: widths[index])] -= 1  # always the widest: two names share the loss
+    return [
+        replace(
+            column,
+            header=shorten(column.header, room),
+            cells=tuple(shorten(cell, room, middle=True) for cell in column.cells),
+        )
+        if room < _width(column)
+        else column
+        for column, room in zip(shown, widths, strict=True)
+    ]
 
 
 def _blanked(column: Column, columns: Sequence[Column], groups: Mapping[int, str]) -> Column:

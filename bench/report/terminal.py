@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench.core.claim import CheckedClaim
 from bench.core.record import Outcome, Record
 from bench.report.advice import advice_text
-from bench.report.claims import claim_columns, claim_notes, claim_styles, claims_summary
+from bench.report.claims import claim_columns, claim_families, claim_notes, claim_styles, claims_summary
 from bench.report.columns import figure_columns, key_columns, outcome_text, peak_bytes, varying_axes
 from bench.report.details import count_columns, count_notes, layer_columns, phase_rows_columns
 from bench.report.figures import plain
@@ -131,7 +131,7 @@ def counts_table(records: Sequence[Record], width: int = 80, color: bool = False
     table = render(
         [*key_columns(records, ("model", "batch_size")), *count_columns(records)], page, spans=spans, styles=styles
     )
-    notes = [page.wrap(note, "  ") for note in count_notes(records)]
+    notes = [page.wrap(note, "    ", "  ") for note in count_notes(records)]
     doubts = advice_text(records, page)
     return "\n".join([table, *([""] if notes else []), *notes, *(["", doubts] if doubts else [])])
 
@@ -141,8 +141,11 @@ def claims_table(checked: Sequence[CheckedClaim], width: int = 80, color: bool =
     page = Page(width=width, color=color, unicode=unicode)
     if not checked:
         return "no claims"
-    table = render(claim_columns(checked), page, styles=claim_styles(checked))
-    notes = [page.wrap(note, "  ") for note in claim_notes(checked)]
+    columns, groups = claim_columns(checked), {}
+    if not fits(columns, width, 0):
+        columns, groups = columns[1:], claim_families(checked)
+    table = render(columns, page, styles=claim_styles(checked), groups=groups)
+    notes = [page.wrap(note, "    ", "  ") for note in claim_notes(checked)]
     return "\n".join([table, *([""] if notes else []), *notes, "", page.wrap(claims_summary(checked))])
 
 

@@ -53,3 +53,9 @@ def test_a_span_stands_after_the_keys_and_is_cut() -> None:
 def test_groups_indent_their_rows_and_sums_stand_below_a_rule() -> None:
     lines = render([BATCH, TIME], Page(), groups={0: "a", 2: "b"}, total=True).splitlines()
     assert lines[2:] == ["─" * 13, "a", "      8   1.5", "     32    10", "b", "─" * 13, "      8     2"]
+
+
+def test_two_long_names_share_the_loss_and_figures_keep_theirs() -> None:
+    names = [Column(header=header, cells=("x" * 40,), right=False, key=True) for header in ("model", "claim")]
+    text = render([*names, Column(header="documented", cells=("19,600,000,000",))], Page(width=60))
+    assert text.splitlines()[-1].split() == ["x" * 7 + "…" + "x" * 13, "x" * 7 + "…" + "x" * 13, "19,600,000,000"]

@@ -204,6 +204,23 @@ def test_claims_say_why_they_are_no_match() -> None:
     assert claims_table(matches).endswith("2 claims: 2 match")
 
 
+def test_on_a_narrow_page_claims_stand_below_the_family_of_their_model() -> None:
+    claim = make_claims()[0]
+    long = replace(
+        claim, claim=replace(claim.claim, model="torchvision:shufflenet_v2_x0_5", id="shufflenet.parameters")
+    )
+    variant = replace(claim, claim=replace(claim.claim, model="my_net@classes=10", id="conv1.parameters.10"))
+    lines = claims_table([claim, variant, long], 60).splitlines()
+    assert lines[2:7] == [
+        "my_net",
+        "  conv1.parameters              896       896  match",
+        "  conv1.parameters.10           896       896  match",
+        "torchvision",
+        "  shufflenet.parameters         896       896  match",
+    ]
+    assert "torchvision:shufflenet_v2_x0_5" in claims_table([claim, variant, long], 120)
+
+
 def test_nothing_is_said_in_words() -> None:
     assert cells_table([]) == counts_table([]) == "no cells"
     assert claims_table([]) == "no claims"
