@@ -81,8 +81,20 @@ def _separate_bias_gradients(outputs: Any, _: Sequence[Any]) -> Any:
     return (*outputs[:4], outputs[4].clone(), *outputs[5:])
 
 
+def _keep_unreduced_loss(outputs: Any, args: Sequence[Any]) -> Any:
+    """Let a reduced loss keep the memory of the unreduced one: the real kernels compute that and shrink it in place."""
+    elements = torch.broadcast_shapes(args[0].shape, args[1].shape).numel()
+    if outputs.dim() != 0 or elements <= 1:
+        return outputs
+    return torch.empty(elements, dtype=outputs.dtype, device=outputs.device).as_strided((), ())
+
+
 _CORRECTIONS: dict[Any, Callable[[Any, Sequence[Any]], Any]] = {
     torch.ops.aten.mkldnn_rnn_layer.default: _add_lstm_workspace,
     torch.ops.aten.mkldnn_rnn_layer_backward.default: _separate_bias_gradients,
     torch.ops.aten.native_batch_norm.default: _keep_statistics_wide,
+    torch.ops.aten.mse_loss.default: _keep_unreduced_loss,
+    torch.ops.aten.smooth_l1_loss.default: _keep_unreduced_loss,
+    torch.ops.aten.binary_cross_entropy.default: _keep_unreduced_loss,
+    torch.ops.aten.soft_margin_loss.default: _keep_unreduced_loss,
 }
