@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import dataclasses
+import importlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.models.conftest import MODELS
+MODELS = ("mlp", "walkthrough_cnn", "my_net", "rnn", "lstm", "gru", "transformer", "decoder_lm", "diffusion")
 
 # A hand count for each default configuration, written as the layers are.
 PARAMETERS = {
@@ -74,6 +75,11 @@ GROWN: dict[str, list[dict[str, Any]]] = {
 
 def name_of(file: ModuleType) -> str:
     return file.__name__.rpartition(".")[2]
+
+
+@pytest.fixture(params=MODELS)
+def model_file(request: pytest.FixtureRequest) -> ModuleType:
+    return importlib.import_module(f"bench.models.{request.param}")
 
 
 def small_config(file: ModuleType) -> Any:
@@ -254,7 +260,7 @@ CASES = [(name, {}) for name in MODELS] + [(name, options) for name, grown in GR
 @pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: str(value))
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_closed_form_flops_equal_the_counted_ones(name: str, options: dict[str, Any], batch_size: int) -> None:
-    file = __import__(f"bench.models.{name}", fromlist=["Config"])
+    file = importlib.import_module(f"bench.models.{name}")
     config = file.Config(**options)
     with torch.device("meta"):
         model: nn.Module = file.build_model(config)

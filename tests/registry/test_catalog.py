@@ -11,6 +11,7 @@ from bench import registry
 from bench.core.errors import ModelError, UnknownModelError
 from bench.registry import catalog
 
+PLUGINS = f"{__package__}.plugins"  # pytest names this package by how it was started
 REFERENCE = {"mlp", "walkthrough_cnn", "my_net", "rnn", "lstm", "gru", "transformer", "decoder_lm", "diffusion"}
 
 
@@ -90,9 +91,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "value", ["bench.models.mlp", "tests.registry.plugins:workload", "tests.registry.plugins:make"]
-)
+@pytest.mark.parametrize("value", ["bench.models.mlp", f"{PLUGINS}:workload", f"{PLUGINS}:make"])
 def test_a_plugin_may_point_at_a_module_a_workload_or_a_callable(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     plugin(monkeypatch, value)
     workload = registry.resolve("plugged")
@@ -105,9 +104,9 @@ def test_a_plugin_may_point_at_a_module_a_workload_or_a_callable(monkeypatch: py
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("tests.registry.nowhere", "'tests.registry.nowhere' raised ModuleNotFoundError"),
-        ("tests.registry.plugins:absent", "raised AttributeError"),
-        ("tests.registry.plugins:NUMBER", "is a int; it must be a Workload"),
+        (f"{PLUGINS}_nowhere", r"_nowhere' raised ModuleNotFoundError"),
+        (f"{PLUGINS}:absent", "raised AttributeError"),
+        (f"{PLUGINS}:NUMBER", "is a int; it must be a Workload"),
     ],
 )
 def test_a_broken_plugin_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, value: str, says: str) -> None:
