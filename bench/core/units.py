@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 _BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
-_TIME = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_TIME = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
 _BYTES_PER_UNIT = {
     **{unit: 1024**power for power, unit in enumerate(_BINARY)},
     **{f"{prefix}B": 1000**power for power, prefix in enumerate(_DECIMAL)},
@@ -21,40 +22,39 @@ def format_seconds(seconds: float | None, digits: int = 3) -> str:
     """Print a duration with the fitting prefix: `12.3 ms`; `-` for None."""
     if seconds is None:
         return "-"
-    for scale, unit in _TIME:
-        if abs(seconds) >= scale:
-            return f"{_significant(seconds / scale, digits)} {unit}"
-    return f"{_significant(seconds / 1e-9, digits)} ns" if seconds else "0 s"
+    return _scaled(seconds, _TIME, 1000, digits) if seconds else "0 s"
 
 
 def format_bytes(count: float | None, digits: int = 3) -> str:
     """Print a byte count with a binary prefix: `36.4 MiB`; `-` for None."""
     if count is None:
         return "-"
-    power = min(int(math.log(abs(count), 1024)), len(_BINARY) - 1) if abs(count) >= 1 else 0
-    return f"{_significant(count / 1024**power, digits)} {_BINARY[power]}"
+    return _scaled(count, [(1024.0**power, unit) for power, unit in enumerate(_BINARY)], 1024, digits)
 
 
 def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
     """Print a count with a decimal prefix: `1.24 G` + unit; `-` for None; below 1000 the number itself."""
     if count is None:
         return "-"
-    if abs(count) < 1000:
-        return f"{_significant(count, digits)}{' ' + unit if unit else ''}"
-    power = min(int(math.log10(abs(count)) // 3), len(_DECIMAL) - 1)
-    scaled = _significant(count / 1000**power, digits)
-    if float(scaled) >= 1000 and power < len(_DECIMAL) - 1:  # 999.9 k rounds to 1 M
-        power += 1
-        scaled = _significant(count / 1000**power, digits)
-    return f"{scaled} {_DECIMAL[power]}{unit}"
+    return _scaled(count, [(1000.0**power, prefix + unit) for power, prefix in enumerate(_DECIMAL)], 1000, digits)
+
+
+def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int, digits: int) -> str:
+    """Print in the largest unit that fits; one unit up where rounding reaches the limit: 999.9 k is 1.00 M."""
+    index = max((index for index, (scale, _) in enumerate(scales) if abs(value) >= scale), default=0)
+    number = _significant(value / scales[index][0], digits)
+    if abs(float(number)) >= limit and index + 1 < len(scales):
+        index += 1
+        number = _significant(value / scales[index][0], digits)
+    return f"{number} {scales[index][1]}".rstrip()
 
 
 def _significant(value: float, digits: int) -> str:
     """Round to `digits` significant figures without an exponent: 0.0123, 1.23, 123, 1234."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return f"{value:.{decimals}f}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value: 0.9996 has that of 1.00
+    return f"{value:.{max(0, digits - 1 - exponent)}f}"
 
 
 def parse_bytes(text: str) -> int:
