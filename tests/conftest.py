@@ -1,1 +1,56 @@
-"""Shared by all tests."""
+"""Shared by all tests: torch's global state stays as it was, `gpu` tests skip without CUDA."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out all tests when only benchmarks were asked for, or pytest-benchmark would show each as skipped."""
+    return True if config.getoption("benchmark_only", False) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in gpu:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def torch_state() -> dict[str, Any] | None:
+    """Read torch's global switches; None while torch is not imported, which this must not change."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "backends"):
+        return None
+    return {
+        "default_dtype": torch.get_default_dtype(),
+        "default_device": torch.get_default_device(),
+        "num_threads": torch.get_num_threads(),
+        "grad_enabled": torch.is_grad_enabled(),
+        "inference_mode": torch.is_inference_mode_enabled(),
+        "autocast_cpu": torch.is_autocast_enabled("cpu"),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn.benchmark": torch.backends.cudnn.benchmark,
+        "cudnn.deterministic": torch.backends.cudnn.deterministic,
+        "cuda.matmul.fp32_precision": torch.backends.cuda.matmul.fp32_precision,
+        "cudnn.conv.fp32_precision": torch.backends.cudnn.conv.fp32_precision,
+        "cudnn.rnn.fp32_precision": torch.backends.cudnn.rnn.fp32_precision,
+    }
+
+
+@pytest.fixture(autouse=True)
+def _torch_state_is_restored() -> Iterator[None]:
+    before = torch_state()
+    yield
+    after = torch_state()
+    if before is not None and after is not None:
+        changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
+        assert not changed, f"global torch state was changed (before, after): {changed}"

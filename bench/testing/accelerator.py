@@ -1,0 +1,72 @@
+"""A device with a timeline of its own, without a device: launches take the host time, work takes the device time."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from types import SimpleNamespace
+from unittest import mock
+
+from bench.measure import clock as clock_module
+
+
+class FakeEvent:
+    """A point on the device's timeline, in seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+
+class FakeAccelerator:
+    """Two timelines, in seconds: the host launches, the device works through its queue as soon as it can.
+
+        accelerator = FakeAccelerator(launch_seconds=0.001)
+        with accelerator.installed():
+            clock = DeviceClock("cuda:0")
+            clock.start(); accelerator.advance(0.005); clock.mark()
+            clock.collect()            # ([0.005], [0.001])
+
+    Attributes:
+        launch_seconds: What each piece of work takes the host.
+        host_now: The host's time.
+        device_now: When the device will have done all that is queued.
+        synchronizations: How often the host waited.
+    """
+
+    def __init__(self, launch_seconds: float = 0.0) -> None:
+        self.launch_seconds = launch_seconds
+        self.host_now = random.randrange(2**39) / 2**20
+        self.device_now = self.host_now
+        self.synchronizations = 0
+
+    def advance(self, seconds: float) -> None:
+        """Launch work that takes the device so long; the device idles while it waits for the launch."""
+        self.host_now += self.launch_seconds
+        self.device_now = max(self.device_now, self.host_now) + seconds
+
+    def synchronize(self, _device: str) -> None:
+        """Let the host wait for the device."""
+        self.synchronizations += 1
+        self.host_now = max(self.host_now, self.device_now)
+
+    def record_event(self, _device: str) -> FakeEvent:
+        """Queue an event; the device passes it when the work before it is done."""
+        self.device_now = max(self.device_now, self.host_now)
+        return FakeEvent(self.device_now)
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[FakeAccelerator]:
+        """Stand in for the real device behind `bench.measure.clock`, inside the block."""
+
+        def seconds_between(start: FakeEvent, end: FakeEvent) -> float:
+            return end.seconds - start.seconds
+
+        with mock.patch.multiple(
+            clock_module,
+            synchronize=self.synchronize,
+            record_event=self.record_event,
+            seconds_between=seconds_between,
+            time=SimpleNamespace(perf_counter_ns=lambda: round(self.host_now * 1e9)),
+        ):
+            yield self

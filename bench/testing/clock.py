@@ -1,0 +1,43 @@
+"""A clock that moves only when it is told to."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+
+class FakeClock:
+    """Implements `bench.measure.clock.Clock`; starts at a random time, so that nothing may rely on time zero.
+
+    Attributes:
+        name: Written into samples, as a host clock's.
+        now: Seconds; moved by `advance` only.
+        calls: Names of the methods that were called, in order.
+    """
+
+    name = "host"
+
+    def __init__(self) -> None:
+        # Multiples of 2**-20 s (about a microsecond) up to 2**20 s keep sums and differences of such values exact.
+        self.now = random.randrange(2**39) / 2**20
+        self.calls: list[str] = []
+        self._marks: list[float] = []
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += seconds
+
+    def start(self) -> None:
+        """Forget old marks, set the first."""
+        self.calls.append("start")
+        self._marks = [self.now]
+
+    def mark(self) -> None:
+        """Note the time."""
+        self.calls.append("mark")
+        self._marks.append(self.now)
+
+    def collect(self) -> tuple[list[float], list[float]]:
+        """Return the seconds between successive marks."""
+        self.calls.append("collect")
+        return [end - start for start, end in itertools.pairwise(self._marks)], []
