@@ -1,0 +1,121 @@
+"""Imports point down, rooms of one floor do not know each other, heavy libraries stay where they belong."""
+
+from __future__ import annotations
+
+import fnmatch
+from pathlib import Path
+
+import pytest
+
+from meta.layers import FENCES, FLOORS, RUNS_IN_WORKERS, imports, model_violations, violations
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "bench"
+
+
+def test_no_import_breaks_the_house() -> None:
+    found = violations(PACKAGE)
+    assert not found, "\n".join(found)
+
+
+def test_reference_models_import_torch_only() -> None:
+    found = model_violations(ROOT / "models")
+    assert not found, "\n".join(found)
+
+
+def test_every_room_has_a_floor_and_every_floor_a_room() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    rooms |= {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
+    assert rooms == set(FLOORS)
+
+
+def is_worker(file: str) -> bool:
+    return any(fnmatch.fnmatch(file, pattern) for pattern in RUNS_IN_WORKERS)
+
+
+def test_the_parent_never_imports_what_runs_in_workers() -> None:
+    files = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
+    workers = tuple(f"bench.{file.removesuffix('.py').replace('/', '.')}" for file in files if is_worker(file))
+    assert "bench.runner.worker" in workers
+    found = [
+        f"{file}:{item.line}: {item.module}"
+        for file, path in files.items()
+        if not is_worker(file)
+        for item in imports(path.read_text(encoding="utf-8"))
+        if not item.is_for_types and f"{item.module}.".startswith(tuple(f"{worker}." for worker in workers))
+    ]
+    assert not found, "\n".join(found)
+
+
+PLANTED = {
+    "upwards": ("stats/bad.py", "from bench.report.terminal import table", "imports point down only"),
+    "upwards inside a function": ("core/bad.py", "def f():\n    import bench.runner", "imports point down only"),
+    "upwards for types": (
+        "store/bad.py",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from bench.measure import clock",
+        "imports point down only",
+    ),
+    "upwards by way of the package": ("device/bad.py", "from bench import counters", "imports point down only"),
+    "a neighbour": ("claims/bad.py", "from bench.stats import shift", "do not know each other"),
+    "a relative import": ("suite/bad.py", "from . import axes", "relatively"),
+    "the reference models": ("counters/bad.py", "from bench.models import my_net", "through the registry"),
+    "a room without a floor": ("attic/bad.py", "import os", "has no floor"),
+    "numpy in core": ("core/bad.py", "import numpy as np", "standard library only"),
+    "torch in stats": ("stats/bad.py", "import torch", "fenced off"),
+    "torch in a function of report": ("report/bad.py", "def f():\n    from torch import nn", "fenced off"),
+    "torch at the top of registry": ("registry/bad.py", "import torch", "outside a function"),
+    "torch in a class body of registry": ("registry/bad.py", "class A:\n    import torch", "outside a function"),
+    "torch in the runner's parent": ("runner/executor.py", "import torch.cuda", "fenced off"),
+    "pandas at the top of report": ("report/bad.py", "import pandas as pd", "outside a function"),
+    "pandas in another file of store": ("store/records.py", "import pandas", "fenced off"),
+    "typer in runner": ("runner/bad.py", "import typer", "fenced off"),
+    "rich at the top of cli": ("cli/bad.py", "from rich.console import Console", "outside a function"),
+    "pynvml in environment": ("device/environment.py", "import pynvml", "fenced off"),
+    "pytest in testing": ("testing/bad.py", "import pytest", "fenced off"),
+    "the front door with a heavy room": ("__init__.py", "from bench.runner.session import execute", "front door"),
+}
+
+
+@pytest.mark.parametrize(("file", "source", "words"), PLANTED.values(), ids=PLANTED)
+def test_the_check_can_fail(file: str, source: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(source)
+    (problem,) = violations(tmp_path)
+    assert problem.startswith(file)
+    assert words in problem
+
+
+ALLOWED = {
+    "downwards": ("report/good.py", "from bench.stats import shift"),
+    "its own room": ("report/good.py", "from bench.report import layout"),
+    "the version": ("device/good.py", "import bench\nfrom bench import __version__"),
+    "torch in device": ("device/good.py", "import torch"),
+    "torch in a function of registry": ("registry/good.py", "def f():\n    import torch"),
+    "torch in a worker": ("runner/worker.py", "import torch"),
+    "pandas for types": ("report/good.py", "import typing\nif typing.TYPE_CHECKING:\n    import pandas"),
+    "heavy rooms in functions of the front door": ("__init__.py", "def run():\n    import bench.runner.session"),
+}
+
+
+@pytest.mark.parametrize(("file", "source"), ALLOWED.values(), ids=ALLOWED)
+def test_the_check_lets_pass_what_is_right(file: str, source: str, tmp_path: Path) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(source)
+    assert violations(tmp_path) == []
+
+
+def test_a_model_that_imports_the_house_is_found(tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(
+        "import math\nimport torch\nfrom bench.core.workload import Workload\nimport numpy"
+    )
+    assert [problem.split(": ")[0] for problem in model_violations(tmp_path)] == ["bad.py:3", "bad.py:4"]
+
+
+def test_every_fence_opens_somewhere() -> None:
+    files = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
+    for fence in FENCES:
+        for pattern in (*fence.anywhere, *fence.inside_functions):
+            if not pattern.startswith(("suites/", "runner/*")):
+                assert fnmatch.filter(files, pattern), f"{pattern}, in the fence of {fence.libraries}, names no file"
