@@ -134,8 +134,6 @@ def build_on(kind: str, workload: Workload, *, mode: Mode, batch_size: int, prec
     """
     is_training = mode is Mode.TRAIN
     with contextlib.ExitStack() as stack:
-        if kind == "fake":
-            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         if kind in ("meta", "fake"):
             model = on_meta(workload.build_model)
         else:
@@ -143,12 +141,14 @@ def build_on(kind: str, workload: Workload, *, mode: Mode, batch_size: int, prec
             _refuse_large(workload)
             with torch.device(kind):
                 model = workload.build_model()
-        device = "cpu" if kind == "fake" else kind
-        if kind == "fake":
-            model = replace_tensors(model, lambda tensor: torch.empty_like(tensor, device="cpu"))
-        inputs, targets = workload.make_batch(batch_size, device)
         if precision is Precision.BF16:
             model = model.to(torch.bfloat16)
+        if kind == "fake":  # not before, because torch cannot cast a fake model
+            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            model = replace_tensors(model, lambda tensor: torch.empty_like(tensor, device="cpu"))
+        device = "cpu" if kind == "fake" else kind
+        inputs, targets = workload.make_batch(batch_size, device)
+        if precision is Precision.BF16:
             inputs, targets = _to_bf16(inputs), _to_bf16(targets)
         yield Subject(
             model=model.train(is_training),
