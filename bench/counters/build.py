@@ -89,23 +89,28 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
     """
     with torch.random.fork_rng(devices=[]), _FactoriesOnMeta():
         model = build()
-    return replace_tensors(model, lambda tensor: tensor if tensor.is_meta else torch.empty_like(tensor, device="meta"))
+    return replace_tensors(model, "meta")
 
 
-def replace_tensors(model: nn.Module, convert: Callable[[torch.Tensor], torch.Tensor]) -> nn.Module:
-    """Replace each parameter and buffer of a model in place, a shared one by one shared replacement.
+def replace_tensors(model: nn.Module, device: str) -> nn.Module:
+    """Replace each parameter and buffer that lies elsewhere by an empty one on a device, a shared one by one.
 
-    Lazy parameters, which have no shape yet, are left alone.
+    Works in place, and under a fake tensor mode makes fake ones. Lazy parameters, without a shape yet, stay lazy.
     """
     replaced: dict[int, torch.Tensor] = {}
     for tensors, name, tensor in _slots(model):
         if id(tensor) not in replaced:
-            new = convert(tensor)
-            if isinstance(tensor, nn.Parameter) and new is not tensor:
-                new = nn.Parameter(new, requires_grad=tensor.requires_grad)
-            replaced[id(tensor)] = new
+            replaced[id(tensor)] = tensor if tensor.device.type == device else _empty_like(tensor, device)
         tensors[name] = replaced[id(tensor)]
     return model
+
+
+def _empty_like(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    if nn.parameter.is_lazy(tensor):
+        kind: Any = type(tensor)
+        return kind(requires_grad=tensor.requires_grad, device=device, dtype=tensor.dtype)  # type: ignore[no-any-return]
+    new = torch.empty_like(tensor, device=device)
+    return nn.Parameter(new, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
 
 
 def _slots(model: nn.Module) -> Iterator[tuple[dict[str, Any], str, torch.Tensor]]:
@@ -118,7 +123,7 @@ def _slots(model: nn.Module) -> Iterator[tuple[dict[str, Any], str, torch.Tensor
         for module in model.modules()
         for tensors in (module._parameters, module._buffers)
         for name, tensor in tensors.items()
-        if tensor is not None and not nn.parameter.is_lazy(tensor)
+        if tensor is not None
     ]
     yield from slots
 
@@ -145,7 +150,7 @@ def build_on(kind: str, workload: Workload, *, mode: Mode, batch_size: int, prec
             model = model.to(torch.bfloat16)
         if kind == "fake":  # not before, because torch cannot cast a fake model
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
-            model = replace_tensors(model, lambda tensor: torch.empty_like(tensor, device="cpu"))
+            model = replace_tensors(model, "cpu")
         device = "cpu" if kind == "fake" else kind
         inputs, targets = workload.make_batch(batch_size, device)
         if precision is Precision.BF16:
@@ -170,7 +175,7 @@ def _refuse_large(workload: Workload) -> None:
         tensors = {id(tensor): tensor for tensor in on_meta(workload.build_model).parameters()}
     except Exception:  # noqa: BLE001 - such a model needs real tensors
         return
-    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    size = sum(t.numel() * t.element_size() for t in tensors.values() if not nn.parameter.is_lazy(t))
     if size > _REAL_LIMIT_BYTES:
         raise MemoryError(f"weights of {size / 2**30:.1f} GiB are not built for real only to be counted")
 

@@ -6,7 +6,7 @@ from torchvision.models import get_model_weights, list_models
 
 from bench.core.cell import Mode, Precision
 from bench.core.workload import Workload
-from bench.counters.build import build_on, on_meta, replace_tensors
+from bench.counters.build import build_on, on_meta
 from bench.counters.parameters import count_parameters
 
 # One of each family, and those that a naive `with torch.device("meta")` gets wrong.
@@ -93,9 +93,12 @@ def test_building_leaves_the_random_state_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_lazy_parameters_are_left_for_the_first_forward():
-    model = replace_tensors(nn.LazyLinear(3), lambda tensor: torch.empty_like(tensor, device="meta"))
+def test_lazy_parameters_stay_lazy_until_the_first_forward():
+    model = on_meta(lambda: nn.LazyLinear(3))
     assert nn.parameter.is_lazy(model.weight)
+    model(torch.empty(2, 5, device="meta"))
+    assert model.weight.is_meta
+    assert model.weight.shape == (3, 5)
 
 
 def make_workload(build, size=4):
