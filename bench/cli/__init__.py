@@ -11,6 +11,7 @@ import sys
 import typer
 
 import bench
+from bench.cli.ab import command as ab
 from bench.cli.check import command as check
 from bench.cli.count import command as count
 from bench.cli.doctor import command as doctor
@@ -31,6 +32,7 @@ app.command("run")(run)
 app.command("list")(listing)
 app.command("count")(count)
 app.command("check")(check)
+app.command("ab")(ab)
 app.command("doctor")(doctor)
 
 

@@ -28,6 +28,11 @@ MOST_DEATHS = 2
 """A cell whose worker was killed so often is given up; once may be bad luck."""
 
 
+def draw_seed() -> int:
+    """Draw the seed of a comparison from the machine's own randomness; it is stored, so a run can be repeated."""
+    return secrets.randbelow(2**31)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a comparison is run.
@@ -47,7 +52,7 @@ class Settings:
     quads: int = 8
     threshold: Threshold = field(default_factory=Threshold)
     budget_seconds: float | None = None
-    seed: int = field(default_factory=lambda: secrets.randbelow(2**31))
+    seed: int = field(default_factory=draw_seed)
     judges_state: bool = True
     slow: tuple[tuple[str, float], ...] = ()
 

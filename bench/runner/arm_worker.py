@@ -95,7 +95,7 @@ class _Worker:
 
     def count(self, cell: dict[str, Any], root: str, foreign: str | None, own_models: bool) -> dict[str, Any]:
         """Resolve a model and count one step of it on tensors without storage."""
-        from bench import counters
+        from bench.counters.static import count
 
         wanted = from_json(Cell, cell)
         workload = self._resolve(wanted, foreign, root, own_models)
@@ -107,7 +107,7 @@ class _Worker:
             "not_counted": None,
         }
         try:
-            counted, _ = counters.count(workload, wanted)
+            counted, _ = count(workload, wanted, opinions=False)
         except (BenchError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
             traceback.print_exc()
             answer["not_counted"] = str(error).partition("\n")[0]
@@ -226,7 +226,7 @@ def _loaded_files() -> Iterator[tuple[str, Path]]:
 def _slower(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:
     """Wrap a step so that each takes so much longer: by a busy-wait of the host, or of the device."""
     if device.startswith("cuda"):
-        return _slower_on_device(step, seconds)
+        return _slower_on_device(step, seconds, device)
     nanoseconds = round(seconds * 1e9)
 
     def slowed() -> Any:
@@ -239,19 +239,20 @@ def _slower(step: Callable[[], Any], seconds: float, device: str) -> Callable[[]
     return slowed
 
 
-def _slower_on_device(step: Callable[[], Any], seconds: float) -> Callable[[], Any]:
+def _slower_on_device(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:
     """Let a kernel wait on the stream: a host that waits would hide behind the device's queue."""
     import torch
 
+    from bench.measure.clock import clock_for
+
     wait: Callable[[int], None] = torch.cuda._sleep
     probe = 10_000_000
-    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
     wait(probe)
-    start.record()
+    clock = clock_for(device)
+    clock.start()
     wait(probe)
-    end.record()
-    end.synchronize()
-    cycles = round(probe * seconds / (start.elapsed_time(end) / 1e3))
+    clock.mark()
+    cycles = round(probe * seconds / clock.collect()[0][0])
 
     def slowed() -> Any:
         result = step()

@@ -6,6 +6,7 @@ A side is a git revision, which is checked out beside the user's files, or a fol
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def open_sides(
                     folder=folder,
                     root=root,
                     python=pythons[name],
-                    models=_models_folder(root, repository),
+                    models=_models_folder(root, repository) or (_own_models() if base_python else None),
                     foreign=foreign,
                 )
             )
@@ -133,6 +134,12 @@ def _interpreter(given: str) -> str:
     if not os.access(path, os.X_OK):
         raise NothingMeasuredError(f"--base-python {given!r} is no interpreter; write for example .venv-old/bin/python")
     return str(path.absolute())  # not resolved: the link is what tells an interpreter its environment
+
+
+def _own_models() -> Path | None:
+    """Find our reference models: another interpreter may lack the entry points that name them."""
+    found = importlib.util.find_spec("bench.models")
+    return Path(next(iter(found.submodule_search_locations))) if found and found.submodule_search_locations else None
 
 
 def _models_folder(root: Path, repository: Path | None) -> Path | None:
