@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch._C._autograd import DeviceType
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.core.cell import Cell
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step, without_collector
+from bench.counters.modes import OperationMode
 from bench.counters.timeline import tensors_in
 from bench.device.step import Step
 
@@ -67,19 +67,16 @@ def count_step(step: Step) -> StepOperations:
     return counter.result()
 
 
-class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperationCounter(OperationMode):  # type: ignore[no-untyped-call]
     """Counts operations and bytes while it is entered."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._dispatches: Counter[str] = Counter()
         self._bytes = 0
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation and count it."""
-        kwargs = kwargs or {}
         outputs = func(*args, **kwargs)
         if is_counted(func):
             self._dispatches[str(func)] += 1

@@ -16,10 +16,10 @@ from enum import IntEnum
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.core.record import PredictedPeak
 from bench.counters.fakes import without_collector
+from bench.counters.modes import OperationMode
 from bench.device.step import Step
 
 
@@ -35,11 +35,11 @@ class Cause(IntEnum):
     TEMPORARY = 6
 
 
-class MemoryTimeline(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
     """Logs every storage that operations return, and its end."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._tokens: dict[int, int] = {}  # storage address -> token, while alive
         self._references: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._sizes: list[int] = []  # per token
@@ -47,13 +47,8 @@ class MemoryTimeline(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._events: list[tuple[int, int, int]] = []  # token, bytes before, bytes after
         self._borders: list[int] = []  # index into the events at the end of each step
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
+    def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation and note the storages it returned; unknown inputs are constants of the model."""
-        kwargs = kwargs or {}
-        if func.namespace == "prim":
-            return func(*args, **kwargs)
         if func is not torch.ops.aten.lift_fresh.default:  # its input is a new tensor, not an old one
             self.label((args, kwargs), Cause.CONSTANT, only_unknown=True)
         outputs = func(*args, **kwargs)

@@ -1,0 +1,37 @@
+"""The base of our dispatch modes: sees the same operations in train and in infer mode."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+
+
+class OperationMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Hands every operation that a kernel runs to `operate`.
+
+    Autograd takes composite operations apart (`linear` is `t` and `addmm`); inference mode bypasses autograd, so that
+    they would arrive whole, with the tensors inside them unseen. They are taken apart here.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Take composite operations apart, let questions pass, and operate the rest."""
+        kwargs = kwargs or {}
+        if func.namespace == "prim":
+            return func(*args, **kwargs)
+        if torch.is_inference_mode_enabled() and func.has_kernel_for_dispatch_key(_COMPOSITE):
+            with self:
+                return func.decompose(*args, **kwargs)
+        return self.operate(func, args, kwargs)
+
+    def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run the operation and note it."""
+        raise NotImplementedError

@@ -1,0 +1,87 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.counters import live
+from bench.counters.live import measure_memory, track_live_bytes
+from tests.counters.small import WORKLOADS, cell, image_workload
+
+_CHILD = """
+import json, sys
+from torch import nn
+from bench.counters.live import measure_resident
+from bench.counters.predict import predict
+from tests.counters.small import cell, image_workload
+workload = image_workload(lambda: nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192, bias=False) for _ in range(200)],
+                                                nn.Linear(192, 5)))
+one = cell(2048, optimizer="adam")
+memory = measure_resident(workload, one)
+print(json.dumps([memory.step_resident_bytes, memory.peak_resident_bytes, memory.method,
+                  predict(workload, one).total_bytes]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_resident_peak_of_a_fresh_process_is_near_the_predicted_tensor_bytes():
+    root = Path(__file__).parents[2]
+    child = subprocess.run([sys.executable, "-c", _CHILD], cwd=root, capture_output=True, text=True, check=True)
+    step, peak, method, predicted = json.loads(child.stdout.splitlines()[-1])
+    assert predicted > 300 * 2**20
+    assert step == pytest.approx(predicted, rel=0.05)
+    assert peak > step
+    assert "clear_refs" in method
+
+
+def test_without_clear_refs_the_method_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "_clear_peak", lambda: False)
+    monkeypatch.setattr(live, "_give_memory_back", lambda: False)  # this process goes on to run other tests
+    memory = measure_memory(WORKLOADS["mse"], cell())
+    assert memory.step_resident_bytes is None
+    assert memory.peak_resident_bytes is not None
+    assert memory.method == "ru_maxrss since the start, allocator as it was"
+
+
+def test_a_cpu_measurement_leaves_the_accelerator_fields_empty(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(live, "_give_memory_back", lambda: False)
+    memory = measure_memory(WORKLOADS["mse"], cell())
+    assert (memory.peak_allocated_bytes, memory.peak_reserved_bytes, memory.device_used_bytes) == (None, None, None)
+
+
+def test_a_field_that_the_system_does_not_have_is_none():
+    assert live._status_bytes("VmNothing") is None
+    assert live._call_c("no_such_function_in_libc") is None
+
+
+def test_live_bytes_see_a_tensor_that_is_kept_too_long():
+    kept: list[torch.Tensor] = []
+
+    class Keeps(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = torch.nn.Linear(192, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            kept.append(images * 2)
+            return self.head(images.flatten(1))
+
+    plain = track_live_bytes(
+        image_workload(lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 5))), cell(4)
+    )
+    leaking = track_live_bytes(image_workload(Keeps), cell(4))
+    assert leaking.total_bytes == plain.total_bytes + 2 * (4 * 4 * 192)  # one for each of the two steps
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_prediction_is_near_the_allocators_peak_on_cuda():
+    from bench.counters.predict import predict
+
+    one = cell(64, optimizer="adam", device="cuda:0")
+    memory = measure_memory(WORKLOADS["convolutional"], one, device_used=lambda: 123)
+    assert memory.device_used_bytes == 123
+    assert memory.peak_allocated_bytes is not None
+    assert memory.peak_allocated_bytes >= predict(WORKLOADS["convolutional"], one).total_bytes

@@ -1,0 +1,58 @@
+import torch
+from torch import nn
+
+from bench.core.cell import Mode, Precision
+from bench.counters.saved import count_saved, count_saved_bytes
+from bench.device.step import prepare
+from tests.counters.small import WORKLOADS, Checkpointed, cell, image_workload, linear_workload, sgd
+
+
+def test_a_linear_layer_saves_only_what_lives_anyway():
+    saved = count_saved_bytes(linear_workload(10, 3, optimizer=sgd), cell(4))
+    assert saved.activations_bytes == 0
+    assert saved.inputs_bytes == 4 * 4 * 10
+    assert saved.parameters_bytes == 0  # the input needs no gradient, so the weight is not saved
+
+
+def test_two_layers_save_the_activation_between_them_once():
+    workload = image_workload(lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.ReLU(), nn.Linear(16, 5)))
+    saved = count_saved_bytes(workload, cell(4))
+    hidden = 4 * 4 * 16  # the result of ReLU: saved by ReLU and again by the second layer
+    log_probabilities, loss_weight_sum = 4 * 4 * 5, 4
+    targets = 8 * 4
+    assert saved.activations_bytes == hidden + log_probabilities + loss_weight_sum
+    assert saved.inputs_bytes == 4 * 4 * 192 + targets
+    assert saved.parameters_bytes == 4 * 16 * 5  # the second layer's weight, to hand the gradient on
+
+
+def test_inference_saves_nothing():
+    saved = count_saved_bytes(WORKLOADS["convolutional"], cell(mode=Mode.INFER))
+    assert (saved.activations_bytes, saved.parameters_bytes, saved.inputs_bytes) == (0, 0, 0)
+
+
+def test_checkpointing_saves_less():
+    plain = count_saved_bytes(image_workload(lambda: Checkpointed(False)), cell())
+    checkpointed = count_saved_bytes(image_workload(lambda: Checkpointed(True)), cell())
+    # Two activations per hidden block are recomputed, except the last one, which the head saves itself.
+    assert plain.activations_bytes - checkpointed.activations_bytes == 5 * 4 * 4 * 64
+
+
+def test_activations_grow_in_proportion_to_the_batch():
+    workload = image_workload(lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Tanh(), nn.Linear(16, 5)))
+    one, two = (count_saved_bytes(workload, cell(batch)).activations_bytes for batch in (8, 16))
+    assert two - 4 == 2 * (one - 4)  # 4 bytes are the loss's sum of weights
+
+
+def test_fake_equals_real_in_every_precision():
+    for name in ("convolutional", "lstm", "attention"):
+        for precision in (Precision.FP32, Precision.BF16_AMP):
+            one = cell(precision=precision)
+            with prepare(WORKLOADS[name], one) as step:
+                assert count_saved(step) == count_saved_bytes(WORKLOADS[name], one)
+
+
+def test_counting_leaves_no_gradients_behind():
+    with prepare(WORKLOADS["convolutional"], cell()) as step:
+        count_saved(step)
+        assert all(parameter.grad is None for parameter in step.model.parameters())
+        assert torch.is_grad_enabled()
