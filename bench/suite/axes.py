@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +15,7 @@ from bench.core.errors import SuiteError
 E = TypeVar("E", bound=StrEnum)
 
 
-def parse_choice(kind: type[E], text: str, axis: str) -> E:
+def parse_choice(kind: type[E], text: Any, axis: str) -> E:
     """Read one value of an enumerated axis.
 
     Raises:
@@ -23,35 +24,33 @@ def parse_choice(kind: type[E], text: str, axis: str) -> E:
     try:
         return kind(text)
     except ValueError:
-        raise SuiteError(f"{axis} {text!r} is unknown. {suggest(text, [item.value for item in kind])}") from None
+        raise SuiteError(f"{axis} {text!r} is unknown. {suggest(str(text), [item.value for item in kind])}") from None
 
 
-def parse_positive(text: str | int, axis: str) -> int:
+def parse_positive(text: Any, axis: str) -> int:
     """Read a whole number of at least 1.
 
     Raises:
         SuiteError: It is not one.
     """
     try:
-        if isinstance(text, bool):
-            raise ValueError
-        value = int(text)
-    except ValueError:
+        value = _whole(text)
+    except (TypeError, ValueError):
         raise SuiteError(f"{axis} must be a whole number, found {text!r}; write for example 32") from None
     if value < 1:
         raise SuiteError(f"{axis} must be at least 1, found {value}")
     return value
 
 
-def parse_shape(text: str) -> tuple[int, ...]:
-    """Read `3x224x224` as a shape without the batch.
+def parse_shape(text: Any) -> tuple[int, ...]:
+    """Read `3x224x224` or `[3, 224, 224]` as a shape without the batch.
 
     Raises:
         SuiteError: It is not a shape.
     """
     try:
-        shape = tuple(int(part) for part in text.lower().split("x"))
-    except ValueError:
+        shape = tuple(_whole(part) for part in (text.lower().split("x") if isinstance(text, str) else text))
+    except (TypeError, ValueError):
         shape = ()
     if not shape or min(shape) < 1:
         raise SuiteError(f"input shape must look like 3x224x224 (one example, without the batch), found {text!r}")
@@ -65,6 +64,18 @@ def suggest(text: str, known: Iterable[str]) -> str:
     return (f"Did you mean {close[0]!r}? " if close else "") + f"Use one of: {', '.join(options)}"
 
 
+def _whole(value: Any) -> int:
+    """Read a whole number; 8.5 and True are none, though `int` would take them.
+
+    Raises:
+        TypeError: It is of another kind.
+        ValueError: Its text is no number.
+    """
+    if isinstance(value, bool):
+        raise TypeError("a bool is no number")
+    return int(value) if isinstance(value, str) else operator.index(value)
+
+
 def _text(axis: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
@@ -76,7 +87,7 @@ def _text(axis: str) -> Callable[[Any], str]:
 
 def _parse_seed(value: Any) -> int:
     try:
-        return int(value)
+        return _whole(value)
     except (TypeError, ValueError):
         raise SuiteError(f"seed must be a whole number, found {value!r}") from None
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from bench.core.cell import Cell
 from bench.core.errors import SuiteError
 from bench.core.record import Sampling
 from bench.suite.axes import AXES, parse_shape, suggest
-from bench.suite.build import axes_of
+from bench.suite.build import axes_of, sampling_of
 from bench.suite.sweep import Rule, Sweep
 
 
@@ -76,17 +76,8 @@ def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
     return Suite(
         title=str(data.get("title", name)),
         sweeps=tuple(_sweep(table) for table in tables),
-        sampling=_sampling(data.get("sampling", {}), sampling),
+        sampling=sampling_of(sampling, **_table(data.get("sampling", {}), "[sampling]")),
     )
-
-
-def _sampling(data: Mapping[str, Any], sampling: Sampling) -> Sampling:
-    known = {field.name: type(getattr(sampling, field.name)) for field in fields(sampling)}
-    _check_keys(data, known, "[sampling]")
-    for name, value in data.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise SuiteError(f"sampling.{name} must be a number, found {value!r}")
-    return replace(sampling, **{name: known[name](value) for name, value in data.items()})
 
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:
@@ -96,8 +87,8 @@ def _sweep(data: Mapping[str, Any]) -> Sweep:
     axes = {key: value for key, value in data.items() if key not in ("exclude", "include")}
     return Sweep(
         **axes_of(**axes),
-        exclude=tuple(_rules(table) for table in data.get("exclude", [])),
-        include=tuple(_cell(table) for table in data.get("include", [])),
+        exclude=tuple(_rules(table) for table in _tables(data.get("exclude", []), "[[sweep.exclude]]")),
+        include=tuple(_cell(table) for table in _tables(data.get("include", []), "[[sweep.include]]")),
     )
 
 
@@ -115,11 +106,23 @@ def _cell(data: Mapping[str, Any]) -> Cell:
             raise SuiteError(f"a [[sweep.include]] needs `{key}`")
     values: dict[str, Any] = {key: AXES[key].read(value) for key, value in data.items() if key in AXES}
     if "input_shape" in data:
-        values["input_shape"] = parse_shape(str(data["input_shape"]))
+        values["input_shape"] = parse_shape(data["input_shape"])
     return Cell(**values)
 
 
 def _check_keys(data: Mapping[str, Any], known: Any, where: str) -> None:
-    for key in data:
+    for key in _table(data, where):
         if key not in known:
             raise SuiteError(f"{where} has an unknown key {key!r}. {suggest(key, known)}")
+
+
+def _table(data: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise SuiteError(f"{where} must be a table, found {data!r}")
+    return data
+
+
+def _tables(data: Any, where: str) -> list[Any]:
+    if not isinstance(data, list):
+        raise SuiteError(f"{where} must be a list of tables, found {data!r}")
+    return data

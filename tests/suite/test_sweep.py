@@ -1,0 +1,122 @@
+"""A sweep is the product of its axes in order, less what is excluded, plus what is included, each cell once."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core.cell import Cell, Mode, Precision
+from bench.core.errors import SuiteError
+from bench.core.record import Sampling
+from bench.suite.build import axes_of, sampling_of, sweep_of
+from bench.suite.sweep import Rule, Sweep, expand
+
+
+def test_the_product_runs_the_last_axis_fastest() -> None:
+    cells = Sweep(models=("a", "b"), batch_sizes=(8, 32), precisions=(Precision.FP32, Precision.BF16)).cells()
+    assert [(cell.model, cell.batch_size, cell.precision.value) for cell in cells] == list(
+        itertools.product("ab", (8, 32), ("fp32", "bf16"))
+    )
+
+
+def test_the_order_of_the_loops_is_the_order_of_the_fields() -> None:
+    cells = Sweep(models=("a",), modes=(Mode.TRAIN, Mode.INFER), devices=("cpu", "cuda:0"), seeds=(0, 1)).cells()
+    assert [(cell.mode.value, cell.device, cell.seed) for cell in cells] == list(
+        itertools.product(("train", "infer"), ("cpu", "cuda:0"), (0, 1))
+    )
+
+
+def test_defaults_are_those_of_a_cell() -> None:
+    assert Sweep(models=("a",)).cells() == (Cell(model="a", batch_size=8),)
+
+
+@given(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True),
+    st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True),
+    st.lists(st.sampled_from(Precision), min_size=1, max_size=3, unique=True),
+)
+def test_the_product_has_every_combination_once(
+    models: list[str], batch_sizes: list[int], precisions: list[Precision]
+) -> None:
+    cells = Sweep(models=tuple(models), batch_sizes=tuple(batch_sizes), precisions=tuple(precisions)).cells()
+    assert len(cells) == len(set(cells)) == len(models) * len(batch_sizes) * len(precisions)
+    assert len({cell.key for cell in cells}) == len({cell.id for cell in cells}) == len(cells)
+
+
+def test_inference_has_no_optimizer_so_its_cells_fall_together() -> None:
+    cells = Sweep(models=("a",), modes=(Mode.TRAIN, Mode.INFER), optimizers=("sgd", "adam")).cells()
+    assert [(cell.mode.value, cell.optimizer) for cell in cells] == [
+        ("train", "sgd"),
+        ("train", "adam"),
+        ("infer", None),
+    ]
+
+
+def test_a_cell_is_left_out_when_every_rule_of_one_group_matches() -> None:
+    group = (Rule(axis="model", values=("a",)), Rule(axis="precision", values=("bf16", "bf16-amp")))
+    sweep = Sweep(models=("a", "b"), precisions=(Precision.FP32, Precision.BF16, Precision.BF16_AMP), exclude=(group,))
+    assert [(cell.model, cell.precision.value) for cell in sweep.cells()] == [
+        ("a", "fp32"),
+        ("b", "fp32"),
+        ("b", "bf16"),
+        ("b", "bf16-amp"),
+    ]
+
+
+def test_groups_are_alternatives() -> None:
+    groups = ((Rule(axis="model", values=("a",)),), (Rule(axis="batch_size", values=("32",)),))
+    cells = Sweep(models=("a", "b"), batch_sizes=(8, 32), exclude=groups).cells()
+    assert [(cell.model, cell.batch_size) for cell in cells] == [("b", 8)]
+
+
+def test_included_cells_come_last_once_and_are_not_excluded() -> None:
+    extra = Cell(model="a", batch_size=256)
+    sweep = Sweep(
+        models=("a",),
+        include=(extra, Cell(model="a", batch_size=8), extra),
+        exclude=((Rule(axis="batch_size", values=("256",)),),),
+    )
+    assert [cell.batch_size for cell in sweep.cells()] == [8, 256]
+
+
+def test_a_sweep_without_cells_is_refused() -> None:
+    for sweep in (Sweep(models=()), Sweep(models=("a",), exclude=((Rule(axis="model", values=("a",)),),))):
+        with pytest.raises(SuiteError, match="no cell") as caught:
+            sweep.cells()
+        assert "\n" not in str(caught.value)
+
+
+def test_several_sweeps_share_cells_once() -> None:
+    cells = expand([Sweep(models=("a",), batch_sizes=(8, 32)), Sweep(models=("a", "b"), batch_sizes=(32,))])
+    assert [(cell.model, cell.batch_size) for cell in cells] == [("a", 8), ("a", 32), ("b", 32)]
+
+
+def test_python_values_become_a_sweep() -> None:
+    sweep = sweep_of(models="m", batch_size=[8, 32], precision=["fp32"], input_shape="3x8x8", threads=2)
+    assert sweep == Sweep(
+        models=("m",), batch_sizes=(8, 32), precisions=(Precision.FP32,), input_shape=(3, 8, 8), threads=(2,)
+    )
+    assert axes_of(input_shape=[3, 8]) == {"input_shape": (3, 8)}
+    assert axes_of(input_shape=None) == {"input_shape": None}
+
+
+def test_enums_are_taken_as_well_as_their_values() -> None:
+    assert sweep_of(models="m", precision=Precision.BF16, mode=Mode.INFER).cells()[0].id == "m/infer/b8/cpu/bf16"
+
+
+def test_an_unknown_axis_is_refused_with_the_nearest() -> None:
+    with pytest.raises(SuiteError) as caught:
+        sweep_of(models="m", batchsize=8)
+    assert "no axis named 'batchsize'. Did you mean 'batch_size'?" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_sampling_is_changed_field_by_field() -> None:
+    changed = sampling_of(Sampling(target=0.1), budget_seconds=2, min_warmup_seconds=0, min_steps=7.0)
+    assert changed == Sampling(target=0.1, budget_seconds=2.0, min_warmup_seconds=0.0, min_steps=7)
+    assert type(changed.budget_seconds) is float
+    assert type(changed.min_steps) is int
+    assert sampling_of(Sampling()) == Sampling()
