@@ -10,6 +10,9 @@ from unittest import mock
 
 from bench.measure import clock as clock_module
 
+_KERNELS = 100
+"""Pieces that work is launched in: while the host launches one, the device does those before."""
+
 
 class FakeEvent:
     """A point on the device's timeline, in seconds."""
@@ -25,10 +28,10 @@ class FakeAccelerator:
         with accelerator.installed():
             clock = DeviceClock("cuda:0")
             clock.start(); accelerator.advance(0.005); clock.mark()
-            clock.collect()            # ([0.005], [0.001])
+            clock.collect()            # ([0.00501], [0.001]); with launches of 0.007 s: ([0.00705], [0.007])
 
     Attributes:
-        launch_seconds: What each piece of work takes the host.
+        launch_seconds: What each call of `advance` takes the host.
         host_now: The host's time.
         device_now: When the device will have done all that is queued.
         synchronizations: How often the host waited.
@@ -41,9 +44,10 @@ class FakeAccelerator:
         self.synchronizations = 0
 
     def advance(self, seconds: float) -> None:
-        """Launch work that takes the device so long; the device idles while it waits for the launch."""
-        self.host_now += self.launch_seconds
-        self.device_now = max(self.device_now, self.host_now) + seconds
+        """Launch work that takes the device so long, kernel by kernel; the device idles while it waits for a launch."""
+        for _ in range(_KERNELS):
+            self.host_now += self.launch_seconds / _KERNELS
+            self.device_now = max(self.device_now, self.host_now) + seconds / _KERNELS
 
     def synchronize(self, _device: str) -> None:
         """Let the host wait for the device."""

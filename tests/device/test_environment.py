@@ -1,0 +1,147 @@
+"""The environment is this machine's, read twice it is the same; soft state is arithmetic on two readings."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.core.environment import Environment
+from bench.core.jsonio import from_json, to_json
+from bench.device import environment as module
+from bench.device import nvml
+from bench.device.environment import Reading, read_counters, read_environment, state_between
+
+
+def test_it_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = read_environment()
+    assert found.torch == torch.__version__
+    assert found.python == platform.python_version()
+    assert found.threads == torch.get_num_threads()
+    assert found.cores == len(os.sched_getaffinity(0))
+    kib = int(Path("/proc/meminfo").read_text().split()[1])
+    assert found.memory_bytes == pytest.approx(kib * 1024, rel=0.01)
+    assert found.cpu
+    assert found.gpu is None
+    assert from_json(Environment, to_json(found)) == found
+
+
+def test_the_fingerprint_is_the_same_when_read_again() -> None:
+    assert read_environment().fingerprint == read_environment().fingerprint
+
+
+def test_malloc_settings_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.delenv(name, raising=False)
+    before = read_environment()
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1")
+    monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
+    after = read_environment()
+    added = set(after.malloc) - set(before.malloc)
+    assert added == {("MALLOC_TRIM_THRESHOLD_", "1"), ("GLIBC_TUNABLES", "glibc.malloc.check=0")}
+    assert list(after.malloc) == sorted(after.malloc)
+    assert after.fingerprint != before.fingerprint
+
+
+def test_flags_are_part_of_it() -> None:
+    before = read_environment()
+    was_enabled = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = not was_enabled
+    try:
+        after = read_environment()
+    finally:
+        torch.backends.cudnn.benchmark = was_enabled
+    assert dict(after.flags)["cudnn.benchmark"] == str(not was_enabled)
+    assert after.fingerprint != before.fingerprint
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_commit_of_the_working_directory_and_whether_it_is_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+    assert (read_environment().git_commit, read_environment().git_dirty) == (None, None)
+    git(tmp_path, "init", "-q")
+    (tmp_path / "a").write_text("1")
+    git(tmp_path, "add", "a")
+    git(tmp_path, "commit", "-qm", "a")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    (tmp_path / "untracked").write_text("results are not dirt")
+    assert (read_environment().git_commit, read_environment().git_dirty) == (commit, False)
+    (tmp_path / "a").write_text("2")
+    assert (read_environment().git_commit, read_environment().git_dirty) == (commit, True)
+
+
+def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert read_environment().git_commit is None
+
+
+BEFORE = Reading(busy_ticks=1000, steal_ticks=10, total_ticks=5000, own_ticks=100.0, involuntary_switches=3)
+
+
+@pytest.fixture
+def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
+
+
+def test_other_busy_cores_are_what_we_did_not_use_ourselves(four_cores: None) -> None:
+    # One second on four cores is 400 ticks: 250 busy, 100 of them our own, so others kept 1.5 cores busy.
+    after = replace(BEFORE, busy_ticks=1250, total_ticks=5400, own_ticks=200.0, steal_ticks=30, involuntary_switches=8)
+    state = state_between(BEFORE, after)
+    assert state.other_busy_cores == pytest.approx(1.5)
+    assert state.steal_fraction == pytest.approx(20 / 400)
+    assert state.involuntary_switches == 5
+    assert state.gpu_clock_mhz is None
+
+
+def test_readings_too_close_together_say_nothing_of_the_load(four_cores: None) -> None:
+    state = state_between(BEFORE, replace(BEFORE, busy_ticks=1020, total_ticks=5039))
+    assert state.other_busy_cores is None
+    assert state.steal_fraction is None
+    assert state.load_1m is not None
+
+
+def test_our_own_ticks_beyond_the_kernels_are_not_negative_load(four_cores: None) -> None:
+    after = replace(BEFORE, busy_ticks=1100, total_ticks=5400, own_ticks=205.0)
+    assert state_between(BEFORE, after).other_busy_cores == 0.0
+
+
+def test_the_gpus_state_is_read_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = nvml.GpuState(
+        clock_mhz=900.0, temperature_celsius=80.0, throttle_reasons=("thermal",), other_processes=2, own_memory_bytes=1
+    )
+    asked = []
+    monkeypatch.setattr(module.nvml, "read_state", lambda uuid: asked.append(uuid) or gpu)
+    state = state_between(BEFORE, BEFORE, gpu_uuid="the-gpu")
+    assert asked == ["the-gpu"]
+    assert state.gpu_throttle_reasons == ("thermal",)
+    assert (state.gpu_clock_mhz, state.gpu_temperature_celsius, state.gpu_other_processes) == (900.0, 80.0, 2)
+
+
+def test_the_kernels_counters_grow() -> None:
+    first = read_counters()
+    sum(range(3_000_000))
+    second = read_counters()
+    assert second.own_ticks > first.own_ticks
+    assert second.total_ticks >= first.total_ticks >= first.busy_ticks
+
+
+@pytest.mark.gpu
+def test_a_gpu_stands_in_the_environment() -> None:
+    found = read_environment("cuda:0")
+    assert found.gpu == torch.cuda.get_device_name(0)
+    assert found.driver
+    assert found.gpu_uuid
+    assert nvml.read_state(found.gpu_uuid) is not None

@@ -1,0 +1,71 @@
+"""A cell's global switches are set inside the block, and as before after it, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bench.core.cell import Cell, Precision
+from bench.device.settings import cell_settings
+
+
+def fp32_precisions() -> tuple[str, ...]:
+    return (
+        torch.backends.cuda.matmul.fp32_precision,
+        torch.backends.cudnn.conv.fp32_precision,
+        torch.backends.cudnn.rnn.fp32_precision,
+    )
+
+
+@contextlib.contextmanager
+def other_settings():
+    """Set every switch to what no cell sets, so that restoring a default would show."""
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend, value in zip(backends, ("tf32", "ieee", "tf32"), strict=True):
+            backend.fp32_precision = value
+        yield
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_tf32_is_on_for_tf32_only_and_restored(precision: Precision, cell: Cell) -> None:
+    with other_settings():
+        before = fp32_precisions()
+        with cell_settings(replace(cell, precision=precision)):
+            assert set(fp32_precisions()) == {"tf32" if precision is Precision.TF32 else "ieee"}
+        assert fp32_precisions() == before == ("tf32", "ieee", "tf32")
+
+
+def test_everything_is_restored_when_the_block_raises(cell: Cell, random_state: None) -> None:
+    threads = torch.get_num_threads()
+    with other_settings():
+        with pytest.raises(ZeroDivisionError), cell_settings(replace(cell, threads=threads + 1, seed=3)):
+            assert torch.get_num_threads() == threads + 1
+            torch.rand(3)
+            1 / 0  # noqa: B018
+        assert fp32_precisions() == ("tf32", "ieee", "tf32")
+    assert torch.get_num_threads() == threads
+
+
+def test_threads_are_left_alone_unless_the_cell_asks(cell: Cell) -> None:
+    threads = torch.get_num_threads()
+    with cell_settings(cell):
+        assert torch.get_num_threads() == threads
+
+
+def test_the_seed_decides_the_random_numbers(cell: Cell, random_state: None) -> None:
+    def draw(seed: int) -> torch.Tensor:
+        with cell_settings(replace(cell, seed=seed)):
+            return torch.rand(4)
+
+    assert torch.equal(draw(5), draw(5))
+    assert not torch.equal(draw(5), draw(6))
+    expected = torch.rand(4, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(draw(5), expected)

@@ -1,0 +1,103 @@
+"""The timed loops: where marks stand, what falls into which phase, and that the collector is quiet."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from bench.core.record import Phase
+from bench.measure.blocks import TRAINING_PHASES, time_phases, time_steps, without_garbage_collection
+from bench.testing.clock import FakeClock
+from bench.testing.step import ScriptedStep
+
+# Powers of two: sums and differences of them are exact.
+SECONDS = {Phase.FORWARD: 2**-6, Phase.LOSS: 2**-10, Phase.BACKWARD: 2**-5, Phase.OPTIMIZER: 2**-7}
+
+
+def test_whole_steps_have_marks_between_steps_only() -> None:
+    clock = FakeClock()
+    step = ScriptedStep(clock.advance, SECONDS)
+    assert time_steps(step, clock, 3) == ([sum(SECONDS.values())] * 3, [])
+    assert clock.calls == ["start", "mark", "mark", "mark", "collect"]
+    assert step.ran == [Phase.STEP] * 3
+
+
+def test_phases_are_cut_at_their_borders() -> None:
+    clock = FakeClock()
+    step = ScriptedStep(clock.advance, SECONDS)
+    seconds, host_seconds = time_phases(step, clock, 3)
+    assert seconds == {phase: [taken] * 3 for phase, taken in SECONDS.items()}
+    assert host_seconds == {phase: [] for phase in TRAINING_PHASES}
+    assert step.ran == list(TRAINING_PHASES) * 3
+    assert clock.calls == ["start", *["mark"] * 12, "collect"]
+
+
+def test_each_value_stands_at_its_own_step() -> None:
+    clock = FakeClock()
+    script = {phase: [2.0**-index, 2.0 ** (-index - 8)] for index, phase in enumerate(TRAINING_PHASES)}
+    seconds, _ = time_phases(ScriptedStep(clock.advance, script), clock, 4)
+    assert seconds == {phase: [*values, *values] for phase, values in script.items()}
+
+
+def test_an_inference_has_the_one_phase_forward() -> None:
+    clock = FakeClock()
+    step = ScriptedStep(clock.advance, {Phase.FORWARD: 0.25})
+    seconds, host_seconds = time_phases(step, clock, 3)
+    assert seconds == {Phase.FORWARD: [0.25] * 3}
+    assert host_seconds == {Phase.FORWARD: []}
+    assert step.ran == [Phase.FORWARD] * 3
+
+
+def test_outputs_and_loss_end_before_the_last_mark_of_their_step() -> None:
+    class Value:
+        pass
+
+    alive: list[weakref.ref[Value]] = []
+    alive_at_marks: list[int] = []
+
+    class Clock(FakeClock):
+        def mark(self) -> None:
+            alive_at_marks.append(sum(reference() is not None for reference in alive))
+            super().mark()
+
+    class Step(ScriptedStep):
+        def forward(self) -> Value:
+            value = Value()
+            alive.append(weakref.ref(value))
+            return value
+
+        def compute_loss(self, outputs: Value) -> Value:
+            return self.forward()
+
+    time_phases(Step(lambda _: None, SECONDS), Clock(), 2)
+    assert alive_at_marks == [1, 2, 2, 0] * 2
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_the_collector_is_off_inside_and_afterwards_as_it_was(was_enabled: bool) -> None:
+    enable = gc.enable if was_enabled else gc.disable
+    enable()
+    try:
+        with pytest.raises(RuntimeError), without_garbage_collection():
+            assert not gc.isenabled()
+            raise RuntimeError
+        assert gc.isenabled() is was_enabled
+    finally:
+        gc.enable()
+
+
+def test_garbage_is_collected_before_the_block() -> None:
+    class Cycle:
+        def __init__(self) -> None:
+            self.me = self
+
+    gc.disable()
+    try:
+        reference = weakref.ref(Cycle())
+        assert reference() is not None
+        with without_garbage_collection():
+            assert reference() is None
+    finally:
+        gc.enable()

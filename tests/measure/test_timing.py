@@ -1,0 +1,234 @@
+"""Timing one step on fake clocks: what is counted, what is not, when it stops and what is doubted."""
+
+from __future__ import annotations
+
+import gc
+import math
+
+import pytest
+
+from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
+from bench.measure.blocks import TRAINING_PHASES
+from bench.measure.clock import DeviceClock
+from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
+from bench.testing.accelerator import FakeAccelerator
+from bench.testing.clock import FakeClock
+from bench.testing.step import ScriptedStep
+
+SECONDS = {Phase.FORWARD: 2**-6, Phase.LOSS: 2**-10, Phase.BACKWARD: 2**-5, Phase.OPTIMIZER: 2**-7}
+STEP = sum(SECONDS.values())  # 55.7 ms: a block is one step
+SHORT = {phase: seconds / 64 for phase, seconds in SECONDS.items()}  # 0.87 ms: a block is 57 steps
+
+
+def timed(
+    seconds: dict[Phase, object], sampling: Sampling | None = None, **options: object
+) -> tuple[Timing, ScriptedStep]:
+    clock = FakeClock()
+    step = ScriptedStep(clock.advance, seconds, **options)
+    return time_step(step, "cpu", sampling or Sampling(), clock=clock), step
+
+
+def by_phase(timing: Timing) -> dict[Phase, Sample]:
+    return {sample.phase: sample for sample in timing.samples}
+
+
+def kinds(timing: Timing) -> set[AdviceKind]:
+    return {advice.kind for advice in timing.advice}
+
+
+def facts(timing: Timing, kind: AdviceKind) -> dict[str, object]:
+    (advice,) = [advice for advice in timing.advice if advice.kind is kind]
+    return dict(advice.facts)
+
+
+def test_a_steady_step_gives_its_seconds_in_every_phase() -> None:
+    timing, _ = timed(SECONDS)
+    samples = by_phase(timing)
+    assert list(samples) == [Phase.STEP, *TRAINING_PHASES]
+    assert set(samples[Phase.STEP].seconds) == {STEP}
+    for phase, seconds in SECONDS.items():
+        assert set(samples[phase].seconds) == {seconds}
+    assert timing.advice == ()
+    assert timing.final_loss == 1.0
+
+
+def test_an_inference_has_a_step_and_a_forward_and_no_loss() -> None:
+    timing, _ = timed({Phase.FORWARD: STEP})
+    assert list(by_phase(timing)) == [Phase.STEP, Phase.FORWARD]
+    assert timing.final_loss is None
+
+
+def test_the_warmup_runs_first_is_recorded_and_not_counted() -> None:
+    slow_start = [1.0, 0.5] + [STEP] * 1000
+    timing, step = timed({**SECONDS, Phase.STEP: slow_start}, Sampling(max_warmup_steps=12))
+    sample = by_phase(timing)[Phase.STEP]
+    assert sample.warmup_seconds == (1.0, 0.5, *[STEP] * 8)  # two windows of five: the medians agree
+    assert 1.0 not in sample.seconds
+    assert step.ran[: len(sample.warmup_seconds)] == [Phase.STEP] * len(sample.warmup_seconds)
+    assert by_phase(timing)[Phase.FORWARD].warmup_seconds == ()
+
+
+def test_a_warmup_that_does_not_settle_ends_and_says_so() -> None:
+    falling = [2.0 ** (4 - 0.1 * index) for index in range(20)] + [0.0625] * 1000
+    sampling = Sampling(max_warmup_steps=20, budget_seconds=1000)
+    timing, _ = timed({**SECONDS, Phase.STEP: falling}, sampling)
+    assert len(by_phase(timing)[Phase.STEP].warmup_seconds) == 20
+    assert facts(timing, AdviceKind.WARMUP_UNSETTLED) == {"warmup_steps": 20}
+
+
+def test_whole_and_split_steps_alternate_in_blocks() -> None:
+    timing, step = timed(SECONDS, Sampling(min_steps=4, target=0.02))
+    warmup = len(by_phase(timing)[Phase.STEP].warmup_seconds)
+    count = len(by_phase(timing)[Phase.STEP].seconds)
+    assert step.ran[warmup:-1] == [Phase.STEP, *TRAINING_PHASES] * count
+
+
+def test_both_kinds_of_steps_get_equally_many() -> None:
+    samples = by_phase(timed(SHORT)[0])
+    assert len({len(sample.seconds) for sample in samples.values()}) == 1
+
+
+def test_blocks_last_about_as_long_whatever_the_step() -> None:
+    timing, step = timed(SHORT, Sampling(min_steps=1))
+    warmup = len(by_phase(timing)[Phase.STEP].warmup_seconds)
+    first_split = step.ran.index(Phase.FORWARD)
+    block = first_split - warmup - 2  # a lead-in before each of the two blocks
+    assert block * STEP / 64 == pytest.approx(BLOCK_SECONDS, rel=0.02)
+
+
+def test_lead_ins_of_short_steps_are_dropped_and_counted() -> None:
+    timing, step = timed(SHORT)
+    sample = by_phase(timing)[Phase.STEP]
+    blocks = len(sample.seconds) // round(BLOCK_SECONDS / (STEP / 64))
+    for phase in by_phase(timing).values():
+        assert phase.discarded == (("lead-in", blocks),)
+    # warm-up, counted steps, one lead-in per block of either kind, and the last step that gives the loss
+    assert step.ran.count(Phase.STEP) == len(sample.warmup_seconds) + len(sample.seconds) + 2 * blocks + 1
+
+
+def test_long_steps_have_no_lead_in() -> None:
+    timing, step = timed(SECONDS)
+    sample = by_phase(timing)[Phase.STEP]
+    assert sample.discarded == ()
+    assert step.ran.count(Phase.STEP) == len(sample.warmup_seconds) + len(sample.seconds) + 1
+
+
+def test_sampling_stops_when_the_interval_is_within_the_target() -> None:
+    timing, _ = timed(SECONDS, Sampling(min_steps=5, budget_seconds=1000))
+    sample = by_phase(timing)[Phase.STEP]
+    assert sample.converged is True
+    assert 5 <= len(sample.seconds) < 20
+    assert by_phase(timing)[Phase.FORWARD].converged is None
+
+
+def test_sampling_that_does_not_converge_ends_with_the_budget_and_says_so() -> None:
+    noisy = [STEP * factor for factor in (1, 3, 1, 5, 2, 7, 1, 4, 9, 1, 6)]
+    sampling = Sampling(budget_seconds=20.0, target=0.001, max_warmup_steps=10)
+    timing, _ = timed({**SECONDS, Phase.STEP: noisy}, sampling)
+    sample = by_phase(timing)[Phase.STEP]
+    assert sample.converged is False
+    assert facts(timing, AdviceKind.NOISY_SAMPLES) == {
+        "target": 0.001,
+        "steps": len(sample.seconds),
+        "budget_seconds": 20.0,
+    }
+    # Half the budget is for whole steps; the step that crosses the border is the last one.
+    assert 10.0 <= sum(sample.seconds) < 10.0 + 9 * STEP
+
+
+def test_sampling_never_exceeds_the_most_steps() -> None:
+    noisy = [STEP / 64 * factor for factor in (1, 3, 1, 5, 2, 7, 1, 4, 9, 1, 6)]
+    timing, _ = timed({**SHORT, Phase.STEP: noisy}, Sampling(budget_seconds=1e6, target=1e-6, max_steps=30))
+    assert len(by_phase(timing)[Phase.STEP].seconds) <= 30
+
+
+def test_the_collector_is_off_while_measuring_and_back_on_afterwards() -> None:
+    seen = set()
+
+    class Step(ScriptedStep):
+        def forward(self) -> str:
+            seen.add(gc.isenabled())
+            return super().forward()
+
+    clock = FakeClock()
+    time_step(Step(clock.advance, SECONDS), "cpu", Sampling(), clock=clock)
+    assert seen == {False}
+    assert gc.isenabled()
+
+
+def test_a_step_that_raises_leaves_the_collector_on() -> None:
+    class Step(ScriptedStep):
+        def __call__(self) -> None:
+            raise RuntimeError("no")
+
+    clock = FakeClock()
+    with pytest.raises(RuntimeError, match="no"):
+        time_step(Step(clock.advance, SECONDS), "cpu", Sampling(), clock=clock)
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_is_doubted_and_not_stored(loss: float) -> None:
+    timing, _ = timed(SECONDS, loss=loss)
+    assert timing.final_loss is None
+    assert Advice(kind=AdviceKind.NONFINITE_LOSS, facts=(("loss", str(loss)),)) in timing.advice
+
+
+def test_phases_that_do_not_add_up_to_the_step_are_doubted() -> None:
+    timing, _ = timed(SECONDS, mark_seconds=0.06 * STEP / 4)
+    found = facts(timing, AdviceKind.PHASE_GAP)
+    assert found == {"phase_sum_seconds": pytest.approx(1.06 * STEP), "step_seconds": pytest.approx(STEP)}
+
+
+def test_a_small_gap_is_not_doubted() -> None:
+    assert AdviceKind.PHASE_GAP not in kinds(timed(SECONDS, mark_seconds=0.04 * STEP / 4)[0])
+
+
+def test_samples_say_which_process_took_them() -> None:
+    clock = FakeClock()
+    step = ScriptedStep(clock.advance, SECONDS)
+    timing = time_step(step, "cpu", Sampling(), process=2, clock=clock)
+    assert {sample.process for sample in timing.samples} == {2}
+    assert {sample.clock for sample in timing.samples} == {"host"}
+    assert {sample.host_seconds for sample in timing.samples} == {()}
+
+
+def on_accelerator(launch_seconds: float) -> tuple[Timing, FakeAccelerator]:
+    accelerator = FakeAccelerator(launch_seconds)
+    with accelerator.installed():
+        step = ScriptedStep(accelerator.advance, {**SECONDS, Phase.STEP: STEP})
+        return time_step(step, "cuda:0", Sampling(), clock=DeviceClock("cuda:0")), accelerator
+
+
+def test_a_device_is_timed_on_its_own_clock_with_the_host_beside_it() -> None:
+    timing, _ = on_accelerator(launch_seconds=2**-12)
+    sample = by_phase(timing)[Phase.STEP]
+    assert sample.clock == "device"
+    assert sample.seconds == pytest.approx([STEP] * len(sample.seconds), rel=0.01)
+    assert sample.host_seconds == pytest.approx([2**-12] * len(sample.seconds), rel=0.01)
+    assert timing.advice == ()
+
+
+def test_an_accelerator_is_warmed_up_for_its_second() -> None:
+    timing, _ = on_accelerator(launch_seconds=2**-12)
+    assert sum(by_phase(timing)[Phase.STEP].warmup_seconds) >= ACCELERATOR_WARMUP_SECONDS
+
+
+def test_the_device_is_synchronised_at_borders_of_blocks_only() -> None:
+    timing, accelerator = on_accelerator(launch_seconds=2**-12)
+    sample = by_phase(timing)[Phase.STEP]
+    blocks = len(sample.warmup_seconds) + 2 * len(sample.seconds)  # a block is one step here
+    assert accelerator.synchronizations == 2 * blocks
+
+
+def test_a_step_whose_launch_takes_longer_than_its_work_is_launch_bound() -> None:
+    timing, _ = on_accelerator(launch_seconds=1.5 * STEP)
+    found = facts(timing, AdviceKind.LAUNCH_BOUND)
+    assert found == {
+        "host_seconds": pytest.approx(1.5 * STEP, rel=0.01),
+        "device_seconds": pytest.approx(1.5 * STEP, rel=0.02),
+    }
+
+
+def test_a_step_with_a_full_queue_is_not_launch_bound() -> None:
+    assert AdviceKind.LAUNCH_BOUND not in kinds(on_accelerator(launch_seconds=0.5 * STEP)[0])
