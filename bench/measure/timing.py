@@ -21,6 +21,7 @@ from bench.device.accelerator import is_accelerator
 from bench.device.step import Step
 from bench.measure.blocks import time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
+from bench.stats.estimate import estimate_median
 from bench.stats.stopping import StopRule, WarmupRule
 
 BLOCK_SECONDS = 0.05
@@ -148,7 +149,9 @@ def _advice(samples: tuple[Sample, ...], sampling: Sampling, is_settled: bool) -
 
     if not is_settled:
         doubt(AdviceKind.WARMUP_UNSETTLED, warmup_steps=len(step.warmup_seconds))
-    if not step.converged:
+    if estimate_median(step.seconds).low is None:
+        doubt(AdviceKind.FEW_SAMPLES, steps=len(step.seconds), budget_seconds=sampling.budget_seconds)
+    elif not step.converged:
         doubt(
             AdviceKind.NOISY_SAMPLES,
             target=sampling.target,

@@ -10,7 +10,7 @@ What the child prints goes to a file, whose tail is kept.
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import fcntl
 import importlib
 import multiprocessing
 import multiprocessing.connection
@@ -31,8 +31,8 @@ from bench.core.errors import BenchError
 from bench.core.record import Outcome
 
 OUTPUT_TAIL_BYTES = 2000
-_PR_SET_PDEATHSIG = 1
-_preloaded: list[str] = ["bench.runner.worker", "fvcore.nn", "torch.fx.experimental.symbolic_shapes"]
+_F_SETSIG = 10  # Linux; the fcntl module does not name it
+_preloaded: list[str] = ["bench.runner.preloaded"]
 _start_lock = threading.Lock()  # `__main__` is hidden for all threads
 
 
@@ -122,7 +122,7 @@ def _hidden_main() -> Iterator[None]:
 
 def _child(output: str, sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
     """Run in the child: redirect output, die with the parent, call, answer."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
@@ -130,6 +130,23 @@ def _child(output: str, sender: Connection, function: str, arguments: tuple[Any,
     os.close(descriptor)
     sender.send(_attempt(function, arguments))
     sender.close()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel kill this process when the one that asked for it is gone, whatever this process is doing then.
+
+    `PR_SET_PDEATHSIG` would watch the server that forked us, and the server lives as long as we do. So the pipe whose
+    other end the parent holds sends SIGKILL when that end closes (fcntl(2), F_SETSIG); no thread, no polling.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    descriptor = int(parent.sentinel)
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
+    if not parent.is_alive():  # it went before the signal was armed
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:

@@ -1,0 +1,15 @@
+"""What the server of fresh processes imports, once, so that no process has to: torch, our rooms, slow libraries.
+
+Importing runs nothing: no operation, no CUDA. Warnings of other projects' imports are theirs to mend.
+"""
+
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import fvcore.nn
+    import torch.fx.experimental.symbolic_shapes
+
+    import bench.runner.worker
+
+__all__ = ["bench", "fvcore", "torch"]

@@ -1,0 +1,208 @@
+"""The real command line, in this process; the cells it measures run in real fresh processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import run_command
+from bench.core.errors import ExitCode
+from bench.core.record import Outcome
+from bench.store.records import RunFolder, latest
+
+USER = f"{Path(__file__).parents[1] / 'runner' / 'user_models.py'}"
+QUICK = ("--budget", "0.02s", "--input-shape", "4")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def bench(capsys, *arguments):
+    """Run a command; return exit code, stdout, stderr."""
+    code = run_command([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_run_measures_stores_and_says_where(capsys):
+    code, out, err = bench(capsys, "run", f"{USER}:tiny", "-b", "2,4", *QUICK)
+    assert code == ExitCode.FINE, err
+    folder = RunFolder.open(latest(Path("results")))
+    assert out.splitlines()[-1] == f"Results: {folder.path}"
+    assert [record.outcome for record in folder.records()] == [Outcome.OK] * 2
+    tables = [f"{table}.{kind}" for table in ("cells", "phases", "layers", "claims") for kind in ("csv", "parquet")]
+    assert {path.name for path in folder.tables_path.iterdir()} == {"summary.md", *tables}
+
+
+def test_run_json_holds_the_records_on_disk(capsys):
+    code, out, _ = bench(capsys, "run", f"{USER}:tiny", "-b", "2", *QUICK, "--format", "json")
+    assert code == ExitCode.FINE
+    document = json.loads(out)
+    assert (document["schema"], document["command"]) == (1, "run")
+    (record,) = document["records"]
+    (path,) = (Path(document["folder"]) / "records").iterdir()
+    assert record == json.loads(path.read_text())
+
+
+def test_a_model_that_fails_is_a_row_and_the_others_are_measured(capsys):
+    code, out, _ = bench(capsys, "run", f"{USER}:BreaksInForward", f"{USER}:tiny", "-b", "2", *QUICK)
+    assert code == ExitCode.FINE
+    broken, good = RunFolder.open(latest(Path("results"))).records()
+    assert (broken.outcome, good.outcome) == (Outcome.FAILED, Outcome.OK)
+    assert broken.reason == "ValueError: shapes do not fit: (3,) and (4,)"
+    assert "shapes do not fit" in out
+
+
+def test_nothing_measured_is_exit_code_5(capsys):
+    code, _, _ = bench(capsys, "run", f"{USER}:BreaksInForward", "-b", "2", *QUICK)
+    assert code == ExitCode.NOTHING
+
+
+def test_a_callable_that_makes_no_model_is_a_row_that_says_what_it_made(capsys):
+    code, _, _ = bench(capsys, "run", f"{USER}:not_a_model", f"{USER}:tiny", "-b", "2", *QUICK)
+    assert code == ExitCode.FINE
+    wrong, good = RunFolder.open(latest(Path("results"))).records()
+    assert (wrong.outcome, good.outcome) == (Outcome.FAILED, Outcome.OK)
+    assert "returned a int, not an nn.Module" in wrong.reason
+
+
+def test_a_precision_the_cpu_cannot_do_is_a_skipped_row(capsys):
+    code, out, _ = bench(capsys, "run", f"{USER}:tiny", "-b", "2", "-p", "fp32,tf32", *QUICK)
+    assert code == ExitCode.FINE
+    good, skipped = RunFolder.open(latest(Path("results"))).records()
+    assert (good.outcome, skipped.outcome) == (Outcome.OK, Outcome.SKIPPED)
+    assert "tf32" in skipped.reason
+    assert "skipped" in out.lower()
+
+
+def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
+    code, out, _ = bench(capsys, "run", f"{USER}:nan_loss", "-b", "2", "--budget", "0.02s", "--format", "json")
+    assert code == ExitCode.FINE
+    (record,) = json.loads(out)["records"]
+    assert record["final_loss"] is None
+    assert "nonfinite-loss" in [advice["kind"] for advice in record["advice"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "resnet5"), "no model named 'resnet5'. Did you mean 'torchvision:resnet50'?"),
+        (("run", "my_net", "-b", "0"), "batch size must be at least 1, found 0"),
+        (("run", "my_net", "-b", "-1"), "batch size must be at least 1, found -1"),
+        (("run", "my_net", "-b", "abc"), "batch size must be a whole number, found 'abc'"),
+        (("run", "my_net", "-d", "cuda:9"), "'cuda:9' was asked for, but torch sees"),
+        (("run", "my_net", "-d", "tpu"), "no device kind 'tpu'"),
+        (("run", "my_net", "-p", "fp31"), "Did you mean 'fp32'?"),
+        (("run", "my_net", "--optimizer", "adan"), "Did you mean 'adam'?"),
+        (("run", "my_net", "--executor", "ray"), "executor 'ray' is unknown"),
+        (("run", "my_net", "--budget", "soon"), "'soon' is not a duration"),
+        (("run", "my_net@clases=3"), "Did you mean 'classes'?"),
+        (("run", "nowhere.toml"), "no suite file 'nowhere.toml'"),
+        (("run", "notes.txt:net"), "notes.txt"),
+        (("run", "broken.py:net"), "broken.py"),
+        (("run", f"{USER}:absent"), "absent"),
+        (("run", f"{USER}:tiny"), "--input-shape"),
+        (("run", f"{USER}:raises"), "this callable always raises"),
+        (("run", "--no-such-option"), "No such option: --no-such-option"),
+        (("run", "suite.toml"), "unknown key 'batchsize'. Did you mean 'batch_size'?"),
+        (("count", "resnet5"), "no model named 'resnet5'"),
+        (("check", "nowhere.toml"), "nowhere.toml"),
+        (("no-such-command",), "No such command 'no-such-command'"),
+    ],
+    ids=lambda value: " ".join(map(str, value)).replace(USER, "user.py") if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, words):
+    Path("notes.txt").write_text("not Python at all: {")
+    Path("broken.py").write_text("def net(:\n")
+    Path("suite.toml").write_text('[[sweep]]\nmodel = "mlp"\nbatchsize = 8\n')
+    code, out, err = bench(capsys, *arguments)
+    assert code == ExitCode.USAGE, err
+    assert words in err
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in out + err
+    assert not Path("results").exists()
+
+
+def test_an_unwritable_results_folder_is_one_line(capsys):
+    Path("taken").write_text("a file, not a folder")
+    code, _, err = bench(capsys, "run", f"{USER}:tiny", "-b", "2", *QUICK, "--results", "taken")
+    assert code == ExitCode.USAGE
+    assert "taken" in err
+    assert err.count("\n") == 1
+
+
+def test_dry_run_prints_the_cells_and_measures_nothing(capsys):
+    code, out, _ = bench(capsys, "run", "my_net", "mlp", "-b", "8,32", "--dry-run")
+    assert code == ExitCode.FINE
+    assert out.splitlines()[:2] == ["my_net/train/b8/cpu/fp32", "my_net/train/b32/cpu/fp32"]
+    assert not Path("results").exists()
+
+
+def test_dry_run_of_the_default_suite_holds_every_model_twice_over(capsys):
+    code, out, _ = bench(capsys, "run", "--dry-run", "--format", "json")
+    assert code == ExitCode.FINE
+    cells = json.loads(out)["cells"]
+    assert len(cells) == 9 * 2 * 2
+    assert {cell["mode"] for cell in cells} == {"train"}
+    assert {cell["precision"] for cell in cells} == {"fp32", "bf16-amp"}
+
+
+def test_an_axis_that_was_typed_overrides_the_suite(capsys):
+    _, out, _ = bench(capsys, "run", "quick", "-p", "fp32", "-b", "4", "--dry-run")
+    assert "9 cells" in out
+
+
+def test_check_calls_the_documented_mistake_an_erratum(capsys):
+    code, out, _ = bench(capsys, "check", "--format", "json")
+    assert code == ExitCode.FINE
+    verdicts = {
+        (claim["claim"]["model"], claim["claim"]["id"]): (claim["claim"]["value"], claim["measured"], claim["verdict"])
+        for claim in json.loads(out)["claims"]
+    }
+    assert verdicts["walkthrough_cnn", "conv1.parameters"] == (896, 896, "match")
+    assert verdicts["walkthrough_cnn", "conv2.parameters"] == (18_496, 18_496, "match")
+    assert verdicts["walkthrough_cnn", "walkthrough.fc1.parameters"] == (3_221_504, 18_874_880, "erratum")
+    assert {verdict for _, _, verdict in verdicts.values()} <= {"match", "erratum"}
+
+
+def test_a_wrong_claim_of_a_user_is_a_mismatch_and_exit_code_1(capsys):
+    Path("claims.toml").write_text(
+        '[document]\ntitle = "a slide"\nmodel = "my_net"\n\n'
+        '[[claim]]\nid = "conv1"\nlayer = "conv1"\nquantity = "parameters"\nvalue = 897\n'
+    )
+    code, out, _ = bench(capsys, "check", "claims.toml")
+    assert code == ExitCode.REGRESSION
+    assert "MISMATCH" in out
+
+
+def test_count_prints_exact_parameters(capsys):
+    code, out, _ = bench(capsys, "count", "my_net@classes=10")
+    assert code == ExitCode.FINE
+    assert "9,536,074" in out
+
+
+def test_count_layers_sum_to_the_model(capsys):
+    code, out, _ = bench(capsys, "count", "my_net", "--layers", "--format", "json")
+    assert code == ExitCode.FINE
+    counters = json.loads(out)["records"][0]["counters"]
+    assert sum(layer["parameters"] for layer in counters["layers"]) == counters["parameters"] == 9_547_360
+    assert sum(layer["flops_forward"] for layer in counters["layers"]) == counters["flops"]["forward"]
+
+
+def test_list_names_every_reference_model(capsys):
+    code, out, _ = bench(capsys, "list")
+    assert code == ExitCode.FINE
+    assert all(name in out for name in ("mlp", "walkthrough_cnn", "my_net", "rnn", "lstm", "gru", "transformer"))
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_doctor_shows_the_fingerprint_and_what_the_cpu_can_do(capsys):
+    code, out, _ = bench(capsys, "doctor", "--format", "json")
+    assert code == ExitCode.FINE
+    document = json.loads(out)
+    assert len(document["fingerprint"]) == 16
+    reasons = {(device, precision): reason for device, precision, reason in document["diagnosis"]["precisions"]}
+    assert reasons["cpu", "fp32"] is None
+    assert "CUDA" in reasons["cpu", "tf32"]

@@ -1,0 +1,113 @@
+"""The executor with the process boundary replaced: what each way of ending does to the record."""
+
+import pytest
+
+from bench.core.cell import Cell
+from bench.core.environment import MachineState
+from bench.core.record import AdviceKind, Counters, Memory, Outcome, Phase, Sample, Sampling
+from bench.runner import processes
+from bench.runner.answers import Counted, TimedCell
+from bench.runner.executor import LocalExecutor
+from bench.runner.processes import Ending
+
+CELL = Cell(model="my_net", batch_size=8)
+TIMED = TimedCell(
+    samples=(Sample(phase=Phase.STEP, seconds=(0.1, 0.2)),), final_loss=1.5, state=MachineState(load_1m=1)
+)
+OK = {
+    "count_cell": Ending(outcome=Outcome.OK, value=Counted(counters=Counters(parameters=7), advice=())),
+    "time_cell": Ending(outcome=Outcome.OK, value=TIMED),
+    "measure_peak": Ending(outcome=Outcome.OK, value=Memory(peak_resident_bytes=5)),
+}
+
+
+@pytest.fixture
+def endings(monkeypatch):
+    """What each function of the worker will answer; `endings.calls` lists what was asked, in order."""
+
+    class Endings(dict):
+        def __init__(self):
+            super().__init__(OK)
+            self.calls = []
+
+    table = Endings()
+
+    def call(function, *arguments, timeout_seconds=None, method="forkserver"):
+        name = function.partition(":")[2]
+        table.calls.append((name, *arguments))
+        return table[name]
+
+    monkeypatch.setattr(processes, "call", call)
+    return table
+
+
+def run(**options):
+    return LocalExecutor(**options).run(CELL)
+
+
+def test_a_good_cell_has_samples_counters_and_memory(endings):
+    record = run()
+    assert record.outcome is Outcome.OK
+    assert record.sample_seconds(Phase.STEP) == (0.1, 0.2)
+    assert (record.counters.parameters, record.counters.memory.peak_resident_bytes) == (7, 5)
+    assert (record.final_loss, record.state.load_1m) == (1.5, 1)
+
+
+def test_counting_comes_first_then_time_then_memory(endings):
+    run()
+    assert [name for name, *_ in endings.calls] == ["count_cell", "time_cell", "measure_peak"]
+
+
+def test_prepared_cells_are_not_counted_again(endings):
+    executor = LocalExecutor()
+    prepared = []
+    executor.prepare((CELL,), prepared.append)
+    executor.run(CELL)
+    assert prepared == [CELL]
+    assert [name for name, *_ in endings.calls].count("count_cell") == 1
+
+
+def test_every_process_times_once_and_is_numbered(endings):
+    record = run(sampling=Sampling(processes=3))
+    assert [call[3] for call in endings.calls if call[0] == "time_cell"] == [0, 1, 2]
+    assert len(record.samples) == 3
+
+
+@pytest.mark.parametrize(
+    "outcome", [Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.TIMED_OUT, Outcome.KILLED], ids=lambda o: o.value
+)
+def test_a_bad_ending_keeps_cell_reason_output_and_counts(endings, outcome):
+    endings["time_cell"] = Ending(outcome=outcome, reason="why", output_tail="said before")
+    record = run()
+    assert (record.cell, record.outcome, record.reason, record.output_tail) == (CELL, outcome, "why", "said before")
+    assert record.samples == ()
+    assert record.counters.parameters == 7
+
+
+def test_after_a_bad_ending_memory_is_not_measured(endings):
+    endings["time_cell"] = Ending(outcome=Outcome.KILLED, reason="why")
+    run()
+    assert "measure_peak" not in [name for name, *_ in endings.calls]
+
+
+def test_a_precision_the_device_cannot_do_is_skipped_with_the_reason(endings):
+    endings["time_cell"] = Ending(outcome=Outcome.OK, value=TimedCell(skipped="tf32 needs CUDA"))
+    record = run()
+    assert (record.outcome, record.reason) == (Outcome.SKIPPED, "tf32 needs CUDA")
+
+
+def test_memory_that_fails_costs_only_the_memory(endings):
+    endings["measure_peak"] = Ending(outcome=Outcome.OUT_OF_MEMORY, reason="no memory")
+    record = run()
+    assert record.outcome is Outcome.OK
+    assert record.samples
+    assert record.counters.memory is None
+    assert [(a.kind, dict(a.facts)) for a in record.advice] == [(AdviceKind.MEMORY_UNMEASURED, {"reason": "no memory"})]
+
+
+def test_counting_that_dies_costs_only_the_counts(endings):
+    endings["count_cell"] = Ending(outcome=Outcome.KILLED, reason="killed by SIGSEGV")
+    record = run()
+    assert record.outcome is Outcome.OK
+    assert record.counters.parameters is None
+    assert [advice.kind for advice in record.advice] == [AdviceKind.COUNT_FAILED]

@@ -1,0 +1,70 @@
+import pytest
+
+from bench.core.cell import Cell
+from bench.core.record import Outcome
+from bench.runner.events import CellFinished, CellPrepared, CellStarted, RunFinished, RunStarted
+from bench.runner.scheduler import run_cells
+from bench.runner.stamp import Stamp
+from bench.store.records import RunFolder, RunInfo
+from tests.records import STARTED_AT
+
+CELLS = tuple(Cell(model="mock", batch_size=size) for size in (1, 2, 3))
+
+
+class Scripted:
+    """An executor whose cells end as the dictionary says; a KeyboardInterrupt among them is raised."""
+
+    def __init__(self, **endings):
+        self.endings = endings
+
+    def prepare(self, cells, on_prepared):
+        for cell in cells:
+            on_prepared(cell)
+
+    def run(self, cell):
+        ending = self.endings.get(f"b{cell.batch_size}", Outcome.OK)
+        if ending is KeyboardInterrupt:
+            raise KeyboardInterrupt
+        return Stamp(cell).record(ending, reason=None if ending is Outcome.OK else "scripted")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return RunFolder.create(tmp_path, RunInfo(started_at=STARTED_AT, cells=CELLS))
+
+
+def test_every_cell_gets_a_record_in_order(folder):
+    records = run_cells(CELLS, Scripted(b2=Outcome.KILLED), folder)
+    assert [record.cell for record in records] == list(CELLS)
+    assert [record.outcome for record in records] == [Outcome.OK, Outcome.KILLED, Outcome.OK]
+    assert folder.records() == records
+
+
+def test_observers_hear_everything_in_order(folder):
+    heard = []
+    run_cells(CELLS[:2], Scripted(), folder, [heard.append])
+    assert [type(event) for event in heard] == [
+        RunStarted, CellPrepared, CellPrepared, CellStarted, CellFinished, CellStarted, CellFinished, RunFinished
+    ]  # fmt: skip
+    assert heard[-1].is_complete
+
+
+def test_a_record_is_on_disk_before_the_next_cell_starts(folder):
+    on_disk = []
+
+    def observer(event):
+        if isinstance(event, CellStarted):
+            on_disk.append(len(folder.records()))
+
+    run_cells(CELLS, Scripted(), folder, [observer])
+    assert on_disk == [0, 1, 2]
+
+
+def test_an_interrupt_keeps_what_was_measured_and_tells_the_observers(folder):
+    heard = []
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(CELLS, Scripted(b2=KeyboardInterrupt), folder, [heard.append])
+    assert isinstance(heard[-1], RunFinished)
+    assert not heard[-1].is_complete
+    assert [record.cell for record in folder.records()] == [CELLS[0]]
+    assert folder.missing_cells() == CELLS[1:]
