@@ -29,8 +29,12 @@ FLOORS = {
 }
 """Every room. `bench` itself (`bench/__init__.py`) is the front door: see `_check_front_door`."""
 
-RUNS_IN_WORKERS = ("runner/worker.py", "runner/*_worker.py")
-"""Modules of the runner that the parent names but never imports: only worker processes do, so they may use torch."""
+RUNS_IN_WORKERS = ("runner/worker.py", "runner/*_worker.py", "runner/preloaded.py")
+"""Modules of the runner that the parent names but never imports: only worker processes and the server that forks them
+do, so they may use torch."""
+
+BENCHMARKS = "suites/bench_*.py"
+"""Collected by pytest only when benchmarks are asked for; like tests, they compare the house with the libraries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +49,16 @@ class Fence:
 FENCES = (
     Fence(
         libraries=("torch",),
-        anywhere=("device/*", "counters/*", "measure/*", "testing/*", *RUNS_IN_WORKERS),
+        anywhere=("device/*", "counters/*", "measure/*", "testing/*", BENCHMARKS, *RUNS_IN_WORKERS),
         inside_functions=("registry/*",),
     ),
-    Fence(libraries=("torchvision",), inside_functions=("registry/*",)),
-    Fence(libraries=("fvcore",), inside_functions=("counters/*",)),
+    Fence(libraries=("torchvision",), anywhere=(BENCHMARKS,), inside_functions=("registry/*",)),
+    Fence(libraries=("fvcore",), anywhere=(BENCHMARKS, "runner/preloaded.py"), inside_functions=("counters/*",)),
     Fence(libraries=("pandas", "pyarrow"), anywhere=("store/tables.py",), inside_functions=("report/*", "__init__.py")),
     Fence(libraries=("typer",), anywhere=("cli/*",)),
     Fence(libraries=("rich",), inside_functions=("cli/*", "report/*")),
     Fence(libraries=("pynvml",), anywhere=("device/nvml.py",)),
-    Fence(libraries=("pytest", "_pytest"), anywhere=("pytest_plugin.py", "suites/bench_*.py")),
+    Fence(libraries=("pytest", "_pytest"), anywhere=("pytest_plugin.py", BENCHMARKS)),
     Fence(libraries=("scipy", "hypothesis", "click", "models")),
 )
 

@@ -1,0 +1,50 @@
+"""Doors stay cheap: importing them loads nothing heavy, checked in fresh processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("torch", "torchvision", "pandas", "numpy", "pyarrow", "rich", "fvcore", "pynvml")
+
+
+def loaded(code: str, cwd: Path, heavy: tuple[str, ...] = HEAVY) -> list[str]:
+    """Run code in a fresh process; return which heavy packages it has loaded in the end."""
+    report = f"import sys; print('LOADED', *[name for name in {heavy!r} if name in sys.modules])"
+    command = [sys.executable, "-c", f"{code}\n{report}"]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize(
+    "module", ["bench", "bench.cli", "bench.pytest_plugin", "bench.core.record", "bench.suite.file"]
+)
+def test_importing_it_loads_nothing_heavy(module: str, tmp_path: Path) -> None:
+    # pytest itself imports rich or numpy in no version we support, so the plugin's own imports are what shows.
+    assert loaded(f"import {module}", tmp_path) == []
+
+
+def commands() -> list[str]:
+    from bench.cli import app
+
+    return [command.name or "" for command in app.registered_commands]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in commands())])
+def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    code = f"from bench.cli import run_command\nassert run_command({arguments!r}) == 0"
+    assert loaded(code, tmp_path) == []
+
+
+def test_the_parent_of_a_run_never_imports_torch(tmp_path: Path) -> None:
+    assert loaded("import bench.runner.session, bench.runner.executor", tmp_path, ("torch", "pandas")) == []
+
+
+def test_the_check_can_fail(tmp_path: Path) -> None:
+    assert loaded("import bench.stats.estimate", tmp_path) == ["numpy"]
+    (tmp_path / "rich.py").write_text("")
+    assert loaded("from bench.cli import app\nimport rich", tmp_path) == ["rich"]

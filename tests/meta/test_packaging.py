@@ -1,0 +1,79 @@
+"""What is installed is what is in the folders: `bench` with the models and data files in it, and nothing beside it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def package_folders() -> set[str]:
+    return {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "bench").rglob("__init__.py")
+        if "__pycache__" not in path.parts
+    }
+
+
+def test_the_package_list_is_the_folders() -> None:
+    listed = SETTINGS["tool"]["setuptools"]["packages"]
+    assert listed == sorted(listed)
+    assert set(listed) == package_folders() | {"bench.models"}
+
+
+def test_every_reference_model_is_an_entry_point() -> None:
+    entries = SETTINGS["project"]["entry-points"]["bench.models"]
+    assert entries == {path.stem: f"bench.models.{path.stem}" for path in model_files()}
+
+
+def model_files() -> list[Path]:
+    return [path for path in sorted((ROOT / "models").glob("*.py")) if path.stem != "__init__"]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Build the wheel offline from a copy, so that no build folder is left in the tree; return the names in it."""
+    tree = tmp_path_factory.mktemp("tree")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    for name in ("bench", "models"):
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+    out = tmp_path_factory.mktemp("wheel")
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet"]
+    command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", str(out), "."]
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (built,) = out.glob("stepbench-*.whl")
+    with zipfile.ZipFile(built) as archive:
+        names = set(archive.namelist())
+        (top,) = [name for name in names if name.endswith(".dist-info/top_level.txt")]
+        assert archive.read(top).decode() == "bench\n"
+    return names
+
+
+def test_the_wheel_has_bench_at_its_top_and_nothing_else(wheel: set[str]) -> None:
+    tops = {name.split("/")[0] for name in wheel}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"bench"}
+
+
+def test_the_wheel_has_every_module(wheel: set[str]) -> None:
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bench").rglob("*.py")}
+    modules |= {f"bench/models/{path.name}" for path in (ROOT / "models").glob("*.py")}
+    assert {name for name in wheel if name.endswith(".py")} == modules
+
+
+def test_the_wheel_has_every_data_file(wheel: set[str]) -> None:
+    data = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bench").rglob("*.toml")}
+    data |= {f"bench/models/{path.name}" for path in (ROOT / "models").glob("*.toml")}
+    assert "bench/suites/quick.toml" in data
+    assert "bench/models/my_net.toml" in data
+    assert {name for name in wheel if name.endswith(".toml")} == data
+    assert "bench/py.typed" in wheel
