@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import torch
@@ -132,9 +133,18 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
         return Opinion(counter="fvcore", note="not asked: it would run a model of this size on real tensors")
     try:
         with _quiet():  # it defines TorchScript functions when it is imported, which torch warns about
-            from fvcore.nn import FlopCountAnalysis
+            from fvcore.nn import FlopCountAnalysis, jit_handles
     except ImportError as error:
         return Opinion(counter="fvcore", note=f"not installed: {_first_line(error)}")
+    unseen = 0
+
+    def matmul(inputs: Any, outputs: Any) -> Any:
+        """Count as fvcore does, by the first operand's batch, and note what the output's batch has more."""
+        nonlocal unseen
+        macs = jit_handles.matmul_flop_jit(inputs, outputs)
+        unseen += prod(jit_handles.get_shape(outputs[0])) * jit_handles.get_shape(inputs[0])[-1] - int(macs)
+        return macs
+
     try:
         with (
             _quiet(),
@@ -142,16 +152,17 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
             torch.no_grad(),
         ):
             analysis = FlopCountAnalysis(real.model, real.inputs)
+            analysis.set_op_handle("aten::matmul", matmul)
             macs, skipped = analysis.by_operator(), analysis.unsupported_ops()
     except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
         return Opinion(counter="fvcore", note=f"could not count: {type(error).__name__}: {_first_line(error)}")
     theirs = {family: 2 * int(sum(macs[name] for name in names)) for family, names in _FVCORE_PRODUCTS.items()}
     total = sum(theirs.values())
-    causes = _fvcore_causes(theirs, skipped, ours) if total != ours.flops.forward else []
+    causes = _fvcore_causes(theirs, skipped, 2 * unseen, ours) if total != ours.flops.forward else []
     return Opinion(counter="fvcore", forward_flops=total, note="; ".join(causes) or None)
 
 
-def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], ours: StepFlops) -> list[str]:
+def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], broadcast: int, ours: StepFlops) -> list[str]:
     """Say which family differs, what fvcore passed over, and what it does not see."""
     is_convolution = {name: "convolution" in name for name in ours.operations}
     own = {
@@ -165,8 +176,8 @@ def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], ours: 
         causes.append(f"it passes over {', '.join(passed_over)}")
     if (loss := ours.layers.get(LOSS)) is not None and loss.forward:
         causes.append(f"it does not see the loss, {loss.forward:,}")
-    if len(causes) == 1 and theirs["products"] < own["products"]:
-        causes.append("it counts a product of broadcast batches as one batch, and only what its trace shows")
+    if broadcast:
+        causes.append(f"it ignores the batches to which matmul broadcasts its first operand, {broadcast:,}")
     return causes
 
 

@@ -319,16 +319,16 @@ def test_fvcore_is_quoted_when_it_counts_a_broadcast_product_once():
     class Broadcasts(nn.Module):
         def __init__(self):
             super().__init__()
-            self.weight = nn.Parameter(torch.empty(8, 3))
+            self.weight = nn.Parameter(torch.empty(4, 8, 3))
 
         def forward(self, x):
-            return (x[:, None].expand(-1, 4, -1)[:, :, None] @ self.weight).mean((1, 2))
+            return (x @ self.weight).mean(0)
 
-    counters, _ = count_workload(make_workload(Broadcasts), mode=Mode.INFER, batch_size=4)
+    counters, advice = count_workload(make_workload(Broadcasts), mode=Mode.INFER, batch_size=4)
     theirs = opinion(counters, "fvcore")
-    assert theirs.forward_flops is not None
-    if theirs.forward_flops != counters.flops.forward:
-        assert "products" in theirs.note
+    assert counters.flops.forward == 4 * theirs.forward_flops == 4 * 2 * 4 * 8 * 3
+    assert f"broadcasts its first operand, {3 * theirs.forward_flops:,}" in theirs.note
+    assert kinds(advice) == [AdviceKind.FLOPS_DISAGREE]
 
 
 def test_fvcore_is_not_asked_to_run_a_model_of_many_flops(monkeypatch):
@@ -370,6 +370,10 @@ def test_torchvision_counts_alike_in_both_modes_and_backward_is_measured(name):
     train, _ = count_workload(workload, mode=Mode.TRAIN, batch_size=2, opinions=False)
     infer, _ = count_workload(workload, mode=Mode.INFER, batch_size=2, opinions=False)
     assert train.flops.forward == infer.flops.forward
+    # Every layer is twice its forward, except the first, which needs no gradient of the images.
+    first, *rest = [layer for layer in train.layers if layer.flops_forward]
+    assert first.flops_backward == first.flops_forward
+    assert all(layer.flops_backward == 2 * layer.flops_forward for layer in rest)
     assert 1.8 < train.flops.backward / train.flops.forward < 2.0
     assert sum(layer.flops_backward for layer in train.layers) == train.flops.backward
     assert {layer.name for layer in train.layers if layer.name.startswith("(")} == set()
