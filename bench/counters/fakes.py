@@ -60,9 +60,11 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
 
 @contextlib.contextmanager
 def without_collector() -> Iterator[None]:
-    """Collect garbage once, then hold the collector off: when cycles are freed must not depend on luck."""
+    """Hold the garbage collector off: when cycles are freed must not depend on luck.
+
+    Old garbage is left alone: it is not what is counted, and collecting takes longer than predicting a small model.
+    """
     was_enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield
