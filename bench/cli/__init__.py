@@ -12,11 +12,14 @@ import typer
 
 import bench
 from bench.cli.ab import command as ab
+from bench.cli.calibrate import command as calibrate
 from bench.cli.check import command as check
+from bench.cli.compare import command as compare
 from bench.cli.count import command as count
 from bench.cli.doctor import command as doctor
 from bench.cli.listing import command as listing
 from bench.cli.run import command as run
+from bench.cli.selftest import command as selftest
 from bench.core.errors import BenchError, ExitCode
 
 app = typer.Typer(
@@ -33,6 +36,9 @@ app.command("list")(listing)
 app.command("count")(count)
 app.command("check")(check)
 app.command("ab")(ab)
+app.command("compare")(compare)
+app.command("calibrate")(calibrate)
+app.command("selftest")(selftest)
 app.command("doctor")(doctor)
 
 

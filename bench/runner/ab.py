@@ -159,7 +159,8 @@ class Comparing:
         good: Counter[str] = Counter()
         while len(sessions) < 2 * count:
             wanted = [cell for cell in self._alive(cells) if good[cell.key] < count]
-            if not wanted or not self._has_time(sessions):
+            is_hopeless = len(sessions) >= max(3, count // 2) and not good and not self._deaths
+            if not wanted or is_hopeless or not self._has_time(sessions):
                 break
             session = run_session(self._plan, stage, len(sessions), wanted, self._start)
             sessions.append(session)
@@ -209,4 +210,4 @@ def _unfit(sessions: Sequence[AbSession]) -> str | None:
     if not measured or sum(void.values()) <= MOST_VOID * len(measured):
         return None
     reasons = ", ".join(f"{reason} {count}" for reason, count in void.most_common())
-    return f"{sum(void.values())} of {len(measured)} measurements were void ({reasons}); try a quieter machine"
+    return f"{sum(void.values())} of {len(measured)} measurements were void ({reasons}); try a quieter machine, or --no-void"
