@@ -132,7 +132,5 @@ def test_long_commands_are_made_cheap() -> None:
 
 
 def test_a_wrong_command_in_a_readme_is_found(tmp_path: Path) -> None:
-    asked = cheap_commands(
-        blocks("```console\n$ bench run my_net --batchsize 8\n$ bench lisst\n$ bench --version\n```\n")
-    )
+    asked = cheap_commands(blocks("```console\n$ bench run mlp --batchsize 8\n$ bench lisst\n$ bench --version\n```\n"))
     assert [result["code"] for result in run_all(asked, tmp_path)] == [2, 2, 0]
