@@ -116,9 +116,9 @@ _REVIEWED: dict[str, str] = {
         fake_quantize_per_channel_affine_cachemask fake_quantize_per_tensor_affine_cachemask_backward
         fake_quantize_per_channel_affine_cachemask_backward
         _fake_quantize_per_tensor_affine_cachemask_tensor_qparams fused_moving_avg_obs_fake_quant
-        _fused_moving_avg_obs_fq_helper _assert_async _functional_assert_async _functional_assert_scalar
-        _assert_tensor_metadata _assert_scalar sym_constrain_range_for_size sym_constrain_range sym_size sym_stride
-        sym_numel sym_storage_offset _print unbind_copy""",
+        _fused_moving_avg_obs_fq_helper _linalg_check_errors _assert_async _functional_linalg_check_errors
+        _assert_async _functional_assert_scalar _assert_tensor_metadata _assert_scalar sym_constrain_range_for_size
+        sym_constrain_range sym_size sym_stride sym_numel sym_storage_offset _print unbind_copy""",
 }
 _CLASSES = {name: kind for kind, names in _REVIEWED.items() for name in names.split()}
 

@@ -114,9 +114,19 @@ def distances_backward(_: Tensor, x1: Tensor, x2: Tensor, *__: Any, **___: Any) 
     return distances(x1, x2)
 
 
+def distances_within(x: Tensor, *_: Any, **__: Any) -> int:
+    """`pdist` of `(P, M)`: 2 M for each of the P (P - 1) / 2 pairs. torch has no formula."""
+    return x.numel() * (x.shape[0] - 1)
+
+
+def distances_within_backward(_: Tensor, x: Tensor, *__: Any, **___: Any) -> int:
+    """Each pair moves both of its points: twice the forward."""
+    return 2 * distances_within(x)
+
+
 _PLAIN: dict[Callable[..., int | Cost], str] = {
     product: "mm bmm _int_mm _scaled_mm _scaled_mm_v2",
-    added_product: "addmm addmm_ _addmm_activation baddbmm baddbmm_ addbmm addbmm_",
+    added_product: "addmm addmm_ _addmm_activation _sparse_addmm baddbmm baddbmm_ addbmm addbmm_",
     matrix_vector: "mv",
     added_matrix_vector: "addmv addmv_",
     inner_product: "dot vdot",
@@ -124,6 +134,8 @@ _PLAIN: dict[Callable[..., int | Cost], str] = {
     grouped_product: "_grouped_mm _scaled_grouped_mm _scaled_grouped_mm_v2",
     trilinear: "_trilinear",
     distances: "_cdist_forward",
+    distances_within: "_pdist_forward",
+    distances_within_backward: "_pdist_backward",
     euclidean_distances: "_euclidean_dist",
     distances_backward: "_cdist_backward",
 }

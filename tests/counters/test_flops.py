@@ -99,6 +99,7 @@ class TestProducts:
             (lambda a, b: torch.einsum("bij,bkj->bik", a, b), [(3, 5, 7), (3, 6, 7)], 2 * 630, 4 * 630),
             (torch.cdist, [(3, 5, 7), (3, 6, 7)], 2 * 630, 4 * 630),
             (torch.cdist, [(30, 7), (40, 7)], 2 * 1200 * 7, 4 * 1200 * 7),  # large: by a product
+            (F.pdist, [(5, 7)], 2 * 10 * 7, 4 * 10 * 7),
         ],
     )
     def test_a_product_counts_two_per_multiply_accumulate(self, device, function, shapes, forward, backward):
