@@ -83,7 +83,7 @@ def _separate_bias_gradients(outputs: Any, _: Sequence[Any]) -> Any:
 
 def _keep_unreduced_loss(outputs: Any, args: Sequence[Any]) -> Any:
     """Let a reduced loss keep the memory of the unreduced one: the real kernels compute that and shrink it in place."""
-    elements = torch.broadcast_shapes(args[0].shape, args[1].shape).numel()
+    elements = torch.broadcast_shapes(args[0].shape, args[1].shape).numel()  # type: ignore[no-untyped-call]
     if outputs.dim() != 0 or elements <= 1:
         return outputs
     return torch.empty(elements, dtype=outputs.dtype, device=outputs.device).as_strided((), ())

@@ -1,6 +1,7 @@
 """How far the predicted peak is from the measured one: tensor bytes really alive, and the process's resident set.
 
-For every reference model and resnet50, SGD and Adam, two batch sizes. Prints one table; figures in `extra_info`. Each cell is measured in a fresh process, because reading the resident set changes the C allocator for good.
+For every reference model and resnet50, SGD and Adam, two batch sizes: one table, and the figures in `extra_info`. Each
+cell is measured in a fresh process, because reading the resident set changes the C allocator for good.
 """
 
 from __future__ import annotations
