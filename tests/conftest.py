@@ -43,6 +43,9 @@ def torch_state() -> dict[str, Any] | None:
         "cuda.matmul.fp32_precision": torch.backends.cuda.matmul.fp32_precision,
         "cudnn.conv.fp32_precision": torch.backends.cudnn.conv.fp32_precision,
         "cudnn.rnn.fp32_precision": torch.backends.cudnn.rnn.fp32_precision,
+        "mkldnn.matmul.fp32_precision": torch.backends.mkldnn.matmul.fp32_precision,
+        "mkldnn.conv.fp32_precision": torch.backends.mkldnn.conv.fp32_precision,
+        "mkldnn.rnn.fp32_precision": torch.backends.mkldnn.rnn.fp32_precision,
     }
 
 

@@ -16,10 +16,14 @@ def cell_settings(cell: Cell) -> Iterator[None]:
     """Set seed, threads and float32 precision as the cell asks, and put everything back on leaving.
 
     Sets the random state of the CPU and of the cell's accelerator, `torch.set_num_threads`, and the fp32 precision of
-    matrix products and convolutions: `tf32` for Precision.TF32, `ieee` for all others.
+    matrix products, convolutions and recurrent layers: on CUDA `tf32` for Precision.TF32 and `ieee` for all others; on
+    the CPU always `ieee`, because a model's file may have called `torch.set_float32_matmul_precision("medium")`, which
+    lets oneDNN compute fp32 in bf16.
     """
     threads = torch.get_num_threads()
-    backends: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)  # type: ignore[attr-defined]
+    cuda: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)  # type: ignore[attr-defined]
+    cpu: tuple[Any, ...] = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn)  # type: ignore[attr-defined]
+    backends = cuda + cpu
     precisions = [backend.fp32_precision for backend in backends]
     device = torch.device(cell.device)
     accelerators = [device.index or 0] if device.type == "cuda" else []
@@ -29,7 +33,8 @@ def cell_settings(cell: Cell) -> Iterator[None]:
             if cell.threads is not None:
                 torch.set_num_threads(cell.threads)
             for backend in backends:
-                backend.fp32_precision = "tf32" if cell.precision is Precision.TF32 else "ieee"
+                is_tf32 = cell.precision is Precision.TF32 and backend in cuda
+                backend.fp32_precision = "tf32" if is_tf32 else "ieee"
             yield
         finally:
             if cell.threads is not None:

@@ -43,6 +43,21 @@ def test_tf32_is_on_for_tf32_only_and_restored(precision: Precision, cell: Cell)
         assert fp32_precisions() == before == ("tf32", "ieee", "tf32")
 
 
+def test_bf16_that_a_models_file_allows_in_fp32_does_not_reach_a_cell(cell: Cell) -> None:
+    backends = (torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv, torch.backends.mkldnn.rnn)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "bf16"  # as torch.set_float32_matmul_precision("medium") does for products
+        for precision in Precision:
+            with cell_settings(replace(cell, precision=precision)):
+                assert {backend.fp32_precision for backend in backends} == {"ieee"}
+            assert {backend.fp32_precision for backend in backends} == {"bf16"}
+    finally:
+        for backend, value in zip(backends, before, strict=True):
+            backend.fp32_precision = value
+
+
 def test_everything_is_restored_when_the_block_raises(cell: Cell, random_state: None) -> None:
     threads = torch.get_num_threads()
     with other_settings():
