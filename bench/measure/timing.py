@@ -120,17 +120,18 @@ def _sample(
     rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds / 2))  # the other half times the phases
     series: dict[Phase, _Series] = {Phase.STEP: _Series()}
     lead_ins = 0
-    block = max(1, min(sampling.max_steps, round(BLOCK_SECONDS / max(step_seconds, 1e-7))))
+    block = max(1, round(BLOCK_SECONDS / max(step_seconds, 1e-7)))
     while not rule.is_finished:
+        count = min(block, sampling.max_steps - rule.steps)
         # Where steps are short, the first one after a pause pays for cold caches or an empty queue: run it, drop it.
         if block >= 5:
             step()
             lead_ins += 1
-        seconds, host_seconds = time_steps(step, clock, block)
+        seconds, host_seconds = time_steps(step, clock, count)
         series[Phase.STEP].extend(seconds, host_seconds)
         if block >= 5:
             step()
-        phases, host_phases = time_phases(step, clock, block)
+        phases, host_phases = time_phases(step, clock, count)
         for phase, values in phases.items():
             series.setdefault(phase, _Series()).extend(values, host_phases[phase])
         rule.add(seconds)

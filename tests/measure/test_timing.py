@@ -136,10 +136,13 @@ def test_sampling_that_does_not_converge_ends_with_the_budget_and_says_so() -> N
     assert 10.0 <= sum(sample.seconds) < 10.0 + 9 * STEP
 
 
-def test_sampling_never_exceeds_the_most_steps() -> None:
+@pytest.mark.parametrize("most", [1, 30, 57, 100])
+def test_sampling_never_exceeds_the_most_steps(most: int) -> None:
     noisy = [STEP / 64 * factor for factor in (1, 3, 1, 5, 2, 7, 1, 4, 9, 1, 6)]
-    timing, _ = timed({**SHORT, Phase.STEP: noisy}, Sampling(budget_seconds=1e6, target=1e-6, max_steps=30))
-    assert len(by_phase(timing)[Phase.STEP].seconds) <= 30
+    timing, _ = timed(
+        {**SHORT, Phase.STEP: noisy}, Sampling(budget_seconds=1e6, target=1e-6, max_steps=most, min_steps=1)
+    )
+    assert {len(sample.seconds) for sample in timing.samples} == {most}
 
 
 def test_the_collector_is_off_while_measuring_and_back_on_afterwards() -> None:
