@@ -63,7 +63,7 @@ def instances(cls: type) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("cls", core_types(), ids=lambda cls: cls.__name__)
 def test_every_core_type_is_frozen_slotted_and_keyword_only(cls: type) -> None:
-    parameters = cls.__dataclass_params__  # type: ignore[attr-defined]
+    parameters = cls.__dataclass_params__
     assert parameters.frozen
     assert all(field.kw_only for field in dataclasses.fields(cls))
     assert not hasattr(object.__new__(cls), "__dict__")
@@ -156,5 +156,5 @@ def test_what_is_not_a_value_cannot_be_written() -> None:
 
 
 def test_infinite_times_survive() -> None:
-    sample = Sample(phase="step", seconds=(math.inf,))  # type: ignore[arg-type]
+    sample = Sample(phase="step", seconds=(math.inf,))
     assert from_json(Sample, json.loads(json.dumps(to_json(sample)))).seconds == (math.inf,)
