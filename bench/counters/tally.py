@@ -85,7 +85,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Not to be wrapped for torch.compile, under which we never run: it costs an import of 1.8 s and each call."""
+        """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
         return False
 
     def __init__(self, tracker: ModuleTracker, observe: Observer | None = None) -> None:
