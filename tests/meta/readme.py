@@ -10,9 +10,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
-_BLOCK = re.compile(
-    r"(?:<!--\s*(?P<mark>.*?)\s*-->\s*\n)?^```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^```", re.M | re.S
-)
+_MARK = r"(?:<!--[ ]*(?P<mark>[^\n]*?)[ ]*-->[ ]*\n)?"
+_BLOCK = re.compile(_MARK + r"^```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,6 +99,10 @@ $ pip install stepbench
 $ bench ab main HEAD
 ```
 
+<!-- table: of another kind -->
+
+Text between.
+
 <!-- file: net.py -->
 ```python
 X = 1
