@@ -8,6 +8,7 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fvcore.nn
+    import torch._dynamo  # torch's meta kernels ask for it at their first use, which takes two seconds
     import torch.fx.experimental.symbolic_shapes
 
     import bench.runner.worker
