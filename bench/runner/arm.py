@@ -26,6 +26,7 @@ from bench.core.errors import BenchError
 from bench.core.jsonio import from_json, to_json
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.sides import Side
+from bench.runner.worktrees import uninterrupted
 
 ANSWER_SECONDS = 600.0
 """A worker that says nothing for so long is killed."""
@@ -123,27 +124,35 @@ class LiveArm:
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()
         self._buffer = bytearray()
+        self._process: subprocess.Popen[bytes] | None = None
         try:
-            self._process = subprocess.Popen(
-                [
-                    *(side.python, "-P", "-m", "bench.runner.arm_worker"),
-                    *(str(requests), str(answers), str(os.getpid()), json.dumps(side.search_path)),
-                ],
-                cwd=side.folder,
-                env=_environment(side),
-                stdin=subprocess.DEVNULL,
-                stdout=self._output,
-                stderr=self._output,
-                pass_fds=(requests, answers),
-                process_group=0,  # Ctrl-C is for us; and whatever it starts can be ended with it
-            )
+            with uninterrupted():  # between the fork and the assignment, Ctrl-C would leave an orphan
+                self._process = self._start(requests, answers)
+        except BaseException:
+            self.close()
+            raise
         finally:
             os.close(requests)
             os.close(answers)
 
+    def _start(self, requests: int, answers: int) -> subprocess.Popen[bytes]:
+        side = self.side
+        arguments = (str(requests), str(answers), str(os.getpid()), json.dumps(side.search_path))
+        return subprocess.Popen(
+            [side.python, "-P", "-m", "bench.runner.arm_worker", *arguments],
+            cwd=side.folder,
+            env=_environment(side),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            pass_fds=(requests, answers),
+            process_group=0,  # Ctrl-C is for us; and whatever it starts can be ended with it
+        )
+
     @property
     def pid(self) -> int:
         """Of the worker."""
+        assert self._process is not None
         return self._process.pid
 
     def hello(self) -> str:
@@ -185,9 +194,10 @@ class LiveArm:
         """End the worker and all it started; safe to call twice."""
         if self._output.closed:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that needs a farewell
-        self._process.wait()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that needs a farewell
+            self._process.wait()
         os.close(self._requests)
         os.close(self._answers)
         self._output.close()
@@ -225,6 +235,7 @@ class LiveArm:
         return line
 
     def _died(self) -> ArmDiedError:
+        assert self._process is not None
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:

@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> None:
     requests, answers, parent = int(arguments[0]), int(arguments[1]), int(arguments[2])
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent held its signals back while it started us
     if os.getppid() != parent:  # it died before we could ask to die with it
         return
     # Only now: stepbench is the running installation also where the side is a checkout of stepbench.
