@@ -77,7 +77,7 @@ def run(
     from dataclasses import replace
 
     from bench.runner.session import Session, execute
-    from bench.suite.build import sweep_of
+    from bench.suite.build import sampling_of, sweep_of
 
     axes: dict[str, Any] = {
         "mode": mode,
@@ -93,7 +93,7 @@ def run(
     }
     sweep = sweep_of(models=models, **{name: value for name, value in axes.items() if value is not None})
     session = Session(sweeps=(sweep,))
-    sampling = replace(session.sampling, target=target, budget_seconds=budget_seconds, processes=processes)
+    sampling = sampling_of(session.sampling, target=target, budget_seconds=budget_seconds, processes=processes)
     finished = execute(
         replace(session, sampling=sampling), results=Path(results), timeout_seconds=timeout_seconds, method=executor
     )

@@ -13,6 +13,7 @@ from bench.cli.output import look, print_json
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
+from bench.suite.build import sampling_of
 
 
 def command(
@@ -53,6 +54,7 @@ def command(
 
     Ends with a table and the folder of the results. Exit code 5 if no cell could be measured.
     """
+    from bench import registry
     from bench.cli.progress import make_observer
     from bench.runner.session import execute, plan_targets
 
@@ -73,8 +75,10 @@ def command(
     session = plan_targets(models or [], axes)
     typed = {"target": target, "budget_seconds": options.parse_duration(budget, "--budget"), "processes": processes}
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
-    session = replace(session, sampling=replace(session.sampling, **changes))
+    session = replace(session, sampling=sampling_of(session.sampling, **changes))
     if dry_run:
+        for model in dict.fromkeys(cell.model for cell in session.cells):
+            registry.check(model)
         _print_cells(session.cells, format)
         return ExitCode.FINE
     finished = execute(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
 from bench.runner.session import write_derived
 from bench.store.records import RunFolder, RunInfo
+from bench.suite.build import sampling_of
 
 
 class Recorder:
@@ -56,7 +56,7 @@ class Recorder:
             )
             self.folder = RunFolder.create(self._results, info)
         executor = LocalExecutor(
-            sampling=replace(Sampling(), **sampling), environments=plan.environments, method=self._method
+            sampling=sampling_of(Sampling(), **sampling), environments=plan.environments, method=self._method
         )
         record = executor.run(plan.cells[0])
         self.folder.append(record)

@@ -53,6 +53,7 @@ def bench_whole_step_against_a_bare_loop(cell, benchmark, capsys):
     workload = registry.resolve(cell.model)
     with prepare(workload, cell) as step:
         model, (inputs, targets), loss, optimizer = step.model, step.batch, workload.loss, step.optimizer
+        assert optimizer is not None
 
         def bare(count):
             start = time.perf_counter()
