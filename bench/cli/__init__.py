@@ -17,10 +17,15 @@ from bench.cli.check import command as check
 from bench.cli.compare import command as compare
 from bench.cli.count import command as count
 from bench.cli.doctor import command as doctor
+from bench.cli.fit import command as fit
+from bench.cli.gate import command as gate
 from bench.cli.listing import command as listing
 from bench.cli.run import command as run
 from bench.cli.selftest import command as selftest
 from bench.core.errors import BenchError, ExitCode
+
+_INTERRUPTED = 128 + 2
+"""What a shell calls a program that SIGINT ended."""
 
 app = typer.Typer(
     name="bench",
@@ -34,7 +39,9 @@ app = typer.Typer(
 app.command("run")(run)
 app.command("list")(listing)
 app.command("count")(count)
+app.command("fit")(fit)
 app.command("check")(check)
+app.command("gate")(gate)
 app.command("ab")(ab)
 app.command("compare")(compare)
 app.command("calibrate")(calibrate)
@@ -57,8 +64,10 @@ def main(arguments: list[str] | None = None) -> None:
 def run_command(arguments: list[str] | None = None) -> int:
     """Run one command; print any error as one line on stderr; return the exit code."""
     try:
-        code = app(args=arguments, prog_name="bench", standalone_mode=False)
-        return int(code or ExitCode.FINE)
+        code = int(app(args=arguments, prog_name="bench", standalone_mode=False) or ExitCode.FINE)
+        if code == _INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
+            print("bench: interrupted; what was measured before is on disk", file=sys.stderr)
+        return code
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return int(error.exit_code)
@@ -67,9 +76,8 @@ def run_command(arguments: list[str] | None = None) -> int:
         if message:  # empty where help was printed instead
             print(f"bench: {message}", file=sys.stderr)
         return int(ExitCode.USAGE)
-    except (KeyboardInterrupt, typer.Abort):
-        print("bench: interrupted; what was measured before is on disk", file=sys.stderr)
-        return 130
+    except typer.Abort:
+        return _INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) has had enough
         sys.stderr.close()
         return int(ExitCode.FINE)

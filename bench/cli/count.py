@@ -36,11 +36,12 @@ def command(
     if format is options.Format.JSON:
         print_json("count", records=records)
         return ExitCode.FINE
-    from bench.report.terminal import counts_table, layers_table
+    from bench.report.terminal import counts_table, layers_table, opinions_table
 
-    print(counts_table(records, **look()))
-    if layers:
-        for record in records:
-            print(f"\n{record.cell.id}")
-            print(layers_table(record, **look()))
+    print(counts_table(records, notes=not explain, **look()))
+    for record in records:
+        if layers:
+            print(f"\n{record.cell.id}\n{layers_table(record, **look())}")
+        if explain:
+            print(f"\n{opinions_table(record, **look())}")
     return ExitCode.FINE

@@ -11,60 +11,19 @@ bracketed: `batch_size` was predicted to fit, and `batch_size + 1` was predicted
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from enum import StrEnum
 
 from bench.core.cell import Cell
 from bench.core.errors import SuiteError
+from bench.core.fit import Fit, FitLimit, Probe
 from bench.core.record import PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.live import track_live_bytes
 from bench.counters.predict import predict
 
+__all__ = ["MAX_BATCH_SIZE", "Fit", "FitLimit", "Probe", "fit", "verify"]
+
 MAX_BATCH_SIZE = 2**20
 """Nothing larger is tried."""
-
-
-class FitLimit(StrEnum):
-    """What ended the search."""
-
-    MEMORY = "memory"  # one example more does not fit
-    MODEL = "model"  # not even the smallest batch fits
-    SEARCH = "search"  # the largest batch that was tried still fits: memory hardly depends on it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """One prediction of the search."""
-
-    batch_size: int
-    peak: PredictedPeak
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
-    """The largest batch that fits, and how memory grows with the batch.
-
-    Attributes:
-        batch_size: 0 if not even the smallest batch fits.
-        memory_bytes: As asked.
-        probes: Every prediction made, sorted by batch size.
-        slope_bytes_per_example: Between the smallest batch and the largest probe that fits (the nearest probe, if
-            none does); None with one probe.
-        intercept_bytes: Of the same line at batch 0.
-    """
-
-    batch_size: int
-    memory_bytes: int
-    limited_by: FitLimit
-    probes: tuple[Probe, ...]
-    slope_bytes_per_example: float | None
-    intercept_bytes: float | None
-
-    @property
-    def peak(self) -> PredictedPeak | None:
-        """The predicted peak of the answer; None if nothing fits."""
-        return next((probe.peak for probe in self.probes if probe.batch_size == self.batch_size), None)
 
 
 def fit(workload: Workload, cell: Cell, memory_bytes: int, *, max_batch_size: int = MAX_BATCH_SIZE) -> Fit:

@@ -24,8 +24,8 @@ def count(workload: Workload, cell: Cell, *, opinions: bool = True) -> tuple[Cou
         opinions: Ask torch's counter, fvcore and the model's closed form too.
 
     Returns:
-        What could be counted, and the doubts. A counter that fails leaves its fields None and an advice with the reason;
-        the others stand.
+        What could be counted, and the doubts. A counter that fails leaves its fields None and an advice with the
+        reason; the others stand.
     """
     counters, advice = count_workload(
         workload, mode=cell.mode, batch_size=cell.batch_size, precision=cell.precision, opinions=opinions
@@ -41,7 +41,8 @@ def count(workload: Workload, cell: Cell, *, opinions: bool = True) -> tuple[Cou
 def _with_step_counts(counters: Counters, workload: Workload, cell: Cell) -> Counters:
     """Add what needs whole steps on fake tensors; one pass for all, because faking a step costs more than counting it.
 
-    The first step creates the optimizer's state, the second is steady: the peak is of both, the operations of the second.
+    The first step creates the optimizer's state, the second is steady: the peak is of both, the operations of the
+    second.
     """
     operations = OperationCounter()
     with fake_step(workload, cell) as step:

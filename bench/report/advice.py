@@ -75,7 +75,7 @@ WORDS: dict[AdviceKind, Words] = {
         "D",
         "FLOPs disagree",
         "two counters give different FLOPs for the same forward pass",
-        "See both with `bench count`, which says why.",
+        "`bench count --explain` shows both and says why.",
     ),
     AdviceKind.FLOPS_LOWER_BOUND: Words(
         "A",
@@ -106,6 +106,12 @@ WORDS: dict[AdviceKind, Words] = {
         "Memory unmeasured",
         "the peak could not be read",
         "See the reason; the predicted peak may still be there.",
+    ),
+    AdviceKind.MEMORY_TOO_SMALL: Words(
+        "P",
+        "Predicted too large",
+        "the predicted peak exceeds the memory that was free, so the cell was not tried",
+        "Free memory, take a smaller batch (`bench fit` finds the largest), or try anyway with --no-predict.",
     ),
 }
 """Every kind of advice; a test holds it complete."""

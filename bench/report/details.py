@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.core.estimate import Estimate
-from bench.core.record import LayerCount, Opinion, Phase, Record
+from bench.core.record import FlopCount, LayerCount, Opinion, Phase, Record
 from bench.report.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column
@@ -55,8 +55,8 @@ def layer_columns(record: Record) -> list[Column]:
     bounds = [*[""] * len(layers), "≥" if is_bound else ""]
     return [
         Column(header="layer", cells=(*names, "sum"), right=False, key=True),
-        Column(header="type", cells=(*(plain(layer.type) for layer in layers), ""), right=False, rank=3),
-        *([Column(header="calls", cells=(*map(str, calls), ""), rank=4)] if any(count != 1 for count in calls) else []),
+        Column(header="type", cells=(*(plain(layer.type) for layer in layers), ""), right=False, rank=5),
+        *([Column(header="calls", cells=(*map(str, calls), ""), rank=5)] if any(count != 1 for count in calls) else []),
         Column(header="output", cells=(*shapes, ""), right=False, rank=2),
         Column(
             header="parameters",
@@ -75,8 +75,19 @@ def layer_columns(record: Record) -> list[Column]:
             if total_flops
             else []
         ),
-        *bytes_column("activations", [*(x := [y.activation_bytes for y in layers]), _sum(x)], 5),
+        *bytes_column("activ.", [*(x := [y.activation_bytes for y in layers]), _sum(x)], 3),
+        *bytes_column("touched fwd", [*(touched := [y.bytes_touched for y in layers]), _sum(touched)], 6),
+        *figure_column(
+            "FLOPs /byte",
+            [intensity(f, b) for f, b in zip([*forward, _sum(forward)], [*touched, _sum(touched)], strict=True)],
+            4,
+        ),
     ]
+
+
+def intensity(flops: int | None, bytes_touched: int | None) -> float | None:
+    """Divide forward FLOPs by the bytes they touch, read and written, caches ignored: the arithmetic intensity."""
+    return flops / bytes_touched if flops and bytes_touched else None
 
 
 def _without_empty_containers(layers: Sequence[LayerCount]) -> list[LayerCount]:
@@ -102,15 +113,15 @@ def count_columns(records: Sequence[Record]) -> list[Column]:
     return [
         *figure_column("parameters", [c.parameters for c in counters], 0, whole),
         *(figure_column("trainable", [c.trainable_parameters for c in counters], 3, whole) if is_frozen else []),
-        *figure_column("buffers", [c.buffers or None for c in counters], 6, whole),
+        *figure_column("buffers", [c.buffers or None for c in counters], 5, whole),
         *counts_column("fwd", forward, 0, "FLOPs", bounds, [*backward, *totals]),
         *counts_column("bwd", backward, 0, "FLOPs", bounds, [*forward, *totals]),
-        *counts_column("step", totals, 4, "FLOPs", bounds, [*forward, *backward]),
-        *([Column(header="others say", cells=second, right=False, rank=1)] if any(second) else []),
-        *counts_column("operations", [c.dispatch_count for c in counters], 5),
+        *counts_column("step", totals, 2, "FLOPs", bounds, [*forward, *backward]),
+        *([Column(header="others say", cells=second, right=False, rank=6)] if any(second) else []),
+        *counts_column("operations", [c.dispatch_count for c in counters], 4),
         *bytes_column("touched", [c.bytes_touched for c in counters], 5),
         *bytes_column("saved", [c.saved_bytes for c in counters], 5),
-        *bytes_column("peak", [c.predicted_peak.total_bytes if c.predicted_peak else None for c in counters], 2),
+        *bytes_column("peak", [c.predicted_peak.total_bytes if c.predicted_peak else None for c in counters], 1),
     ]
 
 
@@ -137,7 +148,23 @@ def count_notes(records: Sequence[Record]) -> list[str]:
             if opinion.note:
                 key = model, opinion.counter
                 notes.setdefault(key, f"{model}: {plain(opinion.counter)}: {plain(opinion.note)}")
+    return [*notes.values(), *uncounted_notes(records)]
+
+
+def uncounted_notes(records: Sequence[Record]) -> list[str]:
+    """Name the operations that nobody could count, once per model: its FLOPs are at least what is shown."""
+    notes: dict[str, str] = {}
+    for record in records:
+        model = plain(record.cell.model)
         if record.counters.flops and record.counters.flops.uncounted:
-            operations = ", ".join(f"{plain(name)} ({calls})" for name, calls in record.counters.flops.uncounted)
-            notes.setdefault((model, ""), f"{model}: at least; no formula for {operations}")
+            notes.setdefault(model, f"{model}: {uncounted_text(record.counters.flops)}")
     return list(notes.values())
+
+
+def uncounted_text(flops: FlopCount) -> str:
+    """Write `at least 1,024 FLOPs forward; 2 operations uncounted: mylib.fancy (2)`; calls in brackets."""
+    calls = sum(count for _, count in flops.uncounted)
+    names = ", ".join(f"{plain(name)} ({count})" for name, count in flops.uncounted)
+    backward = "" if flops.backward is None else f" and {flops.backward:,} backward"
+    least = "FLOPs unmeasured" if flops.forward is None else f"at least {flops.forward:,} FLOPs forward{backward}"
+    return f"{least}; {calls:,} operation{'' if calls == 1 else 's'} uncounted: {names}"

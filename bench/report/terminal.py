@@ -10,9 +10,10 @@ from bench.core.record import Outcome, Record
 from bench.report.advice import advice_text
 from bench.report.claims import claim_columns, claim_families, claim_notes, claim_styles, claims_summary
 from bench.report.columns import figure_columns, key_columns, outcome_text, peak_bytes, varying_axes
-from bench.report.details import count_columns, count_notes, layer_columns, phase_rows_columns
+from bench.report.details import count_columns, count_notes, layer_columns, phase_rows_columns, uncounted_notes
 from bench.report.figures import plain
 from bench.report.layout import Column, Page, fits, render
+from bench.report.opinions import opinion_columns, opinion_notes
 from bench.stats.summary import Summary, summarise
 
 _ESSENTIAL_RANK = 4
@@ -110,15 +111,35 @@ def phases_table(record: Record, width: int = 80, color: bool = False, unicode: 
 
 
 def layers_table(record: Record, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write one row per layer, and their sum: parameters, output shape, FLOPs and their share."""
+    """Write one row per layer, and their sum: parameters, output shape, FLOPs and their share, bytes, intensity."""
     page = Page(width=width, color=color, unicode=unicode)
     if not record.counters.layers:
         return page.sign(f"{plain(record.cell.id)}: no layers were counted")
     return render(layer_columns(record), page, total=True)
 
 
-def counts_table(records: Sequence[Record], width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write what `bench count` found per cell: parameters, FLOPs, what other counters say, what is missing."""
+def opinions_table(record: Record, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Write what each counter says of one cell, to the last FLOP, then in words why they differ from ours."""
+    page = Page(width=width, color=color, unicode=unicode)
+    if record.counters.flops is None:
+        return page.sign(f"{plain(record.cell.id)}: no FLOPs were counted")
+    title = page.paint(page.sign(f"{plain(record.cell.id)}, FLOPs (1 MAC = 2)"), "bold")
+    notes = [page.wrap(note, "    ", "  ") for note in opinion_notes(record)]
+    return "\n".join([title, render(opinion_columns(record), page), *([""] if notes else []), *notes])
+
+
+def counts_table(
+    records: Sequence[Record], width: int = 80, color: bool = False, unicode: bool = True, *, notes: bool = True
+) -> str:
+    """Write what `bench count` found per cell: parameters, FLOPs, what other counters say, what is missing.
+
+    Args:
+        records: In the order of the rows.
+        width: Columns of the terminal.
+        color: Whether to use ANSI colours.
+        unicode: Whether the stream takes signs beyond ASCII.
+        notes: Say below why other counters differ; what nobody could count is always said.
+    """
     page = Page(width=width, color=color, unicode=unicode)
     if not records:
         return "no cells"
@@ -131,9 +152,9 @@ def counts_table(records: Sequence[Record], width: int = 80, color: bool = False
     table = render(
         [*key_columns(records, ("model", "batch_size")), *count_columns(records)], page, spans=spans, styles=styles
     )
-    notes = [page.wrap(note, "    ", "  ") for note in count_notes(records)]
+    said = [page.wrap(note, "    ", "  ") for note in (count_notes if notes else uncounted_notes)(records)]
     doubts = advice_text(records, page)
-    return "\n".join([table, *([""] if notes else []), *notes, *(["", doubts] if doubts else [])])
+    return "\n".join([table, *([""] if said else []), *said, *(["", doubts] if doubts else [])])
 
 
 def claims_table(checked: Sequence[CheckedClaim], width: int = 80, color: bool = False, unicode: bool = True) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
@@ -12,32 +13,58 @@ from bench.core.record import Advice, AdviceKind, Counters, Outcome, Record
 from bench.runner import processes
 from bench.runner.answers import Counted
 from bench.runner.plan import make_plan
+from bench.runner.processes import Ending
 from bench.runner.stamp import Stamp
 
 
 def count_all(
-    cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None
+    cells: Sequence[Cell],
+    *,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
+    opinions: bool = True,
+    worker: str = "bench.runner.worker",
 ) -> Iterator[tuple[Cell, Counted]]:
     """Count cells side by side, each in a fresh process, and yield them in order; a failure is an advice.
+
+    Args:
+        cells: With full device names.
+        method: As in `processes.call`.
+        timeout_seconds: Of each cell.
+        opinions: Ask other counters too; fvcore runs the model on real tensors, which takes most of the time.
+        worker: Module whose `count_cell` does the work.
+    """
+    calls = [(cell, opinions) for cell in cells]
+    endings = call_each(f"{worker}:count_cell", calls, method=method, timeout_seconds=timeout_seconds)
+    for cell, ending in zip(cells, endings, strict=True):
+        yield cell, ending.value if ending.outcome is Outcome.OK else _failed(ending)
+
+
+def call_each(
+    function: str, calls: Sequence[tuple[Any, ...]], *, method: str, timeout_seconds: float | None = None
+) -> Iterator[Ending]:
+    """Call a function once per tuple of arguments, each in a fresh process, and yield the endings in order.
 
     Counting is slow Python and needs no quiet machine, so it uses all cores.
     """
 
-    def attempt(cell: Cell) -> Counted:
-        ending = processes.call("bench.runner.worker:count_cell", cell, method=method, timeout_seconds=timeout_seconds)
-        if ending.outcome is Outcome.OK:
-            return ending.value  # type: ignore[no-any-return]
-        facts = (("counter", "all"), ("reason", ending.reason or ending.outcome.value))
-        return Counted(counters=Counters(), advice=(Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),))
+    def attempt(arguments: tuple[Any, ...]) -> Ending:
+        return processes.call(function, *arguments, method=method, timeout_seconds=timeout_seconds)
 
     # Inline, the processes are this one: two threads would share torch's global state.
-    workers = 1 if method == "inline" else min(len(cells), len(os.sched_getaffinity(0)))
+    workers = 1 if method == "inline" else min(max(len(calls), 1), len(os.sched_getaffinity(0)))
     with ThreadPoolExecutor(workers) as pool:
         try:
-            yield from zip(cells, pool.map(attempt, cells), strict=True)
+            yield from pool.map(attempt, calls)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            processes.kill_running()
             raise
+
+
+def _failed(ending: Ending) -> Counted:
+    facts = (("counter", "all"), ("reason", ending.reason or ending.outcome.value))
+    return Counted(counters=Counters(), advice=(Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),))
 
 
 def count_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> tuple[Record, ...]:

@@ -16,13 +16,17 @@ from bench.claims import BATCH_SIZE, Subject
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import MachineState
 from bench.core.errors import BenchError
+from bench.core.fit import Fit, Verification
 from bench.core.record import Advice, AdviceKind, Counters, Memory, Sampling
+from bench.counters.fit import fit
+from bench.core.units import format_bytes
 from bench.counters.flops import count_workload
-from bench.counters.live import measure_memory
+from bench.counters.live import measure_memory, track_live_bytes
 from bench.counters.static import count
 from bench.device import nvml
 from bench.device.capabilities import normalise_device, why_not
 from bench.device.environment import read_counters, read_environment, state_between
+from bench.device.memory import free_bytes
 from bench.device.settings import cell_settings
 from bench.device.step import prepare
 from bench.measure.timing import time_step
@@ -46,11 +50,19 @@ def preflight(devices: tuple[str, ...], models: tuple[tuple[str, tuple[int, ...]
     return Preflight(devices=names, environments=tuple((name, read_environment(name)) for name in unique))
 
 
-def time_cell(cell: Cell, sampling: Sampling, process: int, gpu_uuid: str | None) -> TimedCell:
-    """Measure the step and its phases, and the state of the machine around it."""
+def time_cell(
+    cell: Cell, sampling: Sampling, process: int, gpu_uuid: str | None, predicted_bytes: int | None = None
+) -> TimedCell:
+    """Measure the step and its phases, and the state of the machine around it.
+
+    With `predicted_bytes` nothing is tried if less memory than that is free right now.
+    """
     reason = why_not(cell.device, cell.precision)
     if reason is not None:
         return TimedCell(skipped=reason)
+    free = free_bytes(cell.device) if predicted_bytes is not None else None
+    if predicted_bytes is not None and free is not None and predicted_bytes > free:
+        return _too_large(predicted_bytes, free)
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step:
         before = read_counters()
@@ -71,12 +83,32 @@ def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
     return measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
 
 
-def count_cell(cell: Cell) -> Counted:
+def count_cell(cell: Cell, opinions: bool = True) -> Counted:
     """Count one step of a cell on tensors without storage, on one thread, because several cells are counted at once."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with cell_settings(replace(cell, device="cpu", threads=1)):
-        counters, advice = count(workload, cell)
+        counters, advice = count(workload, cell, opinions=opinions)
     return Counted(counters=counters, advice=advice)
+
+
+def free_memory(device: str) -> int | None:
+    """Read the free memory of a device."""
+    return free_bytes(device)
+
+
+def fit_cell(cell: Cell, memory_bytes: int) -> Fit:
+    """Find the largest batch that fits, on tensors without storage."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with cell_settings(replace(cell, device="cpu", threads=1)):
+        return fit(workload, cell, memory_bytes)
+
+
+def verify_cell(cell: Cell) -> Verification:
+    """Run a cell for real and read the tensor bytes alive at its peak."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    live = track_live_bytes(workload, cell)
+    is_cuda = torch.device(cell.device).type == "cuda"
+    return Verification(live=live, allocated_bytes=torch.cuda.max_memory_allocated(cell.device) if is_cuda else None)
 
 
 def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
@@ -116,6 +148,14 @@ def examine() -> Examination:
 
 def nothing() -> None:
     """Do nothing: what remains is the cost of a fresh process."""
+
+
+def _too_large(predicted_bytes: int, free: int) -> TimedCell:
+    facts = (("predicted_bytes", predicted_bytes), ("free_bytes", free))
+    words = f"the predicted peak of {format_bytes(predicted_bytes)} exceeds the {format_bytes(free)} of free memory"
+    return TimedCell(
+        skipped=f"{words}; --no-predict tries anyway", advice=(Advice(kind=AdviceKind.MEMORY_TOO_SMALL, facts=facts),)
+    )
 
 
 def _torchvision_problem() -> str | None:

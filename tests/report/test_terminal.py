@@ -146,7 +146,7 @@ def test_lower_bounds_are_marked() -> None:
     text = cells_table([make_record(counters=counters)], 200)
     assert "≥5.80" in text
     assert ">=5.80" in cells_table([make_record(counters=counters)], 200, unicode=False)
-    assert "no formula for aten.cdist (2)" in counts_table([make_record(counters=counters)])
+    assert "2 operations uncounted: aten.cdist (2)" in " ".join(counts_table([make_record(counters=counters)]).split())
 
 
 def test_a_predicted_peak_is_marked_and_named() -> None:

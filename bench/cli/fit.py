@@ -1,0 +1,65 @@
+"""`bench fit`: the largest batch that fits into a memory, predicted before anything is allocated."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import look, print_json
+from bench.core.errors import ExitCode, SuiteError
+from bench.core.record import Outcome
+from bench.core.units import parse_bytes
+
+
+def command(
+    models: Annotated[list[str], typer.Argument(help="Models.", show_default=False)],
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Memory to fill, for example 24GiB; default: 90 % of what is free.", show_default=False),
+    ] = None,
+    mode: options.ModeOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
+    optimizer: options.OptimizerOption = None,
+    input_shape: options.ShapeOption = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run the batch that was found for real and compare the live bytes.")
+    ] = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Find the largest batch that fits into a memory, from predictions; nothing is allocated without --verify.
+
+    With --verify, exit code 1 if the batch failed or held more than that memory, 4 if there was no room to run it.
+    """
+    from bench.runner.fitting import fit_cells
+    from bench.suite.sweep import Sweep
+
+    axes = options.read_axes(
+        mode=mode, device=device, precision=precision, optimizer=optimizer, input_shape=input_shape
+    )
+    cells = Sweep(models=tuple(models), **axes).cells()
+    found = fit_cells(cells, _parse_memory(memory), verify=verify)
+    if format is options.Format.JSON:
+        print_json("fit", cells=found.cells, free_bytes=dict(found.free_bytes))
+    else:
+        from bench.report.fit import fits_table
+
+        print(fits_table(found.cells, found.free_bytes, **look()))
+    if any(one.is_refuted for one in found.cells):
+        return ExitCode.REGRESSION
+    is_unfit = any(one.verification and one.verification.outcome is Outcome.SKIPPED for one in found.cells)
+    return ExitCode.UNFIT if is_unfit else ExitCode.FINE
+
+
+def _parse_memory(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        size = parse_bytes(text)
+    except ValueError as error:
+        raise SuiteError(f"--memory: {error}") from None
+    if size < 1:
+        raise SuiteError(f"--memory must be more than nothing, found {text!r}")
+    return size

@@ -1,0 +1,124 @@
+"""What a gate found, as text and as Markdown: which cell, which counter, which operations, which row to commit."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from bench.core.gate import CounterChange, GateRow, GateVerdict
+from bench.report.columns import MISSING
+from bench.report.figures import plain, significant
+from bench.report.layout import Column, Page, render
+from bench.report.markdown import escape, table
+
+_WORDS = {
+    GateVerdict.MORE: "costs more than is on record",
+    GateVerdict.LESS: "costs less than is on record; commit the new row, so that the gain cannot be lost unseen",
+    GateVerdict.MISSING: "is not on record",
+    GateVerdict.EXTRA: "is on record, but no cell of the suite",
+    GateVerdict.UNCOUNTED: "could not be counted",
+}
+_STYLES = {GateVerdict.LESS: "yellow"}
+
+
+def gate_summary(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
+    """Count the verdicts: `suite gate, torch 2.15: 17 cells: 16 same, 1 more`."""
+    counts = Counter(row.verdict for row in rows)
+    found = [f"{counts[verdict]} {verdict.value}" for verdict in GateVerdict if counts[verdict]]
+    return f"suite {plain(suite)}, torch {plain(torch)}: {len(rows)} cell{'' if len(rows) == 1 else 's'}: {', '.join(found) or 'none'}"
+
+
+def gate_text(
+    rows: Sequence[GateRow], lines: Sequence[str | None], width: int = 80, color: bool = False, unicode: bool = True
+) -> str:
+    """Write one block per cell that differs from what is on record; empty where none does.
+
+    Args:
+        rows: What the gate found.
+        lines: Each row's line to commit, or None. They are never wrapped, because they are to be copied.
+        width: Columns of the terminal.
+        color: Whether to use ANSI colours.
+        unicode: Whether the stream takes signs beyond ASCII.
+    """
+    page = Page(width=width, color=color, unicode=unicode)
+    blocks = [_block(row, line, page) for row, line in zip(rows, lines, strict=True) if row.verdict in _WORDS]
+    return "\n\n".join(blocks)
+
+
+def _block(row: GateRow, line: str | None, page: Page) -> str:
+    head = f"{row.verdict.value.upper()}  {plain(row.cell.id)} {_WORDS[row.verdict]}"
+    parts = [page.paint(page.wrap(f"{head}{f': {plain(row.reason)}' if row.reason else ''}", "  ", ""), _style(row))]
+    if row.counters:
+        parts.append(_indented(render(_columns(row.counters), page)))
+    if row.operations:
+        parts.append(page.wrap(f"operations: {operations_text(row.operations)}", "    ", "  "))
+    if line is not None:
+        parts.append(f"  row to commit{', if it is meant so' if row.verdict is GateVerdict.MORE else ''}:\n{line}")
+    return "\n".join(parts)
+
+
+def _style(row: GateRow) -> str:
+    return _STYLES.get(row.verdict, "red")
+
+
+def operations_text(changes: Sequence[CounterChange]) -> str:
+    """Name operations whose calls changed, those that grew first: `aten.clone.default 3 -> 5`."""
+    ordered = sorted(changes, key=lambda change: not change.is_more)
+    return ", ".join(f"{plain(c.name)} {_value(c.expected)} -> {_value(c.found)}" for c in ordered)
+
+
+def _columns(changes: Sequence[CounterChange]) -> list[Column]:
+    return [
+        Column(header="counter", cells=tuple(plain(c.name) for c in changes), right=False, key=True),
+        Column(header="recorded", cells=tuple(_value(c.expected) for c in changes)),
+        Column(header="found", cells=tuple(_value(c.found) for c in changes)),
+        Column(header="change", cells=tuple(change_text(c) for c in changes)),
+    ]
+
+
+def _value(value: int | None) -> str:
+    return MISSING if value is None else f"{value:,}"
+
+
+def change_text(change: CounterChange) -> str:
+    """Write how much a counter moved: `+4.8 %`, `-0.0012 %`; by count where a percentage has no meaning."""
+    if change.found is None:
+        return "not counted"
+    if change.fraction is None:
+        return "new" if change.expected is None else f"+{change.found:,}"
+    return f"{'-' if change.fraction < 0 else '+'}{significant(abs(change.fraction) * 100, 2)} %"
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+def gate_markdown(suite: str, torch: str, rows: Sequence[GateRow], lines: Sequence[str | None]) -> str:
+    """Write the gate for a pull request: a line, a table of what changed, the rows to commit."""
+    is_open = all(row.is_passing for row in rows)
+    parts = [f"**bench gate: {'pass' if is_open else 'FAIL'}** · {escape(gate_summary(suite, torch, rows))}"]
+    changed = [row for row in rows if row.verdict in _WORDS]
+    entries = [(row, change) for row in changed for change in (row.counters or (None,))]
+    if entries:
+        parts.append(
+            table(
+                [
+                    Column(header="verdict", cells=tuple(row.verdict.value for row, _ in entries), right=False),
+                    Column(header="cell", cells=tuple(row.cell.id for row, _ in entries), right=False),
+                    Column(header="counter", cells=tuple(c.name if c else "" for _, c in entries), right=False),
+                    Column(header="recorded", cells=tuple(_value(c.expected) if c else "" for _, c in entries)),
+                    Column(header="found", cells=tuple(_value(c.found) if c else "" for _, c in entries)),
+                    Column(header="change", cells=tuple(change_text(c) if c else "" for _, c in entries)),
+                ]
+            )
+        )
+    notes = [_note(row) for row in changed if row.operations or row.reason]
+    parts += ["\n".join(notes)] if notes else []
+    commit = [plain(line) for line in lines if line is not None]
+    parts += ["\n".join(["```csv", *commit, "```"])] if commit else []
+    return "\n\n".join(parts)
+
+
+def _note(row: GateRow) -> str:
+    text = row.reason or f"operations {operations_text(row.operations)}"
+    return f"- {escape(row.cell.id)}: {escape(text)}"
