@@ -24,8 +24,8 @@ from bench.counters.build import Subject, build_on
 from bench.counters.modules import LOSS
 from bench.counters.tally import PhaseFlops, StepFlops
 
-_FVCORE_LIMIT = 4 * 10**12
-"""Forward FLOPs above which fvcore is not asked: it runs the model on real tensors."""
+_FVCORE_LIMIT = 10**11
+"""Forward FLOPs above which fvcore is not asked: it runs the model on real tensors, seconds for 0.1 TFLOPs on a core."""
 
 _FVCORE_PRODUCTS = {
     "conv": ("conv",),
@@ -130,7 +130,7 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
     fvcore also counts normalisation, pooling and interpolation by rules of its own; those are left out here.
     """
     if (ours.flops.forward or 0) > _FVCORE_LIMIT:
-        return Opinion(counter="fvcore", note="not asked: it would run a model of this size on real tensors")
+        return Opinion(counter="fvcore", note="not asked: it would run this step on real tensors; ask at a smaller batch")
     try:
         with _quiet():  # it defines TorchScript functions when it is imported, which torch warns about
             from fvcore.nn import FlopCountAnalysis, jit_handles
