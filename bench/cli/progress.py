@@ -7,7 +7,16 @@ from typing import Any
 
 from bench.core.record import Outcome, Phase, Record
 from bench.core.units import format_seconds
-from bench.runner.events import CellFinished, CellPrepared, CellStarted, Event, Observer, RunFinished, RunStarted
+from bench.runner.events import (
+    CellFinished,
+    CellPrepared,
+    CellStarted,
+    Event,
+    Observer,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+)
 
 
 def make_observer(*, is_quiet: bool = False) -> Observer:
@@ -24,7 +33,9 @@ class _Lines:
         self._total = 0
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
+        if isinstance(event, RunResumed):
+            _say_resumed(event)
+        elif isinstance(event, RunStarted):
             self._total = len(event.cells)
             print(
                 f"bench: measuring {self._total} cells into {event.folder}; counting first", file=sys.stderr, flush=True
@@ -42,7 +53,9 @@ class _Bar:
         self._task: Any = None
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, RunStarted):
+        if isinstance(event, RunResumed):
+            _say_resumed(event)
+        elif isinstance(event, RunStarted):
             self._start(len(event.cells))
         elif isinstance(event, CellPrepared):
             self._progress.update(self._counting, advance=1, description=f"counting {event.cell.id}")
@@ -72,6 +85,16 @@ class _Bar:
         self._counting = self._progress.add_task("counting", total=total)
         self._task = self._progress.add_task("", total=total, visible=False)
         self._progress.start()
+
+
+def _say_resumed(event: RunResumed) -> None:
+    reasons = [f"{count} {reason}" for reason, count in event.again]
+    words = (
+        f"{sum(count for _, count in event.again)} to measure: {', '.join(reasons)}" if reasons else "nothing is left"
+    )
+    for problem in event.problems:
+        print(f"bench: {problem}", file=sys.stderr, flush=True)
+    print(f"bench: resuming {event.folder}: {event.kept} records kept, {words}", file=sys.stderr, flush=True)
 
 
 def _words(record: Record) -> str:

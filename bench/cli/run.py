@@ -43,7 +43,24 @@ def command(
     processes: Annotated[
         int | None, typer.Option(min=1, help="Fresh processes per cell; 3 for intervals that include their spread.")
     ] = None,
-    timeout: Annotated[str | None, typer.Option(help="Kill a cell's process after this long, for example 10m.")] = None,
+    timeout: Annotated[
+        str | None,
+        typer.Option(
+            help="Kill a process after this long, for example 10m; a cell takes three or more.", show_default=False
+        ),
+    ] = None,
+    predict: Annotated[
+        bool, typer.Option("--predict/--no-predict", help="Skip cells whose predicted peak exceeds the free memory.")
+    ] = True,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Measure what this run lacks: its id, a beginning of it, its folder, or latest.", show_default=False
+        ),
+    ] = None,
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="With --resume: do not try again what ended badly.")
+    ] = False,
     executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
     results: options.ResultsOption = Path("results"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
@@ -56,7 +73,8 @@ def command(
     """
     from bench import registry
     from bench.cli.progress import make_observer
-    from bench.runner.session import execute, plan_targets
+    from bench.cli.stopping import stoppable
+    from bench.runner.session import execute, plan_resumption, plan_targets
 
     if executor not in ("forkserver", "spawn", "inline"):
         raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
@@ -72,7 +90,12 @@ def command(
         threads=threads,
         seed=seed,
     )
-    session = plan_targets(models or [], axes)
+    if resume is None or models:
+        session = plan_targets(models or [], axes)
+    elif axes:
+        raise SuiteError(f"--resume alone takes the cells of the run; name the targets too to change {', '.join(axes)}")
+    else:
+        session = plan_resumption(resume, results)
     typed = {"target": target, "budget_seconds": options.parse_duration(budget, "--budget"), "processes": processes}
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     session = replace(session, sampling=sampling_of(session.sampling, **changes))
@@ -81,13 +104,17 @@ def command(
             registry.check(model)
         _print_cells(session.cells, format)
         return ExitCode.FINE
-    finished = execute(
-        session,
-        results=results,
-        timeout_seconds=options.parse_duration(timeout, "--timeout"),
-        method=executor,
-        observers=(make_observer(is_quiet=quiet or format is options.Format.JSON),),
-    )
+    with stoppable():
+        finished = execute(
+            session,
+            results=results,
+            timeout_seconds=options.parse_duration(timeout, "--timeout"),
+            method=executor,
+            observers=(make_observer(is_quiet=quiet or format is options.Format.JSON),),
+            resume=resume,
+            is_keeping_failures=keep_failed,
+            is_predicting=predict,
+        )
     if format is options.Format.JSON:
         print_json("run", folder=str(finished.folder), records=finished.records, claims=finished.claims)
     else:

@@ -8,8 +8,13 @@ from enum import StrEnum
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 
-SCHEMA = 1
-"""Version of the record files. History: 1 (2026-11-23) first."""
+SCHEMA = 2
+"""Version of the record files. History:
+
+- 1 (2026-11-23) first.
+- 2 (2026-11-23) `Record.code`, `RunInfo.resumptions`. Optional, but a reader of schema 1 takes an unknown key for a
+  foreign file; the number makes it say that the file is newer.
+"""
 
 
 class Phase(StrEnum):
@@ -49,6 +54,7 @@ class AdviceKind(StrEnum):
     NONFINITE_LOSS = "nonfinite-loss"  # the loss is NaN or infinite
     COUNT_FAILED = "count-failed"  # a counter raised; the timing stands
     MEMORY_UNMEASURED = "memory-unmeasured"  # the peak could not be read
+    MEMORY_TOO_SMALL = "memory-too-small"  # the predicted peak exceeds the free memory; not tried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +273,8 @@ class Record:
         tokens_per_example: Copied from the workload, so that tokens/s can be derived.
         final_loss: Loss of the last step; None in infer mode or where it is not finite.
         output_tail: The end of what the worker printed, for cells that did not end OK.
+        code: Hash of the model's source, or its package's version; None where the source cannot be found. With the cell
+            and the environment it addresses the record: a resumed run measures again what differs.
         started_at: ISO 8601 with zone.
         duration_seconds: Of the whole cell, from its start to its result.
     """
@@ -283,6 +291,7 @@ class Record:
     tokens_per_example: int | None = None
     final_loss: float | None = None
     output_tail: str | None = None
+    code: str | None = None
     started_at: str
     duration_seconds: float
     stepbench: str

@@ -24,7 +24,7 @@ class Preflight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedCell:
-    """What the timing process answers; `skipped` is a reason, and then there are no samples."""
+    """What the timing process answers; `skipped` is a reason, and then there are no samples but perhaps advice."""
 
     skipped: str | None = None
     samples: tuple[Sample, ...] = ()

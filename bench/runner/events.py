@@ -19,6 +19,22 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed:
+    """A run is taken up again; comes before `RunStarted`, which has the cells that are left.
+
+    Attributes:
+        kept: How many records stand as they are.
+        again: Why cells are measured, and how many.
+        problems: One line per record file that could not be read.
+    """
+
+    folder: Path
+    kept: int
+    again: tuple[tuple[str, int], ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellPrepared:
     """A cell was counted; none is timed yet."""
 
@@ -50,5 +66,5 @@ class RunFinished:
     is_complete: bool
 
 
-Event = RunStarted | CellPrepared | CellStarted | CellFinished | RunFinished
+Event = RunResumed | RunStarted | CellPrepared | CellStarted | CellFinished | RunFinished
 Observer = Callable[[Event], None]

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.record import Advice, AdviceKind, Counters, Memory, Outcome, Record, Sampling
+from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.answers import Counted, TimedCell
 from bench.runner.counting import count_all
@@ -40,6 +41,8 @@ class LocalExecutor:
         environments: By full device name, from the preflight.
         timeout_seconds: Per process; None waits.
         method: `forkserver`, `spawn` or `inline`.
+        is_predicting: Skip a cell whose predicted peak exceeds the free memory.
+        worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
     """
 
     def __init__(
@@ -49,17 +52,23 @@ class LocalExecutor:
         environments: Mapping[str, Environment] | None = None,
         timeout_seconds: float | None = None,
         method: str = "forkserver",
+        is_predicting: bool = True,
+        worker: str = "bench.runner.worker",
     ) -> None:
         self._sampling = sampling or Sampling()
         self._environments = environments or {}
         self._timeout_seconds = timeout_seconds
         self._method = method
-        self._counted: dict[str, Counted] = {}
+        self._is_predicting = is_predicting
+        self._worker = worker
+        self._counted: dict[str, tuple[Counted, str | None]] = {}  # with the code that was counted
 
     def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
         """Count all cells, side by side."""
-        for cell, counted in count_all(cells, method=self._method, timeout_seconds=self._timeout_seconds):
-            self._counted[cell.key] = counted
+        codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}
+        options: dict[str, Any] = {"method": self._method, "timeout_seconds": self._timeout_seconds}
+        for cell, counted in count_all(cells, worker=self._worker, **options):
+            self._counted[cell.key] = counted, codes[cell.model]
             on_prepared(cell)
 
     def run(self, cell: Cell) -> Record:
@@ -67,19 +76,23 @@ class LocalExecutor:
         stamp = Stamp(cell)
         environment = self._environments.get(cell.device)
         gpu_uuid = environment.gpu_uuid if environment else None
-        counters, doubts = self._counters_of(cell)
+        code = code_hash(cell.model)
+        counters, doubts = self._counters_of(cell, code)
+        peak = counters.predicted_peak if self._is_predicting else None
+        predicted_bytes = peak.total_bytes if peak else None
 
         def record(outcome: Outcome, **found: Any) -> Record:
-            return stamp.record(outcome, environment=environment, sampling=self._sampling, counters=counters, **found)
+            about = {"environment": environment, "sampling": self._sampling, "counters": counters, "code": code}
+            return stamp.record(outcome, **about, **found)
 
         timed: list[TimedCell] = []
         for process in range(self._sampling.processes):
-            ending = self._call("time_cell", cell, self._sampling, process, gpu_uuid)
+            ending = self._call("time_cell", cell, self._sampling, process, gpu_uuid, predicted_bytes)
             if ending.outcome is not Outcome.OK:
                 return record(ending.outcome, reason=ending.reason, output_tail=ending.output_tail, advice=doubts)
             timed.append(ending.value)
             if ending.value.skipped:
-                return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=doubts)
+                return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
         memory, memory_doubts = self._measure_peak(cell, gpu_uuid)
         counters = replace(counters, memory=memory)
         return record(
@@ -91,11 +104,11 @@ class LocalExecutor:
             state=timed[-1].state,
         )
 
-    def _counters_of(self, cell: Cell) -> tuple[Counters, tuple[Advice, ...]]:
-        """Return what `prepare` counted; counts now if it was not asked to."""
-        if cell.key not in self._counted:
+    def _counters_of(self, cell: Cell, code: str | None) -> tuple[Counters, tuple[Advice, ...]]:
+        """Return what `prepare` counted; counts now if it was not asked to, or the model was edited since."""
+        if cell.key not in self._counted or self._counted[cell.key][1] != code:
             self.prepare((cell,), lambda _: None)
-        counted = self._counted[cell.key]
+        counted, _ = self._counted[cell.key]
         return counted.counters, counted.advice
 
     def _measure_peak(self, cell: Cell, gpu_uuid: str | None) -> tuple[Memory | None, tuple[Advice, ...]]:
@@ -106,5 +119,5 @@ class LocalExecutor:
         return None, (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=facts),)
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
-        function = f"bench.runner.worker:{function}"
+        function = f"{self._worker}:{function}"
         return processes.call(function, *arguments, timeout_seconds=self._timeout_seconds, method=self._method)

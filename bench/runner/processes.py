@@ -4,17 +4,24 @@
 
 The process is forked from a server that has imported torch and run nothing (FACTS: 0.2 s instead of 5 s). The parent
 blocks on the pipe and the process's sentinel; it never spins, because a spinning parent disturbs what the child times.
-What the child prints goes to a file, whose tail is kept.
+What the child prints goes to a file, whose tail is kept; its standard input is empty.
+
+The process leads a session of its own. Whatever it forked dies with it: when it is done, when it is killed, and when
+this process is gone, even by SIGKILL. Only a daemon that starts another session of its own escapes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import faulthandler
 import fcntl
 import importlib
+import io
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import sys
 import tempfile
@@ -22,18 +29,21 @@ import threading
 import traceback
 import types
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import Any
 
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
+from bench.runner.oom_kills import oom_kills
 
 OUTPUT_TAIL_BYTES = 2000
+ANSWERED_GRACE_SECONDS = 1.0
 _F_SETSIG = 10  # Linux; the fcntl module does not name it
 _preloaded: list[str] = ["bench.runner.preloaded"]
 _start_lock = threading.Lock()  # `__main__` is hidden for all threads
+_running: set[Any] = set()  # processes of all threads that have not ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,29 +85,36 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
     if method == "forkserver":
         context.set_forkserver_preload(_preloaded)
     receiver, sender = context.Pipe(duplex=False)
-    with tempfile.TemporaryFile() as output:
-        process = _start(context, (sender, function, arguments), output.fileno())
-        sender.close()
-        ready = multiprocessing.connection.wait([receiver, process.sentinel], timeout_seconds)
-        message = _receive(receiver) if receiver in ready or receiver.poll() else None
-        if not ready or message is not None:
-            # A process that has answered may still hang in its threads' exit; it has nothing more to say.
-            process.join(5 if message is not None else 0)
-            process.kill()
-        process.join()
-        receiver.close()
+    kills = oom_kills()
+    with receiver, tempfile.TemporaryFile() as output:
+        with sender:
+            process = _start(context, (sender, function, arguments), output.fileno())
+        try:
+            with _exit_of(process, method) as end:
+                ready = multiprocessing.connection.wait([receiver, end], timeout_seconds)
+            message = _receive(receiver) if receiver in ready or receiver.poll() else None
+            if message is not None:
+                # A process that has answered may still hang in its threads' exit; it has nothing more to say.
+                process.join(ANSWERED_GRACE_SECONDS)
+        finally:  # also after Ctrl-C
+            exit_code = _end(process)
         tail = _tail(output.fileno())
-        exit_code = process.exitcode
-        process.close()
     if message is not None:
-        ending: Ending = message
-        if ending.outcome is Outcome.OK:
-            return ending
-        return Ending(outcome=ending.outcome, reason=ending.reason, error=ending.error, output_tail=tail)
+        if message.outcome is Outcome.OK:
+            return message
+        return replace(message, output_tail=tail)
     if not ready:
         reason = f"took longer than {timeout_seconds:g} s"
         return Ending(outcome=Outcome.TIMED_OUT, reason=reason, output_tail=tail)
-    return Ending(outcome=_outcome_of_exit(exit_code), reason=_words_of_exit(exit_code), output_tail=tail)
+    outcome, reason = _how_it_died(exit_code, is_oom=exit_code == -signal.SIGKILL and oom_kills() > kills)
+    return Ending(outcome=outcome, reason=reason, output_tail=tail)
+
+
+def kill_running() -> None:
+    """Kill the processes of all threads that wait in `call`; their calls end as KILLED. For an interrupted run."""
+    for process in tuple(_running):
+        with contextlib.suppress(ValueError):  # it was closed meanwhile
+            process.kill()
 
 
 def _start(context: BaseContext, arguments: tuple[Any, ...], output: int) -> Any:
@@ -106,7 +123,42 @@ def _start(context: BaseContext, arguments: tuple[Any, ...], output: int) -> Any
     with _start_lock, _hidden_main():
         process = context.Process(target=_child, args=(path, *arguments))  # type: ignore[attr-defined]
         process.start()
+    _running.add(process)
     return process
+
+
+@contextlib.contextmanager
+def _exit_of(process: Any, method: str) -> Iterator[int]:
+    """Give a descriptor that is readable once the process is gone.
+
+    The server tells of its children's ends, but the sentinel of a spawned process is a pipe that whatever the process
+    forked keeps open.
+    """
+    if method == "forkserver":
+        yield process.sentinel
+        return
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:  # gone and reaped already
+        yield process.sentinel
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _end(process: Any) -> int | None:
+    """Kill the process with all it forked, and return its exit code."""
+    _running.discard(process)
+    if process.exitcode is None:  # it is there still, so its number is its own
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it leads no group yet
+            os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
+    process.join()
+    exit_code: int | None = process.exitcode
+    process.close()  # closes the pipe that `_die_with_parent` watches: what it forked dies now
+    return exit_code
 
 
 @contextlib.contextmanager
@@ -121,28 +173,45 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _child(output: str, sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
-    """Run in the child: redirect output, die with the parent, call, answer."""
+    """Run in the child: redirect input and output, die with the parent, call, answer."""
+    os.setsid()  # so that Ctrl-C reaches the parent alone, which decides; and to be killed as one group
     _die_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    descriptor = os.open(output, os.O_WRONLY | os.O_APPEND)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    sender.send(_attempt(function, arguments))
+    _redirect(os.open(os.devnull, os.O_RDONLY), 0)  # a model that asks a question must not wait for an answer
+    _redirect(os.open(output, os.O_WRONLY | os.O_APPEND), 1, 2)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # the last words of a process that is killed
+    faulthandler.enable(file=2)  # where it was when it crashed
+    own = os.getpid()
+    try:
+        ending = _attempt(function, arguments)
+    except BaseException as error:  # noqa: BLE001 - a model may raise KeyboardInterrupt too; that is no Ctrl-C
+        ending = _failure(error)
+    if os.getpid() != own:  # the model forked, and its child came back here too
+        os._exit(0)
+    sender.send(ending)
     sender.close()
 
 
+def _redirect(source: int, *targets: int) -> None:
+    for target in targets:
+        os.dup2(source, target)
+    if source not in targets:
+        os.close(source)
+
+
 def _die_with_parent() -> None:
-    """Have the kernel kill this process when the one that asked for it is gone, whatever this process is doing then.
+    """Have the kernel kill this group when the process that asked for it is gone, or has closed its side.
 
     `PR_SET_PDEATHSIG` would watch the server that forked us, and the server lives as long as we do. So the pipe whose
-    other end the parent holds sends SIGKILL when that end closes (fcntl(2), F_SETSIG); no thread, no polling.
+    other end the parent holds sends SIGKILL when that end closes (fcntl(2), F_SETSIG); no thread, no polling. To the
+    whole group, and also when we have ended: what we forked holds the pipe too.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
         return
     descriptor = int(parent.sentinel)
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
     if not parent.is_alive():  # it went before the signal was armed
@@ -153,42 +222,56 @@ def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:
     module, _, name = function.partition(":")
     try:
         return Ending(outcome=Outcome.OK, value=getattr(importlib.import_module(module), name)(*arguments))
-    except BenchError as error:
-        return Ending(outcome=Outcome.FAILED, reason=_one_line(str(error)), error=error)
     except KeyboardInterrupt:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of the user's model becomes a row
-        traceback.print_exc()
-        outcome = Outcome.OUT_OF_MEMORY if _is_out_of_memory(error) else Outcome.FAILED
-        return Ending(outcome=outcome, reason=_one_line(f"{type(error).__name__}: {error}"))
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> Ending:
+    if isinstance(error, BenchError):
+        # A class of the user's own could not be read by the parent, which does not know their module.
+        own = error if type(error).__module__.startswith("bench.") else ModelError(str(error))
+        return Ending(outcome=Outcome.FAILED, reason=_one_line(str(error)), error=own)
+    with contextlib.suppress(ValueError, OSError):  # the model closed stderr
+        traceback.print_exception(error)
+    outcome = Outcome.OUT_OF_MEMORY if _is_out_of_memory(error) else Outcome.FAILED
+    text = str(error)
+    return Ending(
+        outcome=outcome, reason=_one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+    )
 
 
 def _receive(receiver: Connection) -> Ending | None:
     """Read the child's answer; None if it died before or while it wrote it."""
     try:
-        ending: Ending = receiver.recv()
-    except (EOFError, OSError):
+        ending = receiver.recv()
+    except (EOFError, OSError, pickle.UnpicklingError, ImportError, AttributeError):
         return None
-    return ending
+    return ending if isinstance(ending, Ending) else None
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
     """Tell an allocator's refusal; on the CPU torch has no class of its own for it."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if any(cls.__name__ == "OutOfMemoryError" for cls in type(error).__mro__):  # torch's, without importing torch
+        return True
     text = str(error)
-    is_allocator = "can't allocate memory" in text or "out of memory" in text.lower()
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_allocator)
+    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(word in text for word in words)
 
 
-def _outcome_of_exit(exit_code: int | None) -> Outcome:
-    return Outcome.KILLED if exit_code is not None and exit_code < 0 else Outcome.FAILED
-
-
-def _words_of_exit(exit_code: int | None) -> str:
-    if exit_code is not None and exit_code < 0:
+def _how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:
+    if exit_code is None or exit_code >= 0:
+        return Outcome.FAILED, f"the worker ended without an answer, exit code {exit_code}"
+    if is_oom:
+        return Outcome.OUT_OF_MEMORY, "the kernel killed the worker because memory ran out (SIGKILL by its OOM killer)"
+    try:
         name = signal.Signals(-exit_code).name
-        hint = "; the kernel kills so when memory runs out" if name == "SIGKILL" else ""
-        return f"the worker was killed by {name}{hint}"
-    return f"the worker ended without an answer, exit code {exit_code}"
+    except ValueError:  # a real-time signal has no name
+        name = f"signal {-exit_code}"
+    return Outcome.KILLED, f"the worker was killed by {name}"
 
 
 def _tail(descriptor: int) -> str | None:

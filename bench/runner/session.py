@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -13,15 +15,17 @@ from typing import Any
 import bench
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
-from bench.core.errors import SuiteError
-from bench.core.jsonio import to_json
+from bench.core.errors import StoreError, SuiteError
+from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record, Sampling
+from bench.runner import processes
 from bench.runner.checking import check_models
-from bench.runner.events import Observer
+from bench.runner.events import Observer, RunResumed
 from bench.runner.executor import LocalExecutor
-from bench.runner.plan import make_plan
+from bench.runner.plan import Plan, make_plan
+from bench.runner.resume import remaining
 from bench.runner.scheduler import run_cells
-from bench.store.records import RunFolder, RunInfo
+from bench.store.records import Resumption, RunFolder, RunInfo
 from bench.suite.file import read_suite
 from bench.suite.sweep import Sweep, expand
 
@@ -34,11 +38,12 @@ class Session:
 
     sweeps: tuple[Sweep, ...]
     sampling: Sampling = field(default_factory=Sampling)
+    planned: tuple[Cell, ...] = ()
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The cells of all sweeps, each once."""
-        return expand(self.sweeps)
+        """The cells of all sweeps, each once; those of a run that is resumed are planned already."""
+        return self.planned or expand(self.sweeps)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +100,24 @@ def builtin_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
+def plan_resumption(run: str, results: Path = Path("results")) -> Session:
+    """Plan what a stored run was asked to do: its cells and its sampling.
+
+    Args:
+        run: Id, a beginning of it, folder, or `latest`.
+        results: Where runs are looked for.
+
+    Raises:
+        StoreError: There is no such run, or it cannot be read.
+    """
+    info = RunFolder.open(run, results).run
+    try:
+        sampling = from_json(Sampling, info.settings)
+    except ValueError as error:
+        raise StoreError(f"run {info.id} does not say how it sampled ({error}); name the targets again") from error
+    return Session(sweeps=(), sampling=sampling, planned=info.cells)
+
+
 def execute(
     session: Session,
     *,
@@ -102,39 +125,96 @@ def execute(
     timeout_seconds: float | None = None,
     method: str = "forkserver",
     observers: Iterable[Observer] = (),
+    resume: str | None = None,
+    is_keeping_failures: bool = False,
+    is_predicting: bool = True,
 ) -> Finished:
     """Measure a session, store it, derive its tables.
+
+    Args:
+        session: What to measure.
+        results: Folder under which the run's folder is made or looked for.
+        timeout_seconds: Of each process, of which a cell takes three or more.
+        method: `forkserver`, `spawn` or `inline`.
+        observers: Told what happens.
+        resume: Measure into this run what it lacks, instead of starting a new one.
+        is_keeping_failures: When resuming, leave cells alone that ended badly.
+        is_predicting: Skip cells whose predicted peak exceeds the free memory.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
             wherever it can be known before.
     """
+    old = RunFolder.open(resume, results) if resume is not None else None
     plan = make_plan(session.cells, method=method)
     executor = LocalExecutor(
-        sampling=session.sampling, environments=plan.environments, timeout_seconds=timeout_seconds, method=method
+        sampling=session.sampling,
+        environments=plan.environments,
+        timeout_seconds=timeout_seconds,
+        method=method,
+        is_predicting=is_predicting,
     )
-    folder = RunFolder.create(
-        results,
-        RunInfo(
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=tuple(sys.argv),
-            environment=next(iter(plan.environments.values())),
-            cells=plan.cells,
-            sweep=to_json(session.sweeps),
-            settings=to_json(session.sampling),
-            stepbench=bench.__version__,
-        ),
+    info = RunInfo(
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=tuple(sys.argv),
+        environment=next(iter(plan.environments.values())),
+        cells=plan.cells,
+        sweep=to_json(session.sweeps),
+        settings=to_json(session.sampling),
+        stepbench=bench.__version__,
     )
-    records: tuple[Record, ...] = ()
-    try:
-        records = run_cells(plan.cells, executor, folder, observers)
-    finally:  # also after Ctrl-C: tables of what there is
-        if not records:
-            records = folder.read_records()[0]
-            write_derived(folder, records, ())
-    claims = check_models(tuple(dict.fromkeys(cell.model for cell in plan.cells)), method=method)
-    write_derived(folder, records, claims)
+    folder = RunFolder.create(results, info) if old is None else old
+    listeners = tuple(observers)
+    with folder.locked():
+        try:
+            cells = plan.cells
+            if old is not None:
+                folder, cells = _take_up(old, info, plan, session.sampling, is_keeping_failures, listeners)
+            run_cells(cells, executor, folder, listeners)
+        except BaseException:  # also after Ctrl-C: tables of what there is
+            processes.kill_running()
+            with contextlib.suppress(StoreError):  # the first error says more
+                write_derived(folder, folder.read_records()[0], ())
+            raise
+        records = folder.read_records()[0]
+        claims = check_models(tuple(dict.fromkeys(cell.model for cell in plan.cells)), method=method)
+        write_derived(folder, records, claims)
     return Finished(folder=folder.path, records=records, claims=claims)
+
+
+def _take_up(
+    old: RunFolder,
+    info: RunInfo,
+    plan: Plan,
+    sampling: Sampling,
+    is_keeping_failures: bool,
+    observers: Sequence[Observer],
+) -> tuple[RunFolder, tuple[Cell, ...]]:
+    """Prepare a stored run for the cells that it lacks, and tell which they are."""
+    left = remaining(old, plan.cells, plan.environments, sampling, is_keeping_failures=is_keeping_failures)
+    old.remove_temporaries()
+    recorded = {record.cell.key for record in old.read_records()[0]} - {cell.key for cell in plan.cells}
+    resumption = Resumption(started_at=info.started_at, command=info.command, stepbench=info.stepbench)
+    folder = old.rewrite(
+        replace(
+            info,
+            started_at=old.run.started_at,
+            command=old.run.command,
+            stepbench=old.run.stepbench,
+            cells=(*plan.cells, *(cell for cell in old.run.cells if cell.key in recorded)),
+            sweep=info.sweep or old.run.sweep,
+            resumptions=(*old.run.resumptions, resumption),
+        )
+    )
+    event = RunResumed(
+        folder=folder.path,
+        kept=len(left.kept),
+        again=tuple(Counter(reason.value for _, reason in left.again).items()),
+        problems=tuple(map(str, left.problems)),
+    )
+    for observer in observers:
+        observer(event)
+    return folder, tuple(cell for cell, _ in left.again)
 
 
 def write_derived(folder: RunFolder, records: tuple[Record, ...], claims: tuple[CheckedClaim, ...]) -> None:

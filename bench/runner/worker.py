@@ -18,8 +18,8 @@ from bench.core.environment import MachineState
 from bench.core.errors import BenchError
 from bench.core.fit import Fit, Verification
 from bench.core.record import Advice, AdviceKind, Counters, Memory, Sampling
-from bench.counters.fit import fit
 from bench.core.units import format_bytes
+from bench.counters.fit import fit
 from bench.counters.flops import count_workload
 from bench.counters.live import measure_memory, track_live_bytes
 from bench.counters.static import count

@@ -9,8 +9,12 @@ results/20261123-175309-ab12cd/
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,17 +31,27 @@ _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resumption:
+    """One `bench run --resume` of a run: when, by what command line and version."""
+
+    started_at: str
+    command: tuple[str, ...] = ()
+    stepbench: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
     """What a run was asked to do, and where; `run.json`.
 
     Attributes:
         started_at: ISO 8601 with zone.
-        command: The command line, as typed.
-        environment: Of the process that started the run; each record has its own.
+        command: The command line, as typed; of the first start, if the run was resumed.
+        environment: Of the process that started or last resumed the run; each record has its own.
         cells: What was planned, in the order of the tables. A cell without a record was never finished.
         sweep: The sweep as plain JSON, as its room writes it.
         settings: Further options of the run as plain JSON.
         stepbench: Version that wrote it.
+        resumptions: How the run was taken up again, oldest first.
         id: Name of the folder; `RunFolder.create` sets it.
     """
 
@@ -48,6 +62,7 @@ class RunInfo:
     sweep: Any = None
     settings: Any = None
     stepbench: str = ""
+    resumptions: tuple[Resumption, ...] = ()
     id: str = ""
     schema: int = SCHEMA
 
@@ -118,6 +133,41 @@ class RunFolder:
     def tables_path(self) -> Path:
         """Where the derived tables go."""
         return self.path / "tables"
+
+    def rewrite(self, run: RunInfo) -> RunFolder:
+        """Replace `run.json`, for a run that is resumed.
+
+        Raises:
+            StoreError: It cannot be written; the old one is untouched.
+        """
+        folder = RunFolder(self.path, replace(run, id=self.run.id))
+        write_bytes(self.path / "run.json", to_bytes(folder.run, "run.json"))
+        return folder
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from measuring into this run; the lock ends with the process, and leaves no file.
+
+        Raises:
+            StoreError: Another process holds it.
+        """
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(f"{self.path} is being measured by another process; wait for it, or stop it") from None
+            except OSError:
+                pass  # a network file system without locks
+            yield
+        finally:
+            os.close(handle)
+
+    def remove_temporaries(self) -> None:
+        """Remove what writers that were killed left behind; only while `locked`."""
+        for path in (*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")):
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def append(self, record: Record) -> Path:
         """Put one record on disk, whole and durable; one of the same cell is replaced by this newer one.

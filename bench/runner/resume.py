@@ -1,0 +1,97 @@
+"""Which cells of a run still have to be measured: what is measured is addressed by cell, code and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench.core.cell import Cell
+from bench.core.environment import Environment
+from bench.core.errors import SchemaError, StoreError
+from bench.core.record import AdviceKind, Outcome, Record, Sampling
+from bench.registry.code import code_hash
+from bench.store.records import RunFolder
+
+
+class Again(StrEnum):
+    """Why a cell is measured, again or at last."""
+
+    NO_RECORD = "without a record"
+    ENDED_BADLY = "that ended badly"
+    MEMORY = "skipped for lack of memory"
+    CODE = "whose model was edited, or whose code was not recorded"
+    ENVIRONMENT = "measured in another environment"
+    SAMPLING = "sampled by other settings"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remaining:
+    """A run before it is resumed.
+
+    Attributes:
+        kept: Records that stand as they are.
+        again: What is to be measured, and why.
+        problems: One line per record file that cannot be read; its cell, if planned, is measured again.
+    """
+
+    kept: tuple[Record, ...]
+    again: tuple[tuple[Cell, Again], ...]
+    problems: tuple[StoreError, ...] = ()
+
+
+def remaining(
+    folder: RunFolder,
+    cells: Sequence[Cell],
+    environments: Mapping[str, Environment],
+    sampling: Sampling,
+    *,
+    is_keeping_failures: bool = False,
+) -> Remaining:
+    """Compare what is on disk with what is asked for.
+
+    Args:
+        folder: The run.
+        cells: What is asked for, with full device names.
+        environments: Of this machine, by device.
+        sampling: How cells would be sampled now.
+        is_keeping_failures: Do not try cells again that failed, ran out of memory, took too long or were killed.
+
+    Raises:
+        SchemaError: A newer stepbench wrote a record; it is left alone.
+    """
+    records, problems = folder.read_records()
+    for problem in problems:
+        if isinstance(problem, SchemaError):
+            raise problem
+    known = {record.cell.key: record for record in records}
+    codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}
+    kept, again = [], []
+    for cell in cells:
+        record = known.get(cell.key)
+        environment = environments.get(cell.device)
+        reason = Again.NO_RECORD if record is None else _why_again(record, codes[cell.model], environment, sampling)
+        if reason is Again.ENDED_BADLY and is_keeping_failures:
+            reason = None
+        if reason is None and record is not None:
+            kept.append(record)
+        elif reason is not None:
+            again.append((cell, reason))
+    return Remaining(kept=tuple(kept), again=tuple(again), problems=problems)
+
+
+def _why_again(record: Record, code: str | None, environment: Environment | None, sampling: Sampling) -> Again | None:
+    """Say why a record does not stand for its cell any more; None if it does."""
+    if code is None or record.code != code:
+        return Again.CODE
+    if _fingerprint(record.environment) != _fingerprint(environment):
+        return Again.ENVIRONMENT
+    if record.sampling != sampling:
+        return Again.SAMPLING
+    if any(advice.kind is AdviceKind.MEMORY_TOO_SMALL for advice in record.advice):
+        return Again.MEMORY
+    return None if record.outcome in (Outcome.OK, Outcome.SKIPPED) else Again.ENDED_BADLY
+
+
+def _fingerprint(environment: Environment | None) -> str | None:
+    return environment.fingerprint if environment else None
