@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bench import registry
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import BenchError
@@ -35,6 +36,8 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
     for cell in cells:
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
+    for model in dict.fromkeys(cell.model for cell in cells):
+        registry.check(model)  # a misspelt name costs no import of torch
     if any(cell.model.startswith("torchvision:") for cell in cells):
         processes.preload("torchvision")
     devices = tuple(dict.fromkeys(cell.device for cell in cells))
