@@ -155,7 +155,7 @@ class _Worker:
         settled = seconds[-5:]
         added = slow * min(settled)  # the median would add more than asked where other work disturbs the warm-up
         if slow:
-            self._step = _slower(self._step, added, wanted.device)
+            self._step = slower(self._step, added, wanted.device)
         return {
             "step_seconds": min(settled) + added,
             "warmup_steps": len(seconds),
@@ -223,7 +223,7 @@ def _loaded_files() -> Iterator[tuple[str, Path]]:
             yield name, Path(file)
 
 
-def _slower(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:
+def slower(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:
     """Wrap a step so that each takes so much longer: by a busy-wait of the host, or of the device."""
     if device.startswith("cuda"):
         return _slower_on_device(step, seconds, device)
