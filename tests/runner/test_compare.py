@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.cell import Cell, Precision
+from bench.core.environment import Environment
+from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
+from bench.core.jsonio import to_json
+from bench.core.record import Outcome, Record
+from bench.report.nominations import WHY_NOT, nominations_report
+from bench.runner.compare import ab_commands, compare_runs
+from bench.store.records import RunFolder, RunInfo
+from tests.records import ENVIRONMENT, STARTED_AT, make_samples
+
+MLP = Cell(model="mlp", batch_size=8)
+CNN = Cell(model="my_net", batch_size=32, precision=Precision.BF16_AMP)
+CLEAN = replace(ENVIRONMENT, git_commit="a" * 40, git_dirty=False)
+LATER = replace(ENVIRONMENT, git_commit="b" * 40, git_dirty=False)
+
+
+def record(cell: Cell, seconds: float | None, environment: Environment) -> Record:
+    return Record(
+        cell=cell,
+        outcome=Outcome.OK if seconds else Outcome.OUT_OF_MEMORY,
+        reason=None if seconds else "no memory left",
+        environment=environment,
+        samples=make_samples(seconds) if seconds else (),
+        started_at=STARTED_AT,
+        duration_seconds=1.0,
+        stepbench="0.1.0",
+    )
+
+
+def store(results: Path, environment: Environment, *cells: tuple[Cell, float | None]) -> str:
+    folder = RunFolder.create(results, RunInfo(started_at=STARTED_AT, cells=tuple(cell for cell, _ in cells)))
+    for cell, seconds in cells:
+        folder.append(record(cell, seconds, environment))
+    return folder.run.id
+
+
+def test_a_changed_cell_is_nominated_and_the_command_that_can_judge_is_given(tmp_path: Path) -> None:
+    base = store(tmp_path, CLEAN, (MLP, 0.010), (CNN, 0.020))
+    head = store(tmp_path, LATER, (MLP, 0.0101), (CNN, 0.023))
+    found = compare_runs(base, head, results=tmp_path)
+    assert [n.is_suspect for n in found.nominations] == [False, True]
+    assert found.nominations[1].shift == pytest.approx(math.log(1.15), abs=0.01)
+    assert found.commands == ("bench ab aaaaaaaaaaaa bbbbbbbbbbbb my_net -b 32 -p bf16-amp",)
+    text = nominations_report(found.nominations, commands=found.commands)
+    assert "suspect" in text
+    assert found.commands[0] in text
+    assert WHY_NOT.split()[0] in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_a_cell_missing_on_a_side_is_a_row(tmp_path: Path) -> None:
+    base = store(tmp_path, CLEAN, (MLP, 0.010), (CNN, 0.020))
+    head = store(tmp_path, CLEAN, (MLP, 0.010), (CNN, None))
+    other = store(tmp_path, CLEAN, (MLP, 0.010))
+    assert compare_runs(base, head, results=tmp_path).nominations[1].missing == "head: out_of_memory: no memory left"
+    assert compare_runs(base, other, results=tmp_path).nominations[1].missing == "head: no such cell"
+    assert compare_runs(other, base, results=tmp_path).nominations[1].missing == "base: no such cell"
+
+
+def test_another_machine_is_refused_by_the_name_of_the_field_unless_forced(tmp_path: Path) -> None:
+    base = store(tmp_path, CLEAN, (MLP, 0.010))
+    head = store(tmp_path, replace(CLEAN, malloc=(("MALLOC_ARENA_MAX", "1"),)), (MLP, 0.010))
+    with pytest.raises(IncomparableError, match=r"malloc differs: .*MALLOC_ARENA_MAX") as error:
+        compare_runs(base, head, results=tmp_path)
+    assert error.value.exit_code == 4
+    assert "malloc differs" in compare_runs(base, head, results=tmp_path, is_forced=True).notes[0]
+
+
+def test_a_host_of_another_name_and_another_commit_are_no_other_machine(tmp_path: Path) -> None:
+    base = store(tmp_path, CLEAN, (MLP, 0.010))
+    head = store(tmp_path, replace(LATER, host="runner-7"), (MLP, 0.010))
+    assert compare_runs(base, head, results=tmp_path).notes == ()
+
+
+def test_runs_without_a_common_cell_are_nothing_to_compare(tmp_path: Path) -> None:
+    with pytest.raises(NothingMeasuredError, match="no cell in common"):
+        compare_runs(store(tmp_path, CLEAN, (MLP, 0.1)), store(tmp_path, CLEAN, (CNN, 0.1)), results=tmp_path)
+
+
+def test_a_dirty_commit_is_not_named_in_the_command() -> None:
+    assert ab_commands(None, None, [MLP]) == ("bench ab BASE HEAD mlp -b 8",)
+    assert ab_commands("a" * 40, "a" * 40, [MLP]) == (f"bench ab {'a' * 12} . mlp -b 8",)
+
+
+def test_cells_that_differ_in_the_model_only_share_a_command_that_a_shell_can_read() -> None:
+    odd = Cell(model="my file.py:net", batch_size=8, input_shape=(3, 8, 8), threads=1)
+    commands = ab_commands(None, None, [MLP, replace(MLP, model="rnn"), odd])
+    assert commands[0] == "bench ab BASE HEAD mlp rnn -b 8"
+    assert shlex.split(commands[1])[4:] == ["my file.py:net", "-b", "8", "--threads", "1", "--input-shape", "3x8x8"]
+
+
+def _pytest_benchmark(path: Path, environment: Environment | None, median: float, cell: Cell | None = MLP) -> str:
+    machine: dict[str, Any] = {"node": "x"}
+    if environment is not None:
+        machine["stepbench"] = {"fingerprint": environment.fingerprint, "environment": to_json(environment)}
+    extra = {} if cell is None else {"cell": to_json(cell), "cell_id": cell.id, "cell_key": cell.key}
+    benchmark = {"fullname": "bench_x.py::bench_x", "stats": {"median": median}, "extra_info": extra}
+    path.write_text(json.dumps({"machine_info": machine, "benchmarks": [benchmark]}))
+    return str(path)
+
+
+def test_a_json_file_of_pytest_benchmark_compares_with_a_run(tmp_path: Path) -> None:
+    base = _pytest_benchmark(tmp_path / "base.json", CLEAN, 0.010)
+    found = compare_runs(base, store(tmp_path, LATER, (MLP, 0.012)), results=tmp_path)
+    assert found.nominations[0].is_suspect
+    assert found.commands == ("bench ab aaaaaaaaaaaa bbbbbbbbbbbb mlp -b 8",)
+
+
+def test_a_json_file_that_names_no_machine_is_refused(tmp_path: Path) -> None:
+    files = [_pytest_benchmark(tmp_path / f"{name}.json", None, 0.010, None) for name in "ab"]
+    with pytest.raises(IncomparableError, match="does not say on which machine"):
+        compare_runs(*files, results=tmp_path)
+    assert compare_runs(*files, results=tmp_path, is_forced=True).nominations[0].cell_id == "bench_x.py::bench_x"
+
+
+def test_a_file_that_is_something_else_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[1, 2]")
+    with pytest.raises(StoreError, match="neither a run nor a JSON file of pytest-benchmark"):
+        compare_runs(str(tmp_path / "x.json"), "latest", results=tmp_path)
