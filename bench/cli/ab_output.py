@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
 import threading
@@ -14,6 +15,7 @@ from bench.cli.ab_options import ReportFormat
 from bench.cli.output import print_json, terminal_width, uses_color
 from bench.core.errors import StoreError
 from bench.report.comparison import Heading, comparison_markdown, comparison_report
+from bench.report.comparison_words import percent_of
 from bench.report.figures import is_unicode
 from bench.runner.ab import Progress, Settings
 from bench.runner.comparing import Compared, Started, side_document
@@ -45,7 +47,14 @@ class Watcher:
             )
         busy = event.machine.other_busy_cores
         if busy is not None and busy > BUSY_CORES:
-            lines.append(f"other work keeps {busy:.1f} cores busy; sessions it spoils are void and measured again")
+            again = "sessions it spoils are void and measured again" if event.settings.judges_state else "judged anyway"
+            lines.append(f"other work keeps {busy:.1f} cores busy; {again}")
+        tolerated = math.log1p(event.settings.threshold.tolerate)
+        for cell in event.cells:
+            detectable = event.detectable.get(cell.key)
+            if detectable is not None and detectable > tolerated:
+                sees, limit = percent_of(detectable), percent_of(tolerated)
+                lines.append(f"{cell.id}: calibrated to see {sees} %, to tolerate {limit} % takes more --sessions")
         return lines
 
     def _progress(self, event: Progress) -> str:

@@ -68,6 +68,7 @@ class Started:
 
     Attributes:
         machine: How busy it was while nothing of ours ran.
+        detectable: By cell key, the minimum detectable shift of a calibrated cell with these settings.
     """
 
     base: Side
@@ -76,6 +77,7 @@ class Started:
     environment: Environment
     machine: MachineState
     folder: Path
+    settings: Settings
     detectable: dict[str, float]
 
 
@@ -123,6 +125,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
                 environment=environment,
                 machine=found.machine,
                 folder=folder.path,
+                settings=request.settings,
                 detectable=detectable,
             )
         )
