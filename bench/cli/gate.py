@@ -46,7 +46,7 @@ def command(
 
     gate = (update_gate if update else check_gate)(suite, folder=expected)
     accept = update_command(suite, expected)
-    lines = [counters_line(row.found) if _is_to_commit(row) and row.found else None for row in gate.rows]
+    lines = [counters_line(row.found) if _is_to_commit(row, update) and row.found else None for row in gate.rows]
     exit_code = ExitCode.FINE if update or gate.is_open else ExitCode.REGRESSION
     if format is Format.JSON:
         print_json(
@@ -80,5 +80,5 @@ def command(
     return exit_code
 
 
-def _is_to_commit(row: GateRow) -> bool:
-    return row.verdict in (GateVerdict.LESS, GateVerdict.MORE, GateVerdict.MISSING)
+def _is_to_commit(row: GateRow, is_written: bool) -> bool:
+    return not is_written and row.verdict in (GateVerdict.LESS, GateVerdict.MORE, GateVerdict.MISSING)

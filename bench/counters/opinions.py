@@ -25,7 +25,7 @@ from bench.counters.modules import LOSS
 from bench.counters.tally import PhaseFlops, StepFlops
 
 _FVCORE_LIMIT = 10**11
-"""Forward FLOPs above which fvcore is not asked: it runs the model on real tensors, seconds for 0.1 TFLOPs on a core."""
+"""Forward FLOPs above which fvcore is not asked: it runs the model on real tensors, seconds for 0.1 TFLOPs."""
 
 _FVCORE_PRODUCTS = {
     "conv": ("conv",),
@@ -130,7 +130,9 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
     fvcore also counts normalisation, pooling and interpolation by rules of its own; those are left out here.
     """
     if (ours.flops.forward or 0) > _FVCORE_LIMIT:
-        return Opinion(counter="fvcore", note="not asked: it would run this step on real tensors; ask at a smaller batch")
+        return Opinion(
+            counter="fvcore", note="not asked: it would run this step on real tensors; ask at a smaller batch"
+        )
     try:
         with _quiet():  # it defines TorchScript functions when it is imported, which torch warns about
             from fvcore.nn import FlopCountAnalysis, jit_handles
@@ -170,8 +172,12 @@ def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], broadc
         "products": sum(row.forward for name, row in ours.operations.items() if not is_convolution[name]),
     }
     causes = [f"{family} {theirs[family]:,} against {own[family]:,}" for family in own if theirs[family] != own[family]]
-    blind = {name.partition("::")[2]: calls for name, calls in skipped.items()}
-    passed_over = [f"{name} x{calls}" for name, calls in sorted(blind.items()) if name in _FVCORE_BLIND]
+    counted = {name.replace(".", "::", 1) for name, row in ours.operations.items() if row.forward}  # a user's own too
+    passed_over = [
+        f"{name.partition('::')[2]} x{calls}"
+        for name, calls in sorted(skipped.items())
+        if name in counted or name.partition("::")[2] in _FVCORE_BLIND
+    ]
     if passed_over:
         causes.append(f"it passes over {', '.join(passed_over)}")
     if (loss := ours.layers.get(LOSS)) is not None and loss.forward:

@@ -83,9 +83,9 @@ def _short(name: str) -> str:
 
 def _sentences(one: FittedCell) -> list[str]:
     """Say what fills the memory, how it grows, what limits the batch, and what a real run showed."""
-    if one.fit is None:
-        return []
     name, fit = plain(one.cell.model), one.fit
+    if fit is None:
+        return [f"{name}: {plain(one.reason or MISSING)}"]
     sentences = [_peak_sentence(name, one.cell, fit)]
     if one.verification is not None and fit.peak is not None:
         sentences.append(f"{name}: {_verification_text(one.verification, fit.peak, fit.memory_bytes)}")

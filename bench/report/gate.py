@@ -25,7 +25,8 @@ def gate_summary(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
     """Count the verdicts: `suite gate, torch 2.15: 17 cells: 16 same, 1 more`."""
     counts = Counter(row.verdict for row in rows)
     found = [f"{counts[verdict]} {verdict.value}" for verdict in GateVerdict if counts[verdict]]
-    return f"suite {plain(suite)}, torch {plain(torch)}: {len(rows)} cell{'' if len(rows) == 1 else 's'}: {', '.join(found) or 'none'}"
+    cells = f"{len(rows)} cell{'' if len(rows) == 1 else 's'}"
+    return f"suite {plain(suite)}, torch {plain(torch)}: {cells}: {', '.join(found) or 'none'}"
 
 
 def gate_text(
