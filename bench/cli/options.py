@@ -21,28 +21,42 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="A table for people, or JSON for machines.")]
-ResultsOption = Annotated[Path, typer.Option("--results", help="Folder that holds the runs.")]
+ResultsOption = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Folder that holds the runs.")]
 BatchOption = Annotated[
-    list[str] | None, typer.Option("-b", "--batch-size", help="Examples per step; repeat or write 8,32.")
+    list[str] | None,
+    typer.Option("-b", "--batch-size", metavar="N,...", help="Examples per step; repeat or write 8,32."),
 ]
-ModeOption = Annotated[list[str] | None, typer.Option("--mode", help="train or infer.")]
-DeviceOption = Annotated[list[str] | None, typer.Option("-d", "--device", help="cpu, cuda, cuda:N or auto.")]
+ModeOption = Annotated[list[str] | None, typer.Option("--mode", metavar="MODE,...", help="train or infer.")]
+DeviceOption = Annotated[
+    list[str] | None, typer.Option("-d", "--device", metavar="DEVICE,...", help="cpu, cuda, cuda:N or auto.")
+]
 PrecisionOption = Annotated[
-    list[str] | None, typer.Option("-p", "--precision", help="fp32, tf32, bf16-amp, fp16-amp or bf16.")
+    list[str] | None,
+    typer.Option("-p", "--precision", metavar="NAME,...", help="fp32, tf32, bf16-amp, fp16-amp or bf16."),
 ]
 OptimizerOption = Annotated[
     list[str] | None,
-    typer.Option("--optimizer", help="sgd, adam, adamw, rmsprop, also with -fused or -foreach; default: the model's."),
+    typer.Option(
+        "--optimizer",
+        metavar="NAME,...",
+        help="sgd, adam, adamw, rmsprop, also with -fused or -foreach; default: the model's.",
+    ),
 ]
 CompileOption = Annotated[
-    list[str] | None, typer.Option("--compile", help="none, default, reduce-overhead or max-autotune.")
+    list[str] | None,
+    typer.Option("--compile", metavar="MODE,...", help="none, default, reduce-overhead or max-autotune."),
 ]
-MemoryFormatOption = Annotated[list[str] | None, typer.Option("--memory-format", help="contiguous or channels_last.")]
+MemoryFormatOption = Annotated[
+    list[str] | None, typer.Option("--memory-format", metavar="NAME,...", help="contiguous or channels_last.")
+]
 ShapeOption = Annotated[
-    str | None, typer.Option("--input-shape", help="One example for a bare nn.Module, for example 3x224x224.")
+    str | None,
+    typer.Option("--input-shape", metavar="SHAPE", help="One example for a bare nn.Module, for example 3x224x224."),
 ]
-ThreadsOption = Annotated[list[str] | None, typer.Option("--threads", help="Threads inside an operation.")]
-SeedOption = Annotated[list[str] | None, typer.Option("--seed", help="Seeds weights and data.")]
+ThreadsOption = Annotated[
+    list[str] | None, typer.Option("--threads", metavar="N,...", help="Threads inside an operation.")
+]
+SeedOption = Annotated[list[str] | None, typer.Option("--seed", metavar="N,...", help="Seeds weights and data.")]
 
 
 def read_axes(
