@@ -13,7 +13,9 @@ import typer
 import bench
 from bench.cli.ab import command as ab
 from bench.cli.calibrate import command as calibrate
+from bench.cli.cancel import command as cancel
 from bench.cli.check import command as check
+from bench.cli.collect import command as collect
 from bench.cli.compare import command as compare
 from bench.cli.count import command as count
 from bench.cli.doctor import command as doctor
@@ -22,6 +24,7 @@ from bench.cli.gate import command as gate
 from bench.cli.listing import command as listing
 from bench.cli.run import command as run
 from bench.cli.selftest import command as selftest
+from bench.cli.status import command as status
 from bench.core.errors import BenchError, ExitCode
 
 _INTERRUPTED = 128 + 2
@@ -37,6 +40,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 app.command("run")(run)
+app.command("status")(status)
+app.command("collect")(collect)
+app.command("cancel")(cancel)
 app.command("list")(listing)
 app.command("count")(count)
 app.command("fit")(fit)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.cli import options
+from bench.cli import options, slurm_options
 from bench.cli.output import look, print_json
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, SuiteError
@@ -61,7 +61,15 @@ def command(
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="With --resume: do not try again what ended badly.")
     ] = False,
-    executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
+    executor: Annotated[str, typer.Option(help="forkserver, spawn, inline (for debuggers) or slurm.")] = "forkserver",
+    partition: slurm_options.PartitionOption = None,
+    gpus: slurm_options.GpusOption = None,
+    time: slurm_options.TimeOption = None,
+    max_parallel: slurm_options.ParallelOption = None,
+    exclusive: slurm_options.ExclusiveOption = False,
+    setup: slurm_options.SetupOption = None,
+    extra_sbatch: slurm_options.ExtraOption = None,
+    cells_per_task: slurm_options.CellsPerTaskOption = None,
     results: options.ResultsOption = Path("results"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
@@ -76,8 +84,17 @@ def command(
     from bench.cli.stopping import stoppable
     from bench.runner.session import execute, plan_resumption, plan_targets
 
-    if executor not in ("forkserver", "spawn", "inline"):
-        raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
+    if executor not in ("forkserver", "spawn", "inline", "slurm"):
+        raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
+    job = slurm_options.typed_job(
+        partition=partition,
+        gpus=gpus,
+        time=time,
+        max_parallel=max_parallel,
+        exclusive=exclusive,
+        setup=setup,
+        extra_sbatch=extra_sbatch,
+    )
     axes = options.read_axes(
         batch_size=batch_size,
         mode=mode,
@@ -99,6 +116,22 @@ def command(
     typed = {"target": target, "budget_seconds": options.parse_duration(budget, "--budget"), "processes": processes}
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     session = replace(session, sampling=sampling_of(session.sampling, **changes))
+    if executor == "slurm":
+        from bench.cli.slurm_submit import run_on_slurm
+
+        return run_on_slurm(
+            session,
+            job,
+            results=results,
+            resume=resume,
+            refused=[*(models or []), *changes] if resume else [],
+            timeout_seconds=options.parse_duration(timeout, "--timeout"),
+            is_predicting=predict,
+            cells_per_task=cells_per_task,
+            is_dry=dry_run,
+            format=format,
+        )
+    slurm_options.refuse_without_slurm(job, cells_per_task, resume, results)
     if dry_run:
         for model in dict.fromkeys(cell.model for cell in session.cells):
             registry.check(model)

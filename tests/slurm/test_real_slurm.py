@@ -1,0 +1,247 @@
+"""`bench run --executor slurm` and its followers against a real Slurm with two nodes.
+
+The tests share one cluster and run in this order: the array that runs into Slurm's time limit, which counts in minutes,
+is submitted first and looked at last.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from slurm.cluster import wait_for
+
+from bench.cli import run_command
+from bench.core.errors import ExitCode
+from bench.core.record import Outcome
+from bench.store.records import RunFolder
+
+pytestmark = pytest.mark.slurm
+
+MODELS = Path(__file__).parent / "fatal_models.py"
+QUICK = ("-b", "2", "--budget", "0.02s", "--executor", "slurm", "--time", "1m")
+TASK_STARTS_SECONDS = 60
+TIME_LIMIT_SECONDS = 240  # one minute, and Slurm looks every half a minute
+
+
+@dataclass
+class Bench:
+    """The command line in one folder."""
+
+    capsys: pytest.CaptureFixture
+
+    def __call__(self, *arguments):
+        code = run_command([str(argument) for argument in arguments])
+        captured = self.capsys.readouterr()
+        return code, captured.out, captured.err
+
+    def json(self, *arguments):
+        code, out, err = self(*arguments, "--format", "json")
+        assert out, err
+        return code, json.loads(out)
+
+
+@pytest.fixture
+def bench(cluster, capsys):
+    return Bench(capsys)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def in_home(home, monkeypatch):
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """Ids of runs by what they are for; a later test looks at an earlier one's."""
+    return {}
+
+
+def models(*names):
+    return tuple(f"{MODELS}:{name}" for name in names)
+
+
+def name_of(cell):
+    return cell["model"].rpartition(":")[2]
+
+
+def states(bench, run):
+    _, document = bench.json("status", run)
+    return {row["task"]: (row["state"], row["running"]) for row in document["status"]["tasks"]}
+
+
+def wait_until_at_cells(bench, run, count):
+    """Wait until so many tasks say which cell they are at."""
+    at_cells = lambda: [s for s in states(bench, run).values() if s[0] == "RUNNING" and s[1]]  # noqa: E731
+    wait_for(lambda: len(at_cells()) == count, f"{count} tasks at a cell", TASK_STARTS_SECONDS)
+
+
+def wait_until_over(bench, run, seconds):
+    waiting = lambda: bench.json("status", run)[1]["status"]["waiting"]  # noqa: E731
+    wait_for(lambda: waiting() == 0, "end of all tasks", seconds)
+
+
+def rows(bench, run):
+    """Collect, and return outcome and reason of each cell as the table has it."""
+    _, document = bench.json("collect", run)
+    lines = (RunFolder.open(run).tables_path / "cells.csv").read_text().splitlines()
+    assert len(lines) - 1 == len(document["records"])
+    return {name_of(record["cell"]): (record["outcome"], record["reason"]) for record in document["records"]}
+
+
+def test_submit_and_leave(bench, runs):
+    chunks = ("good", "kills_its_task", "also_good"), ("eats_memory", "another_good", "kills_itself"), ("sleeps",)
+    options = ("--cells-per-task", "3", "--extra-sbatch", "--mem=2000", "--extra-sbatch", "--nodelist=n1")
+    names = [name for chunk in chunks for name in chunk]
+    code, document = bench.json(
+        "run", *models(*names), *QUICK, *options, "--partition", "debug", "--setup", "export MALLOC_ARENA_MAX=3"
+    )
+    assert (code, document["tasks"], document["cells"]) == (ExitCode.FINE, 3, 7)
+    runs["deadly"] = document["run"]
+    keys = [cell.key for cell in RunFolder.open(document["run"]).run.cells]
+    stored = json.loads(Path("results", document["run"], "slurm", "0.json").read_text())
+    assert [key for chunk in stored["chunks"] for key in chunk] == keys
+    assert [len(chunk) for chunk in stored["chunks"]] == [3, 3, 1]
+
+
+def test_a_refusal_is_one_line_in_slurms_own_words_and_leaves_nothing(bench):
+    before = set(Path("results").iterdir())
+    code, _, err = bench("run", *models("good"), *QUICK, "--partition", "absent")
+    assert (code, err.count("\n")) == (ExitCode.USAGE, 1)
+    assert "invalid partition specified: absent" in err
+    assert set(Path("results").iterdir()) == before
+
+
+def test_status_names_the_cell_a_task_is_at_and_collect_does_not_wait(bench, runs):
+    options = ("--cells-per-task", "1", "--extra-sbatch", "--nodelist=n2", "--extra-sbatch", "--mem=2000")
+    _, document = bench.json("run", *models("sleeps", "sleeps_too"), *QUICK, *options, "--time", "30m")
+    runs["interrupted"] = run = document["run"]
+    wait_until_at_cells(bench, run, 2)
+    at = {cell.rpartition(":")[2].partition("/")[0] for _, cell in states(bench, run).values()}
+    assert at == {"sleeps", "sleeps_too"}
+    code, document = bench.json("collect", run)
+    assert code == ExitCode.NOTHING
+    assert (document["records"], document["waiting"], document["unmeasured"]) == ([], 2, 0)
+
+
+def test_cells_that_a_task_still_holds_are_not_submitted_again(bench, runs):
+    code, document = bench.json("run", "--resume", runs["interrupted"], "--executor", "slurm")
+    assert (code, document["slurm_job"], document["cells"]) == (ExitCode.FINE, None, 0)
+
+
+def test_a_preempted_task_is_a_row_that_can_be_resumed(bench, cluster, runs):
+    run = runs["interrupted"]
+    cluster.ask("sbatch", "-p", "urgent", "--exclusive", "--nodelist=n2", "--output=/dev/null", "--wrap", "true")
+    wait_until_over(bench, run, 60)
+    for outcome, reason in rows(bench, run).values():
+        assert outcome == Outcome.KILLED
+        assert reason.endswith("on n2 was preempted by another job")
+    assert RunFolder.open(run).records() == ()
+
+
+def test_a_lost_node_is_a_row_that_can_be_resumed(bench, cluster, runs):
+    run = runs["interrupted"]
+    _, document = bench.json("run", "--resume", run, "--executor", "slurm", "--cells-per-task", "1")
+    assert (document["tasks"], document["cells"]) == (2, 2)
+    wait_until_at_cells(bench, run, 2)
+    cluster.ask("scontrol", "update", "nodename=n2", "state=down", "reason=test")
+    wait_until_over(bench, run, 60)
+    for outcome, reason in rows(bench, run).values():
+        assert outcome == Outcome.KILLED
+        assert reason.endswith("on n2 lost its node")
+    assert RunFolder.open(run).records() == ()
+    cluster.ask("scontrol", "update", "nodename=n2", "state=resume")
+
+
+def test_cancel_stops_the_tasks_and_the_cells_are_rows(bench, runs):
+    run = runs["interrupted"]
+    bench("run", "--resume", run, "--executor", "slurm", "--cells-per-task", "1")
+    wait_until_at_cells(bench, run, 2)
+    code, out, _ = bench("cancel", run)
+    assert (code, out) == (ExitCode.FINE, f"Run {run}: 2 tasks cancelled\n")
+    wait_until_over(bench, run, 60)
+    assert [outcome for outcome, _ in rows(bench, run).values()] == [Outcome.KILLED] * 2
+    assert all(reason.endswith("was cancelled") for _, reason in rows(bench, run).values())
+    assert bench("cancel", run)[1] == f"Run {run}: nothing to cancel\n"
+
+
+def test_a_setup_line_that_fails_is_every_cells_reason(bench):
+    line = "echo no such module >&2; exit 9"
+    _, document = bench.json("run", *models("good", "also_good"), *QUICK, "--setup", line)
+    run = document["run"]
+    wait_until_over(bench, run, 60)
+    for outcome, reason in rows(bench, run).values():
+        assert outcome == Outcome.FAILED
+        assert reason.endswith("failed before its first cell, exit code 9: no such module")
+    assert RunFolder.open(run).records() == ()
+
+
+def test_an_array_with_deaths_collects_to_a_complete_table(bench, runs):
+    run = runs["deadly"]
+    wait_until_over(bench, run, TIME_LIMIT_SECONDS)
+    found = rows(bench, run)
+    assert {name: outcome for name, (outcome, _) in found.items()} == {
+        "good": Outcome.OK,
+        "kills_its_task": Outcome.KILLED,
+        "also_good": Outcome.SKIPPED,
+        "eats_memory": Outcome.OUT_OF_MEMORY,
+        "another_good": Outcome.SKIPPED,
+        "kills_itself": Outcome.SKIPPED,
+        "sleeps": Outcome.TIMED_OUT,
+    }
+    assert "was killed by SIGKILL" in found["kills_its_task"][1]
+    assert found["also_good"][1].startswith("not run: Slurm task ")
+    assert "kills_its_task" in found["also_good"][1]
+    assert "took more memory than the job may have" in found["eats_memory"][1]
+    assert found["sleeps"][1].endswith("ran into its time limit of 1 min")
+
+
+def test_the_environment_of_every_record_is_that_of_its_task(runs):
+    records = RunFolder.open(runs["deadly"]).records()
+    assert len(records) == 4
+    assert {record.environment.malloc for record in records} == {(("MALLOC_ARENA_MAX", "3"),)}
+
+
+def test_resume_submits_only_what_has_no_record(bench, runs):
+    run = runs["deadly"]
+    before = {path: path.read_bytes() for path in RunFolder.open(run).records_path.iterdir()}
+    _, document = bench.json("run", "--resume", run, "--executor", "slurm", "--time", "20m")
+    assert (document["tasks"], document["cells"]) == (1, 3)
+    wait_until_over(bench, run, 240)
+    found = rows(bench, run)
+    assert found["also_good"] == found["another_good"] == (Outcome.OK, None)
+    assert found["kills_itself"][0] == Outcome.KILLED
+    assert len(RunFolder.open(run).records()) == 7
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert bench.json("run", "--resume", run, "--executor", "slurm")[1]["slurm_job"] is None
+
+
+def test_what_slurm_has_forgotten_is_told_by_the_tasks_own_files(bench, cluster, runs):
+    cluster.forget_all_jobs()
+    run = runs["deadly"]
+    died = {"kills_its_task": Outcome.KILLED, "eats_memory": Outcome.OUT_OF_MEMORY, "sleeps": Outcome.TIMED_OUT}
+    folder = RunFolder.open(run)
+    for cell in folder.run.cells:
+        if cell.model.rpartition(":")[2] in died:
+            (folder.records_path / f"{cell.key}.json").unlink()
+    found = rows(bench, run)
+    assert {name: found[name][0] for name in died} == died
+    assert all(outcome == Outcome.KILLED for outcome, _ in rows(bench, runs["interrupted"]).values())
+    assert all("was cancelled" in reason for _, reason in rows(bench, runs["interrupted"]).values())
+
+
+def test_a_controller_that_is_down_is_one_line_and_no_cell_is_called_lost(bench, cluster, runs, monkeypatch):
+    broken = cluster.config.read_text().replace(
+        "SlurmctldPort=", "SlurmctldTimeout=10\nMessageTimeout=2\nSlurmctldPort=1"
+    )
+    Path("elsewhere.conf").write_text(broken)
+    monkeypatch.setenv("SLURM_CONF", str(Path("elsewhere.conf").resolve()))
+    code, _, err = bench("collect", runs["interrupted"])
+    assert (code, err.count("\n")) == (ExitCode.USAGE, 1)
+    assert "cannot be asked" in err
