@@ -64,6 +64,6 @@ def bench_gate_of_this_repository(benchmark, pytestconfig):
     assert gate.is_open
 
 
-def _say(pytestconfig, text: str) -> None:
+def _say(pytestconfig: pytest.Config, text: str) -> None:
     with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         print(f"\n{text}")
