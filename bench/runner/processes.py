@@ -40,6 +40,7 @@ from bench.runner.oom_kills import oom_kills
 
 OUTPUT_TAIL_BYTES = 2000
 ANSWERED_GRACE_SECONDS = 1.0
+DYING_GRACE_SECONDS = 10.0
 _F_SETSIG = 10  # Linux; the fcntl module does not name it
 _preloaded: list[str] = ["bench.runner.preloaded"]
 _start_lock = threading.Lock()  # `__main__` is hidden for all threads
@@ -93,9 +94,11 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
             with _exit_of(process, method) as end:
                 ready = multiprocessing.connection.wait([receiver, end], timeout_seconds)
             message = _receive(receiver) if receiver in ready or receiver.poll() else None
-            if message is not None:
-                # A process that has answered may still hang in its threads' exit; it has nothing more to say.
-                process.join(ANSWERED_GRACE_SECONDS)
+            if ready and end not in ready:
+                # A process that has answered may still hang in its threads' exit; it has nothing more to say. One that
+                # dies closes its pipe first, and a crash takes its time; one that only closed its pipe goes on.
+                process.join(ANSWERED_GRACE_SECONDS if message is not None else DYING_GRACE_SECONDS)
+            is_ended = process.exitcode is not None
         finally:  # also after Ctrl-C
             exit_code = _end(process)
         tail = _tail(output.fileno())
@@ -106,6 +109,8 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
     if not ready:
         reason = f"took longer than {timeout_seconds:g} s"
         return Ending(outcome=Outcome.TIMED_OUT, reason=reason, output_tail=tail)
+    if not is_ended:
+        return Ending(outcome=Outcome.FAILED, reason="the worker closed the pipe for its answer", output_tail=tail)
     outcome, reason = _how_it_died(exit_code, is_oom=exit_code == -signal.SIGKILL and oom_kills() > kills)
     return Ending(outcome=outcome, reason=reason, output_tail=tail)
 

@@ -76,3 +76,117 @@ def sleep_as(path):
     with open(path, "w") as file:  # noqa: PTH123
         file.write(str(os.getpid()))
     hang()
+
+
+def facts_at_start():
+    """What a fresh process inherits of its server: its threads, CUDA's state, the server's threads."""
+    import torch
+
+    server = f"/proc/{os.getppid()}/status"
+    return {
+        "server": os.getppid(),
+        "own_threads": len(os.listdir("/proc/self/task")),  # noqa: PTH208
+        "server_threads": next(int(line.split()[1]) for line in open(server) if line.startswith("Threads:")),  # noqa: PTH123
+        "cuda_initialised": torch.cuda.is_initialized(),
+        "cuda_checked_by_nvml": os.environ.get("PYTORCH_NVML_BASED_CUDA_CHECK"),
+    }
+
+
+def threads_after_an_operation():
+    """What the server's threads would be, had it run an operation itself."""
+    import torch
+
+    before = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    torch.set_num_threads(2)
+    torch.ones(512, 512) @ torch.ones(512, 512)
+    torch.ones(1 << 20).sum()
+    return before, len(os.listdir("/proc/self/task"))  # noqa: PTH208
+
+
+def fork_and_wait_as(path, ending):
+    """Fork a process that would sleep for an hour, write its number, then end in the way that is asked for."""
+    pid = os.fork()
+    if pid == 0:
+        hang()
+    with open(path, "w") as file:  # noqa: PTH123
+        file.write(str(pid))
+    return {"answer": int, "hang": hang, "kill": kill, "raise": leave}[ending]()
+
+
+def fork_and_come_back():
+    """Both processes return from here, as from a model that forgot which one it is."""
+    os.fork()
+    return os.getppid()
+
+
+def read_stdin():
+    return sys.stdin.read(), os.read(0, 100)
+
+
+def ask():
+    input("how large? ")
+
+
+def close_output():
+    sys.stdout.close()
+    sys.stderr.close()
+    raise RuntimeError("nobody hears this")
+
+
+def close_descriptors(is_going_on):
+    os.closerange(0, 1024)
+    if is_going_on:
+        hang()
+    raise RuntimeError("nobody can be told")
+
+
+def raise_interrupt():
+    raise KeyboardInterrupt
+
+
+def raise_torch_out_of_memory():
+    import torch
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+def raise_out_of_memory_for_a_fork():
+    raise OSError(12, "Cannot allocate memory")
+
+
+def allocate_beyond_a_limit():
+    """Ask for more than this process may have: the allocator of the C library refuses, as on a machine that is full."""
+    import resource
+
+    import torch
+
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        held = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + (64 << 20),) * 2)
+    torch.empty(1 << 30, dtype=torch.uint8)
+
+
+def raise_error_of_their_own():
+    from bench.core.errors import BenchError
+
+    class TheirError(BenchError):
+        pass
+
+    raise TheirError("only they know this class")
+
+
+def say_and_be_killed():
+    print("the last words")
+    kill()
+
+
+def fork_and_leave_it():
+    if os.fork() == 0:
+        hang()
+
+
+def move_away():
+    sys.stdin.read()
+    os.chdir("/")
+    os.environ["STEPBENCH_MOVED"] = "1"
+    sys.path.clear()

@@ -10,6 +10,7 @@ import pytest
 from bench.core.errors import ModelError
 from bench.core.record import Outcome
 from bench.runner import processes
+from tests.runner.watching import LIGHT, ROOT, is_gone, wait_for
 
 
 def call(name, *arguments, **options):
@@ -99,6 +100,7 @@ def test_the_script_that_calls_is_not_run_again_in_the_child(tmp_path):
         "import os\n"
         "print('started', flush=True)\n"
         "from bench.runner import processes\n"
+        "processes._preloaded.clear()\n"
         "print(processes.call('os:getpid').value != os.getpid())\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, timeout=300)
@@ -107,18 +109,116 @@ def test_the_script_that_calls_is_not_run_again_in_the_child(tmp_path):
 
 def test_no_child_outlives_a_killed_parent(tmp_path):
     pid_file = tmp_path / "pid"
-    code = f"from bench.runner import processes; processes.call('tests.runner.faults:sleep_as', {str(pid_file)!r})"
-    parent = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-    child = int(_wait_for(lambda: pid_file.exists() and pid_file.read_text()))
+    code = f"{LIGHT}processes.call('tests.runner.faults:sleep_as', {str(pid_file)!r})"
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    child = int(wait_for(lambda: pid_file.exists() and pid_file.read_text()))
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    _wait_for(lambda: not Path(f"/proc/{child}").exists())
+    wait_for(lambda: not Path(f"/proc/{child}").exists())
 
 
-def _wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
+@pytest.mark.parametrize(
+    ("method", "how", "expected"),
+    [
+        ("forkserver", "answer", Outcome.OK),
+        ("forkserver", "hang", Outcome.TIMED_OUT),
+        ("forkserver", "raise", Outcome.FAILED),
+        ("forkserver", "kill", Outcome.KILLED),
+        ("spawn", "kill", Outcome.KILLED),
+    ],
+)
+def test_what_a_process_forked_dies_with_it(tmp_path, method, how, expected):
+    path = tmp_path / "pid"
+    timeout_seconds = 3 if how == "hang" else 120
+    ending = call("fork_and_wait_as", str(path), how, method=method, timeout_seconds=timeout_seconds)
+    assert ending.outcome is expected
+    wait_for(lambda: is_gone(int(path.read_text())))
+
+
+def test_what_a_process_forked_dies_with_the_parent(tmp_path):
+    path = tmp_path / "pid"
+    arguments = f"'tests.runner.faults:fork_and_wait_as', {str(path)!r}, 'hang'"
+    parent = subprocess.Popen([sys.executable, "-c", f"{LIGHT}processes.call({arguments})"], cwd=ROOT)
+    forked = int(wait_for(lambda: path.exists() and path.read_text()))
+    parent.kill()
+    parent.wait()
+    wait_for(lambda: is_gone(forked))
+
+
+def test_of_a_model_that_forks_and_forgets_only_one_answers():
+    assert call("fork_and_come_back").outcome is Outcome.OK
+
+
+def test_standard_input_is_empty():
+    assert call("read_stdin").value == ("", b"")
+    assert call("ask").reason == "EOFError: EOF when reading a line"
+
+
+def test_closed_output_costs_the_tail_only():
+    ending = call("close_output")
+    assert (ending.outcome, ending.reason) == (Outcome.FAILED, "RuntimeError: nobody hears this")
+
+
+def test_a_process_that_closes_everything_is_a_failure():
+    assert call("close_descriptors", False).outcome is Outcome.FAILED
+
+
+def test_a_process_that_closes_everything_and_goes_on_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(processes, "DYING_GRACE_SECONDS", 0.1)
+    ending = call("close_descriptors", True)
+    assert (ending.outcome, ending.reason) == (Outcome.FAILED, "the worker closed the pipe for its answer")
+
+
+def test_an_interrupt_of_the_models_own_is_a_failure():
+    ending = call("raise_interrupt")
+    assert (ending.outcome, ending.reason) == (Outcome.FAILED, "KeyboardInterrupt")
+
+
+@pytest.mark.parametrize(
+    "name", ["raise_torch_out_of_memory", "raise_out_of_memory_for_a_fork", "allocate_beyond_a_limit"]
+)
+def test_every_refusal_of_memory_is_out_of_memory(name):
+    assert call(name).outcome is Outcome.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(("kills", "outcome"), [((3, 4), Outcome.OUT_OF_MEMORY), ((3, 3), Outcome.KILLED)])
+def test_the_kernels_oom_kill_is_told_from_another_sigkill(monkeypatch, kills, outcome):
+    readings = iter(kills)
+    monkeypatch.setattr(processes, "oom_kills", lambda: next(readings))
+    ending = call("kill")
+    assert ending.outcome is outcome
+    assert "SIGKILL" in ending.reason
+
+
+def test_a_crash_is_no_oom_kill_whatever_the_counter_says(monkeypatch):
+    readings = iter(range(9))
+    monkeypatch.setattr(processes, "oom_kills", lambda: next(readings))
+    assert call("segfault").outcome is Outcome.KILLED
+
+
+def test_a_crash_leaves_where_it_was_in_the_output():
+    assert "in segfault" in call("segfault").output_tail
+
+
+def test_the_last_words_of_a_killed_process_are_kept():
+    assert call("say_and_be_killed").output_tail == "the last words"
+
+
+def test_an_error_class_the_parent_cannot_import_is_raised_as_ours():
+    ending = call("raise_error_of_their_own")
+    assert (type(ending.error), str(ending.error)) == (ModelError, "only they know this class")
+
+
+def test_the_server_runs_nothing_and_knows_no_cuda():
+    first = call("facts_at_start").value
+    before, after = call("threads_after_an_operation").value
+    assert after > before  # so an operation in the server would show
+    second = call("facts_at_start").value
+    assert second == first
+    assert (first["own_threads"], first["cuda_initialised"], first["cuda_checked_by_nvml"]) == (1, False, "1")
+
+
+def test_the_waiting_parent_does_not_spin():
+    wall, own = time.perf_counter(), time.process_time()
+    processes.call("time:sleep", 1.5)
+    assert time.process_time() - own < 0.2 * (time.perf_counter() - wall)

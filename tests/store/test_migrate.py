@@ -22,6 +22,16 @@ def test_records_of_schema_1_are_still_readable() -> None:
     assert record.sample_seconds(record.samples[0].phase)[0] > 0
 
 
+def test_records_of_schema_2_are_still_readable() -> None:
+    record = from_file(Record, GOLDEN / "record-schema-2.json")
+    assert (record.schema, record.cell.key, record.code) == (2, "a40d002417cecee0", None)
+
+
+def test_a_record_of_schema_1_has_no_code_and_becomes_todays() -> None:
+    record = from_file(Record, GOLDEN / "record-schema-1.json")
+    assert (record.schema, record.code) == (SCHEMA, None)
+
+
 def test_todays_record_looks_as_it_did() -> None:
     """A change here is a change of schema: bump SCHEMA, add a migration and a golden file."""
     record = make_record(n=6, advice=(NOISY, LOWER_BOUND), counters=replace(make_counters(), layers=make_layers()))

@@ -1,0 +1,119 @@
+"""`bench run --resume` through the real command line and real processes."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.cli import run_command
+from bench.core.errors import ExitCode
+from bench.core.record import Outcome
+from bench.store import records as store
+from bench.store.records import RunFolder, latest
+
+MODEL = "from torch import nn\n\ndef net():\n    return nn.Linear(4, 3)\n"
+BROKEN = "from torch import nn\n\ndef net():\n    return nn.Linear(5, 3)\n"
+QUICK = ("--budget", "0.01s", "--input-shape", "4", "-b", "2", "--threads", "1")
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("one.py").write_text(MODEL)
+    Path("two.py").write_text(MODEL)
+
+
+def bench(capsys, *arguments):
+    """Run a command; return exit code and stderr."""
+    code = run_command([str(argument) for argument in arguments])
+    return code, capsys.readouterr().err
+
+
+def last_run():
+    return RunFolder.open(latest(Path("results")))
+
+
+def test_a_resumed_run_measures_what_changed_and_only_that(capsys):
+    Path("two.py").write_text(BROKEN)
+    assert bench(capsys, "run", "one.py:net", "two.py:net", *QUICK)[0] == ExitCode.FINE
+    folder = last_run()
+    one, two = (folder.records_path / f"{cell.key}.json" for cell in folder.run.cells)
+    kept = one.stat().st_mtime_ns
+    (folder.records_path / ".x.json.1-ab.tmp").write_text("half a record of a killed writer")
+
+    code, err = bench(capsys, "run", "--resume", "latest", "--keep-failed")
+    assert "2 records kept, nothing is left" in err, err
+    assert code == ExitCode.FINE
+
+    Path("two.py").write_text(MODEL)
+    _, err = bench(capsys, "run", "--resume", folder.path.name[:15])
+    assert "1 records kept, 1 to measure: 1 whose model was edited" in err
+    assert [record.outcome for record in folder.records()] == [Outcome.OK] * 2
+
+    two.write_text('{"schema": 1, "cell"')
+    _, err = bench(capsys, "run", "--resume", folder.path)
+    assert f"{two.name} is not whole JSON" in err
+    assert "1 records kept, 1 to measure: 1 without a record" in err
+    assert [record.outcome for record in folder.records()] == [Outcome.OK] * 2
+
+    assert one.stat().st_mtime_ns == kept
+    assert {path.name for path in folder.records_path.iterdir()} == {one.name, two.name}
+    run = last_run().run
+    assert len(run.resumptions) == 3
+    assert (run.id, run.command, run.started_at) == (folder.path.name, folder.run.command, folder.run.started_at)
+
+
+def test_a_resumed_run_with_targets_grows_and_shrinks_no_records(capsys):
+    bench(capsys, "run", "one.py:net", *QUICK)
+    folder = last_run()
+    (first,) = folder.records()
+    _, err = bench(capsys, "run", "one.py:net", *QUICK, "-b", "4", "--resume", "latest")
+    assert "1 records kept, 1 to measure: 1 without a record" in err
+    _, err = bench(capsys, "run", "two.py:net", *QUICK, "--resume", "latest")
+    assert "0 records kept, 1 to measure: 1 without a record" in err
+    assert [record.cell.id for record in last_run().records()] == [
+        "two.py:net/train/b2/cpu/fp32/4/t1",
+        "one.py:net/train/b2/cpu/fp32/4/t1",
+        "one.py:net/train/b4/cpu/fp32/4/t1",
+    ]
+    assert first in last_run().records()
+    assert len(list(Path("results").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--resume", "latest"), "no runs in results"),
+        (("--resume", "20990101"), "no run '20990101' in results"),
+        (("--resume", "latest", "-b", "8"), "name the targets too to change batch_size"),
+    ],
+    ids=" ".join,
+)
+def test_what_cannot_be_resumed_is_one_line(capsys, arguments, words):
+    code, err = bench(capsys, "run", *arguments)
+    assert (code, err.count("\n")) == (ExitCode.USAGE, 1)
+    assert words in err
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_was_there(capsys, monkeypatch):
+    real, written = os.fsync, []
+
+    def fsync(handle):
+        path = str(Path(f"/proc/self/fd/{handle}").readlink())
+        if "/records/." in path:
+            written.append(path)
+            if len(written) == 2:
+                raise OSError(28, "No space left on device")
+        real(handle)
+
+    monkeypatch.setattr(store.os, "fsync", fsync)
+    code, err = bench(capsys, "run", "one.py:net", "two.py:net", *QUICK, "-q")
+    assert (code, err.count("\n")) == (ExitCode.USAGE, 1), err
+    assert "the disk is full" in err
+    monkeypatch.undo()
+    monkeypatch.chdir(Path(written[0]).parents[3])
+    assert [record.cell.model for record in last_run().records()] == ["one.py:net"]
+    code, err = bench(capsys, "run", "--resume", "latest")
+    assert "1 records kept, 1 to measure: 1 without a record" in err
+    assert json.loads((last_run().path / "run.json").read_text())["resumptions"]

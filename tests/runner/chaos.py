@@ -1,0 +1,102 @@
+"""A parent that measures 200 cells of a fake workload, many of which end badly; run as a script, killed by the test.
+
+    python -m tests.runner.chaos RESULTS
+
+Starts a run, or takes up the one that is there. The functions below stand in for `bench.runner.worker`, so the server
+imports no torch and a process costs milliseconds. How a cell ends is drawn from its seed.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+from bench.core.cell import Cell
+from bench.core.record import Counters, Memory, Outcome, Phase, Sample, Sampling
+from bench.runner import processes
+from bench.runner.answers import Counted, TimedCell
+from bench.runner.executor import LocalExecutor
+from bench.runner.resume import remaining
+from bench.runner.scheduler import run_cells
+from bench.store.records import RunFolder, RunInfo, run_paths
+from tests.records import ENVIRONMENT, STARTED_AT
+from tests.runner import faults
+
+WORKER = "tests.runner.chaos"
+MODEL = "mlp"  # never built; only its code is hashed
+CELLS = tuple(Cell(model=MODEL, batch_size=8, seed=seed) for seed in range(200))
+TIMEOUT_SECONDS = 3.0
+FAULTS = {
+    "raise_error": Outcome.FAILED,
+    "leave": Outcome.FAILED,
+    "vanish": Outcome.FAILED,
+    "segfault": Outcome.KILLED,
+    "kill": Outcome.KILLED,
+    "raise_out_of_memory_for_a_fork": Outcome.OUT_OF_MEMORY,
+    "print_much": Outcome.FAILED,
+    "ask": Outcome.FAILED,
+    "close_output": Outcome.FAILED,
+    "skip": Outcome.SKIPPED,
+    "fork_and_leave_it": Outcome.OK,
+}
+RARE_FAULTS = {60: "hang", 90: "leave_a_thread", 140: "hang"}  # these cost seconds
+
+
+def fault_of(cell: Cell) -> str | None:
+    """Draw how a cell ends; None is well."""
+    draw = random.Random(cell.seed)
+    return RARE_FAULTS.get(cell.seed) or (draw.choice(list(FAULTS)) if draw.random() < 0.4 else None)
+
+
+def expected(cell: Cell) -> Outcome:
+    """Say how a cell must end."""
+    fault = fault_of(cell)
+    return Outcome.OK if fault in (None, "leave_a_thread") else FAULTS.get(fault, Outcome.TIMED_OUT)
+
+
+def seconds_of(cell: Cell) -> tuple[float, ...]:
+    """Make samples that tell which cell they are of."""
+    return tuple(random.Random(-cell.seed - 1).uniform(0.1, 0.2) for _ in range(50))
+
+
+def count_cell(cell: Cell, opinions: bool) -> Counted:
+    return Counted(counters=Counters(parameters=cell.seed), advice=())
+
+
+def time_cell(cell: Cell, sampling: Sampling, process: int, gpu_uuid: str | None, predicted: int | None) -> TimedCell:
+    fault = fault_of(cell)
+    if fault == "skip":
+        return TimedCell(skipped="drawn by lot")
+    if fault is not None:
+        getattr(faults, fault)(*(["drawn by lot"] if fault == "raise_error" else []))
+    return TimedCell(samples=(Sample(phase=Phase.STEP, seconds=seconds_of(cell)),))
+
+
+def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
+    return Memory(peak_resident_bytes=1000 + cell.seed)
+
+
+class LazyExecutor(LocalExecutor):
+    """Counts a cell when it is its turn, so that ten resumptions do not count everything ten times."""
+
+    def prepare(self, cells, on_prepared):
+        if len(cells) == 1:
+            super().prepare(cells, on_prepared)
+
+
+def main(results: Path) -> None:
+    processes._preloaded[:] = [WORKER]
+    environments = {"cpu": ENVIRONMENT}
+    executor = LazyExecutor(environments=environments, timeout_seconds=TIMEOUT_SECONDS, worker=WORKER)
+    known = run_paths(results)
+    info = RunInfo(started_at=STARTED_AT, environment=ENVIRONMENT, cells=CELLS)
+    folder = RunFolder.open(known[0]) if known else RunFolder.create(results, info)
+    with folder.locked():
+        left = remaining(folder, CELLS, environments, Sampling(), is_keeping_failures=True)
+        folder.remove_temporaries()
+        run_cells([cell for cell, _ in left.again], executor, folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
