@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.report.comparison import short_names
 from bench.report.comparison_words import change, percent_of
-from bench.report.figures import plain
 from bench.report.layout import Column, Page, render
 
 
@@ -29,9 +29,10 @@ def calibration_report(
 ) -> str:
     """Write a calibration for a terminal."""
     page = Page(width=width, color=color, unicode=unicode)
+    names, common = short_names([noise.cell_id for noise in noises])
     plans = sorted({sessions for noise in noises for sessions, _ in noise.detectable})
     columns = [
-        Column(header="cell", cells=tuple(plain(n.cell_id) for n in noises), right=False, key=True),
+        Column(header="cell", cells=tuple(names), right=False, key=True),
         Column(header="sessions", cells=tuple(str(n.sessions) for n in noises), rank=1),
         Column(header="within %", cells=tuple(percent_of(n.within) for n in noises)),
         Column(header="between %", cells=tuple(percent_of(n.between) for n in noises)),
@@ -48,7 +49,7 @@ def calibration_report(
         "find with 80 % power. 2nd: how much slower the process started second was, with its two-sided p; roles are "
         "drawn by coin, so it costs power but alarms nobody."
     )
-    parts = [render(columns, page), "", page.wrap(meaning)]
+    parts = [page.paint(page.wrap(common), "dim"), render(columns, page), "", page.wrap(meaning)]
     if unfit:
         parts += ["", page.paint(page.wrap(f"UNFIT: {unfit}"), "red")]
     return "\n".join(parts)

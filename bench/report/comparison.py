@@ -49,7 +49,7 @@ def comparison_report(
     """Write a comparison for a terminal; no line is wider than `width`."""
     page = Page(width=width, color=color, unicode=unicode)
     scale = strip_range(comparisons)
-    names, common = short_names(comparisons)
+    names, common = short_names([c.cell_id for c in comparisons])
     columns = _columns(comparisons, names, scale, unicode=unicode)
     spans = {row: _span(c) for row, c in enumerate(comparisons) if c.shift is None}
     styles = {row: _STYLES.get(c.verdict) for row, c in enumerate(comparisons)}
@@ -70,7 +70,7 @@ def comparison_report(
 
 def comparison_markdown(comparisons: Sequence[Comparison], heading: Heading) -> str:
     """Write a comparison as Markdown, for a comment at a pull request: the verdict first."""
-    names, common = short_names(comparisons)
+    names, common = short_names([c.cell_id for c in comparisons])
     columns = _columns(comparisons, names, strip_range(comparisons), unicode=True)
     page = Page(width=10_000)
     lines = [
@@ -108,9 +108,9 @@ def summary(comparisons: Sequence[Comparison]) -> str:
     return f"{len(comparisons)} cell{'' if len(comparisons) == 1 else 's'}: {', '.join(found) or 'none'}"
 
 
-def short_names(comparisons: Sequence[Comparison]) -> tuple[list[str], str]:
+def short_names(cell_ids: Sequence[str]) -> tuple[list[str], str]:
     """Leave out of the cells' names what all have in common; return the names, and what was left out."""
-    ids = [c.cell_id.split("/") for c in comparisons]
+    ids = [cell_id.split("/") for cell_id in cell_ids]
     shared = [part for part in (ids[0] if ids else []) if _COMMON.fullmatch(part) and all(part in i for i in ids)]
     names = [plain("/".join(part for part in parts if part not in shared)) for parts in ids]
     return names, ", ".join(shared)

@@ -118,6 +118,7 @@ class Comparing:
         self._started = clock()
         self._is_cut_short = False
         self._deaths: Counter[str] = Counter()
+        self._sources: dict[tuple[str, str], str] = {}
         known = environments or {}
         self._plan = SessionPlan(
             seed=settings.seed,
@@ -166,6 +167,9 @@ class Comparing:
             sessions.append(session)
             for measured in session.cells:
                 key = measured.cell.key
+                for side, path, stamp in measured.sources:
+                    if self._sources.setdefault((side, path), stamp) != stamp:
+                        self._fates[key] = Fate(side=side, reason=f"{path} was edited while it was measured")
                 if measured.failed:
                     self._fates[key] = Fate(side=measured.failed, reason=measured.reason)
                 elif measured.died:

@@ -42,6 +42,7 @@ class CellSession:
         seconds: That the quads took.
         build_seconds: That building and warming up both sides took.
         added_seconds: What was added on purpose to every step of a slowed side.
+        sources: Side, file and when it was last written, of all that were loaded.
         void: Why it does not count; None if it does.
         failed: Side that raised, `base` or `head`; the cell is not measured again.
         died: Side whose worker was killed; the session is void, and tried again.
@@ -55,6 +56,7 @@ class CellSession:
     seconds: float = 0.0
     build_seconds: float = 0.0
     added_seconds: float = 0.0
+    sources: tuple[tuple[str, str, str], ...] = ()
     void: str | None = None
     failed: str | None = None
     died: str | None = None
@@ -171,6 +173,7 @@ def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> 
         seconds=seconds,
         build_seconds=sum(one.build_seconds for one in built.values()),
         added_seconds=sum(one.added_seconds for one in built.values()),
+        sources=tuple((side, path, stamp) for side in ("base", "head") for path, stamp in built[side].sources),
         void=void if plan.judges_state else None,
     )
 

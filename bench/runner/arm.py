@@ -53,12 +53,18 @@ class ArmDiedError(ArmError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A step that is warm. `step_seconds` is its fastest recent one, with what was added on purpose."""
+    """A step that is warm.
+
+    Attributes:
+        step_seconds: Its fastest recent one, with what was added on purpose.
+        sources: The side's files that are loaded, each with when it was last written.
+    """
 
     step_seconds: float
     warmup_steps: int = 0
     build_seconds: float = 0.0
     added_seconds: float = 0.0
+    sources: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +177,8 @@ class LiveArm:
 
     def build(self, cell: Cell, slow: float = 0.0) -> Built:
         """Build the step of a cell and warm it up."""
-        return Built(**self._ask("build", cell=to_json(cell), slow=slow, **self._place()))
+        answer = self._ask("build", cell=to_json(cell), slow=slow, **self._place())
+        return Built(**answer | {"sources": tuple((path, stamp) for path, stamp in answer["sources"])})
 
     def visit(self, steps: int) -> Visit:
         """Time a block of steps of what was built."""

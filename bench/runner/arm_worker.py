@@ -161,6 +161,7 @@ class _Worker:
             "warmup_steps": len(seconds),
             "build_seconds": time.perf_counter() - started,
             "added_seconds": added,
+            "sources": _sources(root),
         }
 
     def visit(self, steps: int) -> dict[str, Any]:
@@ -221,6 +222,16 @@ def _loaded_files() -> Iterator[tuple[str, Path]]:
         file = vars(module).get("__file__") if hasattr(module, "__dict__") else None
         if isinstance(file, str):
             yield name, Path(file)
+
+
+def _sources(root: str) -> list[tuple[str, str]]:
+    """List the side's files that are loaded, each with size and time of its last change: an edit shows."""
+    found = {}
+    for _, path in _loaded_files():
+        if path.is_relative_to(root) and path.is_file() and "site-packages" not in path.parts:
+            status = path.stat()
+            found[str(path.relative_to(root))] = f"{status.st_size}-{status.st_mtime_ns}"
+    return sorted(found.items())
 
 
 def slower(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:

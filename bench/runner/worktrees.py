@@ -94,7 +94,8 @@ def checkouts(repository: Path, commits: Sequence[tuple[str, str]]) -> Iterator[
     folders = {name: root / name for name, _ in commits}
     try:
         for name, commit in commits:
-            git(repository, "worktree", "add", "--quiet", "--detach", "--force", str(folders[name]), commit)
+            with uninterrupted():  # git locks a worktree while it makes it; killed then, it would stay
+                git(repository, "worktree", "add", "--quiet", "--detach", "--force", str(folders[name]), commit)
         yield folders
     finally:
         with uninterrupted():
@@ -133,7 +134,11 @@ def _is_owned(root: Path) -> bool:
 
 def _remove(repository: Path, root: Path) -> None:
     """Delete our folder, then have git forget the worktrees that were in it."""
+    names = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
     shutil.rmtree(root, ignore_errors=True)
+    for name in names:
+        with contextlib.suppress(BenchError):  # only one whose making was killed is locked
+            git(repository, "worktree", "unlock", str(root / name))
     with contextlib.suppress(BenchError):  # the repository itself may be gone
         git(repository, "worktree", "prune")
 

@@ -125,7 +125,7 @@ def test_a_headline_never_calls_an_unjudged_comparison_clean() -> None:
 
 
 def test_names_leave_out_only_what_all_cells_share() -> None:
-    names, common = short_names((SLOWER, SAME))
+    names, common = short_names([SLOWER.cell_id, SAME.cell_id])
     assert names == ["my_net/b8", "mlp/b8"]
     assert common == "train, cpu, fp32"
 

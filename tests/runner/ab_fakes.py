@@ -34,6 +34,7 @@ class FakeMachine:
     process_noise: float = 0.005
     state: Callable[[int], MachineState] = lambda _index: QUIET
     misbehave: Callable[[str, str, str], None] = lambda _side, _model, _what: None
+    stamp: Callable[[], str] = lambda: "never edited"
     seed: int = 1
     started: list[str] = field(default_factory=list)
     closed: int = 0
@@ -58,7 +59,9 @@ class FakeArm:
     def build(self, cell: Cell, slow: float = 0.0) -> Built:
         self.machine.misbehave(self.side, cell.model, "build")
         self.model, self.slow = cell.model, slow
-        return Built(step_seconds=self._seconds(), added_seconds=slow * STEP_SECONDS)
+        return Built(
+            step_seconds=self._seconds(), added_seconds=slow * STEP_SECONDS, sources=(("net.py", self.machine.stamp()),)
+        )
 
     def visit(self, steps: int) -> Visit:
         self.machine.misbehave(self.side, self.model, "visit")

@@ -139,6 +139,15 @@ def test_a_cell_that_raises_on_one_side_is_a_row_and_the_others_go_on() -> None:
     assert machine.closed == len(machine.started)
 
 
+def test_code_that_was_edited_while_it_was_measured_has_no_verdict() -> None:
+    built = iter(range(100))
+    machine = FakeMachine(stamp=lambda: "before" if next(built) < 5 else "after")
+    judged = compare(machine)
+    assert judged.comparisons[0].verdict is ComparisonVerdict.INCOMPARABLE
+    assert "net.py was edited while it was measured" in str(dict(judged.comparisons[0].facts)["error"])
+    assert len(judged.sessions) == 3
+
+
 def test_a_worker_killed_once_voids_its_session_and_twice_ends_its_cell() -> None:
     deaths = {"cnn": 2, "mlp": 1}
 

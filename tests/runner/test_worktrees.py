@@ -84,6 +84,12 @@ def test_worktrees_of_a_killed_run_are_removed_at_the_next_start(repository: Pat
     assert worktrees_of(repository) == [str(repository)]
 
 
+def test_a_worktree_whose_making_was_killed_is_removed_though_git_locked_it(repository: Path) -> None:
+    with checkouts(repository, [("base", "HEAD")]) as folders:
+        run_git(repository, "worktree", "lock", "--reason", "initializing", str(folders["base"]))
+    assert worktrees_of(repository) == [str(repository)]
+
+
 def test_a_missing_base_names_what_to_do(repository: Path, tmp_path: Path) -> None:
     with pytest.raises(NothingMeasuredError, match=r"base 'origin/main' is no commit .* fetch it, or name a folder"):
         need_commit(repository, "origin/main", side="base")
