@@ -138,6 +138,10 @@ def test_the_kernels_counters_grow() -> None:
     assert second.total_ticks >= first.total_ticks >= first.busy_ticks
 
 
+def test_an_environment_is_read_by_a_process_without_torch() -> None:
+    assert type(read_environment("cpu").torch) is str  # torch's TorchVersion would have the parent import torch
+
+
 @pytest.mark.gpu
 def test_a_gpu_stands_in_the_environment() -> None:
     found = read_environment("cuda:0")
