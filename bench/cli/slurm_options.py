@@ -60,7 +60,12 @@ def typed_job(
         "setup": tuple(setup) if setup else None,
         "extra_sbatch": tuple(extra_sbatch) if extra_sbatch else None,
     }
-    for field, option in (("partition", "--partition"), ("gpus", "--gpus"), ("setup", "--setup")):
+    for field, option in (
+        ("partition", "--partition"),
+        ("gpus", "--gpus"),
+        ("setup", "--setup"),
+        ("extra_sbatch", "--extra-sbatch"),
+    ):
         values = typed[field]
         for value in (values,) if isinstance(values, str) else values or ():  # type: ignore[union-attr]
             if not value.strip() or "\n" in value:

@@ -257,6 +257,7 @@ def script_text(
     """
     throttle = f"%{job.max_parallel}" if job.max_parallel else ""
     files = f"{run_folder}/slurm/{submission}"
+    folder = shlex.quote(f"{run_folder}/slurm")
     minutes = job.limit_seconds // 60
     # Slurm would restart a lost task from its first line; a lost cell should be a row, and `--resume` one decision.
     options = [
@@ -277,6 +278,7 @@ def script_text(
         "#!/bin/bash",
         *(f"#SBATCH {option}" for option in options),
         f'chunk={submission}."$SLURM_ARRAY_TASK_ID"',
+        f'rm -f {folder}/"$chunk".exit',
         "trap : TERM  # the task below hears it too; this shell stays to write how that one ended",
         "(",
         "    set -e",
@@ -285,7 +287,7 @@ def script_text(
         f'    exec {command} "$chunk"',
         ")",
         "code=$?",
-        f'echo "$code" > {shlex.quote(f"{run_folder}/slurm")}/"$chunk".exit',
+        f'echo "$code" > {folder}/"$chunk".exit',
         'exit "$code"',
     ]
     return "\n".join(lines) + "\n"

@@ -116,6 +116,7 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
     held = {key for task in tasks if task.is_live for key in task.keys}
     missing = folder.missing_cells()
     last_task = {key: task for task in tasks for key in task.keys}
+    names = {cell.key: cell.id for cell in folder.run.cells}
     rows: list[Record] = []
     for cell in missing:
         task = last_task.get(cell.key)
@@ -124,7 +125,7 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
         if task is None or task.ending is None:
             rows.append(_not_run(cell, "not run: it was never submitted", folder.run.started_at))
             continue
-        row = _row_of_missing(cell, task, task.ending, {c.key: c.id for c in missing})
+        row = _row_of_missing(cell, task, task.ending, names)
         if row.outcome is not Outcome.SKIPPED and task.ending.is_final:
             folder.append(row)
         else:
@@ -169,7 +170,7 @@ def _row_of_missing(cell: Cell, task: Task, ending: TaskEnding, names: Mapping[s
             return _not_run(cell, ending.reason, task.submitted_at, Outcome.FAILED)
         return _not_run(cell, f"not run: {ending.reason}", task.submitted_at)
     if note.running != cell.key:
-        at = names.get(note.running, "a cell that has its record")
+        at = names.get(note.running, note.running)
         return _not_run(cell, f"not run: {ending.reason}, while it was at {at}", task.submitted_at)
     since = note.running_since or note.started_at
     ended = task.last_sign if task.last_sign is not None else time.time()

@@ -75,6 +75,13 @@ def judge(
     who = f"Slurm task {task}{f' on {node}' if node else ''}"
     if note is not None and note.problem is not None:
         return TaskEnding(outcome=Outcome.FAILED, reason=f"{who}: {note.problem}", is_final=False)
+    if note is not None and note.ended == OUT_OF_TIME:
+        reason = f"{who} stopped: too little of its {limit_seconds // 60} min was left for another cell"
+        return TaskEnding(outcome=Outcome.SKIPPED, reason=reason, is_final=False)
+    if exit_code == 0 or (note is not None and note.ended == FINISHED):
+        # Said first: a network file system may show an old note, and a good cell must not be called dead.
+        reason = f"{who} finished, but this record is not (yet) to be seen here"
+        return TaskEnding(outcome=Outcome.SKIPPED, reason=reason, is_final=False)
     if state in _CLUSTERS_DOING:
         return TaskEnding(outcome=Outcome.KILLED, reason=f"{who} {_CLUSTERS_DOING[state]}", is_final=False)
     if state == "OUT_OF_MEMORY":
@@ -86,12 +93,6 @@ def judge(
         reason = f"{who} ran into its time limit of {limit_seconds // 60} min{after}"
         # A cell that had only what others left of the time gets a task's whole time once more.
         return TaskEnding(outcome=Outcome.TIMED_OUT, reason=reason, is_final=begun == 0)
-    if note is not None and note.ended == FINISHED:
-        reason = f"{who} finished, but this record is not (yet) to be seen here"
-        return TaskEnding(outcome=Outcome.SKIPPED, reason=reason, is_final=False)
-    if note is not None and note.ended == OUT_OF_TIME:
-        reason = f"{who} stopped: too little of its {limit_seconds // 60} min was left for another cell"
-        return TaskEnding(outcome=Outcome.SKIPPED, reason=reason, is_final=False)
     code = exit_code if exit_code is not None else (status.exit_code if status else None)
     if code:
         return _by_exit_code(who, code, output, has_begun=note is not None and note.running is not None)
