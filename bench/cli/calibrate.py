@@ -71,9 +71,9 @@ def command(
     with terminated_like_interrupted():
         calibrated = calibrate(request, Watcher(is_quiet=quiet))
     if format is options.Format.JSON:
-        print_json("calibrate", file=str(calibrated.path), calibration=calibrated.calibration, unfit=calibrated.unfit)
+        print_json("calibrate", file=str(calibrated.path), calibration=calibrated.calibration)
     else:
         width, color = terminal_width(), uses_color()
-        print(calibration_report(calibrated.noises, width=width, color=color, unfit=calibrated.unfit))
+        print(calibration_report(calibrated.noises, width=width, color=color))
         print(f"Kept: {calibrated.path}")
-    return ExitCode.UNFIT if calibrated.unfit or not calibrated.calibration.cells else ExitCode.FINE
+    return ExitCode.FINE

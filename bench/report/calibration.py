@@ -24,9 +24,7 @@ class Noise:
     slot_p: float
 
 
-def calibration_report(
-    noises: Sequence[Noise], *, width: int = 80, color: bool = False, unicode: bool = True, unfit: str | None = None
-) -> str:
+def calibration_report(noises: Sequence[Noise], *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
     """Write a calibration for a terminal."""
     page = Page(width=width, color=color, unicode=unicode)
     names, common = short_names([noise.cell_id for noise in noises])
@@ -50,6 +48,4 @@ def calibration_report(
         "drawn by coin, so it costs power but alarms nobody."
     )
     parts = [page.paint(page.wrap(common), "dim"), render(columns, page), "", page.wrap(meaning)]
-    if unfit:
-        parts += ["", page.paint(page.wrap(f"UNFIT: {unfit}"), "red")]
     return "\n".join(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from bench.core.comparison import Comparison, ComparisonReason
+from bench.stats.power import fewest_sessions
 
 _COUNTS = ("parameters", "trainable_parameters", "flops", "dispatches", "bytes_touched")
 _FACT_WORDS = {
@@ -54,7 +55,8 @@ def reason_text(comparison: Comparison) -> str:
         case ComparisonReason.SUSPECT_NOT_CONFIRMED:
             return f"suspect at {shift}, but its fresh sessions were not run; give it more time"
         case ComparisonReason.TOO_FEW_SESSIONS:
-            return f"{sessions} sessions count, no p-value can reach the level; 5 are needed at 0.05"
+            alpha = float(facts.get("alpha", 0.05))
+            return f"{sessions} sessions count, {fewest_sessions(alpha)} are needed for a p-value of {alpha:g}"
         case ComparisonReason.MISSING_SIDE:
             return f"{facts.get('side', 'one side')}: {facts.get('error', 'has no such cell')}"
         case ComparisonReason.DIFFERENT_WORK:

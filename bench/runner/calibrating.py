@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.core.errors import NothingMeasuredError
+from bench.core.errors import IncomparableError, NothingMeasuredError
 from bench.report.calibration import Noise
 from bench.runner.ab import Progress
 from bench.runner.calibration import Calibration, CellNoise, take_apart, write_calibration
@@ -20,7 +20,6 @@ class Calibrated:
 
     path: Path
     calibration: Calibration
-    unfit: str | None
 
     @property
     def noises(self) -> tuple[Noise, ...]:
@@ -32,24 +31,26 @@ def calibrate(request: Request, listen: Callable[[Started | Progress], None]) ->
     """Measure unchanged code against itself, take the noise apart, and keep it.
 
     Raises:
+        IncomparableError: The machine is unfit; what it does now is not what it usually does.
         NothingMeasuredError: No cell has three good sessions.
         BenchError: As `compare_sides`.
     """
     compared = compare_sides(request, listen)
+    if compared.unfit:
+        raise IncomparableError(f"this machine cannot be calibrated now: {compared.unfit}")
     cells = dict.fromkeys(one.cell for session in compared.sessions for one in session.cells)
     settings = request.settings
     found = (take_apart(compared.sessions, cell, settings.quads, settings.threshold.alpha) for cell in cells)
     noises = tuple(noise for noise in found if noise is not None)
     if not noises:
-        why = compared.unfit or "fewer than three sessions count"
-        raise NothingMeasuredError(f"this machine could not be calibrated: {why}")
+        raise NothingMeasuredError("nothing was calibrated: no cell has three sessions that count; run more --sessions")
     calibration = Calibration(
         fingerprint=compared.environment.fingerprint,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
         cells=noises,
     )
     path = write_calibration(request.results, calibration)
-    return Calibrated(path=path, calibration=calibration, unfit=compared.unfit)
+    return Calibrated(path=path, calibration=calibration)
 
 
 def _row(cell: CellNoise) -> Noise:

@@ -4,8 +4,9 @@
 
 Each commit becomes a git worktree below one temporary folder. The folder holds a lock file that this process keeps
 locked for its whole life: the kernel releases the lock also after SIGKILL, so the next start can tell a dead run's
-worktrees from those of a run beside it, and removes the dead ones. The user's checkout, index and branches are never
-touched, no hook is run, and git is never told where to find its repository by an inherited variable.
+worktrees from those of a run beside it, and removes the dead ones. Another host that shares the repository (a cluster)
+has folders that are not here; the name of the host in theirs keeps us from taking them for dead. The user's checkout,
+index and branches are never touched, no hook is run, and no inherited variable tells git where its repository is.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,7 +25,7 @@ from pathlib import Path
 
 from bench.core.errors import BenchError, NothingMeasuredError
 
-_PREFIX = "stepbench-ab-"
+_PREFIX = f"stepbench-ab-{re.sub('[^A-Za-z0-9]', '', socket.gethostname())[:32]}-"
 _LOCK = "owner.lock"
 
 
@@ -105,9 +108,7 @@ def checkouts(repository: Path, commits: Sequence[tuple[str, str]]) -> Iterator[
 
 def remove_stale(repository: Path) -> int:
     """Remove worktrees of runs that are dead; return how many runs that were."""
-    listed = git(repository, "worktree", "list", "--porcelain").splitlines()
-    paths = [Path(line.removeprefix("worktree ")) for line in listed if line.startswith("worktree ")]
-    roots = dict.fromkeys(path.parent for path in paths if path.parent.name.startswith(_PREFIX))
+    roots = dict.fromkeys(path.parent for path in _worktrees(repository) if path.parent.name.startswith(_PREFIX))
     stale = [root for root in roots if not _is_owned(root)]
     for root in stale:
         with uninterrupted():
@@ -132,15 +133,19 @@ def _is_owned(root: Path) -> bool:
     return False
 
 
+def _worktrees(repository: Path) -> list[Path]:
+    lines = git(repository, "worktree", "list", "--porcelain").splitlines()
+    return [Path(line.removeprefix("worktree ")) for line in lines if line.startswith("worktree ")]
+
+
 def _remove(repository: Path, root: Path) -> None:
-    """Delete our folder, then have git forget the worktrees that were in it."""
-    names = [path.name for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-    shutil.rmtree(root, ignore_errors=True)
-    for name in names:
-        with contextlib.suppress(BenchError):  # only one whose making was killed is locked
-            git(repository, "worktree", "unlock", str(root / name))
+    """Remove our worktrees, by name and not by `git worktree prune`, which would forget other hosts' too."""
     with contextlib.suppress(BenchError):  # the repository itself may be gone
-        git(repository, "worktree", "prune")
+        for path in _worktrees(repository):
+            if path.parent == root:
+                with contextlib.suppress(BenchError):  # forced twice: one whose making was killed is locked
+                    git(repository, "worktree", "remove", "--force", "--force", str(path))
+    shutil.rmtree(root, ignore_errors=True)
 
 
 @contextlib.contextmanager

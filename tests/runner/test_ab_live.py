@@ -84,7 +84,7 @@ def test_two_revisions_are_compared_though_one_model_breaks_and_one_kills_its_wo
         env=environment(repository),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     (repository / "comment.md").rename(repository / "results" / "comment.md")
     assert done.returncode == 4, done.stderr

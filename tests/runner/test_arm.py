@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,6 +72,17 @@ def test_an_interpreter_without_our_needs_says_what_it_lacks(start: StartWorker,
     lying.chmod(0o755)
     arm = start(side=Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(lying)))
     with pytest.raises(ArmDiedError, match=r"base: the worker ended with exit code 1: ModuleNotFoundError.*torch"):
+        arm.hello()
+
+
+def test_an_interpreter_that_lacks_stepbench_is_given_ours_and_nothing_else_of_our_environment(
+    start: StartWorker, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    side = Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(tmp_path / "env" / "bin" / "python"))
+    arm = start(side=side)
+    arm.free()
+    with pytest.raises(ArmError, match="ModuleNotFoundError: No module named 'torch'"):
         arm.hello()
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import BenchError, NothingMeasuredError
+from bench.runner import worktrees
 from bench.runner.sides import open_sides, uncommitted_files
 from bench.runner.worktrees import checkouts, find_commit, need_commit, remove_stale, repository_of
 from tests.runner.git_repository import make_repository, run_git, worktrees_of
@@ -88,6 +90,20 @@ def test_a_worktree_whose_making_was_killed_is_removed_though_git_locked_it(repo
     with checkouts(repository, [("base", "HEAD")]) as folders:
         run_git(repository, "worktree", "lock", "--reason", "initializing", str(folders["base"]))
     assert worktrees_of(repository) == [str(repository)]
+
+
+def test_a_dead_run_whose_folder_is_gone_is_forgotten_and_another_hosts_is_not(
+    repository: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "stepbench-ab-otherhost-x" / "base"
+    run_git(repository, "worktree", "add", "--quiet", "--detach", str(other), "HEAD")
+    gone = tmp_path / "temporary" / f"{worktrees._PREFIX}y"
+    run_git(repository, "worktree", "add", "--quiet", "--detach", str(gone / "base"), "HEAD")
+    shutil.rmtree(gone)
+    shutil.rmtree(other)
+    assert remove_stale(repository) == 1
+    assert worktrees_of(repository) == [str(repository), str(other)]
+    run_git(repository, "worktree", "prune")
 
 
 def test_a_missing_base_names_what_to_do(repository: Path, tmp_path: Path) -> None:
