@@ -22,6 +22,9 @@ def command(
     explain: Annotated[
         bool, typer.Option("--explain", help="What torch, fvcore and a closed form say, and why they differ.")
     ] = False,
+    flops_only: Annotated[
+        bool, typer.Option("--flops-only", help="No operations and no predicted peak: seconds for the largest models.")
+    ] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Count parameters, FLOPs, operations and the predicted peak of one step."""
@@ -31,7 +34,7 @@ def command(
     axes = options.read_axes(
         batch_size=batch_size, mode=mode, precision=precision, optimizer=optimizer, input_shape=input_shape
     )
-    records = count_cells(Sweep(models=tuple(models), **axes).cells())
+    records = count_cells(Sweep(models=tuple(models), **axes).cells(), steps=not flops_only)
     require_counted(records)
     if format is options.Format.JSON:
         print_json("count", records=records)

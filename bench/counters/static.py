@@ -15,13 +15,17 @@ from bench.counters.saved import count_saved
 from bench.counters.timeline import track_steps
 
 
-def count(workload: Workload, cell: Cell, *, opinions: bool = True) -> tuple[Counters, tuple[Advice, ...]]:
+def count(
+    workload: Workload, cell: Cell, *, opinions: bool = True, steps: bool = True
+) -> tuple[Counters, tuple[Advice, ...]]:
     """Count parameters, FLOPs, layers, dispatched operations, saved bytes and the predicted peak of one step.
 
     Args:
         workload: What to count.
         cell: Mode, batch size, precision, optimizer; its device decides only how allocations are rounded.
         opinions: Ask torch's counter, fvcore and the model's closed form too.
+        steps: Count operations, saved bytes and the predicted peak too, which takes most of the time: half a minute for
+            70 billion parameters, whose FLOPs take a second.
 
     Returns:
         What could be counted, and the doubts. A counter that fails leaves its fields None and an advice with the
@@ -30,6 +34,8 @@ def count(workload: Workload, cell: Cell, *, opinions: bool = True) -> tuple[Cou
     counters, advice = count_workload(
         workload, mode=cell.mode, batch_size=cell.batch_size, precision=cell.precision, opinions=opinions
     )
+    if not steps:
+        return counters, advice
     try:
         return _with_step_counts(counters, workload, cell), advice
     except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported

@@ -23,6 +23,7 @@ def count_all(
     method: str = "forkserver",
     timeout_seconds: float | None = None,
     opinions: bool = True,
+    steps: bool = True,
     worker: str = "bench.runner.worker",
 ) -> Iterator[tuple[Cell, Counted]]:
     """Count cells side by side, each in a fresh process, and yield them in order; a failure is an advice.
@@ -32,9 +33,10 @@ def count_all(
         method: As in `processes.call`.
         timeout_seconds: Of each cell.
         opinions: Ask other counters too; fvcore runs the model on real tensors, which takes most of the time.
+        steps: Count what needs whole steps too: operations, saved bytes, the predicted peak.
         worker: Module whose `count_cell` does the work.
     """
-    calls = [(cell, opinions) for cell in cells]
+    calls = [(cell, opinions, steps) for cell in cells]
     endings = call_each(f"{worker}:count_cell", calls, method=method, timeout_seconds=timeout_seconds)
     for cell, ending in zip(cells, endings, strict=True):
         yield cell, ending.value if ending.outcome is Outcome.OK else _failed(ending)
@@ -67,15 +69,15 @@ def _failed(ending: Ending) -> Counted:
     return Counted(counters=Counters(), advice=(Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),))
 
 
-def count_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> tuple[Record, ...]:
-    """Count parameters, FLOPs, operations and the predicted peak of one step of each cell.
+def count_cells(cells: Sequence[Cell], *, steps: bool = True, method: str = "forkserver") -> tuple[Record, ...]:
+    """Count parameters and FLOPs of one step of each cell; with `steps` also operations and the predicted peak.
 
     Raises:
         BenchError: A model is not there or cannot be imported.
     """
     plan = make_plan(cells, method=method)
     records = []
-    for cell, counted in count_all(plan.cells, method=method):
+    for cell, counted in count_all(plan.cells, steps=steps, method=method):
         stamp = Stamp(cell)
         is_counted = counted.counters.parameters is not None
         reason = None if is_counted else _reason(counted)

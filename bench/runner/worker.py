@@ -83,11 +83,11 @@ def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
     return measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
 
 
-def count_cell(cell: Cell, opinions: bool = True) -> Counted:
+def count_cell(cell: Cell, opinions: bool = True, steps: bool = True) -> Counted:
     """Count one step of a cell on tensors without storage, on one thread, because several cells are counted at once."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with cell_settings(replace(cell, device="cpu", threads=1)):
-        counters, advice = count(workload, cell, opinions=opinions)
+        counters, advice = count(workload, cell, opinions=opinions, steps=steps)
     return Counted(counters=counters, advice=advice)
 
 

@@ -60,7 +60,7 @@ def seconds_of(cell: Cell) -> tuple[float, ...]:
     return tuple(random.Random(-cell.seed - 1).uniform(0.1, 0.2) for _ in range(50))
 
 
-def count_cell(cell: Cell, opinions: bool) -> Counted:
+def count_cell(cell: Cell, opinions: bool, steps: bool) -> Counted:
     return Counted(counters=Counters(parameters=cell.seed), advice=())
 
 
