@@ -1,4 +1,4 @@
-"""How much the engine itself costs: split against whole steps, whole steps against a bare loop, `--help` against nothing.
+"""What the engine itself costs: split against whole steps, whole steps against a bare loop, `--help` against nothing.
 
 Ratios inside one run; figures go to pytest-benchmark's `extra_info` and to the terminal.
 """
