@@ -10,9 +10,9 @@ from bench.cli.options import Format
 from bench.cli.output import print_json
 from bench.core.errors import ExitCode, SuiteError
 from bench.runner.session import Session
-from bench.runner.slurm import JobOptions
 from bench.runner.slurm_files import require_submissions
 from bench.runner.slurm_run import Submitted, preview, submit, submit_missing
+from bench.runner.slurm_script import JobOptions
 from bench.store.records import RunFolder
 
 

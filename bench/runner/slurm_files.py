@@ -19,7 +19,7 @@ from bench.core.environment import Environment
 from bench.core.errors import BenchError
 from bench.core.record import SCHEMA, Sampling
 from bench.registry.code import code_hash
-from bench.runner.slurm import JobOptions
+from bench.runner.slurm_script import JobOptions
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.codec import from_file, to_bytes
 from bench.store.records import RunFolder

@@ -22,9 +22,10 @@ from bench.core.record import Sampling
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.session import Session
-from bench.runner.slurm import JobOptions, Slurm, script_text
+from bench.runner.slurm import Slurm
 from bench.runner.slurm_files import SlurmFiles, Submission, require_submissions, unrecorded
 from bench.runner.slurm_packing import pack
+from bench.runner.slurm_script import JobOptions, script_text
 from bench.runner.slurm_tasks import job_name, look_at
 from bench.store.records import RunFolder, RunInfo
 

@@ -20,19 +20,18 @@ from bench.runner.plan import Plan
 from bench.runner.session import Session
 from bench.runner.slurm import (
     Completed,
-    JobOptions,
     Slurm,
     TaskStatus,
     parse_indices,
     parse_sacct,
     parse_scontrol,
     run_command,
-    script_text,
 )
 from bench.runner.slurm_collect import collect, read_status
 from bench.runner.slurm_endings import judge
 from bench.runner.slurm_files import FINISHED, OUT_OF_TIME, SlurmFiles, TaskNote
 from bench.runner.slurm_packing import MOST_TASKS, TASK_SECONDS, estimated_seconds, pack
+from bench.runner.slurm_script import JobOptions, script_text
 from bench.store.records import RunFolder
 from tests.records import ENVIRONMENT, STARTED_AT
 
@@ -436,7 +435,9 @@ def node(monkeypatch):
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "7")
     monkeypatch.setenv("SLURMD_NODENAME", "n9")
     monkeypatch.setattr(slurm_task, "LocalExecutor", Executor)
-    monkeypatch.setattr(slurm_task, "make_plan", lambda _: Plan(cells=tuple(cells), environments={"cpu": ENVIRONMENT}))
+    monkeypatch.setattr(
+        slurm_task, "make_plan", lambda cells: Plan(cells=tuple(cells), environments={"cpu": ENVIRONMENT})
+    )
     before = signal.getsignal(signal.SIGTERM)
     yield node
     signal.signal(signal.SIGTERM, before)
@@ -448,7 +449,7 @@ def run_task(folder, chunk="0.0"):
 
 def test_a_task_says_where_it_is_before_each_cell(folder, node):
     files = SlurmFiles.of(folder)
-    node.at_cell = lambda _: node.ran.append((cell, files.note("0.1")))
+    node.at_cell = lambda cell: node.ran.append((cell, files.note("0.1")))
     assert run_task(folder, "0.1") == 0
     assert [cell for cell, _ in node.ran] == list(CELLS[2:])
     assert [(said.running, said.begun) for _, said in node.ran] == [(CELLS[2].key, 0), (CELLS[3].key, 1)]
