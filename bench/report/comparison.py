@@ -81,6 +81,7 @@ def comparison_markdown(comparisons: Sequence[Comparison], heading: Heading) -> 
         table(columns) if comparisons else "no cells",
         "",
         *(f"- {escape(line.strip())}" for line in _notes(comparisons, names, page, with_strips=False)),
+        *([f"- UNFIT: {escape(heading.unfit)}"] if heading.unfit else []),
         *(f"- {escape(note)}" for note in heading.notes),
     ]
     if common:

@@ -80,5 +80,5 @@ def fact_lines(comparison: Comparison) -> list[str]:
         lines.append(f"both sides run the same file, outside their trees: {facts['same_code']}")
     if comparison.voided:
         reasons = ", ".join(f"{reason} {count}" for reason, count in comparison.voided)
-        lines.append(f"void sessions, measured again: {reasons}")
+        lines.append(f"void sessions: {reasons}")
     return lines

@@ -214,4 +214,5 @@ def _unfit(sessions: Sequence[AbSession]) -> str | None:
     if not measured or sum(void.values()) <= MOST_VOID * len(measured):
         return None
     reasons = ", ".join(f"{reason} {count}" for reason, count in void.most_common())
-    return f"{sum(void.values())} of {len(measured)} measurements were void ({reasons}); quieten it, or --no-void"
+    counted = f"{sum(void.values())} of {len(measured)} measurements were void ({reasons})"
+    return f"{counted}; try a quieter machine, fewer --threads, or --no-void"

@@ -78,7 +78,7 @@ def test_every_verdict_has_its_reason_in_one_line() -> None:
     assert "my_net/b8: SLOWER: +10.0 % on 4 fresh sessions, p 0.004; fails from +2 %" in text
     assert "mlp/b8: same: at most +1.2 %, so a slowdown of +5 % is excluded; 2.1 % would have been seen" in text
     assert "rnn/b8: incomparable: base: no model named 'rnn'" in text
-    assert "void sessions, measured again: busy cores 2" in text
+    assert "void sessions: busy cores 2" in text
     assert text.endswith("3 cells: 1 slower, 1 same, 1 incomparable")
 
 
@@ -122,6 +122,7 @@ def test_a_headline_never_calls_an_unjudged_comparison_clean() -> None:
     assert headline((SAME, unsure), HEADING).startswith("No regression shown, not all judged")
     unfit = Heading(base="a", head="b", method="", unfit="busy")
     assert headline((SAME,), unfit).startswith("No verdict")
+    assert "- UNFIT: busy" in comparison_markdown((SAME,), unfit)
 
 
 def test_names_leave_out_only_what_all_cells_share() -> None:
