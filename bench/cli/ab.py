@@ -16,7 +16,7 @@ def command(
     head: Annotated[str, typer.Argument(help="Revision or folder to judge; '.' includes uncommitted changes.")],
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SUITE|MODEL]...", help="Suite files of the head, or models.", show_default=False),
+        typer.Argument(metavar="SUITE|MODEL", help="Suite files of the head, or models.", show_default=False),
     ] = None,
     batch_size: options.BatchOption = None,
     mode: options.ModeOption = None,

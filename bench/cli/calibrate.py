@@ -16,7 +16,7 @@ DEFAULT_TARGETS = ("mlp", "my_net")
 def command(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[SUITE|MODEL]...", help="Default: mlp and my_net.", show_default=False),
+        typer.Argument(metavar="SUITE|MODEL", help="Default: mlp and my_net.", show_default=False),
     ] = None,
     batch_size: options.BatchOption = None,
     mode: options.ModeOption = None,

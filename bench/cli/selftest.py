@@ -18,7 +18,7 @@ DEFAULT_TARGETS = ("mlp",)
 
 def command(
     targets: Annotated[
-        list[str] | None, typer.Argument(metavar="[SUITE|MODEL]...", help="Default: mlp.", show_default=False)
+        list[str] | None, typer.Argument(metavar="SUITE|MODEL", help="Default: mlp.", show_default=False)
     ] = None,
     batch_size: options.BatchOption = None,
     device: options.DeviceOption = None,
