@@ -35,7 +35,7 @@ def pack(
     Args:
         cells: What is to be measured.
         sampling: How long each is measured.
-        limit_seconds: Of a task; a chunk is estimated to take half of it at most.
+        limit_seconds: Of a task; a chunk is estimated to take about half of it at most.
         cells_per_task: Asked for by hand.
 
     Raises:
@@ -56,4 +56,20 @@ def pack(
             filled = 0.0
         chunks[-1].append(cell.key)
         filled += seconds
+    if cells_per_task is None:
+        return _evened([(cell.key, estimated_seconds(cell, sampling)) for cell in cells], len(chunks))
     return tuple(tuple(chunk) for chunk in chunks)
+
+
+def _evened(cells: Sequence[tuple[str, float]], tasks: int) -> tuple[tuple[str, ...], ...]:
+    """Part cells into as many tasks of about the same length, so that none is left over for a short last one.
+
+    Each cell goes where the middle of its time falls, when all tasks are laid end to end.
+    """
+    total = sum(seconds for _, seconds in cells)
+    chunks: list[list[str]] = [[] for _ in range(tasks)]
+    before = 0.0
+    for key, seconds in cells:
+        chunks[min(tasks - 1, int((before + seconds / 2) / total * tasks))].append(key)
+        before += seconds
+    return tuple(tuple(chunk) for chunk in chunks if chunk)

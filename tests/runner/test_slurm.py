@@ -232,7 +232,15 @@ def test_every_cell_is_packed_once_in_order_into_tasks_of_minutes(count, budget,
         if per_task is None:
             goal = min(TASK_SECONDS, limit * 30)
             assert all(len(chunk) == 1 or len(chunk) * seconds <= goal * (1 + 1e-9) for chunk in chunks)
-            assert all((len(chunk) + 1) * seconds > goal * (1 - 1e-9) for chunk in chunks[:-1])
+            # No more tasks than are needed, and all of about the same length.
+            assert len(chunks) == -(-count // max(1, int(goal * (1 + 1e-9) / seconds)))
+            assert max(map(len, chunks)) - min(map(len, chunks)) <= 1
+
+
+def test_a_few_long_cells_get_tasks_of_their_own():
+    long = [replace(cell, compile=CompileMode.DEFAULT) for cell in CELLS[:2]]
+    chunks = pack([*long, *CELLS[2:]], Sampling(processes=3), limit_seconds=600)
+    assert chunks == ((long[0].key,), (long[1].key, CELLS[2].key, CELLS[3].key))
 
 
 def test_a_compiled_cell_is_given_more_time():
