@@ -10,8 +10,8 @@ from bench.report.figures import plain, significant, time_unit
 from bench.report.layout import Column, Page, render
 
 WHY_NOT = (
-    "These are nominations, not verdicts: each side is one process or a few, measured at another time. Two runs of "
-    "unchanged code differed by 25 to 29 % on a shared machine, because every process has its own speed and a machine has moods."
+    "These are nominations, not verdicts: each side is one process or a few, measured at another time. Every process "
+    "has its own speed and a machine has moods: two runs of unchanged code differed by 25 to 29 % on a shared machine."
 )
 
 
