@@ -207,7 +207,7 @@ class _Worker:
         for name, path in _loaded_files():
             if own_models and name.startswith("bench.models."):
                 raise BenchError(f"models/ of this side has no {name.rpartition('.')[2]!r}")
-            is_ours = name == "bench" or name.startswith("bench.") or name == "__main__"
+            is_ours = name == "bench" or name.startswith("bench.") or name in ("__main__", "__mp_main__")
             if foreign is None or is_ours or not path.is_relative_to(foreign) or path.is_relative_to(root):
                 continue
             if not path.is_relative_to(sys.prefix) and "site-packages" not in path.parts:
