@@ -24,10 +24,13 @@ def doctor_text(diagnosis: Diagnosis) -> str:
         lines.append(f"torchvision  {diagnosis.torchvision}")
     busy = diagnosis.state.other_busy_cores
     ratio = diagnosis.spawned_call_seconds / diagnosis.forked_call_seconds
+    cell_ratio = diagnosis.spawned_cell_overhead_seconds / diagnosis.cell_overhead_seconds
     lines += [
         f"Load         {'-' if busy is None else f'{busy:.2f}'} cores busy with other work",
         f"Process      {format_seconds(diagnosis.forked_call_seconds)} for a fresh process with torch, "
         f"{ratio:.0f} x cheaper than a new interpreter",
+        f"Cell         {format_seconds(diagnosis.cell_overhead_seconds)} beside its timed steps, record on disk, "
+        f"{cell_ratio:.0f} x cheaper than spawned",
     ]
     lines += [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or [
         "Verdict      nothing speaks against measuring"

@@ -12,8 +12,10 @@ from bench.core.errors import BenchError
 from bench.core.record import Outcome
 from bench.runner import processes
 from bench.runner.answers import Examination
+from bench.runner.overhead import measure_overhead
 
 PROCESS_STARTS = 5
+CELL_STARTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,9 @@ class Diagnosis:
         state: Of the machine while it should have been idle.
         forked_call_seconds: Median cost of one call in a fresh process forked from the server.
         spawned_call_seconds: The same by a newly started interpreter; what the server saves.
+        cell_overhead_seconds: Median cost of one whole cell of a model that does nothing, from its start to its record
+            on disk, without its timed steps.
+        spawned_cell_overhead_seconds: The same, each of the cell's processes newly started.
         doubts: What would make times here doubtful, one sentence each.
     """
 
@@ -38,6 +43,8 @@ class Diagnosis:
     state: MachineState
     forked_call_seconds: float
     spawned_call_seconds: float
+    cell_overhead_seconds: float
+    spawned_cell_overhead_seconds: float
     doubts: tuple[str, ...]
 
 
@@ -53,6 +60,8 @@ def diagnose() -> Diagnosis:
         state=examined.state,
         forked_call_seconds=statistics.median(forked),
         spawned_call_seconds=_timed_call("spawn"),
+        cell_overhead_seconds=statistics.median(measure_overhead().total_seconds for _ in range(CELL_STARTS)),
+        spawned_cell_overhead_seconds=measure_overhead("spawn").total_seconds,
         doubts=_doubts(examined),
     )
 

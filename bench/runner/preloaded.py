@@ -8,9 +8,10 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fvcore.nn
+    import numpy.ma  # numpy's median imports it when first called
     import torch._dynamo  # torch's meta kernels ask for it at their first use, which takes two seconds
     import torch.fx.experimental.symbolic_shapes
 
     import bench.runner.worker
 
-__all__ = ["bench", "fvcore", "torch"]
+__all__ = ["bench", "fvcore", "numpy", "torch"]
