@@ -52,7 +52,7 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def in_home(home, monkeypatch):
+def in_home(cluster, home, monkeypatch):
     monkeypatch.chdir(home)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
