@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from records import ENVIRONMENT
 
 from bench.core.environment import Environment
+from tests.records import ENVIRONMENT
 
 HARD = {
     "os": "Linux 7.0",

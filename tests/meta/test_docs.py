@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import typer
-from meta.readme import Block, blocks, commands, made_cheap
 
 from bench.cli import app
+from tests.meta.readme import Block, blocks, commands, made_cheap
 
 ROOT = Path(__file__).parents[2]
 README = blocks((ROOT / "README.md").read_text(encoding="utf-8"))

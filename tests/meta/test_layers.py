@@ -6,7 +6,8 @@ import fnmatch
 from pathlib import Path
 
 import pytest
-from meta.layers import FENCES, FLOORS, RUNS_IN_WORKERS, imports, model_violations, violations
+
+from tests.meta.layers import FENCES, FLOORS, RUNS_IN_WORKERS, imports, model_violations, violations
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "bench"

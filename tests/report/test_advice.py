@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from records import BUSY, NOISY, make_record, make_sweep
 
 from bench.core.record import Advice, AdviceKind
 from bench.report.advice import WORDS, advice_sentences, advice_text, marks
 from bench.report.layout import Page
+from tests.records import BUSY, NOISY, make_record, make_sweep
 
 
 @pytest.mark.parametrize("kind", AdviceKind)

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from goldens import check_golden
-
 from bench.core.cell import Cell
 from bench.core.fit import Fit, FitLimit, FittedCell, Probe, Verification
 from bench.core.record import Outcome, PredictedPeak
 from bench.report.figures import display_width
 from bench.report.fit import fits_table
+from tests.goldens import check_golden
 
 MIB = 2**20
 

@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from goldens import check_golden
-
 from bench.core.cell import Cell
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
 from bench.report.gate import change_text, gate_markdown, gate_summary, gate_text
+from tests.goldens import check_golden
 
 
 def make_row(model: str, **counters: int) -> CounterRow:

@@ -6,10 +6,8 @@ import sys
 from dataclasses import replace
 
 import pytest
-from goldens import check_golden
 from hypothesis import given
 from hypothesis import strategies as st
-from records import ENVIRONMENT, make_claims, make_counters, make_layers, make_record, make_sweep
 
 from bench.core.cell import Mode
 from bench.core.record import Outcome
@@ -23,6 +21,8 @@ from bench.report.markdown import (
     summary,
     throughput_table,
 )
+from tests.goldens import check_golden
+from tests.records import ENVIRONMENT, make_claims, make_counters, make_layers, make_record, make_sweep
 
 DETAILED = make_record(counters=replace(make_counters(uncounted=True), layers=make_layers()))
 

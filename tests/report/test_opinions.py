@@ -3,12 +3,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from goldens import check_golden
-from records import make_counters, make_record
 
 from bench.core.record import Counters, FlopCount, LayerCount, Opinion, Record
 from bench.report.figures import display_width
 from bench.report.terminal import counts_table, layers_table, opinions_table
+from tests.goldens import check_golden
+from tests.records import make_counters, make_record
 
 OURS = FlopCount(
     forward=279_171_563_520,

@@ -4,10 +4,8 @@ import re
 from dataclasses import replace
 
 import pytest
-from goldens import check_golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from records import make_claims, make_counters, make_layers, make_record, make_sweep
 
 from bench.core.cell import Mode, Precision
 from bench.core.claim import ClaimVerdict
@@ -21,6 +19,8 @@ from bench.report.terminal import (
     phases_table,
     summary_line,
 )
+from tests.goldens import check_golden
+from tests.records import make_claims, make_counters, make_layers, make_record, make_sweep
 
 DETAILED = make_record(counters=replace(make_counters(uncounted=True), layers=make_layers()))
 ANSI = re.compile(r"\x1b\[[0-9;]*m")

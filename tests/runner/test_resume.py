@@ -3,7 +3,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from records import ENVIRONMENT, STARTED_AT, make_record
 
 from bench.core.cell import Cell
 from bench.core.errors import SchemaError, StoreError
@@ -11,6 +10,7 @@ from bench.core.record import SCHEMA, Advice, AdviceKind, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.resume import Again, remaining
 from bench.store.records import RunFolder, RunInfo
+from tests.records import ENVIRONMENT, STARTED_AT, make_record
 
 CELL = make_record("my_net").cell
 HERE = {"cpu": ENVIRONMENT}

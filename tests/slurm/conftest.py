@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from slurm.cluster import Cluster, missing_programs, running_cluster
+
+from tests.slurm.cluster import Cluster, missing_programs, running_cluster
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from slurm.cluster import wait_for
 
 from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.record import Outcome
 from bench.store.records import RunFolder
+from tests.slurm.cluster import wait_for
 
 pytestmark = pytest.mark.slurm
 

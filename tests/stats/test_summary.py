@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from records import make_counters, make_record
 
 from bench.core.cell import Mode
 from bench.core.record import Counters, FlopCount, Phase, Sample
 from bench.stats.summary import SPLIT_PHASES, Summary, estimate_phase, flops_total, summarise
+from tests.records import make_counters, make_record
 
 
 def test_a_record_without_samples_and_counters_says_nothing() -> None:

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from goldens import check_file
 
 from bench.store.columns import COLUMNS, Column, describe_columns
+from tests.goldens import check_file
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 BEGIN, END = "<!-- columns: begin (made from bench/store/columns.py) -->\n", "<!-- columns: end -->\n"

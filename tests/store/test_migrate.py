@@ -4,13 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from goldens import GOLDEN, check_golden
-from records import LOWER_BOUND, NOISY, make_counters, make_layers, make_record
 
 from bench.core.errors import SchemaError, StoreError
 from bench.core.record import SCHEMA, Record
 from bench.store.codec import from_file, to_bytes
 from bench.store.migrate import MIGRATIONS, migrate
+from tests.goldens import GOLDEN, check_golden
+from tests.records import LOWER_BOUND, NOISY, make_counters, make_layers, make_record
 
 
 def test_records_of_schema_1_are_still_readable() -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from records import ENVIRONMENT, NOISY, STARTED_AT, make_counters, make_record, make_sweep
 
 from bench.core.cell import Cell
 from bench.core.errors import SchemaError, StoreError
@@ -19,6 +18,7 @@ from bench.core.record import SCHEMA, Advice, AdviceKind, Outcome, Phase, Sample
 from bench.store import records as records_module
 from bench.store.codec import from_file, to_bytes
 from bench.store.records import RunFolder, RunInfo, latest, run_paths
+from tests.records import ENVIRONMENT, NOISY, STARTED_AT, make_counters, make_record, make_sweep
 
 
 def make_run(**more: object) -> RunInfo:

@@ -10,8 +10,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from goldens import check_golden
-from records import (
+
+from bench.core.cell import Cell, Mode
+from bench.core.errors import StoreError
+from bench.core.record import Counters, FlopCount, Outcome, Phase, Sample
+from bench.store.columns import COLUMNS
+from bench.store.records import RunFolder, RunInfo
+from bench.store.tables import to_csv, to_frame, write_tables
+from tests.goldens import check_golden
+from tests.records import (
     ENVIRONMENT,
     STARTED_AT,
     make_claims,
@@ -21,13 +28,6 @@ from records import (
     make_seconds,
     make_sweep,
 )
-
-from bench.core.cell import Cell, Mode
-from bench.core.errors import StoreError
-from bench.core.record import Counters, FlopCount, Outcome, Phase, Sample
-from bench.store.columns import COLUMNS
-from bench.store.records import RunFolder, RunInfo
-from bench.store.tables import to_csv, to_frame, write_tables
 
 
 def make_folder(tmp_path: Path) -> RunFolder:

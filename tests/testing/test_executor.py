@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from records import ENVIRONMENT
 
 from bench.core.cell import Cell
 from bench.core.jsonio import from_json, to_json
@@ -13,6 +12,7 @@ from bench.core.record import Outcome, Phase, Record
 from bench.runner.executor import Executor
 from bench.testing.clock import FakeClock
 from bench.testing.executor import MockExecutor
+from tests.records import ENVIRONMENT
 
 
 def cell(model: str) -> Cell:
