@@ -161,10 +161,14 @@ class BenchCell:
         if self.cell is None:
             pytest.fail("bench_cell() needs a model, or the mark @pytest.mark.bench_sweep(models=[...])", pytrace=False)
         sampling = {name: options[name] for name in _SAMPLING_OPTIONS if name in options}
+        problem = None
         try:
             record = self._recorder.measure(self.cell, sampling)
         except BenchError as error:
-            pytest.fail(str(error), pytrace=False)
+            problem = str(error)
+        if problem is not None:  # outside of the handler, or pytest would show both
+            self._benchmark.skipped = True
+            pytest.fail(problem, pytrace=False)
         self._report(record)
         return record
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +10,13 @@ from bench.store.records import RunFolder, latest
 
 pytest_plugins = ["pytester"]
 
-MODEL = Path(__file__).parent / "runner" / "user_models.py"
+MODEL = "net.py"
+NET = """
+from torch import nn
+
+def tiny():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+"""
 SUITE = f"""
 import pytest
 
@@ -29,6 +34,7 @@ def run_pytest(pytester):
     def run(*arguments):
         return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=300)
 
+    pytester.path.joinpath(MODEL).write_text(NET)
     pytester.makeini("[pytest]\npython_files = test_*.py bench_*.py\npython_functions = test_* bench_*\n")
     return run
 

@@ -83,7 +83,7 @@ def render(
     spans, styles, groups = spans or {}, styles or {}, groups or {}
     indent = 2 if groups else 0
     columns = [_signed(_blanked(column, columns, groups), page) for column in columns]
-    columns = _fitting(columns, page.width - indent)
+    columns = _fitting(columns, page.width - indent, page)
     widths = [_width(column) for column in columns]
     keys = sum(column.key for column in columns)
     rule = page.sign("─") * (indent + _total(columns, widths))
@@ -93,7 +93,7 @@ def render(
     lines.append(page.paint(rule, "dim"))
     for row in range(len(columns[0].cells) if columns else 0):
         if row in groups:
-            lines.append(page.paint(page.sign(shorten(groups[row], page.width, middle=True)), "bold"))
+            lines.append(page.paint(_name(page.sign(groups[row]), page.width, page), "bold"))
         if total and row == len(columns[0].cells) - 1:
             lines.append(page.paint(rule, "dim"))
         cells = [column.cells[row] for column in columns]
@@ -112,7 +112,7 @@ def fits(columns: Sequence[Column], width: int, rank: int) -> bool:
     return _total(shown, [_width(column) for column in shown]) <= width
 
 
-def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
+def _fitting(columns: Sequence[Column], width: int, page: Page) -> list[Column]:
     shown = [column for column in columns if column.key or column.rank == 0]
     for rank in sorted({column.rank for column in columns if column not in shown}):
         joined = [column for column in columns if column in shown or column.rank == rank]
@@ -126,8 +126,8 @@ def _fitting(columns: Sequence[Column], width: int) -> list[Column]:
     return [
         replace(
             column,
-            header=shorten(column.header, room),
-            cells=tuple(shorten(cell, room, middle=True) for cell in column.cells),
+            header=_name(column.header, room, page),
+            cells=tuple(_name(cell, room, page) for cell in column.cells),
         )
         if room < _width(column)
         else column
@@ -171,6 +171,12 @@ def _total(columns: Sequence[Column], widths: Sequence[int]) -> int:
 def _cut(text: str, width: int, page: Page) -> str:
     cut = shorten(text, max(width, 1))
     return cut if page.unicode else shorten(text, max(width - 1, 1)).replace("…", "..") if cut != text else text
+
+
+def _name(text: str, width: int, page: Page) -> str:
+    """Cut a name in its middle; in ASCII the mark is `~`, because it must stay one column wide."""
+    cut = shorten(text, width, middle=True)
+    return cut if page.unicode or cut == text else cut.replace("…", "~")
 
 
 def _line(

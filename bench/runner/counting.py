@@ -32,11 +32,17 @@ def count_all(
         cells: With full device names.
         method: As in `processes.call`.
         timeout_seconds: Of each cell.
-        opinions: Ask other counters too; fvcore runs the model on real tensors, which takes most of the time.
+        opinions: Ask other counters too, once per model, mode and batch: precision, optimizer and layout change no
+            FLOPs, and fvcore runs the model on real tensors, which takes most of the time.
         steps: Count what needs whole steps too: operations, saved bytes, the predicted peak.
         worker: Module whose `count_cell` does the work.
     """
-    calls = [(cell, opinions, steps) for cell in cells]
+    asked: set[Cell] = set()
+    calls = []
+    for cell in cells:
+        work = Cell(model=cell.model, mode=cell.mode, batch_size=cell.batch_size, input_shape=cell.input_shape)
+        calls.append((cell, opinions and work not in asked, steps))
+        asked.add(work)
     endings = call_each(f"{worker}:count_cell", calls, method=method, timeout_seconds=timeout_seconds)
     for cell, ending in zip(cells, endings, strict=True):
         yield cell, ending.value if ending.outcome is Outcome.OK else _failed(ending)

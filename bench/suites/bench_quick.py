@@ -3,6 +3,6 @@
 import pytest
 
 
-@pytest.mark.bench_sweep(suite="quick", budget_seconds=0.4)
+@pytest.mark.bench_sweep(suite="quick", budget_seconds=0.25)
 def bench_quick(bench_cell):
     bench_cell()

@@ -44,7 +44,7 @@ def test_a_custom_operation_makes_a_lower_bound_in_the_table_the_json_and_the_ad
 
 
 def test_two_lines_of_a_user_count_it(capsys):
-    assert len(FORMULA.splitlines()) == 2
+    assert len(FORMULA.split("\n\n")) == 2  # an import and a call
     Path("net.py").write_text(MODEL + FORMULA)
     out = bench(capsys, *COUNT, "--explain")
     assert "≥" not in out
