@@ -1,8 +1,9 @@
 """Turn one cell into one Record, whatever happens on the way.
 
     prepare(cells)     count every cell, as many at once as there are cores; no clock runs yet
-    run(cell)          time_cell     in a fresh process, `sampling.processes` times    -> samples
-                       measure_peak  in another fresh process, if the timing ended OK  -> memory
+    run(cell)          time_cell       in a fresh process, `sampling.processes` times  -> samples
+                       measure_peak    in another one, if the timing ended OK          -> memory
+                       count_launches  in a further one, on an accelerator             -> kernels
 
 Only `run` needs a quiet machine, so everything else is done before.
 """
@@ -94,11 +95,17 @@ class LocalExecutor:
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
         memory, memory_doubts = self._measure_peak(cell, gpu_uuid)
-        counters = replace(counters, memory=memory)
+        launches, launch_doubts = self._count_launches(cell)
+        counters = replace(counters, memory=memory, kernel_launches=launches)
         return record(
             Outcome.OK,
             samples=tuple(sample for answer in timed for sample in answer.samples),
-            advice=(*dict.fromkeys(a for answer in timed for a in answer.advice), *memory_doubts, *doubts),
+            advice=(
+                *dict.fromkeys(a for answer in timed for a in answer.advice),
+                *memory_doubts,
+                *launch_doubts,
+                *doubts,
+            ),
             tokens_per_example=timed[0].tokens_per_example,
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
@@ -117,6 +124,16 @@ class LocalExecutor:
             return ending.value, ()
         facts = (("reason", ending.reason or ending.outcome.value),)
         return None, (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=facts),)
+
+    def _count_launches(self, cell: Cell) -> tuple[int | None, tuple[Advice, ...]]:
+        """Count the kernels of a step on an accelerator; the CPU launches none."""
+        if cell.device == "cpu":
+            return None, ()
+        ending = self._call("count_launches", cell)
+        if ending.outcome is Outcome.OK:
+            return ending.value, ()
+        facts = (("counter", "kernel launches"), ("reason", ending.reason or ending.outcome.value))
+        return None, (Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),)
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
         function = f"{self._worker}:{function}"

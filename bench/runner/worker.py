@@ -19,6 +19,7 @@ from bench.core.errors import BenchError
 from bench.core.fit import Fit, Verification
 from bench.core.record import Advice, AdviceKind, Counters, Memory, Sampling
 from bench.core.units import format_bytes
+from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
 from bench.counters.flops import count_workload
 from bench.counters.live import measure_memory, track_live_bytes
@@ -81,6 +82,14 @@ def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
     """Read the peak memory of live steps; changes the process's allocator settings, so nothing is timed here."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     return measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
+
+
+def count_launches(cell: Cell) -> int | None:
+    """Count the kernels that a steady step launches on an accelerator, under the profiler; nothing is timed here."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with prepare(workload, cell) as step:
+        step()
+        return count_kernel_launches(step)
 
 
 def count_cell(cell: Cell, opinions: bool = True, steps: bool = True) -> Counted:

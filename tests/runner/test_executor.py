@@ -105,6 +105,20 @@ def test_memory_that_fails_costs_only_the_memory(endings):
     assert [(a.kind, dict(a.facts)) for a in record.advice] == [(AdviceKind.MEMORY_UNMEASURED, {"reason": "no memory"})]
 
 
+def test_kernels_are_counted_on_an_accelerator_only(endings):
+    endings["count_launches"] = Ending(outcome=Outcome.OK, value=42)
+    assert run().counters.kernel_launches is None
+    on_gpu = LocalExecutor().run(Cell(model="my_net", batch_size=8, device="cuda:0"))
+    assert on_gpu.counters.kernel_launches == 42
+
+
+def test_launches_that_cannot_be_counted_cost_only_themselves(endings):
+    endings["count_launches"] = Ending(outcome=Outcome.FAILED, reason="no profiler")
+    record = LocalExecutor().run(Cell(model="my_net", batch_size=8, device="cuda:0"))
+    assert (record.outcome, record.counters.kernel_launches) == (Outcome.OK, None)
+    assert dict(record.advice[-1].facts)["reason"] == "no profiler"
+
+
 def test_counting_that_dies_costs_only_the_counts(endings):
     endings["count_cell"] = Ending(outcome=Outcome.KILLED, reason="killed by SIGSEGV")
     record = run()
