@@ -24,13 +24,8 @@ GROWTH = 1.2
 """The interval is computed anew when the steps grew by a fifth: 40 times on the way to 10,000 steps."""
 
 
-class WarmupRule:
-    """Decide when the warm-up has settled.
-
-    It lasts at least `min_warmup_steps` and `min_warmup_seconds`; then until the medians of the last five steps and of
-    the five before differ by less than `warmup_tolerance`; at most `max_warmup_steps`, unless the minimum is still not
-    reached (a GPU needs its second, however short the steps).
-    """
+class _Steps:
+    """The steps taken in so far; what both rules are asked about."""
 
     def __init__(self, sampling: Sampling) -> None:
         self._sampling = sampling
@@ -51,6 +46,15 @@ class WarmupRule:
     def steps(self) -> int:
         """How many steps were taken in."""
         return len(self._seconds)
+
+
+class WarmupRule(_Steps):
+    """Decide when the warm-up has settled.
+
+    It lasts at least `min_warmup_steps` and `min_warmup_seconds`; then until the medians of the last five steps and of
+    the five before differ by less than `warmup_tolerance`; at most `max_warmup_steps`, unless the minimum is still not
+    reached (a GPU needs its second, however short the steps).
+    """
 
     @property
     def is_finished(self) -> bool:
@@ -72,7 +76,7 @@ class WarmupRule:
         return abs(last - before) <= self._sampling.warmup_tolerance * min(before, last)
 
 
-class StopRule:
+class StopRule(_Steps):
     """Decide when enough steps were timed.
 
     Stops when the interval of the median (`estimate_median`, 95 %) is within `target` of it, or when the steps add up
@@ -84,26 +88,9 @@ class StopRule:
     """
 
     def __init__(self, sampling: Sampling) -> None:
-        self._sampling = sampling
-        self._seconds: list[float] = []
-        self._total = 0.0
+        super().__init__(sampling)
         self._estimate: Estimate | None = None
         self._estimated_at = 0
-
-    def add(self, seconds: float | Sequence[float]) -> None:
-        """Take in one or more steps, in order.
-
-        Raises:
-            ValueError: A value is negative or not finite.
-        """
-        new = durations(np.atleast_1d(np.asarray(seconds, dtype=np.float64)))
-        self._seconds.extend(new.tolist())
-        self._total += float(new.sum())
-
-    @property
-    def steps(self) -> int:
-        """How many steps were taken in."""
-        return len(self._seconds)
 
     @property
     def is_finished(self) -> bool:
