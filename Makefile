@@ -31,7 +31,7 @@ $(READY): requirements.lock pyproject.toml
 lock: $(READY)  ## pin all dependencies anew, with hashes and without addresses
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	  --no-header --no-annotate --extra dev --extra build pyproject.toml -o requirements.lock
+	  --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
 
 clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

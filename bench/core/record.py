@@ -8,12 +8,13 @@ from enum import StrEnum
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the record files. History:
 
 - 1 (2026-11-23) first.
 - 2 (2026-11-23) `Record.code`, `RunInfo.resumptions`. Optional, but a reader of schema 1 takes an unknown key for a
   foreign file; the number makes it say that the file is newer.
+- 3 (2026-11-23) `Sample.rank`.
 """
 
 
@@ -103,6 +104,7 @@ class Sample:
         warmup_seconds: Executed before, not counted.
         discarded: Reason and count of steps that were dropped.
         process: Index of the fresh process that took them, from 0.
+        rank: Of the process in a training of several (`Cell.world_size`), from 0.
         converged: The target of `Sampling` was reached; None where the phase follows another one's stopping.
     """
 
@@ -113,6 +115,7 @@ class Sample:
     warmup_seconds: tuple[float, ...] = ()
     discarded: tuple[tuple[str, int], ...] = ()
     process: int = 0
+    rank: int = 0
     converged: bool | None = None
 
 
