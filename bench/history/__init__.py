@@ -1,1 +1,1 @@
-"""Runs over time in a database: ingest, show, nominate, prune. It may point at a suspect, never judge (`bench ab` does)."""
+"""Runs over time in a database: ingest, show, nominate, prune. It may name a suspect; only `bench ab` judges."""
