@@ -22,6 +22,7 @@ from bench.cli.doctor import command as doctor
 from bench.cli.fit import command as fit
 from bench.cli.gate import command as gate
 from bench.cli.listing import command as listing
+from bench.cli.peaks import command as peaks
 from bench.cli.run import command as run
 from bench.cli.selftest import command as selftest
 from bench.cli.status import command as status
@@ -53,6 +54,7 @@ app.command("compare")(compare)
 app.command("calibrate")(calibrate)
 app.command("selftest")(selftest)
 app.command("doctor")(doctor)
+app.command("peaks")(peaks)
 
 
 @app.callback(invoke_without_command=True)

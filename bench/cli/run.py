@@ -52,6 +52,9 @@ def command(
     predict: Annotated[
         bool, typer.Option("--predict/--no-predict", help="Skip cells whose predicted peak exceeds the free memory.")
     ] = True,
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Measure joules per step too, over seconds (NVML or RAPL).")
+    ] = False,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -127,6 +130,7 @@ def command(
             refused=[*(models or []), *changes] if resume else [],
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
             is_predicting=predict,
+            is_metering=energy,
             cells_per_task=cells_per_task,
             is_dry=dry_run,
             format=format,
@@ -147,6 +151,7 @@ def command(
             resume=resume,
             is_keeping_failures=keep_failed,
             is_predicting=predict,
+            is_metering=energy,
         )
     if format is options.Format.JSON:
         print_json("run", folder=str(finished.folder), records=finished.records, claims=finished.claims)

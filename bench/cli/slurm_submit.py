@@ -25,6 +25,7 @@ def run_on_slurm(
     refused: list[str],
     timeout_seconds: float | None,
     is_predicting: bool,
+    is_metering: bool,
     cells_per_task: int | None,
     is_dry: bool,
     format: Format,  # noqa: A002 - the name of the option
@@ -39,6 +40,7 @@ def run_on_slurm(
         refused: What was typed beside `resume` but would change the run.
         timeout_seconds: Of each process of a cell.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
+        is_metering: Measure the energy of a step too.
         cells_per_task: As in `pack`.
         is_dry: Print the script and stop.
         format: How to answer.
@@ -54,7 +56,8 @@ def run_on_slurm(
         return ExitCode.FINE
     options: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task}
     if resume is None:
-        submitted = submit(session, JobOptions(**typed), results=results, is_predicting=is_predicting, **options)
+        passes = {"is_predicting": is_predicting, "is_metering": is_metering}
+        submitted = submit(session, JobOptions(**typed), results=results, **passes, **options)
     else:
         folder = RunFolder.open(resume, results)
         job = replace(require_submissions(folder)[-1].job, **typed)

@@ -75,3 +75,7 @@ class MachineState:
     gpu_temperature_celsius: float | None = None
     gpu_throttle_reasons: tuple[str, ...] = ()
     gpu_other_processes: int | None = None
+    gpu_max_clock_mhz: float | None = None
+    gpu_memory_clock_mhz: float | None = None
+    gpu_power_watts: float | None = None
+    gpu_power_limit_watts: float | None = None

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
+from bench.core.peaks import Peak
 
 SCHEMA = 3
 """Version of the record files. History:
@@ -14,7 +15,7 @@ SCHEMA = 3
 - 1 (2026-11-23) first.
 - 2 (2026-11-23) `Record.code`, `RunInfo.resumptions`. Optional, but a reader of schema 1 takes an unknown key for a
   foreign file; the number makes it say that the file is newer.
-- 3 (2026-11-23) `Sample.rank`.
+- 3 (2026-11-23) `Sample.rank`; `Counters.energy`, `Record.peak`, clocks and power in `MachineState`.
 """
 
 
@@ -235,6 +236,26 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyWindow:
+    """The energy of whole steps over a window of its own; the device's rest consumption is part of it.
+
+    Attributes:
+        joules_per_step: None where no meter could be read, and then `reason` says why.
+        average_watts: Over the window.
+        window_seconds: Seconds are needed: NVML's counter moves every 100 ms.
+        steps: Executed in the window.
+        method: Which meter.
+    """
+
+    joules_per_step: float | None = None
+    average_watts: float | None = None
+    window_seconds: float | None = None
+    steps: int = 0
+    method: str = ""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Counters:
     """What was read off the model without a clock.
 
@@ -246,6 +267,7 @@ class Counters:
         saved_bytes: Bytes of the activations that autograd saves for backward; parameters and inputs live anyway.
         kernel_launches: On an accelerator.
         energy_joules: Per step, over a window long enough; else None.
+        energy: That window, or the reason why there is none; None where energy was not asked for.
     """
 
     parameters: int | None = None
@@ -260,6 +282,7 @@ class Counters:
     predicted_peak: PredictedPeak | None = None
     memory: Memory | None = None
     energy_joules: float | None = None
+    energy: EnergyWindow | None = None
     layers: tuple[LayerCount, ...] = ()
 
     @property
@@ -276,6 +299,7 @@ class Record:
         tokens_per_example: Copied from the workload, so that tokens/s can be derived.
         final_loss: Loss of the last step; None in infer mode or where it is not finite.
         output_tail: The end of what the worker printed, for cells that did not end OK.
+        peak: What the device can do in this precision, if `bench peaks` has measured it on this very machine.
         code: Hash of the model's source, or its package's version; None where the source cannot be found. With the cell
             and the environment it addresses the record: a resumed run measures again what differs.
         started_at: ISO 8601 with zone.
@@ -294,6 +318,7 @@ class Record:
     tokens_per_example: int | None = None
     final_loss: float | None = None
     output_tail: str | None = None
+    peak: Peak | None = None
     code: str | None = None
     started_at: str
     duration_seconds: float

@@ -104,6 +104,10 @@ def state_between(before: Reading, after: Reading, gpu_uuid: str | None = None) 
         gpu_temperature_celsius=gpu.temperature_celsius if gpu else None,
         gpu_throttle_reasons=gpu.throttle_reasons if gpu else (),
         gpu_other_processes=gpu.other_processes if gpu else None,
+        gpu_max_clock_mhz=gpu.max_clock_mhz if gpu else None,
+        gpu_memory_clock_mhz=gpu.memory_clock_mhz if gpu else None,
+        gpu_power_watts=gpu.power_watts if gpu else None,
+        gpu_power_limit_watts=gpu.power_limit_watts if gpu else None,
     )
 
 

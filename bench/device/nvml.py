@@ -25,6 +25,10 @@ class GpuState:
         own_memory_bytes: Device memory of this process, its CUDA context included; None if NVML does not say.
         throttle_reasons: Why the clock is lower than it could be: `thermal`, `power`, `hardware`.
         other_processes: Processes beside this one that compute on the GPU.
+        max_clock_mhz: That the GPU could reach.
+        memory_clock_mhz: Of its memory.
+        power_watts: Drawn right now.
+        power_limit_watts: At which the GPU lowers its clock.
     """
 
     clock_mhz: float | None
@@ -32,6 +36,10 @@ class GpuState:
     throttle_reasons: tuple[str, ...]
     other_processes: int | None
     own_memory_bytes: int | None
+    max_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
 
 
 def unavailable_reason() -> str | None:
@@ -69,7 +77,21 @@ def read_state(uuid: str) -> GpuState | None:
             throttle_reasons=_throttle_reasons(_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)),
             other_processes=None if processes is None else len(processes) - len(own),
             own_memory_bytes=own[0].usedGpuMemory if own else None,
+            max_clock_mhz=_ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM),
+            memory_clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
+            power_watts=_watts(_ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
+            power_limit_watts=_watts(_ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
         )
+
+
+def read_energy_millijoules(uuid: str) -> int | None:
+    """Read what the GPU with this UUID has used since the driver was loaded; None where it does not count.
+
+    Volta and newer count; an instance of a MIG does not.
+    """
+    with _session() as is_open:
+        handle = _handle(uuid) if is_open else None
+        return None if handle is None else _ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
 
 
 @contextlib.contextmanager
@@ -98,6 +120,10 @@ def _ask(function: Any, *arguments: Any) -> Any | None:
         return function(*arguments)
     except pynvml.NVMLError:
         return None
+
+
+def _watts(milliwatts: int | None) -> float | None:
+    return None if milliwatts is None else milliwatts / 1e3
 
 
 def _throttle_reasons(bits: int | None) -> tuple[str, ...]:

@@ -171,6 +171,7 @@ def figure_columns(records: Sequence[Record], summaries: Sequence[Summary]) -> l
         *figure_column("tokens /s", [s.tokens_per_second for s in summaries], 6, format_count),
         *counts_column("", [s.flops_total for s in summaries], 4, "FLOPs", bounds),
         *counts_column("", [s.flops_per_second for s in summaries], 8, "FLOP/s", bounds),
+        *figure_column("MFU %", [s.mfu for s in summaries], 5, lambda f: significant(f * 100, 2)),
         *figure_column("parameters", [c.parameters for c in counters], 5, whole),
         *bytes_column("peak", [value for value, _ in peaks], 3, [mark for _, mark in peaks]),
         *figure_column("J/step", [c.energy_joules for c in counters], 6),

@@ -10,6 +10,7 @@ from bench.report.columns import MISSING, bytes_column, counts_column, figure_co
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column
 from bench.stats.estimate import quantile, relative_dispersion
+from bench.stats.roofline import place
 from bench.stats.summary import flops_total, summarise
 
 
@@ -82,7 +83,15 @@ def layer_columns(record: Record) -> list[Column]:
             [intensity(f, b) for f, b in zip([*forward, _sum(forward)], [*touched, _sum(touched)], strict=True)],
             4,
         ),
+        *_bound_column(record, forward, touched),
     ]
+
+
+def _bound_column(record: Record, flops: Sequence[int | None], bytes_touched: Sequence[int | None]) -> list[Column]:
+    """Say which roof each layer's forward pass meets first, where this device's peaks were measured."""
+    placed = [place(f, b, None, record.peak) for f, b in zip(flops, bytes_touched, strict=False)]
+    bounds = [placement.bound.value if placement else MISSING for placement in placed]
+    return [Column(header="bound by", cells=tuple(bounds), right=False, rank=4)] if any(placed) else []
 
 
 def intensity(flops: int | None, bytes_touched: int | None) -> float | None:

@@ -16,7 +16,9 @@ from typing import Any, Protocol
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.record import Advice, AdviceKind, Counters, Memory, Outcome, Record, Sampling
+from bench.core.peaks import Peak, Peaks
+from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Outcome, Record, Sampling
+from bench.device.energy import find_meter
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.answers import Counted, TimedCell
@@ -43,6 +45,8 @@ class LocalExecutor:
         timeout_seconds: Per process; None waits.
         method: `forkserver`, `spawn` or `inline`.
         is_predicting: Skip a cell whose predicted peak exceeds the free memory.
+        is_metering: Measure the energy of a step, in a process of its own.
+        peaks: By full device name, what this machine was measured to be able to do.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
     """
 
@@ -54,6 +58,8 @@ class LocalExecutor:
         timeout_seconds: float | None = None,
         method: str = "forkserver",
         is_predicting: bool = True,
+        is_metering: bool = False,
+        peaks: Mapping[str, Peaks] | None = None,
         worker: str = "bench.runner.worker",
     ) -> None:
         self._sampling = sampling or Sampling()
@@ -61,6 +67,8 @@ class LocalExecutor:
         self._timeout_seconds = timeout_seconds
         self._method = method
         self._is_predicting = is_predicting
+        self._is_metering = is_metering
+        self._peaks = peaks or {}
         self._worker = worker
         self._counted: dict[str, tuple[Counted, str | None]] = {}  # with the code that was counted
 
@@ -84,7 +92,7 @@ class LocalExecutor:
 
         def record(outcome: Outcome, **found: Any) -> Record:
             about = {"environment": environment, "sampling": self._sampling, "counters": counters, "code": code}
-            return stamp.record(outcome, **about, **found)
+            return stamp.record(outcome, **about, peak=self._peak_over(cell), **found)
 
         timed: list[TimedCell] = []
         for process in range(self._sampling.processes):
@@ -96,7 +104,9 @@ class LocalExecutor:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
         memory, memory_doubts = self._measure_peak(cell, gpu_uuid)
         launches, launch_doubts = self._count_launches(cell)
-        counters = replace(counters, memory=memory, kernel_launches=launches)
+        energy = self._measure_energy(cell, gpu_uuid) if self._is_metering else None
+        joules = energy.joules_per_step if energy else None
+        counters = replace(counters, memory=memory, kernel_launches=launches, energy=energy, energy_joules=joules)
         return record(
             Outcome.OK,
             samples=tuple(sample for answer in timed for sample in answer.samples),
@@ -134,6 +144,22 @@ class LocalExecutor:
             return ending.value, ()
         facts = (("counter", "kernel launches"), ("reason", ending.reason or ending.outcome.value))
         return None, (Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),)
+
+    def _measure_energy(self, cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
+        """Measure the energy of a step, or say why not; nothing is started where there is no meter."""
+        meter = find_meter(cell.device, gpu_uuid)
+        if isinstance(meter, str):
+            return EnergyWindow(reason=meter)
+        ending = self._call("meter_energy", cell, gpu_uuid)
+        if ending.outcome is Outcome.OK:
+            return ending.value  # type: ignore[no-any-return]
+        return EnergyWindow(reason=ending.reason or ending.outcome.value)
+
+    def _peak_over(self, cell: Cell) -> Peak | None:
+        """Return the roof over a cell; None where it runs on other threads than those that were probed."""
+        peaks = self._peaks.get(cell.device)
+        is_alike = peaks is not None and (cell.device != "cpu" or cell.threads in (None, peaks.threads))
+        return peaks.over(cell.precision) if peaks is not None and is_alike else None
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
         function = f"{self._worker}:{function}"

@@ -22,6 +22,7 @@ from bench.runner import processes
 from bench.runner.checking import check_models
 from bench.runner.events import Observer, RunResumed
 from bench.runner.executor import LocalExecutor
+from bench.runner.peaks import known_peaks
 from bench.runner.plan import Plan, make_plan
 from bench.runner.resume import remaining
 from bench.runner.scheduler import run_cells
@@ -128,6 +129,7 @@ def execute(
     resume: str | None = None,
     is_keeping_failures: bool = False,
     is_predicting: bool = True,
+    is_metering: bool = False,
 ) -> Finished:
     """Measure a session, store it, derive its tables.
 
@@ -140,6 +142,7 @@ def execute(
         resume: Measure into this run what it lacks, instead of starting a new one.
         is_keeping_failures: When resuming, leave cells alone that ended badly.
         is_predicting: Skip cells whose predicted peak exceeds the free memory.
+        is_metering: Measure the energy of a step too, about four seconds more per cell.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
@@ -153,6 +156,8 @@ def execute(
         timeout_seconds=timeout_seconds,
         method=method,
         is_predicting=is_predicting,
+        is_metering=is_metering,
+        peaks=known_peaks(results, plan.environments),
     )
     info = RunInfo(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -40,6 +40,7 @@ class Submission:
         sampling: How long each cell is measured.
         timeout_seconds: Of each process of a cell; None leaves it to the task's limit.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
+        is_metering: Measure the energy of a step too.
         submitted_at: ISO 8601 with zone.
         job_id: None until sbatch has answered.
     """
@@ -50,6 +51,7 @@ class Submission:
     sampling: Sampling
     timeout_seconds: float | None = None
     is_predicting: bool = True
+    is_metering: bool = False
     submitted_at: str
     job_id: int | None = None
     schema: int = SCHEMA

@@ -54,6 +54,7 @@ def submit(
     results: Path = Path("results"),
     timeout_seconds: float | None = None,
     is_predicting: bool = True,
+    is_metering: bool = False,
     cells_per_task: int | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
@@ -86,6 +87,7 @@ def submit(
             sampling=session.sampling,
             timeout_seconds=timeout_seconds,
             is_predicting=is_predicting,
+            is_metering=is_metering,
             submitted_at=_now(),
         )
         return _submit(folder, submission, slurm)

@@ -22,6 +22,7 @@ from typing import Any
 from bench.core.errors import BenchError, ExitCode
 from bench.registry.code import code_hash
 from bench.runner.executor import LocalExecutor
+from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
 from bench.runner.slurm_files import FINISHED, OUT_OF_TIME, SlurmFiles, Submission, TaskNote, parse_chunk, unrecorded
 from bench.runner.slurm_packing import estimated_seconds
@@ -63,6 +64,8 @@ class Task:
                 environments=plan.environments,
                 timeout_seconds=self._submission.timeout_seconds,
                 is_predicting=self._submission.is_predicting,
+                is_metering=self._submission.is_metering,
+                peaks=known_peaks(self._folder.path.parent, plan.environments),
             )
             for begun, cell in enumerate(plan.cells):
                 if begun and self._seconds_left() < estimated_seconds(cell, self._submission.sampling):

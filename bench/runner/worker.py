@@ -15,9 +15,10 @@ from bench import registry
 from bench.claims import BATCH_SIZE, Subject
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import MachineState
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, DeviceError
 from bench.core.fit import Fit, Verification
-from bench.core.record import Advice, AdviceKind, Counters, Memory, Sampling
+from bench.core.peaks import Arithmetic, Probe
+from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Sampling
 from bench.core.units import format_bytes
 from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
@@ -26,10 +27,13 @@ from bench.counters.live import measure_memory, track_live_bytes
 from bench.counters.static import count
 from bench.device import nvml
 from bench.device.capabilities import normalise_device, why_not
+from bench.device.energy import find_meter
 from bench.device.environment import read_counters, read_environment, state_between
 from bench.device.memory import free_bytes
 from bench.device.settings import cell_settings
 from bench.device.step import prepare
+from bench.measure.energy import measure_energy
+from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.timing import time_step
 from bench.registry.torchvision_weights import Document, torchvision_documents
 from bench.runner.answers import Counted, CountedSubjects, Examination, Preflight, TimedCell
@@ -82,6 +86,26 @@ def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
     """Read the peak memory of live steps; changes the process's allocator settings, so nothing is timed here."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     return measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
+
+
+def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
+    """Measure the energy of a step over a window of seconds.
+
+    Raises:
+        DeviceError: There is no meter.
+    """
+    meter = find_meter(cell.device, gpu_uuid)
+    if isinstance(meter, str):
+        raise DeviceError(meter)
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with prepare(workload, cell) as step:
+        return measure_energy(step, cell.device, meter)
+
+
+def probe_device(device: str, seconds: float) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...]]:
+    """Measure what a device can do: matrix products in each arithmetic, copy and triad, so long each."""
+    products, skipped = probe_products(device, seconds)
+    return (*products, *probe_memory(device, seconds)), skipped
 
 
 def count_launches(cell: Cell) -> int | None:

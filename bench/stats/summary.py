@@ -5,6 +5,8 @@ throughput           batch size / step
 phase_sum            sum of the phases' medians
 residual_fraction    1 - phase_sum / step: the share of the step that no phase explains
 flops_per_second     FLOPs of the step / step; the model's FLOPs, without recomputation, as MFU wants them
+mfu                  flops_per_second / what a probe measured on this device in this precision
+roofline             where the step lies under that device's roofline
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from bench.core.cell import Mode
 from bench.core.estimate import Estimate
 from bench.core.record import Phase, Record
 from bench.stats.estimate import estimate_median_of_processes, quantile, relative_dispersion
+from bench.stats.roofline import Placement, model_flops_utilization, place
 
 SPLIT_PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 """The parts of a step in the order they run."""
@@ -30,6 +33,8 @@ class Summary:
         phases: Those that were measured, in the order they run; without STEP.
         residual_fraction: Negative where the marks between phases cost time.
         flops_total: None in train mode as long as the backward FLOPs are unknown: forward alone is no step.
+        mfu: Model FLOPs utilization against the measured peak; None where `bench peaks` was never run here.
+        documented_mfu: The same against the data sheet's dense peak.
     """
 
     step: Estimate | None = None
@@ -43,6 +48,9 @@ class Summary:
     tokens_per_second: float | None = None
     flops_total: int | None = None
     flops_per_second: float | None = None
+    mfu: float | None = None
+    documented_mfu: float | None = None
+    roofline: Placement | None = None
 
     def phase(self, phase: Phase) -> Estimate | None:
         """Return the estimate of one phase, or None."""
@@ -66,6 +74,8 @@ def summarise(record: Record) -> Summary:
     examples = record.cell.batch_size / latency if latency else None
     tokens = record.tokens_per_example
     total = flops_total(record)
+    rate = total / latency if latency and total is not None else None
+    peak = record.peak
     return Summary(
         step=step,
         step_p10_seconds=quantile(seconds, 0.1) if seconds else None,
@@ -77,7 +87,10 @@ def summarise(record: Record) -> Summary:
         examples_per_second=examples,
         tokens_per_second=examples * tokens if examples and tokens is not None else None,
         flops_total=total,
-        flops_per_second=total / latency if latency and total is not None else None,
+        flops_per_second=rate,
+        mfu=model_flops_utilization(rate, peak.flops_per_second if peak else None),
+        documented_mfu=model_flops_utilization(rate, peak.documented_flops_per_second if peak else None),
+        roofline=place(total, record.counters.bytes_touched, latency, peak),
     )
 
 

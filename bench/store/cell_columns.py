@@ -130,6 +130,34 @@ CELLS = (
     ),
     Column("flops_method", "string", "", "which counter, on which tensors", _flops(lambda f: f.method or None)),
     Column("flops_per_second", "Float64", "FLOP/s", "FLOPs of the step / step median", _summary("flops_per_second")),
+    Column(
+        "mfu",
+        "Float64",
+        "fraction",
+        "model FLOPs utilization: FLOP/s of the step / the peak that `bench peaks` measured here in this precision",
+        _summary("mfu"),
+    ),
+    Column(
+        "documented_mfu",
+        "Float64",
+        "fraction",
+        "the same against the data sheet's dense peak",
+        _summary("documented_mfu"),
+    ),
+    Column(
+        "flops_per_byte",
+        "Float64",
+        "FLOPs/byte",
+        "arithmetic intensity of the step: FLOPs / bytes that its operations read and write",
+        lambda r: None if r.summary.roofline is None else r.summary.roofline.intensity,
+    ),
+    Column(
+        "bound_by",
+        "string",
+        "",
+        "roof of this device that the step meets first: `compute` or `memory`",
+        lambda r: None if r.summary.roofline is None else r.summary.roofline.bound.value,
+    ),
     Column("dispatch_count", "Int64", "operations", "operations that one step dispatches", _counters("dispatch_count")),
     Column("bytes_touched", "Int64", "bytes", "read and written by these operations", _counters("bytes_touched")),
     Column("saved_bytes", "Int64", "bytes", "tensors that autograd saved for backward", _counters("saved_bytes")),
@@ -179,6 +207,13 @@ CELLS = (
     Column("memory_method", "string", "", "how the peaks were read", _memory(lambda m: m.method or None)),
     Column(
         "energy_joules", "Float64", "J", "energy of one step, over a window long enough", _counters("energy_joules")
+    ),
+    Column(
+        "average_watts",
+        "Float64",
+        "W",
+        "average power over that window",
+        lambda r: None if (energy := r.record.counters.energy) is None else energy.average_watts,
     ),
     Column("final_loss", "Float64", "", "loss of the last step; a check, not a result", lambda r: r.record.final_loss),
     Column(

@@ -1,0 +1,148 @@
+"""What a device can do at most: measured by probes on this very device, and what its maker documents beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bench.core.cell import Precision
+
+SCHEMA = 1
+"""Version of the peaks files. History: 1 (2026-11-23) first."""
+
+
+class ProbeKind(StrEnum):
+    """What a probe exercises."""
+
+    MATMUL = "matmul"
+    COPY = "copy"
+    TRIAD = "triad"
+
+
+class Arithmetic(StrEnum):
+    """What a matrix product computes in; several precisions of a cell share one."""
+
+    FP32 = "fp32"
+    TF32 = "tf32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+ARITHMETIC = {
+    Precision.FP32: Arithmetic.FP32,
+    Precision.TF32: Arithmetic.TF32,
+    Precision.BF16_AMP: Arithmetic.BF16,
+    Precision.BF16: Arithmetic.BF16,
+    Precision.FP16_AMP: Arithmetic.FP16,
+}
+"""What the matrix products of a cell compute in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One probe of one size.
+
+    Attributes:
+        arithmetic: Of a matrix product; None for memory probes.
+        size: Rows of the square matrices, or bytes of one array.
+        work: FLOPs (1 MAC = 2) or bytes read and written by one execution.
+        best_per_second: Of the fastest execution: what the device can do.
+        median_per_second: Of the median execution: what it does on the whole, now.
+        n: Timed executions.
+    """
+
+    kind: ProbeKind
+    arithmetic: Arithmetic | None = None
+    size: int
+    work: int
+    best_per_second: float
+    median_per_second: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datasheet:
+    """What the maker documents of a device, dense (without sparsity); None is not documented or not known to us.
+
+    Attributes:
+        device: The exact name that the driver gives.
+        flops_per_second: By arithmetic.
+        bytes_per_second: Of the device memory.
+        source: Document.
+    """
+
+    device: str
+    flops_per_second: tuple[tuple[Arithmetic, float], ...]
+    bytes_per_second: float | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The roof over one cell: what its device can do in its arithmetic.
+
+    Attributes:
+        flops_per_second: Measured by the probe of this arithmetic; None where there is none.
+        bytes_per_second: Measured, the better of copy and triad.
+        documented_flops_per_second: Of the data sheet.
+        documented_bytes_per_second: Of the data sheet.
+        measured_at: ISO 8601.
+    """
+
+    arithmetic: Arithmetic
+    flops_per_second: float | None = None
+    bytes_per_second: float | None = None
+    documented_flops_per_second: float | None = None
+    documented_bytes_per_second: float | None = None
+    measured_at: str
+
+    @property
+    def ridge(self) -> float | None:
+        """FLOPs per byte above which arithmetic, not memory, is the limit."""
+        if self.flops_per_second is None or not self.bytes_per_second:
+            return None
+        return self.flops_per_second / self.bytes_per_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peaks:
+    """All probes of one device.
+
+    Attributes:
+        device: `cpu` or `cuda:N`.
+        name: Of the processor or the GPU.
+        fingerprint: Of the machine; only cells of the same one are compared with these peaks.
+        threads: Threads that the probes used on a CPU.
+        skipped: Arithmetic and why it was not probed.
+        datasheet: None where we know of none for exactly this device.
+    """
+
+    device: str
+    name: str
+    fingerprint: str
+    threads: int
+    probes: tuple[Probe, ...]
+    skipped: tuple[tuple[Arithmetic, str], ...] = ()
+    datasheet: Datasheet | None = None
+    measured_at: str
+    schema: int = field(default=SCHEMA)
+
+    def best(self, kind: ProbeKind, arithmetic: Arithmetic | None = None) -> Probe | None:
+        """Return the fastest probe of one kind, or None."""
+        found = [probe for probe in self.probes if probe.kind is kind and probe.arithmetic is arithmetic]
+        return max(found, key=lambda probe: probe.best_per_second, default=None)
+
+    def over(self, precision: Precision) -> Peak:
+        """Return the roof over cells of one precision."""
+        arithmetic = ARITHMETIC[precision]
+        product = self.best(ProbeKind.MATMUL, arithmetic)
+        memory = [probe.best_per_second for kind in (ProbeKind.COPY, ProbeKind.TRIAD) if (probe := self.best(kind))]
+        sheet = self.datasheet
+        return Peak(
+            arithmetic=arithmetic,
+            flops_per_second=product.best_per_second if product else None,
+            bytes_per_second=max(memory, default=None),
+            documented_flops_per_second=dict(sheet.flops_per_second).get(arithmetic) if sheet else None,
+            documented_bytes_per_second=sheet.bytes_per_second if sheet else None,
+            measured_at=self.measured_at,
+        )

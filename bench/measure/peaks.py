@@ -1,0 +1,164 @@
+"""Probe what a device can do at most: products of square matrices, and moving memory, on tensors of its own.
+
+matmul   C = A B                  2 n^3 FLOPs
+copy     c = a                    2 arrays of bytes
+triad    a = b + s c              3 arrays of bytes
+
+Bytes are counted as STREAM counts them (J. McCalpin, "Memory Bandwidth and Machine Balance in Current High Performance
+Computers", 1995): what the program reads and writes, not what a cache fetches before it overwrites a line. Arrays are
+at least four times the last-level cache.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.core.cell import Cell, Precision
+from bench.core.peaks import ARITHMETIC, Arithmetic, Probe, ProbeKind
+from bench.device.accelerator import is_accelerator
+from bench.device.capabilities import why_not
+from bench.device.memory import free_bytes
+from bench.device.settings import cell_settings
+from bench.measure.blocks import without_garbage_collection
+from bench.measure.clock import Clock, clock_for
+
+CPU_SIZES = (1024, 2048)
+ACCELERATOR_SIZES = (4096, 8192, 16384)
+DTYPES = {
+    Arithmetic.FP32: torch.float32,
+    Arithmetic.TF32: torch.float32,
+    Arithmetic.BF16: torch.bfloat16,
+    Arithmetic.FP16: torch.float16,
+}
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_LEAST_ARRAY = 64 * 2**20
+_LARGEST_ARRAY = 2**30
+_LEAST_RUNS = 5
+
+
+def probe_products(
+    device: str, seconds: float = 1.0, sizes: Sequence[int] | None = None, clock: Clock | None = None
+) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...]]:
+    """Time matrix products in every arithmetic of a device.
+
+    Args:
+        device: `cpu` or `cuda:N`.
+        seconds: For each arithmetic and size.
+        sizes: Rows of the matrices.
+        clock: For tests.
+
+    Returns:
+        The probes, and each arithmetic that was not probed with the reason.
+    """
+    sizes = sizes or (ACCELERATOR_SIZES if is_accelerator(device) else CPU_SIZES)
+    probes: list[Probe] = []
+    skipped: list[tuple[Arithmetic, str]] = []
+    for arithmetic in Arithmetic:
+        precision = next(precision for precision, found in ARITHMETIC.items() if found is arithmetic)
+        reason = _why_not(device, arithmetic, precision)
+        if reason is not None:
+            skipped.append((arithmetic, reason))
+            continue
+        for size in sizes:
+            with cell_settings(Cell(model="peaks", batch_size=1, device=device, precision=precision)):
+                run = _product(device, size, DTYPES[arithmetic])
+                probes.append(_probe(run, device, seconds, clock, ProbeKind.MATMUL, arithmetic, size, 2 * size**3))
+    return tuple(probes), tuple(skipped)
+
+
+def probe_memory(
+    device: str, seconds: float = 1.0, array_bytes: int | None = None, clock: Clock | None = None
+) -> tuple[Probe, ...]:
+    """Time copy and triad on float32 arrays that no cache holds.
+
+    Args:
+        device: `cpu` or `cuda:N`.
+        seconds: For each of the two.
+        array_bytes: Of one of the three arrays; chosen from the cache where None.
+        clock: For tests.
+    """
+    size = array_bytes or _array_bytes(device)
+    target, source, other = (torch.zeros(size // 4, device=device) for _ in range(3))  # zeros: every page is touched
+    runs: tuple[tuple[ProbeKind, int, Callable[[], Any]], ...] = (
+        (ProbeKind.COPY, 2, lambda: target.copy_(source)),
+        (ProbeKind.TRIAD, 3, lambda: torch.add(source, other, alpha=3.0, out=target)),
+    )
+    return tuple(_probe(run, device, seconds, clock, kind, None, size, arrays * size) for kind, arrays, run in runs)
+
+
+def _why_not(device: str, arithmetic: Arithmetic, precision: Precision) -> str | None:
+    if arithmetic is Arithmetic.FP16 and not is_accelerator(device):
+        return "half precision on a CPU is for storage; products in it are no peak of anything"
+    return why_not(device, precision)
+
+
+def _product(device: str, size: int, dtype: torch.dtype) -> Callable[[], Any]:
+    left = torch.randn(size, size, device=device).to(dtype)
+    right = torch.randn(size, size, device=device).to(dtype)
+    out = torch.empty(size, size, device=device, dtype=dtype)
+    return lambda: torch.mm(left, right, out=out)
+
+
+def _probe(
+    run: Callable[[], Any],
+    device: str,
+    seconds: float,
+    clock: Clock | None,
+    kind: ProbeKind,
+    arithmetic: Arithmetic | None,
+    size: int,
+    work: int,
+) -> Probe:
+    taken = list(_time(run, clock or clock_for(device), seconds))
+    return Probe(
+        kind=kind,
+        arithmetic=arithmetic,
+        size=size,
+        work=work,
+        best_per_second=work / min(taken),
+        median_per_second=work / statistics.median(taken),
+        n=len(taken),
+    )
+
+
+def _time(run: Callable[[], Any], clock: Clock, seconds: float) -> Iterator[float]:
+    """Warm up for a third of the time, then yield the seconds of one execution after another."""
+    with without_garbage_collection():
+        started, count = time.perf_counter(), 0
+        while count < 2 or time.perf_counter() - started < seconds / 3:
+            clock.start()
+            run()
+            clock.mark()
+            clock.collect()
+            count += 1
+        started, count = time.perf_counter(), 0
+        while count < _LEAST_RUNS or time.perf_counter() - started < seconds:
+            clock.start()
+            for _ in range(_LEAST_RUNS):  # one wait for the device per five executions, as in a block of steps
+                run()
+                clock.mark()
+            taken, _ = clock.collect()
+            count += len(taken)
+            yield from taken
+
+
+def _array_bytes(device: str) -> int:
+    """Choose the size of one array: four times the last-level cache, at most a tenth of the free memory."""
+    wanted = _LARGEST_ARRAY if is_accelerator(device) else max(_LEAST_ARRAY, 4 * last_level_cache_bytes())
+    free = free_bytes(device) or wanted * 10
+    return max(4, min(wanted, _LARGEST_ARRAY, free // 10) // 4 * 4)
+
+
+def last_level_cache_bytes(caches: Path = _CACHES) -> int:
+    """Read the size of the CPU's largest cache from the kernel; 0 where it does not tell."""
+    sizes = []
+    for path in caches.glob("index*/size"):
+        text = path.read_text().strip()
+        sizes.append(int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]] if text[-1:] in "KM" else int(text))
+    return max(sizes, default=0)

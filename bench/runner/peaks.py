@@ -1,0 +1,97 @@
+"""What this machine can do at most: measured once in a fresh process, kept by fingerprint, put beside every later cell.
+
+Peaks lie in `results/peaks/<fingerprint>-<device>.json`; only a machine with the same fingerprint uses them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.core.environment import Environment
+from bench.core.errors import BenchError, DeviceError, StoreError
+from bench.core.jsonio import from_json, to_json
+from bench.core.peaks import SCHEMA, Peaks
+from bench.core.record import Outcome
+from bench.device.datasheet import datasheet
+from bench.runner import processes
+from bench.runner.answers import Preflight
+from bench.store.atomic import make_folder, write_bytes
+
+
+def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "forkserver") -> tuple[Peaks, Path]:
+    """Probe a device in a fresh process and keep what it can do.
+
+    Args:
+        device: `cpu`, `cuda`, `cuda:N` or `auto`.
+        seconds: For each probe.
+        results: Folder under which `peaks/` lies.
+        method: How the process is started.
+
+    Raises:
+        DeviceError: There is no such device, or probing it failed.
+        StoreError: The result cannot be written.
+    """
+    checked: Preflight = _call("preflight", (device,), (), method=method)
+    name = dict(checked.devices)[device]
+    environment = dict(checked.environments)[name]
+    probes, skipped = _call("probe_device", name, seconds, method=method)
+    peaks = Peaks(
+        device=name,
+        name=environment.gpu or environment.cpu,
+        fingerprint=environment.fingerprint,
+        threads=environment.threads,
+        probes=probes,
+        skipped=skipped,
+        datasheet=datasheet(environment.gpu) if environment.gpu else None,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    path = peaks_path(results, environment, name)
+    make_folder(path.parent)
+    write_bytes(path, (json.dumps(to_json(peaks), indent=1, allow_nan=False) + "\n").encode())
+    return peaks, path
+
+
+def _call(function: str, *arguments: Any, method: str) -> Any:
+    ending = processes.call(f"bench.runner.worker:{function}", *arguments, method=method)
+    if isinstance(ending.error, BenchError):
+        raise ending.error
+    if ending.outcome is not Outcome.OK:
+        raise DeviceError(f"the device could not be probed: {ending.reason or ending.outcome.value}")
+    return ending.value
+
+
+def peaks_path(results: Path, environment: Environment, device: str) -> Path:
+    """Say where the peaks of a machine lie."""
+    return results / "peaks" / f"{environment.fingerprint}-{device.replace(':', '')}.json"
+
+
+def read_peaks(results: Path, environment: Environment, device: str) -> Peaks | None:
+    """Read what was measured of a device; None if it never was.
+
+    Raises:
+        StoreError: The file is no peaks file, or a newer stepbench wrote it.
+    """
+    path = peaks_path(results, environment, device)
+    try:
+        data = json.loads(path.read_bytes())
+        if data.get("schema", 0) > SCHEMA:
+            raise StoreError(f"{path} was written by a newer stepbench; update, or run 'bench peaks' again")
+        return from_json(Peaks, data)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError) as error:
+        raise StoreError(f"{path} is no peaks file ({error}); delete it and run 'bench peaks' again") from error
+
+
+def known_peaks(results: Path, environments: Mapping[str, Environment]) -> dict[str, Peaks]:
+    """Read the peaks of all devices of a run, as far as they were measured.
+
+    Raises:
+        StoreError: A file cannot be read.
+    """
+    found = ((device, read_peaks(results, environment, device)) for device, environment in environments.items())
+    return {device: peaks for device, peaks in found if peaks is not None}

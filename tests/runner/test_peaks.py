@@ -1,0 +1,96 @@
+"""Probing a device in a real fresh process, keeping the result, and putting it beside cells."""
+
+import json
+
+import pytest
+
+from bench.core.cell import Cell, Precision
+from bench.core.errors import DeviceError, StoreError
+from bench.core.peaks import ProbeKind
+from bench.core.record import EnergyWindow, Outcome
+from bench.runner import executor as executor_module
+from bench.runner import peaks as peaks_module
+from bench.runner.executor import LocalExecutor
+from bench.runner.peaks import known_peaks, measure_peaks, peaks_path, read_peaks
+from bench.runner.processes import Ending
+from tests.core.test_peaks import PEAKS
+from tests.records import ENVIRONMENT
+from tests.runner.test_executor import OK
+
+
+@pytest.fixture
+def endings(monkeypatch):
+    table = dict(OK)
+
+    def call(function, *arguments, timeout_seconds=None, method="forkserver"):
+        return table[function.partition(":")[2]]
+
+    monkeypatch.setattr(executor_module.processes, "call", call)
+    return table
+
+
+def test_a_device_is_probed_once_and_read_ever_after(tmp_path):
+    peaks, path = measure_peaks("cpu", seconds=0.001, results=tmp_path)
+    assert path == next((tmp_path / "peaks").iterdir())
+    assert {probe.kind for probe in peaks.probes} == set(ProbeKind)
+    assert json.loads(path.read_text())["fingerprint"] == peaks.fingerprint
+    assert peaks.over(Precision.FP32).ridge > 0
+
+
+def test_a_device_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(DeviceError, match="no device kind 'tpu'"):
+        measure_peaks("tpu", seconds=0.001, results=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_peaks_of_another_machine_are_not_used(tmp_path):
+    assert known_peaks(tmp_path, {"cpu": ENVIRONMENT}) == {}
+
+
+def test_a_file_that_is_no_peaks_file_is_named(tmp_path):
+    path = peaks_path(tmp_path, ENVIRONMENT, "cpu")
+    path.parent.mkdir()
+    for text, words in (("[]", "is no peaks file"), ('{"schema": 99}', "newer stepbench"), ("{", "is no peaks file")):
+        path.write_text(text)
+        with pytest.raises(StoreError, match=words):
+            read_peaks(tmp_path, ENVIRONMENT, "cpu")
+
+
+def test_cells_get_the_roof_of_their_device_and_precision(endings):
+    executor = LocalExecutor(peaks={"cpu": PEAKS})
+    assert executor.run(Cell(model="my_net", batch_size=8)).peak == PEAKS.over(Precision.FP32)
+    assert executor.run(Cell(model="my_net", batch_size=8, threads=PEAKS.threads)).peak is not None
+    assert executor.run(Cell(model="my_net", batch_size=8, threads=PEAKS.threads + 1)).peak is None
+    assert executor.run(Cell(model="my_net", batch_size=8, device="cuda:1")).peak is None
+
+
+def test_energy_is_measured_only_when_asked(endings):
+    record = LocalExecutor().run(Cell(model="my_net", batch_size=8))
+    assert (record.counters.energy, record.counters.energy_joules) == (None, None)
+
+
+def test_energy_stands_in_the_record(endings, monkeypatch):
+    monkeypatch.setattr(executor_module, "find_meter", lambda device, uuid: object())
+    window = EnergyWindow(joules_per_step=2.5, average_watts=50.0, window_seconds=3.0, steps=60, method="fake")
+    endings["meter_energy"] = Ending(outcome=Outcome.OK, value=window)
+    record = LocalExecutor(is_metering=True).run(Cell(model="my_net", batch_size=8))
+    assert (record.counters.energy, record.counters.energy_joules) == (window, 2.5)
+
+
+def test_without_a_meter_the_record_says_why(endings, monkeypatch):
+    monkeypatch.setattr(executor_module, "find_meter", lambda device, uuid: "no RAPL counter")
+    record = LocalExecutor(is_metering=True).run(Cell(model="my_net", batch_size=8))
+    assert record.counters.energy == EnergyWindow(reason="no RAPL counter")
+    assert record.counters.energy_joules is None
+
+
+def test_a_meter_that_fails_costs_no_other_figure(endings, monkeypatch):
+    monkeypatch.setattr(executor_module, "find_meter", lambda device, uuid: object())
+    endings["meter_energy"] = Ending(outcome=Outcome.KILLED, reason="killed by SIGSEGV")
+    record = LocalExecutor(is_metering=True).run(Cell(model="my_net", batch_size=8))
+    assert record.outcome is Outcome.OK
+    assert record.counters.energy == EnergyWindow(reason="killed by SIGSEGV")
+
+
+def test_the_path_names_machine_and_device(tmp_path):
+    assert peaks_module.peaks_path(tmp_path, ENVIRONMENT, "cuda:1").name == f"{ENVIRONMENT.fingerprint}-cuda1.json"
