@@ -20,6 +20,10 @@ FUNCTIONS = (
     "nvmlDeviceGetHandleByUUID",
     "nvmlDeviceGetComputeRunningProcesses",
     "nvmlDeviceGetClockInfo",
+    "nvmlDeviceGetMaxClockInfo",
+    "nvmlDeviceGetPowerUsage",
+    "nvmlDeviceGetEnforcedPowerLimit",
+    "nvmlDeviceGetTotalEnergyConsumption",
     "nvmlDeviceGetTemperature",
     "nvmlDeviceGetCurrentClocksThrottleReasons",
 )
@@ -41,6 +45,10 @@ def fake() -> Iterator[SimpleNamespace]:
         functions.nvmlSystemGetDriverVersion.return_value = "550.54"
         functions.nvmlDeviceGetComputeRunningProcesses.return_value = [process(os.getpid(), 500), process(1, 700)]
         functions.nvmlDeviceGetClockInfo.return_value = 1980
+        functions.nvmlDeviceGetMaxClockInfo.return_value = 2100
+        functions.nvmlDeviceGetPowerUsage.return_value = 251_500
+        functions.nvmlDeviceGetEnforcedPowerLimit.return_value = 700_000
+        functions.nvmlDeviceGetTotalEnergyConsumption.return_value = 123_456
         functions.nvmlDeviceGetTemperature.return_value = 41
         functions.nvmlDeviceGetCurrentClocksThrottleReasons.return_value = 0
         functions.nvmlDeviceGetHandleByUUID.side_effect = find_by_full_uuid
@@ -55,9 +63,18 @@ def find_by_full_uuid(uuid: str) -> str:
 
 def test_a_gpu_is_read_through_its_uuid(fake: SimpleNamespace) -> None:
     assert nvml.read_state(UUID) == nvml.GpuState(
-        clock_mhz=1980, temperature_celsius=41, throttle_reasons=(), other_processes=1, own_memory_bytes=500
+        clock_mhz=1980,
+        temperature_celsius=41,
+        throttle_reasons=(),
+        other_processes=1,
+        own_memory_bytes=500,
+        max_clock_mhz=2100,
+        memory_clock_mhz=1980,
+        power_watts=251.5,
+        power_limit_watts=700.0,
     )
-    fake.nvmlDeviceGetClockInfo.assert_called_once_with("handle", pynvml.NVML_CLOCK_SM)
+    clocks = [call.args for call in fake.nvmlDeviceGetClockInfo.call_args_list]
+    assert clocks == [("handle", pynvml.NVML_CLOCK_SM), ("handle", pynvml.NVML_CLOCK_MEM)]
     fake.nvmlDeviceGetTemperature.assert_called_once_with("handle", pynvml.NVML_TEMPERATURE_GPU)
 
 
@@ -139,3 +156,10 @@ def test_throttle_reasons_are_read_from_their_bits(fake: SimpleNamespace, bits: 
 def test_the_driver_version_is_text(fake: SimpleNamespace, version: str | bytes) -> None:
     fake.nvmlSystemGetDriverVersion.return_value = version
     assert nvml.driver_version() == "550.54"
+
+
+def test_energy_is_read_where_the_gpu_counts(fake: SimpleNamespace) -> None:
+    assert nvml.read_energy_millijoules(UUID) == 123_456
+    fake.nvmlDeviceGetTotalEnergyConsumption.side_effect = error(pynvml.NVML_ERROR_NOT_SUPPORTED)
+    assert nvml.read_energy_millijoules(UUID) is None
+    assert nvml.read_energy_millijoules("other") is None
