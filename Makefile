@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test lint lock clean help
+.PHONY: bench test lint docs lock clean help
 
 bench: $(READY)  ## measure every reference model, print the table, fill results/
 	$(BIN)/bench run
@@ -27,6 +27,9 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+docs: $(READY)  ## build the documentation site into build/site
+	$(BIN)/python -m mkdocs build --quiet
 
 lock: $(READY)  ## pin all dependencies anew, with hashes and without addresses
 	$(BIN)/python -m pip install --quiet uv

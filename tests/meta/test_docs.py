@@ -14,7 +14,11 @@ from bench.cli import app
 from tests.meta.readme import Block, blocks, commands, made_cheap
 
 ROOT = Path(__file__).parents[2]
-README = blocks((ROOT / "README.md").read_text(encoding="utf-8"))
+PAGES = {
+    path.relative_to(ROOT).as_posix(): blocks(path.read_text(encoding="utf-8"))
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+}
+README = PAGES["README.md"]
 
 # Runs all commands in one process with one fork server, so that torch is imported once.
 DRIVER = """
@@ -55,9 +59,10 @@ def cheap_commands(found: list[Block]) -> list[list[str]]:
     return [json.loads(text) for text in dict.fromkeys(map(json.dumps, cheap))]
 
 
-def test_the_readmes_commands_end_well(tmp_path: Path) -> None:
-    write_files(tmp_path, README)
-    asked = cheap_commands(README)
+def test_the_commands_of_readme_and_docs_end_well(tmp_path: Path) -> None:
+    for page in PAGES.values():
+        write_files(tmp_path, page)
+    asked = cheap_commands([block for page in PAGES.values() for block in page])
     for arguments, result in zip(asked, run_all(asked, tmp_path), strict=True):
         assert result["code"] == 0, f"bench {' '.join(arguments)}: {result['errors'] or result['output']}"
 

@@ -1,0 +1,123 @@
+"""Pages of the documentation site that are made, not written: README as its front page, commands, columns and doubts.
+
+MkDocs calls `on_files` before it builds and `on_page_markdown` for each page (mkdocs.yml names this file as a hook).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+COPIES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "results/README.md": "reference/results.md",
+}
+"""Files outside of docs/ and the page that each becomes."""
+
+_LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are made."""
+    pages = {page: (ROOT / source).read_text(encoding="utf-8") for source, page in COPIES.items()}
+    pages["reference/commands.md"] = commands_page()
+    pages["reference/advice.md"] = advice_page()
+    for page, text in pages.items():
+        files.append(File.generated(config, page, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Point links between files of the repository to pages of the site."""
+    source = next((name for name, made in COPIES.items() if made == page.file.src_uri), f"docs/{page.file.src_uri}")
+    return _LINK.sub(lambda match: f"]({site_link(source, page.file.src_uri, match[1])}{match[2] or ''})", markdown)
+
+
+def site_link(source: str, page: str, target: str) -> str:
+    """Translate a link of one file of the repository to one between pages; files that are no page stay as they are.
+
+    Args:
+        source: The file that holds the link, from the root: `results/README.md`.
+        page: The page it becomes: `reference/results.md`.
+        target: As written: `../docs/counting.md`.
+    """
+    path = _normal(Path(source).parent / target)
+    if path in COPIES:
+        goal = COPIES[path]
+    elif path.startswith("docs/"):
+        goal = path.removeprefix("docs/")
+    else:
+        return target
+    up = "../" * page.count("/")
+    return f"{up}{goal}"
+
+
+def _normal(path: Path) -> str:
+    parts: list[str] = []
+    for part in path.parts:
+        if part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    return "/".join(parts)
+
+
+def commands_page() -> str:
+    """Write every command with every option, from the command line itself."""
+    import typer
+
+    from bench.cli import app
+
+    lines = ["# Commands", "", "Made from the command line itself; `bench COMMAND --help` says the same.", ""]
+    for name, command in _commands(typer.main.get_command(app)):
+        lines += [f"## bench {name}", "", *(command.help or "").strip().splitlines(), ""]
+        rows = [_option_row(parameter) for parameter in command.params]
+        if rows:
+            lines += ["| option | meaning | default |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    """List all commands, those of groups by their full name."""
+    found: list[tuple[str, Any]] = []
+    for name, command in group.commands.items():
+        full = f"{prefix}{name}"
+        found += _commands(command, f"{full} ") if hasattr(command, "commands") else [(full, command)]
+    return found
+
+
+def _option_row(parameter: Any) -> str:
+    is_argument = parameter.param_type_name == "argument"
+    name = parameter.make_metavar(None) if is_argument else ", ".join((*parameter.opts, *parameter.secondary_opts))
+    default = "" if callable(parameter.default) or parameter.default in (None, False, [], ()) else parameter.default
+    value = getattr(default, "value", default)
+    help_text = " ".join((getattr(parameter, "help", None) or "").split())
+    return f"| `{_cell(name)}` | {_cell(help_text)} | {f'`{_cell(str(value))}`' if value != '' else ''} |"
+
+
+def advice_page() -> str:
+    """Write every doubt and hint with its letter, what it means and what to do."""
+    from bench.report.advice import WORDS
+
+    lines = [
+        "# Doubts and advice",
+        "",
+        "What stepbench doubts of its own figures stands as a letter in the column `see` of the tables, in words below them,",
+        "and as `advice` with its facts in the records.",
+        "",
+    ]
+    for kind, words in WORDS.items():
+        lines += [f"## {words.title} {{ #{kind.value} }}", ""]
+        lines += [f"Letter **{words.mark}**, in records `{kind.value}`.", ""]
+        lines += [f"{words.meaning[0].upper()}{words.meaning[1:]}.", "", words.remedy, ""]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

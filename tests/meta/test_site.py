@@ -1,0 +1,96 @@
+"""The documentation site builds without a warning, its made pages are complete, and no link leads nowhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import unquote, urlsplit
+
+import pytest
+import typer
+
+from bench.cli import app
+from bench.core.record import AdviceKind
+
+ROOT = Path(__file__).parents[2]
+
+
+def load_hooks() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOKS = load_hooks()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+class Links(HTMLParser):
+    """Collects what a page links to and fetches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag == "a" and values.get("href"):
+            self.links.append(str(values["href"]))
+        if tag in ("script", "img", "iframe") and values.get("src"):
+            self.fetched.append(str(values["src"]))
+        if tag == "link" and values.get("rel") in ("stylesheet", "icon", "preload") and values.get("href"):
+            self.fetched.append(str(values["href"]))
+
+
+def test_every_link_between_pages_arrives_and_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+    pages = [page for page in site.rglob("*.html") if page.name != "404.html"]  # a server puts that one anywhere
+    assert len(pages) > 10
+    lost = []
+    for page in pages:
+        found = Links()
+        found.feed(page.read_text(encoding="utf-8"))
+        assert not [url for url in found.fetched if urlsplit(url).netloc], page
+        for link in (*found.links, *found.fetched):
+            parts = urlsplit(link)
+            if not parts.scheme and parts.path and not (page.parent / unquote(parts.path)).exists():
+                lost.append(f"{page.relative_to(site)}: {link}")
+    assert not lost, "\n".join(lost)
+
+
+def test_every_command_and_every_doubt_has_a_home(site: Path) -> None:
+    commands = (site / "reference" / "commands.html").read_text(encoding="utf-8")
+    for name in typer.main.get_command(app).commands:
+        assert f"bench {name}" in commands
+    advice = (site / "reference" / "advice.html").read_text(encoding="utf-8")
+    for kind in AdviceKind:
+        assert f'id="{kind.value}"' in advice
+
+
+@pytest.mark.parametrize(
+    ("source", "page", "target", "link"),
+    [
+        ("README.md", "index.md", "docs/counting.md", "counting.md"),
+        ("README.md", "index.md", "results/README.md", "reference/results.md"),
+        ("results/README.md", "reference/results.md", "../docs/counting.md", "../counting.md"),
+        ("docs/tutorials/first-run.md", "tutorials/first-run.md", "../verdicts.md", "../verdicts.md"),
+        ("README.md", "index.md", "Makefile", "Makefile"),
+    ],
+)
+def test_links_between_files_become_links_between_pages(source: str, page: str, target: str, link: str) -> None:
+    assert HOOKS.site_link(source, page, target) == link
