@@ -108,8 +108,8 @@ def advice_page() -> str:
     lines = [
         "# Doubts and advice",
         "",
-        "What stepbench doubts of its own figures stands as a letter in the column `see` of the tables, in words below them,",
-        "and as `advice` with its facts in the records.",
+        "What stepbench doubts of its own figures stands as a letter in the column `see` of the tables, in words below",
+        "them, and as `advice` with its facts in the records.",
         "",
     ]
     for kind, words in WORDS.items():
