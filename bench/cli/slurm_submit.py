@@ -56,7 +56,7 @@ def run_on_slurm(
         return ExitCode.FINE
     options: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task}
     if resume is None:
-        passes = {"is_predicting": is_predicting, "is_metering": is_metering}
+        passes: dict[str, Any] = {"is_predicting": is_predicting, "is_metering": is_metering}
         submitted = submit(session, JobOptions(**typed), results=results, **passes, **options)
     else:
         folder = RunFolder.open(resume, results)

@@ -19,8 +19,9 @@ _POWERCAP = Path("/sys/class/powercap")
 class Meter(Protocol):
     """Counts the energy that a device has used."""
 
-    method: str
-    """What is read, in words."""
+    @property
+    def method(self) -> str:
+        """Say what is read."""
 
     def read(self) -> tuple[float, ...]:
         """Read its counters, in joules; only differences mean something."""
