@@ -94,7 +94,8 @@ def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 def _option_row(parameter: Any) -> str:
     is_argument = parameter.param_type_name == "argument"
-    name = (parameter.metavar or parameter.name.upper()) if is_argument else ", ".join((*parameter.opts, *parameter.secondary_opts))
+    options = ", ".join((*parameter.opts, *parameter.secondary_opts))
+    name = (parameter.metavar or parameter.name.upper()) if is_argument else options
     default = "" if callable(parameter.default) or parameter.default in (None, False, [], ()) else parameter.default
     value = getattr(default, "value", default)
     help_text = " ".join((getattr(parameter, "help", None) or "").split())

@@ -115,6 +115,7 @@ class Peaks:
         threads: Threads that the probes used on a CPU.
         skipped: Arithmetic and why it was not probed.
         datasheet: None where we know of none for exactly this device.
+        other_busy_cores: That other processes kept busy meanwhile; then the peaks are too low.
     """
 
     device: str
@@ -124,6 +125,7 @@ class Peaks:
     probes: tuple[Probe, ...]
     skipped: tuple[tuple[Arithmetic, str], ...] = ()
     datasheet: Datasheet | None = None
+    other_busy_cores: float | None = None
     measured_at: str
     schema: int = field(default=SCHEMA)
 

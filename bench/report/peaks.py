@@ -9,6 +9,9 @@ from bench.report.columns import MISSING
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column, Page, render
 
+BUSY_CORES_LIMIT = 0.25
+"""As for cells: more than this makes a time doubtful (FACTS, section 2)."""
+
 
 def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: bool = True) -> str:
     """Write the probes of a device, and where its ridge lies.
@@ -58,6 +61,10 @@ def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: boo
         meaning = "compute is the limit above so many FLOPs per byte, memory below"
         parts.append(page.wrap(f"Ridge: {', '.join(ridges)} ({meaning})."))
     parts += [page.wrap(f"Not probed: {arithmetic.value}: {plain(reason)}.") for arithmetic, reason in peaks.skipped]
+    busy = peaks.other_busy_cores
+    if busy is not None and busy > BUSY_CORES_LIMIT:
+        words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: these peaks are too low."
+        parts.append(page.paint(page.wrap(f"{words} Run it again on a quiet machine."), "yellow"))
     sheet = peaks.datasheet
     parts.append(
         page.wrap(f"Data sheet: {sheet.source}; dense, without sparsity.")

@@ -38,7 +38,7 @@ def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "
     checked: Preflight = _call("preflight", (device,), (), method=method)
     name = dict(checked.devices)[device]
     environment = dict(checked.environments)[name]
-    probes, skipped = _call("probe_device", name, seconds, method=method)
+    probes, skipped, state = _call("probe_device", name, seconds, method=method)
     peaks = Peaks(
         device=name,
         name=environment.gpu or environment.cpu,
@@ -47,6 +47,7 @@ def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "
         probes=probes,
         skipped=skipped,
         datasheet=datasheet(environment.gpu) if environment.gpu else None,
+        other_busy_cores=state.other_busy_cores,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     path = peaks_path(results, environment, name)

@@ -102,10 +102,14 @@ def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
         return measure_energy(step, cell.device, meter)
 
 
-def probe_device(device: str, seconds: float) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...]]:
+def probe_device(
+    device: str, seconds: float
+) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...], MachineState]:
     """Measure what a device can do: matrix products in each arithmetic, copy and triad, so long each."""
+    before = read_counters()
     products, skipped = probe_products(device, seconds)
-    return (*products, *probe_memory(device, seconds)), skipped
+    probes = (*products, *probe_memory(device, seconds))
+    return probes, skipped, state_between(before, read_counters())
 
 
 def count_launches(cell: Cell) -> int | None:

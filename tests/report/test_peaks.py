@@ -28,5 +28,10 @@ def test_an_unknown_device_says_that_no_data_sheet_is_known() -> None:
     assert "reached" not in text
 
 
+def test_a_busy_machine_is_said_to_measure_too_little() -> None:
+    assert "kept 1.5 cores busy" in peaks_table(replace(PEAKS, other_busy_cores=1.5))
+    assert "busy" not in peaks_table(replace(PEAKS, other_busy_cores=0.1))
+
+
 def test_ascii_is_enough() -> None:
     assert peaks_table(PEAKS, unicode=False).isascii()
