@@ -110,16 +110,16 @@ def _run_pytest(folder, slow, options):
     return output
 
 
-def plan(rounds, injected_rounds):
+def plan(rounds, injected_rounds, injected=INJECTED):
     """List every trial as (kind, round, slowdown), ours and the peer's in turn."""
     trials = []
     for index in range(rounds):
-        slows = (0.0, *(INJECTED if index < injected_rounds else ()))
+        slows = (0.0, *(injected if index < injected_rounds else ()))
         trials += [(kind, index, slow) for slow in slows for kind in ("stepbench", "pytest-benchmark")]
     return trials
 
 
-def run_all(folder, rounds=ROUNDS, injected_rounds=INJECTED_ROUNDS, judges_state=True, say=print):
+def run_all(folder, wanted, judges_state=True, say=print):
     """Run what is missing of the plan; return every trial.
 
     Raises:
@@ -130,7 +130,6 @@ def run_all(folder, rounds=ROUNDS, injected_rounds=INJECTED_ROUNDS, judges_state
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     trials = [json.loads(line) for line in lines if line.endswith("\n")]  # a killed run may leave half a line
     write_bytes(path, "".join(line for line in lines if line.endswith("\n")).encode())
-    wanted = plan(rounds, injected_rounds)
     done = {(t["kind"], t["index"], t["slow"]) for t in trials}
     left = [trial for trial in wanted if trial not in done]
     for position, (kind, index, slow) in enumerate(left):
@@ -147,10 +146,10 @@ def run_all(folder, rounds=ROUNDS, injected_rounds=INJECTED_ROUNDS, judges_state
         mean = sum(t["seconds"] for t in trials) / len(trials)
         words = ", ".join(f"{name} {cell.get('verdict', cell.get('alarm'))}" for name, cell in trial["cells"].items())
         say(
-            f"[{len(trials)}/{len(wanted)}] {kind} {slow:.0%} injected: {words}; {trial['seconds']:.0f} s, "
+            f"[{position + 1}/{len(left)}] {kind} {slow:.0%} injected: {words}; {trial['seconds']:.0f} s, "
             f"about {mean * (len(left) - position - 1) / 60:.0f} min left"
         )
-    return [t for t in trials if (t["kind"], t["index"], t["slow"]) in set(wanted)]
+    return trials
 
 
 def figures(trials):
@@ -232,7 +231,9 @@ def bench_verdicts_hold(benchmark, capsys):
     folder = Path("results/verdicts")
     rounds = int(os.environ["STEPBENCH_VERDICTS"])
     with capsys.disabled():
-        trials = benchmark.pedantic(run_all, (folder, rounds, min(rounds, INJECTED_ROUNDS)), rounds=1, iterations=1)
+        trials = benchmark.pedantic(
+            run_all, (folder, plan(rounds, min(rounds, INJECTED_ROUNDS))), rounds=1, iterations=1
+        )
         table = figures(trials)
         print(f"\n{write_figures(folder, table)}")
     ours = [row for row in table if row["tool"] == "stepbench"]
@@ -246,10 +247,12 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m bench.suites.bench_verdicts", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the suite (4)")
     parser.add_argument("--injected-rounds", type=int, default=INJECTED_ROUNDS, help="of each slowdown (10)")
+    parser.add_argument("--injected", type=float, nargs="*", default=INJECTED, help="slowdowns (0.05 0.10)")
     parser.add_argument("--folder", type=Path, default=Path("results/verdicts"), help="where trials and figures go")
     parser.add_argument("--no-void", action="store_true", help="judge whatever else the machine does")
     options = parser.parse_args()
-    trials = run_all(options.folder, options.rounds, options.injected_rounds, judges_state=not options.no_void)
+    wanted = plan(options.rounds, options.injected_rounds, options.injected)
+    trials = run_all(options.folder, wanted, judges_state=not options.no_void)
     print(write_figures(options.folder, figures(trials)))
 
 
