@@ -24,6 +24,7 @@ from bench.counters.parameters import count_parameters
 from bench.registry.torchvision_models import torchvision_names
 
 ROUNDS = 7
+QUICK = ("resnet18", "mobilenet_v2", "vit_b_16")
 WITH_AUXILIARY_HEADS = {"googlenet", "inception_v3"}
 """Their auxiliary heads run in train mode only, so train and eval forward differ, and rightly so."""
 
@@ -124,7 +125,9 @@ def bench_a_model_of_70_billion_parameters(benchmark, capsys):
     assert figures["peak_resident_bytes"] < 1.5 * 2**30
 
 
-@pytest.mark.parametrize("name", torchvision_names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.thorough) for name in torchvision_names()]
+)
 def bench_torchvision_classifier(name, benchmark, capsys):
     """Train and eval forward agree, backward is within 1.8 and 2.0 of forward, meta and real agree where real fits."""
     workload = registry.resolve(f"torchvision:{name}")
@@ -161,6 +164,7 @@ def bench_torchvision_classifier(name, benchmark, capsys):
     assert (1.79 if name in LARGE_FIRST_LAYER else 1.8) < ratio < 2.0
 
 
+@pytest.mark.thorough
 def bench_parameters_of_every_weights_entry(benchmark, capsys, monkeypatch):
     """Count the parameters of every entry of torchvision on meta against its documented `num_params`.
 

@@ -38,6 +38,7 @@ def _burn() -> None:
         sum(range(10_000))
 
 
+@pytest.mark.thorough
 def bench_bit_equal_under_load(load, tmp_path, benchmark, pytestconfig):
     update_gate(folder=tmp_path)
     rows = read_expected(tmp_path)

@@ -18,6 +18,7 @@ from bench.runner import processes
 
 MODELS = (*registry.names(), "torchvision:resnet50")
 BATCH_SIZES = {"torchvision:resnet50": (2, 4)}
+QUICK = ("walkthrough_cnn", "decoder_lm")
 GOAL = 0.05
 RESIDENT_FLOOR_BYTES = 64 * 2**20
 """The resident set is judged above this only: pages and libraries blur smaller models."""
@@ -45,7 +46,7 @@ def measure(cell: Cell) -> tuple[int, int | None]:
 
 @pytest.mark.parametrize("batch_index", [0, 1])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in QUICK else pytest.mark.thorough) for m in MODELS])
 def bench_predicted_peak(model, optimizer, batch_index, benchmark):
     batch_size = BATCH_SIZES.get(model, (8, 32))[batch_index]
     cell = Cell(model=model, batch_size=batch_size, optimizer=optimizer)

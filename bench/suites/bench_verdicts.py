@@ -1,7 +1,7 @@
 """Do the verdicts hold on this machine? Many comparisons with a known answer, beside pytest-benchmark's own gate.
 
     python -m bench.suites.bench_verdicts               # about 40 minutes on 2 quiet cores; resumes where it stopped
-    STEPBENCH_VERDICTS=4 pytest --benchmark-only bench/suites/bench_verdicts.py    # the same, with limits asserted
+    pytest --benchmark-only -m thorough bench/suites/bench_verdicts.py    # the same, with limits asserted
 
 Four rounds of the suite `verdicts`, five cells each; in each round an A/A comparison of unchanged code, in the first
 two also one with 5 % and one with 10 % injected by a real busy-wait: 20 and twice 10 verdicts. All of it also through
@@ -226,10 +226,10 @@ def bench_cost_of_a_session(benchmark, tmp_path, capsys):
         print(f"\none session {session.seconds:.1f} s, of which {measuring:.1f} s are visits", end="")
 
 
-@pytest.mark.skipif("STEPBENCH_VERDICTS" not in os.environ, reason="takes 40 minutes; set STEPBENCH_VERDICTS=4")
+@pytest.mark.thorough
 def bench_verdicts_hold(benchmark, capsys):
     folder = Path("results/verdicts")
-    rounds = int(os.environ["STEPBENCH_VERDICTS"])
+    rounds = int(os.environ.get("STEPBENCH_VERDICTS", ROUNDS))
     with capsys.disabled():
         trials = benchmark.pedantic(
             run_all, (folder, plan(rounds, min(rounds, INJECTED_ROUNDS))), rounds=1, iterations=1
