@@ -2,7 +2,8 @@
 
 From the "Deep Learning" primer of HackTricks (AI section), trained there on MNIST resized to 48 x 48 and repeated to
 three channels, batch 64, Adam. Default 32 classes, as in its code. The page pools twice with one module; here `pool1`
-and `pool2` are two, so that each has one output shape. Left out: data loading, augmentation, the training loop.
+and `pool2` are two, so that each has one output shape. `pool` is an option, so that what pooling saves can be measured.
+Left out: data loading, augmentation, the training loop.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ class Config:
     classes: int = 32  # the page's default; 10 for MNIST, 43 for GTSRB
     image_size: int = 48  # pixels, height and width; a multiple of 4
     dropout: float = 0.5  # probability, before each linear layer
+    pool: bool = True  # False leaves both pools out, so that conv3 and fc1 read maps of 4 and 16 times the area
 
     @property
     def features(self) -> int:
         """Values that reach fc1, the page's `_feature_size`: 128 * 12 * 12 for 48 x 48 images."""
-        return 128 * (self.image_size // 4) ** 2
+        return 128 * (self.image_size // (4 if self.pool else 1)) ** 2
 
 
 class MyNet(nn.Module):
@@ -36,9 +38,9 @@ class MyNet(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(3, 32, kernel_size=3, padding=1)
         self.conv2 = nn.Conv2d(32, 64, kernel_size=3, padding=1)
-        self.pool1 = nn.MaxPool2d(kernel_size=2, stride=2)
+        self.pool1 = nn.MaxPool2d(kernel_size=2, stride=2) if config.pool else nn.Identity()
         self.conv3 = nn.Conv2d(64, 128, kernel_size=3, padding=1)
-        self.pool2 = nn.MaxPool2d(kernel_size=2, stride=2)
+        self.pool2 = nn.MaxPool2d(kernel_size=2, stride=2) if config.pool else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.fc1 = nn.Linear(config.features, 512)
         self.fc2 = nn.Linear(512, config.classes)
@@ -79,5 +81,5 @@ def forward_flops(config: Config, batch_size: int) -> int:
     pixels = config.image_size**2
     conv1 = 2 * pixels * 32 * 3 * 9
     conv2 = 2 * pixels * 64 * 32 * 9
-    conv3 = 2 * (pixels // 4) * 128 * 64 * 9
+    conv3 = 2 * (pixels // (4 if config.pool else 1)) * 128 * 64 * 9
     return batch_size * (conv1 + conv2 + conv3 + 2 * config.features * 512 + 2 * 512 * config.classes)

@@ -22,24 +22,42 @@ A claim file:
     scope = "weights and biases"
     source = "..."                          # instead of the document's
     erratum = { measured = 897, reason = "..." }    # the document is known to be wrong
+
+    [[ratio]]                               # between two cells: their models, modes, batches, optimizers
+    id = "gru.step_seconds"                 # required, unique among the ratios of the file
+    quantity = "step_seconds"               # required, one of RATIO_QUANTITIES
+    subject = "gru"                         # a model, or { model = "gru", mode = "infer", optimizer = "sgd" }
+    reference = "lstm"
+    below = 1                               # or above = 1, or documented = "3/4"
+    batch_size = 8                          # of both sides; also mode, optimizer
+    layer, reference_layer, reference_quantity, tolerance, scope, source
 """
 
 from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, measured_from, needed, reference, subject
 from bench.claims.files import load
 from bench.claims.quantities import QUANTITIES, Quantity
+from bench.claims.ratio_files import load_ratios
+from bench.claims.ratios import RATIO_QUANTITIES, check_ratio, is_timed, judge_time, needed_cells, unmeasured
 from bench.claims.shipped import shipped_files
 
 __all__ = [
     "BATCH_SIZE",
     "QUANTITIES",
+    "RATIO_QUANTITIES",
     "Quantity",
     "Subject",
     "check",
     "check_counters",
+    "check_ratio",
+    "is_timed",
+    "judge_time",
     "load",
+    "load_ratios",
     "measured_from",
     "needed",
+    "needed_cells",
     "reference",
     "shipped_files",
     "subject",
+    "unmeasured",
 ]

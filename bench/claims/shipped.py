@@ -7,8 +7,9 @@ from pathlib import Path
 
 
 def shipped_files() -> tuple[Path, ...]:
-    """List the claim files of the reference models, sorted, then `published.toml`; imports no model."""
+    """List the claim files of the reference models, sorted, then `axes.toml` and `published.toml`; imports no model."""
     spec = find_spec("bench.models")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     of_models = sorted(path for folder in folders for path in Path(folder).glob("*.toml"))
-    return (*of_models, Path(__file__).with_name("published.toml"))
+    own = (Path(__file__).with_name(f"{name}.toml") for name in ("axes", "published"))
+    return (*of_models, *own)

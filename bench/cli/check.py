@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli import options
+from bench.cli import ab_options, options
 from bench.cli.output import look, print_json
-from bench.core.claim import ClaimVerdict
-from bench.core.errors import ExitCode
+from bench.core.claim import CheckedClaim, ClaimVerdict
+from bench.core.errors import ExitCode, SuiteError
 
 
 def command(
@@ -21,21 +22,40 @@ def command(
     torchvision: Annotated[
         bool, typer.Option("--torchvision", help="What torchvision documents of its classification models.")
     ] = False,
+    time: Annotated[
+        bool, typer.Option("--time", help="Measure claims of time too, in interleaved processes: minutes.")
+    ] = False,
+    device: Annotated[str, typer.Option("-d", "--device", help="Of --time: cpu, cuda or cuda:N.")] = "cpu",
+    sessions: Annotated[int, typer.Option(min=6, help="Of --time: fresh pairs of processes.")] = 8,
+    quads: Annotated[int, typer.Option(min=1, help="Of --time: quads (4 visits) per session and claim.")] = 8,
+    seed: ab_options.SeedOption = None,
+    void: ab_options.VoidOption = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A claim of time that is false here fails too; one that is open: code 3.")
+    ] = False,
     all_rows: Annotated[bool, typer.Option("--all", help="Print matches too where there are many.")] = False,
+    quiet: ab_options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Check documented values against measured ones; exit code 1 if one does not hold.
 
-    An ERRATUM is a document known to be wrong: it stays fine while the value on record is measured again.
+    An ERRATUM is a document known to be wrong: it stays fine while the value on record is measured again. A claim of
+    time may be false on this machine, or INCONCLUSIVE: that is a row, and fails only with --strict.
     """
     from bench.runner.checking import check_files, check_shipped, check_torchvision
 
+    if torchvision and (files or time):
+        raise SuiteError("--torchvision checks its own claims, which are counts; leave files and --time away")
     if torchvision:
         checked = check_torchvision()
     elif files:
         checked = check_files(files)
     else:
         checked = check_shipped()
+    if time:
+        checked = _with_times(
+            checked, device=device, sessions=sessions, quads=quads, seed=seed, judges_state=void, is_quiet=quiet
+        )
     if format is options.Format.JSON:
         print_json("check", claims=checked)
     else:
@@ -48,5 +68,38 @@ def command(
             print(claims_table(shown, **look()))
         if is_long:
             print(f"{claims_summary(checked)}; --all shows every row")
-    is_wrong = any(claim.verdict is ClaimVerdict.MISMATCH for claim in checked)
-    return ExitCode.REGRESSION if is_wrong else ExitCode.FINE
+    return exit_code(checked, is_strict=strict)
+
+
+def exit_code(checked: Sequence[CheckedClaim], *, is_strict: bool) -> ExitCode:
+    """Answer for all claims: a count that does not hold is wrong anywhere, a time only here."""
+    wrong = [claim for claim in checked if claim.verdict is ClaimVerdict.MISMATCH]
+    if any(claim.interval is None or is_strict for claim in wrong):
+        return ExitCode.REGRESSION
+    is_open = any(claim.verdict is ClaimVerdict.INCONCLUSIVE for claim in checked)
+    return ExitCode.INCONCLUSIVE if is_strict and is_open else ExitCode.FINE
+
+
+def _with_times(
+    checked: tuple[CheckedClaim, ...],
+    *,
+    device: str,
+    sessions: int,
+    quads: int,
+    seed: int | None,
+    judges_state: bool,
+    is_quiet: bool,
+) -> tuple[CheckedClaim, ...]:
+    """Measure what is about time, and put it in the place of the rows that say it was not measured."""
+    from bench.claims import is_timed
+    from bench.cli.ab_output import Watcher, terminated_like_interrupted
+    from bench.runner.ab import Settings, draw_seed
+    from bench.runner.ratios import check_times
+
+    settings = Settings(
+        sessions=sessions, quads=quads, seed=draw_seed() if seed is None else seed, judges_state=judges_state
+    )
+    claims = [one.claim for one in checked if is_timed(one.claim)]
+    with terminated_like_interrupted():
+        measured = iter(check_times(claims, settings=settings, device=device, listen=Watcher(is_quiet=is_quiet)))
+    return tuple(next(measured) if is_timed(one.claim) else one for one in checked)

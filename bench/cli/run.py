@@ -154,11 +154,23 @@ def command(
             is_metering=energy,
         )
     if format is options.Format.JSON:
-        print_json("run", folder=str(finished.folder), records=finished.records, claims=finished.claims)
+        from bench.stats.scaling_groups import scalings
+
+        print_json(
+            "run",
+            folder=str(finished.folder),
+            records=finished.records,
+            claims=finished.claims,
+            scaling=scalings(finished.records),
+        )
     else:
+        from bench.report.scaling import scaling_tables
         from bench.report.terminal import cells_table, claims_table
+        from bench.stats.scaling_groups import scalings
 
         print(cells_table(finished.records, **look()))
+        if scaling := scaling_tables(scalings(finished.records), **look()):
+            print(f"\n{scaling}")
         if finished.claims:
             print()
             print(claims_table(finished.claims, **look()))

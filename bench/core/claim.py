@@ -5,17 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.core.cell import Cell
+from bench.core.estimate import Estimate
+
 ClaimValue = int | float | tuple[int | None, ...]
 """A number, or a shape in which None stands for the batch size."""
 
 
 class ClaimVerdict(StrEnum):
-    """ERRATUM: the document is wrong or means another network, and the claim says which beside the value on record."""
+    """ERRATUM: the document is wrong or means another network, and the claim says which beside the value on record.
+
+    INCONCLUSIVE is for measured times only: the sessions neither show the claim nor the opposite.
+    """
 
     MATCH = "match"
     MISMATCH = "mismatch"
     ERRATUM = "erratum"
     UNMEASURED = "unmeasured"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Relation(StrEnum):
+    """How the measured value stands to the documented one: `cheaper` is documented as BELOW 1, without a figure."""
+
+    EQUAL = "equal"
+    BELOW = "below"
+    ABOVE = "above"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +58,10 @@ class Claim:
         tolerance: Relative; 0 is exact.
         source: Document and place.
         erratum: Set where the document is known to be wrong.
+        relation: What the measured value has to be to the documented one.
+        cell: Subject of a ratio between two cells; `model` is its model. None for other claims.
+        reference_cell: The cell that it is held against; set exactly where `cell` is.
+        reference_quantity: Of the reference, where it is not `quantity`.
     """
 
     id: str
@@ -57,13 +76,22 @@ class Claim:
     tolerance: float = 0.0
     source: str = ""
     erratum: Erratum | None = None
+    relation: Relation = Relation.EQUAL
+    cell: Cell | None = None
+    reference_cell: Cell | None = None
+    reference_quantity: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedClaim:
-    """A claim beside its measured value; `measured` is None where it could not be measured, and `reason` says why."""
+    """A claim beside its measured value; `measured` is None where it could not be measured, and `reason` says why.
+
+    Attributes:
+        interval: Of a ratio of times, over sessions of fresh processes; its point is `measured`. None for a count.
+    """
 
     claim: Claim
     measured: ClaimValue | None
     verdict: ClaimVerdict
     reason: str = ""
+    interval: Estimate | None = None

@@ -6,11 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.core.claim import CheckedClaim, ClaimValue, ClaimVerdict
+from bench.core.claim import CheckedClaim, ClaimValue, ClaimVerdict, Relation
 from bench.report.figures import plain
 from bench.report.layout import Column
 
-_STYLES = {ClaimVerdict.MISMATCH: "red", ClaimVerdict.ERRATUM: "yellow", ClaimVerdict.UNMEASURED: "dim"}
+_STYLES = {
+    ClaimVerdict.MISMATCH: "red",
+    ClaimVerdict.ERRATUM: "yellow",
+    ClaimVerdict.UNMEASURED: "dim",
+    ClaimVerdict.INCONCLUSIVE: "yellow",
+}
+_SIGNS = {Relation.EQUAL: "", Relation.BELOW: "< ", Relation.ABOVE: "> "}
 
 
 def claim_value(value: ClaimValue | None) -> str:
@@ -19,7 +25,31 @@ def claim_value(value: ClaimValue | None) -> str:
         return "-"
     if isinstance(value, tuple):
         return "x".join("B" if size is None else str(size) for size in value)
-    return f"{value:,}"
+    if isinstance(value, float) and value and not value.is_integer():
+        return f"{value:.6g}"
+    return f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"
+
+
+def documented_value(checked: CheckedClaim) -> str:
+    """Write what is documented: a value, or `< 1` where only the direction is."""
+    return _SIGNS[checked.claim.relation] + claim_value(checked.claim.value)
+
+
+def measured_value(checked: CheckedClaim) -> str:
+    """Write what was measured; of a ratio of times in three digits, its interval stands in a column of its own."""
+    if checked.interval is not None:
+        return f"{checked.interval.point:.3f}"
+    return claim_value(checked.measured)
+
+
+def interval_value(checked: CheckedClaim) -> str:
+    """Write the interval of a ratio of times; a count has none."""
+    interval = checked.interval
+    if interval is None:
+        return ""
+    if interval.low is None or interval.high is None:
+        return "-"
+    return f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def claim_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
@@ -28,8 +58,9 @@ def claim_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
     return [
         Column(header="model", cells=tuple(plain(c.claim.model) for c in checked), right=False, key=True),
         Column(header="claim", cells=tuple(plain(c.claim.id) for c in checked), right=False, key=True),
-        Column(header="documented", cells=tuple(claim_value(c.claim.value) for c in checked)),
-        Column(header="measured", cells=tuple(claim_value(c.measured) for c in checked)),
+        Column(header="documented", cells=tuple(documented_value(c) for c in checked)),
+        Column(header="measured", cells=tuple(measured_value(c) for c in checked)),
+        *_interval_columns(checked),
         Column(header="verdict", cells=tuple(verdicts), right=False),
         Column(header="scope", cells=tuple(plain(c.claim.scope) for c in checked), right=False, rank=1),
         Column(header="source", cells=tuple(plain(c.claim.source) for c in checked), right=False, rank=2),
@@ -66,3 +97,10 @@ def claims_summary(checked: Sequence[CheckedClaim]) -> str:
     counts = Counter(c.verdict for c in checked)
     found = [f"{counts[verdict]} {verdict.value}" for verdict in ClaimVerdict if counts[verdict]]
     return f"{len(checked)} claim{'' if len(checked) == 1 else 's'}: {', '.join(found) or 'none'}"
+
+
+def _interval_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
+    """Make the column of the intervals; none where no time was measured."""
+    if all(c.interval is None for c in checked):
+        return []
+    return [Column(header="95 %", cells=tuple(interval_value(c) for c in checked), right=False)]

@@ -15,7 +15,9 @@ from bench.report.columns import figure_columns, key_columns, outcome_text
 from bench.report.details import count_columns, count_notes, layer_columns, phase_rows_columns
 from bench.report.figures import plain, significant
 from bench.report.layout import Column
+from bench.report.scaling import READING, chosen, scaling_columns, scaling_notes
 from bench.report.terminal import caption, summary_line
+from bench.stats.scaling_groups import Scaling, scalings
 from bench.stats.summary import summarise
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")  # my_net needs no backslash
@@ -95,6 +97,8 @@ def summary(
         parts += ["## Cells", escape(caption(records, [summarise(r) for r in records])), cells_table(records)]
     if pivot := throughput_table(records):
         parts += ["## Throughput, examples/s", pivot]
+    if scaling := scaling_section(scalings(records)):
+        parts += ["## Scaling", scaling]
     if doubts := advice_sentences(records):
         parts += ["## Doubts", "\n".join(f"- **{mark}** {escape(sentence)}" for mark, sentence in doubts)]
     if failed := [(record.cell.id, text) for record in records if (text := outcome_text(record))]:
@@ -102,6 +106,16 @@ def summary(
     if claims:
         parts += ["## Claims", f"**{claims_summary(claims)}**", claims_table(claims)]
     return "\n\n".join(parts) + "\n"
+
+
+def scaling_section(found: Sequence[Scaling]) -> str:
+    """Write how step time grows along the batch and along sizes of models; "" where no group has three sizes."""
+    parts = []
+    for is_batch in (True, False):
+        if rows := chosen(found, is_batch=is_batch):
+            body = table(scaling_columns(rows, is_batch=is_batch))
+            parts += [escape(READING[is_batch]), _with_list(body, scaling_notes(rows))]
+    return "\n\n".join(parts)
 
 
 def throughput_table(records: Sequence[Record]) -> str | None:

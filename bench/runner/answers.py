@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.claims import Subject
+from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.record import Advice, Counters, Sample
 
@@ -49,6 +50,14 @@ class CountedSubjects:
     batch_size: int
     counters: tuple[tuple[Subject, Counters], ...]
     reasons: tuple[tuple[Subject, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountedCells:
+    """What was counted of steps for ratios: counters by cell, or a reason why not."""
+
+    counters: tuple[tuple[Cell, Counters], ...]
+    reasons: tuple[tuple[Cell, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

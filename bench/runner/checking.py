@@ -5,30 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench.claims import check, check_counters, load, needed, shipped_files
+from bench.claims import (
+    check,
+    check_counters,
+    check_ratio,
+    is_timed,
+    load,
+    load_ratios,
+    needed,
+    needed_cells,
+    shipped_files,
+    unmeasured,
+)
 from bench.claims.check import reference, subject
 from bench.claims.torchvision import torchvision_claims
+from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim
 from bench.core.errors import BenchError
-from bench.core.record import Outcome
+from bench.core.record import Counters, Outcome
 from bench.runner import processes
-from bench.runner.answers import CountedSubjects
+from bench.runner.answers import CountedCells, CountedSubjects
+
+NO_TIME = "a time; bench check --time measures it"
 
 
 def check_models(models: Sequence[str], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
-    """Check the shipped claims about these models, whatever their options; () if no document mentions them."""
-    names = {model.partition("@")[0] for model in models}
+    """Check the shipped claims about these models, whatever their options; () if no document mentions them.
+
+    Ratios of counts are checked where both sides are among the models; times are left to `check_times`.
+    """
+    names = {_family(model) for model in models}
     claims = [claim for path in shipped_files() for claim in load(path)]
-    return check_claims([claim for claim in claims if claim.model.partition("@")[0] in names], method=method)
+    mine = [claim for claim in claims if _family(claim.model) in names]
+    ratios = [ratio for ratio in load_all_ratios(shipped_files()) if not is_timed(ratio)]
+    both = [ratio for ratio in ratios if {_family(ratio.model), _family(ratio.relative_to or "")} <= names]
+    return check_claims(mine, method=method) + check_ratios(both, method=method)
 
 
 def check_files(paths: Iterable[Path], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
-    """Check every claim of these files.
+    """Check every claim of these files; a ratio of times is UNMEASURED here.
 
     Raises:
         ClaimError: A file cannot be read.
     """
-    return check_claims([claim for path in paths for claim in load(path)], method=method)
+    files = tuple(paths)
+    claims = [claim for path in files for claim in load(path)]
+    return check_claims(claims, method=method) + check_ratios(load_all_ratios(files), method=method)
 
 
 def check_shipped() -> tuple[CheckedClaim, ...]:
@@ -72,3 +94,41 @@ def check_claims(claims: Sequence[Claim], *, method: str = "forkserver") -> tupl
             relative_to = counted[other] if other else None
             checked.append(check_counters(claim, counted[subject(claim)], answer.batch_size, relative_to))
     return tuple(checked)
+
+
+def load_all_ratios(paths: Iterable[Path]) -> tuple[Claim, ...]:
+    """Read the ratios of all these files, in order.
+
+    Raises:
+        ClaimError: A file cannot be read.
+    """
+    return tuple(ratio for path in paths for ratio in load_ratios(path))
+
+
+def check_ratios(ratios: Sequence[Claim], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+    """Count the cells of ratios and judge them, in their order; a time is UNMEASURED, because nothing is timed here."""
+    wanted = tuple(needed_cells(ratios).items())
+    counted: dict[Cell, Counters] = {}
+    reasons: dict[Cell, str] = {}
+    if wanted:
+        ending = processes.call("bench.runner.worker:count_cells", wanted, method=method)
+        if ending.outcome is not Outcome.OK:
+            raise ending.error or BenchError(f"the cells of ratios could not be counted: {ending.reason}")
+        answer: CountedCells = ending.value
+        counted, reasons = dict(answer.counters), dict(answer.reasons)
+    return tuple(_check_ratio(ratio, counted, reasons) for ratio in ratios)
+
+
+def _check_ratio(ratio: Claim, counted: dict[Cell, Counters], reasons: dict[Cell, str]) -> CheckedClaim:
+    if is_timed(ratio):
+        return unmeasured(ratio, NO_TIME)
+    assert ratio.cell is not None and ratio.reference_cell is not None
+    failed = next((cell for cell in (ratio.cell, ratio.reference_cell) if cell in reasons), None)
+    if failed is not None:
+        return unmeasured(ratio, reasons[failed])
+    return check_ratio(ratio, counted[ratio.cell], counted[ratio.reference_cell])
+
+
+def _family(model: str) -> str:
+    """Return a model's name without its options."""
+    return model.partition("@")[0]

@@ -36,7 +36,7 @@ from bench.measure.energy import measure_energy
 from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.timing import time_step
 from bench.registry.torchvision_weights import Document, torchvision_documents
-from bench.runner.answers import Counted, CountedSubjects, Examination, Preflight, TimedCell
+from bench.runner.answers import Counted, CountedCells, CountedSubjects, Examination, Preflight, TimedCell
 
 BUSY_CORES_LIMIT = 0.25
 """Other processes that keep more than this share of our threads' cores busy make a time doubtful (FACTS, section 2)."""
@@ -161,6 +161,18 @@ def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
             continue
         counted.append((subject, counters))
     return CountedSubjects(batch_size=BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
+
+
+def count_cells(cells: tuple[tuple[Cell, bool], ...]) -> CountedCells:
+    """Count one step of every cell, with whole steps where the pair says so; a failure costs only its own cell."""
+    counted: list[tuple[Cell, Counters]] = []
+    reasons: list[tuple[Cell, str]] = []
+    for cell, needs_steps in cells:
+        try:
+            counted.append((cell, count_cell(cell, opinions=False, steps=needs_steps).counters))
+        except (BenchError, RuntimeError, ValueError, TypeError) as error:
+            reasons.append((cell, f"{error}".partition("\n")[0]))
+    return CountedCells(counters=tuple(counted), reasons=tuple(reasons))
 
 
 def read_torchvision_documents() -> tuple[Document, ...]:

@@ -8,8 +8,15 @@ from __future__ import annotations
 from bench.store.cell_columns import CELLS
 from bench.store.column import Column
 from bench.store.part_columns import CLAIMS, LAYERS, PHASES
+from bench.store.scaling_columns import SCALING
 
-COLUMNS: dict[str, tuple[Column, ...]] = {"cells": CELLS, "phases": PHASES, "layers": LAYERS, "claims": CLAIMS}
+COLUMNS: dict[str, tuple[Column, ...]] = {
+    "cells": CELLS,
+    "phases": PHASES,
+    "layers": LAYERS,
+    "claims": CLAIMS,
+    "scaling": SCALING,
+}
 """Every table with its columns, in order."""
 
 

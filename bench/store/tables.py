@@ -1,4 +1,4 @@
-"""Tidy tables of a run by pandas: `cells`, `phases`, `layers` and `claims`, as CSV and Parquet.
+"""Tidy tables of a run by pandas: `cells`, `phases`, `layers`, `claims` and `scaling`, as CSV and Parquet.
 
 None becomes NA in nullable types, and an empty field in CSV; never 0. In CSV, a text that a spreadsheet would run as a
 formula (it begins with = + - @, tab, or a line break) gets a leading apostrophe; Parquet holds it as it is.
@@ -17,6 +17,7 @@ import pandas as pd
 from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError
 from bench.core.record import Record
+from bench.stats.scaling_groups import scalings
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.cell_columns import cell_rows
 from bench.store.columns import COLUMNS
@@ -28,6 +29,7 @@ _ROWS: dict[str, Callable[[tuple[Any, ...]], Sequence[Any]]] = {
     "phases": phase_rows,
     "layers": layer_rows,
     "claims": list,
+    "scaling": scalings,
 }
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
@@ -38,7 +40,7 @@ def to_frame(records: Sequence[Record] | Sequence[CheckedClaim], table: str = "c
     Args:
         records: Records; for the table `claims`, CheckedClaims.
         table: `cells` (one row per record, whatever its outcome), `phases` (per cell, phase and process), `layers`
-            (per cell and layer) or `claims`.
+            (per cell and layer), `claims` or `scaling` (per group of cells that differ in one size).
 
     Raises:
         StoreError: There is no such table.

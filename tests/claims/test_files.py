@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.claims import QUANTITIES, load, shipped_files
+from bench.claims import QUANTITIES, load, load_ratios, shipped_files
 from bench.core.claim import Claim, Erratum
 from bench.core.errors import BenchError, ClaimError, ExitCode
 from bench.core.jsonio import from_json, to_json
@@ -60,7 +60,7 @@ def test_a_batch_is_written_as_b(written: Path) -> None:
 
 @pytest.mark.parametrize("path", shipped_files(), ids=lambda path: path.stem)
 def test_shipped_files_load_and_survive_json(path: Path) -> None:
-    claims = load(path)
+    claims = (*load(path), *load_ratios(path))
     assert claims
     assert tuple(from_json(Claim, to_json(claim)) for claim in claims) == claims
 
@@ -68,7 +68,7 @@ def test_shipped_files_load_and_survive_json(path: Path) -> None:
 def test_every_model_file_and_the_published_counts_are_shipped() -> None:
     names = [path.name for path in shipped_files()]
     beside_the_models = sorted(path.name for path in (Path(__file__).parents[2] / "models").glob("*.toml"))
-    assert names == [*beside_the_models, "published.toml"]
+    assert names == [*beside_the_models, "axes.toml", "published.toml"]
     assert beside_the_models
 
 
@@ -77,7 +77,7 @@ CASES = {
     "unknown key far from any": (CLAIM + "qqq = 0.1", "unknown key 'qqq'; known are id, model, layer"),
     "unknown table": ("[[claims]]\n", "unknown key 'claims'; did you mean 'claim'?"),
     "unknown key of an erratum": (CLAIM + "erratum = { mesured = 1, reason = 'r' }", "did you mean 'measured'?"),
-    "no claims": ("", "no claim found; write each as a [[claim]] table"),
+    "no claims": ("", "no claim found; write each as a [[claim]] or a [[ratio]] table"),
     "claim is a table": ("[claim]\nid = 'a'", "no claim found"),
     "claim is a number": ("claim = [3]", "unknown key 'claim'"),
     "erratum is a number": (CLAIM + "erratum = 3", "erratum needs a table, found 3"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import pytest
 import torch
 from bench.models import my_net, walkthrough_cnn
@@ -88,3 +90,31 @@ def test_the_optimizer_is_the_documented_one() -> None:
     optimizer = my_net.make_optimizer(my_net.build_model(my_net.Config()).parameters())
     assert isinstance(optimizer, torch.optim.Adam)
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (1e-3, 1e-4)
+
+
+def test_a_dense_first_layer_has_the_output_of_the_convolution() -> None:
+    """A convolution is a dense layer that shares its weights: with those written out, both give the same."""
+    torch.manual_seed(0)
+    shared = walkthrough_cnn.build_model(walkthrough_cnn.Config(image_size=4)).double().eval()
+    dense = walkthrough_cnn.build_model(walkthrough_cnn.Config(image_size=4, dense=True)).double().eval()
+    dense.load_state_dict(shared.state_dict(), strict=False)
+    conv1, dense1 = shared.get_submodule("conv1"), dense.get_submodule("dense1")
+    pixels = torch.eye(3 * 4 * 4, dtype=torch.float64).view(-1, 3, 4, 4)
+    zero = conv1(torch.zeros(1, 3, 4, 4, dtype=torch.float64)).flatten()
+    with torch.no_grad():
+        dense1.get_parameter("weight").copy_((conv1(pixels).flatten(1) - zero).T)
+        dense1.get_parameter("bias").copy_(zero)
+    images = torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    torch.testing.assert_close(dense(images), shared(images))
+    assert parameters(conv1) == 896
+    assert parameters(dense1) == (3 * 4 * 4 + 1) * 32 * 4 * 4
+
+
+@pytest.mark.parametrize(("file", "area"), [(walkthrough_cnn, 4), (my_net, 16)])
+def test_without_pools_the_maps_keep_their_area(file: ModuleType, area: int) -> None:
+    with torch.device("meta"):
+        pooled, whole = (file.build_model(file.Config(pool=pool)) for pool in (True, False))
+    weights = [model.get_parameter("fc1.weight").shape[1] for model in (pooled, whole)]
+    assert weights[1] == area * weights[0]
+    assert pooled.get_submodule("pool1").kernel_size == 2
+    assert not list(whole.get_submodule("pool1").parameters())

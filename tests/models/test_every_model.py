@@ -59,8 +59,8 @@ OUTPUT_SHAPES = {
 }
 GROWN: dict[str, list[dict[str, Any]]] = {
     "mlp": [{"depth": 1}, {"depth": 5, "width": 33, "activation": "softmax"}],
-    "walkthrough_cnn": [{"classes": 10}, {"image_size": 32}],
-    "my_net": [{"classes": 10}, {"image_size": 64}],
+    "walkthrough_cnn": [{"classes": 10}, {"image_size": 32}, {"pool": False}, {"image_size": 8, "dense": True}],
+    "my_net": [{"classes": 10}, {"image_size": 64}, {"pool": False}],
     "rnn": [{"layers": 3, "hidden": 96}],
     "lstm": [{"layers": 3, "hidden": 96}],
     "gru": [{"layers": 3, "hidden": 96}],

@@ -1,0 +1,114 @@
+"""Pieces that claim files are read with: each checks one kind of TOML value and says what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import ClaimError
+
+_FILE_KEYS = ("document", "claim", "ratio")
+_DOCUMENT_KEYS = ("title", "place", "model", "input_shape")
+
+
+def read_file(path: str | Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """Read a claim file; return all of it, and its `[document]`.
+
+    Raises:
+        ClaimError: It cannot be read, is not TOML, or has an unknown key.
+    """
+    content = _parse_toml(Path(path))
+    refuse_unknown_keys(content, _FILE_KEYS, f"{path}")
+    document = need_table(content.get("document"), f"{path}: [document]")
+    refuse_unknown_keys(document, _DOCUMENT_KEYS, f"{path}: [document]")
+    read_text(document, "title", f"{path}: [document]", required=True)
+    return content, document
+
+
+def _parse_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ClaimError(f"{path}: no such claim file") from None
+    except OSError as error:
+        raise ClaimError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ClaimError(f"{path}: is not UTF-8 text; a claim file is TOML") from None
+    except tomllib.TOMLDecodeError as error:  # its message ends in the line and column
+        raise ClaimError(f"{path}: is not TOML: {' '.join(str(error).split())}") from None
+
+
+def need_table(value: Any, where: str) -> Mapping[str, Any]:
+    """Return a TOML table.
+
+    Raises:
+        ClaimError: It is missing or something else.
+    """
+    if value is None:
+        raise ClaimError(f"{where} is missing; a claim file starts with [document] and its title")
+    if not isinstance(value, dict):
+        raise ClaimError(f"{where} needs a table, found {value!r}")
+    return value
+
+
+def entries(content: Mapping[str, Any], key: str, where: str) -> list[Any]:
+    """Return the `[[key]]` tables of a file; none is an empty list.
+
+    Raises:
+        ClaimError: The key holds something else.
+    """
+    value = content.get(key, [])
+    if not isinstance(value, list):
+        raise ClaimError(f"{where}: no {key} found; write each as a [[{key}]] table")
+    return value
+
+
+def read_text(table: Mapping[str, Any], key: str, where: str, *, required: bool = False) -> str:
+    """Return a text; empty where it is missing.
+
+    Raises:
+        ClaimError: It is no text, or missing although required.
+    """
+    value = table.get(key, "")
+    if not isinstance(value, str):
+        raise ClaimError(f"{where}: {key} needs text, found {value!r}")
+    if required and not value.strip():
+        raise ClaimError(f"{where}: has no {key!r}; add it")
+    return value
+
+
+def read_source(entry: Mapping[str, Any], document: Mapping[str, Any], where: str) -> str:
+    """Return the source of a claim: its own, or the document's title and place."""
+    place = read_text(document, "place", f"{where}: [document]")
+    return read_text(entry, "source", where) or ", ".join(filter(None, (document["title"], place)))
+
+
+def refuse_unknown_keys(table: Mapping[str, Any], known: Collection[str], where: str) -> None:
+    """Refuse a misspelt key.
+
+    Raises:
+        ClaimError: There is one; the message suggests another.
+    """
+    for key in table:
+        if key not in known:
+            raise ClaimError(f"{where}: unknown key {key!r}; {suggest(key, known)}")
+
+
+def suggest(name: str, known: Collection[str]) -> str:
+    """Say what could have been meant."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number, and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a whole number of at least 1."""
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
