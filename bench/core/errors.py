@@ -7,7 +7,8 @@
     ├── DeviceError                     (LookupError)  a device that is not there
     ├── ClaimError                      (ValueError)   a claim file that cannot be read
     ├── StoreError                      (OSError)      a results folder or record that cannot be read or written
-    │   └── SchemaError                                a record written by a newer stepbench
+    │   └── SchemaError                                a file or a history written by a newer stepbench
+    ├── HistoryError                    a history database that cannot be reached, read or changed
     ├── IncomparableError               exit 4: the two sides were not measured under the same conditions
     └── NothingMeasuredError            exit 5: nothing was measured, or a base is missing
 
@@ -62,6 +63,10 @@ class StoreError(BenchError, OSError):
 
 class SchemaError(StoreError):
     """A file was written by a newer stepbench than this one."""
+
+
+class HistoryError(BenchError):
+    """A history database, or what was asked of it, makes no sense or cannot be reached."""
 
 
 class IncomparableError(BenchError):

@@ -14,7 +14,10 @@ _BYTES_PER_UNIT = {
     **{f"{prefix}B": 1000**power for power, prefix in enumerate(_DECIMAL)},
     "KB": 1000,
 }
-_SECONDS_PER_UNIT = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SECONDS_PER_UNIT = {
+    **{"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0},
+    **{"d": 86_400.0, "w": 604_800.0},
+}
 _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ]*)\s*")
 
 
@@ -71,7 +74,7 @@ def parse_bytes(text: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Read `90`, `90s`, `20m`, `1.5h` or `250ms` as seconds.
+    """Read `90`, `90s`, `20m`, `1.5h`, `30d` or `250ms` as seconds.
 
     Raises:
         ValueError: The text is not a duration.

@@ -1,1 +1,14 @@
-"""Runs over time in a database: ingest, show, nominate, prune. It may name a suspect; only `bench ab` judges."""
+"""Runs over time in a database: ingest, show, nominate, prune. It may name a suspect; only `bench ab` judges.
+
+The records in `results/` are the truth; a history is an index over them that can be built again. It holds medians,
+intervals and counters; samples stay in the files, whose paths it keeps.
+
+- `urls`: what `--history` may be, and how it is printed without its password
+- `database`: opens SQLite or PostgreSQL, makes or upgrades the tables; `schema`: the tables; `migrations`: how they came
+- `sources`: runs and files of pytest-benchmark to `Entry` rows; `ingest`: rows into the tables, each measurement once
+- `queries`: series and their newest points out of the tables
+- `accepted`: `results/accepted.csv`; `git`: what a commit descends from
+- `nominate`: prediction intervals, change points, exact counts; `prune`: what may go, and how it goes
+
+Only this room knows SQLAlchemy. Whoever reads gets the values of `bench.core.history`.
+"""

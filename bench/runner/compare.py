@@ -5,22 +5,20 @@ A run is a folder of `results/`, by path, id or `latest`, or a JSON file of pyte
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
-from bench.core.jsonio import from_json
+from bench.core.errors import IncomparableError, NothingMeasuredError
 from bench.core.record import Outcome, Phase
 from bench.report.nominations import Nomination
+from bench.store.pytest_benchmark import read_session
 from bench.store.records import RunFolder
+from bench.suite.command import ab_commands
 
 NOMINATE_AT = 0.05
 """A change of this size, up or down, is worth a look; two runs of unchanged code differ by more often enough."""
@@ -119,37 +117,6 @@ def read_run(given: str, results: Path) -> StoredRun:
     return StoredRun(name=folder.path.name, cells=tuple(cells))
 
 
-def ab_commands(base: str | None, head: str | None, cells: Iterable[Cell]) -> tuple[str, ...]:
-    """Write the `bench ab` commands that can judge these cells; cells that differ in the model only share one."""
-    sides = [base[:12] if base else "BASE", head[:12] if head and head != base else "HEAD" if not head else "."]
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for cell in cells:
-        groups.setdefault(tuple(_options(cell)), []).append(cell.model)
-    return tuple(
-        shlex.join(["bench", "ab", *sides, *dict.fromkeys(models), *options]) for options, models in groups.items()
-    )
-
-
-def _options(cell: Cell) -> list[str]:
-    default = Cell(model="", batch_size=1)
-    options = ["-b", str(cell.batch_size)]
-    for option, field in (
-        ("--mode", "mode"),
-        ("-d", "device"),
-        ("-p", "precision"),
-        ("--optimizer", "optimizer"),
-        ("--compile", "compile"),
-        ("--memory-format", "memory_format"),
-        ("--threads", "threads"),
-    ):
-        value = getattr(cell, field)
-        if value != getattr(default, field):
-            options += [option, str(value)]
-    if cell.input_shape is not None:
-        options += ["--input-shape", "x".join(map(str, cell.input_shape))]
-    return options
-
-
 def _nominate(base: StoredCell | None, head: StoredCell | None) -> Nomination:
     there = head or base
     assert there is not None  # the key came from one of them
@@ -181,22 +148,15 @@ def _differences(base: StoredCell, head: StoredCell) -> Sequence[str]:
 
 
 def _read_pytest_benchmark(path: Path) -> StoredRun:
-    try:
-        document: Any = json.loads(path.read_bytes())
-        environment = document.get("machine_info", {}).get("stepbench", {}).get("environment")
-        where = from_json(Environment, environment) if environment else None
-        cells = tuple(_stored(benchmark, where) for benchmark in document["benchmarks"])
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} is neither a run nor a JSON file of pytest-benchmark ({error})") from error
-    return StoredRun(name=path.name, cells=cells)
-
-
-def _stored(benchmark: dict[str, Any], environment: Environment | None) -> StoredCell:
-    extra = benchmark.get("extra_info", {})
-    cell = from_json(Cell, extra["cell"]) if "cell" in extra else None
-    name = cell.id if cell else benchmark["fullname"]
-    key = cell.key if cell else benchmark["fullname"]
-    median = float(benchmark["stats"]["median"])
-    return StoredCell(id=name, key=key, cell=cell, environment=environment, seconds=median if median > 0 else None)
+    session = read_session(path)
+    cells = tuple(
+        StoredCell(
+            id=benchmark.cell.id if benchmark.cell else benchmark.name,
+            key=benchmark.cell.key if benchmark.cell else benchmark.name,
+            cell=benchmark.cell,
+            environment=session.environment,
+            seconds=benchmark.median_seconds,
+        )
+        for benchmark in session.benchmarks
+    )
+    return StoredRun(name=session.name, cells=cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from bench.core.record import Phase, Record, Sampling
 from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
 from bench.runner.session import write_derived
+from bench.store.codec import digest, to_bytes
 from bench.store.records import RunFolder, RunInfo
 from bench.suite.build import sampling_of
 
@@ -78,6 +80,7 @@ def extra_info(record: Record) -> dict[str, Any]:
         "cell": to_json(record.cell),
         "cell_id": record.cell.id,
         "cell_key": record.cell.key,
+        "record_digest": digest(json.loads(to_bytes(record, record.cell.id))),
         "phase_median_seconds": {
             phase.value: quantile(seconds, 0.5) for phase in Phase if (seconds := record.sample_seconds(phase))
         },

@@ -8,7 +8,8 @@ Nothing here measures, reads a file, prints or knows torch. numpy is the only li
 - `stopping`: when the warm-up has settled, when enough steps were timed
 - `session`: visits of an A/B session -> one log-ratio; `shift`: Hodges-Lehmann shift with its Walsh interval
 - `signflip`: exact sign-flip test over sessions, jointly over a suite; `power`: what the test could have seen
-- `looks`: screen, confirm, verdict; `changepoint`: where a history bends; `aggregate`: geometric mean of ratios
+- `looks`: screen, confirm, verdict; `aggregate`: geometric mean of ratios
+- `changepoint`: where a history bends; `prediction`: what a history says of its next value
 - `checked`, `distributions`: input checks, and the three distribution functions we need
 
 Conventions: NaN and infinity are errors, never data. None is "cannot be said", for example from too few values. A shift

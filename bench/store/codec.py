@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -37,17 +38,44 @@ def from_file(cls: type[T], path: Path) -> T:
         StoreError: The file cannot be read, is truncated, or holds something else.
         SchemaError: A newer stepbench wrote it.
     """
+    return from_data(cls, parse_file(path), path)
+
+
+def parse_file(path: Path) -> Any:
+    """Read the JSON of a file, whatever it holds.
+
+    Raises:
+        StoreError: The file cannot be read, or is truncated.
+    """
     try:
-        data = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise store_error("read", path, error) from error
     except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not whole JSON ({error}); delete it and measure the cell again") from error
+
+
+def from_data(cls: type[T], data: Any, path: Path) -> T:
+    """Make a value of type `cls` of a file's JSON, after migrating it; `path` names the file in errors.
+
+    Raises:
+        StoreError: It is something else.
+        SchemaError: A newer stepbench wrote it.
+    """
     migrated = migrate(data, str(path))
     try:
         return from_json(cls, migrated)
     except ValueError as error:
         raise StoreError(f"{path} is not a {cls.__name__} of stepbench: {error}; move it elsewhere") from error
+
+
+def digest(data: Any) -> str:
+    """Address a file's JSON by its content: 32 hex digits of SHA-256, whatever the spaces and the order of keys.
+
+    Of the JSON as it stands on disk, before any migration: the digest of a record never changes.
+    """
+    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def _finite(value: Any, key: str = "", in_facts: bool = False) -> Any:
