@@ -21,6 +21,7 @@ from bench.cli.count import command as count
 from bench.cli.doctor import command as doctor
 from bench.cli.fit import command as fit
 from bench.cli.gate import command as gate
+from bench.cli.history import app as history
 from bench.cli.listing import command as listing
 from bench.cli.peaks import command as peaks
 from bench.cli.run import command as run
@@ -51,6 +52,7 @@ app.command("check")(check)
 app.command("gate")(gate)
 app.command("ab")(ab)
 app.command("compare")(compare)
+app.add_typer(history, name="history")
 app.command("calibrate")(calibrate)
 app.command("selftest")(selftest)
 app.command("doctor")(doctor)

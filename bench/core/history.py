@@ -1,4 +1,4 @@
-"""What a history says: the trend of one metric of one cell on one machine, accepted changes, and nominations."""
+"""What a history says: trends of one metric of one cell on one machine, accepted changes, nominations, what goes."""
 
 from __future__ import annotations
 
@@ -126,3 +126,31 @@ class HistoryNomination:
     command: str | None = None
     why_none: str = ""
     accept: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What goes out of a history, or went.
+
+    Attributes:
+        is_done: False: nothing was changed.
+        records: Measurements that go.
+        of: Measurements there were.
+        cells: Cells they belong to.
+        kept_accepted: Measurements that stay only because a change was accepted at their commit.
+        oldest: When the first of them was started.
+        runs: Runs of which nothing is left.
+        folders: Raw run folders that go; none unless asked for.
+        problems: Folders that stay although asked for, and why.
+    """
+
+    is_done: bool
+    records: int
+    of: int
+    cells: int
+    kept_accepted: int
+    oldest: str | None
+    newest: str | None
+    runs: tuple[str, ...]
+    folders: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, not_, or_, select
 
 from bench.core.errors import HistoryError, StoreError
-from bench.core.history import AcceptedChange
+from bench.core.history import AcceptedChange, Pruned
 from bench.history.accepted import is_named
 from bench.history.database import History
 from bench.history.queries import when
@@ -40,34 +40,6 @@ class Limits:
     older_than_seconds: float | None = None
     keep: int | None = None
     reachable: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pruned:
-    """What goes, or went.
-
-    Attributes:
-        is_done: False: nothing was changed.
-        records: Measurements.
-        of: Measurements there were.
-        cells: Cells they belong to.
-        kept_accepted: Measurements that stay only because a change was accepted at their commit.
-        oldest: When the first of them was started.
-        runs: Runs of which nothing is left.
-        folders: Raw run folders that go; none unless asked for.
-        problems: Folders that stay although asked for, and why.
-    """
-
-    is_done: bool
-    records: int
-    of: int
-    cells: int
-    kept_accepted: int
-    oldest: str | None
-    newest: str | None
-    runs: tuple[str, ...]
-    folders: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
 
 
 def prune(
@@ -113,7 +85,9 @@ def _reached(connection: Connection, limits: Limits, now: datetime) -> ColumnEle
     if limits.reachable is not None:
         known = connection.scalars(select(records.c.git_commit).distinct().where(records.c.git_commit.is_not(None)))
         gone = sorted(set(known) - limits.reachable)
-        found += [records.c.git_commit.in_(part) for part in _parts(gone)] or [records.c.id.is_(None)]
+        found.append(records.c.id.is_(None))  # nothing, where every commit is still there
+        # NULL is neither in a list nor outside of it: `is_not(None)` makes it false, and its negation true
+        found += [and_(records.c.git_commit.is_not(None), records.c.git_commit.in_(part)) for part in _parts(gone)]
     return or_(*found)
 
 
@@ -122,8 +96,9 @@ def _protected(connection: Connection, accepted: Sequence[AcceptedChange]) -> Co
     if not accepted:
         return None
     named = connection.execute(select(cells.c.key, cells.c.name)).all()
+    commit = func.coalesce(records.c.git_commit, "")
     found = [
-        and_(records.c.git_commit.startswith(change.commit, autoescape=True), records.c.cell_key.in_(part))
+        and_(commit.startswith(change.commit, autoescape=True), records.c.cell_key.in_(part))
         for change in accepted
         for part in _parts([key for key, name in named if is_named(change.cell, key=key, name=name)])
     ]

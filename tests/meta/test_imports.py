@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "pandas", "numpy", "pyarrow", "rich", "fvcore", "pynvml")
+HEAVY = ("torch", "torchvision", "pandas", "numpy", "pyarrow", "rich", "fvcore", "pynvml", "sqlalchemy", "jinja2")
 
 
 def loaded(code: str, cwd: Path, heavy: tuple[str, ...] = HEAVY) -> list[str]:
@@ -28,13 +28,19 @@ def test_importing_it_loads_nothing_heavy(module: str, tmp_path: Path) -> None:
     assert loaded(f"import {module}", tmp_path) == []
 
 
-def commands() -> list[str]:
+def commands() -> list[list[str]]:
     from bench.cli import app
 
-    return [command.name or "" for command in app.registered_commands]
+    below = [
+        [group.name or "", command.name or ""]
+        for group in app.registered_groups
+        if group.typer_instance
+        for command in group.typer_instance.registered_commands
+    ]
+    return [[command.name or ""] for command in app.registered_commands] + below
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in commands())])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([*names, "--help"] for names in commands())])
 def test_help_loads_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
     code = f"from bench.cli import run_command\nassert run_command({arguments!r}) == 0"
     assert loaded(code, tmp_path) == []

@@ -1,0 +1,231 @@
+"""`bench history`: runs over time in a database. It nominates; only `bench ab` judges."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.history_progress import Progress
+from bench.cli.output import look, print_json
+from bench.core.errors import ExitCode
+
+if TYPE_CHECKING:
+    from bench.core.history import AcceptedChange
+    from bench.history.accepted import Descendants
+
+app = typer.Typer(
+    name="history",
+    help="Keep runs in a database: trends, and what is worth a 'bench ab'.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+HistoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--history",
+        metavar="FILE|URL",
+        envvar="STEPBENCH_HISTORY",
+        help="SQLite file or SQLAlchemy URL (postgresql://user@host/db); default: history.sqlite in --results.",
+        show_default=False,
+    ),
+]
+AcceptedOption = Annotated[
+    Path | None,
+    typer.Option("--accepted", help="Accepted changes; default: accepted.csv in --results.", show_default=False),
+]
+CellArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="CELL", help="Key, name, beginning of a name, or glob; default: all.", show_default=False),
+]
+
+
+@app.command("ingest")
+def ingest_command(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN|FILE...",
+            help="Run folders, ids or 'latest'; JSON files of pytest-benchmark. Default: every run in --results.",
+            show_default=False,
+        ),
+    ] = None,
+    history: HistoryOption = None,
+    results: options.ResultsOption = Path("results"),
+    pruned: Annotated[bool, typer.Option("--pruned", help="Take back what was pruned, too.")] = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Put runs and files of pytest-benchmark into the history; each measurement once, however often it is given.
+
+    What cannot be read is named and left out, the rest goes in; the exit code is then 2. It is 5 if there was nothing.
+    """
+    from bench.history.database import open_history
+    from bench.history.ingest import ingest
+
+    progress = Progress()
+    with open_history(_where(history, results), makes=True) as opened, progress:
+        done = ingest(opened, sources or (), results=results, takes_back=pruned, progress=progress)
+    for problem in done.problems:
+        print(f"bench: {problem}", file=sys.stderr)
+    if format is options.Format.JSON:
+        print_json("history ingest", ingested=done)
+    else:
+        left_out = f", {done.pruned:,} left out as pruned" if done.pruned else ""
+        broken = f", {len(done.problems)} could not be read" if done.problems else ""
+        print(f"{done.where}: {done.added:,} new records, {done.known:,} known{left_out}{broken}; {done.sources} sources")
+    if done.problems:
+        return ExitCode.USAGE
+    return ExitCode.FINE if done.sources else ExitCode.NOTHING
+
+
+@app.command("show")
+def show_command(
+    cell: CellArgument = None,
+    metric: Annotated[str, typer.Option("--metric", help="A column of measured values.")] = "step_median_seconds",
+    last: Annotated[int, typer.Option("--last", min=1, help="Newest measurements of each series.")] = 60,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Also write an HTML page with plots here.", show_default=False)
+    ] = None,
+    history: HistoryOption = None,
+    accepted: AcceptedOption = None,
+    results: options.ResultsOption = Path("results"),
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Show trends: a row per cell and machine, or a plot with its points where only one is meant."""
+    from bench.history.accepted import check_metric
+    from bench.history.database import open_history
+    from bench.history.nominate import COLUMNS, nominate
+    from bench.history.queries import STEP, find_series, read_rows, read_trend
+
+    check_metric(metric)
+    known, descendants = _accepted(accepted, results)
+    nominations = []
+    with open_history(_where(history, results)) as opened, opened.reading() as connection:
+        found = find_series(connection, cell)
+        trends = [
+            read_trend(connection, series, metric, last, accepted=known, descendants=descendants) for series in found
+        ]
+        if output is not None and metric == STEP:
+            for series in found:
+                rows = read_rows(connection, series, COLUMNS, last)
+                nominations += nominate(series, rows, accepted=known, descendants=descendants)
+    if output is not None:
+        from bench.report.trend_page import trend_page
+        from bench.store.atomic import make_folder, write_bytes
+
+        make_folder(output.parent)
+        write_bytes(output, trend_page(trends, nominations).encode())
+    if format is options.Format.JSON:
+        print_json("history show", trends=trends)
+        return ExitCode.FINE
+    from bench.report.history import trend_text, trends_table
+
+    print(trend_text(trends[0], **look()) if len(trends) == 1 else trends_table(trends, **look()))
+    if output is not None:
+        print(f"Page: {output}")
+    return ExitCode.FINE
+
+
+@app.command("nominate")
+def nominate_command(
+    cell: CellArgument = None,
+    at: Annotated[str, typer.Option("--at", help="Smallest change that is worth a look.")] = "2%",
+    last: Annotated[int, typer.Option("--last", min=2, max=2000, help="Newest measurements of each series.")] = 120,
+    history: HistoryOption = None,
+    accepted: AcceptedOption = None,
+    results: options.ResultsOption = Path("results"),
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Name what is worth a look, each with the 'bench ab' command that would judge it.
+
+    Never fails a build by time: the exit code is 0 however much is nominated.
+    """
+    from bench.cli.ab_options import read_fraction
+    from bench.history.database import open_history
+    from bench.history.nominate import COLUMNS, Settings, nominate
+    from bench.history.queries import find_series, read_rows
+    from bench.report.history import WHY_NO_VERDICT, nominations_text
+
+    settings = Settings(last=last, at=read_fraction(at, "--at"))
+    known, descendants = _accepted(accepted, results)
+    nominations = []
+    progress = Progress()
+    with open_history(_where(history, results)) as opened, opened.reading() as connection, progress:
+        found = find_series(connection, cell)
+        for index, series in enumerate(found):
+            progress(index, len(found), series.name)
+            rows = read_rows(connection, series, COLUMNS, settings.last)
+            nominations += nominate(series, rows, accepted=known, descendants=descendants, settings=settings)
+    if format is options.Format.JSON:
+        print_json(
+            "history nominate", nominations=nominations, series_looked_at=len(found), why_no_verdict=WHY_NO_VERDICT
+        )
+        return ExitCode.FINE
+    print(nominations_text(nominations, len(found), **look()))
+    return ExitCode.FINE
+
+
+@app.command("prune")
+def prune_command(
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="AGE", help="For example 180d or 52w.", show_default=False)
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option("--keep", min=1, help="Newest measurements to keep per cell and machine.", show_default=False),
+    ] = None,
+    unreachable: Annotated[
+        bool, typer.Option("--unreachable", help="At commits that no branch or tag of this repository reaches.")
+    ] = False,
+    folders: Annotated[
+        bool, typer.Option("--folders", help="Remove raw run folders, too, of which nothing is left.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Do it, or only say what would go.")] = False,
+    history: HistoryOption = None,
+    accepted: AcceptedOption = None,
+    results: options.ResultsOption = Path("results"),
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Take old measurements out of the history; those at accepted commits stay, and so do raw run folders."""
+    from bench.core.errors import HistoryError
+    from bench.history.database import open_history
+    from bench.history.git import reachable_commits
+    from bench.history.prune import Limits, prune
+    from bench.report.history_prune import pruned_text
+
+    reachable = reachable_commits(Path.cwd()) if unreachable else None
+    if unreachable and reachable is None:
+        raise HistoryError("--unreachable needs the whole git repository of the commits; this is none, or a shallow clone")
+    known, _ = _accepted(accepted, results)
+    limits = Limits(older_than_seconds=options.parse_duration(older_than, "--older-than"), keep=keep, reachable=reachable)
+    with open_history(_where(history, results)) as opened:
+        done = prune(opened, limits, accepted=known, does=yes, with_folders=folders)
+    if format is options.Format.JSON:
+        print_json("history prune", pruned=done)
+    else:
+        print(pruned_text(done, **look()))
+    return ExitCode.USAGE if done.problems else ExitCode.FINE
+
+
+def _where(history: str | None, results: Path) -> str:
+    return str(results / "history.sqlite") if history is None else history
+
+
+def _accepted(path: Path | None, results: Path) -> tuple[tuple[AcceptedChange, ...], Descendants]:
+    """Read the accepted changes, and make the function that asks git about them.
+
+    Raises:
+        StoreError: A line makes no sense, or a file that was named is not there.
+    """
+    from bench.core.errors import StoreError
+    from bench.history.accepted import read_accepted
+    from bench.history.git import descendants
+
+    if path is not None and not path.is_file():
+        raise StoreError(f"there is no file {path} of accepted changes")
+    folder = Path.cwd()
+    return read_accepted(path or results / "accepted.csv"), lambda commit: descendants(folder, commit)
