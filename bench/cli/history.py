@@ -14,7 +14,7 @@ from bench.cli.output import look, print_json
 from bench.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bench.core.history import AcceptedChange
+    from bench.core.history import AcceptedChange, HistoryNomination
     from bench.history.accepted import Descendants
 
 app = typer.Typer(
@@ -76,7 +76,9 @@ def ingest_command(
     else:
         left_out = f", {done.pruned:,} left out as pruned" if done.pruned else ""
         broken = f", {len(done.problems)} could not be read" if done.problems else ""
-        print(f"{done.where}: {done.added:,} new records, {done.known:,} known{left_out}{broken}; {done.sources} sources")
+        print(
+            f"{done.where}: {done.added:,} new records, {done.known:,} known{left_out}{broken}; {done.sources} sources"
+        )
     if done.problems:
         return ExitCode.USAGE
     return ExitCode.FINE if done.sources else ExitCode.NOTHING
@@ -103,7 +105,7 @@ def show_command(
 
     check_metric(metric)
     known, descendants = _accepted(accepted, results)
-    nominations = []
+    nominations: list[HistoryNomination] = []
     with open_history(_where(history, results)) as opened, opened.reading() as connection:
         found = find_series(connection, cell)
         trends = [
@@ -152,7 +154,7 @@ def nominate_command(
 
     settings = Settings(last=last, at=read_fraction(at, "--at"))
     known, descendants = _accepted(accepted, results)
-    nominations = []
+    nominations: list[HistoryNomination] = []
     progress = Progress()
     with open_history(_where(history, results)) as opened, opened.reading() as connection, progress:
         found = find_series(connection, cell)
@@ -199,11 +201,15 @@ def prune_command(
 
     reachable = reachable_commits(Path.cwd()) if unreachable else None
     if unreachable and reachable is None:
-        raise HistoryError("--unreachable needs the whole git repository of the commits; this is none, or a shallow clone")
+        raise HistoryError(
+            "--unreachable needs the whole git repository of the commits; this is none, or a shallow clone"
+        )
     known, _ = _accepted(accepted, results)
-    limits = Limits(older_than_seconds=options.parse_duration(older_than, "--older-than"), keep=keep, reachable=reachable)
+    limits = Limits(
+        older_than_seconds=options.parse_duration(older_than, "--older-than"), keep=keep, reachable=reachable
+    )
     with open_history(_where(history, results)) as opened:
-        done = prune(opened, limits, accepted=known, does=yes, with_folders=folders)
+        done = prune(opened, limits, accepted=known, does=yes, folders_in=results if folders else None)
     if format is options.Format.JSON:
         print_json("history prune", pruned=done)
     else:

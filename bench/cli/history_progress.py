@@ -27,6 +27,7 @@ class Progress:
             self._bar.stop()
 
     def __call__(self, done: int, total: int, name: str) -> None:
+        """Show it."""
         if total < _BAR_FROM:
             return
         if sys.stderr.isatty():

@@ -4,8 +4,8 @@ The records in `results/` are the truth; a history is an index over them that ca
 intervals and counters; samples stay in the files, whose paths it keeps.
 
 - `urls`: what `--history` may be, and how it is printed without its password
-- `database`: opens SQLite or PostgreSQL, makes or upgrades the tables; `schema`: the tables; `migrations`: how they came
-- `sources`: runs and files of pytest-benchmark to `Entry` rows; `ingest`: rows into the tables, each measurement once
+- `database`: opens SQLite or PostgreSQL, upgrades the tables; `schema`: what they are; `migrations`: how they came
+- `sources`: runs and files of pytest-benchmark as `Entry` rows; `ingest`: rows into tables, each measurement once
 - `queries`: series and their newest points out of the tables
 - `accepted`: `results/accepted.csv`; `git`: what a commit descends from
 - `nominate`: prediction intervals, change points, exact counts; `prune`: what may go, and how it goes

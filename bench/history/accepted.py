@@ -101,7 +101,7 @@ def marks(
     key: str,
     name: str,
     metric: str,
-    descendants: Descendants,
+    descendants: Descendants | None = None,
 ) -> tuple[AcceptedMark, ...]:
     """Find where accepted changes of a cell and metric stand in a series.
 
@@ -121,7 +121,7 @@ def marks(
         if change.metric not in ("*", metric) or not is_named(change.cell, key=key, name=name):
             continue
         index = next((i for i, commit in enumerate(commits) if commit and commit.startswith(change.commit)), None)
-        if index is None:
+        if index is None and descendants is not None:
             later = descendants(change.commit)
             index = next((i for i, commit in enumerate(commits) if commit in later), None)
         if index is not None:

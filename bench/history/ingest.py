@@ -58,7 +58,7 @@ def ingest(
     *,
     results: Path = Path("results"),
     takes_back: bool = False,
-    progress: Progress = lambda done, total, name: None,
+    progress: Progress | None = None,
 ) -> Ingested:
     """Ingest runs and files of pytest-benchmark.
 
@@ -74,7 +74,8 @@ def ingest(
     added = known = left_out = 0
     batch: list[Entry] = []
     for index, source in enumerate(sources):
-        progress(index, len(sources), source.name)
+        if progress is not None:
+            progress(index, len(sources), source.name)
         try:
             listed, troubles = list_source(source)
         except StoreError as error:
@@ -114,7 +115,9 @@ def add_entries(history: History, entries: Sequence[Entry], *, takes_back: bool 
     with history.writing() as connection:
         _insert(connection, runs, {e.run["id"]: e.run for e in entries})
         _insert(connection, cells, {e.cell["key"]: e.cell for e in entries})
-        _insert(connection, environments, {e.environment["fingerprint"]: e.environment for e in entries if e.environment})
+        _insert(
+            connection, environments, {e.environment["fingerprint"]: e.environment for e in entries if e.environment}
+        )
         rows = {e.record["digest"]: e.record for e in entries}
         for part in _parts(list(rows) if takes_back else ()):
             connection.execute(delete(pruned).where(pruned.c.digest.in_(part)))

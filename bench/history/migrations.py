@@ -96,7 +96,7 @@ def version_of(connection: Connection) -> int | None:
     """Return the version of the tables; None where there are none."""
     if not inspect(connection).has_table(schema.name):
         return None
-    return connection.execute(select(schema.c.version)).scalar_one()
+    return int(connection.execute(select(schema.c.version)).scalar_one())
 
 
 def check(found: int, where: str, known: int = VERSION) -> None:

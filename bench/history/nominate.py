@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +25,7 @@ from bench.core.record import Outcome
 from bench.history.accepted import OUTCOME, Descendants, marks
 from bench.history.queries import STEP, Series, when
 from bench.history.schema import EXACT
-from bench.stats.changepoint import find_change_points
+from bench.stats.changepoint import SHORTEST, find_change_points
 from bench.stats.prediction import predict_next
 from bench.suite.command import ab_commands
 
@@ -54,7 +56,7 @@ def nominate(
     rows: Sequence[Mapping[str, Any]],
     *,
     accepted: Sequence[AcceptedChange] = (),
-    descendants: Descendants = lambda commit: frozenset(),
+    descendants: Descendants | None = None,
     settings: Settings = DEFAULT,
 ) -> tuple[HistoryNomination, ...]:
     """Name the suspects of a series.
@@ -71,9 +73,7 @@ def nominate(
 
     def start(metric: str, of: Sequence[Mapping[str, Any]]) -> int:
         commits = [row["git_commit"] for row in of]
-        found = marks(
-            accepted, commits, key=series.key, name=series.name, metric=metric, descendants=descendants
-        )
+        found = marks(accepted, commits, key=series.key, name=series.name, metric=metric, descendants=descendants)
         return found[-1].index if found else 0
 
     timed = [row for row in rows if row["outcome"] == Outcome.OK.value and (row[STEP] or 0) > 0]
@@ -89,14 +89,15 @@ def _times(series: Series, rows: Sequence[Mapping[str, Any]], settings: Settings
         return []
     logs = [math.log(row[STEP]) for row in rows]
     least = math.log1p(settings.at)
-    segments = find_change_points(logs)
+    # One or two values behind a change point are no level yet: they are the newest value's business.
+    points = [point for point in find_change_points(logs).change_points if len(logs) - point >= SHORTEST]
+    levels = [statistics.median(logs[a:b]) for a, b in itertools.pairwise([0, *points, len(logs)])]
     found = []
-    for index, point in enumerate(segments.change_points):
-        before, after = segments.levels[index : index + 2]
+    for point, (before, after) in zip(points, itertools.pairwise(levels), strict=True):
         if abs(after - before) >= least:
             values = {"before": math.exp(before), "after": math.exp(after), "shift": after - before}
             found.append(_nomination(NominationKind.CHANGE, series, STEP, rows, point, **values))
-    begin = segments.change_points[-1] if segments.change_points else 0
+    begin = points[-1] if points else 0
     prediction = predict_next(logs[begin:-1], confidence=settings.confidence)
     if prediction is not None and not prediction.holds(logs[-1]) and abs(logs[-1] - prediction.level) >= least:
         values = {

@@ -22,7 +22,7 @@ from bench.history.database import History
 from bench.history.queries import when
 from bench.history.schema import cells, pruned, records, runs
 from bench.store.codec import digest, parse_file
-from bench.store.records import RunFolder
+from bench.store.records import RunFolder, run_paths
 
 _ASKED = 900
 
@@ -48,10 +48,18 @@ def prune(
     *,
     accepted: Sequence[AcceptedChange] = (),
     does: bool = False,
-    with_folders: bool = False,
+    folders_in: Path | None = None,
     now: datetime | None = None,
 ) -> Pruned:
     """Plan what goes, and take it out where `does` says so.
+
+    Args:
+        history: Open.
+        limits: At least one.
+        accepted: Measurements at the commits of these stay.
+        does: Else nothing is changed.
+        folders_in: Also remove raw run folders in this folder of which every record was pruned, now or before.
+        now: For tests.
 
     Raises:
         HistoryError: No limit was given.
@@ -63,13 +71,13 @@ def prune(
         protected = _protected(connection, accepted)
         goes = reached if protected is None else and_(reached, not_(protected))
         plan = _plan(connection, goes, and_(reached, protected) if protected is not None else None, does)
-        paths = _paths(connection, plan.runs) if with_folders else ()
+        folders = [] if folders_in is None else _emptied_folders(connection, goes, folders_in)
         if does:
             _take_out(connection, goes, plan.runs)
-    if not with_folders:
-        return plan
-    folders, problems = _folders(history, paths, does)
-    return replace(plan, folders=folders, problems=problems)
+    problems: list[str] = []
+    if does:
+        folders, problems = _remove(folders)
+    return replace(plan, folders=tuple(map(str, folders)), problems=tuple(problems))
 
 
 def _reached(connection: Connection, limits: Limits, now: datetime) -> ColumnElement[bool]:
@@ -110,11 +118,15 @@ def _plan(
 ) -> Pruned:
     r = records.c
     count, of_cells, oldest, newest = connection.execute(
-        select(func.count(), func.count(r.cell_key.distinct()), func.min(r.started_at), func.max(r.started_at)).where(goes)
+        select(func.count(), func.count(r.cell_key.distinct()), func.min(r.started_at), func.max(r.started_at)).where(
+            goes
+        )
     ).one()
     is_left = exists().where(records.c.run_id == runs.c.id, not_(goes))
     is_touched = exists().where(records.c.run_id == runs.c.id, goes)
-    emptied = connection.scalars(select(runs.c.id).where(is_touched, not_(is_left)).order_by(runs.c.id)) if count else ()
+    emptied = (
+        connection.scalars(select(runs.c.id).where(is_touched, not_(is_left)).order_by(runs.c.id)) if count else ()
+    )
     return Pruned(
         is_done=is_done,
         records=count,
@@ -134,44 +146,40 @@ def _take_out(connection: Connection, goes: ColumnElement[bool], emptied: Sequen
         connection.execute(delete(runs).where(runs.c.id.in_(part)))
 
 
-def _paths(connection: Connection, emptied: Sequence[str]) -> tuple[Path, ...]:
-    found: list[str] = []
-    for part in _parts(emptied):
-        question = select(runs.c.path).where(runs.c.id.in_(part), runs.c.kind == "stepbench")
-        found += connection.scalars(question)
-    return tuple(map(Path, found))
+def _emptied_folders(connection: Connection, goes: ColumnElement[bool], results: Path) -> list[Path]:
+    """Find the run folders of which every record was pruned or goes now; one with a stranger or without records stays.
 
-
-def _folders(history: History, paths: Sequence[Path], does: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Remove the raw folders of emptied runs; one with a record that the history never saw stays."""
-    removed, problems = [], []
-    for path in paths:
+    The folders are looked up here, not in the history: a path that someone else wrote there must never be removed.
+    """
+    found = []
+    for path in run_paths(results):
+        files = list((path / "records").glob("*.json"))
         try:
-            if not path.exists():
-                continue
-            folder = RunFolder.open(path)
-            with folder.locked():
-                strangers = _strangers(history, folder) if does else 0
-                if strangers:
-                    raise StoreError(f"{path} stays: {strangers} of its records are not in the history; ingest it first")
-                if does:
-                    shutil.rmtree(path)
-            removed.append(str(path))
+            digests = [digest(parse_file(file)) for file in files]
+        except StoreError:
+            continue
+        gone: set[str] = set()
+        for part in _parts(digests):
+            gone |= set(connection.scalars(select(pruned.c.digest).where(pruned.c.digest.in_(part))))
+            gone |= set(connection.scalars(select(records.c.digest).where(records.c.digest.in_(part), goes)))
+        if digests and gone.issuperset(digests):
+            found.append(path)
+    return found
+
+
+def _remove(folders: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Remove run folders; return those that went, and why the others stay."""
+    removed, problems = [], []
+    for path in folders:
+        try:
+            with RunFolder.open(path).locked():
+                shutil.rmtree(path)
+            removed.append(path)
         except StoreError as error:
             problems.append(str(error))
         except OSError as error:
             problems.append(f"cannot remove {path}: {error.strerror}")
-    return tuple(removed), tuple(problems)
-
-
-def _strangers(history: History, folder: RunFolder) -> int:
-    """Count the record files that were not pruned."""
-    found = [digest(parse_file(file)) for file in folder.records_path.glob("*.json")]
-    known: set[str] = set()
-    with history.reading() as connection:
-        for part in _parts(found):
-            known |= set(connection.scalars(select(pruned.c.digest).where(pruned.c.digest.in_(part))))
-    return len(set(found) - known)
+    return removed, problems
 
 
 def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:

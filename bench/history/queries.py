@@ -97,7 +97,7 @@ def read_rows(
         .order_by(records.c.started_at.desc(), records.c.id.desc())
         .limit(last)
     )
-    return tuple(reversed(connection.execute(question).mappings().all()))
+    return tuple(reversed([dict(row) for row in connection.execute(question).mappings()]))
 
 
 def read_trend(
@@ -122,9 +122,7 @@ def read_trend(
         metric=metric,
         count=series.count,
         points=tuple(_point(row, metric, interval) for row in rows),
-        accepted=marks(
-            accepted, commits, key=series.key, name=series.name, metric=metric, descendants=descendants
-        ),
+        accepted=marks(accepted, commits, key=series.key, name=series.name, metric=metric, descendants=descendants),
     )
 
 

@@ -91,7 +91,9 @@ def list_source(path: Path) -> tuple[tuple[Listed, ...], tuple[StoreError, ...]]
         return _list_run(path)
     session = read_session(path)
     run = _session_run(session, path)
-    listed = [Listed(_address(session, b), functools.partial(_session_entry, session, b, run)) for b in session.benchmarks]
+    listed = [
+        Listed(_address(session, b), functools.partial(_session_entry, session, b, run)) for b in session.benchmarks
+    ]
     return tuple(listed), ()
 
 

@@ -42,7 +42,7 @@ def shown(url: URL) -> str:
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     masked = {name: "***" if _is_secret(name) else value for name, value in url.query.items()}
-    return url.set(query=masked).render_as_string(hide_password=True)
+    return url.set(query=masked).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")
 
 
 def scrub(text: str, url: URL) -> str:

@@ -1,4 +1,4 @@
-"""Trends to eyes: many as one table, one as a plot with its points, and nominations with the commands that can judge."""
+"""Trends to eyes: many as a table, one as a plot with its points; nominations with the commands that can judge."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unit_of(metric: str, values: Sequence[float]) -> tuple[float, str]:
 
 
 def level_change(trend: Trend) -> float | None:
-    """Compare the newest value with the median of those before it, since the last accepted change, as a ratio less 1."""
+    """Compare the newest value with the median of those before it, since the last accepted change: ratio less 1."""
     begin = trend.accepted[-1].index if trend.accepted else 0
     values = [point.value for point in trend.points[begin:] if point.value is not None]
     if len(values) < 2 or trend.points[-1].value is None:
@@ -45,9 +45,7 @@ def level_change(trend: Trend) -> float | None:
     return values[-1] / level - 1 if level else None
 
 
-def trends_table(
-    trends: Sequence[Trend], *, width: int = 80, color: bool = False, unicode: bool = True
-) -> str:
+def trends_table(trends: Sequence[Trend], *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
     """Write one row per cell and machine: newest value, how far it is from its level, and a sparkline."""
     page = Page(width=width, color=color, unicode=unicode)
     metric = trends[0].metric
@@ -83,9 +81,7 @@ def trends_table(
     return "\n".join([*lines, page.wrap(words)])
 
 
-def trend_text(
-    trend: Trend, *, shown: int = 20, width: int = 80, color: bool = False, unicode: bool = True
-) -> str:
+def trend_text(trend: Trend, *, shown: int = 20, width: int = 80, color: bool = False, unicode: bool = True) -> str:
     """Write one trend: a plot, then its newest points."""
     page = Page(width=width, color=color, unicode=unicode)
     values = [point.value for point in trend.points]
@@ -127,26 +123,31 @@ def _points_table(trend: Trend, shown: int, scale: float, unit: str, page: Page)
         figures = [(MISSING if p.value is None else f"{p.value:,.0f}", "") for p in points]
         unit = ""
     before = [_previous(trend, begin + index) for index in range(len(points))]
-    changes = [
-        None if p.value is None or not b else p.value / b - 1 for p, b in zip(points, before, strict=True)
-    ]
+    changes = [None if p.value is None or not b else p.value / b - 1 for p, b in zip(points, before, strict=True)]
     accepted = {mark.index: mark for mark in trend.accepted}
     columns = [
-        Column(header="started (UTC)", cells=tuple(p.started_at[:16].replace("T", " ") for p in points), right=False, key=True),
+        Column(
+            header="started (UTC)",
+            cells=tuple(p.started_at[:16].replace("T", " ") for p in points),
+            right=False,
+            key=True,
+        ),
         Column(header="commit", cells=tuple(_hash(p.commit, p.is_dirty) for p in points), right=False),
         Column(header=f"value {unit}".strip(), cells=tuple(value for value, _ in figures)),
         Column(header="", cells=tuple(f"± {n}" if n else "" for _, n in figures), right=False, tight=True),
         Column(header="change %", cells=tuple(_percent(ratio) for ratio in changes)),
-        Column(header="worth", cells=tuple(MISSING if p.n_effective is None else f"{p.n_effective:.0f}" for p in points), rank=1),
+        Column(
+            header="worth",
+            cells=tuple(MISSING if p.n_effective is None else f"{p.n_effective:.0f}" for p in points),
+            rank=1,
+        ),
         Column(
             header="", cells=tuple("accepted" if begin + i in accepted else "" for i in range(len(points))), right=False
         ),
     ]
     if not any(columns[-1].cells):
         columns.pop()
-    spans = {
-        row: f"{p.outcome}: {plain(p.reason or '')}" for row, p in enumerate(points) if p.outcome != "ok"
-    }
+    spans = {row: f"{p.outcome}: {plain(p.reason or '')}" for row, p in enumerate(points) if p.outcome != "ok"}
     return render(columns, page, spans=spans, styles=dict.fromkeys(spans, "yellow"))
 
 
@@ -155,9 +156,14 @@ def _previous(trend: Trend, index: int) -> float | None:
 
 
 def nominations_text(
-    nominations: Sequence[HistoryNomination], looked_at: int, *, width: int = 80, color: bool = False, unicode: bool = True
+    nominations: Sequence[HistoryNomination],
+    looked_at: int,
+    *,
+    width: int = 80,
+    color: bool = False,
+    unicode: bool = True,
 ) -> str:
-    """Write nominations: a block each with both commits and the command that can judge, then why they are no verdict."""
+    """Write nominations: for each both commits and the command that can judge; then why they are no verdict."""
     page = Page(width=width, color=color, unicode=unicode)
     parts = []
     for n in nominations:

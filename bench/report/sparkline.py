@@ -5,6 +5,7 @@ The scale spans the values, but at least a tenth of their median: 1 % of noise s
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Collection, Sequence
 
@@ -28,7 +29,13 @@ def sparkline(values: Values, width: int = 24, *, unicode: bool = True) -> str:
 
 
 def plot(
-    values: Values, labels: tuple[str, str], *, width: int = 60, height: int = 8, marks: Collection[int] = (), unicode: bool = True
+    values: Values,
+    labels: tuple[str, str],
+    *,
+    width: int = 60,
+    height: int = 8,
+    marks: Collection[int] = (),
+    unicode: bool = True,
 ) -> list[str]:
     """Draw a series as a plot, one point per column.
 
@@ -82,7 +89,7 @@ def _bins(values: Values, count: int) -> list[Values]:
     if len(values) <= count:
         return [[value] for value in values]
     edges = [index * len(values) // count for index in range(count + 1)]
-    return [values[begin:end] for begin, end in zip(edges[:-1], edges[1:], strict=True)]
+    return [values[begin:end] for begin, end in itertools.pairwise(edges)]
 
 
 def _median(values: Values) -> float | None:

@@ -33,8 +33,8 @@ th, td { padding: 0.1rem 0.6rem 0.1rem 0; text-align: left; }
 <body>
 <header>
 <h1>{{ title }}</h1>
-<p>{{ trends | length }} series of {{ metric }}. Hollow points had uncommitted changes; a cross is a cell that did not end
-well; a dashed line is an accepted change.</p>
+<p>{{ trends | length }} series of {{ metric }}. Hollow points had uncommitted changes; a cross is a cell that did not
+end well; a dashed line is an accepted change.</p>
 </header>
 {% if nominated %}
 <section aria-labelledby="nominations">
@@ -52,7 +52,9 @@ well; a dashed line is an accepted change.</p>
 <details>
 <summary>{{ trend.rows | length }} points</summary>
 <table>
-<thead><tr><th scope="col">started</th><th scope="col">commit</th><th scope="col">{{ metric }}</th><th scope="col">outcome</th></tr></thead>
+<thead><tr><th scope="col">started</th><th scope="col">commit</th>
+<th scope="col">{{ metric }}</th>
+<th scope="col">outcome</th></tr></thead>
 <tbody>
 {% for row in trend.rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</tbody>

@@ -84,7 +84,8 @@ def _axis(frame: _Frame, scale: float, unit: str) -> list[str]:
 def _dates(points: Sequence[HistoryPoint], frame: _Frame) -> list[str]:
     ends = [(0, "start"), (len(points) - 1, "end")] if len(points) > 1 else [(0, "middle")]
     return [
-        f'<text x="{frame.x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">{escape(points[index].started_at[:10])}</text>'
+        f'<text x="{frame.x(index):.1f}" y="{HEIGHT - 6}" text-anchor="{anchor}">'
+        f"{escape(points[index].started_at[:10])}</text>"
         for index, anchor in ends
     ]
 
@@ -95,7 +96,7 @@ def _point(point: HistoryPoint, index: int, frame: _Frame, scale: float, unit: s
     when += ", uncommitted changes" if point.is_dirty else ""
     if point.value is None:
         title = escape(plain(f"{point.outcome}: {(point.reason or 'not measured')[:200]} ({when})"))
-        y = HEIGHT - _BOTTOM
+        y = float(HEIGHT - _BOTTOM)
         mark = f"M{x - 3:.1f} {y - 3}l6 6m0 -6l-6 6"
         return f'<path class="failed" d="{mark}"><title>{title}</title></path>'
     y = frame.y(point.value)

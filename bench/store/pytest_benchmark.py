@@ -1,10 +1,10 @@
 """Read the JSON files of pytest-benchmark (3 to 5), with what our plugin adds to them where it was there.
 
-    machine_info.stepbench.environment    Environment: only with our plugin
-    commit_info.id, .dirty                as pytest-benchmark found them
-    datetime                              of the session; UTC where it has no zone
-    benchmarks[].fullname, .stats         .stats.data where the raw seconds were saved
-    benchmarks[].extra_info.cell          Cell: only of the fixture `bench_cell`
+machine_info.stepbench.environment    Environment: only with our plugin
+commit_info.id, .dirty                as pytest-benchmark found them
+datetime                              of the session; UTC where it has no zone
+benchmarks[].fullname, .stats         .stats.data where the raw seconds were saved
+benchmarks[].extra_info.cell          Cell: only of the fixture `bench_cell`
 """
 
 from __future__ import annotations

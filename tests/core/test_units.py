@@ -49,7 +49,16 @@ PARSED_BYTES = {
     "1.5 KiB": 1536,
     " 2TiB ": 2 * 1024**4,
 }
-PARSED_SECONDS = {"90": 90.0, "90s": 90.0, "20m": 1200.0, "1.5h": 5400.0, "250ms": 0.25, "3 us": 3e-6, "3µs": 3e-6, "2d": 172800.0}
+PARSED_SECONDS = {
+    "90": 90.0,
+    "90s": 90.0,
+    "20m": 1200.0,
+    "1.5h": 5400.0,
+    "250ms": 0.25,
+    "3 us": 3e-6,
+    "3µs": 3e-6,
+    "2d": 172800.0,
+}
 
 
 @pytest.mark.parametrize(("text", "expected"), PARSED_BYTES.items())

@@ -45,10 +45,9 @@ def running_server() -> Iterator[str]:
         assert done.returncode == 0, done.stdout
         settings = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "synchronous_commit=off"]
         flags = [word for setting in settings for word in ("-c", setting)]
-        log = (folder / "log").open("wb")
-        server = subprocess.Popen(
-            _command("postgres", "-D", f"{folder}/data", *flags), **{**_as(user, folder), "stdout": log}
-        )
+        with (folder / "log").open("wb") as log:
+            started = {**_as(user, folder), "stdout": log}
+            server = subprocess.Popen(_command("postgres", "-D", f"{folder}/data", *flags), **started)
         _wait(server, folder)
         yield f"postgresql://bench@/postgres?host={folder}"
     finally:

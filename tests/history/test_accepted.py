@@ -14,7 +14,9 @@ HEADER = "cell,commit,metric,reason\n"
 
 def test_rows_are_read_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "accepted.csv"
-    path.write_text(f'{HEADER}# a comment, with a comma\n\nmy_net/*,1A2B3C4,*,"bigger, PR 12"\nmlp,{"ab" * 20},parameters,x\n')
+    path.write_text(
+        f'{HEADER}# a comment, with a comma\n\nmy_net/*,1A2B3C4,*,"bigger, PR 12"\nmlp,{"ab" * 20},parameters,x\n'
+    )
     first, second = read_accepted(path)
     assert first == AcceptedChange(cell="my_net/*", commit="1a2b3c4", metric="*", reason="bigger, PR 12", line=4)
     assert (second.metric, second.line) == ("parameters", 5)
@@ -37,7 +39,10 @@ def test_the_file_of_this_repository_can_be_read() -> None:
         (f"{HEADER},1a2b3c4,*,x\n", "accepted.csv:2: which cell"),
         (f"{HEADER}my_net,main,*,x\n", "accepted.csv:2: 'main' is no commit"),
         (f"{HEADER}my_net,1a2b3c,*,x\n", "at least 7 of its hex digits"),
-        (f"{HEADER}my_net,1a2b3c4,step_median,x\n", "no metric named 'step_median'. Did you mean 'step_median_seconds'"),
+        (
+            f"{HEADER}my_net,1a2b3c4,step_median,x\n",
+            "no metric named 'step_median'. Did you mean 'step_median_seconds'",
+        ),
         (f"{HEADER}my_net,1a2b3c4,*, \n", "an accepted change needs a reason"),
     ],
 )
@@ -63,5 +68,5 @@ def test_marks_stand_where_the_commit_was_first_measured() -> None:
         AcceptedChange(cell="net", commit=commit_of(1), metric="*", reason="first"),
         AcceptedChange(cell="net", commit=commit_of(9), metric="*", reason="elsewhere"),
     ]
-    found = marks(accepted, commits, key="k", name="net", metric="m", descendants=lambda commit: frozenset())
+    found = marks(accepted, commits, key="k", name="net", metric="m")
     assert [(mark.index, mark.reason) for mark in found] == [(1, "first"), (4, "third")]

@@ -106,7 +106,14 @@ def test_what_cannot_be_read_is_named_and_the_others_are_in(history: History, tm
     done = ingest(history, [str(results), str(tmp_path / "notes.json"), "nowhere"], results=results)
     assert (done.added, done.sources) == (1, 3)
     words = " | ".join(done.problems)
-    for part in (first.name, f"newer.json has schema {SCHEMA + 1}", "foreign.json", "run.json", "notes.json", "nowhere"):
+    for part in (
+        first.name,
+        f"newer.json has schema {SCHEMA + 1}",
+        "foreign.json",
+        "run.json",
+        "notes.json",
+        "nowhere",
+    ):
         assert part in words
     assert len(done.problems) == 6
     assert not any("\n" in problem for problem in done.problems)
@@ -134,7 +141,11 @@ def benchmark(name: str = "test_x.py::test_sort", median: float = 0.002, **stats
 
 # What each line of pytest-benchmark writes, as far as we read it.
 VERSIONS: dict[str, dict[str, Any]] = {
-    "3.4": {"version": "3.4.1", "datetime": "2026-02-03T04:05:06.789000", "commit_info": {"id": "ab" * 20, "dirty": False}},
+    "3.4": {
+        "version": "3.4.1",
+        "datetime": "2026-02-03T04:05:06.789000",
+        "commit_info": {"id": "ab" * 20, "dirty": False},
+    },
     "4.0": {"version": "4.0.0", "datetime": "2026-02-03T04:05:06.789000"},
     "5.1": {},
 }
@@ -175,19 +186,6 @@ def test_a_file_that_does_not_say_when_is_a_problem(history: History, tmp_path: 
     assert "x.json does not say when it was measured" in problem
 
 
-def test_a_real_file_of_the_installed_pytest_benchmark_is_read(history: History, tmp_path: Path) -> None:
-    (tmp_path / "test_real.py").write_text("def test_sum(benchmark):\n    benchmark(sum, range(100))\n")
-    options = ["-q", "-p", "no:cacheprovider", "--benchmark-json", "real.json", "--benchmark-max-time", "0.01"]
-    done = subprocess.run([sys.executable, "-m", "pytest", *options], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-    assert ingest(history, [str(tmp_path / "real.json")]).added == 1
-    with history.reading() as connection:
-        (series,) = find_series(connection, "test_real.py::test_sum")
-        (row,) = read_rows(connection, series, (STEP, "step_n"), 9)
-    stats = json.loads((tmp_path / "real.json").read_text())["benchmarks"][0]["stats"]
-    assert (row[STEP], row["step_n"]) == (pytest.approx(stats["median"]), stats["rounds"])
-
-
 def test_a_measurement_of_bench_cell_is_the_record_it_left(history: History, tmp_path: Path) -> None:
     record = record_of(0)
     store_run(tmp_path / "results", record)
@@ -211,9 +209,9 @@ def test_several_processes_ingest_the_same_runs_into_a_new_history_at_once(url: 
     command = [sys.executable, "-m", "bench", "history", "ingest", "--format", "json", "--history", url]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     options: dict[str, Any] = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "text": True}
-    started = [subprocess.Popen(command, **options) for _ in range(3)]
+    started = [subprocess.Popen(command, **options) for _ in range(2)]
     done = [json.loads(process.communicate()[0])["ingested"] for process in started]
-    assert [process.returncode for process in started] == [0] * 3
+    assert [process.returncode for process in started] == [0, 0]
     assert sum(one["added"] for one in done) == 16
     assert all(one["added"] + one["known"] == 16 for one in done)
     with open_history(url) as history:

@@ -83,9 +83,9 @@ def test_a_newer_history_is_refused_with_both_versions(url: str) -> None:
     with open_history(url, makes=True) as history, history.writing() as connection:
         connection.execute(text("UPDATE stepbench_schema SET version = 99"))
     for makes in (False, True):
-        with pytest.raises(SchemaError, match=rf"has schema 99, this stepbench knows up to {VERSION}"):
-            with open_history(url, makes=makes):
-                pass
+        words = rf"has schema 99, this stepbench knows up to {VERSION}"
+        with pytest.raises(SchemaError, match=words), open_history(url, makes=makes):
+            pass
 
 
 def test_a_step_that_fails_leaves_no_half_of_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,9 +101,9 @@ def test_a_step_that_fails_leaves_no_half_of_it(url: str, monkeypatch: pytest.Mo
 
 
 def test_no_history_is_no_error_of_the_database(tmp_path: Path) -> None:
-    with pytest.raises(NothingMeasuredError, match="there is no history at .*none.sqlite") as caught:
-        with open_history(str(tmp_path / "none.sqlite")):
-            pass
+    words = r"there is no history at .*none\.sqlite"
+    with pytest.raises(NothingMeasuredError, match=words) as caught, open_history(str(tmp_path / "none.sqlite")):
+        pass
     assert caught.value.exit_code == 5
     assert not (tmp_path / "none.sqlite").exists()
 

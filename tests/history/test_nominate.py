@@ -84,7 +84,7 @@ def test_an_accepted_commit_that_was_never_measured_counts_from_its_first_descen
     values[40:] *= 1.2
     change = AcceptedChange(cell=SERIES.key, commit="f" * 9, metric="*", reason="bigger")
     later = frozenset(commit_of(day) for day in range(40, 60))
-    assert nominate(SERIES, rows_of(values), accepted=[change], descendants=lambda commit: later) == ()
+    assert nominate(SERIES, rows_of(values), accepted=[change], descendants={"f" * 9: later}.__getitem__) == ()
 
 
 def test_a_count_that_changed_is_exact() -> None:

@@ -13,6 +13,7 @@ from bench.history.database import History
 from bench.history.ingest import add_entries, ingest
 from bench.history.prune import Limits, prune
 from bench.history.schema import records, runs
+from bench.store.records import RunFolder
 from tests.history.entries import BEGIN, at, commit_of, entries, record_of, store_run
 
 NOW = BEGIN + timedelta(days=10)
@@ -91,17 +92,25 @@ def test_what_was_pruned_is_not_brought_back_unless_asked(history: History, tmp_
 
 
 def test_raw_folders_go_only_when_asked_and_only_if_all_of_them_was_pruned(history: History, tmp_path: Path) -> None:
-    paths = [store_run(tmp_path, record_of(day), record_of(day, "mlp")) for day in range(3)]
+    paths = [store_run(tmp_path, record_of(day), record_of(day, "mlp")) for day in range(4)]
     ingest(history, results=tmp_path)
     prune(history, Limits(older_than_seconds=9.5 * DAY), does=True, now=NOW)
     assert all(path.is_dir() for path in paths)
-    plan = prune(history, Limits(older_than_seconds=7.5 * DAY), with_folders=True, now=NOW)
-    assert plan.folders == (str(paths[1].resolve()), str(paths[2].resolve()))
+    known = next((paths[1] / "records").iterdir())
+    known.with_name("late.json").write_text(known.read_text().replace("testhost", "otherhost"))
+    limits = Limits(older_than_seconds=7.5 * DAY)
+    plan = prune(history, limits, folders_in=tmp_path, now=NOW)
+    assert plan.folders == (str(paths[0]), str(paths[2]))
     assert all(path.is_dir() for path in paths)
-    store_late = next((paths[1] / "records").iterdir())
-    late = store_late.with_name("late.json")
-    late.write_text(store_late.read_text().replace("testhost", "otherhost"))
-    done = prune(history, Limits(older_than_seconds=7.5 * DAY), does=True, with_folders=True, now=NOW)
-    assert [path.is_dir() for path in paths] == [True, True, False]
-    assert done.folders == (str(paths[2].resolve()),)
-    assert "1 of its records are not in the history" in done.problems[0]
+    done = prune(history, limits, does=True, folders_in=tmp_path, now=NOW)
+    assert done.folders == plan.folders
+    assert [path.is_dir() for path in paths] == [False, True, False, True]
+
+
+def test_a_folder_that_is_being_measured_stays(history: History, tmp_path: Path) -> None:
+    path = store_run(tmp_path, record_of(0))
+    ingest(history, results=tmp_path)
+    with RunFolder.open(path).locked():
+        done = prune(history, Limits(older_than_seconds=DAY), does=True, folders_in=tmp_path, now=NOW)
+    assert "being measured by another process" in done.problems[0]
+    assert path.is_dir()

@@ -46,7 +46,10 @@ def test_a_cell_that_is_not_there_and_an_empty_history_say_so(history: History) 
     with history.reading() as connection, pytest.raises(NothingMeasuredError, match="the history is empty"):
         find_series(connection)
     add_entries(history, entries(1))
-    with history.reading() as connection, pytest.raises(HistoryError, match=r"no cell 'my_ne' among 1; .* my_net/train"):
+    with (
+        history.reading() as connection,
+        pytest.raises(HistoryError, match=r"no cell 'my_ne' among 1; .* my_net/train"),
+    ):
         find_series(connection, "my_ne")
 
 
