@@ -177,7 +177,7 @@ def nominations_text(
             facts.append("with uncommitted changes")
         parts += [page.paint(page.wrap(head, "  ", ""), "yellow"), page.wrap(", ".join(facts), "  ", "  ")]
         if n.command is not None:
-            parts.append(f"  {'judge' if n.kind is not NominationKind.EXACT else 'time it'}: {plain(n.command)}")
+            parts.append(f"  {'compare' if n.kind is NominationKind.EXACT else 'judge'}: {plain(n.command)}")
         if n.why_none:
             parts.append(page.wrap(f"note: {n.why_none}", "    ", "  "))
         if n.accept is not None:
