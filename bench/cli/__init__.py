@@ -24,6 +24,7 @@ from bench.cli.gate import command as gate
 from bench.cli.history import app as history
 from bench.cli.listing import command as listing
 from bench.cli.peaks import command as peaks
+from bench.cli.report import command as report
 from bench.cli.run import command as run
 from bench.cli.selftest import command as selftest
 from bench.cli.status import command as status
@@ -53,6 +54,7 @@ app.command("gate")(gate)
 app.command("ab")(ab)
 app.command("compare")(compare)
 app.add_typer(history, name="history")
+app.command("report")(report)
 app.command("calibrate")(calibrate)
 app.command("selftest")(selftest)
 app.command("doctor")(doctor)

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError
-from bench.core.record import Outcome, Phase
+from bench.core.record import Outcome, Phase, Record
 from bench.report.nominations import Nomination
 from bench.store.pytest_benchmark import read_session
 from bench.store.records import RunFolder
@@ -75,7 +75,16 @@ def compare_runs(base: str, head: str, *, results: Path, is_forced: bool = False
         IncomparableError: They were not measured under the same conditions; the field is named.
         NothingMeasuredError: They have no cell in common.
     """
-    ours, theirs = read_run(base, results), read_run(head, results)
+    return compare_stored(read_run(base, results), read_run(head, results), is_forced=is_forced)
+
+
+def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = False) -> Nominated:
+    """Put two runs side by side that are read already; else as `compare_runs`.
+
+    Raises:
+        IncomparableError: They were not measured under the same conditions; the field is named.
+        NothingMeasuredError: They have no cell in common.
+    """
     before, after = ({cell.key: cell for cell in run.cells} for run in (ours, theirs))
     common = [key for key in before if key in after]
     if not common:
@@ -99,8 +108,13 @@ def read_run(given: str, results: Path) -> StoredRun:
     if path.is_file() and path.name != "run.json":
         return _read_pytest_benchmark(path)
     folder = RunFolder.open(path.parent if path.name == "run.json" else given, results)
+    return stored_run(folder.path.name, folder.records())
+
+
+def stored_run(name: str, records: Sequence[Record]) -> StoredRun:
+    """Take of each record what a comparison needs."""
     cells = []
-    for record in folder.records():
+    for record in records:
         steps = [sample.seconds for sample in record.samples if sample.phase is Phase.STEP and sample.seconds]
         is_ok = record.outcome is Outcome.OK and bool(steps)
         cells.append(
@@ -114,7 +128,7 @@ def read_run(given: str, results: Path) -> StoredRun:
                 reason="" if is_ok else f"{record.outcome.value}: {record.reason or 'no step was timed'}",
             )
         )
-    return StoredRun(name=folder.path.name, cells=tuple(cells))
+    return StoredRun(name=name, cells=tuple(cells))
 
 
 def _nominate(base: StoredCell | None, head: StoredCell | None) -> Nomination:

@@ -223,9 +223,11 @@ def _take_up(
 
 
 def write_derived(folder: RunFolder, records: tuple[Record, ...], claims: tuple[CheckedClaim, ...]) -> None:
-    """Write what is derived from records: the tables and the Markdown summary."""
+    """Write what is derived from records: the tables, the Markdown summary and the HTML report."""
     from bench.report.markdown import summary
+    from bench.runner.reporting import write_run_report
     from bench.store.tables import write_tables
 
     write_tables(folder, records, claims)
     folder.write_text("tables/summary.md", summary(records, claims, folder.run.environment))
+    write_run_report(folder, records, claims)

@@ -4,6 +4,7 @@ results/20261123-175309-ab12cd/
 ├── run.json                 RunInfo: environment, sweep, cells, settings, command line
 ├── records/<cell-key>.json  one Record each, on disk the moment its cell ends, never edited
 ├── tables/                  derived: *.csv, *.parquet, summary.md
+├── claims.json              documented values, checked
 └── report.html              derived
 """
 

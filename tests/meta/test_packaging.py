@@ -71,9 +71,14 @@ def test_the_wheel_has_every_module(wheel: set[str]) -> None:
 
 
 def test_the_wheel_has_every_data_file(wheel: set[str]) -> None:
-    data = {path.relative_to(ROOT).as_posix() for path in (ROOT / "bench").rglob("*.toml")}
+    data = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "bench").rglob("*")
+        if path.suffix in {".toml", ".css", ".js", ".html"}
+    }
     data |= {f"bench/models/{path.name}" for path in (ROOT / "models").glob("*.toml")}
     assert "bench/suites/quick.toml" in data
     assert "bench/models/my_net.toml" in data
-    assert {name for name in wheel if name.endswith(".toml")} == data
+    assert "bench/report/html/templates/page.html" in data
+    assert {name for name in wheel if name.endswith((".toml", ".css", ".js", ".html"))} == data
     assert "bench/py.typed" in wheel

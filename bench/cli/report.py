@@ -1,0 +1,42 @@
+"""`bench report`: stored runs as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import print_json
+from bench.core.errors import ExitCode
+
+
+def command(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Runs or comparisons ('bench ab'): folder, id, beginning of an id or 'latest', which is the default.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the page goes.")] = Path(
+        "report.html"
+    ),
+    results: options.ResultsOption = Path("results"),
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Write stored runs as one HTML page that needs no server and no network.
+
+    Several runs stand side by side; the first is the base. Changes between them are nominated, never judged.
+    """
+    from bench.core.units import format_bytes
+    from bench.runner.reporting import read_report_data, write_report
+
+    data = read_report_data(runs or ["latest"], results)
+    size = write_report(data, output)
+    if format is options.Format.JSON:
+        print_json("report", file=str(output), bytes=size, runs=[run.id for run in data.runs], cells=len(data.rows))
+    else:
+        print(f"Report: {output} ({format_bytes(size)})")
+    return ExitCode.FINE

@@ -1,0 +1,21 @@
+"""Runs to one HTML file that needs nothing else: no server, no network, no library. Data in, text out.
+
+- `contract`: what enters (`ReportData`, made by `make_data`) and what a section is (`Section`)
+- `page`: `render(data) -> str`
+- `sections/`: one small file per section; `sections.SECTIONS` is their order on the page
+
+To add a section, write three things:
+
+1. `sections/name.py` with `SECTION = Section(anchor="name", title="...", build=build)`. `build(data)` returns what
+   the template shows, as plain values, or None where there is nothing to show: the section is then left out.
+2. `templates/sections/name.html`, which gets these values by name. Everything is escaped there; never write `|safe`.
+   `macros.html` has tables, line charts, stacked bars and notes; look at a neighbour.
+3. its line in `sections/__init__.py`.
+
+Figures come from `report.columns` and `report.figures`, charts from `lines.line_chart` and `bars.bar_group`: values in,
+places out, so tests need no browser. What no `Record` holds enters as `RunData.extras`. A section shows as much as a
+person can read, and says what it left out (`limits.first`).
+
+No `style=` attributes and no event attributes: the page's policy (CSP) lets only its own style sheet and script run, by
+their hashes. `css/*.css` and `js/*.js` are inlined whole, in the order of their names.
+"""

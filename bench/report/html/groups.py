@@ -1,0 +1,94 @@
+"""Rows that belong on one panel: one model with its other axes; batch size, precision and run vary on the panel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+
+from bench.core.cell import Cell, Precision
+from bench.core.record import Phase
+from bench.report.columns import varying_axes
+from bench.report.html.contract import ReportData, Row
+from bench.report.html.limits import name
+
+_ON_PANEL = frozenset({"batch_size", "precision"})
+
+PRECISION_COLORS = {
+    Precision.FP32: 0,
+    Precision.BF16_AMP: 1,
+    Precision.FP16_AMP: 2,
+    Precision.BF16: 3,
+    Precision.TF32: 5,
+}
+PHASE_COLORS = {Phase.FORWARD: 0, Phase.LOSS: 6, Phase.BACKWARD: 1, Phase.OPTIMIZER: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Rows of one panel under its title, in the order of batch size, then precision, then run."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+def grouped(data: ReportData, wanted: Callable[[Row], bool]) -> list[Group]:
+    """Group the rows that are wanted, in the order of their first row."""
+    axes = [axis for axis in varying_axes(data.records, always=("model",)) if axis not in _ON_PANEL]
+    shared = [f.name for f in fields(Cell) if f.name not in _ON_PANEL]
+    found: dict[tuple[object, ...], list[Row]] = {}
+    for row in data.rows:
+        if wanted(row):
+            found.setdefault(tuple(getattr(row.record.cell, axis) for axis in shared), []).append(row)
+    order = list(Precision)
+    return [
+        Group(
+            title=" · ".join(_text(axis, getattr(rows[0].record.cell, axis)) for axis in axes),
+            rows=tuple(
+                sorted(rows, key=lambda r: (r.record.cell.batch_size, order.index(r.record.cell.precision), r.run))
+            ),
+        )
+        for rows in found.values()
+    ]
+
+
+def run_names(data: ReportData) -> list[str]:
+    """Name the runs for people: `run 1`, `run 2`; nothing where there is only one."""
+    return [f"run {number + 1}" for number in range(len(data.runs))] if len(data.runs) > 1 else [""]
+
+
+def series_of(rows: Sequence[Row]) -> dict[tuple[int, Precision], list[Row]]:
+    """Part the rows of a panel into series: one per run and precision."""
+    found: dict[tuple[int, Precision], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row.run, row.record.cell.precision), []).append(row)
+    return found
+
+
+def series_name(data: ReportData, run: int, precision: Precision) -> str:
+    """Name a series: `bf16-amp`, or `bf16-amp, run 2`."""
+    return ", ".join(filter(None, (precision.value, run_names(data)[run])))
+
+
+def legend_of(data: ReportData, rows: Sequence[Row]) -> list[dict[str, object]]:
+    """List all series of a section once, for its legend: name, colour, dash."""
+    found = {(row.run, row.record.cell.precision) for row in rows}
+    order = list(Precision)
+    return [
+        {"name": series_name(data, run, precision), "color": PRECISION_COLORS[precision], "dash": dash_of(data, run)}
+        for run, precision in sorted(found, key=lambda pair: (order.index(pair[1]), pair[0]))
+    ]
+
+
+def dash_of(data: ReportData, run: int) -> int:
+    """Draw the newest run with a full line, the one before dashed, all others dotted."""
+    return min(len(data.runs) - 1 - run, 2)
+
+
+def _text(axis: str, value: object) -> str:
+    if axis == "model":
+        return name(str(value))
+    if value is None:
+        return f"own {axis.replace('_', ' ')}"
+    if isinstance(value, tuple):
+        return "x".join(map(str, value))
+    return f"{axis.replace('_', ' ')} {value}" if isinstance(value, int) else name(str(value))

@@ -1,0 +1,153 @@
+"""Line charts and scatter plots: values in, places on a small canvas out; `macros.html` draws them as SVG.
+
+SVG made here, and not a charting library: a chart of ours is some kilobytes instead of the 4.6 MB of Plotly in each
+run's folder, prints sharp, needs no script, and its places can be tested without a browser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.report.html.axes import Scale
+
+WIDTH, HEIGHT = 340, 216
+LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 40
+
+MakeScale = Callable[[Sequence[float], float, float], Scale]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One value of a series.
+
+    Attributes:
+        low: Of its interval on the y axis; None where there is none.
+        text: What it says when it is pointed at, figures with units.
+        note: Written beside the mark; mostly empty.
+    """
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+    text: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Points of one kind.
+
+    Attributes:
+        color: 0 to 7, of the colour-blind-safe palette; each has a shape of its own as well.
+        dash: 0 is a full line, 1 dashed, 2 dotted.
+        has_line: Joins its points in the order given.
+        has_marks: Shows its points.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    color: int = 0
+    dash: int = 0
+    has_line: bool = True
+    has_marks: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedPoint:
+    """A point on the canvas, in pixels."""
+
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    text: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedSeries:
+    """A series on the canvas; `path` is its line, empty where it has none."""
+
+    name: str
+    color: int
+    dash: int
+    path: str
+    marks: tuple[PlacedPoint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """One panel, ready to be drawn.
+
+    Attributes:
+        title: Above the panel.
+        label: What a screen reader says: the chart in one sentence. Its figures stand in the section's table.
+        x_ticks: Pixel and label; `y_ticks` likewise.
+    """
+
+    title: str
+    label: str
+    x_label: str
+    y_label: str
+    x_ticks: tuple[tuple[float, str], ...]
+    y_ticks: tuple[tuple[float, str], ...]
+    series: tuple[PlacedSeries, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: float = LEFT
+    right: float = WIDTH - RIGHT
+    top: float = TOP
+    bottom: float = HEIGHT - BOTTOM
+
+
+def line_chart(
+    series: Sequence[Series], *, title: str, label: str, x_label: str, y_label: str, x: MakeScale, y: MakeScale
+) -> Chart:
+    """Lay series out on one canvas.
+
+    Args:
+        series: At least one point in all.
+        title: Above the panel.
+        label: The chart in one sentence, for those who do not see it.
+        x_label: Name and unit of the axis.
+        y_label: Name and unit of the axis.
+        x: Makes the scale from all values and two pixels: `axes.linear`, `axes.logarithmic` or `axes.doubling`.
+        y: Likewise.
+    """
+    points = [point for one in series for point in one.points]
+    across = x([point.x for point in points], LEFT, WIDTH - RIGHT)
+    heights = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
+    up = y(heights, HEIGHT - BOTTOM, TOP)
+    return Chart(
+        title=title,
+        label=label,
+        x_label=x_label,
+        y_label=y_label,
+        x_ticks=tuple((across.place(value), text) for value, text in across.ticks),
+        y_ticks=tuple((up.place(value), text) for value, text in up.ticks),
+        series=tuple(_placed(one, across, up) for one in series),
+    )
+
+
+def _placed(series: Series, across: Scale, up: Scale) -> PlacedSeries:
+    marks = tuple(
+        PlacedPoint(
+            x=across.place(point.x),
+            y=up.place(point.y),
+            low=None if point.low is None else up.place(point.low),
+            high=None if point.high is None else up.place(point.high),
+            text=point.text,
+            note=point.note,
+        )
+        for point in series.points
+    )
+    path = " ".join(f"{'M' if index == 0 else 'L'}{m.x:.1f} {m.y:.1f}" for index, m in enumerate(marks))
+    return PlacedSeries(
+        name=series.name,
+        color=series.color,
+        dash=series.dash,
+        path=path if series.has_line and len(marks) > 1 else "",
+        marks=marks if series.has_marks else (),
+    )

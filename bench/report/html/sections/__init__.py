@@ -1,0 +1,34 @@
+"""The sections of the report, in their order on the page; see `bench.report.html` for how to add one."""
+
+from __future__ import annotations
+
+from bench.report.html.contract import Section
+from bench.report.html.sections import (
+    answer,
+    cells,
+    claims,
+    environment,
+    layers,
+    memory,
+    nominated,
+    pareto,
+    phases,
+    roofline,
+    scaling,
+    verdicts,
+)
+
+SECTIONS: tuple[Section, ...] = (
+    answer.SECTION,
+    cells.SECTION,
+    phases.SECTION,
+    scaling.SECTION,
+    memory.SECTION,
+    roofline.SECTION,
+    pareto.SECTION,
+    claims.SECTION,
+    layers.SECTION,
+    verdicts.SECTION,
+    nominated.SECTION,
+    environment.SECTION,
+)

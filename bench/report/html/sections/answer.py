@@ -1,0 +1,181 @@
+"""The answer first: what was measured on which machine, what changed, what is doubtful, what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.core.claim import ClaimVerdict
+from bench.core.comparison import ComparisonVerdict
+from bench.core.environment import Environment
+from bench.core.record import Outcome
+from bench.core.units import format_bytes, format_count
+from bench.report.advice import advice_sentences, marks
+from bench.report.columns import outcome_text, peak_bytes
+from bench.report.comparison import headline, short_names, summary
+from bench.report.comparison_words import change, reason_text
+from bench.report.html.contract import ReportData, Row, Section
+from bench.report.html.groups import grouped
+from bench.report.html.limits import first, name, words
+from bench.report.html.tables import Table, make_table
+from bench.report.html.texts import count_of, seconds_text
+from bench.report.layout import Column
+
+_MOST_FAILURES = 12
+_MOST_CHANGES = 8
+_MOST_MODELS = 40
+
+
+def build(data: ReportData) -> Mapping[str, Any]:
+    """Say the most important things in few lines."""
+    doubts = [(mark, words(sentence)) for mark, sentence in advice_sentences(data.records)]
+    failures = [
+        (name(row.record.cell.id), words(text)) for row in data.rows if (text := outcome_text(row.record)) is not None
+    ]
+    failures += [(name(cell), "never finished: no record") for run in data.runs for cell in run.missing]
+    failures += [(run.id, words(problem)) for run in data.runs for problem in run.problems]
+    shown, more = first(failures, _MOST_FAILURES, "of them")
+    changes, more_changes = first(_changes(data), _MOST_CHANGES, "changes")
+    return {
+        "headline": _headline(data),
+        "machines": list(dict.fromkeys(_machine(run.environment) for run in data.runs if run.environment)),
+        "runs": [_run(run.id, run.started_at, run.command) for run in data.runs],
+        "cards": _cards(data),
+        "doubts": doubts,
+        "failures": shown,
+        "more_failures": more,
+        "changes": changes,
+        "more_changes": more_changes,
+        "best": _best_table(data),
+    }
+
+
+SECTION = Section(anchor="answer", title="The answer", build=build)
+
+
+def _headline(data: ReportData) -> str:
+    compared = [headline(run.ab.comparisons, run.ab.heading) for run in data.runs if run.ab]
+    if compared and not data.rows:
+        return compared[0]
+    models = {row.record.cell.model for row in data.rows}
+    outcomes = Counter(row.record.outcome for row in data.rows)
+    good, total = outcomes[Outcome.OK], len(data.rows)
+    of = f"of {count_of(len(models), 'model')}"
+    if not total:
+        return "Nothing was measured"
+    if good == total:
+        return f"{count_of(total, 'cell')} {of}, all measured"
+    rest = ", ".join(f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK)
+    return f"{good:,} of {count_of(total, 'cell')} {of} measured; {rest}"
+
+
+def _machine(environment: Environment) -> str:
+    facts = [
+        environment.gpu,
+        environment.cpu,
+        count_of(environment.cores, "core"),
+        format_bytes(environment.memory_bytes),
+        f"torch {environment.torch}",
+        f"Python {environment.python}",
+    ]
+    return " · ".join(name(fact) for fact in facts if fact)
+
+
+def _run(run_id: str, started_at: str, command: Sequence[str]) -> dict[str, str]:
+    program = command[0].rsplit("/", 1)[-1] if command else ""
+    typed = " ".join([program, *command[1:]]) if command else ""
+    return {"id": name(run_id), "started": started_at.replace("T", " ").replace("+00:00", " UTC"), "typed": words(typed)}
+
+
+def _cards(data: ReportData) -> list[dict[str, str]]:
+    """Make the tiles: a number, what it counts, where it is explained, and whether it is good or bad news."""
+    cards = []
+    if data.rows:
+        doubted = sum(bool(row.record.advice) for row in data.rows)
+        failed = sum(row.record.outcome is not Outcome.OK for row in data.rows)
+        failed += sum(len(run.missing) for run in data.runs)
+        cards += [
+            _card(len(data.rows) - sum(r.record.outcome is not Outcome.OK for r in data.rows), "measured", "cells", ""),
+            _card(failed, "not measured", "failures" if failed else "", "bad" if failed else "good"),
+            _card(doubted, "with a doubt", "doubts" if doubted else "", "doubt" if doubted else "good"),
+        ]
+    cards += _change_cards(data)
+    claims = [checked for run in data.runs[-1:] for checked in run.claims]
+    if claims:
+        wrong = sum(checked.verdict is ClaimVerdict.MISMATCH for checked in claims)
+        errata = sum(checked.verdict is ClaimVerdict.ERRATUM for checked in claims)
+        held = sum(checked.verdict is ClaimVerdict.MATCH for checked in claims)
+        text = f"of {len(claims)} claims hold" + (f", {count_of(errata, 'erratum', 'errata')}" if errata else "")
+        cards.append(_card(held, text, "claims", "bad" if wrong else "good"))
+    return cards
+
+
+def _change_cards(data: ReportData) -> list[dict[str, str]]:
+    cards = []
+    for run in data.runs:
+        if run.ab:
+            verdicts = Counter(c.verdict for c in run.ab.comparisons)
+            slower = verdicts[ComparisonVerdict.SLOWER]
+            text = f"slower, {summary(run.ab.comparisons).partition(': ')[0]} compared"
+            cards.append(_card(slower, text, "verdicts", "bad" if slower else "good"))
+    suspects = sum(n.is_suspect for pair in data.nominated for n in pair.nominations)
+    if data.nominated:
+        cards.append(_card(suspects, "nominated, none judged", "nominated", "doubt" if suspects else ""))
+    return cards
+
+
+def _card(number: int, text: str, anchor: str, tone: str) -> dict[str, str]:
+    return {"number": f"{number:,}", "text": text, "anchor": anchor, "tone": tone}
+
+
+def _changes(data: ReportData) -> list[str]:
+    """Say what changed: verdicts first, then nominations by size."""
+    found = []
+    for run in data.runs:
+        if run.ab:
+            names, _ = short_names([c.cell_id for c in run.ab.comparisons])
+            found += [
+                f"{name(cell)}: {c.verdict.value.upper()}: {words(reason_text(c))}"
+                for cell, c in zip(names, run.ab.comparisons, strict=True)
+                if c.verdict in (ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER)
+            ]
+    suspects = [n for pair in data.nominated for n in pair.nominations if n.is_suspect]
+    suspects.sort(key=lambda n: -abs(n.shift or 0.0))
+    found += [f"{name(n.cell_id)}: {change(n.shift)} %, nominated and not judged" for n in suspects]
+    found += [
+        f"{pair.base} and {pair.head} cannot be compared: {words(pair.refused)}"
+        for pair in data.nominated
+        if pair.refused
+    ]
+    return found
+
+
+def _best_table(data: ReportData) -> Table | None:
+    """Tell of each model where it does the most examples per second."""
+    groups = grouped(data, lambda row: row.summary.examples_per_second is not None)
+    if not groups:
+        return None
+    groups = groups[:_MOST_MODELS]
+    best = [max(group.rows, key=_throughput) for group in groups]
+    parameters = [row.record.counters.parameters for row in best]
+    columns = [
+        Column(header="model", cells=tuple(group.title for group in groups), right=False),
+        Column(header="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
+        Column(header="most examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
+        Column(header="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
+        Column(header="in", cells=tuple(row.record.cell.precision.value for row in best), right=False),
+        Column(header="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
+        Column(header="peak", cells=tuple(_peak(row) for row in best)),
+        Column(header="doubts", cells=tuple(marks(row.record) for row in best), right=False),
+    ]
+    return make_table(columns, caption="Where each model does the most examples per second")
+
+
+def _throughput(row: Row) -> float:
+    return row.summary.examples_per_second or 0.0
+
+
+def _peak(row: Row) -> str:
+    value, mark = peak_bytes(row.record)
+    return "-" if value is None else mark + format_bytes(value)

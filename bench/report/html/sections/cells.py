@@ -1,0 +1,128 @@
+"""Every cell in one table that can be sorted and filtered; a click shows all figures of a row and its raw samples.
+
+The table shows text that was made here, so digits follow the noise as everywhere; the script sorts by what is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bench.core.record import Outcome
+from bench.report.advice import WORDS
+from bench.report.columns import figure_columns, key_columns, outcome_text
+from bench.report.html.contract import ReportData, Section
+from bench.report.html.groups import run_names
+from bench.report.html.limits import name, words
+from bench.report.html.raw import raw_samples
+from bench.report.html.tables import head
+from bench.report.layout import Column
+from bench.report.terminal import caption
+
+PAGE = 100
+"""Rows shown at once; those of the first page are in the page itself, so they are there without a script too."""
+_SHOWN_RANK = 4
+_MOST_CHOICES = 40
+_SEES = "see"
+
+
+def build(data: ReportData) -> Mapping[str, Any] | None:
+    """Make the table's columns, what stands behind each row, and the first page."""
+    if not data.rows:
+        return None
+    summaries = [row.summary for row in data.rows]
+    columns = _joined(
+        [*_run_column(data), *key_columns(data.records), *figure_columns(data.records, summaries), *_outcome(data)]
+    )
+    raw, note = raw_samples(data.rows)
+    return {
+        "caption": caption(data.records, summaries),
+        "columns": columns,
+        "total": len(data.rows),
+        "first_rows": range(min(PAGE, len(data.rows))),
+        "marks": _row_marks(data),
+        "choices": _choices(columns),
+        "raw_note": note,
+        "document": {
+            "columns": [_encoded(column) for column in columns],
+            "rows": len(data.rows),
+            "page": PAGE,
+            "names": _dictionary([name(row.record.cell.id) for row in data.rows]),
+            "bad": [row.index for row in data.rows if row.record.outcome is not Outcome.OK],
+            "reasons": {
+                row.index: words(text) for row in data.rows if (text := outcome_text(row.record)) is not None
+            },
+            "doubts": {w.mark: f"{w.title}: {w.meaning}. {w.remedy}" for w in WORDS.values()},
+            "sees": next((n for n, column in enumerate(columns) if column["name"] == _SEES), None),
+            "raw": raw,
+        },
+    }
+
+
+SECTION = Section(anchor="cells", title="Cells", build=build)
+
+
+def _run_column(data: ReportData) -> list[Column]:
+    names = run_names(data)
+    return [Column(header="run", cells=tuple(names[row.run] for row in data.rows), right=False, key=True)][
+        : len(data.runs) > 1
+    ]
+
+
+def _outcome(data: ReportData) -> list[Column]:
+    outcomes = tuple(row.record.outcome.value.replace("_", " ") for row in data.rows)
+    return [Column(header="outcome", cells=outcomes, right=False, key=True)] if set(outcomes) != {"ok"} else []
+
+
+def _row_marks(data: ReportData) -> dict[int, str]:
+    return {row.index: "bad" for row in data.rows[:PAGE] if row.record.outcome is not Outcome.OK}
+
+
+def _joined(columns: Sequence[Column]) -> list[dict[str, Any]]:
+    """Put a column of noise beside the figures it belongs to."""
+    joined: list[dict[str, Any]] = []
+    for column in columns:
+        if not column.header and joined:
+            joined[-1]["noise"] = column.cells
+            continue
+        heading = head(column.header, right=column.right)
+        joined.append(
+            {
+                "name": heading.name,
+                "unit": heading.unit,
+                "right": column.right,
+                "is_key": column.key,
+                "shown": column.key or column.rank <= _SHOWN_RANK,
+                "texts": tuple(name(cell) for cell in column.cells),
+                "noise": (),
+            }
+        )
+    return joined
+
+
+def _choices(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """List the columns by whose values one may want to choose rows, with these values in the order they appear."""
+    return [
+        {"column": number, "name": column["name"], "values": values}
+        for number, column in enumerate(columns)
+        if column["is_key"] and 1 < len(values := list(dict.fromkeys(column["texts"]))) <= _MOST_CHOICES
+    ]
+
+
+def _encoded(column: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": column["name"],
+        "unit": column["unit"],
+        "right": column["right"],
+        "shown": column["shown"],
+        "texts": _dictionary(column["texts"]),
+        "noise": _dictionary(column["noise"]) if any(column["noise"]) else None,
+    }
+
+
+def _dictionary(texts: Sequence[str]) -> Any:
+    """Write repeated texts once: `{"of": [texts], "at": [index per row]}`; a plain list where most differ."""
+    places = {text: index for index, text in enumerate(dict.fromkeys(texts))}
+    if len(places) * 2 > len(texts):
+        return list(texts)
+    return {"of": list(places), "at": [places[text] for text in texts]}

@@ -1,0 +1,50 @@
+"""What documents say of the models beside what was measured; every claim that is no match is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.core.claim import CheckedClaim, ClaimVerdict
+from bench.report.claims import claim_columns, claim_value, claims_summary
+from bench.report.html.contract import ReportData, Section
+from bench.report.html.limits import first, name, words
+from bench.report.html.tables import make_table
+
+_MOST = 400
+_MARKS = {ClaimVerdict.MISMATCH: "bad", ClaimVerdict.ERRATUM: "doubt", ClaimVerdict.UNMEASURED: "quiet"}
+_ORDER = (ClaimVerdict.MISMATCH, ClaimVerdict.ERRATUM, ClaimVerdict.UNMEASURED, ClaimVerdict.MATCH)
+
+
+def build(data: ReportData) -> Mapping[str, Any] | None:
+    """Take the claims of the newest run that checked some."""
+    checked = next((run.claims for run in reversed(data.runs) if run.claims), ())
+    if not checked:
+        return None
+    ordered, note = first(sorted(checked, key=lambda c: _ORDER.index(c.verdict)), _MOST, "claims")
+    return {
+        "summary": claims_summary(checked),
+        "explained": [_explained(c) for c in ordered if c.verdict is not ClaimVerdict.MATCH],
+        "table": make_table(
+            claim_columns(ordered),
+            caption="Documented and measured values",
+            marks={row: _MARKS[c.verdict] for row, c in enumerate(ordered) if c.verdict in _MARKS},
+        ),
+        "notes": [note] if note else [],
+    }
+
+
+SECTION = Section(anchor="claims", title="Claims", build=build)
+
+
+def _explained(checked: CheckedClaim) -> dict[str, str]:
+    claim = checked.claim
+    return {
+        "verdict": checked.verdict.value,
+        "tone": _MARKS[checked.verdict],
+        "subject": f"{name(claim.model)} {name(claim.id)}",
+        "documented": claim_value(claim.value),
+        "measured": claim_value(checked.measured),
+        "reason": words(checked.reason or (claim.erratum.reason if claim.erratum else "")),
+        "source": name(claim.source),
+    }

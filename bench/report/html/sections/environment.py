@@ -1,0 +1,107 @@
+"""Where it was measured: what differs between the runs, all fields, and the state of the machine meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from bench.core.environment import Environment, MachineState
+from bench.core.units import format_bytes
+from bench.report.figures import percent, significant
+from bench.report.html.contract import ReportData, RunData, Section
+from bench.report.html.limits import words
+from bench.report.html.tables import Table, make_table
+from bench.report.layout import Column
+
+_MISSING = "-"
+_STATE: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+    ("load_1m", "load, 1 min", significant),
+    ("other_busy_cores", "cores busy with other work", lambda value: f"{value:.2f}"),
+    ("steal_fraction", "time taken by the hypervisor %", lambda value: percent(value)),
+    ("involuntary_switches", "preemptions", lambda value: f"{value:,.0f}"),
+    ("cpu_mhz", "CPU clock MHz", lambda value: f"{value:.0f}"),
+    ("gpu_clock_mhz", "GPU clock MHz", lambda value: f"{value:.0f}"),
+    ("gpu_temperature_celsius", "GPU temperature °C", lambda value: f"{value:.0f}"),
+)
+
+
+def build(data: ReportData) -> Mapping[str, Any] | None:
+    """Make the tables; a field stands once per run."""
+    runs = [run for run in data.runs if run.environment is not None]
+    if not runs:
+        return None
+    texts = [_texts(run.environment) for run in runs if run.environment is not None]
+    names = list(dict.fromkeys(field for text in texts for field in text))
+    differing = [field for field in names if len({text.get(field, _MISSING) for text in texts}) > 1]
+    prints = {run.environment.fingerprint for run in runs if run.environment is not None}
+    return {
+        "is_one": len(prints) == 1,
+        "count": len(runs),
+        "differing": _table(runs, texts, differing, "What differs between the runs") if differing else None,
+        "table": _table(runs, texts, names, "Environment", set(differing)),
+        "state": _state(runs),
+    }
+
+
+SECTION = Section(anchor="environment", title="Environment", build=build)
+
+
+def _texts(environment: Environment) -> dict[str, str]:
+    """Write every field for people; settings and flags one by one."""
+    texts = {"fingerprint": environment.fingerprint}
+    for field in fields(Environment):
+        value = getattr(environment, field.name)
+        if field.name in ("malloc", "flags"):
+            texts |= {f"{field.name} {key}": words(setting) for key, setting in value}
+        elif field.name.endswith("_bytes"):
+            texts[field.name.removesuffix("_bytes")] = format_bytes(value)
+        elif value is not None:
+            texts[field.name] = words(str(value))
+    return texts
+
+
+def _table(
+    runs: Sequence[RunData],
+    texts: Sequence[Mapping[str, str]],
+    names: Sequence[str],
+    caption: str,
+    differing: set[str] | None = None,
+) -> Table:
+    columns = [
+        Column(header="field", cells=tuple(words(name.replace("_", " ")) for name in names), right=False),
+        *(
+            Column(header=words(run.id), cells=tuple(text.get(name, _MISSING) for name in names), right=False)
+            for run, text in zip(runs, texts, strict=True)
+        ),
+    ]
+    marks = {row: "doubt" for row, name in enumerate(names) if name in (differing or ())}
+    return make_table(columns, caption=caption, marks=marks)
+
+
+def _state(runs: Sequence[RunData]) -> Table | None:
+    """Give the range of each reading over the cells of a run."""
+    states = [[record.state for record in run.records if record.state is not None] for run in runs]
+    rows = [
+        (label, [_range(found, field, write) for found in states])
+        for field, label, write in _STATE
+        if any(getattr(state, field) is not None for found in states for state in found)
+    ]
+    if not rows:
+        return None
+    columns = [
+        Column(header="reading", cells=tuple(label for label, _ in rows), right=False),
+        *(
+            Column(header=words(run.id), cells=tuple(texts[index] for _, texts in rows), right=False)
+            for index, run in enumerate(runs)
+        ),
+    ]
+    return make_table(columns, caption="State of the machine while it was measured, lowest to highest over the cells")
+
+
+def _range(states: Sequence[MachineState], field: str, write: Callable[[float], str]) -> str:
+    values = [value for state in states if (value := getattr(state, field)) is not None]
+    if not values:
+        return _MISSING
+    low, high = write(min(values)), write(max(values))
+    return low if low == high else f"{low} to {high}"

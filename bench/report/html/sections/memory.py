@@ -1,0 +1,66 @@
+"""Memory by cause: what the predicted peak consists of, per batch size and precision, beside the measured peak."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bench.core.units import format_bytes
+from bench.report.columns import peak_bytes
+from bench.report.html.bars import Bar, Part, bar_group
+from bench.report.html.contract import ReportData, Row, Section
+from bench.report.html.groups import grouped, run_names
+from bench.report.html.limits import first
+
+CAUSES = (
+    ("weights", "weights_bytes", 0),
+    ("gradients", "gradients_bytes", 1),
+    ("optimizer state", "optimizer_state_bytes", 2),
+    ("inputs", "inputs_bytes", 6),
+    ("saved activations", "saved_activations_bytes", 5),
+    ("temporary", "temporary_bytes", 4),
+)
+"""Name, field of `PredictedPeak`, colour; in the order of the bars."""
+
+_MOST_GROUPS = 24
+_MOST_BARS = 16
+
+
+def build(data: ReportData) -> Mapping[str, Any] | None:
+    """Make a group of bars per model, each on a scale of its own."""
+    found = grouped(data, lambda row: row.record.counters.predicted_peak is not None)
+    groups, note = first(found, _MOST_GROUPS, "models")
+    if not groups:
+        return None
+    runs = run_names(data)
+    cut = any(len(group.rows) > _MOST_BARS for group in groups)
+    notes = [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""]
+    methods = {row.record.counters.memory.method for group in groups for row in group.rows if row.record.counters.memory}
+    return {
+        "keys": ["batch", "precision", *(["run"] if len(runs) > 1 else [])],
+        "groups": [bar_group(group.title, [_bar(row, runs) for row in group.rows[:_MOST_BARS]]) for group in groups],
+        "legend": [{"name": name, "color": color, "dash": 0} for name, _, color in CAUSES],
+        "methods": sorted(methods - {""}),
+        "notes": [*filter(None, notes), "All others are in the table of cells."] if any(notes) else [],
+    }
+
+
+SECTION = Section(anchor="memory", title="Memory by cause", build=build)
+
+
+def _bar(row: Row, runs: list[str]) -> Bar:
+    cell, predicted = row.record.cell, row.record.counters.predicted_peak
+    assert predicted is not None
+    value, mark = peak_bytes(row.record)
+    measured = value if not mark else None
+    return Bar(
+        names=(str(cell.batch_size), cell.precision.value, *([runs[row.run]] if len(runs) > 1 else [])),
+        parts=tuple(
+            Part(name=name, color=color, value=getattr(predicted, field), text=format_bytes(getattr(predicted, field)))
+            for name, field, color in CAUSES
+            if getattr(predicted, field)
+        ),
+        mark=measured,
+        mark_text="" if measured is None else f"measured {format_bytes(measured)}",
+        figures=(format_bytes(predicted.total_bytes), format_bytes(measured)),
+    )

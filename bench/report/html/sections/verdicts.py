@@ -1,0 +1,105 @@
+"""What `bench ab` found: verdicts with their intervals on one scale, a dot per session, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.core.comparison import Comparison, ComparisonVerdict
+from bench.report.comparison import headline, short_names, strip_range
+from bench.report.comparison_words import change, fact_lines, percent_of, reason_text
+from bench.report.html.contract import AbData, ReportData, Section
+from bench.report.html.limits import first, name, words
+from bench.report.html.texts import seconds_text
+
+_TONES = {
+    ComparisonVerdict.SLOWER: "bad",
+    ComparisonVerdict.FASTER: "good",
+    ComparisonVerdict.INCONCLUSIVE: "doubt",
+    ComparisonVerdict.INCOMPARABLE: "doubt",
+    ComparisonVerdict.SAME: "quiet",
+}
+_MOST = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """One comparison on a line from -scale to +scale, in percent of the width; what lies outside is at the edge."""
+
+    dots: tuple[float, ...]
+    low: float | None
+    high: float | None
+    shift: float | None
+    label: str
+
+
+def build(data: ReportData) -> Mapping[str, Any] | None:
+    """Show each comparison folder that is among the runs."""
+    found = [(run.id, run.ab) for run in data.runs if run.ab is not None]
+    return {"comparisons": [_shown(run_id, ab) for run_id, ab in found]} if found else None
+
+
+SECTION = Section(anchor="verdicts", title="Verdicts", build=build)
+
+
+def place(shift: float, scale: float) -> float:
+    """Place a shift between 0 and 100; zero change is at 50."""
+    return 50 + 50 * max(-1.0, min(1.0, shift / scale))
+
+
+def _shown(run_id: str, ab: AbData) -> dict[str, Any]:
+    comparisons, note = first(ab.comparisons, _MOST, "cells")
+    names, common = short_names([c.cell_id for c in comparisons])
+    scale = max(strip_range(comparisons), *(_reach(c) for c in comparisons), 0.01)
+    thresholds = dict(comparisons[0].facts) if comparisons else {}
+    tolerate = thresholds.get("tolerate")
+    heading = ab.heading
+    return {
+        "run": name(run_id),
+        "headline": headline(ab.comparisons, heading),
+        "sides": [("base", words(heading.base)), ("head", words(heading.head))],
+        "about": " · ".join(words(text) for text in (common, heading.method) if text),
+        "remarks": [words(text) for text in (*([f"UNFIT: {heading.unfit}"] if heading.unfit else []), *heading.notes)],
+        "scale": f"{math.expm1(scale) * 100:.0f}",
+        "tolerate": place(math.log1p(tolerate), scale) if isinstance(tolerate, float) else None,
+        "rows": [_row(c, cell, scale) for c, cell in zip(comparisons, names, strict=True)],
+        "notes": [note] if note else [],
+    }
+
+
+def _reach(comparison: Comparison) -> float:
+    """How far out a verdict's own interval goes, up to a doubling: dots may be arrows, the interval should be seen."""
+    ends = [abs(end) for end in (comparison.low, comparison.high) if end is not None]
+    return min(max(ends, default=0.0), math.log(2))
+
+
+def _row(c: Comparison, cell: str, scale: float) -> dict[str, Any]:
+    has_interval = c.low is not None and c.high is not None
+    return {
+        "cell": name(cell),
+        "base": seconds_text(c.base),
+        "head": seconds_text(c.head),
+        "change": change(c.shift),
+        "interval": f"{change(c.low)} to {change(c.high)}" if has_interval else "-",
+        "sees": percent_of(c.minimum_detectable),
+        "p": "-" if c.p_adjusted is None else f"{c.p_adjusted:.3f}",
+        "verdict": c.verdict.value,
+        "tone": _TONES[c.verdict],
+        "why": [words(text) for text in (reason_text(c), *fact_lines(c))],
+        "strip": None if c.shift is None else _strip(c, scale),
+    }
+
+
+def _strip(c: Comparison, scale: float) -> Strip:
+    shifts: Sequence[float] = c.session_shifts
+    sessions = ", ".join(change(shift) for shift in shifts)
+    interval = f", interval {change(c.low)} to {change(c.high)} %" if c.low is not None and c.high is not None else ""
+    return Strip(
+        dots=tuple(place(shift, scale) for shift in shifts),
+        low=None if c.low is None else place(c.low, scale),
+        high=None if c.high is None else place(c.high, scale),
+        shift=None if c.shift is None else place(c.shift, scale),
+        label=f"change {change(c.shift)} %{interval}; sessions: {sessions or 'none'}",
+    )

@@ -1,0 +1,178 @@
+"""Stored runs to the HTML report: what is on disk becomes `ReportData`, and the page goes into a file.
+
+A run folder has `records/` (`bench run`) or `comparison.json` (`bench ab`); `claims.json` holds the claims of a run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bench
+from bench.core.claim import CheckedClaim
+from bench.core.comparison import Comparison
+from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
+from bench.core.jsonio import from_json, to_json
+from bench.core.record import Record
+from bench.core.units import format_seconds
+from bench.report.comparison import Heading
+from bench.report.html.contract import AbData, NominatedRuns, ReportData, RunData, make_data
+from bench.report.html.page import render
+from bench.runner.compare import compare_stored, stored_run
+from bench.store.atomic import write_bytes
+from bench.store.records import RunFolder
+
+CLAIMS_FILE = "claims.json"
+COMPARISON_FILE = "comparison.json"
+
+
+def read_report_data(runs: Sequence[str], results: Path) -> ReportData:
+    """Read stored runs; with several, each is put beside the first.
+
+    Args:
+        runs: Folders, ids, beginnings of ids, or `latest`.
+        results: Where ids are looked up.
+
+    Raises:
+        StoreError: A run is not there, or its `run.json` cannot be read. Records that cannot be read are named in
+            the report.
+    """
+    return _with_nominations([_read(RunFolder.open(run, results)) for run in runs])
+
+
+def write_report(data: ReportData, path: Path) -> int:
+    """Write the report of some runs into a file, whole or not at all, and return its size in bytes.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    page = render(data, made_by=f"stepbench {bench.__version__}").encode("utf-8", "backslashreplace")
+    write_bytes(path, page)
+    return len(page)
+
+
+def write_run_report(folder: RunFolder, records: tuple[Record, ...], claims: tuple[CheckedClaim, ...]) -> None:
+    """Write `claims.json` and `report.html` of a run that just ended; a page that cannot be made costs no run.
+
+    Raises:
+        StoreError: The run's folder cannot be written.
+    """
+    folder.write_text(CLAIMS_FILE, json.dumps(to_json(claims), indent=1, allow_nan=False) + "\n")
+    try:
+        write_report(make_data([_run_data(folder, records, claims)]), folder.path / "report.html")
+    except StoreError:
+        raise
+    except Exception as error:  # noqa: BLE001 - everything is measured and stored by now; the page can be made again
+        logging.getLogger(__name__).warning(
+            "report.html was not written (%s: %s); 'bench report %s' tries again",
+            type(error).__name__,
+            error,
+            folder.path.name,
+        )
+
+
+def _read(folder: RunFolder) -> RunData:
+    problems: list[str] = []
+    if (folder.path / COMPARISON_FILE).is_file():
+        return RunData(
+            id=folder.path.name,
+            started_at=folder.run.started_at,
+            command=folder.run.command,
+            environment=folder.run.environment,
+            ab=_read_comparison(folder.path / COMPARISON_FILE),
+        )
+    records, unreadable = folder.read_records()
+    problems += map(str, unreadable)
+    return _run_data(folder, records, _read_claims(folder.path / CLAIMS_FILE), tuple(problems))
+
+
+def _run_data(
+    folder: RunFolder,
+    records: tuple[Record, ...],
+    claims: tuple[CheckedClaim, ...],
+    problems: tuple[str, ...] = (),
+) -> RunData:
+    run = folder.run
+    recorded = {record.cell.key for record in records}
+    environment = run.environment or next((r.environment for r in records if r.environment), None)
+    return RunData(
+        id=folder.path.name,
+        started_at=run.started_at,
+        command=run.command,
+        environment=environment,
+        records=records,
+        claims=claims,
+        missing=tuple(cell.id for cell in run.cells if cell.key not in recorded),
+        problems=problems,
+    )
+
+
+def _read_claims(path: Path) -> tuple[CheckedClaim, ...]:
+    """Read the claims of a run; a run that checked none has none."""
+    if not path.is_file():
+        return ()
+    return tuple(from_json(CheckedClaim, item) for item in _read_json(path, list))
+
+
+def _read_comparison(path: Path) -> AbData:
+    document = _read_json(path, dict)
+    try:
+        comparisons = tuple(from_json(Comparison, item) for item in document["comparisons"])
+        return AbData(comparisons=comparisons, heading=_heading(document))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{path} is no comparison that this version can read ({error})") from error
+
+
+def _heading(document: dict[str, Any]) -> Heading:
+    stages = [session["stage"] for session in document["sessions"]]
+    confirmed = f" + {stages.count('confirm')} to confirm" if "confirm" in stages else ""
+    notes = ["the budget ended before all sessions were run"] if document["is_cut_short"] else []
+    if document["differing_fields"]:
+        notes.append(f"the environments differ in {', '.join(document['differing_fields'])}")
+    return Heading(
+        base=_side(document["base"]),
+        head=_side(document["head"]),
+        method=f"{stages.count('screen')} sessions{confirmed} of {document['settings']['quads']} quads, "
+        f"{format_seconds(document['seconds'])}, seed {document['settings']['seed']}",
+        notes=tuple(notes),
+        unfit=document["unfit"],
+    )
+
+
+def _side(side: dict[str, Any]) -> str:
+    given, commit = side["given"], side["commit"]
+    return f"{given} ({commit[:9]})" if commit and commit != given else str(given)
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise StoreError(f"{path} is no JSON ({error})") from error
+    if not isinstance(document, kind):
+        raise StoreError(f"{path} holds a {type(document).__name__}, not a {kind.__name__}")
+    return document
+
+
+def _with_nominations(runs: Sequence[RunData]) -> ReportData:
+    plain = [run for run in runs if run.ab is None]
+    return make_data(runs, [_nominate(plain[0], head) for head in plain[1:]])
+
+
+def _nominate(base: RunData, head: RunData) -> NominatedRuns:
+    try:
+        found = compare_stored(stored_run(base.id, base.records), stored_run(head.id, head.records))
+    except (IncomparableError, NothingMeasuredError) as error:
+        return NominatedRuns(base=base.id, head=head.id, refused=str(error))
+    return NominatedRuns(
+        base=base.id,
+        head=head.id,
+        nominations=found.nominations,
+        commands=found.commands,
+        notes=found.notes,
+    )
