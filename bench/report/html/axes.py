@@ -56,7 +56,7 @@ def logarithmic(values: Sequence[float], start: float, end: float) -> Scale:
     """
     if not values or min(values) <= 0:
         raise ValueError("a logarithmic scale needs positive values")
-    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) + 1e-9)
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) - 1e-9)
     high = max(high, low + 1)
     stride = max(1, math.ceil((high - low) / 6))
     at = [10.0**power for power in range(low, high + 1, stride)]
@@ -83,7 +83,8 @@ def tick_label(value: float, step: float) -> str:
     if value == 0:
         return "0"
     if abs(value) >= 10_000:
-        return format_count(value).replace(" ", " ").replace(".00", "")
+        number, _, prefix = format_count(value, digits=6).partition(" ")
+        return f"{float(number):g} {prefix}"
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     return f"{value:.{decimals}f}"
 

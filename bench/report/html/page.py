@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.embed import Html, embedded, verbatim
+from bench.report.html.limits import name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -38,7 +39,7 @@ def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...]
 
 
 def _title(data: ReportData) -> str:
-    ids = [run.id for run in data.runs]
+    ids = [name(run.id) for run in data.runs]
     return f"Benchmark report {ids[0]}" if len(ids) == 1 else f"Benchmark report of {len(ids)} runs"
 
 

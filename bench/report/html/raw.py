@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.core.record import Phase, Sample
 from bench.report.html.contract import Row
-from bench.stats.estimate import quantile
 
 BUDGET = 200_000
 """Values that a page carries at most; about a megabyte."""
@@ -41,7 +40,8 @@ def raw_samples(rows: Sequence[Row]) -> tuple[dict[int, Any], str]:
 
 def _encoded(sample: Sample, limit: int) -> dict[str, Any]:
     every = -(-len(sample.seconds) // limit)
-    unit = (quantile(sample.seconds, 0.5) or max(sample.seconds) or 1.0) / _RESOLUTION
+    middle = sorted(sample.seconds)[len(sample.seconds) // 2]
+    unit = (middle or max(sample.seconds) or 1.0) / _RESOLUTION
     return {
         "unit": float(f"{unit:.6g}"),
         "steps": [round(second / unit) for second in sample.seconds[::every]],

@@ -20,7 +20,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One place of a table; `noise` is half of an interval, `± 0.4`, and stands in a line of its own beside the figure."""
+    """One place of a table; `noise` is half of an interval, `± 0.4`, and stands beside the figure in line."""
 
     text: str
     noise: str = ""

@@ -34,7 +34,7 @@ def build(data: ReportData) -> Mapping[str, Any]:
         (name(row.record.cell.id), words(text)) for row in data.rows if (text := outcome_text(row.record)) is not None
     ]
     failures += [(name(cell), "never finished: no record") for run in data.runs for cell in run.missing]
-    failures += [(run.id, words(problem)) for run in data.runs for problem in run.problems]
+    failures += [(name(run.id), words(problem)) for run in data.runs for problem in run.problems]
     shown, more = first(failures, _MOST_FAILURES, "of them")
     changes, more_changes = first(_changes(data), _MOST_CHANGES, "changes")
     return {
@@ -85,7 +85,11 @@ def _machine(environment: Environment) -> str:
 def _run(run_id: str, started_at: str, command: Sequence[str]) -> dict[str, str]:
     program = command[0].rsplit("/", 1)[-1] if command else ""
     typed = " ".join([program, *command[1:]]) if command else ""
-    return {"id": name(run_id), "started": started_at.replace("T", " ").replace("+00:00", " UTC"), "typed": words(typed)}
+    return {
+        "id": name(run_id),
+        "started": name(started_at.replace("T", " ").replace("+00:00", " UTC")),
+        "typed": words(typed),
+    }
 
 
 def _cards(data: ReportData) -> list[dict[str, str]]:
@@ -144,7 +148,7 @@ def _changes(data: ReportData) -> list[str]:
     suspects.sort(key=lambda n: -abs(n.shift or 0.0))
     found += [f"{name(n.cell_id)}: {change(n.shift)} %, nominated and not judged" for n in suspects]
     found += [
-        f"{pair.base} and {pair.head} cannot be compared: {words(pair.refused)}"
+        f"{name(pair.base)} and {name(pair.head)} cannot be compared: {words(pair.refused)}"
         for pair in data.nominated
         if pair.refused
     ]

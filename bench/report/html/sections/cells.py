@@ -49,9 +49,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
             "page": PAGE,
             "names": _dictionary([name(row.record.cell.id) for row in data.rows]),
             "bad": [row.index for row in data.rows if row.record.outcome is not Outcome.OK],
-            "reasons": {
-                row.index: words(text) for row in data.rows if (text := outcome_text(row.record)) is not None
-            },
+            "reasons": {row.index: words(text) for row in data.rows if (text := outcome_text(row.record)) is not None},
             "doubts": {w.mark: f"{w.title}: {w.meaning}. {w.remedy}" for w in WORDS.values()},
             "sees": next((n for n, column in enumerate(columns) if column["name"] == _SEES), None),
             "raw": raw,

@@ -35,7 +35,9 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     runs = run_names(data)
     cut = any(len(group.rows) > _MOST_BARS for group in groups)
     notes = [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""]
-    methods = {row.record.counters.memory.method for group in groups for row in group.rows if row.record.counters.memory}
+    methods = {
+        row.record.counters.memory.method for group in groups for row in group.rows if row.record.counters.memory
+    }
     return {
         "keys": ["batch", "precision", *(["run"] if len(runs) > 1 else [])],
         "groups": [bar_group(group.title, [_bar(row, runs) for row in group.rows[:_MOST_BARS]]) for group in groups],

@@ -40,7 +40,9 @@ def _shown(pair: NominatedRuns) -> dict[str, Any]:
         Column(header=f"head {unit}", cells=tuple(seconds(n.head) for n in rows)),
         Column(header="change %", cells=tuple(change(n.shift) for n in rows)),
         Column(
-            header="remark", cells=tuple(words(n.missing) or ("suspect" if n.is_suspect else "") for n in rows), right=False
+            header="remark",
+            cells=tuple(words(n.missing) or ("suspect" if n.is_suspect else "") for n in rows),
+            right=False,
         ),
     ]
     suspects = sum(n.is_suspect for n in pair.nominations)

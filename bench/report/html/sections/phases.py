@@ -18,7 +18,9 @@ _MOST_BARS = 16
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Make a group of bars per model."""
-    groups, note = first(grouped(data, lambda row: bool(row.summary.phases and row.summary.step)), _MOST_GROUPS, "models")
+    groups, note = first(
+        grouped(data, lambda row: bool(row.summary.phases and row.summary.step)), _MOST_GROUPS, "models"
+    )
     if not groups:
         return None
     runs = run_names(data)

@@ -58,7 +58,13 @@ def _place(data: ReportData, row: Row) -> _Placed | None:
     cell, counters = row.record.cell, row.record.counters
     reached, flops = row.summary.flops_per_second, row.summary.flops_total
     roof = next((r for r in data.runs[row.run].roofs if (r.device, r.precision) == (cell.device, cell.precision)), None)
-    if not reached or not flops or not counters.bytes_touched or counters.flops is None or counters.flops.is_lower_bound:
+    if (
+        not reached
+        or not flops
+        or not counters.bytes_touched
+        or counters.flops is None
+        or counters.flops.is_lower_bound
+    ):
         return None
     if roof is None or not roof.flops_per_second or not roof.bytes_per_second:
         return None

@@ -1,0 +1,283 @@
+"""What the sections say, without a browser."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from bench.core.record import Outcome, Phase
+from bench.report.html.contract import NominatedRuns, ReportData, Row, RunData, Section, make_data
+from bench.report.html.limits import first, words
+from bench.report.html.page import render
+from bench.report.html.raw import BUDGET, raw_samples
+from bench.report.html.sections import (
+    SECTIONS,
+    answer,
+    cells,
+    claims,
+    environment,
+    memory,
+    nominated,
+    pareto,
+    phases,
+    roofline,
+    scaling,
+    verdicts,
+)
+from bench.report.html.texts import seconds_text
+from bench.report.nominations import Nomination
+from bench.stats.summary import Summary
+from tests.records import ENVIRONMENT, make_record
+from tests.report.html.runs import ROOFS, compared_run, hostile_run, long_run, ordinary_run
+
+
+def built(section: Section, *runs: RunData, **more: object) -> dict:
+    values = section.build(make_data(runs or [ordinary_run()], **more))  # type: ignore[arg-type]
+    assert values is not None
+    return dict(values)
+
+
+@pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.anchor)
+def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: Section) -> None:
+    assert section is answer.SECTION or section.build(make_data([RunData(id="empty")])) is None
+
+
+def test_every_section_shows_itself_on_a_full_report() -> None:
+    runs = [ordinary_run(roofs=ROOFS), ordinary_run("second"), compared_run()]
+    data = make_data(runs, [NominatedRuns(base="first", head="second", refused="other machines")])
+    page = render(data)
+    assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]
+
+
+def test_the_answer_comes_first_and_counts() -> None:
+    values = built(answer.SECTION)
+    assert values["headline"] == "18 of 20 cells of 5 models measured; 1 skipped, 1 out of memory"
+    assert [(card["number"], card["tone"]) for card in values["cards"]] == [
+        ("18", ""),
+        ("2", "bad"),
+        ("2", "doubt"),
+        ("2", "bad"),
+    ]
+    assert [cell for cell, _ in values["failures"]] == [
+        "mlp/train/b32/cpu/bf16-amp",
+        "walkthrough_cnn/train/b32/cpu/bf16-amp",
+    ]
+    assert values["machines"] == ["Test CPU · 2 cores · 8.00 GiB · torch 2.15.0 · Python 3.11.9"]
+
+
+def test_a_run_without_fault_says_so() -> None:
+    run = RunData(id="r", environment=ENVIRONMENT, records=(make_record(),))
+    assert built(answer.SECTION, run)["headline"] == "1 cell of 1 model, all measured"
+
+
+def test_what_was_never_finished_or_cannot_be_read_is_a_failure_too() -> None:
+    run = ordinary_run(records=(make_record(),), missing=("lost/b8",), problems=("x.json is truncated",))
+    assert built(answer.SECTION, run)["failures"] == (
+        ("lost/b8", "never finished: no record"),
+        (run.id, "x.json is truncated"),
+    )
+
+
+def test_a_comparison_alone_opens_with_its_verdict() -> None:
+    values = built(answer.SECTION, compared_run())
+    assert values["headline"] == "Slower: 3 cells: 1 slower, 1 same, 1 incomparable"
+    assert values["changes"][0].startswith("mlp/b8: SLOWER: +8.3 %")
+
+
+def test_the_best_row_of_a_model_is_the_one_with_most_examples() -> None:
+    table = built(answer.SECTION)["best"]
+    rows = {row[0].text: [figure.text for figure in row] for row in table.rows}
+    assert rows["my_net"][3:5] == ["32", "bf16-amp"]
+
+
+def test_the_table_of_cells_holds_each_text_once() -> None:
+    run = long_run(300)
+    document = built(cells.SECTION, run)["document"]
+    batch = next(column for column in document["columns"] if column["name"] == "batch")
+    assert batch["texts"]["of"] == ["1", "2", "4", "8", "16"]
+    assert [batch["texts"]["of"][at] for at in batch["texts"]["at"]] == [str(r.cell.batch_size) for r in run.records]
+
+
+def test_a_table_of_many_cells_has_its_first_page_only_in_the_document() -> None:
+    page = render(make_data([long_run(300)]))
+    assert page.count("<tr data-row=") == cells.PAGE
+
+
+def test_raw_samples_read_back_within_half_a_per_mille() -> None:
+    record = make_record(processes=3)
+    found, note = raw_samples(make_data([RunData(id="r", records=(record,))]).rows)
+    assert note == ""
+    steps = [sample for sample in record.samples if sample.phase is Phase.STEP]
+    for one, sample in zip(found[0], steps, strict=True):
+        assert [value * one["unit"] for value in one["steps"]] == pytest.approx(sample.seconds, rel=5e-4)
+        assert [value * one["unit"] for value in one["warm"]] == pytest.approx(sample.warmup_seconds, rel=5e-4)
+
+
+def test_raw_samples_are_bounded_and_say_so() -> None:
+    record = make_record(n=5000)
+    found, note = raw_samples(make_data([RunData(id="r", records=(record,) * 3)]).rows)
+    (one,) = found[0]
+    assert len(one["steps"]) <= 2000
+    assert (one["every"], one["of"]) == (3, 5000)
+    assert "at most 2,000 steps" in note
+    rows = [Row(index=index, run=0, record=make_record(n=60), summary=Summary()) for index in range(BUDGET // 40)]
+    many, note = raw_samples(rows)
+    assert sum(len(process["steps"]) for row in many.values() for process in row) <= BUDGET
+    assert note
+
+
+def test_phases_are_shares_of_the_step_and_the_gap_stands_beside() -> None:
+    group = next(group for group in built(phases.SECTION)["groups"] if group.title == "my_net")
+    bar = group.bars[0]
+    assert [part.name for part in bar.parts] == ["forward", "loss", "backward", "optimizer"]
+    assert [part.width for part in bar.parts] == pytest.approx([30, 1, 58, 10], rel=1e-6)
+    assert bar.names == ("8", "fp32")
+    assert bar.figures[1] == "+1 %"
+
+
+def test_latency_and_throughput_have_a_line_per_precision() -> None:
+    panel = next(panel for panel in built(scaling.SECTION)["panels"] if panel["title"] == "my_net")
+    latency, throughput = panel["charts"]
+    assert [series.name for series in latency.series] == ["fp32", "bf16-amp"]
+    assert latency.title == "latency, ms per step"
+    first_mark = latency.series[0].marks[0]
+    assert first_mark.text.startswith("fp32, batch 8: 22.1")
+    assert first_mark.low > first_mark.y > first_mark.high
+    assert throughput.series[0].marks[0].low > throughput.series[0].marks[0].y
+
+
+def test_two_runs_are_told_apart_by_their_dash_and_the_newest_is_full() -> None:
+    legend = built(scaling.SECTION, ordinary_run("first"), ordinary_run("second"))["legend"]
+    assert [(entry["name"], entry["dash"]) for entry in legend] == [
+        ("fp32, run 1", 1),
+        ("fp32, run 2", 0),
+        ("bf16-amp, run 1", 1),
+        ("bf16-amp, run 2", 0),
+    ]
+
+
+def test_memory_shows_causes_and_the_measured_peak() -> None:
+    bar = built(memory.SECTION)["groups"][0].bars[0]
+    assert sum(part.width for part in bar.parts) == pytest.approx(100 * 200 / 210)
+    assert bar.mark == pytest.approx(100)
+    assert bar.mark_text == "measured 200 MiB"
+    assert bar.figures == ("191 MiB", "200 MiB")
+
+
+def test_the_front_holds_what_nothing_beats() -> None:
+    records = [
+        replace(make_record(batch_size=batch, step=step), counters=counters(peak))
+        for batch, step, peak in ((1, 0.1, 100), (2, 0.1, 200), (3, 0.3, 150), (4, 0.1, 200), (5, 0.1, 300))
+    ]
+    rows = make_data([RunData(id="r", records=tuple(records))]).rows
+    assert [row.record.cell.batch_size for row in pareto.front(rows)] == [1, 4, 5]
+
+
+def counters(peak: int):
+    made = make_record().counters
+    assert made.memory is not None
+    return replace(made, memory=replace(made.memory, step_resident_bytes=peak))
+
+
+def test_the_roofline_needs_peaks_and_an_exact_count() -> None:
+    assert roofline.SECTION.build(make_data([ordinary_run()])) is None
+    values = built(roofline.SECTION, ordinary_run(roofs=ROOFS))
+    shown = {row[0].text for row in values["table"].rows}
+    assert not any(name.startswith("lstm") for name in shown)  # a lower bound is no basis for a utilisation
+    assert all("fp32" in name for name in shown)
+    row = next(row for row in values["table"].rows if row[0].text == "my_net/train/b8/cpu/fp32")
+    flops, bytes_touched, seconds = 25_000_000 * 8 * 3 * 2.9, 120e6, 0.0123 * 1.8
+    assert row[3].text == "memory"
+    assert row[4].text == f"{bytes_touched / 40e9 / seconds * 100:.0f}"
+    assert row[5].text == f"{flops / seconds / 2e12 * 100:.0f}"
+
+
+def test_the_erratum_is_explained_with_both_values() -> None:
+    values = built(claims.SECTION)
+    assert [(c["verdict"], c["documented"], c["measured"]) for c in values["explained"]] == [
+        ("mismatch", "18,000", "18,496"),
+        ("erratum", "3,221,504", "18,874,880"),
+        ("unmeasured", "0.75", "-"),
+    ]
+    assert values["explained"][1]["reason"] == "(64*24*24 + 1) * 512 is 18,874,880; the page's product is wrong"
+
+
+def test_the_environment_names_what_differs() -> None:
+    other = ordinary_run("second", environment=replace(ENVIRONMENT, torch="2.16.0", host="elsewhere"))
+    values = built(environment.SECTION, ordinary_run("first"), other)
+    rows = {row[0].text: [figure.text for figure in row[1:]] for row in values["differing"].rows}
+    assert rows["torch"] == ["2.15.0", "2.16.0"]
+    assert set(rows) == {"fingerprint", "host", "torch"}
+    assert not values["is_one"]
+    assert built(environment.SECTION)["differing"] is None
+
+
+def test_verdicts_stand_on_one_scale_with_zero_in_the_middle() -> None:
+    assert verdicts.place(0.0, 0.1) == 50
+    assert verdicts.place(0.05, 0.1) == 75
+    assert verdicts.place(-9.0, 0.1) == 0
+    (shown,) = built(verdicts.SECTION, compared_run())["comparisons"]
+    slower, same, lost = shown["rows"]
+    assert slower["strip"].low < slower["strip"].shift < slower["strip"].high
+    assert (slower["tone"], same["tone"], lost["strip"]) == ("bad", "quiet", None)
+    assert "no module named" in lost["why"][0]
+
+
+def test_nominations_come_with_the_warning_and_the_command() -> None:
+    pair = NominatedRuns(
+        base="a",
+        head="b",
+        nominations=(
+            Nomination(cell_id="calm", cell_key="1", base=0.01, head=0.0101, shift=0.01),
+            Nomination(cell_id="slow", cell_key="2", base=0.01, head=0.012, shift=0.18, is_suspect=True),
+        ),
+        commands=("bench ab a b slow",),
+    )
+    values = built(nominated.SECTION, nominated=[pair])
+    assert "nominations, not verdicts" in values["why_not"]
+    (shown,) = values["pairs"]
+    assert [row[0].text for row in shown["table"].rows] == ["slow", "calm"]
+    assert shown["commands"] == ["bench ab a b slow"]
+
+
+def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
+    assert words("x" * 1_000_000).endswith("… (1,000,000 characters)")
+    assert len(words("x" * 1_000_000)) < 1300
+    assert words("as it is") == "as it is"
+    assert first([1, 2, 3], 2, "cells") == ((1, 2), "The first 2 of 3 cells are shown.")
+    assert first([1, 2], 2, "cells") == ((1, 2), "")
+
+
+def test_digits_follow_the_noise() -> None:
+    data = make_data([RunData(id="r", records=(make_record(step=0.0123, noise=0.2),))])
+    assert re.fullmatch(r"12\.\d ± 0\.\d ms|12 ± 1 ms|12\.3 ± \d\.\d ms", seconds_text(data.rows[0].summary.step))
+    assert seconds_text(None) == "-"
+
+
+def test_a_hostile_run_is_text_everywhere() -> None:
+    page = render(make_data([hostile_run()]))
+    assert len(re.findall(r"<script[ >]", page)) == 2  # the data and the page's own
+    assert "<img" not in page
+    assert "<svg onload" not in page
+    assert len(page) < 400_000
+
+
+def test_an_outcome_is_a_column_only_where_one_is_not_ok() -> None:
+    run = RunData(id="r", records=(make_record(), make_record(batch_size=16, step=None, outcome=Outcome.KILLED)))
+    named = [column["name"] for column in built(cells.SECTION, run)["columns"]]
+    assert "outcome" in named
+    assert "outcome" not in [
+        c["name"] for c in built(cells.SECTION, RunData(id="r", records=(make_record(),)))["columns"]
+    ]
+
+
+def test_a_section_of_anothers_can_stand_on_the_page() -> None:
+    def build(data: ReportData) -> dict[str, object]:
+        return {"table": data.runs[0].extras["table"], "sources": [], "charts": [], "legend": [], "notes": []}
+
+    table = built(answer.SECTION)["best"]
+    section = Section(anchor="roofline", title="Mine", build=build)
+    page = render(make_data([ordinary_run(extras={"table": table})]), sections=(section,))
+    assert re.findall(r"<h2[^>]*>([^<]*)", page) == ["Mine"]
