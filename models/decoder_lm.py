@@ -4,7 +4,8 @@ With the default options it is built as Llama is (Touvron et al., 2023): RMS nor
 (Su et al., 2021), gated feed-forward network (SwiGLU), no biases, grouped-query heads on request. Llama 3 of 70
 billion is `layers=80,width=8192,heads=64,kv_heads=8,ffn=28672,vocabulary=128256`; GPT-2 (Radford et al., 2019) is
 made with `norm=layer,positions=learned,gated=false,bias=true,tied=true`.
-Left out: generation with a cache of keys and values, dropout, tensor parallelism.
+`DecoderLM.prefill` and `DecoderLM.decode` generate text token by token, with a cache of keys and values.
+Left out: dropout, tensor parallelism, prompts of different lengths in one batch, caches that wrap around.
 """
 
 from __future__ import annotations
@@ -64,6 +65,31 @@ class Config:
         return 4 * self.width if self.ffn is None else self.ffn
 
 
+class LayerCache:
+    """Keys and values of one block for the tokens read so far; room for all that may come is made at once.
+
+    Appending to tensors that grow would copy them at every token. The tensors have the type of the first keys, which
+    autocast decides.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.length = 0
+        self.keys: Tensor | None = None  # (B, K, capacity, D/N)
+        self.values: Tensor | None = None  # (B, K, capacity, D/N)
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add keys and values `(B, K, S, D/N)` of S tokens; return those of all tokens, as views."""
+        start, self.length = self.length, self.length + keys.shape[2]
+        if self.keys is None or self.values is None:
+            batch, heads, _, width = keys.shape
+            self.keys = keys.new_empty(batch, heads, self.capacity, width)
+            self.values = values.new_empty(batch, heads, self.capacity, width)
+        self.keys[:, :, start : self.length] = keys
+        self.values[:, :, start : self.length] = values
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+
 class Attention(nn.Module):
     """Causal self-attention; each key and value head serves heads / kv_heads query heads."""
 
@@ -75,17 +101,22 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.width, self.kv_heads * self.head_width, bias=config.bias)
         self.out = nn.Linear(config.width, config.width, bias=config.bias)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
-        """Mix tokens `(B, S, D)` with those before them."""
+    def forward(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None
+    ) -> Tensor:
+        """Mix tokens `(B, S, D)` with those before them; with a cache, also with those that it holds."""
         queries = self.query(x).unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)  # (B, N, S, D/N)
         keys = self.key(x).unflatten(-1, (self.kv_heads, self.head_width)).transpose(1, 2)  # (B, K, S, D/N)
         values = self.value(x).unflatten(-1, (self.kv_heads, self.head_width)).transpose(1, 2)  # (B, K, S, D/N)
         if rotation is not None:
             queries, keys = rotate(queries, *rotation), rotate(keys, *rotation)
+        is_causal = cache is None or cache.length == 0
+        if cache is not None:
+            keys, values = cache.extend(keys, values)  # (B, K, tokens so far, D/N)
         if self.kv_heads != self.heads:  # repeated by hand: not every attention kernel takes fewer key heads
             keys = keys.repeat_interleave(self.heads // self.kv_heads, dim=1)  # (B, N, S, D/N)
             values = values.repeat_interleave(self.heads // self.kv_heads, dim=1)  # (B, N, S, D/N)
-        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)  # (B, N, S, D/N)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=is_causal)  # (B, N, S, D/N)
         return self.out(mixed.transpose(1, 2).flatten(2))  # (B, S, D)
 
 
@@ -129,9 +160,11 @@ class Block(nn.Module):
         self.feed_forward_norm = make_norm(config)
         self.feed_forward = FeedForward(config)
 
-    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None) -> Tensor:
+    def forward(
+        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None
+    ) -> Tensor:
         """Transform tokens `(B, S, D)`."""
-        x = x + self.attention(self.attention_norm(x), rotation)
+        x = x + self.attention(self.attention_norm(x), rotation, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
@@ -148,6 +181,7 @@ class DecoderLM(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.context = config.sequence_length
         self.rotary = config.positions == "rotary"
         self.checkpointing = config.checkpointing
         self.embedding = nn.Embedding(config.vocabulary, config.width)
@@ -168,17 +202,59 @@ class DecoderLM(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Turn token ids `(B, S)` into logits of each next token `(B, S, V)`."""
-        length = tokens.shape[1]
-        x = self.embedding(tokens)  # (B, S, D)
-        rotation = (self.cos[:length], self.sin[:length]) if self.rotary else None
-        if not self.rotary:
-            x = x + self.positions[:length]  # (B, S, D)
+        x, rotation = self._embed(tokens)  # (B, S, D)
         for block in self.blocks:
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, rotation, use_reentrant=False)
             else:
                 x = block(x, rotation)
         return self.head(self.norm(x))  # (B, S, V)
+
+    @torch.no_grad()
+    def prefill(self, tokens: Tensor, capacity: int | None = None) -> tuple[Tensor, list[LayerCache]]:
+        """Read prompts of one length; return the logits of the next token and the cache.
+
+        Args:
+            tokens: Ids, int64, `(B, P)`.
+            capacity: Tokens that the cache has room for; None: as many as the model was built for.
+
+        Returns:
+            Logits `(B, V)`, and one cache per block.
+
+        Raises:
+            ValueError: The prompt or the capacity exceeds the `sequence_length` that the model was built for.
+        """
+        cache = [LayerCache(self.context if capacity is None else capacity) for _ in self.blocks]
+        if cache[0].capacity > self.context:
+            raise ValueError(f"{capacity} tokens were asked for, and the model was built for {self.context}")
+        return self.decode(tokens, cache)
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor, cache: list[LayerCache]) -> tuple[Tensor, list[LayerCache]]:
+        """Read the next token of each text, `(B, 1)`; return the logits of the one after, `(B, V)`.
+
+        The cache is extended in place, and returned so that callers treat it like one that is not.
+
+        Raises:
+            ValueError: The cache is full.
+        """
+        start = cache[0].length
+        if start + tokens.shape[1] > cache[0].capacity:
+            raise ValueError(f"the cache has room for {cache[0].capacity} tokens and holds {start} already")
+        if start and tokens.shape[1] > 1:
+            raise ValueError(f"one token is decoded at a time, found {tokens.shape[1]}")
+        x, rotation = self._embed(tokens, start)  # (B, S, D)
+        for block, layer_cache in zip(self.blocks, cache, strict=True):
+            x = block(x, rotation, layer_cache)
+        return self.head(self.norm(x[:, -1])), cache  # (B, V)
+
+    def _embed(self, tokens: Tensor, start: int = 0) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Embed tokens `(B, S)` that stand at `start` and after: vectors `(B, S, D)`, and their rotation."""
+        end = start + tokens.shape[1]
+        x = self.embedding(tokens)  # (B, S, D)
+        if self.rotary:
+            return x, (self.cos[start:end], self.sin[start:end])
+        return x + self.positions[start:end], None  # (B, S, D)
 
 
 def build_model(config: Config) -> nn.Module:
@@ -220,3 +296,23 @@ def forward_flops(config: Config, batch_size: int) -> int:
     feed_forward = (6 if config.gated else 4) * config.width * config.hidden
     per_token = config.layers * (projections + attention + feed_forward) + 2 * config.width * config.vocabulary
     return batch_size * config.sequence_length * per_token
+
+
+def make_prompt(config: Config, batch_size: int, length: int, device: str | torch.device) -> Tensor:
+    """Draw prompts of token ids, `(B, length)`."""
+    return torch.randint(config.vocabulary, (batch_size, length), device=device)
+
+
+def cache_bytes(config: Config, batch_size: int, tokens: int, bytes_per_value: int) -> int:
+    """Count a key and a value of width D/N per token, key head and layer."""
+    return 2 * config.layers * batch_size * config.key_value_heads * config.head_width * tokens * bytes_per_value
+
+
+def attention_width(config: Config) -> int:
+    """Sum the width of the queries over the layers: a token that sees T others costs 4 T of it in FLOPs (1 MAC = 2)."""
+    return config.layers * config.width
+
+
+def context_limit(config: Config) -> int:
+    """Return how many tokens a text may have."""
+    return config.sequence_length

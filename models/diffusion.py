@@ -3,16 +3,19 @@
 After Ho et al., 2020 (DDPM) and Rombach et al., 2022 (latent diffusion). One training step encodes the text, mixes
 images and noise by the schedule at each example's time, predicts the noise with cross-attention to the text, and
 compares it with the true noise by mean squared error. The batch carries times and noise, so that a step depends on
-nothing that is drawn inside it. `Denoiser.sample` is the reverse process (DDIM, Song et al., 2021).
-Left out: the autoencoder of latent diffusion, classifier-free guidance, averaged weights, a pretrained text encoder.
+nothing that is drawn inside it. `Denoiser.denoising` is the reverse process, one denoising step at a time: DDPM's
+random one (Ho et al.) or DDIM's deterministic one (Song et al., 2021), with classifier-free guidance (Ho and Salimans,
+2022).
+Left out: the autoencoder of latent diffusion, so images come out as they are; dropping texts while training, which
+guidance needs to be of use; averaged weights, a pretrained text encoder.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +23,8 @@ from torch import Tensor, nn
 
 TIME_WIDTH = 64  # of the sinusoidal embedding of a time
 GROUPS = 8  # of every group norm
+SCHEDULES = ("linear", "cosine")
+SAMPLERS = ("ddim", "ddpm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,7 @@ class Config:
     text_width: int = 64  # D, of a token's vector
     heads: int = 4  # N, of both attentions
     times: int = 1000  # steps of the noise schedule
+    schedule: str = "linear"  # of the noise: linear (Ho et al., 2020) or cosine (Nichol and Dhariwal, 2021)
 
     def __post_init__(self) -> None:
         if self.channels % GROUPS or self.image_size % 2:
@@ -42,6 +48,67 @@ class Config:
             )
         if self.text_width % self.heads or 2 * self.channels % self.heads:
             raise ValueError(f"heads {self.heads} must divide text_width {self.text_width} and twice the channels")
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule {self.schedule!r} is not one of {', '.join(SCHEDULES)}")
+
+
+def signal_shares(schedule: str, times: int) -> Tensor:
+    """Tabulate alpha-bar, the share of the image's variance that is left after each time: `(times,)`, falling.
+
+    Linear: the product of 1 - beta, beta from 1e-4 to 0.02. Cosine: f(t + 1) / f(0), f(t) = cos^2 of pi/2 times
+    (t / times + 0.008) / 1.008, where no single beta exceeds 0.999.
+    """
+    if schedule == "linear":
+        return torch.cumprod(1 - torch.linspace(1e-4, 0.02, times), dim=0)
+    angles = (torch.arange(times + 1, dtype=torch.float64) / times + 0.008) / 1.008 * (math.pi / 2)  # (times + 1,)
+    curve = angles.cos() ** 2
+    betas = (1 - curve[1:] / curve[:-1]).clamp(max=0.999)  # (times,)
+    return torch.cumprod(1 - betas, dim=0).float()
+
+
+@functools.cache
+def signal_table(schedule: str, times: int) -> tuple[float, ...]:
+    """Give `signal_shares` as numbers: sampling needs them on the host, unrounded by the precision of the model."""
+    return tuple(signal_shares(schedule, times).tolist())
+
+
+def sampling_times(times: int, steps: int) -> list[int]:
+    """Choose the times of `steps` denoising steps, from the noisiest, `times - 1`, down in equal strides."""
+    return [round(times * (steps - step) / steps) - 1 for step in range(steps)]
+
+
+def ddim_step(x: Tensor, noise: Tensor, signal: float, earlier: float) -> Tensor:
+    """Go from one time to an earlier one without chance: predict the image, then mix it with the same noise again.
+
+    Args:
+        x: Noisy images, `(B, 3, H, W)`.
+        noise: The noise predicted in them, of the same shape.
+        signal: Share of the image's variance in `x` (alpha-bar).
+        earlier: The share at the earlier time; 1 gives the predicted image itself.
+    """
+    image = (x - math.sqrt(1 - signal) * noise) / math.sqrt(signal)
+    return math.sqrt(earlier) * image + math.sqrt(1 - earlier) * noise
+
+
+def ddpm_step(x: Tensor, noise: Tensor, signal: float, earlier: float, fresh: Tensor) -> Tensor:
+    """Go from one time to an earlier one as Ho et al. do: draw from the posterior, given the predicted image.
+
+    With alpha = signal / earlier and beta = 1 - alpha, its variance is beta (1 - earlier) / (1 - signal), its mean
+    (sqrt(earlier) beta image + sqrt(alpha) (1 - earlier) x) / (1 - signal).
+
+    Args:
+        x: Noisy images, `(B, 3, H, W)`.
+        noise: The noise predicted in them.
+        signal: Share of the image's variance in `x` (alpha-bar).
+        earlier: The share at the earlier time; 1 gives the predicted image itself.
+        fresh: Standard normal, of the images' shape.
+    """
+    image = (x - math.sqrt(1 - signal) * noise) / math.sqrt(signal)
+    alpha = signal / earlier
+    weight_image = math.sqrt(earlier) * (1 - alpha) / (1 - signal)
+    weight_x = math.sqrt(alpha) * (1 - earlier) / (1 - signal)
+    variance = (1 - alpha) * (1 - earlier) / (1 - signal)
+    return weight_image * image + weight_x * x + math.sqrt(variance) * fresh
 
 
 class Attention(nn.Module):
@@ -114,8 +181,8 @@ class Denoiser(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         channels = config.channels
-        betas = torch.linspace(1e-4, 0.02, config.times)  # Ho et al.'s linear schedule
-        signal = torch.cumprod(1 - betas, dim=0)  # (times,), share of the image's variance that is left
+        self.schedule, self.times = config.schedule, config.times
+        signal = signal_shares(config.schedule, config.times)  # (times,)
         self.register_buffer("signal_rate", signal.sqrt())
         self.register_buffer("noise_rate", (1 - signal).sqrt())
         half = TIME_WIDTH // 2
@@ -144,9 +211,21 @@ class Denoiser(nn.Module):
             times: Step of the schedule of each example, int64, `(B,)`.
             noise: Standard normal, of the images' shape.
         """
-        signal_rate, noise_rate = self.signal_rate[times], self.noise_rate[times]  # (B,) each
-        noisy = signal_rate[:, None, None, None] * images + noise_rate[:, None, None, None] * noise  # (B, 3, H, W)
+        noisy = self.add_noise(images, noise, times)  # (B, 3, H, W)
         return self.denoise(noisy, self.text_encoder(tokens), times)
+
+    def parts(self, images: Tensor, tokens: Tensor, times: Tensor, noise: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Do what `forward` does, part by part: each is yielded with its name; the last is the prediction."""
+        text = self.text_encoder(tokens)  # (B, L, D)
+        yield "text encode", text
+        noisy = self.add_noise(images, noise, times)  # (B, 3, H, W)
+        yield "add noise", noisy
+        yield "denoise", self.denoise(noisy, text, times)  # (B, 3, H, W)
+
+    def add_noise(self, images: Tensor, noise: Tensor, times: Tensor) -> Tensor:
+        """Mix images and noise, both `(B, 3, H, W)`, by the schedule at each example's time `(B,)`."""
+        signal_rate, noise_rate = self.signal_rate[times], self.noise_rate[times]  # (B,) each
+        return signal_rate[:, None, None, None] * images + noise_rate[:, None, None, None] * noise  # (B, 3, H, W)
 
     def denoise(self, noisy: Tensor, text: Tensor, times: Tensor) -> Tensor:
         """Predict the noise in `noisy` `(B, 3, H, W)`, given encoded text `(B, L, D)` and times `(B,)`."""
@@ -162,17 +241,60 @@ class Denoiser(nn.Module):
         return self.conv_out(F.silu(self.norm_out(x)))  # (B, 3, H, W)
 
     @torch.no_grad()
-    def sample(self, tokens: Tensor, noise: Tensor, steps: int = 10) -> Tensor:
-        """Turn noise `(B, 3, H, W)` into images in `steps` deterministic denoising steps; the text is encoded once."""
-        text = self.text_encoder(tokens)
-        last = self.signal_rate.shape[0] - 1
-        schedule = [last * step // steps for step in range(steps, -1, -1)]  # times, from the noisiest to 0
-        x = noise
-        for time, earlier in pairwise(schedule):
-            predicted = self.denoise(x, text, torch.full((x.shape[0],), time, device=x.device))
-            image = (x - self.noise_rate[time] * predicted) / self.signal_rate[time]
-            x = self.signal_rate[earlier] * image + self.noise_rate[earlier] * predicted
-        return x
+    def encode(self, tokens: Tensor, guidance: float = 1.0) -> Tensor:
+        """Encode texts `(B, L)` for `denoising`; for guidance also as many empty ones: `(B, L, D)` or `(2B, L, D)`."""
+        if guidance != 1.0:
+            tokens = torch.cat((tokens, torch.zeros_like(tokens)))  # token 0 fills the empty text
+        return self.text_encoder(tokens)
+
+    @torch.no_grad()
+    def denoising(
+        self, text: Tensor, noise: Tensor, steps: int = 10, guidance: float = 1.0, sampler: str = "ddim"
+    ) -> Iterator[Tensor]:
+        """Turn noise into images, and yield them, `(B, 3, H, W)`, after every denoising step; the last are the result.
+
+        With guidance the prediction is empty + guidance (text - empty), from one pass over twice the batch; at 1 that
+        is the text's own prediction, from one pass over the batch.
+
+        Args:
+            text: From `encode`, for the same guidance.
+            noise: Standard normal, `(B, 3, H, W)`.
+            steps: Denoising steps, from 1 to as many as the schedule has.
+            guidance: Weight of the text.
+            sampler: `ddim`, or `ddpm`, which draws noise at every step.
+
+        Raises:
+            ValueError: No such sampler, or more steps than the schedule has.
+        """
+        if sampler not in SAMPLERS or not 1 <= steps <= self.times:
+            raise ValueError(
+                f"sampler {sampler!r} must be one of {', '.join(SAMPLERS)}, steps {steps} from 1 to {self.times}"
+            )
+        signals = signal_table(self.schedule, self.times)
+        x, times = noise, sampling_times(self.times, steps)
+        for step, time in enumerate(times):
+            signal = signals[time]
+            earlier = signals[times[step + 1]] if step + 1 < steps else 1.0
+            predicted = self._guided(x, text, time, guidance)  # (B, 3, H, W)
+            if sampler == "ddim":
+                x = ddim_step(x, predicted, signal, earlier)
+            else:
+                x = ddpm_step(x, predicted, signal, earlier, torch.randn_like(x))  # the last one's noise weighs 0
+            yield x
+
+    def _guided(self, x: Tensor, text: Tensor, time: int, guidance: float) -> Tensor:
+        times = torch.full((text.shape[0],), time, device=x.device)  # (B,) or (2B,)
+        if guidance == 1.0:
+            return self.denoise(x, text, times)  # (B, 3, H, W)
+        with_text, empty = self.denoise(torch.cat((x, x)), text, times).chunk(2)  # (B, 3, H, W) each
+        return empty + guidance * (with_text - empty)
+
+    def sample(
+        self, tokens: Tensor, noise: Tensor, steps: int = 10, guidance: float = 1.0, sampler: str = "ddim"
+    ) -> Tensor:
+        """Turn noise `(B, 3, H, W)` into images of these texts; arguments as of `denoising`."""
+        *_, images = self.denoising(self.encode(tokens, guidance), noise, steps, guidance, sampler)
+        return images
 
 
 def build_model(config: Config) -> nn.Module:
@@ -223,3 +345,10 @@ def forward_flops(config: Config, batch_size: int) -> int:
     )
     cross = attention(quarter, 2 * channels, width)
     return batch_size * (text + time + edges + resample + blocks + cross)
+
+
+def make_noise(config: Config, batch_size: int, device: str | torch.device) -> tuple[Tensor, Tensor]:
+    """Draw what sampling starts from: token ids `(B, L)` and standard normal noise `(B, 3, H, W)`."""
+    tokens = torch.randint(config.vocabulary, (batch_size, config.text_length), device=device)
+    noise = torch.randn(batch_size, config.image_channels, config.image_size, config.image_size, device=device)
+    return tokens, noise
