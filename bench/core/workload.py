@@ -5,7 +5,7 @@ The types of torch are named in quotes; this room never imports it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,56 @@ if TYPE_CHECKING:
 
 Batch = tuple[tuple[Any, ...], Any]
 """`(inputs, targets)`: the model is called as `model(*inputs)`, the loss as `loss(outputs, targets)`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextGenerator:
+    """How a language model writes text: it reads a prompt, then one token after another.
+
+    The cache is whatever the model hands on from token to token: keys and values, a recurrent state. Its tensors are
+    found in attributes, tuples, lists and mappings, to count their bytes.
+
+    Attributes:
+        make_prompt: `(batch_size, length, device) -> token ids (B, length)`; must work on `meta` too.
+        prefill: `(model, ids (B, P), capacity) -> (logits of the next token (B, V), cache)`; `capacity` is how many
+            tokens the text will have in the end, for caches that make room at once.
+        decode: `(model, ids (B, 1), cache) -> (logits (B, V), cache)`.
+        logits: `(model, ids (B, S)) -> logits (B, S, V)` without a cache, for the comparison.
+        context_limit: Tokens that a text may have; None is no limit.
+        context_option: The model's option that sets this limit, where it has one.
+        cache_bytes: `(batch_size, tokens, bytes per value) -> bytes` by formula; None where there is none.
+        attention_width: Width of the queries, summed over the layers: a token that sees T others costs 4 T of it in
+            FLOPs. 0 for a model without attention, None where it is not known.
+    """
+
+    make_prompt: Callable[[int, int, str | torch.device], torch.Tensor]
+    prefill: Callable[[torch.nn.Module, torch.Tensor, int], tuple[torch.Tensor, Any]]
+    decode: Callable[[torch.nn.Module, torch.Tensor, Any], tuple[torch.Tensor, Any]]
+    logits: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor]
+    context_limit: int | None = None
+    context_option: str | None = None
+    cache_bytes: Callable[[int, int, int], int] | None = None
+    attention_width: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSampler:
+    """How a diffusion model makes images: it encodes a text, then removes noise step by step.
+
+    Attributes:
+        make_noise: `(batch_size, device) -> (text, noise)`; noise is a float tensor of the images' shape.
+        encode: `(model, text, guidance) -> context`; guidance 1 is none.
+        denoising: `(model, context, noise, steps, guidance, sampler)` yields images after each of the steps.
+        decode: `(model, images) -> images`, after the last step; None where there is nothing to decode.
+        parts: `(model, inputs)` yields the name and the value of each part of a training step's forward pass, the
+            last being the outputs; None where the model does not tell.
+    """
+
+    make_noise: Callable[[int, str | torch.device], tuple[Any, torch.Tensor]]
+    encode: Callable[[torch.nn.Module, Any, float], Any]
+    denoising: Callable[[torch.nn.Module, Any, torch.Tensor, int, float, str], Iterator[torch.Tensor]]
+    decode: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] | None = None
+    parts: Callable[[torch.nn.Module, tuple[Any, ...]], Iterator[tuple[str, Any]]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +80,8 @@ class Workload:
         tokens_per_example: For language models; None where an example is not a sequence.
         closed_form_flops: `batch_size -> FLOPs of one forward pass` (1 MAC = 2) where the model states a formula.
         source_file: Where the model is written, for annotations; None if unknown.
+        generator: For models that generate text, `bench generate`.
+        sampler: For models that sample images, `bench sample`.
     """
 
     name: str = ""
@@ -40,3 +92,5 @@ class Workload:
     tokens_per_example: int | None = None
     closed_form_flops: Callable[[int], int] | None = None
     source_file: str | None = None
+    generator: TextGenerator | None = None
+    sampler: ImageSampler | None = None

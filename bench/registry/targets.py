@@ -15,6 +15,7 @@ from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
 from bench.registry.bare import bare_workload
 from bench.registry.loading import importable
+from bench.registry.extras import image_sampler, text_generator
 from bench.registry.options import convert_literal, convert_options
 from bench.registry.spec import Kind, Spec
 from bench.registry.suggest import did_you_mean, one_line
@@ -123,6 +124,8 @@ def _from_five_names(module: ModuleType, spec: Spec, input_shape: tuple[int, ...
         tokens_per_example=tokens(config) if tokens else None,
         closed_form_flops=functools.partial(flops, config) if flops else None,
         source_file=module.__file__,
+        generator=text_generator(found, config),
+        sampler=image_sampler(found, config),
     )
 
 
