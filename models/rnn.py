@@ -162,3 +162,9 @@ def cache_bytes(config: Config, batch_size: int, tokens: int, bytes_per_value: i
     """Count the state of every layer; it is the same after any number of tokens."""
     del tokens
     return STATES * config.layers * batch_size * config.hidden * bytes_per_value
+
+
+def attention_width(config: Config) -> int:
+    """There is no attention: no part of a token's cost grows with those before it."""
+    del config
+    return 0

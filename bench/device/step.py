@@ -101,6 +101,10 @@ class Step:
         self.optimize()
         return loss
 
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Enter the cell's autocast, for work beside the four phases; nothing where it has none."""
+        return contextlib.nullcontext() if self._autocast is None else self._precision()
+
     def _precision(self) -> torch.autocast:
         assert self._autocast is not None
         device_type, dtype = self._autocast

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ def text_generator(found: Mapping[str, Any], config: Any) -> TextGenerator | Non
     """
     if "make_prompt" not in found:
         return None
+    options = {field.name for field in dataclasses.fields(config)}
     limit, width = found.get("context_limit"), found.get("attention_width")
     return TextGenerator(
         make_prompt=functools.partial(found["make_prompt"], config),
@@ -30,7 +32,7 @@ def text_generator(found: Mapping[str, Any], config: Any) -> TextGenerator | Non
         decode=lambda model, ids, cache: _method(model, "decode")(ids, cache),
         logits=_whole_logits,
         context_limit=limit(config) if limit else None,
-        context_option=CONTEXT_OPTION if limit and hasattr(config, CONTEXT_OPTION) else None,
+        context_option=CONTEXT_OPTION if limit and CONTEXT_OPTION in options else None,
         cache_bytes=_bound(found.get("cache_bytes"), config),
         attention_width=width(config) if width else None,
     )

@@ -1,0 +1,139 @@
+"""Generating text, measured: what was asked (`GenerationCase`), and what came of it (`Generation`).
+
+    prefill      the prompt is read in one pass; its end gives the first new token
+    decode       each further token is read alone; the cache stands for those before it
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.core.cell import Cell, short_hash
+from bench.core.environment import Environment, MachineState
+from bench.core.jsonio import to_json
+from bench.core.record import SCHEMA, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationCase:
+    """One combination to be measured.
+
+    Attributes:
+        cell: Model, batch size, device, precision, threads and seed; always in infer mode.
+        prompt_tokens: Of every text of the batch.
+        new_tokens: Generated per text, the first by the prefill.
+        uses_cache: False reads the whole text again for every token, for comparison.
+    """
+
+    cell: Cell
+    prompt_tokens: int
+    new_tokens: int
+    uses_cache: bool = True
+
+    @property
+    def id(self) -> str:
+        """Name the case for people: `decoder_lm/infer/b1/cpu/fp32/p32+64`."""
+        return f"{self.cell.id}/p{self.prompt_tokens}+{self.new_tokens}{'' if self.uses_cache else '/no-cache'}"
+
+    @property
+    def key(self) -> str:
+        """Name the case for machines: 16 hex digits."""
+        return short_hash(to_json(self) | {"cell": self.cell.key})
+
+    @property
+    def total_tokens(self) -> int:
+        """Tokens of a text in the end; the last one is written and never read."""
+        return self.prompt_tokens + self.new_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheMemory:
+    """What the cache takes at the end of one generation, in bytes.
+
+    Attributes:
+        predicted_bytes: By the model's formula; None where it states none.
+        held_bytes: Of all tensors that the cache really holds, each storage once.
+        peak_allocated_bytes: Of the accelerator's allocator over the generation, weights included; None on the CPU.
+    """
+
+    predicted_bytes: int | None = None
+    held_bytes: int | None = None
+    peak_allocated_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFlops:
+    """FLOPs per token, counted on tensors without storage, beside the rule of thumb.
+
+    The rule (Kaplan et al., 2020): a token meets every weight once, 2 N FLOPs (1 MAC = 2), and every token before it in
+    attention, 4 T A; training is three times that, 6 N + 12 T A. N leaves out embeddings that are only looked up; A is
+    the width of the queries summed over layers; T the tokens attended to, all S of them in training, where the masked
+    half is counted too.
+
+    Attributes:
+        weights: N.
+        context_tokens: T of the last decoded token.
+        prefill_flops: Counted for the whole prompt of one text.
+        decode_flops: Counted for the last token of one text.
+        decode_rule_flops: 2 N + 4 T A.
+        training_flops: Counted forward and backward of the model's training step, per token.
+        training_rule_flops: 6 N + 12 S A.
+        training_tokens: S, the model's own sequence length.
+    """
+
+    weights: int | None = None
+    context_tokens: int | None = None
+    prefill_flops: int | None = None
+    decode_flops: int | None = None
+    decode_rule_flops: int | None = None
+    training_flops: int | None = None
+    training_rule_flops: int | None = None
+    training_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationTimes:
+    """Raw times, one entry per generation of the whole batch.
+
+    Attributes:
+        first_token_seconds: From the prompt on the device to the first new token.
+        token_seconds: Of each further token, in order; one sequence per generation.
+        clock: `host`, or `device` for events on the device's stream.
+        host_first_token_seconds: For the device clock: what the same took the host to launch.
+        host_token_seconds: Likewise, of each further token.
+        warmup_generations: Executed before, not counted.
+        converged: The time per token was known within the target before the budget ended.
+    """
+
+    first_token_seconds: tuple[float, ...]
+    token_seconds: tuple[tuple[float, ...], ...]
+    clock: str = "host"
+    host_first_token_seconds: tuple[float, ...] = ()
+    host_token_seconds: tuple[tuple[float, ...], ...] = ()
+    warmup_generations: int = 0
+    converged: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One case, measured; raw, and written to `generation/<key>.json` the moment it ends.
+
+    Attributes:
+        reason: Why it did not end OK; or, if it did, why a part is missing.
+        started_at: ISO 8601 with zone.
+        duration_seconds: Of the whole case.
+    """
+
+    case: GenerationCase
+    outcome: Outcome
+    reason: str | None = None
+    times: GenerationTimes | None = None
+    parameters: int | None = None
+    cache: CacheMemory | None = None
+    flops: TokenFlops | None = None
+    environment: Environment | None = None
+    state: MachineState | None = None
+    started_at: str
+    duration_seconds: float
+    stepbench: str
+    schema: int = SCHEMA
