@@ -21,11 +21,13 @@ from bench.cli.count import command as count
 from bench.cli.doctor import command as doctor
 from bench.cli.fit import command as fit
 from bench.cli.gate import command as gate
+from bench.cli.generate import command as generate
 from bench.cli.history import app as history
 from bench.cli.listing import command as listing
 from bench.cli.peaks import command as peaks
 from bench.cli.report import command as report
 from bench.cli.run import command as run
+from bench.cli.sample import command as sample
 from bench.cli.selftest import command as selftest
 from bench.cli.status import command as status
 from bench.core.errors import BenchError, ExitCode
@@ -49,6 +51,8 @@ app.command("cancel")(cancel)
 app.command("list")(listing)
 app.command("count")(count)
 app.command("fit")(fit)
+app.command("generate")(generate)
+app.command("sample")(sample)
 app.command("check")(check)
 app.command("gate")(gate)
 app.command("ab")(ab)

@@ -88,7 +88,7 @@ def read_axes(
         "threads": threads,
         "seed": seed,
     }
-    axes = axes_of(**{name: _split(values) for name, values in typed.items() if values})
+    axes = axes_of(**{name: split(values) for name, values in typed.items() if values})
     return axes if input_shape is None else axes | axes_of(input_shape=input_shape)
 
 
@@ -109,6 +109,6 @@ def parse_duration(text: str | None, option: str) -> float | None:
     return seconds
 
 
-def _split(values: list[str]) -> list[str]:
+def split(values: list[str]) -> list[str]:
     """Part a repeated option whose values may hold several, separated by commas."""
     return [part.strip() for value in values for part in value.split(",")]

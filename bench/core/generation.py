@@ -115,11 +115,21 @@ class GenerationTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationCounts:
+    """What is read off a case without a clock; `reason` says why the FLOPs are missing."""
+
+    parameters: int
+    cache: CacheMemory | None = None
+    flops: TokenFlops | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One case, measured; raw, and written to `generation/<key>.json` the moment it ends.
 
     Attributes:
-        reason: Why it did not end OK; or, if it did, why a part is missing.
+        reason: Why it did not end OK; or, if it did, why nothing was counted.
         started_at: ISO 8601 with zone.
         duration_seconds: Of the whole case.
     """
@@ -128,9 +138,7 @@ class Generation:
     outcome: Outcome
     reason: str | None = None
     times: GenerationTimes | None = None
-    parameters: int | None = None
-    cache: CacheMemory | None = None
-    flops: TokenFlops | None = None
+    counts: GenerationCounts | None = None
     environment: Environment | None = None
     state: MachineState | None = None
     started_at: str

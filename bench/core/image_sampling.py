@@ -72,14 +72,28 @@ class PartTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingCounts:
+    """What is read off a case without a clock.
+
+    Attributes:
+        image_shape: Of one image: channels, height, width.
+        flops_per_step: Of one denoising step of the batch; None where it could not be counted, `reason` says why.
+        peak_allocated_bytes: Of the accelerator's allocator over text and one step; None on the CPU.
+    """
+
+    parameters: int
+    image_shape: tuple[int, ...]
+    flops_per_step: int | None = None
+    peak_allocated_bytes: int | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
     """One case, measured; raw, and written to `sampling/<key>.json` the moment it ends.
 
     Attributes:
-        reason: Why it did not end OK; or, if it did, why a part is missing.
-        image_shape: Of one image: channels, height, width.
-        flops_per_step: Of one denoising step of the batch, counted; None where it could not be.
-        peak_allocated_bytes: Of the accelerator's allocator over one sampling; None on the CPU.
+        reason: Why it did not end OK; or, if it did, why nothing was counted.
         training: Parts of a training step of the same batch; None where they were not asked for.
         started_at: ISO 8601 with zone.
     """
@@ -89,10 +103,7 @@ class Sampled:
     reason: str | None = None
     times: SamplingTimes | None = None
     training: PartTimes | None = None
-    image_shape: tuple[int, ...] | None = None
-    parameters: int | None = None
-    flops_per_step: int | None = None
-    peak_allocated_bytes: int | None = None
+    counts: SamplingCounts | None = None
     environment: Environment | None = None
     state: MachineState | None = None
     started_at: str

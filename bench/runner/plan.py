@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bench import registry
 from bench.core.cell import Cell
@@ -17,10 +17,11 @@ from bench.runner.answers import Preflight
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Cells with full device names, and the environment of each device."""
+    """Cells with full device names, the environment of each device, and the full name of each device as asked for."""
 
     cells: tuple[Cell, ...]
     environments: Mapping[str, Environment]
+    devices: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
@@ -50,4 +51,4 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
     answer: Preflight = ending.value
     names = dict(answer.devices)
     completed = dict.fromkeys(replace(cell, device=names[cell.device]) for cell in cells)
-    return Plan(cells=tuple(completed), environments=dict(answer.environments))
+    return Plan(cells=tuple(completed), environments=dict(answer.environments), devices=names)

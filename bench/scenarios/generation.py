@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from bench import registry
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import MachineState
 from bench.core.errors import ModelError
-from bench.core.generation import CacheMemory, GenerationCase, GenerationTimes, TokenFlops
+from bench.core.generation import CacheMemory, GenerationCase, GenerationCounts, GenerationTimes, TokenFlops
 from bench.core.record import Sampling
 from bench.core.workload import TextGenerator, Workload
 from bench.counters.build import on_meta
@@ -31,24 +31,6 @@ from bench.scenarios.calls import count_call, held_bytes, repeat, weights_met
 
 WARMUP_TOKENS = 8
 """A warm-up reads the whole prompt and writes this many tokens."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedGeneration:
-    """What the timing process answers."""
-
-    times: GenerationTimes
-    state: MachineState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedGeneration:
-    """What the counting process answers; `reason` says why the FLOPs are missing."""
-
-    parameters: int
-    cache: CacheMemory | None
-    flops: TokenFlops | None
-    reason: str | None = None
 
 
 def fitting_spec(spec: str, tokens: int) -> str:
@@ -84,7 +66,7 @@ def generator_of(workload: Workload, spec: str) -> TextGenerator:
     return workload.generator
 
 
-def time_case(case: GenerationCase, sampling: Sampling, gpu_uuid: str | None = None) -> TimedGeneration:
+def time_case(case: GenerationCase, sampling: Sampling, gpu_uuid: str | None = None) -> tuple[GenerationTimes, MachineState]:
     """Generate again and again, with a mark after each token; synchronises before and after each generation only."""
     times: list[tuple[list[float], list[float]]] = []
     with _prepared(case) as (model, generator, prompt):
@@ -106,21 +88,19 @@ def time_case(case: GenerationCase, sampling: Sampling, gpu_uuid: str | None = N
         warmups, is_converged = repeat(generate_once, warm_up, case.cell.device, sampling)
         state = state_between(before, read_counters(), gpu_uuid)
     has_host = clock.name == "device"
-    return TimedGeneration(
-        times=GenerationTimes(
-            first_token_seconds=tuple(seconds[0] for seconds, _ in times),
-            token_seconds=tuple(tuple(seconds[1:]) for seconds, _ in times),
-            clock=clock.name,
-            host_first_token_seconds=tuple(host[0] for _, host in times) if has_host else (),
-            host_token_seconds=tuple(tuple(host[1:]) for _, host in times) if has_host else (),
-            warmup_generations=warmups,
-            converged=is_converged,
-        ),
-        state=state,
+    generation_times = GenerationTimes(
+        first_token_seconds=tuple(seconds[0] for seconds, _ in times),
+        token_seconds=tuple(tuple(seconds[1:]) for seconds, _ in times),
+        clock=clock.name,
+        host_first_token_seconds=tuple(host[0] for _, host in times) if has_host else (),
+        host_token_seconds=tuple(tuple(host[1:]) for _, host in times) if has_host else (),
+        warmup_generations=warmups,
+        converged=is_converged,
     )
+    return generation_times, state
 
 
-def measure_case(case: GenerationCase) -> CountedGeneration:
+def measure_case(case: GenerationCase) -> GenerationCounts:
     """Generate once and read what the cache holds; count FLOPs on tensors without storage."""
     workload = registry.resolve(case.cell.model, input_shape=case.cell.input_shape)
     flops, reason = None, None
@@ -131,7 +111,7 @@ def measure_case(case: GenerationCase) -> CountedGeneration:
     with _prepared(case) as (model, generator, prompt):
         parameters = count_parameters(model).parameters
         cache = read_cache(case, generator, model, prompt) if case.uses_cache else None
-    return CountedGeneration(parameters=parameters, cache=cache, flops=flops, reason=reason)
+    return GenerationCounts(parameters=parameters, cache=cache, flops=flops, reason=reason)
 
 
 def generate(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from bench import registry
 from bench.core.cell import Mode
 from bench.core.environment import MachineState
 from bench.core.errors import ModelError
-from bench.core.image_sampling import PartTimes, SamplingCase, SamplingTimes
+from bench.core.image_sampling import PartTimes, SamplingCase, SamplingCounts, SamplingTimes
 from bench.core.record import Sampling
 from bench.core.workload import ImageSampler, Workload
 from bench.counters.build import on_meta
@@ -32,25 +32,6 @@ WARMUP_STEPS = 3
 
 TRAINING_PARTS = ("loss", "backward", "optimizer")
 """What follows the parts of the forward pass."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimedSampling:
-    """What the timing process answers."""
-
-    times: SamplingTimes
-    state: MachineState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedSampling:
-    """What the counting process answers; `reason` says why a count is missing."""
-
-    parameters: int
-    image_shape: tuple[int, ...]
-    flops_per_step: int | None
-    peak_allocated_bytes: int | None
-    reason: str | None = None
 
 
 def sampler_of(workload: Workload, spec: str) -> ImageSampler:
@@ -79,7 +60,7 @@ def check_models(specs: tuple[str, ...], parts: bool) -> None:
             raise ModelError(f"model {spec!r} does not tell the parts of its training step; leave out --parts")
 
 
-def time_case(case: SamplingCase, sampling: Sampling, gpu_uuid: str | None = None) -> TimedSampling:
+def time_case(case: SamplingCase, sampling: Sampling, gpu_uuid: str | None = None) -> tuple[SamplingTimes, MachineState]:
     """Sample again and again, with a mark after each part; synchronises before and after each sampling only."""
     found: list[list[float]] = []
     has_decode = False
@@ -103,17 +84,15 @@ def time_case(case: SamplingCase, sampling: Sampling, gpu_uuid: str | None = Non
         before = read_counters()
         warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling)
         state = state_between(before, read_counters(), gpu_uuid)
-    return TimedSampling(
-        times=SamplingTimes(
-            encode_seconds=tuple(seconds[0] for seconds in found),
-            step_seconds=tuple(tuple(seconds[1 : 1 + case.steps]) for seconds in found),
-            decode_seconds=tuple(seconds[-1] for seconds in found) if has_decode else (),
-            clock=clock.name,
-            warmup_samplings=warmups,
-            converged=is_converged,
-        ),
-        state=state,
+    times = SamplingTimes(
+        encode_seconds=tuple(seconds[0] for seconds in found),
+        step_seconds=tuple(tuple(seconds[1 : 1 + case.steps]) for seconds in found),
+        decode_seconds=tuple(seconds[-1] for seconds in found) if has_decode else (),
+        clock=clock.name,
+        warmup_samplings=warmups,
+        converged=is_converged,
     )
+    return times, state
 
 
 def sample(
@@ -139,7 +118,7 @@ def sample(
     return images
 
 
-def measure_case(case: SamplingCase) -> CountedSampling:
+def measure_case(case: SamplingCase) -> SamplingCounts:
     """Sample once and read shapes and the allocator's peak; count one denoising step on tensors without storage."""
     workload = registry.resolve(case.cell.model)
     flops, reason, peak = None, None, None
@@ -155,7 +134,7 @@ def measure_case(case: SamplingCase) -> CountedSampling:
         if is_accelerator(case.cell.device):
             peak = torch.cuda.max_memory_allocated(case.cell.device)
         parameters = count_parameters(model).parameters
-    return CountedSampling(
+    return SamplingCounts(
         parameters=parameters,
         image_shape=tuple(images.shape[1:]),
         flops_per_step=flops,

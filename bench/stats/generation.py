@@ -48,7 +48,8 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
     host = [seconds for sequence in times.host_token_seconds for seconds in sequence]
     token = estimate_median(tokens) if tokens else None
     per_second = batch / token.point if token and token.point > 0 else None
-    flops = generation.flops.decode_flops if generation.flops and case.uses_cache else None
+    counted = generation.counts.flops if generation.counts else None
+    flops = counted.decode_flops if counted and case.uses_cache else None
     contexts = [case.prompt_tokens + place for sequence in times.token_seconds for place in range(len(sequence))]
     return GenerationSummary(
         first_token=first,

@@ -37,7 +37,7 @@ def summarise_sampling(sampled: Sampled) -> SamplingSummary:
     steps = [seconds for sequence in times.step_seconds for seconds in sequence]
     image = estimate_median([seconds / batch for seconds in total_seconds(times)])
     step = estimate_median(steps)
-    flops = sampled.flops_per_step
+    flops = sampled.counts.flops_per_step if sampled.counts else None
     return SamplingSummary(
         image=image,
         encode=estimate_median(times.encode_seconds),
