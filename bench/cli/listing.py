@@ -18,6 +18,7 @@ class What(StrEnum):
 
     MODELS = "models"
     TORCHVISION = "torchvision"
+    TRANSFORMERS = "transformers"
     SUITES = "suites"
     RUNS = "runs"
 
@@ -28,10 +29,10 @@ def command(
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """List models with their options, torchvision's models, built-in suites, or the runs in a results folder."""
+    """List models with their options, models of torchvision and transformers, built-in suites, or the runs in a results folder."""
     if what is What.MODELS and with_options:
         return _print_options(format)
-    rows = {What.MODELS: _models, What.TORCHVISION: _torchvision, What.SUITES: _suites}
+    rows = {What.MODELS: _models, What.TORCHVISION: _torchvision, What.TRANSFORMERS: _transformers, What.SUITES: _suites}
     listed = _runs(results) if what is What.RUNS else rows[what]()
     if format is options.Format.JSON:
         print_json("list", what=what, items=[{"name": name, "about": about} for name, about in listed])
@@ -40,8 +41,9 @@ def command(
     for name, about in listed:
         print(_shorten(f"{name:{width}}  {about}".rstrip(), terminal_width()))
     if what is What.MODELS:
-        print("\nAlso torchvision:NAME ('bench list torchvision'), your package.module:callable")
-        print("and path/file.py:callable. 'bench list models --options' shows what can be set.")
+        print("\nAlso torchvision:NAME ('bench list torchvision'), transformers:TYPE ('bench list")
+        print("transformers'), your package.module:callable and path/file.py:callable.")
+        print("'bench list models --options' shows what can be set.")
         print("Set options after an @: mlp@activation=tanh,width=512.")
     return ExitCode.FINE
 
@@ -74,6 +76,12 @@ def _torchvision() -> list[tuple[str, str]]:
     from bench import registry
 
     return [(f"torchvision:{name}", "") for name in registry.torchvision_names()]
+
+
+def _transformers() -> list[tuple[str, str]]:
+    from bench import registry
+
+    return [(f"transformers:{name}", ", ".join(tasks)) for name, tasks in registry.transformers_tasks().items()]
 
 
 def _suites() -> list[tuple[str, str]]:

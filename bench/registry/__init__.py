@@ -4,6 +4,8 @@ A spec is `reference[@key=value[,key=value]...]`, where the reference is
 
 - the name of a reference model or of a plugin (entry points in the group `bench.models`): options set its Config;
 - `torchvision:NAME`, a classification model with random weights: options go to its builder, `num_classes=10`;
+- `transformers:TYPE`, a Hugging Face model built from its config class, `transformers:gpt2@n_layer=2`: options are
+  fields of that class;
 - `package.module:callable` or `path/file.py:callable`, found from the working directory: it is a Workload, an
   `nn.Module`, a class of them, or a function that returns either; options become keyword arguments;
 - `path/file.py` alone, if the file has the five names that every file of `bench.models` has.
@@ -23,6 +25,7 @@ from bench.registry.info import ModelInfo, Option, describe, source_file
 from bench.registry.optimizers import OPTIMIZERS, make_optimizer
 from bench.registry.resolve import resolve
 from bench.registry.torchvision_models import torchvision_names
+from bench.registry.transformers_models import transformers_tasks
 
 __all__ = [
     "OPTIMIZERS",
@@ -36,4 +39,5 @@ __all__ = [
     "source_file",
     "torchvision_names",
     "torchvision_sources",
+    "transformers_tasks",
 ]

@@ -10,6 +10,7 @@ from bench.registry.catalog import names, torchvision_sources, unknown_name
 from bench.registry.info import find_node, locate, read_options
 from bench.registry.options import convert_options
 from bench.registry.spec import Kind, Spec, parse
+from bench.registry.transformers_models import check_transformers
 
 
 def check(spec: str) -> None:
@@ -30,6 +31,9 @@ def check(spec: str) -> None:
         known = torchvision_sources()
         if known and parsed.place not in known:
             raise unknown_name(f"torchvision:{parsed.place}")
+        return
+    if parsed.kind is Kind.TRANSFORMERS:
+        check_transformers(parsed)
         return
     path, attribute = locate(parsed)
     if parsed.kind is Kind.FILE and path is None:

@@ -25,12 +25,14 @@ def code_hash(spec: str) -> str | None:
     are files that are read rather than imported. Where the folder lies does not matter, what is in it does.
 
     Returns:
-        16 hex digits, `torchvision VERSION`, or None where there is no source to read.
+        16 hex digits, `torchvision VERSION` (or transformers), or None where there is no source to read.
     """
     try:
         parsed = parse(spec)
         if parsed.kind is Kind.TORCHVISION:
             return f"torchvision {importlib.metadata.version('torchvision')}"
+        if parsed.kind is Kind.TRANSFORMERS:
+            return f"transformers {importlib.metadata.version('transformers')}"
         path, _ = locate(parsed)
         if path is None:
             return None

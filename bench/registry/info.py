@@ -76,6 +76,8 @@ def locate(spec: Spec) -> tuple[Path | None, str]:
         return (path.resolve() if path.is_file() else None), spec.attribute
     if spec.kind is Kind.TORCHVISION:
         return torchvision_sources().get(spec.place), spec.place
+    if spec.kind is Kind.TRANSFORMERS:
+        return None, ""
     if spec.kind is Kind.MODULE:
         return _module_file(spec.place), spec.attribute
     file = folder_files().get(spec.place)

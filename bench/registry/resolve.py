@@ -13,6 +13,7 @@ from bench.registry.spec import Kind, Spec, parse
 from bench.registry.suggest import one_line
 from bench.registry.targets import to_workload
 from bench.registry.torchvision_models import torchvision_workload
+from bench.registry.transformers_models import transformers_workload
 
 
 def resolve(spec: str, *, input_shape: tuple[int, ...] | None = None) -> Workload:
@@ -30,6 +31,10 @@ def resolve(spec: str, *, input_shape: tuple[int, ...] | None = None) -> Workloa
     parsed = parse(spec)
     if parsed.kind is Kind.TORCHVISION:
         return torchvision_workload(parsed, input_shape)
+    if parsed.kind is Kind.TRANSFORMERS:
+        if input_shape is not None:
+            raise ModelError(f"model {spec!r} makes its own batches; set its options instead of --input-shape")
+        return transformers_workload(parsed)
     if parsed.kind is Kind.NAME:
         return _resolve_name(parsed, input_shape)
     module = load_file(Path(parsed.place), spec) if parsed.kind is Kind.FILE else load_module(parsed.place, spec)

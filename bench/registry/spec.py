@@ -17,6 +17,7 @@ class Kind(Enum):
 
     NAME = "name"
     TORCHVISION = "torchvision"
+    TRANSFORMERS = "transformers"
     MODULE = "module"
     FILE = "file"
 
@@ -27,7 +28,7 @@ class Spec:
 
     Attributes:
         text: As typed.
-        place: The name, the torchvision model, the dotted module or the file's path.
+        place: The name, the torchvision model, the Hugging Face model type, the dotted module or the file's path.
         attribute: Dotted path of the callable in its module; empty for a name, and for a file given alone.
         options: Key and value as typed, in order.
     """
@@ -63,6 +64,8 @@ def parse(text: str) -> Spec:
         )
     if place == "torchvision":
         return Spec(text=text, kind=Kind.TORCHVISION, place=attribute, options=options)
+    if place == "transformers":
+        return Spec(text=text, kind=Kind.TRANSFORMERS, place=attribute, options=options)
     kind = Kind.FILE if _is_path(place) else Kind.MODULE
     if not all(part.isidentifier() for part in attribute.split(".")):
         raise ModelError(f"model spec {text!r}: {attribute!r} is not the name of a callable")
