@@ -101,9 +101,7 @@ class Attention(nn.Module):
         self.value = nn.Linear(config.width, self.kv_heads * self.head_width, bias=config.bias)
         self.out = nn.Linear(config.width, config.width, bias=config.bias)
 
-    def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None) -> Tensor:
         """Mix tokens `(B, S, D)` with those before them; with a cache, also with those that it holds."""
         queries = self.query(x).unflatten(-1, (self.heads, self.head_width)).transpose(1, 2)  # (B, N, S, D/N)
         keys = self.key(x).unflatten(-1, (self.kv_heads, self.head_width)).transpose(1, 2)  # (B, K, S, D/N)
@@ -160,9 +158,7 @@ class Block(nn.Module):
         self.feed_forward_norm = make_norm(config)
         self.feed_forward = FeedForward(config)
 
-    def forward(
-        self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor] | None, cache: LayerCache | None = None) -> Tensor:
         """Transform tokens `(B, S, D)`."""
         x = x + self.attention(self.attention_norm(x), rotation, cache)
         return x + self.feed_forward(self.feed_forward_norm(x))

@@ -116,7 +116,6 @@ class RNNLanguageModel(nn.Module):
         return self.head(x[:, -1]), state  # (B, V)
 
 
-
 def build_model(config: Config) -> nn.Module:
     """Build the language model with random weights."""
     return RNNLanguageModel(config)

@@ -29,10 +29,15 @@ def command(
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """List models with their options, models of torchvision and transformers, built-in suites, or the runs in a results folder."""
+    """List models with their options, those of torchvision or transformers, built-in suites, or the runs in a folder."""
     if what is What.MODELS and with_options:
         return _print_options(format)
-    rows = {What.MODELS: _models, What.TORCHVISION: _torchvision, What.TRANSFORMERS: _transformers, What.SUITES: _suites}
+    rows = {
+        What.MODELS: _models,
+        What.TORCHVISION: _torchvision,
+        What.TRANSFORMERS: _transformers,
+        What.SUITES: _suites,
+    }
     listed = _runs(results) if what is What.RUNS else rows[what]()
     if format is options.Format.JSON:
         print_json("list", what=what, items=[{"name": name, "about": about} for name, about in listed])

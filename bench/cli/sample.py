@@ -34,9 +34,7 @@ def command(
     ] = None,
     schedule: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME,...", help="linear or cosine: the model's option schedule.", show_default=False
-        ),
+        typer.Option(metavar="NAME,...", help="linear or cosine: the model's option schedule.", show_default=False),
     ] = None,
     batch_size: options.BatchOption = None,
     device: options.DeviceOption = None,

@@ -19,13 +19,13 @@ N = TypeVar("N", int, float)
 BudgetOption = Annotated[
     str | None, typer.Option(help="Longest time to sample one case (2s), without its warm-up.", show_default=False)
 ]
-TargetOption = Annotated[
-    float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")
-]
+TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
 DEFAULT_BUDGET_SECONDS = 2.0
 
 
-def read_numbers(values: list[str] | None, option: str, kind: type[N], default: tuple[N, ...], least: N) -> tuple[N, ...]:
+def read_numbers(
+    values: list[str] | None, option: str, kind: type[N], default: tuple[N, ...], least: N
+) -> tuple[N, ...]:
     """Read a repeated option whose values may hold several numbers, separated by commas; each number once.
 
     Raises:

@@ -1,7 +1,7 @@
 """Generating text, measured: what was asked (`GenerationCase`), and what came of it (`Generation`).
 
-    prefill      the prompt is read in one pass; its end gives the first new token
-    decode       each further token is read alone; the cache stands for those before it
+prefill      the prompt is read in one pass; its end gives the first new token
+decode       each further token is read alone; the cache stands for those before it
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sampling images from a diffusion model, measured: what was asked (`SamplingCase`), and what came of it (`Sampled`)."""
+"""Sampling images from a diffusion model: what was asked (`SamplingCase`), and what was measured (`Sampled`)."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
 from bench.registry.bare import bare_workload
-from bench.registry.loading import importable
 from bench.registry.extras import image_sampler, text_generator
+from bench.registry.loading import importable
 from bench.registry.options import convert_literal, convert_options
 from bench.registry.spec import Kind, Spec
 from bench.registry.suggest import did_you_mean, one_line

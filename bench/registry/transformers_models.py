@@ -109,9 +109,9 @@ def check_transformers(spec: Spec) -> None:
 def transformers_workload(spec: Spec) -> Workload:
     """Make the Workload of a Hugging Face model.
 
-    Language models are fed random token ids and trained by cross entropy, of the next token or of the masked ones; image
-    classifiers random images. The optimizer is AdamW as the library's Trainer makes it. Its key-value cache is switched
-    off in training steps (`use_cache=False`, unless the option says otherwise), because nothing reads it there;
+    Language models are fed random token ids and trained by cross entropy, of the next token or of the masked ones;
+    image classifiers random images. The optimizer is AdamW as the library's Trainer makes it. The cache of keys and
+    values is switched off in training steps (`use_cache=False`, unless the option says otherwise), because nothing reads it there;
     generation uses it.
 
     Raises:
@@ -132,25 +132,25 @@ def transformers_workload(spec: Spec) -> Workload:
     if task == "causal" and _field(config, "is_encoder_decoder"):
         raise ModelError(f"model {spec.text!r} is an encoder-decoder, which is not built here; name a decoder")
     build = functools.partial(_build, getattr(library, _CLASSES[task]), config)
-    common = {
-        "name": spec.text,
-        "build_model": building(build, spec),
-        "make_optimizer": make_optimizer,
-        "source_file": inspect.getsourcefile(config_type),
-    }
+    common = functools.partial(
+        Workload,
+        name=spec.text,
+        build_model=building(build, spec),
+        make_optimizer=make_optimizer,
+        source_file=inspect.getsourcefile(config_type),
+    )
     if task == "image":
-        return Workload(make_batch=functools.partial(_image_batch, config), loss=class_loss, **common)
+        return common(make_batch=functools.partial(_image_batch, config), loss=class_loss)
     limit = _field(config, "max_position_embeddings")
     tokens = length or min(_SEQUENCE_LENGTH, limit or _SEQUENCE_LENGTH)
     if limit is not None and tokens > limit:
         raise ModelError(f"model {spec.text!r} takes {limit} tokens, and sequence_length is {tokens}; make it smaller")
     make_batch = _masked_batch if task == "masked" else _causal_batch
-    return Workload(
+    return common(
         make_batch=functools.partial(make_batch, config.vocab_size, tokens),
         loss=token_loss,
         tokens_per_example=tokens,
         generator=_generator(config, limit) if task == "causal" else None,
-        **common,
     )
 
 
@@ -191,7 +191,7 @@ def class_loss(outputs: Any, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _fields(config_type: Any) -> dict[str, str]:
-    """Give the options of a config class and their types as source text; standard names (`hidden_size`) lead to its own."""
+    """Give the options of a config class with their types as source text; standard names (`hidden_size`) among them."""
     own = {field.name: _annotation(field.type) for field in dataclasses.fields(config_type) if field.name[0] != "_"}
     renamed = getattr(config_type, "attribute_map", {})
     return own | {name: own.get(target, "") for name, target in renamed.items()}
@@ -284,5 +284,5 @@ def _generator(config: Any, limit: int | None) -> TextGenerator:
 
 
 @functools.cache
-def _forward_arguments(model_type: Any) -> frozenset[str]:
+def _forward_arguments(model_type: type) -> frozenset[str]:
     return frozenset(inspect.signature(model_type.forward).parameters)

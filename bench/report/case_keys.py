@@ -49,7 +49,7 @@ def failed_rows(measured: Sequence[Any]) -> dict[int, str]:
 
 
 def estimate_columns(header: str, estimates: Sequence[Estimate | None], rank: int = 0) -> list[Column]:
-    """Make a column of medians and, where there are some, one of half their intervals; none where nothing was measured."""
+    """Make a column of medians and one of half their intervals, where there are any."""
     if not any(estimates):
         return []
     halves = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from bench.core.generation import CacheMemory, Generation, TokenFlops
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.report.case_keys import estimate_columns, failed_rows, key_columns
-from bench.report.columns import bytes_column, counts_column, figure_column, timed_columns
+from bench.report.columns import bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.report.figures import plain
 from bench.report.layout import Column, Page, render
 from bench.stats.generation import GenerationSummary, summarise_generation
@@ -30,7 +30,10 @@ def generation_report(
     parts = [render([*_keys(measured), *_time_columns(measured)], page, spans=spans, styles=styles)]
     cached = [one for one in measured if one.case.uses_cache and one.counts is not None]
     if cached:
-        parts += ["", render([*_keys(cached), *_count_columns(cached)], page)]
+        parts += ["", render([*_keys(cached), *_memory_columns(cached)], page)]
+    counted = {_flops_key(one): one for one in cached if one.counts and one.counts.flops}
+    if counted:
+        parts += ["", render(_flops_columns(list(counted.values())), page)]
     notes = [note for one in measured for note in _notes(one)]
     if notes:
         parts += ["", *(page.wrap(note, "    ", "  ") for note in dict.fromkeys(notes))]
@@ -67,19 +70,33 @@ def _tail(header: str, values: Sequence[float | None], halves: Sequence[float | 
     return timed_columns(header, values, halves, rank) if any(value is not None for value in values) else []
 
 
-def _count_columns(measured: Sequence[Generation]) -> list[Column]:
+def _memory_columns(measured: Sequence[Generation]) -> list[Column]:
     memories = [one.counts.cache if one.counts and one.counts.cache else CacheMemory() for one in measured]
+    return [
+        *bytes_column("cache formula", [m.predicted_bytes for m in memories], 1),
+        *bytes_column("cache held", [m.held_bytes for m in memories], 0),
+        *bytes_column("peak", [m.peak_allocated_bytes for m in memories], 2),
+    ]
+
+
+def _flops_key(one: Generation) -> tuple[str, int | None]:
+    """Name what FLOPs per token depend on: the batch is no part of it."""
+    return one.case.cell.model, one.counts.flops.context_tokens if one.counts and one.counts.flops else None
+
+
+def _flops_columns(measured: Sequence[Generation]) -> list[Column]:
     flops = [one.counts.flops if one.counts and one.counts.flops else TokenFlops() for one in measured]
     decode = [f.decode_flops for f in flops], [f.decode_rule_flops for f in flops]
     training = [f.training_flops for f in flops], [f.training_rule_flops for f in flops]
     return [
-        *bytes_column("cache formula", [m.predicted_bytes for m in memories], 1),
-        *bytes_column("cache held", [m.held_bytes for m in memories], 0),
-        *bytes_column("peak", [m.peak_allocated_bytes for m in memories], 4),
-        *counts_column("decode", decode[0], 2, "FLOPs", beside=decode[1]),
-        *counts_column("2N+4TA", decode[1], 2, "FLOPs", beside=decode[0]),
-        *counts_column("training", training[0], 3, "FLOPs", beside=training[1]),
-        *counts_column("6N+12SA", training[1], 3, "FLOPs", beside=training[0]),
+        Column(
+            header="FLOPs per token", cells=tuple(plain(one.case.cell.model) for one in measured), right=False, key=True
+        ),
+        *figure_column("T", [f.context_tokens for f in flops], 0, whole),
+        *counts_column("decode", decode[0], 0, beside=decode[1]),
+        *counts_column("2N+4TA", decode[1], 0, beside=decode[0]),
+        *counts_column("training", training[0], 1, beside=training[1]),
+        *counts_column("6N+12SA", training[1], 1, beside=training[0]),
     ]
 
 
@@ -93,8 +110,7 @@ def _notes(one: Generation) -> list[str]:
     flops = one.counts.flops if one.counts else None
     if flops and flops.weights is not None:
         notes.append(
-            f"{name}: FLOPs per token of one text; N = {format_count(flops.weights)} weights that a token meets, T the "
-            "tokens before it, A the width of all queries"
+            f"{name}: N = {format_count(flops.weights)} weights that a token meets, A = the queries' width over all layers"
             + (f", S = {flops.training_tokens} tokens in training" if flops.training_tokens else "")
         )
     reason = one.reason or (one.counts.reason if one.counts else None)
@@ -104,6 +120,7 @@ def _notes(one: Generation) -> list[str]:
 
 
 def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
+    """Say what a longer context costs, where the interval of the slope leaves no doubt that it costs something."""
     line = summary.growth
     if line is None or line.half_width is None:
         return []

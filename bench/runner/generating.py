@@ -34,9 +34,7 @@ def run_generation(
     plan = make_plan([case.cell for case in cases], method=method)
     specs = {model: _fitting(model, cases, method) for model in dict.fromkeys(case.cell.model for case in cases)}
     planned = [
-        replace(
-            case, cell=replace(case.cell, model=specs[case.cell.model], device=plan.devices[case.cell.device])
-        )
+        replace(case, cell=replace(case.cell, model=specs[case.cell.model], device=plan.devices[case.cell.device]))
         for case in cases
     ]
 

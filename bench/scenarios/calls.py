@@ -19,7 +19,9 @@ from bench.stats.stopping import StopRule
 MIN_WARMUPS = 2
 
 
-def repeat(run: Callable[[], float], warm_up: Callable[[], object], device: str, sampling: Sampling) -> tuple[int, bool]:
+def repeat(
+    run: Callable[[], float], warm_up: Callable[[], object], device: str, sampling: Sampling
+) -> tuple[int, bool]:
     """Warm up, then run again and again until the median of what `run` returns is known, or the budget ends.
 
     Synchronises only where `run` does. The garbage collector is off meanwhile.
@@ -64,7 +66,7 @@ def count_call(model: nn.Module, function: Callable[..., Any], *inputs: Any) -> 
 
 
 def weights_met(model: nn.Module) -> int:
-    """Count the parameters that a token meets: all, less embeddings that are only looked up (not shared with a head)."""
+    """Count the parameters that a token meets: all but embeddings that are only looked up, not shared with a head."""
     owners: dict[int, set[type]] = {}
     sizes: dict[int, int] = {}
     for module in model.modules():

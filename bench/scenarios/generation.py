@@ -66,7 +66,9 @@ def generator_of(workload: Workload, spec: str) -> TextGenerator:
     return workload.generator
 
 
-def time_case(case: GenerationCase, sampling: Sampling, gpu_uuid: str | None = None) -> tuple[GenerationTimes, MachineState]:
+def time_case(
+    case: GenerationCase, sampling: Sampling, gpu_uuid: str | None = None
+) -> tuple[GenerationTimes, MachineState]:
     """Generate again and again, with a mark after each token; synchronises before and after each generation only."""
     times: list[tuple[list[float], list[float]]] = []
     with _prepared(case) as (model, generator, prompt):

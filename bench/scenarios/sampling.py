@@ -60,7 +60,9 @@ def check_models(specs: tuple[str, ...], parts: bool) -> None:
             raise ModelError(f"model {spec!r} does not tell the parts of its training step; leave out --parts")
 
 
-def time_case(case: SamplingCase, sampling: Sampling, gpu_uuid: str | None = None) -> tuple[SamplingTimes, MachineState]:
+def time_case(
+    case: SamplingCase, sampling: Sampling, gpu_uuid: str | None = None
+) -> tuple[SamplingTimes, MachineState]:
     """Sample again and again, with a mark after each part; synchronises before and after each sampling only."""
     found: list[list[float]] = []
     has_decode = False
@@ -104,11 +106,12 @@ def sample(
     clock: Clock | None = None,
 ) -> torch.Tensor:
     """Make the images of a case; a mark after the text, after every step and after decoding, if there is a clock."""
-    images = noise
     context = sampler.encode(model, text, case.guidance)
     if clock is not None:
         clock.mark()
-    for images in sampler.denoising(model, context, noise, case.steps, case.guidance, case.sampler):
+    images = noise
+    for denoised in sampler.denoising(model, context, noise, case.steps, case.guidance, case.sampler):
+        images = denoised
         if clock is not None:
             clock.mark()
     if sampler.decode is not None:
@@ -178,9 +181,10 @@ def _train(step: Step, sampler: ImageSampler, clock: Clock) -> list[str]:
     names: list[str] = []
     outputs: Any = None
     with step.precision():
-        for name, outputs in sampler.parts(step.model, step.batch[0]):
+        for name, value in sampler.parts(step.model, step.batch[0]):
             clock.mark()
             names.append(name)
+            outputs = value
     loss = step.compute_loss(outputs)
     clock.mark()
     step.backward(loss)

@@ -4,9 +4,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from bench.models import decoder_lm
 from bench.models.decoder_lm import Attention, Config
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 # Published sizes: parameters of the released checkpoints, as their model cards' tensors add up.
 GPT2 = {"norm": "layer", "positions": "learned", "gated": False, "bias": True, "tied": True}
@@ -161,3 +163,79 @@ def test_tied_weights_are_one_tensor() -> None:
 def test_a_config_that_makes_no_sense_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"heads|even width|norm|positions"):
         Config(**options)  # type: ignore[arg-type]
+
+
+LEARNED = {"norm": "layer", "positions": "learned", "gated": False, "bias": True, "tied": True}
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("options", [{}, {"kv_heads": 2}, {"kv_heads": 1, "layers": 1}, LEARNED], ids=str)
+def test_decoding_with_a_cache_gives_the_logits_of_the_whole_text(options: dict[str, object], batch_size: int) -> None:
+    torch.manual_seed(0)
+    config = Config(vocabulary=50, sequence_length=12, width=32, **options)  # type: ignore[arg-type]
+    model = decoder_lm.build_model(config).double().eval()
+    tokens = torch.randint(50, (batch_size, 12))
+    expected = model(tokens)
+    for prompt in (1, 5, 12):
+        logits, cache = model.prefill(tokens[:, :prompt])
+        torch.testing.assert_close(logits, expected[:, prompt - 1])
+        for place in range(prompt, 12):
+            logits, cache = model.decode(tokens[:, place : place + 1], cache)
+            torch.testing.assert_close(logits, expected[:, place])
+
+
+def test_a_text_ends_where_the_model_or_the_cache_does() -> None:
+    model = decoder_lm.build_model(Config(vocabulary=50, sequence_length=8, width=32))
+    tokens = torch.randint(50, (1, 9))
+    with pytest.raises(ValueError, match="built for 8"):
+        model.prefill(tokens[:, :2], capacity=9)
+    with pytest.raises(ValueError, match="room for 8 tokens and holds 0"):
+        model.prefill(tokens)
+    _, cache = model.prefill(tokens[:, :3], capacity=4)
+    model.decode(tokens[:, 3:4], cache)
+    with pytest.raises(ValueError, match="room for 4 tokens and holds 4"):
+        model.decode(tokens[:, 4:5], cache)
+    _, cache = model.prefill(tokens[:, :3])
+    with pytest.raises(ValueError, match="one token is decoded at a time"):
+        model.decode(tokens[:, 3:5], cache)
+
+
+@pytest.mark.parametrize("kv_heads", [None, 2])
+def test_the_formula_of_the_cache_is_what_its_tensors_hold(kv_heads: int | None) -> None:
+    config = Config(vocabulary=50, sequence_length=10, layers=3, width=32, kv_heads=kv_heads)
+    _, cache = decoder_lm.build_model(config).prefill(decoder_lm.make_prompt(config, 2, 4, "cpu"), capacity=7)
+    held = [tensor for layer in cache for tensor in (layer.keys, layer.values)]
+    assert sum(tensor.nbytes for tensor in held if tensor is not None) == decoder_lm.cache_bytes(config, 2, 7, 4)
+
+
+def test_a_decoded_token_costs_two_flops_per_weight_and_its_attention() -> None:
+    config = Config(vocabulary=50, sequence_length=20, layers=3, width=32, norm="layer", gated=False)
+    with torch.device("meta"):
+        model = decoder_lm.build_model(config)
+    _, cache = model.prefill(decoder_lm.make_prompt(config, 1, 14, "meta"))
+    with FlopCounterMode(display=False) as counter:
+        model.decode(decoder_lm.make_prompt(config, 1, 1, "meta"), cache)
+    weights = sum(module.weight.numel() for module in model.modules() if isinstance(module, nn.Linear))
+    assert counter.get_total_flops() == 2 * weights + 4 * 15 * decoder_lm.attention_width(config)
+
+
+def test_a_block_equals_torch_s_layer_of_the_same_weights() -> None:
+    torch.manual_seed(0)
+    block = decoder_lm.Block(Config(width=32, heads=4, norm="layer", gated=False, bias=True)).double()
+    theirs = nn.TransformerEncoderLayer(
+        32, 4, 128, dropout=0.0, activation=lambda x: F.gelu(x, approximate="tanh"), batch_first=True, norm_first=True
+    ).double()
+    attention, feed_forward = block.attention, block.feed_forward
+    with torch.no_grad():
+        theirs.self_attn.in_proj_weight.copy_(
+            torch.cat((attention.query.weight, attention.key.weight, attention.value.weight))
+        )
+        theirs.self_attn.in_proj_bias.copy_(torch.cat((attention.query.bias, attention.key.bias, attention.value.bias)))
+        theirs.self_attn.out_proj.load_state_dict(attention.out.state_dict())
+        theirs.linear1.load_state_dict(feed_forward.up.state_dict())
+        theirs.linear2.load_state_dict(feed_forward.down.state_dict())
+        theirs.norm1.load_state_dict(block.attention_norm.state_dict())
+        theirs.norm2.load_state_dict(block.feed_forward_norm.state_dict())
+    x = torch.randn(2, 9, 32, dtype=torch.float64)
+    mask = nn.Transformer.generate_square_subsequent_mask(9, dtype=torch.float64)
+    torch.testing.assert_close(block(x, None), theirs(x, src_mask=mask, is_causal=True))

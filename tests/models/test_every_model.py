@@ -61,9 +61,9 @@ GROWN: dict[str, list[dict[str, Any]]] = {
     "mlp": [{"depth": 1}, {"depth": 5, "width": 33, "activation": "softmax"}],
     "walkthrough_cnn": [{"classes": 10}, {"image_size": 32}, {"pool": False}, {"image_size": 8, "dense": True}],
     "my_net": [{"classes": 10}, {"image_size": 64}, {"pool": False}],
-    "rnn": [{"layers": 3, "hidden": 96}],
-    "lstm": [{"layers": 3, "hidden": 96}],
-    "gru": [{"layers": 3, "hidden": 96}],
+    "rnn": [{"layers": 3, "hidden": 96}, {"cell_by_cell": True}, {"tbptt": 5}],
+    "lstm": [{"layers": 3, "hidden": 96}, {"cell_by_cell": True}, {"tbptt": 5}],
+    "gru": [{"layers": 3, "hidden": 96}, {"cell_by_cell": True}, {"tbptt": 5}],
     "transformer": [{"layers": 3, "source_length": 7, "target_length": 12, "ffn": 100}],
     "decoder_lm": [
         {"kv_heads": 2, "ffn": 300},
@@ -113,7 +113,7 @@ def test_a_model_file_imports_torch_and_the_standard_library_only(model_file: Mo
     tree = ast.parse(Path(model_file.__file__).read_text(encoding="utf-8"))
     roots = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     roots |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    allowed = {"__future__", "torch", "math", "dataclasses", "collections", "itertools"}
+    allowed = {"__future__", "torch", "math", "dataclasses", "collections", "functools", "itertools"}
     assert {root.partition(".")[0] for root in roots} <= allowed
 
 

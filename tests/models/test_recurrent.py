@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 import torch
 from bench.models import gru, lstm, rnn
-from torch import Tensor
+from torch import Tensor, nn
 
 FILES = {"rnn": rnn, "lstm": lstm, "gru": gru}
 
@@ -80,6 +80,77 @@ def test_the_three_files_differ_only_in_their_cell() -> None:
         source = Path(str(file.__file__)).read_text(encoding="utf-8")
         body = source.split('"""\n\nfrom __future__', maxsplit=1)[1]
         name = file.__name__.rpartition(".")[2].upper()
-        return [line for line in body.replace(name, "CELL").splitlines() if not line.startswith("GATES = ")]
+        lines = body.replace(name, "CELL").splitlines()
+        return [line for line in lines if not line.startswith(("GATES = ", "STATES = ")) and "_cell(token" not in line]
 
     assert text(rnn) == text(lstm) == text(gru)
+
+
+def gradients(file: ModuleType, model: nn.Module, tokens: Tensor, targets: Tensor) -> list[Tensor]:
+    model.zero_grad()
+    file.loss(model(tokens), targets).backward()
+    return [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+
+
+def small(file: ModuleType, **options: object) -> nn.Module:
+    """Build a small model, always with the same weights."""
+    torch.manual_seed(0)
+    config = file.Config(vocabulary=11, sequence_length=7, embedding=4, hidden=6, layers=2, **options)
+    model: nn.Module = file.build_model(config).double()
+    return model
+
+
+TOKENS, TARGETS = torch.arange(21).reshape(3, 7) % 11, (torch.arange(21).reshape(3, 7) * 5 + 1) % 11
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_cell_by_cell_gives_outputs_and_gradients_of_the_fused_kernel(name: str) -> None:
+    file = FILES[name]
+    fused, stepped = small(file), small(file, cell_by_cell=True)
+    torch.testing.assert_close(stepped(TOKENS), fused(TOKENS))
+    torch.testing.assert_close(gradients(file, stepped, TOKENS, TARGETS), gradients(file, fused, TOKENS, TARGETS))
+
+
+@pytest.mark.parametrize("cell_by_cell", [False, True])
+@pytest.mark.parametrize("name", FILES)
+def test_truncated_backpropagation_keeps_the_loss_and_cuts_the_gradient(name: str, cell_by_cell: bool) -> None:
+    file = FILES[name]
+    whole, cut = small(file), small(file, tbptt=3, cell_by_cell=cell_by_cell)
+    torch.testing.assert_close(file.loss(cut(TOKENS), TARGETS), file.loss(whole(TOKENS), TARGETS))
+
+    # By hand: each chunk of 3, 3 and 1 tokens alone, from the state that torch's layer left, as a constant.
+    whole.zero_grad()
+    state = None
+    for chunk in (slice(0, 3), slice(3, 6), slice(6, 7)):
+        x, state = whole.recurrent(whole.embedding(TOKENS[:, chunk]), state)
+        state = tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+        share = TARGETS[:, chunk].numel() / TARGETS.numel()
+        (share * file.loss(whole.head(x), TARGETS[:, chunk])).backward()
+    expected = [parameter.grad.clone() for parameter in whole.parameters()]
+    torch.testing.assert_close(gradients(file, cut, TOKENS, TARGETS), expected)
+    different = zip(expected, gradients(file, whole, TOKENS, TARGETS), strict=True)
+    assert not all(torch.allclose(one, other) for one, other in different)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_chunks_longer_than_the_text_change_nothing(name: str) -> None:
+    file = FILES[name]
+    torch.testing.assert_close(
+        gradients(file, small(file, tbptt=7), TOKENS, TARGETS), gradients(file, small(file), TOKENS, TARGETS)
+    )
+    with pytest.raises(ValueError, match="tbptt 0"):
+        file.Config(tbptt=0)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_decoding_gives_the_logits_of_the_whole_text_and_a_state_of_the_stated_size(name: str) -> None:
+    file = FILES[name]
+    model = small(file).eval()
+    expected = model(TOKENS)
+    logits, state = model.prefill(TOKENS[:, :4])
+    torch.testing.assert_close(logits, expected[:, 3])
+    for place in range(4, 7):
+        logits, state = model.decode(TOKENS[:, place : place + 1], state)
+        torch.testing.assert_close(logits, expected[:, place])
+    config = file.Config(vocabulary=11, hidden=6, layers=2)
+    assert sum(part.nbytes for part in state) == file.cache_bytes(config, 3, 7, 8) == file.cache_bytes(config, 3, 1, 8)

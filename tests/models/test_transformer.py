@@ -83,3 +83,22 @@ def test_the_paper_s_base_size_has_the_count_of_its_layers() -> None:
     assert counted == encoder + decoder + unshared
     shared = encoder + decoder + 37000 * 512  # the paper shares the three matrices and states 65 million, rounded
     assert abs(shared - 65e6) / 65e6 < 0.04
+
+
+def test_the_model_equals_torch_s_transformer_without_its_extra_norms() -> None:
+    torch.manual_seed(0)
+    config = transformer.Config(dropout=0.0, source_length=9, target_length=6)
+    model = transformer.build_model(config).double()
+    theirs = nn.Transformer(64, 4, 2, 2, 256, dropout=0.0, batch_first=True).double()
+    for own, layer in zip(
+        (*model.encoder, *model.decoder), (*theirs.encoder.layers, *theirs.decoder.layers), strict=True
+    ):
+        layer.load_state_dict(own.state_dict())
+    theirs.encoder.norm, theirs.decoder.norm = None, None
+    (source, target), _ = transformer.make_batch(config, 2, "cpu")
+    embedded = [
+        embedding(tokens) * 8 + model.positions[: tokens.shape[1]]
+        for embedding, tokens in ((model.source_embedding, source), (model.target_embedding, target))
+    ]
+    mask = nn.Transformer.generate_square_subsequent_mask(6, dtype=torch.float64)
+    torch.testing.assert_close(model(source, target), model.head(theirs(*embedded, tgt_mask=mask, tgt_is_causal=True)))
