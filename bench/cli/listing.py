@@ -29,7 +29,7 @@ def command(
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """List models with their options, those of torchvision or transformers, built-in suites, or the runs in a folder."""
+    """List models with their options, those of torchvision or transformers, built-in suites, or runs of a folder."""
     if what is What.MODELS and with_options:
         return _print_options(format)
     rows = {

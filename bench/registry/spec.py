@@ -85,4 +85,9 @@ def _parse_options(text: str, options: str) -> tuple[tuple[str, str], ...]:
 
 
 def _is_path(place: str) -> bool:
-    return place.endswith(".py") or "/" in place or Path(place).is_file()
+    if place.endswith(".py") or "/" in place:
+        return True
+    try:
+        return Path(place).is_file()
+    except OSError:  # longer than the name of a file may be
+        return False

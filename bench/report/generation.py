@@ -110,7 +110,7 @@ def _notes(one: Generation) -> list[str]:
     flops = one.counts.flops if one.counts else None
     if flops and flops.weights is not None:
         notes.append(
-            f"{name}: N = {format_count(flops.weights)} weights that a token meets, A = the queries' width over all layers"
+            f"{name}: N = {format_count(flops.weights)} weights that a token meets, A = the width of all queries"
             + (f", S = {flops.training_tokens} tokens in training" if flops.training_tokens else "")
         )
     reason = one.reason or (one.counts.reason if one.counts else None)
@@ -128,8 +128,6 @@ def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
     if abs(line.slope) <= line.half_width:
         return []
     each = f"{format_seconds(line.slope * 1000)} ± {format_seconds(line.half_width * 1000, 1)}"
+    row = f"{plain(case.cell.model)}, batch {case.cell.batch_size}, prompt {case.prompt_tokens}"
     how = "" if case.uses_cache else " without cache"
-    return [
-        f"{plain(case.cell.model)}, batch {case.cell.batch_size}, prompt {case.prompt_tokens}{how}: a token takes {each} "
-        "more per 1000 tokens of context"
-    ]
+    return [f"{row}{how}: a token takes {each} more per 1000 tokens of context"]
