@@ -111,8 +111,8 @@ def transformers_workload(spec: Spec) -> Workload:
 
     Language models are fed random token ids and trained by cross entropy, of the next token or of the masked ones;
     image classifiers random images. The optimizer is AdamW as the library's Trainer makes it. The cache of keys and
-    values is switched off in training steps (`use_cache=False`, unless the option says otherwise), because nothing reads
-    it there; generation uses it.
+    values is switched off in training steps (`use_cache=False`, unless the option says otherwise), where nothing reads
+    it; generation uses it.
 
     Raises:
         UnknownModelError: No such type.
