@@ -69,16 +69,10 @@ def transformers_tasks() -> dict[str, tuple[str, ...]]:
     return {name: tuple(task for task, mapping in _MAPPINGS.items() if name in listed[mapping]) for name in types}
 
 
-def _pairs(value: ast.expr) -> Iterable[Any]:
-    """Give the pairs of `OrderedDict([("gpt2", "GPT2LMHeadModel"), ...])` whose key is a text."""
-    return [
-        node
-        for node in ast.walk(value)
-        if isinstance(node, ast.Tuple)
-        and len(node.elts) == 2
-        and isinstance(node.elts[0], ast.Constant)
-        and isinstance(node.elts[0].value, str)
-    ]
+def _pairs(value: ast.expr) -> list[Any]:
+    """Give the pairs of `OrderedDict([("gpt2", "GPT2LMHeadModel"), ...])`; a value may be a tuple itself."""
+    listed = value.args[0] if isinstance(value, ast.Call) and value.args else value
+    return list(listed.elts) if isinstance(listed, ast.List) else []
 
 
 def check_transformers(spec: Spec) -> None:
