@@ -38,6 +38,8 @@ def run(
     memory_format: str | Sequence[str] = "contiguous",
     input_shape: Sequence[int] | str | None = None,
     threads: int | Sequence[int] | None = None,
+    world_size: int | Sequence[int] = 1,
+    parallel: str | Sequence[str] = "ddp",
     seed: int | Sequence[int] = 0,
     target: float = 0.02,
     budget_seconds: float = 1.0,
@@ -52,14 +54,16 @@ def run(
         models: Model specs: `my_net`, `mlp@width=512`, `torchvision:resnet18`, `package.module:callable`,
             `path/file.py:callable`.
         mode: `train` or `infer`.
-        batch_size: Examples per step.
+        batch_size: Examples per step, of each process.
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         precision: `fp32`, `tf32`, `bf16-amp`, `fp16-amp` or `bf16`; what a device cannot do becomes a SKIPPED record.
         optimizer: A name instead of the model's own: `sgd`, `adam`, `adamw`, `rmsprop`, with `-fused` or `-foreach`.
         compile: `none`, `default`, `reduce-overhead` or `max-autotune`.
         memory_format: `contiguous` or `channels_last`.
         input_shape: One example for a bare `nn.Module`, `(3, 224, 224)`.
-        threads: Threads inside an operation; None leaves torch's choice.
+        threads: Threads inside an operation, of each process; None leaves torch's choice, shared out among processes.
+        world_size: Processes that train together, each on a batch of its own.
+        parallel: How several processes do: `ddp` or `fsdp2`.
         seed: Seeds weights and data.
         target: Stop when the 95 % interval of the median step is within this fraction of it.
         budget_seconds: Longest sampling per cell, without the warm-up.
@@ -89,6 +93,8 @@ def run(
         "memory_format": memory_format,
         "input_shape": input_shape,
         "threads": threads,
+        "world_size": world_size,
+        "parallel": parallel,
         "seed": seed,
     }
     sweep = sweep_of(models=models, **{name: value for name, value in axes.items() if value is not None})

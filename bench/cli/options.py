@@ -56,6 +56,13 @@ ShapeOption = Annotated[
 ThreadsOption = Annotated[
     list[str] | None, typer.Option("--threads", metavar="N,...", help="Threads inside an operation.")
 ]
+WorldSizeOption = Annotated[
+    list[str] | None,
+    typer.Option("--world-size", metavar="N,...", help="Processes that train together, a batch each; 1,2 compares."),
+]
+ParallelOption = Annotated[
+    list[str] | None, typer.Option("--parallel", metavar="NAME,...", help="How they do: ddp or fsdp2.")
+]
 SeedOption = Annotated[list[str] | None, typer.Option("--seed", metavar="N,...", help="Seeds weights and data.")]
 
 
@@ -70,6 +77,8 @@ def read_axes(
     memory_format: list[str] | None = None,
     input_shape: str | None = None,
     threads: list[str] | None = None,
+    world_size: list[str] | None = None,
+    parallel: list[str] | None = None,
     seed: list[str] | None = None,
 ) -> dict[str, Any]:
     """Read what was typed into fields of `Sweep`; an axis that was not typed is left out.
@@ -86,6 +95,8 @@ def read_axes(
         "compile": compile,
         "memory_format": memory_format,
         "threads": threads,
+        "world_size": world_size,
+        "parallel": parallel,
         "seed": seed,
     }
     axes = axes_of(**{name: split(values) for name, values in typed.items() if values})

@@ -33,6 +33,8 @@ def command(
     memory_format: options.MemoryFormatOption = None,
     input_shape: options.ShapeOption = None,
     threads: options.ThreadsOption = None,
+    world_size: options.WorldSizeOption = None,
+    parallel: options.ParallelOption = None,
     seed: options.SeedOption = None,
     target: Annotated[
         float | None, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this (0.02).")
@@ -108,6 +110,8 @@ def command(
         memory_format=memory_format,
         input_shape=input_shape,
         threads=threads,
+        world_size=world_size,
+        parallel=parallel,
         seed=seed,
     )
     if resume is None or models:
@@ -154,6 +158,7 @@ def command(
             is_metering=energy,
         )
     if format is options.Format.JSON:
+        from bench.stats.rank_scaling import rank_scalings
         from bench.stats.scaling_groups import scalings
 
         print_json(
@@ -162,8 +167,10 @@ def command(
             records=finished.records,
             claims=finished.claims,
             scaling=scalings(finished.records),
+            ranks=rank_scalings(finished.records),
         )
     else:
+        from bench.report.ranks import ranks_table
         from bench.report.scaling import scaling_tables
         from bench.report.terminal import cells_table, claims_table
         from bench.stats.scaling_groups import scalings
@@ -171,6 +178,8 @@ def command(
         print(cells_table(finished.records, **look()))
         if scaling := scaling_tables(scalings(finished.records), **look()):
             print(f"\n{scaling}")
+        if several := ranks_table(finished.records, **look()):
+            print(f"\n{several}")
         if finished.claims:
             print()
             print(claims_table(finished.claims, **look()))

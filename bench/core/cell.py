@@ -37,6 +37,16 @@ class CompileMode(StrEnum):
     MAX_AUTOTUNE = "max-autotune"
 
 
+class Parallel(StrEnum):
+    """How several processes train one model, each on a batch of its own; without meaning where there is one process.
+
+    DDP keeps a whole model per process and averages the gradients; FSDP2 (`fully_shard`) keeps a part of every weight.
+    """
+
+    DDP = "ddp"
+    FSDP2 = "fsdp2"
+
+
 class MemoryFormat(StrEnum):
     """The layout of 4-d activations and weights."""
 
@@ -51,12 +61,13 @@ class Cell:
     Attributes:
         model: A model spec as typed: `my_net`, `mlp@activation=tanh,width=512`, `torchvision:resnet18`,
             `package.module:callable`, `path/file.py:callable`.
-        batch_size: Examples per step.
-        device: `cpu` or `cuda:N`.
+        batch_size: Examples per step; of each process where there are several (weak scaling).
+        device: `cpu` or `cuda:N`; of several processes the first one's, the others take those that follow.
         optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, each also `-fused` or `-foreach`; None is the workload's own.
         input_shape: Shape of one example, without the batch; only for a bare `nn.Module`.
-        threads: Intra-operation threads; None is torch's default on the machine.
+        threads: Intra-operation threads of a process; None is torch's default, shared out among processes.
         world_size: Processes that train together.
+        parallel: How they do; DDP where there is one.
         seed: Seeds weights and data.
     """
 
@@ -71,6 +82,7 @@ class Cell:
     input_shape: tuple[int, ...] | None = None
     threads: int | None = None
     world_size: int = 1
+    parallel: Parallel = Parallel.DDP
     seed: int = 0
 
     @property
@@ -89,6 +101,8 @@ class Cell:
             parts.append(f"t{self.threads}")
         if self.world_size != 1:
             parts.append(f"w{self.world_size}")
+        if self.parallel is not Parallel.DDP:
+            parts.append(self.parallel.value)
         if self.seed != 0:
             parts.append(f"seed{self.seed}")
         return "/".join(parts)

@@ -8,6 +8,7 @@ from enum import StrEnum
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.peaks import Peak
+from bench.core.ranks import joint_steps, mean_steps
 
 SCHEMA = 3
 """Version of the record files. History:
@@ -15,7 +16,8 @@ SCHEMA = 3
 - 1 (2026-11-23) first.
 - 2 (2026-11-23) `Record.code`, `RunInfo.resumptions`. Optional, but a reader of schema 1 takes an unknown key for a
   foreign file; the number makes it say that the file is newer.
-- 3 (2026-11-23) `Sample.rank`; `Counters.energy`, `Record.peak`, clocks and power in `MachineState`.
+- 3 (2026-11-23) `Sample.rank`, `Record.ranks`, `Cell.parallel`; `Counters.energy`, `Record.peak`, clocks and power in
+  `MachineState`.
 """
 
 
@@ -57,6 +59,7 @@ class AdviceKind(StrEnum):
     COUNT_FAILED = "count-failed"  # a counter raised; the timing stands
     MEMORY_UNMEASURED = "memory-unmeasured"  # the peak could not be read
     MEMORY_TOO_SMALL = "memory-too-small"  # the predicted peak exceeds the free memory; not tried
+    OVERSUBSCRIBED = "oversubscribed"  # the ranks of a cell have more threads than there are cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,6 +295,21 @@ class Counters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RankSetup:
+    """How the ranks of a cell were set up; `Cell.world_size` of them.
+
+    Attributes:
+        backend: Of their communication: `gloo` or `nccl`.
+        threads: Intra-operation threads of each rank.
+        devices: One per rank.
+    """
+
+    backend: str
+    threads: int
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One cell, measured: what was asked, where, what came out, and what to doubt about it.
 
@@ -304,6 +322,7 @@ class Record:
             and the environment it addresses the record: a resumed run measures again what differs.
         started_at: ISO 8601 with zone.
         duration_seconds: Of the whole cell, from its start to its result.
+        ranks: Of a cell of several processes; None for one.
     """
 
     cell: Cell
@@ -323,8 +342,22 @@ class Record:
     started_at: str
     duration_seconds: float
     stepbench: str
+    ranks: RankSetup | None = None
     schema: int = SCHEMA
 
+    def process_seconds(self, phase: Phase) -> tuple[tuple[float, ...], ...]:
+        """Return the raw seconds of one phase, one series per fresh process; empty if it was not measured.
+
+        Ranks that trained together are one series: a step ends when the last of them ends it, and the other phases are
+        the mean over the ranks (`bench.core.ranks`).
+        """
+        samples = [sample for sample in self.samples if sample.phase is phase and sample.seconds]
+        if self.cell.world_size == 1:
+            return tuple(sample.seconds for sample in samples)
+        join = joint_steps if phase is Phase.STEP else mean_steps
+        processes = dict.fromkeys(sample.process for sample in samples)
+        return tuple(join([s.seconds for s in samples if s.process == process]) for process in processes)
+
     def sample_seconds(self, phase: Phase) -> tuple[float, ...]:
-        """Return the raw seconds of one phase, all processes joined; empty if it was not measured."""
-        return tuple(second for sample in self.samples if sample.phase is phase for second in sample.seconds)
+        """Return the seconds of one phase, the series of all processes joined; empty if it was not measured."""
+        return tuple(second for seconds in self.process_seconds(phase) for second in seconds)

@@ -21,6 +21,7 @@ from bench.core.record import Memory, PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
+from bench.device.ranks import Ranks
 from bench.device.step import Step, prepare
 
 _MMAP_THRESHOLD_BYTES = 65536
@@ -29,7 +30,12 @@ _CLEAR_PEAK = "5"  # written to clear_refs: the peak starts again from what is r
 
 
 def measure_memory(
-    workload: Workload, cell: Cell, *, steps: int = 2, device_used: Callable[[], int | None] | None = None
+    workload: Workload,
+    cell: Cell,
+    *,
+    steps: int = 2,
+    device_used: Callable[[], int | None] | None = None,
+    ranks: Ranks | None = None,
 ) -> Memory:
     """Measure the peaks of a few steps on the cell's device; two are enough, the second has the optimizer's state.
 
@@ -38,13 +44,14 @@ def measure_memory(
         cell: Where and how to run it.
         steps: How many to run.
         device_used: Reads the device memory of this process, contexts included (NVML); None is not measured.
+        ranks: Those that train together; this process is one of them.
     """
     if torch.device(cell.device).type == "cuda":
-        return _measure_cuda(workload, cell, steps=steps, device_used=device_used)
-    return measure_resident(workload, cell, steps=steps)
+        return _measure_cuda(workload, cell, steps=steps, device_used=device_used, ranks=ranks)
+    return measure_resident(workload, cell, steps=steps, ranks=ranks)
 
 
-def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2) -> Memory:
+def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2, ranks: Ranks | None = None) -> Memory:
     """Measure the peak of the process's resident set during steps on the CPU. Call it in a fresh process.
 
     Large blocks come straight from the system and go straight back (`mallopt`), or the resident set would count memory
@@ -53,9 +60,9 @@ def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2) -> Memor
     """
     is_trimmed = _give_memory_back()
     allocator = f"mmap threshold {_MMAP_THRESHOLD_BYTES}" if is_trimmed else "allocator as it was"
-    _rehearse(workload, cell)
+    _rehearse(workload, cell, ranks)
     before = _status_bytes("VmRSS")
-    with prepare(workload, cell) as step:
+    with prepare(workload, cell, ranks=ranks) as step:
         can_clear = _clear_peak()
         _run(step, steps)
         peak = _status_bytes("VmHWM") if can_clear else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -76,13 +83,13 @@ def track_live_bytes(workload: Workload, cell: Cell, *, steps: int = 2) -> Predi
 
 
 def _measure_cuda(
-    workload: Workload, cell: Cell, *, steps: int, device_used: Callable[[], int | None] | None
+    workload: Workload, cell: Cell, *, steps: int, device_used: Callable[[], int | None] | None, ranks: Ranks | None
 ) -> Memory:
     """Read the caching allocator's own peaks. Starts with an empty cache, so that reserved bytes are this cell's."""
     device = torch.device(cell.device)
     gc.collect()
     torch.cuda.empty_cache()
-    with prepare(workload, cell) as step:
+    with prepare(workload, cell, ranks=ranks) as step:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         _run(step, steps)
@@ -100,10 +107,10 @@ def _run(step: Step, steps: int) -> None:
         step()
 
 
-def _rehearse(workload: Workload, cell: Cell) -> None:
+def _rehearse(workload: Workload, cell: Cell, ranks: Ranks | None) -> None:
     """Run one small step and free it; batch normalisation needs two examples in train mode."""
     batch_size = min(cell.batch_size, 2 if cell.mode is Mode.TRAIN else 1)
-    with prepare(workload, dataclasses.replace(cell, batch_size=batch_size)) as step:
+    with prepare(workload, dataclasses.replace(cell, batch_size=batch_size), ranks=ranks) as step:
         step()
     del step
     gc.collect()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from bench.core.cell import Cell
-from bench.core.record import PredictedPeak
+from dataclasses import replace
+
+from bench.core.cell import Cell, Mode, Parallel, Precision
+from bench.core.record import Counters, PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step
 from bench.counters.timeline import track_steps
@@ -37,3 +39,18 @@ def predict_steps(
 def block_bytes(cell: Cell) -> int:
     """Tell to which multiple the allocator of the cell's device rounds tensors."""
     return CUDA_BLOCK_BYTES if cell.device.startswith("cuda") else 1
+
+
+def of_a_rank(counters: Counters, cell: Cell) -> PredictedPeak | None:
+    """Predict the peak of one rank of several from that of a process alone.
+
+    DDP holds every gradient once more, in the buckets that it sends. Of FSDP2 nothing is predicted: what is gathered at
+    the peak depends on the blocks.
+    """
+    peak = counters.predicted_peak
+    if peak is None or cell.world_size == 1 or (cell.mode is Mode.INFER and cell.parallel is Parallel.DDP):
+        return peak
+    if cell.parallel is Parallel.FSDP2:
+        return None
+    buckets = (counters.trainable_parameters or 0) * (2 if cell.precision is Precision.BF16 else 4)
+    return replace(peak, total_bytes=peak.total_bytes + buckets, gradients_bytes=peak.gradients_bytes + buckets)

@@ -21,6 +21,7 @@ import torch
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.workload import Batch, Workload
+from bench.device.ranks import Ranks
 from bench.device.settings import cell_settings
 from bench.registry.optimizers import make_optimizer
 
@@ -112,7 +113,7 @@ class Step:
 
 
 @contextlib.contextmanager
-def prepare(workload: Workload, cell: Cell, *, device: str | None = None) -> Iterator[Step]:
+def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks: Ranks | None = None) -> Iterator[Step]:
     """Build the model, a batch and the optimizer as the cell asks; global switches are restored on leaving.
 
     Args:
@@ -120,12 +121,15 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None) -> Ite
         cell: Mode, batch size, device, precision, optimizer, compile mode, layout, threads and seed.
         device: Put the tensors here instead of on the cell's device. For counters, on fake or meta tensors: nothing is
             compiled then, and no GradScaler is used, because it reads a value on the host.
+        ranks: Those that train together; this process is one of them.
     """
     is_counted = device is not None
     target = torch.device(device or cell.device)
     with cell_settings(cell):
         with torch.device(target):
             model = workload.build_model()
+        if ranks is not None:
+            ranks.seed_data(cell.seed)
         inputs, targets = workload.make_batch(cell.batch_size, target)
         if cell.precision is Precision.BF16:
             model = model.to(torch.bfloat16)
@@ -134,6 +138,8 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None) -> Ite
             model = model.to(memory_format=torch.channels_last)
             inputs = tuple(_channels_last(value) for value in inputs)
         model.train(cell.mode is Mode.TRAIN)
+        if ranks is not None:
+            model = ranks.share(model, cell)
         optimizer = None
         if cell.mode is Mode.TRAIN:
             trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]

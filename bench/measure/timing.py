@@ -20,6 +20,7 @@ from bench.device.accelerator import is_accelerator
 from bench.device.step import Step
 from bench.measure.blocks import time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
+from bench.measure.team import Alone, Team
 from bench.stats.estimate import estimate_median
 from bench.stats.stopping import StopRule, WarmupRule
 
@@ -57,7 +58,15 @@ class _Series:
         self.host_seconds += host_seconds
 
 
-def time_step(step: Step, device: str, sampling: Sampling, *, process: int = 0, clock: Clock | None = None) -> Timing:
+def time_step(
+    step: Step,
+    device: str,
+    sampling: Sampling,
+    *,
+    process: int = 0,
+    clock: Clock | None = None,
+    team: Team | None = None,
+) -> Timing:
     """Measure the unsplit step and its phases.
 
     Synchronises the device at the borders of blocks only. Switches the garbage collector off while it measures.
@@ -68,13 +77,15 @@ def time_step(step: Step, device: str, sampling: Sampling, *, process: int = 0, 
         sampling: When to stop.
         process: Written into the samples.
         clock: For tests.
+        team: The other ranks, which take as many steps as this one, block by block.
     """
     clock = clock or clock_for(device)
+    team = team or Alone()
     if is_accelerator(device):
         sampling = replace(sampling, min_warmup_seconds=max(sampling.min_warmup_seconds, ACCELERATOR_WARMUP_SECONDS))
     with without_garbage_collection():
-        warmup_seconds, is_settled = _warm_up(step, clock, sampling)
-        series, rule, lead_ins = _sample(step, clock, sampling, warmup_seconds[-1])
+        warmup_seconds, is_settled = _warm_up(step, clock, sampling, team)
+        series, rule, lead_ins = _sample(step, clock, sampling, warmup_seconds[-1], team)
     samples = tuple(
         Sample(
             phase=phase,
@@ -97,12 +108,14 @@ def time_step(step: Step, device: str, sampling: Sampling, *, process: int = 0, 
     return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss)
 
 
-def _warm_up(step: Step, clock: Clock, sampling: Sampling) -> tuple[list[float], bool]:
+def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> tuple[list[float], bool]:
     """Run steps until they settle; long steps are cut short by the budget. Returns their seconds, and if they did."""
     rule = WarmupRule(sampling)
     seconds: list[float] = []
     while not rule.is_finished:
-        new, _ = time_steps(step, clock, 1)
+        team.wait()
+        own, _ = time_steps(step, clock, 1)
+        new = team.agree(own)
         seconds += new
         rule.add(new)
         # The first step may compile for a minute; that is no reason to stop after it.
@@ -113,7 +126,7 @@ def _warm_up(step: Step, clock: Clock, sampling: Sampling) -> tuple[list[float],
 
 
 def _sample(
-    step: Step, clock: Clock, sampling: Sampling, step_seconds: float
+    step: Step, clock: Clock, sampling: Sampling, step_seconds: float, team: Team
 ) -> tuple[dict[Phase, _Series], StopRule, int]:
     """Alternate blocks of whole and split steps until the rule is satisfied; both kinds get equally many steps."""
     rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds / 2))  # the other half times the phases
@@ -122,18 +135,20 @@ def _sample(
     block = max(1, round(BLOCK_SECONDS / max(step_seconds, 1e-7)))
     while not rule.is_finished:
         count = min(block, sampling.max_steps - rule.steps)
+        team.wait()
         # Where steps are short, the first one after a pause pays for cold caches or an empty queue: run it, drop it.
         if block >= 5:
             step()
             lead_ins += 1
         seconds, host_seconds = time_steps(step, clock, count)
         series[Phase.STEP].extend(seconds, host_seconds)
+        team.wait()
         if block >= 5:
             step()
         phases, host_phases = time_phases(step, clock, count)
         for phase, values in phases.items():
             series.setdefault(phase, _Series()).extend(values, host_phases[phase])
-        rule.add(seconds)
+        rule.add(team.agree(seconds))
     return series, rule, lead_ins
 
 

@@ -113,6 +113,12 @@ WORDS: dict[AdviceKind, Words] = {
         "the predicted peak exceeds the memory that was free, so the cell was not tried",
         "Free memory, take a smaller batch (`bench fit` finds the largest), or try anyway with --no-predict.",
     ),
+    AdviceKind.OVERSUBSCRIBED: Words(
+        "O",
+        "Oversubscribed ranks",
+        "the ranks together have more threads than there are cores, so they take turns; times are too long",
+        "Take fewer --threads (of each rank) or a smaller --world-size, or measure on more cores.",
+    ),
 }
 """Every kind of advice; a test holds it complete."""
 

@@ -15,6 +15,7 @@ from bench.report.columns import figure_columns, key_columns, outcome_text
 from bench.report.details import count_columns, count_notes, layer_columns, phase_rows_columns
 from bench.report.figures import plain, significant
 from bench.report.layout import Column
+from bench.report.ranks import of_ranks, ranks_columns, ranks_notes
 from bench.report.scaling import READING, chosen, scaling_columns, scaling_notes
 from bench.report.terminal import caption, summary_line
 from bench.stats.scaling_groups import Scaling, scalings
@@ -99,6 +100,8 @@ def summary(
         parts += ["## Throughput, examples/s", pivot]
     if scaling := scaling_section(scalings(records)):
         parts += ["## Scaling", scaling]
+    if several := ranks_table(records):
+        parts += ["## Several processes", several]
     if doubts := advice_sentences(records):
         parts += ["## Doubts", "\n".join(f"- **{mark}** {escape(sentence)}" for mark, sentence in doubts)]
     if failed := [(record.cell.id, text) for record in records if (text := outcome_text(record))]:
@@ -116,6 +119,12 @@ def scaling_section(found: Sequence[Scaling]) -> str:
             body = table(scaling_columns(rows, is_batch=is_batch))
             parts += [escape(READING[is_batch]), _with_list(body, scaling_notes(rows))]
     return "\n\n".join(parts)
+
+
+def ranks_table(records: Sequence[Record]) -> str | None:
+    """Write cells of several processes beside the same cells of one; None where there is none."""
+    shown, found = of_ranks(records)
+    return _with_list(table(ranks_columns(shown, found)), ranks_notes(found)) if shown else None
 
 
 def throughput_table(records: Sequence[Record]) -> str | None:

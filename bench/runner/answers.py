@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bench.claims import Subject
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
-from bench.core.record import Advice, Counters, Sample
+from bench.core.record import Advice, Counters, RankSetup, Sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class TimedCell:
     final_loss: float | None = None
     tokens_per_example: int | None = None
     state: MachineState | None = None
+    ranks: RankSetup | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

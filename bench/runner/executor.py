@@ -5,6 +5,8 @@
                        measure_peak    in another one, if the timing ended OK          -> memory
                        count_launches  in a further one, on an accelerator             -> kernels
 
+A cell of several processes (`world_size`) is timed by `time_ranks` and `measure_rank_peaks`, which launch them.
+
 Only `run` needs a quiet machine, so everything else is done before.
 """
 
@@ -24,6 +26,9 @@ from bench.runner import processes
 from bench.runner.answers import Counted, TimedCell
 from bench.runner.counting import count_all
 from bench.runner.stamp import Stamp
+
+RANKS_WORKER = "bench.runner.ranks_worker"
+RANKS_GRACE_SECONDS = 15.0
 
 
 class Executor(Protocol):
@@ -96,7 +101,7 @@ class LocalExecutor:
 
         timed: list[TimedCell] = []
         for process in range(self._sampling.processes):
-            ending = self._call("time_cell", cell, self._sampling, process, gpu_uuid, predicted_bytes)
+            ending = self._time(cell, process, gpu_uuid, predicted_bytes)
             if ending.outcome is not Outcome.OK:
                 return record(ending.outcome, reason=ending.reason, output_tail=ending.output_tail, advice=doubts)
             timed.append(ending.value)
@@ -119,7 +124,13 @@ class LocalExecutor:
             tokens_per_example=timed[0].tokens_per_example,
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
+            ranks=timed[0].ranks,
         )
+
+    def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> processes.Ending:
+        if cell.world_size == 1:
+            return self._call("time_cell", cell, self._sampling, process, gpu_uuid, predicted_bytes)
+        return self._call_ranks("time_ranks", cell, self._sampling, process, gpu_uuid, predicted_bytes)
 
     def _counters_of(self, cell: Cell, code: str | None) -> tuple[Counters, tuple[Advice, ...]]:
         """Return what `prepare` counted; counts now if it was not asked to, or the model was edited since."""
@@ -129,15 +140,18 @@ class LocalExecutor:
         return counted.counters, counted.advice
 
     def _measure_peak(self, cell: Cell, gpu_uuid: str | None) -> tuple[Memory | None, tuple[Advice, ...]]:
-        ending = self._call("measure_peak", cell, gpu_uuid)
+        if cell.world_size == 1:
+            ending = self._call("measure_peak", cell, gpu_uuid)
+        else:
+            ending = self._call_ranks("measure_rank_peaks", cell)
         if ending.outcome is Outcome.OK:
             return ending.value, ()
         facts = (("reason", ending.reason or ending.outcome.value),)
         return None, (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=facts),)
 
     def _count_launches(self, cell: Cell) -> tuple[int | None, tuple[Advice, ...]]:
-        """Count the kernels of a step on an accelerator; the CPU launches none."""
-        if cell.device == "cpu":
+        """Count the kernels of a step on an accelerator; the CPU launches none, and ranks are not profiled."""
+        if cell.device == "cpu" or cell.world_size > 1:
             return None, ()
         ending = self._call("count_launches", cell)
         if ending.outcome is Outcome.OK:
@@ -147,6 +161,8 @@ class LocalExecutor:
 
     def _measure_energy(self, cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
         """Measure the energy of a step, or say why not; nothing is started where there is no meter."""
+        if cell.world_size > 1:
+            return EnergyWindow(reason="the energy of several processes is not measured")
         meter = find_meter(cell.device, gpu_uuid)
         if isinstance(meter, str):
             return EnergyWindow(reason=meter)
@@ -158,9 +174,21 @@ class LocalExecutor:
     def _peak_over(self, cell: Cell) -> Peak | None:
         """Return the roof over a cell; None where it runs on other threads than those that were probed."""
         peaks = self._peaks.get(cell.device)
-        is_alike = peaks is not None and (cell.device != "cpu" or cell.threads in (None, peaks.threads))
+        is_alone = cell.world_size == 1 and peaks is not None and cell.threads in (None, peaks.threads)
+        is_alike = cell.device != "cpu" or is_alone
         return peaks.over(cell.precision) if peaks is not None and is_alike else None
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
         function = f"{self._worker}:{function}"
         return processes.call(function, *arguments, timeout_seconds=self._timeout_seconds, method=self._method)
+
+    def _call_ranks(self, function: str, *arguments: Any) -> processes.Ending:
+        """Call what launches ranks: it keeps the time itself, to say which rank was late; we wait a little longer."""
+        limit = self._timeout_seconds
+        return processes.call(
+            f"{RANKS_WORKER}:{function}",
+            *arguments,
+            limit,
+            timeout_seconds=None if limit is None else limit + RANKS_GRACE_SECONDS,
+            method=self._method,
+        )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Parallel
 from bench.core.errors import BenchError, NothingMeasuredError, SuiteError
 from bench.core.gate import CounterRow, GateRow, GateVerdict
 from bench.core.record import AdviceKind, Counters
@@ -132,7 +132,9 @@ def _count(
 
 def _counted_as(cell: Cell) -> Cell:
     """Leave out what changes no count."""
-    return replace(cell, device=cell.device.partition(":")[0], threads=None, world_size=1, seed=0)
+    return replace(
+        cell, device=cell.device.partition(":")[0], threads=None, world_size=1, parallel=Parallel.DDP, seed=0
+    )
 
 
 def _named(counters: Counters) -> tuple[tuple[str, int | None], ...]:

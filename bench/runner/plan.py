@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from bench import registry
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, SuiteError
 from bench.core.record import Outcome
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
@@ -32,8 +32,14 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
         method: How processes are started, as in `LocalExecutor`.
 
     Raises:
-        BenchError: A model, a device or an optimizer is not there.
+        BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
     """
+    if method == "inline":
+        for cell in cells:
+            if cell.world_size > 1:
+                raise SuiteError(
+                    f"{cell.id} needs {cell.world_size} processes, and the executor inline has one; choose forkserver"
+                )
     for cell in cells:
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
@@ -41,6 +47,8 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
         registry.check(model)  # a misspelt name costs no import of torch
     if any(cell.model.startswith("torchvision:") for cell in cells):
         processes.preload("torchvision")
+    if any(cell.world_size > 1 for cell in cells):
+        processes.preload("bench.runner.ranks_worker")
     devices = tuple(dict.fromkeys(cell.device for cell in cells))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
     ending = processes.call("bench.runner.worker:preflight", devices, models, method=method)

@@ -23,6 +23,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import pickle
+import select
 import signal
 import sys
 import tempfile
@@ -75,6 +76,8 @@ def preload(module: str) -> None:
 def call(function: str, *arguments: Any, timeout_seconds: float | None = None, method: str = "forkserver") -> Ending:
     """Run a function in a fresh process and wait for it; with method `inline` in this one, for debuggers.
 
+    A function that starts processes of its own may return an `Ending`: it knows better how those ended.
+
     Args:
         function: `package.module:name`; a name, so that the parent need not import what the child needs.
         arguments: Passed on; they and the function's value are pickled.
@@ -112,7 +115,7 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
         return Ending(outcome=Outcome.TIMED_OUT, reason=reason, output_tail=tail)
     if not is_ended:
         return Ending(outcome=Outcome.FAILED, reason="the worker closed the pipe for its answer", output_tail=tail)
-    outcome, reason = _how_it_died(exit_code, is_oom=exit_code == -signal.SIGKILL and oom_kills() > kills)
+    outcome, reason = how_it_died(exit_code, is_oom=exit_code == -signal.SIGKILL and oom_kills() > kills)
     return Ending(outcome=outcome, reason=reason, output_tail=tail)
 
 
@@ -163,7 +166,7 @@ def _end(process: Any) -> int | None:
         process.kill()
     process.join()
     exit_code: int | None = process.exitcode
-    process.close()  # closes the pipe that `_die_with_parent` watches: what it forked dies now
+    process.close()  # closes the pipe that `die_when_closed` watches: what it forked dies now
     return exit_code
 
 
@@ -181,7 +184,9 @@ def _hidden_main() -> Iterator[None]:
 def _child(output: str, sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
     """Run in the child: redirect input and output, die with the parent, call, answer."""
     os.setsid()  # so that Ctrl-C reaches the parent alone, which decides; and to be killed as one group
-    _die_with_parent()
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        die_when_closed(int(parent.sentinel))
     _redirect(os.open(os.devnull, os.O_RDONLY), 0)  # a model that asks a question must not wait for an answer
     _redirect(os.open(output, os.O_WRONLY | os.O_APPEND), 1, 2)
     for stream in (sys.stdout, sys.stderr):
@@ -193,7 +198,7 @@ def _child(output: str, sender: Connection, function: str, arguments: tuple[Any,
     try:
         ending = _attempt(function, arguments)
     except BaseException as error:  # noqa: BLE001 - a model may raise KeyboardInterrupt too; that is no Ctrl-C
-        ending = _failure(error)
+        ending = failure(error)
     if os.getpid() != own:  # the model forked, and its child came back here too
         os._exit(0)
     sender.send(ending)
@@ -207,35 +212,35 @@ def _redirect(source: int, *targets: int) -> None:
         os.close(source)
 
 
-def _die_with_parent() -> None:
-    """Have the kernel kill this group when the process that asked for it is gone, or has closed its side.
+def die_when_closed(descriptor: int) -> None:
+    """Have the kernel kill this process's group when nobody holds the other end of a pipe open any more.
 
-    `PR_SET_PDEATHSIG` would watch the server that forked us, and the server lives as long as we do. So the pipe whose
-    other end the parent holds sends SIGKILL when that end closes (fcntl(2), F_SETSIG); no thread, no polling. To the
-    whole group, and also when we have ended: what we forked holds the pipe too.
+    So a process dies with its parent, which holds that end. `PR_SET_PDEATHSIG` would watch the server that forked us,
+    and that one lives as long as we do. The pipe sends SIGKILL when it is closed (fcntl(2), F_SETSIG); no thread, no
+    polling. To the whole group, and also when we have ended: what we forked holds the pipe too.
     """
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    descriptor = int(parent.sentinel)
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
-    if not parent.is_alive():  # it went before the signal was armed
+    watch = select.poll()
+    watch.register(descriptor, select.POLLIN)
+    if any(event & select.POLLHUP for _, event in watch.poll(0)):  # it was closed before the signal was armed
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:
     module, _, name = function.partition(":")
     try:
-        return Ending(outcome=Outcome.OK, value=getattr(importlib.import_module(module), name)(*arguments))
+        value = getattr(importlib.import_module(module), name)(*arguments)
+        return value if isinstance(value, Ending) else Ending(outcome=Outcome.OK, value=value)
     except KeyboardInterrupt:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of the user's model becomes a row
-        return _failure(error)
+        return failure(error)
 
 
-def _failure(error: BaseException) -> Ending:
+def failure(error: BaseException) -> Ending:
+    """Turn an exception into an ending, and print its traceback where it is not the user's to mend."""
     if isinstance(error, BenchError):
         # A class of the user's own could not be read by the parent, which does not know their module.
         own = error if type(error).__module__.startswith("bench.") else ModelError(str(error))
@@ -269,7 +274,8 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(word in text for word in words)
 
 
-def _how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:
+def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:
+    """Say what an exit code means of a process that left no answer."""
     if exit_code is None or exit_code >= 0:
         return Outcome.FAILED, f"the worker ended without an answer, exit code {exit_code}"
     if is_oom:

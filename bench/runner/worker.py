@@ -24,6 +24,7 @@ from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
 from bench.counters.flops import count_workload
 from bench.counters.live import measure_memory, track_live_bytes
+from bench.counters.predict import of_a_rank
 from bench.counters.static import count
 from bench.device import nvml
 from bench.device.capabilities import normalise_device, why_not
@@ -67,7 +68,7 @@ def time_cell(
         return TimedCell(skipped=reason)
     free = free_bytes(cell.device) if predicted_bytes is not None else None
     if predicted_bytes is not None and free is not None and predicted_bytes > free:
-        return _too_large(predicted_bytes, free)
+        return too_large(predicted_bytes, free)
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step:
         before = read_counters()
@@ -75,7 +76,7 @@ def time_cell(
         state = state_between(before, read_counters(), gpu_uuid)
     return TimedCell(
         samples=timing.samples,
-        advice=timing.advice + _advice_on_machine(state, cell),
+        advice=timing.advice + advice_on_machine(state, cell),
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         state=state,
@@ -121,11 +122,14 @@ def count_launches(cell: Cell) -> int | None:
 
 
 def count_cell(cell: Cell, opinions: bool = True, steps: bool = True) -> Counted:
-    """Count one step of a cell on tensors without storage, on one thread, because several cells are counted at once."""
+    """Count one step of a cell on tensors without storage, on one thread, because several cells are counted at once.
+
+    Of a cell of several processes: what one of them does, without their communication.
+    """
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with cell_settings(replace(cell, device="cpu", threads=1)):
         counters, advice = count(workload, cell, opinions=opinions, steps=steps)
-    return Counted(counters=counters, advice=advice)
+    return Counted(counters=replace(counters, predicted_peak=of_a_rank(counters, cell)), advice=advice)
 
 
 def free_memory(device: str) -> int | None:
@@ -199,7 +203,8 @@ def nothing() -> None:
     """Do nothing: what remains is the cost of a fresh process."""
 
 
-def _too_large(predicted_bytes: int, free: int) -> TimedCell:
+def too_large(predicted_bytes: int, free: int) -> TimedCell:
+    """Skip a cell that cannot fit into the memory that is free, with both figures."""
     facts = (("predicted_bytes", predicted_bytes), ("free_bytes", free))
     words = f"the predicted peak of {format_bytes(predicted_bytes)} exceeds the {format_bytes(free)} of free memory"
     return TimedCell(
@@ -220,7 +225,8 @@ def _device_used(gpu_uuid: str | None) -> int | None:
     return state.own_memory_bytes if state else None
 
 
-def _advice_on_machine(state: MachineState, cell: Cell) -> tuple[Advice, ...]:
+def advice_on_machine(state: MachineState, cell: Cell) -> tuple[Advice, ...]:
+    """Say what to doubt about times that were taken while the machine was so."""
     advice: tuple[Advice, ...] = ()
     if state.other_busy_cores is not None and state.other_busy_cores > BUSY_CORES_LIMIT:
         facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))

@@ -1,10 +1,10 @@
 """What one Record says, derived from its raw samples on read: the one place where tables and reports get their figures.
 
 step                 median of the unsplit step, with its interval
-throughput           batch size / step
+throughput           batch size * world_size / step; every process has a batch of its own
 phase_sum            sum of the phases' medians
 residual_fraction    1 - phase_sum / step: the share of the step that no phase explains
-flops_per_second     FLOPs of the step / step; the model's FLOPs, without recomputation, as MFU wants them
+flops_per_second     FLOPs of the step / step; the model's FLOPs, without recomputation, of one process, as MFU wants
 mfu                  flops_per_second / what a probe measured on this device in this precision
 roofline             where the step lies under that device's roofline
 """
@@ -59,7 +59,7 @@ class Summary:
 
 def estimate_phase(record: Record, phase: Phase) -> Estimate | None:
     """Estimate the median seconds of one phase over all processes; None where no step of it was timed."""
-    samples = [sample.seconds for sample in record.samples if sample.phase is phase and sample.seconds]
+    samples = record.process_seconds(phase)
     return estimate_median_of_processes(samples) if samples else None
 
 
@@ -71,7 +71,7 @@ def summarise(record: Record) -> Summary:
     phases = tuple((phase, estimate) for phase, estimate in estimates if estimate is not None)
     phase_sum = sum(estimate.point for _, estimate in phases) if phases else None
     latency = step.point if step is not None and step.point > 0 else None
-    examples = record.cell.batch_size / latency if latency else None
+    examples = record.cell.world_size * record.cell.batch_size / latency if latency else None
     tokens = record.tokens_per_example
     total = flops_total(record)
     rate = total / latency if latency and total is not None else None

@@ -9,6 +9,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.estimate import Estimate
 from bench.core.record import FlopCount, Memory, Phase, Record
+from bench.stats.rank_scaling import RankScaling, rank_scaling_of
 from bench.stats.summary import Summary, summarise
 from bench.store.column import INTERVAL, Column, axes
 
@@ -19,11 +20,15 @@ class CellRow:
 
     record: Record
     summary: Summary
+    scaling: RankScaling | None = None
 
 
 def cell_rows(records: tuple[Record, ...]) -> list[CellRow]:
     """Make one row per cell, also of those that were skipped or failed."""
-    return [CellRow(record, summarise(record)) for record in records]
+    return [
+        CellRow(record, summarise(record), rank_scaling_of(record, records) if record.cell.world_size > 1 else None)
+        for record in records
+    ]
 
 
 def _estimate(read: Callable[[Any], Estimate | None], name: str) -> Callable[[Any], Any]:
@@ -52,6 +57,14 @@ def _environment(name: str) -> Callable[[Any], Any]:
 
 def _summary(name: str) -> Callable[[Any], Any]:
     return lambda row: getattr(row.summary, name)
+
+
+def _scaling(name: str) -> Callable[[Any], Any]:
+    return lambda row: None if row.scaling is None else getattr(row.scaling, name)
+
+
+def _ranks(name: str) -> Callable[[Any], Any]:
+    return lambda row: None if row.record.ranks is None else getattr(row.record.ranks, name)
 
 
 def _step(name: str) -> Callable[[Any], Any]:
@@ -92,7 +105,11 @@ CELLS = (
     Column("step_processes", "Int64", "processes", "fresh processes the steps come from", _processes),
     Column("step_converged", "boolean", "", "whether the interval reached its target in the budget", _converged),
     Column(
-        "examples_per_second", "Float64", "examples/s", "throughput: batch size / step", _summary("examples_per_second")
+        "examples_per_second",
+        "Float64",
+        "examples/s",
+        "throughput: batch size * world size / step",
+        _summary("examples_per_second"),
     ),
     Column("tokens_per_second", "Float64", "tokens/s", "throughput of a language model", _summary("tokens_per_second")),
     Column("forward_median_seconds", "Float64", "s", "median of the forward phase", _phase_median(Phase.FORWARD)),
@@ -215,6 +232,40 @@ CELLS = (
         "average power over that window",
         lambda r: None if (energy := r.record.counters.energy) is None else energy.average_watts,
     ),
+    Column("rank_backend", "string", "", "how several ranks communicate: `gloo` or `nccl`", _ranks("backend")),
+    Column("rank_threads", "Int64", "threads", "threads of each of several ranks", _ranks("threads")),
+    Column(
+        "slowest_rank", "Int64", "", "the rank whose forward pass takes longest: others wait", _scaling("slowest_rank")
+    ),
+    Column(
+        "rank_spread_fraction",
+        "Float64",
+        "fraction",
+        "(longest - shortest) / longest of the ranks' median forward passes",
+        _scaling("rank_spread_fraction"),
+    ),
+    Column(
+        "scaling_efficiency",
+        "Float64",
+        "fraction",
+        "step of one process / step of all ranks; 1 is perfect weak scaling",
+        _scaling("efficiency"),
+    ),
+    Column(
+        "communication_seconds",
+        "Float64",
+        "s",
+        "what communicating phases take longer than with one process: communication and waiting",
+        _scaling("communication_seconds"),
+    ),
+    Column(
+        "communication_fraction",
+        "Float64",
+        "fraction",
+        "the same as a share of the step; an upper bound, below 0 within its noise",
+        _scaling("communication_fraction"),
+    ),
+    Column("communication_reason", "string", "", "why there is no such share", _scaling("reason")),
     Column("final_loss", "Float64", "", "loss of the last step; a check, not a result", lambda r: r.record.final_loss),
     Column(
         "advice",

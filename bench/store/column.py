@@ -32,16 +32,21 @@ def shape_text(shape: tuple[int, ...] | None) -> str | None:
 _AXIS_MEANINGS = {
     "model": ("string", "", "model spec as typed"),
     "mode": ("string", "", "`train` (a whole training step) or `infer` (forward only, eval mode, no gradients)"),
-    "batch_size": ("Int64", "examples", "examples per step"),
-    "device": ("string", "", "`cpu` or `cuda:N`"),
+    "batch_size": ("Int64", "examples", "examples per step, of each process"),
+    "device": ("string", "", "`cpu` or `cuda:N`; of several processes the first one's"),
     "precision": ("string", "", "`fp32`, `tf32`, `bf16-amp`, `fp16-amp`, `bf16`"),
     "optimizer": ("string", "", "optimizer that was asked for; empty is the workload's own"),
     "compile": ("string", "", "`torch.compile` mode; `none` is eager"),
     "memory_format": ("string", "", "`contiguous` or `channels_last`"),
     "input_shape": ("string", "", "shape of one example, for a bare module; else empty"),
-    "threads": ("Int64", "threads", "threads that were asked for; empty is torch's default"),
+    "threads": (
+        "Int64",
+        "threads",
+        "threads of a process that were asked for; empty is torch's default, shared out among processes",
+    ),
     "world_size": ("Int64", "processes", "processes that train together"),
-    "seed": ("Int64", "", "seed of weights and data"),
+    "parallel": ("string", "", "how they do: `ddp` or `fsdp2`; without meaning for one process"),
+    "seed": ("Int64", "", "seed of weights and data; the data of rank R are seeded by seed + R"),
 }
 
 

@@ -15,7 +15,7 @@ from bench.store.column import INTERVAL, SHORT_AXES, Column, axes, shape_text
 
 @dataclass(frozen=True, slots=True)
 class PhaseRow:
-    """What one row of `phases` is read from: the sample of one phase in one process."""
+    """What one row of `phases` is read from: the sample of one phase in one process, on one rank."""
 
     record: Record
     sample: Sample
@@ -31,7 +31,7 @@ class LayerRow:
 
 
 def phase_rows(records: tuple[Record, ...]) -> list[PhaseRow]:
-    """Make one row per cell, phase and process in which steps were timed."""
+    """Make one row per cell, phase, process and rank in which steps were timed."""
     timed = ((record, sample) for record in records for sample in record.samples if sample.seconds)
     return [PhaseRow(record, sample, estimate_median(sample.seconds)) for record, sample in timed]
 
@@ -54,6 +54,7 @@ PHASES = (
         "phase", "string", "", "`forward`, `loss`, `backward`, `optimizer`; `step` is unsplit", lambda r: r.sample.phase
     ),
     Column("process", "Int64", "", "index of the fresh process, from 0", lambda r: r.sample.process),
+    Column("rank", "Int64", "", "of several processes that train together, from 0", lambda r: r.sample.rank),
     Column("clock", "string", "", "`host` (perf_counter) or `device` (events)", lambda r: r.sample.clock),
     Column("median_seconds", "Float64", "s", "median", lambda r: r.estimate.point),
     Column("low_seconds", "Float64", "s", f"lower end {INTERVAL}", lambda r: r.estimate.low),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from bench.core.cell import CompileMode, MemoryFormat, Mode, Precision
+from bench.core.cell import CompileMode, MemoryFormat, Mode, Parallel, Precision
 from bench.core.errors import SuiteError
 
 E = TypeVar("E", bound=StrEnum)
@@ -123,6 +123,8 @@ AXES: dict[str, Axis] = {
         field="memory_formats", read=lambda value: parse_choice(MemoryFormat, value, "memory format")
     ),
     "threads": Axis(field="threads", read=lambda value: parse_positive(value, "threads")),
+    "world_size": Axis(field="world_sizes", read=lambda value: parse_positive(value, "world size")),
+    "parallel": Axis(field="parallel", read=lambda value: parse_choice(Parallel, value, "parallel")),
     "seed": Axis(field="seeds", read=_parse_seed),
 }
 """Every axis, by its name in suite files, in Python and, with dashes, on the command line; also the field of `Cell`."""

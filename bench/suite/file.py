@@ -107,6 +107,8 @@ def _cell(data: Mapping[str, Any]) -> Cell:
     values: dict[str, Any] = {key: AXES[key].read(value) for key, value in data.items() if key in AXES}
     if "input_shape" in data:
         values["input_shape"] = parse_shape(data["input_shape"])
+    if values.get("world_size", 1) == 1:
+        values.pop("parallel", None)
     return Cell(**values)
 
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
+from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Parallel, Precision
 from bench.core.errors import SuiteError
 
 
@@ -37,6 +37,8 @@ class Sweep:
     memory_formats: tuple[MemoryFormat, ...] = (MemoryFormat.CONTIGUOUS,)
     input_shape: tuple[int, ...] | None = None
     threads: tuple[int | None, ...] = (None,)
+    world_sizes: tuple[int, ...] = (1,)
+    parallel: tuple[Parallel, ...] = (Parallel.DDP,)
     seeds: tuple[int, ...] = (0,)
     exclude: tuple[tuple[Rule, ...], ...] = ()
     include: tuple[Cell, ...] = ()
@@ -57,8 +59,8 @@ class Sweep:
             self.compile,
             self.memory_formats,
             self.threads,
-            self.seeds,
         )
+        inner = tuple(itertools.product(self.world_sizes, self.parallel, self.seeds))
         cells = (
             Cell(
                 model=model,
@@ -71,6 +73,8 @@ class Sweep:
                 memory_format=memory_format,
                 input_shape=self.input_shape,
                 threads=threads,
+                world_size=world_size,
+                parallel=parallel if world_size > 1 else Parallel.DDP,
                 seed=seed,
             )
             for (
@@ -83,8 +87,8 @@ class Sweep:
                 compile_mode,
                 memory_format,
                 threads,
-                seed,
             ) in product
+            for world_size, parallel, seed in inner
         )
         kept = [cell for cell in cells if not any(_matches(cell, group) for group in self.exclude)]
         unique = tuple(dict.fromkeys([*kept, *self.include]))

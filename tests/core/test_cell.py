@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision, short_hash
+from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Parallel, Precision, short_hash
 
 EVERY_FIELD = Cell(
     model="torchvision:resnet18",
@@ -24,6 +24,7 @@ EVERY_FIELD = Cell(
     input_shape=(3, 64, 64),
     threads=4,
     world_size=2,
+    parallel=Parallel.FSDP2,
     seed=7,
 )
 
@@ -35,7 +36,7 @@ KEYS = {
     ),
     '{"batch_size":32,"compile":"reduce-overhead","device":"cuda:1","input_shape":[3,64,64],'
     '"memory_format":"channels_last","mode":"infer","model":"torchvision:resnet18","optimizer":"adamw-fused",'
-    '"precision":"bf16-amp","seed":7,"threads":4,"world_size":2}': EVERY_FIELD,
+    '"parallel":"fsdp2","precision":"bf16-amp","seed":7,"threads":4,"world_size":2}': EVERY_FIELD,
 }
 
 
@@ -46,7 +47,7 @@ def test_a_key_is_the_hash_of_the_canonical_json(canonical: str, cell: Cell) -> 
 
 def test_keys_written_to_disk_by_the_first_version_still_hold() -> None:
     assert Cell(model="my_net", batch_size=8).key == "a40d002417cecee0"
-    assert EVERY_FIELD.key == "d4ec7674b37e811f"
+    assert dataclasses.replace(EVERY_FIELD, parallel=Parallel.DDP).key == "d4ec7674b37e811f"
 
 
 def test_a_key_is_the_same_in_another_process() -> None:
@@ -75,7 +76,7 @@ def test_an_id_holds_the_first_five_axes_and_others_where_they_are_not_default()
     assert Cell(model="my_net", batch_size=32).id == "my_net/train/b32/cpu/fp32"
     assert EVERY_FIELD.id == (
         "torchvision:resnet18/infer/b32/cuda:1/bf16-amp/adamw-fused/compile-reduce-overhead/channels_last"
-        "/3x64x64/t4/w2/seed7"
+        "/3x64x64/t4/w2/fsdp2/seed7"
     )
 
 

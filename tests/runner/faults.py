@@ -190,3 +190,10 @@ def move_away():
     os.chdir("/")
     os.environ["STEPBENCH_MOVED"] = "1"
     sys.path.clear()
+
+
+def fill_memory():
+    """Touch one page after the other until somebody stops it."""
+    held = []
+    while True:
+        held.append(bytearray(b"x") * (4 << 20))

@@ -86,6 +86,8 @@ WRONG = {
     "compile": ["yes", True],
     "memory_format": ["nhwc"],
     "threads": [0, "two"],
+    "world_size": [0, "two", 1.5],
+    "parallel": ["zero3", 2],
     "seed": ["abc", None, True, 1.5],
 }
 

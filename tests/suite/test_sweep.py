@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.cell import Cell, Mode, Precision
+from bench.core.cell import Cell, Mode, Parallel, Precision
 from bench.core.errors import SuiteError
 from bench.core.record import Sampling
 from bench.suite.build import axes_of, sampling_of, sweep_of
@@ -53,6 +53,12 @@ def test_inference_has_no_optimizer_so_its_cells_fall_together() -> None:
         ("train", "adam"),
         ("infer", None),
     ]
+
+
+def test_one_process_is_not_parallel_so_its_cells_fall_together() -> None:
+    cells = Sweep(models=("a",), world_sizes=(1, 2), parallel=(Parallel.DDP, Parallel.FSDP2)).cells()
+    assert [(cell.world_size, cell.parallel.value) for cell in cells] == [(1, "ddp"), (2, "ddp"), (2, "fsdp2")]
+    assert [cell.id for cell in cells[1:]] == ["a/train/b8/cpu/fp32/w2", "a/train/b8/cpu/fp32/w2/fsdp2"]
 
 
 def test_a_cell_is_left_out_when_every_rule_of_one_group_matches() -> None:
