@@ -107,7 +107,7 @@ def read_trend(
     last: int,
     *,
     accepted: Sequence[AcceptedChange],
-    descendants: Descendants,
+    descendants: Descendants | None,
 ) -> Trend:
     """Read the newest points of one metric of a series, with the accepted changes among them."""
     interval = _INTERVAL.get(metric, ())

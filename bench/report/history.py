@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 
 from bench.core.history import HistoryNomination, NominationKind, Trend
 from bench.report.columns import MISSING
-from bench.report.comparison_words import change
 from bench.report.figures import byte_unit, count_unit, plain, significant, time_unit, with_noise
 from bench.report.layout import Column, Page, render
 from bench.report.sparkline import plot, scale_of, sparkline
@@ -192,7 +192,7 @@ def nominations_text(
 def _moved(n: HistoryNomination) -> str:
     if isinstance(n.before, str) or isinstance(n.after, str):
         return f"{n.before} -> {n.after}"
-    ratio = f" ({change(n.shift)} %)" if n.shift is not None else ""
+    ratio = f" ({_percent(math.expm1(n.shift))} %)" if n.shift is not None else ""
     if n.kind is NominationKind.EXACT:
         return f"{n.before:,.0f} -> {n.after:,.0f}{ratio}"
     scale, unit = unit_of(n.metric, [n.before, n.after])
@@ -200,7 +200,12 @@ def _moved(n: HistoryNomination) -> str:
 
 
 def _percent(ratio: float | None) -> str:
-    return MISSING if ratio is None else f"{ratio * 100:+.1f}"
+    """Write a ratio less 1 in percent; what is little is not written as nothing, because a count is exact."""
+    if not ratio:
+        return MISSING if ratio is None else "0"
+    if abs(ratio) < 0.001:
+        return f"{'-' if ratio < 0 else '+'}{significant(abs(ratio) * 100, 1)}"
+    return f"{ratio * 100:+.1f}"
 
 
 def _commit(trend: Trend) -> str:

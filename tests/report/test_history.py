@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from bench.core.cell import Cell
+from bench.core.history import AcceptedMark, HistoryNomination, HistoryPoint, NominationKind, Pruned, Trend
+from bench.report.history import WHY_NO_VERDICT, level_change, nominations_text, trend_text, trends_table
+from bench.report.history_prune import pruned_text
+from bench.report.trend_page import trend_page
+from bench.report.trend_svg import trend_svg
+from tests.goldens import check_golden
+
+HOSTILE = '<script>alert(1)</script>\x1b[31m"&\n'
+
+
+def make_point(day: int, value: float | None, **changes: object) -> HistoryPoint:
+    point = HistoryPoint(
+        started_at=f"2026-01-{day + 1:02}T03:00:00+00:00",
+        value=value,
+        low=None if value is None else value * 0.99,
+        high=None if value is None else value * 1.01,
+        n_effective=12.3,
+        commit=f"{day:08x}" * 5,
+        is_dirty=day == 3,
+        run=f"run-{day}",
+    )
+    return replace(point, **changes)  # type: ignore[arg-type]
+
+
+def make_trend(model: str = "my_net", scale: float = 0.0123, **changes: object) -> Trend:
+    values = [scale * (1 + 0.01 * (day * 7 % 5)) * (1.2 if day >= 16 else 1) for day in range(24)]
+    trend = Trend(
+        cell_id=f"{model}/train/b8/cpu/fp32",
+        cell_key=model,
+        cell=Cell(model=model, batch_size=8),
+        fingerprint="4f3d697b0ab894a2",
+        machine="Test CPU, 2 threads, torch 2.15.0",
+        metric="step_median_seconds",
+        count=1024,
+        points=tuple(make_point(day, value) for day, value in enumerate(values)),
+    )
+    return replace(trend, **changes)  # type: ignore[arg-type]
+
+
+ACCEPTED = AcceptedMark(index=16, commit="00000010", reason="bigger hidden layer, PR 12")
+FAILED = make_point(25, None, outcome="out_of_memory", reason="no memory left")
+TRENDS = (
+    make_trend(),
+    make_trend("mlp", 0.0004, fingerprint="0123456789abcdef", machine="Other CPU, 8 threads, torch 2.15.0"),
+    make_trend("lstm", accepted=(ACCEPTED,)),
+    make_trend("diffusion", points=(*make_trend().points[:3], FAILED)),
+)
+NOMINATIONS = (
+    HistoryNomination(
+        kind=NominationKind.CHANGE,
+        cell_id="my_net/train/b8/cpu/fp32",
+        cell_key="my_net",
+        fingerprint="4f3d697b0ab894a2",
+        metric="step_median_seconds",
+        before=0.0123,
+        after=0.0148,
+        shift=0.185,
+        good_commit="a" * 40,
+        bad_commit="b" * 40,
+        started_at="2026-01-17T03:00:00+00:00",
+        past=16,
+        command="bench ab aaaaaaaaaaaa bbbbbbbbbbbb my_net -b 8",
+        accept="my_net/train/b8/cpu/fp32,bbbbbbbbbbbb,step_median_seconds,why",
+    ),
+    HistoryNomination(
+        kind=NominationKind.NEWEST,
+        cell_id="test_sort.py::test_sort",
+        cell_key="k",
+        fingerprint="f",
+        metric="step_median_seconds",
+        before=0.002,
+        after=0.0031,
+        shift=0.438,
+        low=0.0018,
+        high=0.0022,
+        started_at="2026-01-17T03:00:00+00:00",
+        past=40,
+        is_dirty=True,
+        why_none="it is no cell of stepbench",
+    ),
+    HistoryNomination(
+        kind=NominationKind.EXACT,
+        cell_id="mlp/train/b8/cpu/fp32",
+        cell_key="mlp",
+        fingerprint="f",
+        metric="parameters",
+        before=9_547_360,
+        after=9_553_003,
+        shift=0.00059,
+        good_commit="a" * 40,
+        bad_commit="b" * 40,
+        started_at="2026-01-17T03:00:00+00:00",
+        past=3,
+        command="bench ab aaaaaaaaaaaa bbbbbbbbbbbb mlp -b 8",
+    ),
+)
+
+
+@pytest.mark.parametrize(("width", "unicode"), [(80, True), (120, True), (80, False)])
+def test_it_looks_as_it_did(width: int, unicode: bool) -> None:
+    look = {"width": width, "unicode": unicode}
+    text = "\n\n".join(
+        [
+            trends_table(TRENDS, **look),
+            trend_text(TRENDS[2], shown=12, **look),
+            trend_text(make_trend(metric="parameters", points=tuple(make_point(d, 9547360) for d in range(3))), **look),
+            nominations_text(NOMINATIONS, 4, **look),
+        ]
+    )
+    check_golden(f"history-{width}{'' if unicode else '-ascii'}.txt", f"{text}\n")
+    commands = ("bench ab", "accept: ")
+    assert all(len(line) <= width for line in text.splitlines() if not any(word in line for word in commands))
+    assert unicode or text.isascii()
+
+
+def test_the_level_begins_at_the_last_accepted_change() -> None:
+    assert level_change(make_trend()) == pytest.approx(0.2, abs=0.03)
+    assert level_change(make_trend(accepted=(ACCEPTED,))) == pytest.approx(0.0, abs=0.03)
+    assert level_change(make_trend(points=(make_point(0, 1.0),))) is None
+    assert level_change(make_trend(points=(*make_trend().points, FAILED))) is None
+
+
+def test_no_nomination_still_says_why_it_is_no_verdict() -> None:
+    text = nominations_text((), 7)
+    assert text.startswith("7 series looked at: 0 nominations")
+    assert WHY_NO_VERDICT.split()[-1] in text
+
+
+def test_a_picture_holds_every_point_its_interval_and_what_was_accepted() -> None:
+    svg = ElementTree.fromstring(trend_svg(make_trend(accepted=(ACCEPTED,), points=(*make_trend().points, FAILED))))
+    by_class = [element.get("class") for element in svg.iter() if element.get("class")]
+    assert by_class.count("point") == 23
+    assert by_class.count("dirty") == by_class.count("failed") == by_class.count("accepted") == 1
+    assert by_class.count("interval") == 24
+    ys = [float(circle.get("cy", "nan")) for circle in svg.iter("circle")]
+    assert min(ys[:16]) > max(ys[16:])  # slower is higher
+
+
+def test_nothing_measured_is_a_picture_that_says_so() -> None:
+    for points in ((), (FAILED,)):
+        assert "nothing was measured" in trend_svg(make_trend(points=points))
+    assert "nothing was measured" in trend_page([make_trend(points=())])
+
+
+def test_nothing_of_a_hostile_name_is_markup_or_reaches_the_terminal() -> None:
+    evil = make_trend(
+        cell_id=HOSTILE,
+        machine=HOSTILE,
+        fingerprint="f",
+        accepted=(replace(ACCEPTED, reason=HOSTILE),),
+        points=(*make_trend().points, replace(FAILED, reason=HOSTILE, outcome="failed")),
+    )
+    nomination = replace(NOMINATIONS[0], cell_id=HOSTILE, accept=HOSTILE, command=HOSTILE)
+    page = trend_page([evil], [nomination], title=HOSTILE)
+    assert "<script" not in page
+    assert "\x1b" not in page
+    for text in (trends_table([evil]), trend_text(evil), nominations_text([nomination], 1)):
+        assert "\x1b" not in text
+
+
+def test_pruning_is_told_before_and_after() -> None:
+    plan = Pruned(
+        is_done=False,
+        records=1200,
+        of=5000,
+        cells=3,
+        kept_accepted=2,
+        oldest="2026-01-01T00:00:00+00:00",
+        newest="2026-02-01T00:00:00+00:00",
+        runs=tuple(f"run-{n}" for n in range(12)),
+    )
+    text = pruned_text(plan)
+    assert text.startswith("1,200 of 5,000 records would go, of 3 cells, measured 2026-01-01 to 2026-02-01")
+    assert "2 more are as old, but stay" in " ".join(text.split())
+    assert "and 2 more" in text
+    assert "--yes" in text
+    done = pruned_text(replace(plan, is_done=True, folders=("/r/a",), problems=("/r/b is being measured",)))
+    assert "1,200 of 5,000 records went" in done
+    assert "--yes" not in done
+    assert "/r/b is being measured" in done
