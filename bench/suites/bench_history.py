@@ -204,7 +204,7 @@ def bench_reports_of_all_series(history, benchmark, pytestconfig):
     benchmark.extra_info.update(read_seconds=read, table_seconds=table, page_seconds=page, page_bytes=size)
     _say(
         pytestconfig,
-        f"show: {count:,} series read in {read:.1f} s, table {table:.2f} s, HTML page {page:.1f} s, {size / 1e6:.1f} MB",
+        f"show: {count:,} series read in {read:.1f} s, table {table:.2f} s, page {page:.1f} s, {size / 1e6:.1f} MB",
     )
 
 
