@@ -25,6 +25,7 @@ from bench.cli.generate import command as generate
 from bench.cli.history import app as history
 from bench.cli.listing import command as listing
 from bench.cli.peaks import command as peaks
+from bench.cli.profile import command as profile
 from bench.cli.report import command as report
 from bench.cli.run import command as run
 from bench.cli.sample import command as sample
@@ -53,6 +54,7 @@ app.command("count")(count)
 app.command("fit")(fit)
 app.command("generate")(generate)
 app.command("sample")(sample)
+app.command("profile")(profile)
 app.command("check")(check)
 app.command("gate")(gate)
 app.command("ab")(ab)

@@ -60,6 +60,16 @@ class AdviceKind(StrEnum):
     MEMORY_UNMEASURED = "memory-unmeasured"  # the peak could not be read
     MEMORY_TOO_SMALL = "memory-too-small"  # the predicted peak exceeds the free memory; not tried
     OVERSUBSCRIBED = "oversubscribed"  # the ranks of a cell have more threads than there are cores
+    BATCH_TOO_SMALL = "batch-too-small"  # most of a step costs the same whatever the batch
+    OPTIMIZER_DOMINATED = "optimizer-dominated"  # updating the weights takes a large share of the step
+    MEMORY_BOUND_LAYER = "memory-bound-layer"  # a layer waits for memory, not for arithmetic
+    HIDDEN_SYNC = "hidden-sync"  # a line makes the host wait for the device
+    UNUSED_PARAMETERS = "unused-parameters"  # parameters without a gradient after a step
+    RECOMPILATION = "recompilation"  # torch.compile compiled again after the first step
+    TF32_OFF = "tf32-off"  # the device's matrix units are not used for fp32
+    CHANNELS_LAST = "channels-last"  # convolutions may be, or were measured to be, faster in that layout
+    BF16_SLOWER = "bf16-slower"  # measured: fp32 is faster here
+    PROFILER_OVERHEAD = "profiler-overhead"  # the profiler cost much of the profiled step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

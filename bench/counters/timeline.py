@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from bench.core.record import PredictedPeak
+from bench.core.record import Phase, PredictedPeak
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.device.step import Step
@@ -46,6 +46,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         self._causes: list[Cause] = []  # per token
         self._events: list[tuple[int, int, int]] = []  # token, bytes before, bytes after
         self._borders: list[int] = []  # index into the events at the end of each step
+        self._phases: list[tuple[int, Phase]] = []  # index into the events at the end of each phase
 
     def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation and note the storages it returned; unknown inputs are constants of the model."""
@@ -65,6 +66,10 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
                 if not (is_known and only_unknown):
                     token = self._watch(storage)
                     self._causes[token] = min(self._causes[token], cause)
+
+    def end_phase(self, phase: Phase) -> None:
+        """Mark the end of a phase."""
+        self._phases.append((len(self._events), phase))
 
     def end_step(self) -> None:
         """Mark the end of a step."""
@@ -94,6 +99,21 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
             highest.append(top)
             start = border
         return tuple(_as_peak(top) for top in highest)
+
+    def history(self, *, round_to: int = 1) -> list[tuple[Phase, PredictedPeak]]:
+        """Replay the last step: its phase and what was alive after each allocation and free, oldest first."""
+        start = self._borders[-2] if len(self._borders) > 1 else 0
+        live = [0] * len(Cause)
+        found: list[tuple[Phase, PredictedPeak]] = []
+        ends = iter(self._phases)
+        end, phase = next(ends)
+        for index, (token, before, after) in enumerate(self._events[: self._borders[-1]]):
+            live[self._causes[token]] += _round_up(after, round_to) - _round_up(before, round_to)
+            while index >= end:
+                end, phase = next(ends, (len(self._events), phase))
+            if index >= start:
+                found.append((phase, _as_peak(live)))
+        return found
 
     def _watch(self, storage: torch.UntypedStorage) -> int:
         """Log a new storage, or a known one that was resized; return its token."""
@@ -147,12 +167,16 @@ def track_steps(
 def _run(step: Step, timeline: MemoryTimeline) -> None:
     """Run one step as `Step.__call__` does, with the same references held, naming storages between its phases."""
     outputs = step.forward()
+    timeline.end_phase(Phase.FORWARD)
     if step.optimizer is None:
         return
     loss = step.compute_loss(outputs)
+    timeline.end_phase(Phase.LOSS)
     step.backward(loss)
+    timeline.end_phase(Phase.BACKWARD)
     timeline.label([parameter.grad for parameter in step.model.parameters()], Cause.GRADIENTS)
     step.optimize()
+    timeline.end_phase(Phase.OPTIMIZER)
     timeline.label(list(step.optimizer.state.values()), Cause.OPTIMIZER_STATE)
 
 

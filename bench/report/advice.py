@@ -119,6 +119,66 @@ WORDS: dict[AdviceKind, Words] = {
         "the ranks together have more threads than there are cores, so they take turns; times are too long",
         "Take fewer --threads (of each rank) or a smaller --world-size, or measure on more cores.",
     ),
+    AdviceKind.BATCH_TOO_SMALL: Words(
+        "S",
+        "Batch too small",
+        "measured at this batch and at half of it, most of a step costs the same whatever the batch",
+        "Take a larger batch (-b), or --compile; `bench profile --try` measures four times the batch.",
+    ),
+    AdviceKind.OPTIMIZER_DOMINATED: Words(
+        "E",
+        "Optimizer-dominated",
+        "updating the weights takes a large share of the profiled step",
+        "Try a fused optimizer (--optimizer NAME-fused); `bench profile --try` measures it where there is one.",
+    ),
+    AdviceKind.MEMORY_BOUND_LAYER: Words(
+        "Y",
+        "Memory-bound layer",
+        "it does fewer FLOPs per byte than the device can do while it moves one: it waits for memory",
+        "Fuse it with its neighbours (--compile), or move fewer bytes (--precision bf16-amp).",
+    ),
+    AdviceKind.HIDDEN_SYNC: Words(
+        "H",
+        "Hidden synchronisation",
+        "a line reads a tensor's value, and on an accelerator the host then waits until all queued work is done",
+        "Keep the value in a tensor, or read it after many steps; `bench profile` lists the lines.",
+    ),
+    AdviceKind.UNUSED_PARAMETERS: Words(
+        "Z",
+        "Unused parameters",
+        "trainable parameters had no gradient after a backward pass: they never train, and the optimizer skips them",
+        "Use them, remove them, or say requires_grad_(False).",
+    ),
+    AdviceKind.RECOMPILATION: Words(
+        "R",
+        "Recompilation",
+        "torch.compile compiled graphs again after the first step",
+        "TORCH_LOGS=recompiles names the guard that failed; keep shapes and Python values the same between steps.",
+    ),
+    AdviceKind.TF32_OFF: Words(
+        "V",
+        "TF32 is off",
+        "fp32 products run without the device's matrix units",
+        "Try --precision tf32 if ten bits of mantissa are enough; `bench profile --try` measures it.",
+    ),
+    AdviceKind.CHANNELS_LAST: Words(
+        "K",
+        "Channels last",
+        "2-d convolutions take a large share of the profiled step, in the contiguous layout",
+        "Try --memory-format channels_last; a time ratio, if there is one, was measured by --try.",
+    ),
+    AdviceKind.BF16_SLOWER: Words(
+        "J",
+        "bf16 slower than fp32",
+        "the same step was measured in fp32, in turn with this one, and took less time",
+        "Use --precision fp32 on this device.",
+    ),
+    AdviceKind.PROFILER_OVERHEAD: Words(
+        "Q",
+        "Profiler overhead",
+        "plain steps, in turn with the profiled ones, took much less time; rows are corrected by the events in them",
+        "Believe the step; read small shares with care, or take a larger batch.",
+    ),
 }
 """Every kind of advice; a test holds it complete."""
 

@@ -1,0 +1,132 @@
+"""`bench profile`: where the time of a step goes, by layer and phase."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import look, print_json
+from bench.core.cell import Cell
+from bench.core.errors import ExitCode, SuiteError
+from bench.core.profile import ProfileOptions
+
+
+def command(
+    models: Annotated[list[str] | None, typer.Argument(help="Models.", show_default=False)] = None,
+    batch_size: options.BatchOption = None,
+    mode: options.ModeOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
+    optimizer: options.OptimizerOption = None,
+    compile: options.CompileOption = None,  # noqa: A002 - the name of the option
+    memory_format: options.MemoryFormatOption = None,
+    input_shape: options.ShapeOption = None,
+    threads: options.ThreadsOption = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Steps to profile; default: what two seconds hold.", show_default=False)
+    ] = None,
+    layers: Annotated[bool, typer.Option("--layers", help="A row for every layer, none folded.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Memory over the step, by cause.")] = False,
+    trying: Annotated[bool, typer.Option("--try", help="Measure the options that the advice names.")] = False,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a trace for Perfetto (.json or .json.gz).", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write a page with a flame graph (.html)."),
+    ] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="RUN RUN", help="Compare two stored profiles instead.", show_default=False),
+    ] = None,
+    timeout: Annotated[
+        str | None, typer.Option(help="Give a cell up after this long, for example 10m.", show_default=False)
+    ] = None,
+    results: options.ResultsOption = Path("results"),
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Show where the time of a step goes: layers, operations, gaps, start-up, and what to try.
+
+    Exit code 5 if no cell could be profiled.
+    """
+    if diff is not None:
+        if models:
+            raise SuiteError(f"--diff compares two stored runs; it takes no models, found {' '.join(models)}")
+        return _print_diff(diff, results, format)
+    if not models:
+        raise SuiteError("no model was named; write for example `bench profile my_net`, or --diff RUN RUN")
+    from bench.cli.stopping import stoppable
+    from bench.runner.profiling import profile_cells
+    from bench.suite.sweep import Sweep
+
+    axes = options.read_axes(
+        batch_size=batch_size,
+        mode=mode,
+        device=device,
+        precision=precision,
+        optimizer=optimizer,
+        compile=compile,
+        memory_format=memory_format,
+        input_shape=input_shape,
+        threads=threads,
+    )
+    for path, what in ((trace, "--trace"), (output, "--output")):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise SuiteError(f"{what}: there is no folder {str(path.absolute().parent)!r}")
+    asked = ProfileOptions(
+        steps=steps,
+        is_with_memory=memory or output is not None,
+        is_trying=trying,
+        trace=str(trace.absolute()) if trace else None,
+    )
+    with stoppable():
+        profiled = profile_cells(
+            Sweep(models=tuple(models), **axes).cells(),
+            asked,
+            results=results,
+            timeout_seconds=options.parse_duration(timeout, "--timeout"),
+            on_start=_say_start,
+        )
+    found = [one.profile for one in profiled.cells if one.profile is not None]
+    if output is not None and found:
+        from bench.report.profile_html import profile_page
+        from bench.store.atomic import write_bytes
+
+        write_bytes(output.absolute(), profile_page(found).encode())
+    if format is options.Format.JSON:
+        print_json("profile", folder=str(profiled.folder), cells=profiled.cells)
+    else:
+        from bench.report.profile import profile_report
+
+        for one in profiled.cells:
+            if one.profile is not None:
+                print(profile_report(one.profile, all_layers=layers, **look()))
+            else:
+                print(f"{one.cell.id}: not profiled: {one.reason}")
+            print()
+        print(f"Results: {profiled.folder}")
+        if output is not None and found:
+            print(f"Page:    {output}")
+    return ExitCode.FINE if found else ExitCode.NOTHING
+
+
+def _say_start(cell: Cell) -> None:
+    print(f"bench: profiling {cell.id}", file=sys.stderr, flush=True)
+
+
+def _print_diff(runs: tuple[str, str], results: Path, format: options.Format) -> int:  # noqa: A002
+    from bench.runner.profiling import diff_runs
+
+    diffs = diff_runs(*runs, results)
+    if format is options.Format.JSON:
+        print_json("profile", diffs=diffs)
+        return ExitCode.FINE
+    from bench.report.profile_diff import diff_report
+
+    print("\n\n".join(diff_report(one, **look()) for one in diffs))
+    return ExitCode.FINE

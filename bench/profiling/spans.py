@@ -1,0 +1,124 @@
+"""What torch's profiler recorded, as plain values in nanoseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch._C._autograd import DeviceType
+
+_BACKWARD_SCOPE = 1  # at::RecordScope::BACKWARD_FUNCTION
+_RUNTIME = ("cuda", "cu", "hip")
+_WAIT = "Synchronize"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Something the host did.
+
+    Attributes:
+        thread: Whose time it took.
+        sequence: Forward: the number that the next autograd node gets. Of a node: its own. -1 is none.
+        forward_thread: Of a node: the thread on which it was made.
+        is_node: Whether it is an autograd node that runs.
+        correlation: Joins it with the kernels it launched.
+    """
+
+    name: str
+    start: int
+    end: int
+    thread: int = 1
+    sequence: int = -1
+    forward_thread: int = 0
+    is_node: bool = False
+    correlation: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Something a device did.
+
+    Attributes:
+        operation: `Span.correlation` of the operation that launched it; 0 is unknown.
+        launched: When the host had launched it; None is unknown.
+    """
+
+    name: str
+    start: int
+    end: int
+    operation: int = 0
+    launched: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The host waited for the device."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Everything that one stretch of profiling recorded."""
+
+    spans: tuple[Span, ...]
+    kernels: tuple[Kernel, ...] = ()
+    waits: tuple[Wait, ...] = ()
+
+
+def read_recording(events: Iterable[Any]) -> Recording:
+    """Read the raw events of a profile: `profiler.kineto_results.events()`.
+
+    Calls of the CUDA runtime are no spans: they lie inside the operations that make them, on threads numbered by the
+    system instead of by torch.
+    """
+    spans: list[Span] = []
+    device: list[Any] = []
+    launches: dict[int, int] = {}  # correlation of a launch -> when it was done
+    waits: list[Wait] = []
+    annotations: set[str] = set()
+    for event in events:
+        name = event.name()
+        if event.device_type() is not DeviceType.CPU:
+            device.append(event)
+        elif name.startswith("["):  # [memory] and the like: instants
+            continue
+        elif name.startswith(_RUNTIME) and "::" not in name:
+            launches[event.correlation_id()] = event.end_ns()
+            if _WAIT in name:
+                waits.append(Wait(event.start_ns(), event.end_ns()))
+        elif not event.is_async() and event.start_thread_id() == event.end_thread_id():
+            if event.is_user_annotation():
+                annotations.add(name)
+            spans.append(
+                Span(
+                    name=name,
+                    start=event.start_ns(),
+                    end=event.end_ns(),
+                    thread=event.start_thread_id(),
+                    sequence=event.sequence_nr(),
+                    forward_thread=event.fwd_thread_id(),
+                    is_node=event.scope() == _BACKWARD_SCOPE,
+                    correlation=event.correlation_id(),
+                )
+            )
+    names = annotations | {span.name for span in spans if span.name.startswith("bench.")}
+    kernels = [
+        Kernel(
+            name=event.name(),
+            start=event.start_ns(),
+            end=event.end_ns(),
+            operation=event.linked_correlation_id(),
+            launched=launches.get(event.correlation_id()),
+        )
+        for event in device
+        if event.name() not in names and "Sync" not in event.name() and not event.is_user_annotation()
+    ]
+    spans.sort(key=lambda span: (span.thread, span.start, -span.end))
+    return Recording(
+        spans=tuple(spans),
+        kernels=tuple(sorted(kernels, key=lambda kernel: kernel.start)),
+        waits=tuple(sorted(waits, key=lambda wait: wait.start)),
+    )

@@ -1,0 +1,160 @@
+"""Profile cells, each in a fresh process, and keep what was found; put stored profiles side by side."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import bench
+from bench.core.cell import Cell
+from bench.core.environment import Environment
+from bench.core.errors import NothingMeasuredError, StoreError, SuiteError
+from bench.core.jsonio import to_json
+from bench.core.profile import Profile, ProfileDiff, ProfileOptions
+from bench.core.record import Counters, Outcome, Phase, Record, Sample
+from bench.profiling.difference import diff_profiles
+from bench.runner import processes
+from bench.runner.plan import make_plan
+from bench.runner.session import write_derived
+from bench.runner.stamp import Stamp
+from bench.store.atomic import make_folder, write_bytes
+from bench.store.codec import from_file, to_bytes
+from bench.store.records import RunFolder, RunInfo
+
+FOLDER = "profile"
+_WORKER = "bench.runner.profile_worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfiledCell:
+    """One cell's profile, or the reason why there is none."""
+
+    cell: Cell
+    profile: Profile | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """What one `bench profile` found, and where it lies."""
+
+    folder: Path
+    cells: tuple[ProfiledCell, ...]
+
+
+def profile_cells(
+    cells: Sequence[Cell],
+    options: ProfileOptions,
+    *,
+    results: Path = Path("results"),
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
+    on_start: Callable[[Cell], None] = lambda _: None,
+) -> Profiled:
+    """Profile cells one after the other into a run's folder: a record and a profile of each.
+
+    Args:
+        cells: As the sweep gave them.
+        options: For all of them.
+        results: Folder under which the run's folder is made.
+        method: How processes are started, as in `processes.call`.
+        timeout_seconds: Of each cell; None waits.
+        on_start: Told of each cell.
+
+    Raises:
+        BenchError: A model or device is not there, or the results cannot be written.
+    """
+    if options.trace and len(cells) > 1:
+        raise SuiteError(f"--trace writes one file, but {len(cells)} cells were asked for; name one cell")
+    processes.preload(_WORKER)
+    plan = make_plan(cells, method=method)
+    info = RunInfo(
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=tuple(sys.argv),
+        environment=next(iter(plan.environments.values())),
+        cells=plan.cells,
+        settings={FOLDER: to_json(options)},
+        stepbench=bench.__version__,
+    )
+    folder = RunFolder.create(results, info)
+    found, records = [], []
+    with folder.locked():
+        for cell in plan.cells:
+            on_start(cell)
+            one, record = _profile(cell, options, plan.environments.get(cell.device), method, timeout_seconds)
+            folder.append(record)
+            if one.profile is not None:
+                make_folder(folder.path / FOLDER)
+                write_bytes(folder.path / FOLDER / f"{cell.key}.json", to_bytes(one.profile, cell.id))
+            found.append(one)
+            records.append(record)
+        write_derived(folder, tuple(records), ())
+    return Profiled(folder=folder.path, cells=tuple(found))
+
+
+def _profile(
+    cell: Cell,
+    options: ProfileOptions,
+    environment: Environment | None,
+    method: str,
+    timeout_seconds: float | None,
+) -> tuple[ProfiledCell, Record]:
+    stamp = Stamp(cell)
+    ending = processes.call(
+        f"{_WORKER}:profile_cell", cell, options, method=method, timeout_seconds=timeout_seconds
+    )
+    if ending.outcome is not Outcome.OK:
+        reason = ending.reason or ending.outcome.value
+        record = stamp.record(
+            ending.outcome, reason=reason, environment=environment, output_tail=ending.output_tail
+        )
+        return ProfiledCell(cell=cell, reason=reason), record
+    if isinstance(ending.value, str):
+        record = stamp.record(Outcome.SKIPPED, reason=ending.value, environment=environment)
+        return ProfiledCell(cell=cell, reason=ending.value), record
+    profile: Profile = ending.value
+    record = stamp.record(
+        Outcome.OK,
+        environment=environment,
+        samples=(Sample(phase=Phase.STEP, seconds=profile.steps_seconds, clock=profile.clock),),
+        counters=Counters(flops=profile.flops),
+        advice=profile.advice,
+    )
+    return ProfiledCell(cell=cell, profile=profile), record
+
+
+def read_profiles(given: str, results: Path = Path("results")) -> tuple[Profile, ...]:
+    """Read the profiles of a run (its id, a beginning of it, folder, or `latest`), or one file of them.
+
+    Raises:
+        StoreError: There is no such run, it has no profile, or one cannot be read.
+    """
+    path = Path(given)
+    if path.is_file() and path.suffix == ".json" and path.name != "run.json":
+        return (from_file(Profile, path),)
+    folder = RunFolder.open(path.parent if path.name == "run.json" else given, results)
+    files = [folder.path / FOLDER / f"{cell.key}.json" for cell in folder.run.cells]
+    profiles = tuple(from_file(Profile, file) for file in files if file.is_file())
+    if not profiles:
+        raise StoreError(f"run {folder.run.id} has no profile; `bench profile` makes runs that do")
+    return profiles
+
+
+def diff_runs(before: str, after: str, results: Path = Path("results")) -> tuple[ProfileDiff, ...]:
+    """Put the profiles of two runs side by side: the same cells, or the only cell of either.
+
+    Raises:
+        StoreError: A run cannot be read or has no profile.
+        NothingMeasuredError: They have no cell in common.
+    """
+    old, new = read_profiles(before, results), read_profiles(after, results)
+    if len(old) == len(new) == 1:
+        return (diff_profiles(old[0], new[0]),)
+    by_key = {profile.cell.key: profile for profile in new}
+    pairs = [(profile, by_key[profile.cell.key]) for profile in old if profile.cell.key in by_key]
+    if not pairs:
+        raise NothingMeasuredError(f"{before} and {after} have no cell in common; profile one cell each to compare two")
+    return tuple(diff_profiles(was, now) for was, now in pairs)
