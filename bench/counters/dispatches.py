@@ -149,5 +149,5 @@ def count_kernel_launches(step: Step) -> int | None:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
         step()
         torch.cuda.synchronize()
-    kernels = [event for event in profiler.events() or () if event.device_type is DeviceType.CUDA]
+    kernels = [event for event in profiler.events() or () if event.device_type == DeviceType.CUDA]
     return sum(not event.name.startswith(("Memcpy", "Memset")) for event in kernels)

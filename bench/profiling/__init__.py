@@ -10,5 +10,5 @@
 - `advising`, `trying`: what the figures suggest, and what it brings when it is tried
 - `difference`: two profiles row by row
 
-Enters: a Workload and a Cell. Leaves: `bench.core.profile.Profile`. Call it in a fresh process (`runner/profile_worker`).
+Enters: a Workload and a Cell. Leaves: `bench.core.profile.Profile`. Call it in a fresh process.
 """

@@ -28,7 +28,6 @@ _PHASE_LAYERS = {
     Phase.BACKWARD: AUTOGRAD,
     Phase.OPTIMIZER: OPTIMIZER,
 }
-_EVALUATE = "autograd::engine::evaluate_function: "
 _ZERO_GRAD = "Optimizer.zero_grad#"
 _COMPILED = "Torch-Compiled Region: "
 _PROFILER = "profiler::"
@@ -41,7 +40,7 @@ class Frame:
         span: What it is.
         parent: The span around it on its thread; None is none.
         layer: Where it says by itself that it belongs; None leaves that to what is around it.
-        node: The autograd node that it runs, or is wrapped around.
+        node: The autograd node that it runs.
         operation: Row of the operators table; marks have their parent's.
     """
 
@@ -52,7 +51,7 @@ class Frame:
         self.parent = parent
         self.layer = _own_layer(span.name)
         self.node: Span | None = span if span.is_node else None
-        is_mark = self.layer is not None or span.name.startswith((STEP_MARK, _PROFILER, "Optimizer."))
+        is_mark = self.layer is not None or span.name.startswith((_PROFILER, "Optimizer."))
         self.operation: str = (parent.operation if parent else PYTHON) if is_mark else span.name
 
 
@@ -61,6 +60,8 @@ def _own_layer(name: str) -> str | None:
         return name.removeprefix(LAYER_MARK)
     if name.startswith(PHASE_MARK):
         return _PHASE_LAYERS[Phase(name.removeprefix(PHASE_MARK))]
+    if name == STEP_MARK:
+        return UNATTRIBUTED
     if name.startswith(_ZERO_GRAD):
         return ZERO_GRAD
     if name.startswith(_COMPILED):
@@ -165,15 +166,13 @@ class Attribution:
                 self._segments.append(Segment(thread, cursor, until, stack[-1][0] if stack else None))
                 cursor = until
 
-        for index, span in enumerate(spans):
+        for span in spans:
             while stack and stack[-1][1] <= span.start:
                 emit(stack[-1][1])
                 stack.pop()
             emit(span.start)
             parent, limit = stack[-1] if stack else (None, span.end)
             frame = Frame(span, parent)
-            if span.name.startswith(_EVALUATE):
-                frame.node = _wrapped_node(spans, index)
             self.frames.append(frame)
             stack.append((frame, min(span.end, limit)))
         while stack:
@@ -194,16 +193,6 @@ class Attribution:
                     yield PhaseBorder(start if first else instant, index, phase)
                     first = False
             yield PhaseBorder(end, index, None)
-
-
-def _wrapped_node(spans: Sequence[Span], index: int) -> Span | None:
-    """Find the node that the engine evaluates in this span: the first one inside."""
-    for span in spans[index + 1 :]:
-        if span.start >= spans[index].end:
-            return None
-        if span.is_node:
-            return span
-    return None
 
 
 def _makers(frames: Iterable[Frame]) -> dict[int, tuple[list[int], list[Frame]]]:

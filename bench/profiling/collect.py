@@ -1,8 +1,8 @@
-"""Whole steps without the profiler and marked steps under it, in alternation: a machine drifts, and both must drift alike.
+"""Plain steps and marked steps under the profiler, in alternation: a machine drifts, and both must drift alike.
 
-    warm up, with one short profile, because the first one loads the profiler
-    per round       a block of plain steps, timed as `bench run` times them
-                    a block of marked steps under the profiler, whose first is dropped: it finds the caches cold
+warm up, with one short profile, because the first one loads the profiler
+per round       a block of plain steps, timed as `bench run` times them
+                a block of marked steps under the profiler, whose first is dropped: it finds the caches cold
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity
@@ -98,7 +99,13 @@ def record_steps(step: Step, cell: Cell, count: int) -> Recording:
     """Run marked steps under torch's profiler and read what it recorded."""
     with recording_steps(step, cell, count) as profiler:
         pass
-    return read_recording(profiler.profiler.kineto_results.events())
+    return read_recording(raw_events(profiler))
+
+
+def raw_events(profiler: torch.profiler.profile) -> list[Any]:
+    """Return what an ended profiler recorded, in nanoseconds; `profiler.events()` would build a tree first."""
+    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
+    return profiler.profiler.kineto_results.events()
 
 
 @contextlib.contextmanager

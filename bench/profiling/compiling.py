@@ -29,7 +29,7 @@ def find_breaks(step: Step) -> tuple[GraphBreak, ...]:
     compiled, model._compiled_call_impl = model._compiled_call_impl, None  # trace the model, not its compiled call
     try:
         with torch.set_grad_enabled(step.is_training):
-            explained = torch._dynamo.explain(model)(*step.batch[0])  # type: ignore[no-untyped-call]
+            explained = torch._dynamo.explain(model)(*step.batch[0])
     finally:
         model._compiled_call_impl = compiled
     breaks = []

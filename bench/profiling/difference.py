@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from bench.core.profile import Change, OperatorCost, Profile, ProfiledLayer, ProfileDiff
+from bench.core.profile import Change, OperatorCost, Profile, ProfileDiff, ProfiledLayer
 from bench.stats.estimate import quantile
 
 Row = TypeVar("Row", ProfiledLayer, OperatorCost)
@@ -25,9 +25,7 @@ def diff_profiles(before: Profile, after: Profile) -> ProfileDiff:
     )
 
 
-def _changes(
-    before: Sequence[Row], after: Sequence[Row], flops_of: Callable[[Row], int | None]
-) -> tuple[Change, ...]:
+def _changes(before: Sequence[Row], after: Sequence[Row], flops_of: Callable[[Row], int | None]) -> tuple[Change, ...]:
     old, new = {row.name: row for row in before}, {row.name: row for row in after}
     rows = []
     for name in {**old, **new}:
@@ -55,7 +53,9 @@ def _doubts(before: Profile, after: Profile) -> list[str]:
         doubts.append(f"times of the {before.clock} against times of the {after.clock}")
     if before.stepbench != after.stepbench:
         doubts.append(f"profiled by stepbench {before.stepbench} and {after.stepbench}")
-    for profile in (before, after):
-        if profile.overhead_fraction > 0.5:
-            doubts.append(f"the profiler made a step of {profile.cell.id} {profile.overhead_fraction:.0%} longer")
+    doubts += [
+        f"the profiler made a step of {profile.cell.id} {profile.overhead_fraction:.0%} longer"
+        for profile in (before, after)
+        if profile.overhead_fraction > 0.5
+    ]
     return doubts

@@ -1,11 +1,11 @@
 """One cell to its profile: the timed passes first, then what disturbs, then what forgets what was compiled.
 
-    build, first and second step          start-up; parameters without a gradient
-    collect                               plain and profiled steps in turn
-    syncs, memory, trace                  passes of their own
-    count                                 FLOPs and bytes by layer, on tensors without storage
-    compiling                             graph breaks
-    half the batch; options               other steps of the same model, for the advice
+build, first and second step          start-up; parameters without a gradient
+collect                               plain and profiled steps in turn
+syncs, memory, trace                  passes of their own
+count                                 FLOPs and bytes by layer, on tensors without storage
+compiling                             graph breaks
+half the batch; options               other steps of the same model, for the advice
 """
 
 from __future__ import annotations

@@ -29,6 +29,10 @@ from bench.profiling.work import Work
 
 Key = TypeVar("Key")
 
+EVENT_SECONDS_LIMIT = 5e-6
+"""An event costs the profiler and our hooks 1 to 3 µs. What a profiled step is longer beyond this is the machine's
+noise, and is taken from all rows in proportion."""
+
 _PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 _REST = (LOSS, UNATTRIBUTED, AUTOGRAD, GRADIENTS, OPTIMIZER, ZERO_GRAD, IDLE)
 
@@ -66,7 +70,7 @@ def without_overhead(
         left = (step_seconds - busy) / max(sum(seconds[key] for key in gaps), 1e-12)
         return {key: value * left if key in gaps else value for key, value in seconds.items()}
     count = sum(events.values())
-    cost = excess / count if excess > 0 and count else 0.0
+    cost = min(excess / count, EVENT_SECONDS_LIMIT) if excess > 0 and count else 0.0
     corrected = {key: max(0.0, value - cost * events.get(key, 0.0)) for key, value in seconds.items()}
     total = sum(corrected.values())
     return {key: value * step_seconds / total for key, value in corrected.items()} if total else dict(corrected)

@@ -9,6 +9,9 @@ from typing import Any
 from torch._C._autograd import DeviceType
 
 _BACKWARD_SCOPE = 1  # at::RecordScope::BACKWARD_FUNCTION
+EVALUATE = "autograd::engine::evaluate_function: "
+"""What the engine does around a node: buffers and sums of gradients."""
+
 _RUNTIME = ("cuda", "cu", "hip")
 _WAIT = "Synchronize"
 
@@ -21,7 +24,7 @@ class Span:
         thread: Whose time it took.
         sequence: Forward: the number that the next autograd node gets. Of a node: its own. -1 is none.
         forward_thread: Of a node: the thread on which it was made.
-        is_node: Whether it is an autograd node that runs.
+        is_node: Whether it is an autograd node that runs, or the engine around one.
         correlation: Joins it with the kernels it launched.
     """
 
@@ -81,7 +84,7 @@ def read_recording(events: Iterable[Any]) -> Recording:
     annotations: set[str] = set()
     for event in events:
         name = event.name()
-        if event.device_type() is not DeviceType.CPU:
+        if event.device_type() != DeviceType.CPU:
             device.append(event)
         elif name.startswith("["):  # [memory] and the like: instants
             continue
@@ -100,7 +103,7 @@ def read_recording(events: Iterable[Any]) -> Recording:
                     thread=event.start_thread_id(),
                     sequence=event.sequence_nr(),
                     forward_thread=event.fwd_thread_id(),
-                    is_node=event.scope() == _BACKWARD_SCOPE,
+                    is_node=event.scope() == _BACKWARD_SCOPE or name.startswith(EVALUATE),
                     correlation=event.correlation_id(),
                 )
             )

@@ -95,7 +95,11 @@ class _Spotter(OperationMode):  # type: ignore[no-untyped-call]
 
 def _is_copy_to_host(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> bool:
     """Whether an operation copies from the accelerator to the host and waits for it."""
-    if name not in ("_to_copy", "copy_") or kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]):
+    if (
+        name not in ("_to_copy", "copy_")
+        or kwargs.get("non_blocking")
+        or (name == "copy_" and len(args) > 2 and args[2])
+    ):
         return False
     return any(tensor.device.type == "cpu" for tensor in tensors_in(outputs))
 

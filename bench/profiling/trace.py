@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.core.cell import Cell
 from bench.device.step import Step
-from bench.profiling.collect import recording_steps
+from bench.profiling.collect import raw_events, recording_steps
 
 TRACED_STEPS = 3
 MAX_EVENTS = 200_000
@@ -22,7 +22,7 @@ def write_trace(step: Step, cell: Cell, path: Path, *, max_events: int = MAX_EVE
     A step of more than `max_events` events is cut off: its first events are kept.
     """
     with recording_steps(step, cell, 1) as profiler:
-        events = max(1, len(profiler.profiler.kineto_results.events()))
+        events = max(1, len(raw_events(profiler)))
     steps = max(1, min(TRACED_STEPS, max_events // events))
     with recording_steps(step, cell, steps) as profiler:
         raw = path.with_name(f".{path.name}.raw.json")

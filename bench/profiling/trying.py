@@ -44,7 +44,9 @@ def try_option(
         words = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         return Trial(kind=kind, option=option, cell=changed, reason=words)
     shift = estimate_shift(logs)
-    per_example = [statistics.median(taken) / cell.batch_size for taken, cell in zip(seconds, (base, changed), strict=True)]
+    per_example = [
+        statistics.median(taken) / cell.batch_size for taken, cell in zip(seconds, (base, changed), strict=True)
+    ]
     return Trial(
         kind=kind,
         option=option,
@@ -58,7 +60,9 @@ def try_option(
     )
 
 
-def _alternate(sides: list[Step], cells: tuple[Cell, Cell], quads: int) -> tuple[tuple[list[float], list[float]], list[float]]:
+def _alternate(
+    sides: list[Step], cells: tuple[Cell, Cell], quads: int
+) -> tuple[tuple[list[float], list[float]], list[float]]:
     """Time both sides in turn; return their steps, and the log-ratio per example of each ABBA or BAAB."""
     clocks = [clock_for(cell.device) for cell in cells]
     counts = []

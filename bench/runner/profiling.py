@@ -103,14 +103,10 @@ def _profile(
     timeout_seconds: float | None,
 ) -> tuple[ProfiledCell, Record]:
     stamp = Stamp(cell)
-    ending = processes.call(
-        f"{_WORKER}:profile_cell", cell, options, method=method, timeout_seconds=timeout_seconds
-    )
+    ending = processes.call(f"{_WORKER}:profile_cell", cell, options, method=method, timeout_seconds=timeout_seconds)
     if ending.outcome is not Outcome.OK:
         reason = ending.reason or ending.outcome.value
-        record = stamp.record(
-            ending.outcome, reason=reason, environment=environment, output_tail=ending.output_tail
-        )
+        record = stamp.record(ending.outcome, reason=reason, environment=environment, output_tail=ending.output_tail)
         return ProfiledCell(cell=cell, reason=reason), record
     if isinstance(ending.value, str):
         record = stamp.record(Outcome.SKIPPED, reason=ending.value, environment=environment)

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.profiling.host_time import StepTime
+from bench.profiling.rows import EVENT_SECONDS_LIMIT, middle_half, without_overhead
+
+SECONDS = st.dictionaries(st.sampled_from("abcdef"), st.floats(1e-6, 1.0), min_size=1)
+
+
+@given(SECONDS, st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 50)), st.floats(1e-5, 10.0))
+def test_rows_always_sum_to_the_plain_step_and_none_is_negative(seconds, events, step) -> None:
+    rows = without_overhead(seconds, events, step)
+    assert sum(rows.values()) == pytest.approx(step)
+    assert all(value >= 0 for value in rows.values())
+    assert set(rows) == set(seconds)
+
+
+def test_what_the_profiler_cost_is_taken_from_where_its_events_are() -> None:
+    rows = without_overhead({"many": 20e-6, "one": 80e-6}, {"many": 9, "one": 1}, 90e-6)
+    assert rows == pytest.approx({"many": 11e-6, "one": 79e-6})
+
+
+def test_more_than_events_can_cost_is_noise_and_shared_in_proportion() -> None:
+    rows = without_overhead({"many": 0.5, "one": 1.5}, {"many": 10, "one": 0}, 1.0)
+    assert rows["many"] / rows["one"] == pytest.approx((0.5 - 10 * EVENT_SECONDS_LIMIT) / 1.5)
+
+
+def test_on_a_device_only_the_idle_row_gives_way() -> None:
+    rows = without_overhead({"kernel": 0.6, "idle": 0.5}, {"kernel": 3}, 0.8, idle=["idle"])
+    assert rows == pytest.approx({"kernel": 0.6, "idle": 0.2})
+    busy = without_overhead({"kernel": 0.9, "idle": 0.1}, {}, 0.8, idle=["idle"])
+    assert sum(busy.values()) == pytest.approx(0.8)
+
+
+def test_disturbed_and_lucky_steps_are_left_out() -> None:
+    steps = [StepTime(nanoseconds=n, layers=Counter()) for n in (900, 100, 1, 104, 102, 103, 101, 800)]
+    assert [step.nanoseconds for step in middle_half(steps)] == [101, 102, 103, 104]
+    assert len(middle_half(steps[:3])) == 3
