@@ -32,14 +32,16 @@ NO_TIME = "a time; bench check --time measures it"
 def check_models(models: Sequence[str], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
     """Check the shipped claims about these models, whatever their options; () if no document mentions them.
 
-    Ratios of counts are checked where both sides are among the models; times are left to `check_times`.
+    Ratios of counts are checked where both sides are different models among these, or the same with different options:
+    what a sweep compares. Times are left to `check_times`.
     """
     names = {_family(model) for model in models}
     claims = [claim for path in shipped_files() for claim in load(path)]
     mine = [claim for claim in claims if _family(claim.model) in names]
     ratios = [ratio for ratio in load_all_ratios(shipped_files()) if not is_timed(ratio)]
-    both = [ratio for ratio in ratios if {_family(ratio.model), _family(ratio.relative_to or "")} <= names]
-    return check_claims(mine, method=method) + check_ratios(both, method=method)
+    return check_claims(mine, method=method) + check_ratios(
+        [ratio for ratio in ratios if _is_compared(ratio, models)], method=method
+    )
 
 
 def check_files(paths: Iterable[Path], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
@@ -129,6 +131,21 @@ def _check_ratio(ratio: Claim, counted: dict[Cell, Counters], reasons: dict[Cell
     return check_ratio(ratio, counted[ratio.cell], counted[ratio.reference_cell])
 
 
+def _is_compared(ratio: Claim, models: Sequence[str]) -> bool:
+    """Whether both sides of a ratio are different models that each have a model of a run as an example."""
+    sides = (ratio.model, ratio.relative_to or "")
+    return sides[0] != sides[1] and all(any(_is_example(model, side) for model in models) for side in sides)
+
+
+def _is_example(model: str, general: str) -> bool:
+    """Whether a model is another one, perhaps with more options: `mlp@depth=2,loss=mse` of `mlp@loss=mse`."""
+    return _family(model) == _family(general) and _options(general) <= _options(model)
+
+
 def _family(model: str) -> str:
     """Return a model's name without its options."""
     return model.partition("@")[0]
+
+
+def _options(model: str) -> set[str]:
+    return set(filter(None, model.partition("@")[2].split(",")))

@@ -149,7 +149,8 @@ def judge_times(claims: Sequence[Claim], device: str, judged: Judged, alpha: flo
 def pair_of(claim: Claim, device: str) -> Cell:
     """Name the pair of a claim as the cell of a session; two claims about one pair share its sessions."""
     subject, reference = _placed(claim.cell, device), _placed(claim.reference_cell, device)
-    return replace(subject, model=f"{subject.id} : {reference.id}", optimizer=None)
+    is_other_model_only = replace(reference, model=subject.model) == subject
+    return replace(subject, model=f"{subject.model} : {reference.model if is_other_model_only else reference.id}")
 
 
 def _placed(cell: Cell | None, device: str) -> Cell:

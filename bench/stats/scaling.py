@@ -66,7 +66,7 @@ def fit_line(
     Args:
         sizes: Batch sizes.
         points: Seconds of a step, one per size.
-        halves: Half of each point's 95 % interval; None where it has none, which counts as `LEAST_SIGMA`.
+        halves: Half of each point's 95 % interval; None where it has none, which counts as the widest of the others.
         confidence: Of the intervals.
 
     Returns:
@@ -121,8 +121,10 @@ def _checked(
         raise ValueError(f"one point and one half width per size are needed, found {x.size}, {y.size}, {len(halves)}")
     if y.size and y.min() <= 0:
         raise ValueError(f"a point is above 0, found {y.min()}")
-    own = finite([0.0 if half is None else half for half in halves], "half widths") / normal_quantile(0.975)
-    return x, y, np.maximum(own, LEAST_SIGMA * y)
+    known = finite([0.0 if half is None else half for half in halves], "half widths") / normal_quantile(0.975) / y
+    widest = max(LEAST_SIGMA, known.max(initial=0.0))
+    shares = [widest if half is None else max(LEAST_SIGMA, share) for half, share in zip(halves, known, strict=True)]
+    return x, y, y * np.array(shares)
 
 
 def _least_squares(x: Floats, y: Floats, sigma: Floats) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from bench.core.cell import Cell
 from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Record
-from bench.stats.scaling import MIN_POINTS, Fitted, fit_line, fit_power
+from bench.stats.scaling import MIN_POINTS, MISFIT_LIMIT, Fitted, fit_line, fit_power
 from bench.stats.summary import summarise
 
 BATCH = "batch_size"
@@ -112,7 +112,9 @@ def _scaling(axis: str, name: str, found: dict[int, Record]) -> Scaling:
 def _doubt(axis: str, fitted: Fitted) -> str | None:
     kind = "line" if axis == BATCH else "power"
     if not fitted.follows:
-        return f"the times follow no {kind}: one is {fitted.misfit:.0%} off"
+        return f"the times follow no {kind}: one is {100 * fitted.misfit:.0f} % off"
+    if fitted.misfit > MISFIT_LIMIT:
+        return f"one time is {100 * fitted.misfit:.0f} % off, which its own noise allows: measure longer"
     if axis == BATCH and fitted.at_share is None:
         return "no overhead was seen: the line meets batch 0 at no time above 0"
     return None

@@ -152,7 +152,7 @@ def _step(one: MeasuredCell) -> str:
     if one.step is None:
         return one.outcome.value.replace("_", " ")
     half = one.step.half_width
-    return format_seconds(one.step.point) + (f" ± {half:.1%}" if half is not None else "")
+    return format_seconds(one.step.point) + (f" ± {100 * half:.1f} %" if half is not None else "")
 
 
 def _claims(evidence: Evidence, wanted: Callable[[CheckedClaim], bool]) -> str:

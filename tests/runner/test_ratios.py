@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Mode
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict, Relation
 from bench.core.environment import MachineState
 from bench.runner.ab import Settings
@@ -134,5 +135,6 @@ def test_no_claims_start_no_worker() -> None:
 
 
 def test_a_pair_is_named_by_both_cells_on_the_device() -> None:
-    pair = pair_of(claim("gru", "lstm"), "cuda:1")
-    assert pair.model == "gru/train/b8/cuda:1/fp32 : lstm/train/b8/cuda:1/fp32"
+    assert pair_of(claim("gru", "lstm"), "cuda:1").id == "gru : lstm/train/b8/cuda:1/fp32"
+    inferred = replace(claim("gru", "gru"), reference_cell=Cell(model="gru", mode=Mode.INFER, batch_size=8))
+    assert pair_of(inferred, "cpu").model == "gru : gru/infer/b8/cpu/fp32"
