@@ -25,12 +25,14 @@ from bench.cli.generate import command as generate
 from bench.cli.history import app as history
 from bench.cli.listing import command as listing
 from bench.cli.peaks import command as peaks
+from bench.cli.pipeline import command as pipeline
 from bench.cli.profile import command as profile
 from bench.cli.report import command as report
 from bench.cli.run import command as run
 from bench.cli.sample import command as sample
 from bench.cli.selftest import command as selftest
 from bench.cli.status import command as status
+from bench.cli.train import command as train
 from bench.core.errors import BenchError, ExitCode
 
 _INTERRUPTED = 128 + 2
@@ -57,6 +59,8 @@ app.command("sample")(sample)
 app.command("profile")(profile)
 app.command("check")(check)
 app.command("gate")(gate)
+app.command("train")(train)
+app.command("pipeline")(pipeline)
 app.command("ab")(ab)
 app.command("compare")(compare)
 app.add_typer(history, name="history")

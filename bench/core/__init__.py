@@ -4,6 +4,7 @@
 - `environment`: Environment (hard facts, fingerprint) and MachineState (soft)
 - `record`: Record, Sample, Phase, Outcome, Counters, Advice
 - `claim`: Claim and what came of checking it
+- `training`, `pipeline`: a whole training, and an input pipeline beside its step
 - `estimate`: a number with its interval
 - `workload`: what a model brings (the only type that is not JSON)
 - `jsonio`, `units`, `errors`

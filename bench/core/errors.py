@@ -5,6 +5,7 @@
     ├── ModelError                      the user's model or workload cannot be built or used
     ├── SuiteError                      (ValueError)   an axis value or a suite file that makes no sense
     ├── DeviceError                     (LookupError)  a device that is not there
+    ├── DataError                       (ValueError)   a data set that is not there, damaged, or of no use to the model
     ├── ClaimError                      (ValueError)   a claim file that cannot be read
     ├── StoreError                      (OSError)      a results folder or record that cannot be read or written
     │   └── SchemaError                                a file or a history written by a newer stepbench
@@ -51,6 +52,10 @@ class SuiteError(BenchError, ValueError):
 
 class DeviceError(BenchError, LookupError):
     """The device that was asked for is not on this machine."""
+
+
+class DataError(BenchError, ValueError):
+    """A data set is not there, is damaged, or does not fit the model."""
 
 
 class ClaimError(BenchError, ValueError):

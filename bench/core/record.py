@@ -70,6 +70,7 @@ class AdviceKind(StrEnum):
     CHANNELS_LAST = "channels-last"  # convolutions may be, or were measured to be, faster in that layout
     BF16_SLOWER = "bf16-slower"  # measured: fp32 is faster here
     PROFILER_OVERHEAD = "profiler-overhead"  # the profiler cost much of the profiled step
+    DATA_STARVED = "data-starved"  # the step waits for its input pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ class Step:
         batch: `(inputs, targets)`.
         optimizer: None in infer mode.
         is_training: Whether `__call__` runs all four phases.
+        scaler: The GradScaler of fp16-amp, else None.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class Step:
         self.is_training = optimizer is not None
         self._loss = loss
         self._autocast = autocast
-        self._scaler = scaler
+        self.scaler = scaler
 
     def forward(self) -> Any:
         """Run the model under the cell's autocast; without gradients in infer mode. Does not synchronise."""
@@ -75,8 +76,8 @@ class Step:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Fill the gradients; of the scaled loss in fp16-amp."""
-        if self._scaler is not None:
-            loss = self._scaler.scale(loss)
+        if self.scaler is not None:
+            loss = self.scaler.scale(loss)
         loss.backward()  # type: ignore[no-untyped-call]
 
     def optimize(self) -> None:
@@ -85,9 +86,9 @@ class Step:
         Dropping the gradients belongs to this phase: what it costs, the optimizer's user pays.
         """
         assert self.optimizer is not None
-        if self._scaler is not None:
-            self._scaler.step(self.optimizer)
-            self._scaler.update()
+        if self.scaler is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         else:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.core.record import AdviceKind, Record
+from bench.core.record import Advice, AdviceKind, Record
 from bench.report.facts import facts_text
 from bench.report.figures import plain
 from bench.report.layout import Page
@@ -179,6 +179,12 @@ WORDS: dict[AdviceKind, Words] = {
         "plain steps, in turn with the profiled ones, took much less time; rows are corrected by the events in them",
         "Believe the step; read small shares with care, or take a larger batch.",
     ),
+    AdviceKind.DATA_STARVED: Words(
+        "I",
+        "Input-starved",
+        "the step waits for its input pipeline, so a faster model or device would gain little",
+        "Give the loader more --workers or a larger --prefetch (`bench pipeline` compares them), or make it cheaper.",
+    ),
 }
 """Every kind of advice; a test holds it complete."""
 
@@ -201,6 +207,23 @@ def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
         known = facts_text(kind, facts)
         detail = f" ({known})" if known else ""
         sentences.append((words.mark, f"{words.title}{where}{detail}: {words.meaning}. {words.remedy}"))
+    return tuple(sentences)
+
+
+def loose_advice_text(advice: Sequence[Advice], page: Page) -> str:
+    """Put doubts that belong to no record into words likewise."""
+    return "\n".join(page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in loose_advice_sentences(advice))
+
+
+def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:
+    """Make the sentences of doubts that belong to no record, one per kind."""
+    sentences = []
+    for kind, words in WORDS.items():
+        facts = [one.facts for one in advice if one.kind is kind]
+        if facts:
+            known = facts_text(kind, facts)
+            detail = f" ({known})" if known else ""
+            sentences.append((words.mark, f"{words.title}{detail}: {words.meaning}. {words.remedy}"))
     return tuple(sentences)
 
 

@@ -49,6 +49,19 @@ def _gaps(all_facts: Sequence[Facts]) -> str:
     return f"their sum is {low if low == high else f'{low} to {high}'} off"
 
 
+def _waits(all_facts: Sequence[Facts]) -> str:
+    """Say what a step waits: `it waits 12.3 ms and works 4.56 ms, 73 % of the time, with 0 workers`."""
+    parts = []
+    for facts in all_facts:
+        values = {name: value for name, value in facts if not isinstance(value, str)}
+        if {"wait_seconds", "step_seconds", "wait_fraction", "workers"} <= set(values):
+            wait, work = format_seconds(values["wait_seconds"]), format_seconds(values["step_seconds"])
+            share, workers = values["wait_fraction"] * 100, int(values["workers"])
+            with_workers = f"with {workers} worker{'' if workers == 1 else 's'}"
+            parts.append(f"{with_workers} it waits {wait} and works {work}: {share:.0f} % of the time is waiting")
+    return "; ".join(parts)
+
+
 def _ratio(value: float) -> str:
     return f"{significant(value)}x" if abs(value - 1) >= 0.005 else f"1{value - 1:+.0e}x"  # never a false 1.00x
 
@@ -56,6 +69,7 @@ def _ratio(value: float) -> str:
 _DERIVED: dict[AdviceKind, Callable[[Sequence[Facts]], str]] = {
     AdviceKind.FLOPS_DISAGREE: _disagreements,
     AdviceKind.PHASE_GAP: _gaps,
+    AdviceKind.DATA_STARVED: _waits,
 }
 """Kinds whose facts say more as ratios."""
 

@@ -4,6 +4,7 @@ Enters: Records, Claims that were checked, a `RunInfo`. Leaves: files under `res
 
 - `records`: `RunFolder` (create, open, append, records), `RunInfo`, `latest`, `run_paths`
 - `tables`: `to_frame`, `write_tables`, `COLUMNS`; imports pandas, so import it only where a table is written
+- `training`: what `bench train` leaves, and its checkpoint
 - `migrate`: old record files stay readable
 - `atomic`: a file is written whole or not at all
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.core.errors import StoreError
 from bench.core.jsonio import from_json, to_json
+from bench.core.record import SCHEMA
 from bench.store.atomic import store_error
-from bench.store.migrate import migrate
+from bench.store.migrate import MIGRATIONS, Migration, migrate
 
 T = TypeVar("T")
 
@@ -31,14 +33,16 @@ def to_bytes(value: Any, name: str) -> bytes:
     return f"{text}\n".encode()
 
 
-def from_file(cls: type[T], path: Path) -> T:
-    """Read a value of type `cls` from a file, after migrating it to the current schema.
+def from_file(
+    cls: type[T], path: Path, *, migrations: Mapping[int, Migration] = MIGRATIONS, current: int = SCHEMA
+) -> T:
+    """Read a value of type `cls` from a file, after migrating it to the current schema; by default that of records.
 
     Raises:
         StoreError: The file cannot be read, is truncated, or holds something else.
         SchemaError: A newer stepbench wrote it.
     """
-    return from_data(cls, parse_file(path), path)
+    return from_data(cls, parse_file(path), path, migrations=migrations, current=current)
 
 
 def parse_file(path: Path) -> Any:
@@ -55,14 +59,16 @@ def parse_file(path: Path) -> Any:
         raise StoreError(f"{path} is not whole JSON ({error}); delete it and measure the cell again") from error
 
 
-def from_data(cls: type[T], data: Any, path: Path) -> T:
+def from_data(
+    cls: type[T], data: Any, path: Path, *, migrations: Mapping[int, Migration] = MIGRATIONS, current: int = SCHEMA
+) -> T:
     """Make a value of type `cls` of a file's JSON, after migrating it; `path` names the file in errors.
 
     Raises:
         StoreError: It is something else.
         SchemaError: A newer stepbench wrote it.
     """
-    migrated = migrate(data, str(path))
+    migrated = migrate(data, str(path), migrations=migrations, current=current)
     try:
         return from_json(cls, migrated)
     except ValueError as error:

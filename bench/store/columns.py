@@ -9,6 +9,7 @@ from bench.store.cell_columns import CELLS
 from bench.store.column import Column
 from bench.store.part_columns import CLAIMS, LAYERS, PHASES
 from bench.store.scaling_columns import SCALING
+from bench.store.training_columns import CLASSES, EPOCHS
 
 COLUMNS: dict[str, tuple[Column, ...]] = {
     "cells": CELLS,
@@ -17,13 +18,16 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "claims": CLAIMS,
     "scaling": SCALING,
 }
-"""Every table with its columns, in order."""
+"""Every table of a run of cells with its columns, in order."""
+
+TRAINING_COLUMNS: dict[str, tuple[Column, ...]] = {"epochs": EPOCHS, "classes": CLASSES}
+"""Every table of a training."""
 
 
 def describe_columns() -> str:
     """Write the columns of every table as Markdown, for `results/README.md`."""
     parts = []
-    for table, columns in COLUMNS.items():
+    for table, columns in (COLUMNS | TRAINING_COLUMNS).items():
         rows = [f"| `{c.name}` | {c.dtype} | {c.unit or '-'} | {c.meaning} |" for c in columns]
         parts.append("\n".join([f"### {table}", "", "| column | type | unit | meaning |", "|---|---|---|---|", *rows]))
     return "\n\n".join(parts)

@@ -3,6 +3,7 @@
 results/20261123-175309-ab12cd/
 ├── run.json                 RunInfo: environment, sweep, cells, settings, command line
 ├── records/<cell-key>.json  one Record each, on disk the moment its cell ends, never edited
+├── training/<key>.json      of `bench train`: one Training, and its checkpoint until it is done
 ├── tables/                  derived: *.csv, *.parquet, summary.md
 ├── claims.json              documented values, checked
 └── report.html              derived

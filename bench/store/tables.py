@@ -1,5 +1,7 @@
 """Tidy tables of a run by pandas: `cells`, `phases`, `layers`, `claims` and `scaling`, as CSV and Parquet.
 
+Of a training there are `epochs` and `classes`.
+
 None becomes NA in nullable types, and an empty field in CSV; never 0. In CSV, a text that a spreadsheet would run as a
 formula (it begins with = + - @, tab, or a line break) gets a leading apostrophe; Parquet holds it as it is.
 """
@@ -7,7 +9,7 @@ formula (it begins with = + - @, tab, or a line break) gets a leading apostrophe
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -17,12 +19,15 @@ import pandas as pd
 from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError
 from bench.core.record import Record
+from bench.core.training import Training
 from bench.stats.scaling_groups import scalings
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.cell_columns import cell_rows
-from bench.store.columns import COLUMNS
+from bench.store.column import Column
+from bench.store.columns import COLUMNS, TRAINING_COLUMNS
 from bench.store.part_columns import layer_rows, phase_rows
 from bench.store.records import RunFolder
+from bench.store.training_columns import class_rows, epoch_rows
 
 _ROWS: dict[str, Callable[[tuple[Any, ...]], Sequence[Any]]] = {
     "cells": cell_rows,
@@ -47,12 +52,18 @@ def to_frame(records: Sequence[Record] | Sequence[CheckedClaim], table: str = "c
     """
     if table not in COLUMNS:
         raise StoreError(f"no table named {table!r}; the tables are {', '.join(COLUMNS)}")
-    rows = _ROWS[table](tuple(records))
+    return _frame(_ROWS[table](tuple(records)), COLUMNS[table])
+
+
+def training_frame(trainings: Sequence[Training], table: str = "epochs") -> pd.DataFrame:
+    """Make a table of trainings: `epochs` (one row per finished epoch) or `classes` (one per class of the test set)."""
+    rows = {"epochs": epoch_rows, "classes": class_rows}[table](tuple(trainings))
+    return _frame(rows, TRAINING_COLUMNS[table])
+
+
+def _frame(rows: Sequence[Any], columns: Sequence[Column]) -> pd.DataFrame:
     return pd.DataFrame(
-        {
-            column.name: pd.Series([_plain(column.get(row)) for row in rows], dtype=column.dtype)
-            for column in COLUMNS[table]
-        }
+        {column.name: pd.Series([_plain(column.get(row)) for row in rows], dtype=column.dtype) for column in columns}
     )
 
 
@@ -62,10 +73,23 @@ def write_tables(folder: RunFolder, records: Sequence[Record], claims: Sequence[
     Raises:
         StoreError: A file cannot be written.
     """
+    frames = {table: to_frame(claims if table == "claims" else records, table) for table in COLUMNS}
+    return _write(folder, frames)
+
+
+def write_training_tables(folder: RunFolder, trainings: Sequence[Training]) -> tuple[Path, ...]:
+    """Write the tables of a run's trainings likewise.
+
+    Raises:
+        StoreError: A file cannot be written.
+    """
+    return _write(folder, {table: training_frame(trainings, table) for table in TRAINING_COLUMNS})
+
+
+def _write(folder: RunFolder, frames: Mapping[str, pd.DataFrame]) -> tuple[Path, ...]:
     make_folder(folder.tables_path)
     written = []
-    for table in COLUMNS:
-        frame = to_frame(claims if table == "claims" else records, table)
+    for table, frame in frames.items():
         for name, data in ((f"{table}.csv", to_csv(frame)), (f"{table}.parquet", _to_parquet(frame))):
             write_bytes(folder.tables_path / name, data)
             written.append(folder.tables_path / name)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.store.columns import COLUMNS, Column, describe_columns
+from bench.store.columns import COLUMNS as OF_CELLS
+from bench.store.columns import TRAINING_COLUMNS, Column, describe_columns
 from tests.goldens import check_file
 
+COLUMNS = OF_CELLS | TRAINING_COLUMNS
 README = Path(__file__).parents[2] / "results" / "README.md"
 BEGIN, END = "<!-- columns: begin (made from bench/store/columns.py) -->\n", "<!-- columns: end -->\n"
 _UNIT_OF_SUFFIX = {"_per_second": "/s", "_seconds": "s", "_bytes": "bytes", "_joules": "J", "_fraction": "fraction"}

@@ -1,0 +1,123 @@
+"""`bench pipeline`: does the input pipeline keep up with the step?"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import look, print_json
+from bench.cli.training_options import (
+    DataOption,
+    DeviceOption,
+    OptimizerOption,
+    PrecisionOption,
+    TrainShapeOption,
+    plan_of,
+)
+from bench.core.errors import ExitCode, SuiteError
+from bench.core.pipeline import PipelinePoint
+from bench.core.record import Outcome
+from bench.core.training import TrainingPlan
+
+_ON_OFF = {"on": True, "off": False}
+
+
+def command(
+    model: Annotated[str, typer.Argument(help="A model of images, for example my_net or mlp.", show_default=False)],
+    workers: Annotated[str, typer.Option(metavar="N,...", help="Processes that prepare batches.")] = "0,2",
+    batch_size: Annotated[str, typer.Option("-b", "--batch-size", metavar="N,...", help="Examples per step.")] = "64",
+    prefetch: Annotated[
+        str, typer.Option(metavar="N,...", help="Batches that each worker prepares ahead; only with workers.")
+    ] = "2",
+    pin_memory: Annotated[
+        str, typer.Option(metavar="off,on", help="Pinned memory, for copies to an accelerator.")
+    ] = "off",
+    data: DataOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    optimizer: OptimizerOption = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seeds weights, order and augmentation (0).")] = None,
+    input_shape: TrainShapeOption = None,
+    budget: Annotated[str, typer.Option(help="Time for the loader, the step and both, each.")] = "2s",
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Measure the loader alone, the step alone and both together, over workers, batch size, prefetching and pinning.
+
+    Exit code 5 if nothing could be measured.
+    """
+    from bench.runner.pipeline import measure_points
+
+    seconds = options.parse_duration(budget, "--budget")
+    assert seconds is not None
+    typed: dict[str, Any] = {
+        "data": data,
+        "device": device,
+        "precision": precision,
+        "optimizer": optimizer,
+        "threads": threads,
+        "seed": seed,
+        "input_shape": input_shape,
+    }
+    typed = {name: value for name, value in typed.items() if value is not None}
+    plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
+    is_telling = not quiet and format is not options.Format.JSON
+    points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
+    if format is options.Format.JSON:
+        print_json("pipeline", points=points)
+    else:
+        from bench.report.pipeline import pipeline_text
+
+        print(pipeline_text(points, **look()))
+    return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
+
+
+class _Lines:
+    """One line per combination on stderr."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done = total, 0
+
+    def __call__(self, point: PipelinePoint) -> None:
+        from bench.report.pipeline import point_name
+
+        self._done += 1
+        state = "" if point.outcome is Outcome.OK else f": {point.reason}"
+        print(f"[{self._done}/{self._total}] {point_name(point)}{state}", file=sys.stderr, flush=True)
+
+
+def _plans(
+    model: str, typed: dict[str, Any], workers: str, batch_size: str, prefetch: str, pin_memory: str
+) -> tuple[TrainingPlan, ...]:
+    """Make one plan per combination; without workers nothing is prefetched, so those count once."""
+    pins = [_on_off(part) for part in _parts(pin_memory)]
+    grid = itertools.product(_numbers(batch_size, "-b", 1), _numbers(workers, "--workers", 0), pins)
+    plans = []
+    for size, count, pin in grid:
+        axes = {"batch_size": size, "workers": count, "pin_memory": pin or None}
+        for ahead in _numbers(prefetch, "--prefetch", 1) if count else (None,):
+            values = typed | axes | {"prefetch": ahead}
+            plans.append(plan_of(model, {name: value for name, value in values.items() if value is not None}))
+    return tuple(dict.fromkeys(plans))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",")]
+
+
+def _numbers(text: str, option: str, least: int) -> list[int]:
+    numbers = [int(part) if part.isascii() and part.isdigit() else -1 for part in _parts(text)]
+    if min(numbers) < least:
+        raise SuiteError(f"{option} takes whole numbers from {least} on, separated by commas; found {text!r}")
+    return numbers
+
+
+def _on_off(text: str) -> bool:
+    if text not in _ON_OFF:
+        raise SuiteError(f"--pin-memory takes off, on or both, separated by a comma; found {text!r}")
+    return _ON_OFF[text]

@@ -1,0 +1,132 @@
+"""`bench train`: train a model on digits, and see what it costs and what it learns."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import look, print_json
+from bench.cli.training_options import (
+    DataOption,
+    DeviceOption,
+    OptimizerOption,
+    PrecisionOption,
+    TrainShapeOption,
+    plan_of,
+)
+from bench.core.errors import ExitCode, SuiteError
+from bench.core.record import Outcome
+
+
+def command(
+    model: Annotated[
+        str | None, typer.Argument(help="A model of images, for example my_net or mlp.", show_default=False)
+    ] = None,
+    data: DataOption = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Let torchvision fetch MNIST where it is not there.")
+    ] = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set (5).")] = None,
+    batch_size: Annotated[int | None, typer.Option("-b", "--batch-size", min=1, help="Examples per step (64).")] = None,
+    test_batch: Annotated[int | None, typer.Option(min=1, help="Examples per batch of the evaluation (256).")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=0, help="Processes that prepare batches; 0 is the training process (0).")
+    ] = None,
+    prefetch: Annotated[int | None, typer.Option(min=1, help="Batches that each worker prepares ahead.")] = None,
+    pin_memory: Annotated[
+        bool, typer.Option("--pin-memory", help="Prepare batches in pinned memory, for copies to an accelerator.")
+    ] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    optimizer: OptimizerOption = None,
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate (0.001).")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay (0.0001).")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seeds weights, order, augmentation and dropout (0).")] = None,
+    target_accuracy: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Say when this share of the test set was right: 0.95.")
+    ] = None,
+    limit_examples: Annotated[
+        int | None, typer.Option(min=1, help="Only the first so many examples of each set.")
+    ] = None,
+    input_shape: TrainShapeOption = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="epoch|never|N", help="When to write a checkpoint: after epochs, never, also every N steps (epoch)."
+        ),
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="Go on with this run: its id, a beginning of it, folder, or latest.", show_default=False),
+    ] = None,
+    executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
+    results: options.ResultsOption = Path("results"),
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Train a model on digits by the documented recipe, and measure it.
+
+    Time per epoch by part, loss and accuracy, classification report, confusion matrix. Exit code 5 if it did not end.
+    """
+    from bench.cli.training_progress import make_training_observer, stoppable_training
+    from bench.runner.training import Stop, resume_training, train
+
+    if executor not in ("forkserver", "spawn", "inline"):
+        raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
+    typed: dict[str, Any] = {
+        "data": data,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "test_batch_size": test_batch,
+        "workers": workers,
+        "prefetch": prefetch,
+        "pin_memory": pin_memory or None,
+        "device": device,
+        "precision": precision,
+        "optimizer": optimizer,
+        "learning_rate": lr,
+        "weight_decay": weight_decay,
+        "threads": threads,
+        "seed": seed,
+        "target_accuracy": target_accuracy,
+        "limit_examples": limit_examples,
+        "input_shape": input_shape,
+        "checkpoint_steps": checkpoint,
+    }
+    typed = {name: value for name, value in typed.items() if value is not None}
+    stop = Stop()
+    shared: dict[str, Any] = {
+        "results": results,
+        "observer": make_training_observer(is_quiet=quiet or format is options.Format.JSON),
+        "stop": stop,
+        "method": executor,
+    }
+    if resume is not None:
+        refused = [*([model] if model else []), *typed, *(["download"] if download else [])]
+        if refused:
+            raise SuiteError(f"--resume takes everything from the run; leave out {', '.join(refused)}")
+        with stoppable_training(stop):
+            trained = resume_training(resume, **shared)
+    else:
+        if model is None:
+            raise SuiteError("name a model to train, for example `bench train my_net`, or a run with --resume")
+        plan = plan_of(model, typed)
+        with stoppable_training(stop):
+            trained = train(plan, download=download, **shared)
+    if format is options.Format.JSON:
+        print_json("train", folder=str(trained.folder), training=trained.training)
+    else:
+        from bench.report.training import training_text
+
+        print(training_text(trained.training, **look()))
+        print(f"Results: {trained.folder}")
+    if trained.training.outcome is Outcome.OK:
+        return ExitCode.FINE
+    if trained.checkpoint is not None:
+        print(f"bench: go on with `bench train --resume {trained.folder}`", file=sys.stderr)
+    return 128 + stop.signal if stop.signal else ExitCode.NOTHING

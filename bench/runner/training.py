@@ -1,0 +1,223 @@
+"""One training from a plan to a finished folder, in a fresh process; it can be stopped in order, and taken up again."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import multiprocessing
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import bench
+from bench.core.environment import Environment
+from bench.core.errors import BenchError, StoreError
+from bench.core.jsonio import from_json, to_json
+from bench.core.record import Outcome
+from bench.core.training import Progress, Training, TrainingPlan, TrainingRun
+from bench.runner import processes
+from bench.runner.plan import make_plan
+from bench.runner.stamp import Stamp
+from bench.store.records import Resumption, RunFolder, RunInfo
+from bench.store.training import (
+    checkpoint_path,
+    discard,
+    read_trainings,
+    remove_checkpoint,
+    write_training,
+)
+
+WORKER = "bench.runner.training_worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A training that ended: where it lies, what came out, and whether there is a checkpoint to go on from."""
+
+    folder: Path
+    training: Training
+    checkpoint: Path | None = None
+
+
+class Stop:
+    """Asks a running training to end in order, with a checkpoint after its step; safe in a signal handler."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._connection: Connection | None = None
+
+    def request(self, signal: int) -> None:
+        """Ask, and remember which signal was the reason."""
+        self.signal = signal
+        self._send()
+
+    def connect(self, connection: Connection | None) -> None:
+        """Say whom to ask; nobody any more where it is None."""
+        self._connection = connection
+        if self.signal is not None:
+            self._send()
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            if self._connection is not None:
+                self._connection.send("stop")
+
+
+def train(
+    plan: TrainingPlan,
+    *,
+    results: Path = Path("results"),
+    download: bool = False,
+    observer: Callable[[Progress], None] = lambda _: None,
+    stop: Stop | None = None,
+    method: str = "forkserver",
+) -> Trained:
+    """Train in a new run folder.
+
+    Args:
+        plan: Device names may be short.
+        results: Folder under which the run's folder is made.
+        download: Let torchvision fetch MNIST.
+        observer: Told how far it is, from another thread.
+        stop: To end it early.
+        method: `forkserver`, `spawn` or `inline`.
+
+    Raises:
+        BenchError: The model, the device or the data is of no use; no folder is left then.
+    """
+    plan, environment = _prepared(plan, method)
+    info = RunInfo(
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        command=tuple(sys.argv),
+        environment=environment,
+        settings={"training": to_json(plan)},
+        stepbench=bench.__version__,
+    )
+    folder = RunFolder.create(results, info)
+    try:
+        with folder.locked():
+            return _train_into(folder, plan, environment, download, observer, stop or Stop(), method)
+    except BenchError:
+        discard(folder)
+        raise
+
+
+def resume_training(
+    run: str,
+    *,
+    results: Path = Path("results"),
+    observer: Callable[[Progress], None] = lambda _: None,
+    stop: Stop | None = None,
+    method: str = "forkserver",
+) -> Trained:
+    """Take a stored training up from its checkpoint; without one from the start; one that is complete is only read.
+
+    Raises:
+        BenchError: There is no such run, it is none of a training, or its checkpoint cannot be read.
+    """
+    folder = RunFolder.open(run, results)
+    plan = _plan_of(folder)
+    done = next((t for t in read_trainings(folder) if t.outcome is Outcome.OK), None)
+    if done is not None:
+        return Trained(folder=folder.path, training=done)
+    plan, environment = _prepared(plan, method)
+    with folder.locked():
+        folder.remove_temporaries()
+        resumption = Resumption(
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=tuple(sys.argv),
+            stepbench=bench.__version__,
+        )
+        folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, resumption)))
+        return _train_into(folder, plan, environment, False, observer, stop or Stop(), method)
+
+
+def _plan_of(folder: RunFolder) -> TrainingPlan:
+    settings = folder.run.settings
+    if not isinstance(settings, dict) or "training" not in settings:
+        raise StoreError(f"run {folder.run.id} is no training; take it up with `bench run --resume {folder.run.id}`")
+    try:
+        return from_json(TrainingPlan, settings["training"])
+    except ValueError as error:
+        raise StoreError(f"run {folder.run.id} holds a plan that cannot be read ({error}); train anew") from error
+
+
+def _prepared(plan: TrainingPlan, method: str) -> tuple[TrainingPlan, Environment]:
+    """Check the plan before anything runs, complete its device, read the environment."""
+    if importlib.util.find_spec("sklearn") is None:
+        raise BenchError("the classification report needs scikit-learn; install it: pip install 'stepbench[train]'")
+    processes.preload("torchvision")
+    known = make_plan([plan.cell], method=method)
+    return replace(plan, device=known.cells[0].device), known.environments[known.cells[0].device]
+
+
+def _train_into(
+    folder: RunFolder,
+    plan: TrainingPlan,
+    environment: Environment,
+    download: bool,
+    observer: Callable[[Progress], None],
+    stop: Stop,
+    method: str,
+) -> Trained:
+    stamp = Stamp(plan.cell)
+    checkpoint = checkpoint_path(folder, plan)
+    here, there = multiprocessing.Pipe()
+    listener = threading.Thread(target=_listen, args=(here, observer), daemon=True)
+    listener.start()
+    stop.connect(here)
+    try:
+        arguments = (plan, download, checkpoint, environment.gpu_uuid, there)
+        ending = processes.call(f"{WORKER}:run_training", *arguments, method=method)
+    finally:
+        stop.connect(None)
+        there.close()  # the last holder of that side, so the listener comes to the end
+        listener.join(timeout=5)
+        here.close()
+    if ending.error is not None:
+        raise ending.error
+    run: TrainingRun | None = ending.value
+    outcome, reason = ending.outcome, ending.reason
+    if run is not None and not run.is_complete:
+        outcome = Outcome.KILLED
+        reason = f"stopped in epoch {len(run.epochs) + 1} after step {run.steps_done:,}"
+    record = stamp.record(outcome)
+    training = Training(
+        plan=plan,
+        outcome=outcome,
+        reason=reason,
+        environment=environment,
+        run=run,
+        output_tail=ending.output_tail,
+        started_at=record.started_at,
+        duration_seconds=record.duration_seconds,
+        stepbench=record.stepbench,
+    )
+    write_training(folder, training)
+    _write_derived(folder, training)
+    if outcome is Outcome.OK:
+        remove_checkpoint(folder, plan)
+    return Trained(folder=folder.path, training=training, checkpoint=checkpoint if checkpoint.is_file() else None)
+
+
+def _listen(connection: Connection, observer: Callable[[Progress], None]) -> None:
+    """Pass on what the training tells until it is gone; a terminal that is gone must not make it wait."""
+    while True:
+        try:
+            progress = connection.recv()
+        except (EOFError, OSError):
+            return
+        with contextlib.suppress(OSError, ValueError):
+            observer(progress)
+
+
+def _write_derived(folder: RunFolder, training: Training) -> None:
+    from bench.report.training import training_markdown
+    from bench.store.tables import write_training_tables
+
+    write_training_tables(folder, (training,))
+    folder.write_text("tables/summary.md", training_markdown(training))
