@@ -23,7 +23,9 @@ def pipeline_text(points: Sequence[PipelinePoint], width: int = 80, color: bool 
         if point.outcome is not Outcome.OK
     }
     first = points[0].plan
-    parts = [page.paint(page.wrap(f"{plain(first.model)} on {plain(first.data)}: {plan_text(first)}"), "dim")]
+    parts = [
+        page.paint(page.wrap(f"{plain(first.model)} on {plain(first.data)}: {plan_text(first, is_axis=True)}"), "dim")
+    ]
     parts += ["", page.wrap("Examples per second of the loader alone, the step alone, and both together:"), ""]
     parts.append(render(pipeline_columns(points), page, spans=spans))
     measured = [point for point in points if point.outcome is Outcome.OK]

@@ -71,12 +71,13 @@ def recipe(training: Training) -> str:
     return f"{plain(plan.model)}{size} on {data}; {plan_text(plan)}"
 
 
-def plan_text(plan: TrainingPlan) -> str:
-    """Say how a plan trains."""
-    words = [f"batch {plan.batch_size}", plan.optimizer or "the model's own optimizer"]
+def plan_text(plan: TrainingPlan, *, is_axis: bool = False) -> str:
+    """Say how a plan trains; batch size and workers are left out where they are axes."""
+    words = [] if is_axis else [f"batch {plan.batch_size}", f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"]
+    words.append(plan.optimizer or "the model's own optimizer")
     words += [f"lr {plan.learning_rate:g}"] if plan.learning_rate is not None else []
     words += [f"weight decay {plan.weight_decay:g}"] if plan.weight_decay is not None else []
-    words += [plan.device, plan.precision.value, f"{plan.workers} workers", f"seed {plan.seed}"]
+    words += [plan.device, plan.precision.value, f"seed {plan.seed}"]
     return ", ".join(words)
 
 

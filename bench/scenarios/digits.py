@@ -16,8 +16,10 @@ SIZE = 28
 """Pixels, height and width: MNIST's."""
 
 _OVAL = tuple((0.5 + 0.27 * math.sin(a), 0.5 - 0.42 * math.cos(a)) for a in (i * math.tau / 12 for i in range(13)))
-_SIX = ((0.68, 0.10), (0.40, 0.28), (0.25, 0.58), (0.30, 0.83), (0.52, 0.92), (0.73, 0.80), (0.72, 0.60), (0.52, 0.50))
-_SIX += ((0.28, 0.62),)
+_SIX = (
+    *((0.68, 0.10), (0.40, 0.28), (0.25, 0.58), (0.30, 0.83), (0.52, 0.92)),
+    *((0.73, 0.80), (0.72, 0.60), (0.52, 0.50), (0.28, 0.62)),
+)
 _STROKES = (
     _OVAL,
     ((0.33, 0.27), (0.54, 0.10), (0.54, 0.90)),
@@ -50,7 +52,7 @@ def draw_digits(count: int, seed: int) -> tuple[Tensor, Tensor]:
     """
     generator = torch.Generator().manual_seed(seed)
     labels = (torch.arange(count) % 10)[torch.randperm(count, generator=generator)]
-    images = [_draw(part, generator) for part in labels.split(_CHUNK)]
+    images = [_draw(part, generator) for part in torch.split(labels, _CHUNK)]
     return torch.cat(images), labels.to(torch.uint8)
 
 

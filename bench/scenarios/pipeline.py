@@ -93,7 +93,8 @@ def _time_both(step: Step, plan: TrainingPlan, data: Digits, budget_seconds: flo
     clock = clock_for(plan.device)
     batches = iter(_loader(plan, data))
     for _ in range(1 + _ahead(plan)):
-        feed(step, *next(batches), plan)
+        images, labels = next(batches)
+        feed(step, images, labels, plan)
         step()
     began = time.perf_counter()
     clock.start()

@@ -57,7 +57,7 @@ def to_frame(records: Sequence[Record] | Sequence[CheckedClaim], table: str = "c
 
 def training_frame(trainings: Sequence[Training], table: str = "epochs") -> pd.DataFrame:
     """Make a table of trainings: `epochs` (one row per finished epoch) or `classes` (one per class of the test set)."""
-    rows = {"epochs": epoch_rows, "classes": class_rows}[table](tuple(trainings))
+    rows: Sequence[Any] = epoch_rows(tuple(trainings)) if table == "epochs" else class_rows(tuple(trainings))
     return _frame(rows, TRAINING_COLUMNS[table])
 
 
