@@ -15,10 +15,13 @@ from bench.cli.ab import command as ab
 from bench.cli.calibrate import command as calibrate
 from bench.cli.cancel import command as cancel
 from bench.cli.check import command as check
+from bench.cli.ci import CONTEXT_SETTINGS as CI_SETTINGS
+from bench.cli.ci import command as ci
 from bench.cli.collect import command as collect
 from bench.cli.compare import command as compare
 from bench.cli.count import command as count
 from bench.cli.doctor import command as doctor
+from bench.cli.export import command as export
 from bench.cli.fit import command as fit
 from bench.cli.gate import command as gate
 from bench.cli.generate import command as generate
@@ -31,6 +34,7 @@ from bench.cli.report import command as report
 from bench.cli.run import command as run
 from bench.cli.sample import command as sample
 from bench.cli.selftest import command as selftest
+from bench.cli.show import command as show
 from bench.cli.status import command as status
 from bench.cli.train import command as train
 from bench.core.errors import BenchError, ExitCode
@@ -51,6 +55,8 @@ app.command("run")(run)
 app.command("status")(status)
 app.command("collect")(collect)
 app.command("cancel")(cancel)
+app.command("show")(show)
+app.command("export")(export)
 app.command("list")(listing)
 app.command("count")(count)
 app.command("fit")(fit)
@@ -63,6 +69,7 @@ app.command("train")(train)
 app.command("pipeline")(pipeline)
 app.command("ab")(ab)
 app.command("compare")(compare)
+app.command("ci", context_settings=CI_SETTINGS)(ci)
 app.add_typer(history, name="history")
 app.command("report")(report)
 app.command("calibrate")(calibrate)

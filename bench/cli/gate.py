@@ -56,8 +56,8 @@ def command(
             is_open=gate.is_open,
             is_updated=update,
             rows=[
-                {"cell_id": row.cell.id, "verdict": row.verdict, "counters": row.counters, "operations": row.operations}
-                | {"reason": row.reason, "row": line}
+                {"cell_id": row.cell.id, "cell": row.cell, "verdict": row.verdict, "counters": row.counters}
+                | {"operations": row.operations, "reason": row.reason, "row": line}
                 for row, line in zip(gate.rows, lines, strict=True)
             ],
             update_command=accept,

@@ -7,5 +7,5 @@
 - `training`, `pipeline`: a whole training, and an input pipeline beside its step
 - `estimate`: a number with its interval
 - `workload`: what a model brings (the only type that is not JSON)
-- `jsonio`, `units`, `errors`
+- `jsonio`, `units`, `errors`, `text`
 """

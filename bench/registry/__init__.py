@@ -21,7 +21,7 @@ torch is imported inside functions only. Called by `run`, `counters`' callers an
 
 from bench.registry.catalog import names, torchvision_sources
 from bench.registry.check import check
-from bench.registry.info import ModelInfo, Option, describe, source_file
+from bench.registry.info import ModelInfo, Option, describe, source_file, source_place
 from bench.registry.optimizers import OPTIMIZERS, make_optimizer
 from bench.registry.resolve import resolve
 from bench.registry.torchvision_models import torchvision_names
@@ -37,6 +37,7 @@ __all__ = [
     "names",
     "resolve",
     "source_file",
+    "source_place",
     "torchvision_names",
     "torchvision_sources",
     "transformers_tasks",

@@ -69,6 +69,26 @@ def source_file(spec: str) -> str | None:
     return str(path) if path else None
 
 
+def source_place(spec: str) -> tuple[str, int] | None:
+    """Find the file and line in which a model is written, without importing it; None if it cannot be told.
+
+    The line is that of the callable, of `build_model` in a module of five names, or of the mistake where the file
+    cannot be read as Python. A model of torchvision has no place: nobody edits it.
+    """
+    try:
+        parsed = parse(spec)
+        path, attribute = (None, "") if parsed.kind is Kind.TORCHVISION else locate(parsed)
+        tree = ast.parse(path.read_text(encoding="utf-8")) if path else None
+    except SyntaxError as error:
+        return str(path), error.lineno or 1
+    except (BenchError, OSError, ValueError):
+        return None
+    if path is None or tree is None:
+        return None
+    node = find_node(tree, (attribute or "build_model").partition(".")[0])
+    return str(path), getattr(node, "lineno", 1)
+
+
 def locate(spec: Spec) -> tuple[Path | None, str]:
     """Find the file of a spec and the attribute in it; the attribute is empty for a module of the five names."""
     if spec.kind is Kind.FILE:

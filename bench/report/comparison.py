@@ -70,12 +70,15 @@ def comparison_report(
 
 def comparison_markdown(comparisons: Sequence[Comparison], heading: Heading) -> str:
     """Write a comparison as Markdown, for a comment at a pull request: the verdict first."""
+    return f"### {escape(headline(comparisons, heading))}\n\n{comparison_details(comparisons, heading)}"
+
+
+def comparison_details(comparisons: Sequence[Comparison], heading: Heading) -> str:
+    """Write a comparison as Markdown without its headline: the sides, the table, a reason per verdict."""
     names, common = short_names([c.cell_id for c in comparisons])
     columns = _columns(comparisons, names, strip_range(comparisons), unicode=True)
     page = Page(width=10_000)
     lines = [
-        f"### {escape(headline(comparisons, heading))}",
-        "",
         f"base {escape(heading.base)}, head {escape(heading.head)}. {escape(heading.method)}",
         "",
         table(columns) if comparisons else "no cells",

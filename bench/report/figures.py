@@ -6,6 +6,8 @@ import math
 import unicodedata
 from collections.abc import Iterable
 
+from bench.core.text import plain as plain
+
 _TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTE_UNITS = tuple((float(1024**power), unit) for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
 _COUNT_UNITS = tuple((float(1000**power), unit) for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E")))
@@ -70,15 +72,6 @@ def percent(fraction: float | None) -> str:
     if fraction is None:
         return "-"
     return "<1" if 0 < fraction < 0.005 else f"{fraction * 100:.0f}"
-
-
-def plain(text: str) -> str:
-    """Make one printable line: line breaks become spaces, control and invisible characters are spelled out.
-
-    Model names and error messages come from outside: they must not break a table, nor command the terminal.
-    """
-    line = " ".join(text.split())
-    return "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in line)
 
 
 def ascii_only(text: str) -> str:

@@ -97,7 +97,13 @@ def _indented(text: str) -> str:
 def gate_markdown(suite: str, torch: str, rows: Sequence[GateRow], lines: Sequence[str | None]) -> str:
     """Write the gate for a pull request: a line, a table of what changed, the rows to commit."""
     is_open = all(row.is_passing for row in rows)
-    parts = [f"**bench gate: {'pass' if is_open else 'FAIL'}** · {escape(gate_summary(suite, torch, rows))}"]
+    head = f"**bench gate: {'pass' if is_open else 'FAIL'}** · {escape(gate_summary(suite, torch, rows))}"
+    return "\n\n".join(filter(None, [head, gate_details(rows, lines)]))
+
+
+def gate_details(rows: Sequence[GateRow], lines: Sequence[str | None]) -> str:
+    """Write what changed as Markdown: a table, the operations and reasons, the rows to commit; empty if nothing did."""
+    parts = []
     changed = [row for row in rows if row.verdict in _WORDS]
     entries = [(row, change) for row in changed for change in (row.counters or (None,))]
     if entries:

@@ -93,7 +93,7 @@ def summary(
         environment: Of the run; the first record's own where it is None.
     """
     environment = environment or next((r.environment for r in records if r.environment), None)
-    parts = ["# Benchmark run", *([_machine(environment)] if environment else []), f"**{summary_line(records)}**"]
+    parts = ["# Benchmark run", *([machine_line(environment)] if environment else []), f"**{summary_line(records)}**"]
     if records:
         parts += ["## Cells", escape(caption(records, [summarise(r) for r in records])), cells_table(records)]
     if pivot := throughput_table(records):
@@ -156,7 +156,13 @@ def throughput_table(records: Sequence[Record]) -> str | None:
     return table(columns)
 
 
-def _machine(environment: Environment) -> str:
+def machine_line(environment: Environment) -> str:
+    """Say on what was measured, in one line of Markdown."""
+    return escape(", ".join(machine_facts(environment)))
+
+
+def machine_facts(environment: Environment) -> list[str]:
+    """List what was measured on, as plain text."""
     facts = [
         environment.cpu,
         f"{environment.cores} cores",
@@ -169,7 +175,7 @@ def _machine(environment: Environment) -> str:
     ]
     if environment.git_commit:
         facts.append(f"commit {environment.git_commit[:12]}{' (modified)' if environment.git_dirty else ''}")
-    return escape(", ".join(facts))
+    return facts
 
 
 def _with_list(body: str, notes: Sequence[str]) -> str:

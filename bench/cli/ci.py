@@ -1,0 +1,103 @@
+"""`bench ci`: the steps of a pull request, joined into one comment, one summary, annotations and one exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import print_json
+from bench.core.errors import ExitCode, StoreError, SuiteError
+
+if TYPE_CHECKING:
+    from bench.report.ci import StepResult
+
+SUMMARY_LIMIT = 1_000_000
+"""Bytes of a job's summary; GitHub takes 1 MiB."""
+
+
+def command(
+    step: Annotated[str, typer.Argument(metavar="gate|check|ab|comment", help="What to do.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(help="Of bench gate, bench check or bench ab, as ever.", show_default=False),
+    ] = None,
+    folder: Annotated[Path, typer.Option("--folder", help="Where the answers are kept.")] = Path(".bench-ci"),
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of this step, where one command runs twice.", show_default=False)
+    ] = None,
+    title: Annotated[
+        str, typer.Option("--title", help="Of the comment; another title is another comment.")
+    ] = "stepbench",
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Run gate, check or ab and keep the answer; then join all answers by 'bench ci comment'.
+
+    Options of ci stand before the step: bench ci --folder X ab BASE HEAD my_net --sessions 3. A step ends with 0,
+    whatever it found; comment gives the verdict as exit code, writes FOLDER/comment.md, appends to
+    $GITHUB_STEP_SUMMARY and prints annotations.
+    """
+    if step != "comment":
+        from bench.cli.ab_output import terminated_like_interrupted
+        from bench.runner.ci import run_step
+
+        with terminated_like_interrupted():
+            code = run_step(step, arguments or [], folder, name)
+        print(
+            f"bench ci: {name or step} ended with exit code {code}; 'bench ci comment' gives the verdict",
+            file=sys.stderr,
+        )
+        return ExitCode.FINE
+    if arguments:
+        raise SuiteError(f"comment takes no arguments, found {arguments[0]!r}; options of ci stand before it")
+    return _comment(folder, title, format)
+
+
+def _comment(folder: Path, title: str, format: options.Format) -> int:  # noqa: A002 - the name of the option
+    from bench.report.annotations import annotation_lines
+    from bench.report.ci import WORDS, ci_comment, joint_exit_code
+    from bench.runner.ci import read_results
+    from bench.runner.ci_annotations import find_annotations, repository_root
+    from bench.store.atomic import write_bytes
+
+    results = read_results(folder)
+    code = joint_exit_code(results)
+    found = find_annotations(results, repository_root())
+    path = folder / "comment.md"
+    write_bytes(path, ci_comment(results, title=title).encode())
+    _summarise(ci_comment(results, title=title, limit=SUMMARY_LIMIT))
+    if format is options.Format.JSON:
+        print_json("ci", exit_code=code, comment=str(path), steps=_steps(results), annotations=found)
+        return code
+    for line in annotation_lines(found):
+        print(line)
+    for result in results:
+        print(f"bench ci: {result.name}: {WORDS[result.exit_code]}")
+    print(f"bench ci: {WORDS[code]}; the comment is in {path}")
+    return code
+
+
+def _steps(results: tuple[StepResult, ...]) -> list[dict[str, object]]:
+    return [
+        {"name": r.name, "command": r.command, "exit_code": int(r.exit_code), "problem": r.problem} for r in results
+    ]
+
+
+def _summarise(text: str) -> None:
+    """Append to the job's summary, where there is one."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StoreError(f"cannot write the summary {path}: {error.strerror}") from error
+
+
+CONTEXT_SETTINGS = {"allow_interspersed_args": False}
+"""What follows the step belongs to the step, options too."""

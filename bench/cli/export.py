@@ -1,0 +1,102 @@
+"""`bench export`: a stored run in the formats of other tools."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli import options
+from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
+
+if TYPE_CHECKING:
+    from bench.core.claim import CheckedClaim
+    from bench.core.gate import GateRow
+
+
+class To(StrEnum):
+    """The formats; `bench.exports.formats` has one of each, and a test holds both lists equal."""
+
+    PYTEST_BENCHMARK = "pytest-benchmark"
+    GITHUB_ACTION_BENCHMARK = "github-action-benchmark"
+    GITHUB_ACTION_BENCHMARK_BIGGER = "github-action-benchmark-bigger"
+    BENCHER = "bencher"
+    OPENMETRICS = "openmetrics"
+    JUNIT = "junit"
+
+
+def command(
+    run: Annotated[str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest.")] = "latest",
+    to: Annotated[To, typer.Option("--to", help="Format.", show_default=False)] = ...,  # type: ignore[assignment]
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File; default: standard output.", show_default=False)
+    ] = None,
+    answers: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with", metavar="FILE", help="With junit: an answer of gate or check, as JSON.", show_default=False
+        ),
+    ] = None,
+    results: options.ResultsOption = Path("results"),
+) -> int:
+    """Write a stored run in the format of another tool.
+
+    A cell that was not measured is left out where the format has no word for it, never written as 0. Exit code 5 if
+    nothing is left.
+    """
+    from bench.exports.formats import FORMATS
+    from bench.exports.run import Run
+    from bench.runner.recorder import extra_info
+    from bench.store.atomic import write_bytes
+    from bench.store.claims import read_claims
+    from bench.store.records import RunFolder
+
+    chosen = FORMATS[to.value]
+    if answers and not chosen.holds_verdicts:
+        raise SuiteError(f"--with adds verdicts, for which {to.value} has no words; use it with --to junit")
+    folder = RunFolder.open(run, results)
+    claims, rows = _read_answers(answers or [])
+    stored = Run(
+        id=folder.run.id,
+        started_at=folder.run.started_at,
+        environment=folder.run.environment,
+        records=folder.records(),
+        claims=(*read_claims(folder), *claims) if chosen.holds_verdicts else (),
+        gate=rows,
+    )
+    if not chosen.holds_failures and not stored.measured:
+        raise NothingMeasuredError(
+            f"no cell of {folder.path} was measured, so there is nothing to write as {to.value}; bench show says why"
+        )
+    text = chosen.write(stored, extra_info)
+    left_out = len(stored.unmeasured)
+    if left_out and not chosen.holds_failures:
+        print(f"bench: {left_out} of {len(stored.records)} cells were not measured and are left out", file=sys.stderr)
+    if output is None:
+        print(text, end="")
+    else:
+        write_bytes(output, text.encode())
+    return ExitCode.FINE
+
+
+def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:
+    """Read what `bench check` and `bench gate` answered with --format json, or `bench ci` kept."""
+    from bench.runner.ci import read_answer
+    from bench.store.atomic import store_error
+
+    claims: list[CheckedClaim] = []
+    rows: list[GateRow] = []
+    for path in paths:
+        try:
+            found_claims, found_rows = read_answer(json.loads(path.read_bytes()))
+        except OSError as error:
+            raise store_error("read", path, error) from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is no answer of gate or check ({error}); make it with --format json") from error
+        claims += found_claims
+        rows += found_rows
+    return tuple(claims), tuple(rows)
