@@ -7,10 +7,9 @@ import math
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from bench.cli.ab_options import ReportFormat
 from bench.cli.output import print_json, terminal_width, uses_color
@@ -116,31 +115,6 @@ def heading_of(compared: Compared, settings: Settings) -> Heading:
         notes=tuple(notes),
         unfit=compared.unfit,
     )
-
-
-def stored_heading(document: Mapping[str, Any]) -> Heading:
-    """Put what a `comparison.json` says of itself into words, as `heading_of` did when it was made."""
-    stages = [one["stage"] for one in document.get("sessions", ())]
-    confirmed = f" + {stages.count('confirm')} to confirm" if "confirm" in stages else ""
-    settings = document.get("settings", {})
-    notes = []
-    if document.get("is_cut_short"):
-        notes.append("the budget ended before all sessions were run")
-    if document.get("differing_fields"):
-        notes.append(f"the environments differ in {', '.join(document['differing_fields'])}")
-    return Heading(
-        base=_stored_words(document["base"]),
-        head=_stored_words(document["head"]),
-        method=f"{stages.count('screen')} sessions{confirmed} of {settings.get('quads')} quads, "
-        f"{duration(document['seconds'])}, seed {settings.get('seed')}",
-        notes=tuple(notes),
-        unfit=document.get("unfit"),
-    )
-
-
-def _stored_words(side: Mapping[str, Any]) -> str:
-    given, commit = str(side["given"]), side.get("commit")
-    return f"{given} ({commit[:9]})" if commit and given != commit else given
 
 
 def words_of(side: Side) -> str:

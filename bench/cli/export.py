@@ -51,21 +51,26 @@ def command(
     from bench.exports.formats import FORMATS
     from bench.exports.run import Run
     from bench.runner.recorder import extra_info
+    from bench.runner.reporting import read_run_data
     from bench.store.atomic import write_bytes
-    from bench.store.claims import read_claims
     from bench.store.records import RunFolder
 
     chosen = FORMATS[to.value]
     if answers and not chosen.holds_verdicts:
         raise SuiteError(f"--with adds verdicts, for which {to.value} has no words; use it with --to junit")
     folder = RunFolder.open(run, results)
+    data = read_run_data(folder)
+    for problem in data.problems:
+        print(f"bench: {problem}", file=sys.stderr)
+    if data.ab is not None:
+        raise SuiteError(f"{folder.path} is a comparison of bench ab, not a run; bench show prints it")
     claims, rows = _read_answers(answers or [])
     stored = Run(
         id=folder.run.id,
         started_at=folder.run.started_at,
         environment=folder.run.environment,
-        records=folder.records(),
-        claims=(*read_claims(folder), *claims) if chosen.holds_verdicts else (),
+        records=data.records,
+        claims=(*data.claims, *claims) if chosen.holds_verdicts else (),
         gate=rows,
     )
     if not chosen.holds_failures and not stored.measured:
@@ -95,7 +100,7 @@ def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[Ga
             found_claims, found_rows = read_answer(json.loads(path.read_bytes()))
         except OSError as error:
             raise store_error("read", path, error) from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{path} is no answer of gate or check ({error}); make it with --format json") from error
         claims += found_claims
         rows += found_rows

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
 from bench.cli.output import look, print_json
-from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
+from bench.core.errors import ExitCode, NothingMeasuredError, SuiteError
 
 if TYPE_CHECKING:
-    from bench.core.claim import CheckedClaim
-    from bench.core.record import Record
+    from bench.report.html.contract import AbData, RunData
     from bench.store.records import RunFolder
 
 
@@ -54,88 +52,62 @@ def command(
 
     Measures nothing. Exit code 5 if the run has no record.
     """
-    from bench.store.claims import read_claims
+    from bench.runner.reporting import read_run_data
     from bench.store.records import RunFolder
 
     folder = RunFolder.open(run, results)
-    if (folder.path / "comparison.json").is_file():
-        return _show_comparison(folder, format, width)
-    records, problems = folder.read_records()
-    for problem in problems:
+    data = read_run_data(folder)
+    for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)
-    if not records:
+    if data.ab is not None:
+        return _show_comparison(folder, data.ab, format, width)
+    if not data.records:
         raise NothingMeasuredError(
             f"{folder.path} holds no record that can be read; measure it with bench run --resume"
         )
-    claims = read_claims(folder)
     if format is Format.JSON:
-        print_json("show", folder=str(folder.path), run=folder.run, records=records, claims=claims)
+        print_json("show", folder=str(folder.path), run=folder.run, records=data.records, claims=data.claims)
     elif format is Format.CSV:
-        _print_csv(records, claims, table)
+        _print_csv(data, table)
     else:
-        print(_text(folder, records, claims, format, width))
+        print(_text(folder, data, format, width))
     return ExitCode.FINE
 
 
-def _text(
-    folder: RunFolder,
-    records: tuple[Record, ...],
-    claims: tuple[CheckedClaim, ...],
-    format: Format,  # noqa: A002 - the name of the option
-    width: int | None,
-) -> str:
+def _text(folder: RunFolder, data: RunData, format: Format, width: int | None) -> str:  # noqa: A002
     from bench.report.comment import run_comment
     from bench.report.latex import latex_table
     from bench.report.terminal import cells_table, claims_table
 
-    environment = folder.run.environment
     if format is Format.MARKDOWN:
-        return run_comment(records, claims, environment).rstrip("\n")
+        return run_comment(data.records, data.claims, data.environment).rstrip("\n")
     if format is Format.LATEX:
-        return latex_table(records, environment, folder.run.id).rstrip("\n")
+        return latex_table(data.records, data.environment, data.id).rstrip("\n")
     page = look() | ({} if width is None else {"width": width})
-    parts = [cells_table(records, **page), *([claims_table(claims, **page)] if claims else [])]
+    parts = [cells_table(data.records, **page), *([claims_table(data.claims, **page)] if data.claims else [])]
     return "\n\n".join([*parts, f"Results: {folder.path}"])
 
 
-def _print_csv(records: tuple[Record, ...], claims: tuple[CheckedClaim, ...], table: Table) -> None:
+def _print_csv(data: RunData, table: Table) -> None:
     from bench.store.tables import to_csv, to_frame
 
-    text = to_csv(to_frame(claims if table is Table.CLAIMS else records, table.value)).decode()
-    print(text, end="")
+    rows = data.claims if table is Table.CLAIMS else data.records
+    print(to_csv(to_frame(rows, table.value)).decode(), end="")
 
 
-def _show_comparison(folder: RunFolder, format: Format, width: int | None) -> int:  # noqa: A002
+def _show_comparison(folder: RunFolder, found: AbData, format: Format, width: int | None) -> int:  # noqa: A002
     """Print what `bench ab` found."""
-    from bench.cli.ab_output import stored_heading
-    from bench.core.comparison import Comparison
-    from bench.core.jsonio import from_json
     from bench.report.comparison import comparison_markdown, comparison_report
 
     if format in (Format.LATEX, Format.CSV):
         raise SuiteError(f"{folder.path} is a comparison, which has no {format.value}; use table, markdown or json")
-    document = _read(folder.path / "comparison.json")
     if format is Format.JSON:
-        print_json("show", folder=str(folder.path), run=folder.run, comparison=document)
-        return ExitCode.FINE
-    comparisons = tuple(from_json(Comparison, one) for one in document["comparisons"])
-    heading = stored_heading(document)
-    if format is Format.MARKDOWN:
-        print(comparison_markdown(comparisons, heading), end="")
+        print_json(
+            "show", folder=str(folder.path), run=folder.run, heading=found.heading, comparisons=found.comparisons
+        )
+    elif format is Format.MARKDOWN:
+        print(comparison_markdown(found.comparisons, found.heading), end="")
     else:
-        print(comparison_report(comparisons, heading, **(look() | ({} if width is None else {"width": width}))))
+        page = look() | ({} if width is None else {"width": width})
+        print(comparison_report(found.comparisons, found.heading, **page))
     return ExitCode.FINE
-
-
-def _read(path: Path) -> dict[str, Any]:
-    from bench.store.atomic import store_error
-
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise store_error("read", path, error) from error
-    except ValueError as error:
-        raise StoreError(f"{path} is not whole JSON ({error})") from error
-    if not isinstance(document, dict) or "comparisons" not in document:
-        raise StoreError(f"{path} is no comparison of stepbench")
-    return document

@@ -42,7 +42,8 @@ def _entry(one: Measured, what: str, value: float, unit: str, half: float | None
     entry: dict[str, Any] = {"name": f"{plain(one.record.cell.id)}: {what}", "value": value, "unit": unit}
     if half is not None:
         entry["range"] = f"± {half:.3g}"
-    return entry | {"extra": _extra(one)}
+    said = [f"median of {one.summary.step.n} steps; ± is half its 95 % interval"] if half is not None else []
+    return entry | {"extra": "\n".join([*said, *_extra(one)])}
 
 
 def _half_width(one: Measured) -> float | None:
@@ -50,15 +51,14 @@ def _half_width(one: Measured) -> float | None:
     return (step.high - step.low) / 2 if step and step.low is not None and step.high is not None else None
 
 
-def _extra(one: Measured) -> str:
-    step, environment = one.summary.step, one.record.environment
-    assert step is not None
-    lines = [f"median of {step.n} steps, worth {step.n_effective:.0f}; ± is half the {step.confidence:.0%} interval"]
+def _extra(one: Measured) -> list[str]:
+    environment = one.record.environment
+    lines = []
     if found := doubts(one.record):
         lines.append(f"doubts: {', '.join(found)}")
     if environment:
         lines.append(f"fingerprint {environment.fingerprint}, torch {plain(environment.torch)}")
-    return "\n".join(lines)
+    return lines
 
 
 def _text(entries: list[dict[str, Any]]) -> str:

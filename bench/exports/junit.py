@@ -1,7 +1,7 @@
 """JUnit XML, as Jenkins, GitLab and GitHub's test reporters read it: cells, claims and gate rows as test cases.
 
     cell     ok passes; skipped is skipped; any other outcome is a failure
-    claim    match and erratum pass; unmeasured is skipped; mismatch is a failure
+    claim    match and erratum pass; unmeasured and inconclusive are skipped; mismatch is a failure
     gate     same and less pass; any other verdict is a failure
 
 No time is judged here, so no slow cell fails. Figures, doubts and errata stand in each suite's `system-out`. The order
@@ -20,6 +20,9 @@ from bench.core.gate import GateRow, GateVerdict
 from bench.core.record import Outcome, Record
 from bench.core.text import plain
 from bench.exports.run import Measured, Run, doubts, ending
+
+
+_UNJUDGED = (ClaimVerdict.UNMEASURED, ClaimVerdict.INCONCLUSIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ def _claim_case(checked: CheckedClaim) -> _Case:
         name=name,
         classname=f"stepbench.claims.{plain(claim.model)}",
         failure=("mismatch", found) if checked.verdict is ClaimVerdict.MISMATCH else None,
-        skipped=plain(checked.reason) or "unmeasured" if checked.verdict is ClaimVerdict.UNMEASURED else None,
+        skipped=f"{checked.verdict.value}: {plain(checked.reason)}" if checked.verdict in _UNJUDGED else None,
         detail=claim.source,
         said=f"{name}: erratum: {found}" if checked.verdict is ClaimVerdict.ERRATUM else "",
     )

@@ -19,7 +19,7 @@ from bench.core.gate import CounterChange, GateVerdict
 from bench.registry import source_place
 from bench.report.annotations import Annotation, Level
 from bench.report.ci import Compared, Gated, StepResult
-from bench.report.claims import claim_value
+from bench.report.claims import documented_value, measured_value
 from bench.report.comparison_words import reason_text
 from bench.report.gate import change_text
 
@@ -97,7 +97,7 @@ def _claim_annotations(claims: Sequence[CheckedClaim], result: StepResult, root:
         if one.verdict is not ClaimVerdict.MISMATCH:
             continue
         file, line = _claim_place(one.claim.id, result, root) or _place(one.claim.model, root)
-        found = f"documented {claim_value(one.claim.value)}, measured {claim_value(one.measured)}"
+        found = f"documented {documented_value(one)}, measured {measured_value(one)}"
         yield Annotation(
             level=Level.ERROR,
             title="stepbench check: mismatch",

@@ -40,7 +40,7 @@ def read_report_data(runs: Sequence[str], results: Path) -> ReportData:
         StoreError: A run is not there, or its `run.json` cannot be read. Records that cannot be read are named in
             the report.
     """
-    return _with_nominations([_read(RunFolder.open(run, results)) for run in runs])
+    return _with_nominations([read_run_data(RunFolder.open(run, results)) for run in runs])
 
 
 def write_report(data: ReportData, path: Path) -> int:
@@ -74,7 +74,12 @@ def write_run_report(folder: RunFolder, records: tuple[Record, ...], claims: tup
         )
 
 
-def _read(folder: RunFolder) -> RunData:
+def read_run_data(folder: RunFolder) -> RunData:
+    """Read one stored run, or what a comparison found; records that cannot be read are named in `problems`.
+
+    Raises:
+        StoreError: Its claims, or the comparison, cannot be read.
+    """
     problems: list[str] = []
     if (folder.path / COMPARISON_FILE).is_file():
         return RunData(

@@ -225,14 +225,9 @@ def _take_up(
 def write_derived(folder: RunFolder, records: tuple[Record, ...], claims: tuple[CheckedClaim, ...]) -> None:
     """Write what is derived from records: the tables, the Markdown summary and the HTML report."""
     from bench.report.markdown import summary
-<<<<<<< HEAD
     from bench.runner.reporting import write_run_report
-=======
-    from bench.store.claims import write_claims
->>>>>>> 6d2d01c (Write runs in other tools' formats, print stored runs again, join the steps of CI into one verdict)
     from bench.store.tables import write_tables
 
-    write_claims(folder, claims)
     write_tables(folder, records, claims)
     folder.write_text("tables/summary.md", summary(records, claims, folder.run.environment))
     write_run_report(folder, records, claims)
