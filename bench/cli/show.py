@@ -29,12 +29,13 @@ class Format(StrEnum):
 
 
 class Table(StrEnum):
-    """The tables of a run."""
+    """The tables of a run; a test holds them equal to those of `bench.store.columns`."""
 
     CELLS = "cells"
     PHASES = "phases"
     LAYERS = "layers"
     CLAIMS = "claims"
+    SCALING = "scaling"
 
 
 def command(

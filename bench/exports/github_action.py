@@ -42,7 +42,7 @@ def _entry(one: Measured, what: str, value: float, unit: str, half: float | None
     entry: dict[str, Any] = {"name": f"{plain(one.record.cell.id)}: {what}", "value": value, "unit": unit}
     if half is not None:
         entry["range"] = f"± {half:.3g}"
-    said = [f"median of {one.summary.step.n} steps; ± is half its 95 % interval"] if half is not None else []
+    said = [f"median of {len(one.steps)} steps; ± is half its 95 % interval"] if half is not None else []
     return entry | {"extra": "\n".join([*said, *_extra(one)])}
 
 

@@ -21,7 +21,6 @@ from bench.core.record import Outcome, Record
 from bench.core.text import plain
 from bench.exports.run import Measured, Run, doubts, ending
 
-
 _UNJUDGED = (ClaimVerdict.UNMEASURED, ClaimVerdict.INCONCLUSIVE)
 
 

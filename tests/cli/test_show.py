@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from bench.cli import run_command
+from bench.cli.show import Table
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Record
 from bench.report.comment import LIMIT
+from bench.store.columns import COLUMNS
 from bench.store.records import RunFolder, RunInfo
 from tests.cli.stored import store_run
 from tests.exports.runs import hostile_run
@@ -68,16 +70,20 @@ def test_markdown_and_latex_are_those_of_the_report_room(capsys: pytest.CaptureF
     assert "Test CPU" in latex
 
 
-@pytest.mark.parametrize("table", ["cells", "phases", "layers", "claims"])
+def test_every_table_can_be_asked_for() -> None:
+    assert [table.value for table in Table] == list(COLUMNS)
+
+
+@pytest.mark.parametrize("table", list(COLUMNS))
 def test_a_hostile_run_is_safe_as_csv(capsys: pytest.CaptureFixture[str], table: str) -> None:
     run = hostile_run()
     store_run(Path("results"), run.records, run.claims)
     code, out, _ = show(capsys, "--format", "csv", "--table", table)
     assert code == ExitCode.FINE
     rows = list(csv.reader(io.StringIO(out)))
-    assert len(rows) > (0 if table == "layers" else 1)
+    assert len(rows) > (0 if table in ("layers", "scaling") else 1)
     assert not [field for row in rows for field in row if field.startswith(("=", "+", "@", "\t", "\r"))]
-    assert any("cmd|" in field for row in rows for field in row) or table == "layers"
+    assert any("cmd|" in field for row in rows for field in row) or table in ("layers", "scaling")
 
 
 def test_a_hostile_run_fits_into_a_comment_and_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
