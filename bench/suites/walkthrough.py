@@ -119,7 +119,7 @@ def _topic(topic: Topic, evidence: Evidence) -> list[str]:
 
 def _test(test: str) -> str:
     file, _, name = test.partition("::")
-    return f"`{name}` in [{Path(file).name}](../{file})"
+    return f"`{name}` in `{file}`"
 
 
 def _measured(found: Measurement, topic: Topic) -> list[str]:

@@ -38,6 +38,13 @@ def ordinary_run(run_id: str = "20261123-175309-ab12cd", **changes: object) -> R
     return replace(run, **changes)  # type: ignore[arg-type]
 
 
+def growing_run() -> RunData:
+    """Three batches and three depths, which fits can be made of."""
+    batches = [make_record("my_net", size, step=0.004 + 0.0005 * size) for size in (1, 8, 64)]
+    depths = [make_record(f"mlp@depth={size}", step=0.001 * max(4, size)) for size in (2, 4, 8, 16)]
+    return RunData(id="growing", records=(*batches, *depths))
+
+
 def hostile_run() -> RunData:
     """Everything that comes from outside tries to be markup, script or a formula."""
     layer = LayerCount(name=BREAKOUT, type=SCRIPT, parameters=3, flops_forward=5)

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from bench.core.claim import ClaimVerdict
+from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Phase
 from bench.report.html.contract import NominatedRuns, ReportData, Row, RunData, Section, make_data
 from bench.report.html.limits import first, words
@@ -18,6 +20,7 @@ from bench.report.html.sections import (
     cells,
     claims,
     environment,
+    growth,
     memory,
     nominated,
     pareto,
@@ -29,8 +32,8 @@ from bench.report.html.sections import (
 from bench.report.html.texts import seconds_text
 from bench.report.nominations import Nomination
 from bench.stats.summary import Summary
-from tests.records import ENVIRONMENT, make_record
-from tests.report.html.runs import ROOFS, compared_run, hostile_run, long_run, ordinary_run
+from tests.records import ENVIRONMENT, make_claims, make_record
+from tests.report.html.runs import ROOFS, compared_run, growing_run, hostile_run, long_run, ordinary_run
 
 
 def built(section: Section, *runs: RunData, **more: object) -> dict:
@@ -45,7 +48,7 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 
 
 def test_every_section_shows_itself_on_a_full_report() -> None:
-    runs = [ordinary_run(roofs=ROOFS), ordinary_run("second"), compared_run()]
+    runs = [growing_run(), ordinary_run(roofs=ROOFS), ordinary_run("second"), compared_run()]
     data = make_data(runs, [NominatedRuns(base="first", head="second", refused="other machines")])
     page = render(data)
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]
@@ -156,6 +159,26 @@ def test_two_runs_are_told_apart_by_their_dash_and_the_newest_is_full() -> None:
         ("bf16-amp, run 1", 1),
         ("bf16-amp, run 2", 0),
     ]
+
+
+def test_growth_has_a_fit_along_the_batch_and_one_along_an_option_with_its_doubt() -> None:
+    batch, option = built(growth.SECTION, growing_run())["parts"]
+    (row,) = batch["table"].rows
+    assert (row[0].text, row[3].text) == ("my_net/train/b*/cpu/fp32", "72")
+    assert batch["notes"] == [] and batch["table"].marks == {}
+    assert option["table"].marks == {0: "doubt"}
+    assert option["notes"][0].startswith("mlp@depth=*/train/b8/cpu/fp32: the times follow no power")
+
+
+def test_a_claim_of_time_shows_its_interval_and_that_it_is_open() -> None:
+    interval = Estimate(point=0.97, low=0.91, high=1.02, confidence=0.95, n=8, n_effective=8, method="test")
+    open_claim = replace(
+        make_claims()[0], measured=0.97, verdict=ClaimVerdict.INCONCLUSIVE, reason="neither shown", interval=interval
+    )
+    values = built(claims.SECTION, ordinary_run(claims=(*make_claims(), open_claim)))
+    explained = next(one for one in values["explained"] if one["verdict"] == "inconclusive")
+    assert (explained["measured"], explained["tone"]) == ("0.970", "doubt")
+    assert any("0.910 to 1.020" in figure.text for row in values["table"].rows for figure in row)
 
 
 def test_memory_shows_causes_and_the_measured_peak() -> None:

@@ -6,14 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.core.claim import CheckedClaim, ClaimVerdict
-from bench.report.claims import claim_columns, claim_value, claims_summary
+from bench.report.claims import claim_columns, claims_summary, documented_value, measured_value
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.limits import first, name, words
 from bench.report.html.tables import make_table
 
 _MOST = 400
-_MARKS = {ClaimVerdict.MISMATCH: "bad", ClaimVerdict.ERRATUM: "doubt", ClaimVerdict.UNMEASURED: "quiet"}
-_ORDER = (ClaimVerdict.MISMATCH, ClaimVerdict.ERRATUM, ClaimVerdict.UNMEASURED, ClaimVerdict.MATCH)
+_MARKS = {
+    ClaimVerdict.MISMATCH: "bad",
+    ClaimVerdict.INCONCLUSIVE: "doubt",
+    ClaimVerdict.ERRATUM: "doubt",
+    ClaimVerdict.UNMEASURED: "quiet",
+}
+_ORDER = (*_MARKS, ClaimVerdict.MATCH)
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
@@ -43,8 +48,8 @@ def _explained(checked: CheckedClaim) -> dict[str, str]:
         "verdict": checked.verdict.value,
         "tone": _MARKS[checked.verdict],
         "subject": f"{name(claim.model)} {name(claim.id)}",
-        "documented": claim_value(claim.value),
-        "measured": claim_value(checked.measured),
+        "documented": documented_value(checked),
+        "measured": measured_value(checked),
         "reason": words(checked.reason or (claim.erratum.reason if claim.erratum else "")),
         "source": name(claim.source),
     }
