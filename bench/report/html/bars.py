@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_ROOM_FOR_TEXT = 6.0
-"""Percent of the width below which a part has no text in it."""
+_NARROWEST_BAR, _CHARACTER, _PADDING = 160, 6.2, 5
+"""Pixels: of a bar on a small page, of a figure in it, and around a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,8 @@ def _placed(bar: Bar, scale: float) -> PlacedBar:
     placed, x = [], 0.0
     for part in bar.parts:
         width = part.value * scale
-        shown = part.text if width >= max(_ROOM_FOR_TEXT, 1.2 * len(part.text)) else ""
+        room = width / 100 * _NARROWEST_BAR
+        shown = part.text if room >= len(part.text) * _CHARACTER + _PADDING else ""
         full = f"{part.name} {part.text}".strip()
         placed.append(PlacedPart(name=part.name, color=part.color, x=x, width=width, text=shown, full=full))
         x += width

@@ -116,6 +116,11 @@ class ReportData:
     nominated: tuple[NominatedRuns, ...] = ()
 
     @property
+    def claims(self) -> tuple[CheckedClaim, ...]:
+        """The claims of the newest run that checked some."""
+        return next((run.claims for run in reversed(self.runs) if run.claims), ())
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """The records of all runs."""
         return tuple(row.record for row in self.rows)

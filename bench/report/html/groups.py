@@ -52,8 +52,9 @@ def grouped(data: ReportData, wanted: Callable[[Row], bool]) -> list[Group]:
 
 
 def run_names(data: ReportData) -> list[str]:
-    """Name the runs for people: `run 1`, `run 2`; nothing where there is only one."""
-    return [f"run {number + 1}" for number in range(len(data.runs))] if len(data.runs) > 1 else [""]
+    """Name the runs for people: `run 1`, `run 2`; nothing where only one has rows."""
+    is_one = len({row.run for row in data.rows}) <= 1
+    return ["" if is_one else f"run {number + 1}" for number in range(len(data.runs))]
 
 
 def series_of(rows: Sequence[Row]) -> dict[tuple[int, Precision], list[Row]]:
@@ -80,8 +81,8 @@ def legend_of(data: ReportData, rows: Sequence[Row]) -> list[dict[str, object]]:
 
 
 def dash_of(data: ReportData, run: int) -> int:
-    """Draw the newest run with a full line, the one before dashed, all others dotted."""
-    return min(len(data.runs) - 1 - run, 2)
+    """Draw the newest run that has rows with a full line, the one before dashed, all others dotted."""
+    return min(len({row.run for row in data.rows if row.run > run}), 2)
 
 
 def _text(axis: str, value: object) -> str:

@@ -105,7 +105,7 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
             _card(doubted, "with a doubt", "doubts" if doubted else "", "doubt" if doubted else "good"),
         ]
     cards += _change_cards(data)
-    claims = [checked for run in data.runs[-1:] for checked in run.claims]
+    claims = data.claims
     if claims:
         wrong = sum(checked.verdict is ClaimVerdict.MISMATCH for checked in claims)
         errata = sum(checked.verdict is ClaimVerdict.ERRATUM for checked in claims)
@@ -168,7 +168,7 @@ def _best_table(data: ReportData) -> Table | None:
         Column(header="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
         Column(header="most examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
         Column(header="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
-        Column(header="in", cells=tuple(row.record.cell.precision.value for row in best), right=False),
+        Column(header="precision", cells=tuple(row.record.cell.precision.value for row in best), right=False),
         Column(header="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
         Column(header="peak", cells=tuple(_peak(row) for row in best)),
         Column(header="doubts", cells=tuple(marks(row.record) for row in best), right=False),

@@ -21,7 +21,8 @@ from bench.report.terminal import caption
 
 PAGE = 100
 """Rows shown at once; those of the first page are in the page itself, so they are there without a script too."""
-_SHOWN_RANK = 4
+_SHOWN_RANKS = frozenset({0, 1, 3, 4})
+"""Of `figure_columns`: step, throughput, peak, FLOPs, doubts. Phases (2) have a section of their own."""
 _MOST_CHOICES = 40
 _SEES = "see"
 
@@ -32,7 +33,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         return None
     summaries = [row.summary for row in data.rows]
     columns = _joined(
-        [*_run_column(data), *key_columns(data.records), *figure_columns(data.records, summaries), *_outcome(data)]
+        [*_run_column(data), *key_columns(data.records), *_outcome(data), *figure_columns(data.records, summaries)]
     )
     raw, note = raw_samples(data.rows)
     return {
@@ -62,9 +63,8 @@ SECTION = Section(anchor="cells", title="Cells", build=build)
 
 def _run_column(data: ReportData) -> list[Column]:
     names = run_names(data)
-    return [Column(header="run", cells=tuple(names[row.run] for row in data.rows), right=False, key=True)][
-        : len(data.runs) > 1
-    ]
+    cells = tuple(names[row.run] for row in data.rows)
+    return [Column(header="run", cells=cells, right=False, key=True)] if any(cells) else []
 
 
 def _outcome(data: ReportData) -> list[Column]:
@@ -90,7 +90,7 @@ def _joined(columns: Sequence[Column]) -> list[dict[str, Any]]:
                 "unit": heading.unit,
                 "right": column.right,
                 "is_key": column.key,
-                "shown": column.key or column.rank <= _SHOWN_RANK,
+                "shown": column.key or column.rank in _SHOWN_RANKS,
                 "texts": tuple(name(cell) for cell in column.cells),
                 "noise": (),
             }

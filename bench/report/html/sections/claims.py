@@ -22,8 +22,8 @@ _ORDER = (*_MARKS, ClaimVerdict.MATCH)
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Take the claims of the newest run that checked some."""
-    checked = next((run.claims for run in reversed(data.runs) if run.claims), ())
+    """Show what is no match first, and explain it."""
+    checked = data.claims
     if not checked:
         return None
     ordered, note = first(sorted(checked, key=lambda c: _ORDER.index(c.verdict)), _MOST, "claims")

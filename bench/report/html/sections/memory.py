@@ -39,7 +39,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         row.record.counters.memory.method for group in groups for row in group.rows if row.record.counters.memory
     }
     return {
-        "keys": ["batch", "precision", *(["run"] if len(runs) > 1 else [])],
+        "keys": ["batch", "precision", *(["run"] if any(runs) else [])],
         "groups": [bar_group(group.title, [_bar(row, runs) for row in group.rows[:_MOST_BARS]]) for group in groups],
         "legend": [{"name": name, "color": color, "dash": 0} for name, _, color in CAUSES],
         "methods": sorted(methods - {""}),
@@ -56,7 +56,7 @@ def _bar(row: Row, runs: list[str]) -> Bar:
     value, mark = peak_bytes(row.record)
     measured = value if not mark else None
     return Bar(
-        names=(str(cell.batch_size), cell.precision.value, *([runs[row.run]] if len(runs) > 1 else [])),
+        names=(str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else [])),
         parts=tuple(
             Part(name=name, color=color, value=getattr(predicted, field), text=format_bytes(getattr(predicted, field)))
             for name, field, color in CAUSES

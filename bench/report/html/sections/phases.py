@@ -24,7 +24,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     if not groups:
         return None
     runs = run_names(data)
-    keys = ["batch", "precision", *(["run"] if len(runs) > 1 else [])]
+    keys = ["batch", "precision", *(["run"] if any(runs) else [])]
     cut = any(len(group.rows) > _MOST_BARS for group in groups)
     notes = [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""]
     return {
@@ -45,7 +45,7 @@ def _bar(row: Row, runs: list[str]) -> Bar:
     assert summary.step is not None
     whole = summary.step.point or 1.0
     gap = summary.residual_fraction
-    names = (str(cell.batch_size), cell.precision.value, *([runs[row.run]] if len(runs) > 1 else []))
+    names = (str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else []))
     return Bar(
         names=names,
         parts=tuple(
@@ -53,7 +53,7 @@ def _bar(row: Row, runs: list[str]) -> Bar:
                 name=phase.value,
                 color=PHASE_COLORS[phase],
                 value=estimate.point / whole,
-                text=f"{percent(estimate.point / whole)} %",
+                text=percent(estimate.point / whole),
             )
             for phase, estimate in summary.phases
         ),

@@ -111,7 +111,7 @@ def _table(data: ReportData, groups: Sequence[Group]) -> Table:
     runs = run_names(data)
     columns = [
         Column(header="model", cells=tuple(title for title, _ in pairs), right=False),
-        *([Column(header="run", cells=tuple(runs[r.run] for r in rows), right=False)] if len(runs) > 1 else []),
+        *([Column(header="run", cells=tuple(runs[r.run] for r in rows), right=False)] if any(runs) else []),
         Column(header="batch", cells=tuple(str(r.record.cell.batch_size) for r in rows)),
         Column(header="precision", cells=tuple(r.record.cell.precision.value for r in rows), right=False),
         *step_columns([row.summary for row in rows]),
