@@ -91,7 +91,7 @@ def _bound_column(record: Record, flops: Sequence[int | None], bytes_touched: Se
     """Say which roof each layer's forward pass meets first, where this device's peaks were measured."""
     placed = [place(f, b, None, record.peak) for f, b in zip(flops, bytes_touched, strict=False)]
     bounds = [placement.bound.value if placement else MISSING for placement in placed]
-    return [Column(header="bound by", cells=tuple(bounds), right=False, rank=4)] if any(placed) else []
+    return [Column(header="bound by", cells=(*bounds, ""), right=False, rank=4)] if any(placed) else []
 
 
 def intensity(flops: int | None, bytes_touched: int | None) -> float | None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from bench.core.cell import Mode, Precision
 from bench.core.claim import ClaimVerdict
+from bench.core.peaks import Arithmetic, Peak
 from bench.core.record import Counters, FlopCount, LayerCount, Opinion, Outcome, Phase, Record, Sample
 from bench.report.figures import display_width
 from bench.report.terminal import (
@@ -20,7 +21,7 @@ from bench.report.terminal import (
     summary_line,
 )
 from tests.goldens import check_golden
-from tests.records import make_claims, make_counters, make_layers, make_record, make_sweep
+from tests.records import STARTED_AT, make_claims, make_counters, make_layers, make_record, make_sweep
 
 DETAILED = make_record(counters=replace(make_counters(uncounted=True), layers=make_layers()))
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -232,3 +233,12 @@ def test_a_step_of_zero_seconds_is_no_crash() -> None:
     record = replace(make_record(), samples=(Sample(phase=Phase.STEP, seconds=(0.0,) * 9),))
     assert "my_net" in cells_table([record])
     assert "step (unsplit)" in phases_table(record)
+
+
+def test_the_sum_of_layers_has_no_bound_of_its_own() -> None:
+    peak = Peak(arithmetic=Arithmetic.FP32, flops_per_second=1e12, bytes_per_second=1e10, measured_at=STARTED_AT)
+    record = make_record()
+    record = replace(record, peak=peak, counters=replace(record.counters, layers=make_layers()))
+    _, heading, *_, last = layers_table(record, width=200).splitlines()
+    assert heading.endswith("bound by")
+    assert last.split()[0] == "sum"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.core.cell import Precision
 from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison
 from bench.core.environment import Environment
@@ -14,21 +13,6 @@ from bench.core.record import Record
 from bench.report.comparison import Heading
 from bench.report.nominations import Nomination
 from bench.stats.summary import Summary, summarise
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Roof:
-    """What a device can do at most, in one precision; None is not known, and then nothing is derived from it.
-
-    Attributes:
-        source: Where the peaks come from, in words: measured when, or which data sheet.
-    """
-
-    device: str
-    precision: Precision
-    flops_per_second: float | None
-    bytes_per_second: float | None
-    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +53,6 @@ class RunData:
         missing: Ids of planned cells that have no record.
         problems: What could not be read, one sentence each.
         ab: Of a folder of `bench ab`; such a run has no records.
-        roofs: Peaks of its devices, where they are known.
         extras: What other rooms bring, by name; their sections know the types.
     """
 
@@ -82,7 +65,6 @@ class RunData:
     missing: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     ab: AbData | None = None
-    roofs: tuple[Roof, ...] = ()
     extras: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from bench.report.html.axes import Scale
 
-WIDTH, HEIGHT = 340, 216
-LEFT, RIGHT, TOP, BOTTOM = 50, 14, 12, 40
+WIDTH, HEIGHT = 290, 192
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 38
 
 MakeScale = Callable[[Sequence[float], float, float], Scale]
 

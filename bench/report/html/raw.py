@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.core.record import Phase, Sample
+from bench.core.record import Phase, Record, Sample
 from bench.report.html.contract import Row
 
 BUDGET = 200_000
@@ -26,9 +26,12 @@ def raw_samples(rows: Sequence[Row]) -> tuple[dict[int, Any], str]:
     limit = min(_MOST, max(_FEWEST, BUDGET // max(1, len(rows))))
     found, is_thinned = {}, False
     for row in rows:
-        samples = [s for s in row.record.samples if s.phase is Phase.STEP and s.seconds]
-        if samples:
-            found[row.index] = [_encoded(sample, max(1, limit // len(samples))) for sample in samples]
+        if series := row.record.process_seconds(Phase.STEP):
+            share = max(1, limit // len(series))
+            found[row.index] = [
+                _encoded(seconds, sample, share)
+                for seconds, sample in zip(series, _first_ranks(row.record), strict=True)
+            ]
             is_thinned = is_thinned or any(one["every"] > 1 for one in found[row.index])
     if not is_thinned:
         return found, ""
@@ -38,15 +41,26 @@ def raw_samples(rows: Sequence[Row]) -> tuple[dict[int, Any], str]:
     )
 
 
-def _encoded(sample: Sample, limit: int) -> dict[str, Any]:
-    every = -(-len(sample.seconds) // limit)
-    middle = sorted(sample.seconds)[len(sample.seconds) // 2]
-    unit = (middle or max(sample.seconds) or 1.0) / _RESOLUTION
+def _first_ranks(record: Record) -> list[Sample]:
+    """Return one sample per fresh process: of ranks that trained together, the first, whose warm-up stands for all."""
+    found: dict[int, Sample] = {}
+    samples = [sample for sample in record.samples if sample.phase is Phase.STEP and sample.seconds]
+    if record.cell.world_size == 1:
+        return samples
+    for sample in samples:
+        found.setdefault(sample.process, sample)
+    return list(found.values())
+
+
+def _encoded(seconds: Sequence[float], sample: Sample, limit: int) -> dict[str, Any]:
+    every = -(-len(seconds) // limit)
+    middle = sorted(seconds)[len(seconds) // 2]
+    unit = (middle or max(seconds) or 1.0) / _RESOLUTION
     return {
         "unit": float(f"{unit:.6g}"),
-        "steps": [round(second / unit) for second in sample.seconds[::every]],
+        "steps": [round(second / unit) for second in seconds[::every]],
         "warm": [round(second / unit) for second in sample.warmup_seconds[:40]],
         "every": every,
-        "of": len(sample.seconds),
+        "of": len(seconds),
         "clock": sample.clock,
     }

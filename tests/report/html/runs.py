@@ -9,17 +9,18 @@ from bench.core.cell import Precision
 from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
 from bench.core.estimate import Estimate
+from bench.core.peaks import Arithmetic, Peak
 from bench.core.record import LayerCount, Outcome, Record
 from bench.report.comparison import Heading
-from bench.report.html.contract import AbData, Roof, RunData
+from bench.report.html.contract import AbData, RunData
 from tests.records import ENVIRONMENT, NOISY, make_claims, make_layers, make_record, make_sweep
 
 SCRIPT = "<script>alert(1)</script>"
 FORMULA = "=cmd|' /C calc'!A0"
 BREAKOUT = "</script><img src=x onerror=alert(2)><!-- \u2028 \udcff '\"`${alert(3)}"
 
-ROOFS = (
-    Roof(device="cpu", precision=Precision.FP32, flops_per_second=2e12, bytes_per_second=40e9, source="measured by us"),
+PEAK = Peak(
+    arithmetic=Arithmetic.FP32, flops_per_second=2e12, bytes_per_second=40e9, measured_at="2026-11-23T17:00:00+00:00"
 )
 
 
@@ -45,12 +46,19 @@ def growing_run() -> RunData:
     return RunData(id="growing", records=(*batches, *depths))
 
 
+def run_with_peaks(run_id: str = "peaked") -> RunData:
+    """Give the fp32 cells of the ordinary run a roof."""
+    run = ordinary_run(run_id)
+    records = (replace(r, peak=PEAK) if r.cell.precision is Precision.FP32 else r for r in run.records)
+    return replace(run, records=tuple(records))
+
+
 def hostile_run() -> RunData:
     """Everything that comes from outside tries to be markup, script or a formula."""
     layer = LayerCount(name=BREAKOUT, type=SCRIPT, parameters=3, flops_forward=5)
     first = make_record(SCRIPT, advice=(NOISY,))
     records: list[Record] = [
-        replace(first, counters=replace(first.counters, layers=(layer,))),
+        replace(first, counters=replace(first.counters, layers=(layer,)), peak=replace(PEAK, measured_at=BREAKOUT)),
         make_record(SCRIPT, 16),
         make_record(SCRIPT, 32, Precision.BF16_AMP),
         make_record(FORMULA, step=None, outcome=Outcome.FAILED, reason=BREAKOUT),
@@ -75,7 +83,6 @@ def hostile_run() -> RunData:
         claims=claims,
         missing=(SCRIPT,),
         problems=(BREAKOUT,),
-        roofs=(replace(ROOFS[0], source=SCRIPT),),
     )
 
 

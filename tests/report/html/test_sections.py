@@ -33,7 +33,7 @@ from bench.report.html.texts import seconds_text
 from bench.report.nominations import Nomination
 from bench.stats.summary import Summary
 from tests.records import ENVIRONMENT, make_claims, make_record
-from tests.report.html.runs import ROOFS, compared_run, growing_run, hostile_run, long_run, ordinary_run
+from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 
 
 def built(section: Section, *runs: RunData, **more: object) -> dict:
@@ -48,7 +48,7 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 
 
 def test_every_section_shows_itself_on_a_full_report() -> None:
-    runs = [growing_run(), ordinary_run(roofs=ROOFS), ordinary_run("second"), compared_run()]
+    runs = [growing_run(), run_with_peaks(), ordinary_run("second"), compared_run()]
     data = make_data(runs, [NominatedRuns(base="first", head="second", refused="other machines")])
     page = render(data)
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]
@@ -206,7 +206,7 @@ def counters(peak: int):
 
 def test_the_roofline_needs_peaks_and_an_exact_count() -> None:
     assert roofline.SECTION.build(make_data([ordinary_run()])) is None
-    values = built(roofline.SECTION, ordinary_run(roofs=ROOFS))
+    values = built(roofline.SECTION, run_with_peaks())
     shown = {row[0].text for row in values["table"].rows}
     assert not any(name.startswith("lstm") for name in shown)  # a lower bound is no basis for a utilisation
     assert all("fp32" in name for name in shown)
@@ -214,7 +214,7 @@ def test_the_roofline_needs_peaks_and_an_exact_count() -> None:
     flops, bytes_touched, seconds = 25_000_000 * 8 * 3 * 2.9, 120e6, 0.0123 * 1.8
     assert row[3].text == "memory"
     assert row[4].text == f"{bytes_touched / 40e9 / seconds * 100:.0f}"
-    assert row[5].text == f"{flops / seconds / 2e12 * 100:.0f}"
+    assert row[5].text == f"{flops / seconds / 2e12 * 100:.1f}"
 
 
 def test_the_erratum_is_explained_with_both_values() -> None:
@@ -298,7 +298,7 @@ def test_an_outcome_is_a_column_only_where_one_is_not_ok() -> None:
 
 def test_a_section_of_anothers_can_stand_on_the_page() -> None:
     def build(data: ReportData) -> dict[str, object]:
-        return {"table": data.runs[0].extras["table"], "sources": [], "charts": [], "legend": [], "notes": []}
+        return {"table": data.runs[0].extras["table"], "peaks": [], "charts": [], "legend": [], "notes": []}
 
     table = built(answer.SECTION)["best"]
     section = Section(anchor="roofline", title="Mine", build=build)

@@ -71,10 +71,11 @@ def _throughput(data: ReportData, group: Group) -> Chart:
     scale, prefix = count_unit(rates) or (1.0, "")
 
     def point(row: Row, step: Estimate) -> Point:
-        batch = row.record.cell.batch_size / scale
-        low, high = (None, None) if not step.low or not step.high else (batch / step.high, batch / step.low)
+        rate = (row.summary.examples_per_second or 0.0) / scale
+        work = rate * step.point
+        low, high = (None, None) if not step.low or not step.high else (work / step.high, work / step.low)
         text = f"{_what(data, row)}: {format_count(row.summary.examples_per_second)} examples/s"
-        return Point(x=row.record.cell.batch_size, y=batch / step.point, low=low, high=high, text=text)
+        return Point(x=row.record.cell.batch_size, y=rate, low=low, high=high, text=text)
 
     return _chart(data, group, f"throughput, {prefix + ' ' if prefix else ''}examples/s", point)
 
