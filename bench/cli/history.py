@@ -24,16 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-HistoryOption = Annotated[
-    str | None,
-    typer.Option(
-        "--history",
-        metavar="FILE|URL",
-        envvar="STEPBENCH_HISTORY",
-        help="SQLite file or SQLAlchemy URL (postgresql://user@host/db); default: history.sqlite in --results.",
-        show_default=False,
-    ),
-]
 AcceptedOption = Annotated[
     Path | None,
     typer.Option("--accepted", help="Accepted changes; default: accepted.csv in --results.", show_default=False),
@@ -54,7 +44,7 @@ def ingest_command(
             show_default=False,
         ),
     ] = None,
-    history: HistoryOption = None,
+    history: options.HistoryOption = None,
     results: options.ResultsOption = Path("results"),
     pruned: Annotated[bool, typer.Option("--pruned", help="Take back what was pruned, too.")] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -92,7 +82,7 @@ def show_command(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Also write an HTML page with plots here.", show_default=False)
     ] = None,
-    history: HistoryOption = None,
+    history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -137,7 +127,7 @@ def nominate_command(
     cell: CellArgument = None,
     at: Annotated[str, typer.Option("--at", help="Smallest change that is worth a look.")] = "2%",
     last: Annotated[int, typer.Option("--last", min=2, max=2000, help="Newest measurements of each series.")] = 120,
-    history: HistoryOption = None,
+    history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -187,7 +177,7 @@ def prune_command(
         bool, typer.Option("--folders", help="Remove raw run folders, too, of which nothing is left.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Do it, or only say what would go.")] = False,
-    history: HistoryOption = None,
+    history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option

@@ -22,6 +22,16 @@ class Format(StrEnum):
 
 FormatOption = Annotated[Format, typer.Option("--format", help="A table for people, or JSON for machines.")]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Folder that holds the runs.")]
+HistoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--history",
+        metavar="FILE|URL",
+        envvar="STEPBENCH_HISTORY",
+        help="SQLite file or SQLAlchemy URL (postgresql://user@host/db); default: history.sqlite in --results.",
+        show_default=False,
+    ),
+]
 BatchOption = Annotated[
     list[str] | None,
     typer.Option("-b", "--batch-size", metavar="N,...", help="Examples per step; repeat or write 8,32."),

@@ -23,6 +23,7 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the page goes.")] = Path(
         "report.html"
     ),
+    history: options.HistoryOption = None,
     results: options.ResultsOption = Path("results"),
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -34,6 +35,10 @@ def command(
     from bench.runner.reporting import read_report_data, write_report
 
     data = read_report_data(runs or ["latest"], results)
+    if history is not None or (results / "history.sqlite").is_file():
+        from bench.runner.report_history import with_history
+
+        data = with_history(data, history, results)
     size = write_report(data, output)
     if format is options.Format.JSON:
         print_json("report", file=str(output), bytes=size, runs=[run.id for run in data.runs], cells=len(data.rows))

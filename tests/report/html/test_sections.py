@@ -33,6 +33,7 @@ from bench.report.html.texts import seconds_text
 from bench.report.nominations import Nomination
 from bench.stats.summary import Summary
 from tests.records import ENVIRONMENT, make_claims, make_record
+from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 
 
@@ -48,7 +49,8 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 
 
 def test_every_section_shows_itself_on_a_full_report() -> None:
-    runs = [growing_run(), run_with_peaks(), ordinary_run("second"), compared_run()]
+    second = ordinary_run("second", extras={"history": (make_trend(),)})
+    runs = [growing_run(), run_with_peaks(), second, compared_run()]
     data = make_data(runs, [NominatedRuns(base="first", head="second", refused="other machines")])
     page = render(data)
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]

@@ -9,6 +9,7 @@ from bench.report.html.sections import (
     claims,
     environment,
     growth,
+    history,
     layers,
     memory,
     nominated,
@@ -32,5 +33,6 @@ SECTIONS: tuple[Section, ...] = (
     layers.SECTION,
     verdicts.SECTION,
     nominated.SECTION,
+    history.SECTION,
     environment.SECTION,
 )
