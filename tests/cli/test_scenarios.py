@@ -1,0 +1,81 @@
+"""`bench generate` and `bench sample` through the real command line; cases run in real fresh processes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.cli import run_command
+from bench.core.errors import ExitCode
+from bench.core.generation import Generation
+from bench.store.records import RunFolder
+from bench.store.scenarios import read_cases
+
+LM = "decoder_lm@width=16,heads=2,layers=1,vocabulary=50"
+DIFFUSION = "diffusion@channels=8,text_length=4,text_width=16,heads=2,vocabulary=20"
+
+
+def run(capsys, tmp_path: Path, *arguments: str) -> tuple[int, str, str]:
+    code = run_command([*arguments, "--results", str(tmp_path)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
+    code, out, err = run(
+        capsys, tmp_path, "generate", LM, "--prompt", "4", "--new-tokens", "3", "--budget", "0.01s", "--format", "json"
+    )
+    assert code == ExitCode.FINE, err
+    document = json.loads(out)
+    (one,) = document["generations"]
+    assert one["outcome"] == "ok"
+    assert one["case"]["cell"]["model"] == LM  # 7 tokens fit into its 32
+    assert {len(tokens) for tokens in one["times"]["token_seconds"]} == {2}
+    assert one["counts"]["cache"]["predicted_bytes"] == one["counts"]["cache"]["held_bytes"] == 2 * 16 * 6 * 4
+    folder = RunFolder.open(Path(document["folder"]))
+    (stored,) = read_cases(folder, "generation", Generation)
+    assert stored.times is not None
+    assert list(stored.times.first_token_seconds) == one["times"]["first_token_seconds"]
+
+
+def test_sampling_prints_a_table_and_the_parts(capsys, tmp_path):
+    code, out, err = run(
+        capsys, tmp_path, "sample", DIFFUSION, "--steps", "1,2", "--resolution", "8", "--schedule", "cosine", "--parts",
+        "--budget", "0.01s",
+    )  # fmt: skip
+    assert code == ExitCode.FINE, err
+    assert "[2/2]" in err
+    words = " ".join(out.split())
+    for part in ("steps", "text encode", "optimizer", "x steps", "Results:"):
+        assert part in words
+    assert max(map(len, out.splitlines()[:-1])) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate", "my_net"], "does not generate text"),
+        (["generate", LM, "--prompt", "0"], "--prompt must be 1 or more"),
+        (["generate", LM, "--new-tokens", "many"], "--new-tokens needs a whole number, found 'many'"),
+        (["sample", LM], "does not sample images"),
+        (["sample", DIFFUSION, "--sampler", "euler"], "no sampler named 'euler'"),
+        (["sample", DIFFUSION, "--guidance", "nan"], "--guidance must be"),
+        (["sample", DIFFUSION, "--schedule", "sine"], "schedule 'sine' is not one of linear, cosine"),
+        (["sample", LM, "--resolution", "8"], "no option 'image_size'"),
+    ],
+)
+def test_wrong_input_is_refused_in_one_line(capsys, tmp_path, arguments, words):
+    code, out, err = run(capsys, tmp_path, *arguments)
+    assert code == ExitCode.USAGE
+    assert words in err
+    assert out == ""
+    assert err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_case_that_fails_is_a_row_and_nothing_measured_is_exit_code_five(capsys, tmp_path):
+    code, out, _ = run(capsys, tmp_path, "sample", DIFFUSION, "--steps", "2000", "-q")
+    assert code == ExitCode.NOTHING
+    assert "FAILED: ValueError: sampler 'ddim' must be" in " ".join(out.split())
