@@ -48,6 +48,11 @@ def failed_rows(measured: Sequence[Any]) -> dict[int, str]:
     }
 
 
+def failures(measured: Sequence[Any]) -> list[str]:
+    """Say in full, below a table, why cases failed: a row has little room."""
+    return [f"{plain(measured[row].case.id)}: {text}" for row, text in failed_rows(measured).items()]
+
+
 def estimate_columns(header: str, estimates: Sequence[Estimate | None], rank: int = 0) -> list[Column]:
     """Make a column of medians and one of half their intervals, where there are any."""
     if not any(estimates):

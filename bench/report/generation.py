@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.core.generation import CacheMemory, Generation, TokenFlops
 from bench.core.units import format_bytes, format_count, format_seconds
-from bench.report.case_keys import estimate_columns, failed_rows, key_columns
+from bench.report.case_keys import estimate_columns, failed_rows, failures, key_columns
 from bench.report.columns import bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.report.figures import plain
 from bench.report.layout import Column, Page, render
@@ -34,7 +34,7 @@ def generation_report(
     counted = {_flops_key(one): one for one in cached if one.counts and one.counts.flops}
     if counted:
         parts += ["", render(_flops_columns(list(counted.values())), page)]
-    notes = [note for one in measured for note in _notes(one)]
+    notes = [*failures(measured), *(note for one in measured for note in _notes(one))]
     if notes:
         parts += ["", *(page.wrap(note, "    ", "  ") for note in dict.fromkeys(notes))]
     return "\n".join(parts)
@@ -122,11 +122,9 @@ def _notes(one: Generation) -> list[str]:
 def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
     """Say what a longer context costs, where the interval of the slope leaves no doubt that it costs something."""
     line = summary.growth
-    if line is None or line.half_width is None:
+    if line is None or abs(line.slope) <= line.half_width:
         return []
     case = one.case
-    if abs(line.slope) <= line.half_width:
-        return []
     each = f"{format_seconds(line.slope * 1000)} ± {format_seconds(line.half_width * 1000, 1)}"
     row = f"{plain(case.cell.model)}, batch {case.cell.batch_size}, prompt {case.prompt_tokens}"
     how = "" if case.uses_cache else " without cache"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.core.image_sampling import PartTimes, Sampled
 from bench.core.units import format_seconds
-from bench.report.case_keys import estimate_columns, failed_rows, key_columns
+from bench.report.case_keys import estimate_columns, failed_rows, failures, key_columns
 from bench.report.columns import bytes_column, counts_column, figure_column, timed_columns
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column, Page, render
@@ -31,7 +31,7 @@ def sampling_report(measured: Sequence[Sampled], width: int = 80, color: bool = 
         if one.training is not None:
             title = f"Training step of {plain(one.case.cell.model)}, batch {one.case.cell.batch_size}, by part"
             parts += ["", page.wrap(title), render(_part_columns(one.training), page, total=True)]
-    notes = [*_line_notes(measured), *(note for one in measured for note in _reasons(one))]
+    notes = [*failures(measured), *_line_notes(measured), *(note for one in measured for note in _reasons(one))]
     if notes:
         parts += ["", *(page.wrap(note, "    ", "  ") for note in dict.fromkeys(notes))]
     return "\n".join(parts)

@@ -8,12 +8,33 @@ decode tokens/s        batch / median inter-token latency
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from bench.core.estimate import Estimate
 from bench.core.generation import Generation
+from bench.stats.distributions import student_t_quantile
 from bench.stats.estimate import estimate_median, quantile
-from bench.stats.line import Line, fit_line
+from bench.stats.line import fit_line
+
+MIN_GENERATIONS = 3
+"""Fewer carry no interval of what context costs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """Seconds per token of context: the mean over generations of each one's least-squares slope.
+
+    Attributes:
+        half_width: Of the 95 % interval (Student's t over the slopes): the tokens of one generation are correlated, so
+            they count as one value. It covers this process only.
+    """
+
+    slope: float
+    half_width: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +43,7 @@ class GenerationSummary:
 
     Attributes:
         token: Median of the inter-token latency with its interval.
-        growth: Inter-token latency as a line over the tokens of the context before it.
+        growth: Seconds that each token of context adds to the next one.
         host_token_seconds: On an accelerator: median time the host took to launch a token.
     """
 
@@ -32,7 +53,7 @@ class GenerationSummary:
     token_p99_seconds: float | None = None
     prefill_tokens_per_second: float | None = None
     decode_tokens_per_second: float | None = None
-    growth: Line | None = None
+    growth: Growth | None = None
     host_token_seconds: float | None = None
     decode_flops_per_second: float | None = None
 
@@ -50,7 +71,6 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
     per_second = batch / token.point if token and token.point > 0 else None
     counted = generation.counts.flops if generation.counts else None
     flops = counted.decode_flops if counted and case.uses_cache else None
-    contexts = [case.prompt_tokens + place for sequence in times.token_seconds for place in range(len(sequence))]
     return GenerationSummary(
         first_token=first,
         token=token,
@@ -58,7 +78,17 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
         token_p99_seconds=quantile(tokens, 0.99) if tokens else None,
         prefill_tokens_per_second=batch * case.prompt_tokens / first.point if first and first.point > 0 else None,
         decode_tokens_per_second=per_second,
-        growth=fit_line(contexts, tokens) if tokens else None,
+        growth=_growth(times.token_seconds, case.prompt_tokens),
         host_token_seconds=quantile(host, 0.5) if host else None,
         decode_flops_per_second=flops * per_second if flops is not None and per_second is not None else None,
     )
+
+
+def _growth(generations: Sequence[Sequence[float]], prompt: int) -> Growth | None:
+    """Estimate what context costs; None for fewer than three generations or two tokens."""
+    lines = [fit_line(range(prompt, prompt + len(tokens)), tokens) for tokens in generations if len(tokens) > 1]
+    slopes = np.array([line.slope for line in lines if line is not None])
+    if slopes.size < MIN_GENERATIONS:
+        return None
+    error = float(slopes.std(ddof=1)) / math.sqrt(slopes.size)
+    return Growth(slope=float(slopes.mean()), half_width=student_t_quantile(0.975, int(slopes.size) - 1) * error)

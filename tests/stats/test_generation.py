@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from bench.stats.generation import summarise_generation
 from tests.scenario_cases import FAILED_GENERATION, make_generation
@@ -14,16 +16,20 @@ def test_rates_and_latencies_follow_from_the_raw_times() -> None:
     assert summary.token is not None
     assert summary.first_token.point == 0.020
     assert summary.prefill_tokens_per_second == pytest.approx(4 * 32 / 0.020)
-    assert summary.token.point == pytest.approx(1e-3 + 36.5e-6)  # places 32 to 41
+    assert summary.token.point == pytest.approx(1e-3 + 36.5e-6, rel=1e-3)  # places 32 to 41
     assert summary.decode_tokens_per_second == pytest.approx(4 / summary.token.point)
-    assert summary.token.point < (summary.token_p90_seconds or 0) <= (summary.token_p99_seconds or 0) <= 1e-3 + 41e-6
+    assert summary.token.point < (summary.token_p90_seconds or 0) <= (summary.token_p99_seconds or 0) <= 1e-3 + 44e-6
     assert summary.decode_flops_per_second == pytest.approx(1_350_000 * 4 / summary.token.point)
 
 
 def test_the_cost_of_context_is_the_slope_over_the_tokens_before() -> None:
     growth = summarise_generation(make_generation(prompt=32)).growth
     assert growth is not None
-    assert (growth.slope, growth.intercept) == pytest.approx((1e-6, 1e-3))
+    slopes = np.array([1e-6 * (1 + 0.02 * (repeat - 3.5)) for repeat in range(8)])
+    interval = stats.t.interval(0.95, 7, slopes.mean(), stats.sem(slopes))
+    assert growth.slope == pytest.approx(1e-6)
+    assert growth.slope + growth.half_width == pytest.approx(interval[1], rel=1e-6)
+    assert summarise_generation(make_generation(repeats=2)).growth is None
 
 
 def test_without_a_cache_the_flops_of_one_token_say_nothing_about_the_rate() -> None:
