@@ -15,9 +15,9 @@ import functools
 import importlib.util
 import inspect
 import os
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.errors import ModelError, UnknownModelError
 from bench.core.workload import Batch, TextGenerator, Workload
@@ -249,7 +249,7 @@ def _generator(config: Any, limit: int | None) -> TextGenerator:
         return torch.randint(config.vocab_size, (batch_size, length), device=device)
 
     def read(model: Any, ids: torch.Tensor, cache: Any = None) -> tuple[torch.Tensor, Any]:
-        last = {"logits_to_keep": 1} if "logits_to_keep" in _forward_arguments(type(model)) else {}
+        last = {"logits_to_keep": 1} if "logits_to_keep" in _forward_arguments(cast("Hashable", type(model))) else {}
         outputs = model(ids, past_key_values=cache, use_cache=True, **last)
         return outputs.logits[:, -1], outputs.past_key_values
 
@@ -278,5 +278,5 @@ def _generator(config: Any, limit: int | None) -> TextGenerator:
 
 
 @functools.cache
-def _forward_arguments(model_type: type) -> frozenset[str]:
+def _forward_arguments(model_type: Any) -> frozenset[str]:
     return frozenset(inspect.signature(model_type.forward).parameters)
