@@ -20,7 +20,7 @@ COPIES = {
 }
 """Files outside of docs/ and the page that each becomes."""
 
-_LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+_LINK = re.compile(r"\[([^]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -34,13 +34,19 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links between files of the repository to pages of the site."""
+    """Point links between files of the repository to pages of the site; a file that is no page is only named."""
     source = next((name for name, made in COPIES.items() if made == page.file.src_uri), f"docs/{page.file.src_uri}")
-    return _LINK.sub(lambda match: f"]({site_link(source, page.file.src_uri, match[1])}{match[2] or ''})", markdown)
+
+    def translate(match: re.Match[str]) -> str:
+        text, target, anchor = match[1], match[2], match[3] or ""
+        link = site_link(source, page.file.src_uri, target)
+        return text if link is None else f"[{text}]({link}{anchor})"
+
+    return _LINK.sub(translate, markdown)
 
 
-def site_link(source: str, page: str, target: str) -> str:
-    """Translate a link of one file of the repository to one between pages; files that are no page stay as they are.
+def site_link(source: str, page: str, target: str) -> str | None:
+    """Translate a link of one file of the repository to one between pages; None for files that are no page.
 
     Args:
         source: The file that holds the link, from the root: `results/README.md`.
@@ -53,7 +59,7 @@ def site_link(source: str, page: str, target: str) -> str:
     elif path.startswith("docs/"):
         goal = path.removeprefix("docs/")
     else:
-        return target
+        return None
     up = "../" * page.count("/")
     return f"{up}{goal}"
 
