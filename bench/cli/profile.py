@@ -36,10 +36,6 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="Write a trace for Perfetto (.json or .json.gz).", show_default=False),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Write a page with a flame graph (.html)."),
-    ] = None,
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(metavar="RUN RUN", help="Compare two stored profiles instead.", show_default=False),
@@ -75,12 +71,11 @@ def command(
         input_shape=input_shape,
         threads=threads,
     )
-    for path, what in ((trace, "--trace"), (output, "--output")):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise SuiteError(f"{what}: there is no folder {str(path.absolute().parent)!r}")
+    if trace is not None and not trace.absolute().parent.is_dir():
+        raise SuiteError(f"--trace: there is no folder {str(trace.absolute().parent)!r}")
     asked = ProfileOptions(
         steps=steps,
-        is_with_memory=memory or output is not None,
+        is_with_memory=memory,
         is_trying=trying,
         trace=str(trace.absolute()) if trace else None,
     )
@@ -93,11 +88,6 @@ def command(
             on_start=_say_start,
         )
     found = [one.profile for one in profiled.cells if one.profile is not None]
-    if output is not None and found:
-        from bench.report.profile_html import profile_page
-        from bench.store.atomic import write_bytes
-
-        write_bytes(output.absolute(), profile_page(found).encode())
     if format is options.Format.JSON:
         print_json("profile", folder=str(profiled.folder), cells=profiled.cells)
     else:
@@ -109,9 +99,7 @@ def command(
             else:
                 print(f"{one.cell.id}: not profiled: {one.reason}")
             print()
-        print(f"Results: {profiled.folder}")
-        if output is not None and found:
-            print(f"Page:    {output}")
+        print(f"Results: {profiled.folder} (flame graph: report.html)")
     return ExitCode.FINE if found else ExitCode.NOTHING
 
 

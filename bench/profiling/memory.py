@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, CompileMode
+from bench.core.errors import ModelError
 from bench.core.profile import MemoryPoint, MemoryProfile, PhasePeak
 from bench.core.record import Phase, PredictedPeak
 from bench.core.workload import Workload
@@ -19,21 +20,26 @@ from bench.device.step import Step
 MAX_POINTS = 200
 
 
-def profile_memory(workload: Workload, cell: Cell, step: Step | None = None) -> MemoryProfile:
+def profile_memory(workload: Workload, cell: Cell, step: Step) -> MemoryProfile:
     """Follow the tensors alive over the second step, whose optimizer has its state.
 
     Args:
         workload: Built on fake tensors.
         cell: Its device tells how the allocator rounds.
-        step: Prepared on an accelerator: there the allocator's own peaks are read beside. Run when nothing is timed.
-
-    Raises:
-        ModelError: The step reads the value of a tensor.
+        step: Prepared. On an accelerator the allocator's own peaks are read beside; and where the step reads the value
+            of a tensor, it is followed itself. Run when nothing is timed.
     """
-    with fake_step(workload, cell) as fake:
-        history = track_steps(fake, 2).history(round_to=block_bytes(cell))
-    measured = measure_phases(step, cell.device) if step is not None and is_accelerator(cell.device) else ()
-    return MemoryProfile(points=thin(history), measured=measured, method="tensors alive on fake CPU tensors")
+    method = "tensors alive, on fake CPU tensors"
+    try:
+        with fake_step(workload, cell) as fake:
+            history = track_steps(fake, 2).history(round_to=block_bytes(cell))
+    except ModelError:
+        if cell.compile is not CompileMode.NONE:
+            raise
+        method = "tensors alive, in a real step"
+        history = track_steps(step, 2).history(round_to=block_bytes(cell))
+    measured = measure_phases(step, cell.device) if is_accelerator(cell.device) else ()
+    return MemoryProfile(points=thin(history), measured=measured, method=method)
 
 
 def thin(history: Sequence[tuple[Phase, PredictedPeak]]) -> tuple[MemoryPoint, ...]:

@@ -1,27 +1,20 @@
-"""A flame graph of a profile as SVG: the step on top, its phases below, then modules within modules.
-
-Width is time. It needs no script: the pointer shows name, time and share.
-"""
+"""The boxes of a flame graph: the step on top, its phases below, then modules within modules. Width is time."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from html import escape
 
 from bench.core.profile import Profile
 from bench.core.record import Phase
 from bench.core.units import format_seconds
-from bench.report.figures import shorten
+from bench.report.figures import plain, shorten
 
-WIDTH, ROW = 1200, 18
-_NARROWEST, _LETTER = 0.4, 6.6
-_COLORS = {
-    Phase.FORWARD: "#7eb6d9",
-    Phase.LOSS: "#c3a5d6",
-    Phase.BACKWARD: "#e8a66b",
-    Phase.OPTIMIZER: "#93c47d",
-}
+NARROWEST = 0.1
+"""Percent of the width; a narrower box cannot be seen, and is left out with all below it."""
+
+_LETTERS_PER_PERCENT = 1.4
+_COLORS = {Phase.FORWARD: 0, Phase.LOSS: 2, Phase.BACKWARD: 1, Phase.OPTIMIZER: 5}
 
 
 @dataclass(slots=True)
@@ -38,10 +31,25 @@ class Flame:
         """With everything below."""
         return self.seconds + sum(child.total for child in self.children.values())
 
-    @property
-    def depth(self) -> int:
-        """Rows it takes, itself included."""
-        return 1 + max((child.depth for child in self.children.values()), default=0)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlameBox:
+    """A box in its place.
+
+    Attributes:
+        x: Percent of the width; `width` likewise.
+        row: From the top.
+        color: Number of a colour; 4 is no phase.
+        text: What fits into the box.
+        full: Name, time and share.
+    """
+
+    x: float
+    width: float
+    row: int
+    color: int
+    text: str
+    full: str
 
 
 def flame(profile: Profile) -> Flame:
@@ -53,38 +61,34 @@ def flame(profile: Profile) -> Flame:
             if seconds <= 0:
                 continue
             box = root.children.setdefault(phase.value, Flame(phase.value, phase=phase))
-            for part in [layer.name] if layer.name.startswith("(") else layer.name.split(".") if layer.name else []:
-                full = part if box.name == phase.value else f"{box.name}.{part}"
-                box = box.children.setdefault(part, Flame(full, phase=phase))
+            is_module = bool(layer.name) and not layer.name.startswith("(")
+            path = layer.name.split(".") if is_module else [layer.name or "(the model itself)"]
+            for index, part in enumerate(path):
+                box = box.children.setdefault(part, Flame(".".join(path[: index + 1]), phase=phase))
             box.seconds += seconds
     return root
 
 
-def flame_svg(profile: Profile) -> str:
-    """Draw the flame graph; wide as its page, at most `WIDTH` units of its own."""
+def flame_boxes(profile: Profile) -> tuple[FlameBox, ...]:
+    """Place the boxes of a profile; the widest child of a box stands left."""
     root = flame(profile)
-    height = root.depth * ROW
-    boxes = "\n".join(_boxes(root, 0.0, 0, root.total or 1.0))
-    return (
-        f'<svg class="flame" viewBox="0 0 {WIDTH} {height}" width="100%" role="img"'
-        f' aria-label="Flame graph of {escape(profile.cell.id)}" xmlns="http://www.w3.org/2000/svg"'
-        f' font-family="monospace" font-size="11">\n{boxes}\n</svg>'
-    )
+    return tuple(_place(root, 0.0, 0, root.total or 1.0))
 
 
-def _boxes(box: Flame, x: float, row: int, total: float) -> Iterator[str]:
-    width = box.total / total * WIDTH
-    if width < _NARROWEST:
+def _place(box: Flame, x: float, row: int, total: float) -> Iterator[FlameBox]:
+    width = box.total / total * 100
+    if width < NARROWEST:
         return
-    words = escape(f"{box.name}: {format_seconds(box.total)}, {box.total / total:.1%}")
-    color = _COLORS[box.phase] if box.phase else "#cccccc"
-    room = int(width / _LETTER)
-    text = escape(shorten(box.name.rpartition(".")[2], room)) if room >= 3 else ""
-    yield (
-        f'<g><title>{words}</title><rect x="{x:.2f}" y="{row * ROW}" width="{width:.2f}" height="{ROW - 1}"'
-        f' fill="{color}" stroke="#fff" stroke-width="0.5"/>'
-        f'<text x="{x + 3:.2f}" y="{row * ROW + 13}" fill="#111">{text}</text></g>'
+    room = int(width * _LETTERS_PER_PERCENT)
+    name = plain(box.name)
+    yield FlameBox(
+        x=x,
+        width=width,
+        row=row,
+        color=_COLORS[box.phase] if box.phase else 4,
+        text=shorten(name.rpartition(".")[2], room) if room >= 3 else "",
+        full=f"{name}: {format_seconds(box.total)}, {box.total / total:.1%}",
     )
     for child in sorted(box.children.values(), key=lambda child: -child.total):
-        yield from _boxes(child, x, row + 1, total)
-        x += child.total / total * WIDTH
+        yield from _place(child, x, row + 1, total)
+        x += child.total / total * 100

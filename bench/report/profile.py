@@ -39,37 +39,51 @@ def profile_report(
     page = Page(width=width, color=color, unicode=unicode)
     groups = fold(profile.layers, None if all_layers else LIMIT)
     parts = [
-        page.wrap(_headline(profile)),
-        render(_layer_columns(profile, groups), page, total=True),
+        page.wrap(headline(profile)),
+        render(layer_columns(profile, groups), page, total=True),
         "\n".join(page.wrap(line, "  ") for line in _legend(groups)),
-        render(_operator_columns(profile), page, total=True),
-        "\n".join(page.wrap(line, "  ", "") for line in _device_lines(profile)),
-        "\n".join(page.wrap(line, "  ", "") for line in _sync_lines(profile)),
+        render(operator_columns(profile), page, total=True),
         memory_text(profile.memory, page) if profile.memory else "",
-        "\n".join(page.wrap(line, "  ", "") for line in _start_lines(profile)),
-        advice_lines(profile.advice, page),
-        "\n".join(page.wrap(_trial_text(trial), "  ", "") for trial in profile.trials),
-        "\n".join(page.wrap(plain(note), "  ", "") for note in _notes(profile)),
+        *("\n".join(page.wrap(line, "  ", "") for line in lines) for lines in _paragraphs(profile)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def _headline(profile: Profile) -> str:
+def sentences(profile: Profile) -> list[str]:
+    """Return everything that is said of a profile besides its tables."""
+    return [line for lines in _paragraphs(profile) for line in lines]
+
+
+def _paragraphs(profile: Profile) -> list[list[str]]:
+    return [
+        _device_lines(profile),
+        _sync_lines(profile),
+        _start_lines(profile),
+        [_advice_text(advice) for advice in profile.advice],
+        [_trial_text(trial) for trial in profile.trials],
+        _notes(profile),
+    ]
+
+
+def headline(profile: Profile) -> str:
+    """Say how long a step takes, with and without the profiler."""
     overhead = profile.overhead_fraction
     clock = "device" if profile.clock == "device" else "host"
-    given = (
-        "the idle row gives way to what the profiler added"
-        if clock == "device"
-        else "rows are without that, taken off by the events in them"
-    )
+    given = ""
+    if overhead > 0:
+        given = (
+            "; the idle row gives way to what it added"
+            if clock == "device"
+            else "; rows are without that, taken off by the events in them"
+        )
     return (
         f"{plain(profile.cell.id)}: a step takes {format_seconds(profile.step_seconds)} (median of"
         f" {len(profile.steps_seconds):,} plain steps, {clock} clock). Under the profiler"
-        f" {format_seconds(profile.profiled_step_seconds)}, {overhead:+.1%}; {given}."
+        f" {format_seconds(profile.profiled_step_seconds)}, {overhead:+.1%}{given}."
     )
 
 
-def _layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
+def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     """Make the layers table; the last row is the step."""
     step = profile.step_seconds
     columns = [*groups, Group("step", profile.layers)]
@@ -115,7 +129,7 @@ def _legend(groups: Sequence[Group]) -> list[str]:
     return ["; ".join(words)] if words else []
 
 
-def _operator_columns(profile: Profile) -> list[Column]:
+def operator_columns(profile: Profile) -> list[Column]:
     """Make the table of the dearest operations; the others are one row, the last is the step."""
     top, rest = profile.operators[:TOP_OPERATORS], profile.operators[TOP_OPERATORS:]
     names = [plain(row.name.removeprefix("autograd::engine::evaluate_function: ")) for row in top]
@@ -204,15 +218,11 @@ def _plural(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def advice_lines(advice: Sequence[Advice], page: Page) -> str:
-    """Put the advice of a profile into words, a paragraph each."""
-    lines = []
-    for one in advice:
-        words = WORDS[one.kind]
-        facts = facts_text(one.kind, [one.facts])
-        detail = f" ({facts})" if facts else ""
-        lines.append(page.wrap(f"{words.title}{detail}: {words.meaning}. {words.remedy}", "  ", ""))
-    return "\n".join(lines)
+def _advice_text(advice: Advice) -> str:
+    words = WORDS[advice.kind]
+    facts = facts_text(advice.kind, [advice.facts])
+    detail = f" ({facts})" if facts else ""
+    return f"{words.title}{detail}: {words.meaning}. {words.remedy}"
 
 
 def _trial_text(trial: Trial) -> str:
@@ -229,7 +239,7 @@ def _trial_text(trial: Trial) -> str:
 
 
 def _notes(profile: Profile) -> list[str]:
-    notes = list(profile.notes)
+    notes = [plain(note) for note in profile.notes]
     if profile.trace:
         notes.append(f"Trace: {profile.trace} ({profile.trace_note}); open it at ui.perfetto.dev")
     return notes

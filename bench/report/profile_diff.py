@@ -11,6 +11,8 @@ from bench.report.figures import plain
 from bench.report.layout import Column, Page, render
 
 SHOWN = 12
+SMALLEST_SHARE = 0.01
+"""Of the largest change: what changed less is summed."""
 
 
 def diff_report(diff: ProfileDiff, *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
@@ -42,7 +44,9 @@ def _headline(diff: ProfileDiff) -> str:
 
 
 def _columns(title: str, changes: Sequence[Change], diff: ProfileDiff, *, with_flops: bool) -> list[Column]:
-    top, rest = changes[:SHOWN], changes[SHOWN:]
+    least = SMALLEST_SHARE * max((abs(change.seconds) for change in changes), default=0.0)
+    top = [change for change in changes if abs(change.seconds) > least][:SHOWN]
+    rest = changes[len(top) :]  # they are sorted
     names = [_name(change) for change in top]
     before = [change.before for change in top]
     after = [change.after for change in top]

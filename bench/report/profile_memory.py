@@ -25,7 +25,7 @@ def memory_text(memory: MemoryProfile, page: Page) -> str:
     causes = [(f.name.removesuffix("_bytes"), getattr(peak, f.name)) for f in fields(MemoryPoint) if f.name != "phase"]
     known = ", ".join(f"{_SHORT.get(name, name)} {format_bytes(size)}" for name, size in causes if size)
     words = [
-        f"Memory over a step, {format_bytes(low)} to {format_bytes(high)} ({memory.method})",
+        page.wrap(f"Memory over a step, {format_bytes(low)} to {format_bytes(high)} ({memory.method})", "  ", ""),
         f"  {line}\n  {phases}",
         page.wrap(f"Peak {format_bytes(peak.total_bytes)} in {peak.phase.value}: {known}", "  ", ""),
     ]

@@ -10,6 +10,7 @@ from bench.core.profile import ProfiledLayer
 LIMIT = 22
 SMALL_SHARE = 0.005
 OPEN_SHARE = 0.02
+DEAR_SHARE = 0.1
 MODEL = "(the model itself)"
 
 
@@ -76,8 +77,7 @@ def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Gro
         return [Group(layer.name or MODEL, (layer,)) for layer in modules if layer.costs] + rest
     rows: list[Node] = [tree(modules)]
     while True:
-        openable = [row for row in rows if row.children and row.seconds >= OPEN_SHARE * total]
-        openable = [row for row in openable if len(rows) - 1 + len(_opened(row)) <= limit or len(rows) == 1]
+        openable = [row for row in rows if _may_open(row, rows, total, limit)]
         if not openable:
             break
         dearest = max(openable, key=lambda row: row.seconds)
@@ -90,6 +90,19 @@ def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Gro
         summed = tuple(layer for group in small for layer in group.layers)
         groups = [*kept, Group(f"{len(summed)} small layers", summed)]
     return groups + rest
+
+
+def _may_open(node: Node, rows: Sequence[Node], total: float, limit: int) -> bool:
+    """Open what is dear; of alike siblings all or none, so that a stack of blocks stands even."""
+    if not node.children or node.seconds < OPEN_SHARE * total:
+        return False
+    alike = [row for row in rows if row.children and _parent(row) == _parent(node) and row.seconds > node.seconds / 2]
+    together = [node] if node.seconds >= DEAR_SHARE * total else alike
+    return len(rows) == 1 or len(rows) + sum(len(_opened(row)) - 1 for row in together) <= limit
+
+
+def _parent(node: Node) -> str:
+    return node.name.rpartition(".")[0]
 
 
 def _opened(node: Node) -> list[Node]:

@@ -17,14 +17,13 @@ from bench.core.profile import Profile, ProfileDiff, ProfileOptions
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
 from bench.profiling.difference import diff_profiles
 from bench.runner import processes
+from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
 from bench.runner.session import write_derived
 from bench.runner.stamp import Stamp
-from bench.store.atomic import make_folder, write_bytes
-from bench.store.codec import from_file, to_bytes
+from bench.store.profiles import read_profile, read_profiles, write_profile
 from bench.store.records import RunFolder, RunInfo
 
-FOLDER = "profile"
 _WORKER = "bench.runner.profile_worker"
 
 
@@ -76,19 +75,23 @@ def profile_cells(
         command=tuple(sys.argv),
         environment=next(iter(plan.environments.values())),
         cells=plan.cells,
-        settings={FOLDER: to_json(options)},
+        settings={"profile": to_json(options)},
         stepbench=bench.__version__,
     )
+    peaks = known_peaks(results, plan.environments)
     folder = RunFolder.create(results, info)
     found, records = [], []
     with folder.locked():
         for cell in plan.cells:
             on_start(cell)
-            one, record = _profile(cell, options, plan.environments.get(cell.device), method, timeout_seconds)
+            known = peaks.get(cell.device)
+            ridge = known.over(cell.precision).ridge if known else None
+            one, record = _profile(
+                cell, options, ridge, plan.environments.get(cell.device), method=method, timeout_seconds=timeout_seconds
+            )
             folder.append(record)
             if one.profile is not None:
-                make_folder(folder.path / FOLDER)
-                write_bytes(folder.path / FOLDER / f"{cell.key}.json", to_bytes(one.profile, cell.id))
+                write_profile(folder, one.profile)
             found.append(one)
             records.append(record)
         write_derived(folder, tuple(records), ())
@@ -98,12 +101,16 @@ def profile_cells(
 def _profile(
     cell: Cell,
     options: ProfileOptions,
+    ridge: float | None,
     environment: Environment | None,
+    *,
     method: str,
     timeout_seconds: float | None,
 ) -> tuple[ProfiledCell, Record]:
     stamp = Stamp(cell)
-    ending = processes.call(f"{_WORKER}:profile_cell", cell, options, method=method, timeout_seconds=timeout_seconds)
+    ending = processes.call(
+        f"{_WORKER}:profile_cell", cell, options, ridge, method=method, timeout_seconds=timeout_seconds
+    )
     if ending.outcome is not Outcome.OK:
         reason = ending.reason or ending.outcome.value
         record = stamp.record(ending.outcome, reason=reason, environment=environment, output_tail=ending.output_tail)
@@ -122,7 +129,7 @@ def _profile(
     return ProfiledCell(cell=cell, profile=profile), record
 
 
-def read_profiles(given: str, results: Path = Path("results")) -> tuple[Profile, ...]:
+def profiles_of(given: str, results: Path = Path("results")) -> tuple[Profile, ...]:
     """Read the profiles of a run (its id, a beginning of it, folder, or `latest`), or one file of them.
 
     Raises:
@@ -130,10 +137,9 @@ def read_profiles(given: str, results: Path = Path("results")) -> tuple[Profile,
     """
     path = Path(given)
     if path.is_file() and path.suffix == ".json" and path.name != "run.json":
-        return (from_file(Profile, path),)
+        return (read_profile(path),)
     folder = RunFolder.open(path.parent if path.name == "run.json" else given, results)
-    files = [folder.path / FOLDER / f"{cell.key}.json" for cell in folder.run.cells]
-    profiles = tuple(from_file(Profile, file) for file in files if file.is_file())
+    profiles = read_profiles(folder)
     if not profiles:
         raise StoreError(f"run {folder.run.id} has no profile; `bench profile` makes runs that do")
     return profiles
@@ -146,7 +152,7 @@ def diff_runs(before: str, after: str, results: Path = Path("results")) -> tuple
         StoreError: A run cannot be read or has no profile.
         NothingMeasuredError: They have no cell in common.
     """
-    old, new = read_profiles(before, results), read_profiles(after, results)
+    old, new = profiles_of(before, results), profiles_of(after, results)
     if len(old) == len(new) == 1:
         return (diff_profiles(old[0], new[0]),)
     by_key = {profile.cell.key: profile for profile in new}

@@ -21,8 +21,10 @@ from bench.core.units import format_seconds
 from bench.report.comparison import Heading
 from bench.report.html.contract import AbData, NominatedRuns, ReportData, RunData, make_data
 from bench.report.html.page import render
+from bench.report.html.sections.profile import PROFILES
 from bench.runner.compare import compare_stored, stored_run
 from bench.store.atomic import write_bytes
+from bench.store.profiles import read_profiles
 from bench.store.records import RunFolder
 
 CLAIMS_FILE = "claims.json"
@@ -112,6 +114,7 @@ def _run_data(
         claims=claims,
         missing=tuple(cell.id for cell in run.cells if cell.key not in recorded),
         problems=problems,
+        extras={PROFILES: read_profiles(folder)},
     )
 
 
