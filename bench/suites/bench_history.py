@@ -2,9 +2,9 @@
 
 STEPBENCH_HISTORY_RECORDS=1000000 pytest --benchmark-only bench/suites/bench_history.py
 
-The default is 20,000. The records are made up (500 cells on 2 machines, AR(1) noise, a step of 10 % in every tenth
-cell); only reading record files is measured on real files. STEPBENCH_HISTORY names another database, for example a
-PostgreSQL: its tables must be empty, and are left filled. Figures go to `extra_info` and to the terminal.
+The default is 20,000. The records are made up (500 cells on 2 machines, AR(1) noise, and in every tenth cell a step of
+10 % near the end); only reading record files is measured on real files. STEPBENCH_HISTORY names another database, for
+example a PostgreSQL: its tables must be empty, and are left filled. Figures go to `extra_info` and to the terminal.
 """
 
 from __future__ import annotations
@@ -56,10 +56,11 @@ def made_up(count: int, cells: int = CELLS, machines: int = MACHINES) -> Iterato
     moods = np.zeros((machines, cells))
     nothing: dict[str, Any] = dict.fromkeys(MEASURED)
     runs = -(-count // cells)
+    step_at = runs - min(runs * 3 // 10, 60 * machines)
     for run in range(runs):
         machine = run % machines
         moods[machine] = 0.6 * moods[machine] + 0.02 * rng.standard_normal(cells)
-        stepped = np.where((np.arange(cells) % 10 == 0) & (run > runs * 0.7), 1.1, 1.0)
+        stepped = np.where((np.arange(cells) % 10 == 0) & (run >= step_at), 1.1, 1.0)
         seconds = (levels * stepped * np.exp(moods[machine])).tolist()
         started_at = BEGIN + timedelta(hours=3 * run)
         commit = f"{run:08x}" * 5
