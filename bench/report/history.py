@@ -186,13 +186,8 @@ def nominations_text(
     count = len(nominations)
     cells = len({n.cell_key for n in nominations})
     total = f"{looked_at:,} series looked at: {count} nomination{'' if count == 1 else 's'}"
-    return "\n".join(
-        [
-            *parts,
-            page.wrap(f"{total}{f' in {cells} cell{'' if cells == 1 else 's'}' if cells else ''}"),
-            page.wrap(WHY_NO_VERDICT),
-        ]
-    )
+    where = f" in {cells} cell{'' if cells == 1 else 's'}" if cells else ""
+    return "\n".join([*parts, page.wrap(total + where), page.wrap(WHY_NO_VERDICT)])
 
 
 def _moved(n: HistoryNomination) -> str:
