@@ -27,17 +27,32 @@ def generation_report(
     page = Page(width=width, color=color, unicode=unicode)
     spans = failed_rows(measured)
     styles: dict[int, str | None] = dict.fromkeys(spans, "red")
-    parts = [render([*_keys(measured), *_time_columns(measured)], page, spans=spans, styles=styles)]
+    (_, times), *others = generation_tables(measured)
+    parts = [render(times, page, spans=spans, styles=styles)]
+    for _, columns in others:
+        parts += ["", render(columns, page)]
+    notes = generation_notes(measured)
+    if notes:
+        parts += ["", *(page.wrap(note, "    ", "  ") for note in notes)]
+    return "\n".join(parts)
+
+
+def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Column]]]:
+    """Make the tables with their captions: times of all cases; where there are any, caches and FLOPs per token."""
+    tables = [("Time to the first token and per token", [*_keys(measured), *_time_columns(measured)])]
     cached = [one for one in measured if one.case.uses_cache and one.counts is not None]
     if cached:
-        parts += ["", render([*_keys(cached), *_memory_columns(cached)], page)]
+        tables.append(("Memory of the cache", [*_keys(cached), *_memory_columns(cached)]))
     counted = {_flops_key(one): one for one in cached if one.counts and one.counts.flops}
     if counted:
-        parts += ["", render(_flops_columns(list(counted.values())), page)]
+        tables.append(("FLOPs per token, counted and by the rule", _flops_columns(list(counted.values()))))
+    return tables
+
+
+def generation_notes(measured: Sequence[Generation]) -> list[str]:
+    """Say what a reader should know beside the tables, each thing once."""
     notes = [*failures(measured), *(note for one in measured for note in _notes(one))]
-    if notes:
-        parts += ["", *(page.wrap(note, "    ", "  ") for note in dict.fromkeys(notes))]
-    return "\n".join(parts)
+    return list(dict.fromkeys(notes))
 
 
 def _keys(measured: Sequence[Generation]) -> list[Column]:

@@ -26,15 +26,30 @@ def sampling_report(measured: Sequence[Sampled], width: int = 80, color: bool = 
     page = Page(width=width, color=color, unicode=unicode)
     spans = failed_rows(measured)
     styles: dict[int, str | None] = dict.fromkeys(spans, "red")
-    parts = [render([*_keys(measured), *_columns(measured)], page, spans=spans, styles=styles)]
+    (_, times, _), *others = sampling_tables(measured)
+    parts = [render(times, page, spans=spans, styles=styles)]
+    for caption, columns, total in others:
+        parts += ["", page.wrap(caption), render(columns, page, total=total)]
+    notes = sampling_notes(measured)
+    if notes:
+        parts += ["", *(page.wrap(note, "    ", "  ") for note in notes)]
+    return "\n".join(parts)
+
+
+def sampling_tables(measured: Sequence[Sampled]) -> list[tuple[str, list[Column], bool]]:
+    """Make the tables with their captions, and whether the last row is a sum: times, then parts of training steps."""
+    tables = [("Time per image and per denoising step", [*_keys(measured), *_columns(measured)], False)]
     for one in measured:
         if one.training is not None:
             title = f"Training step of {plain(one.case.cell.model)}, batch {one.case.cell.batch_size}, by part"
-            parts += ["", page.wrap(title), render(_part_columns(one.training), page, total=True)]
+            tables.append((title, _part_columns(one.training), True))
+    return tables
+
+
+def sampling_notes(measured: Sequence[Sampled]) -> list[str]:
+    """Say what a reader should know beside the tables, each thing once."""
     notes = [*failures(measured), *_line_notes(measured), *(note for one in measured for note in _reasons(one))]
-    if notes:
-        parts += ["", *(page.wrap(note, "    ", "  ") for note in dict.fromkeys(notes))]
-    return "\n".join(parts)
+    return list(dict.fromkeys(notes))
 
 
 def _keys(measured: Sequence[Sampled]) -> list[Column]:

@@ -15,20 +15,26 @@ import bench
 from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison
 from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
+from bench.core.generation import Generation
+from bench.core.image_sampling import Sampled
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record
 from bench.core.units import format_seconds
 from bench.report.comparison import Heading
 from bench.report.html.contract import AbData, NominatedRuns, ReportData, RunData, make_data
 from bench.report.html.page import render
+from bench.report.html.sections import generation, sampling
 from bench.report.html.sections.profile import PROFILES
 from bench.runner.compare import compare_stored, stored_run
 from bench.store.atomic import write_bytes
 from bench.store.profiles import read_profiles
 from bench.store.records import RunFolder
+from bench.store.scenarios import read_cases
 
 CLAIMS_FILE = "claims.json"
 COMPARISON_FILE = "comparison.json"
+CASES: dict[str, type[Any]] = {generation.EXTRA: Generation, sampling.EXTRA: Sampled}
+"""What longer workloads leave in folders of a run, by the folder's name."""
 
 
 def read_report_data(runs: Sequence[str], results: Path) -> ReportData:
@@ -103,6 +109,12 @@ def _run_data(
     problems: tuple[str, ...] = (),
 ) -> RunData:
     run = folder.run
+    extras: dict[str, Any] = {PROFILES: read_profiles(folder)}
+    for room, cls in CASES.items():
+        try:
+            extras[room] = read_cases(folder, room, cls)
+        except StoreError as error:
+            problems = (*problems, str(error))
     recorded = {record.cell.key for record in records}
     environment = run.environment or next((r.environment for r in records if r.environment), None)
     return RunData(
@@ -114,7 +126,7 @@ def _run_data(
         claims=claims,
         missing=tuple(cell.id for cell in run.cells if cell.key not in recorded),
         problems=problems,
-        extras={PROFILES: read_profiles(folder)},
+        extras=extras,
     )
 
 

@@ -20,12 +20,14 @@ from bench.report.html.sections import (
     cells,
     claims,
     environment,
+    generation,
     growth,
     memory,
     nominated,
     pareto,
     phases,
     roofline,
+    sampling,
     scaling,
     verdicts,
 )
@@ -35,6 +37,12 @@ from bench.stats.summary import Summary
 from tests.records import ENVIRONMENT, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
+from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
+
+CASES = {
+    "generation": (make_generation(), FAILED_GENERATION),
+    "sampling": (make_sampled(2, training=True), make_sampled(5)),
+}
 
 
 def built(section: Section, *runs: RunData, **more: object) -> dict:
@@ -49,7 +57,7 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 
 
 def test_every_section_shows_itself_on_a_full_report() -> None:
-    second = ordinary_run("second", extras={"history": (make_trend(),)})
+    second = ordinary_run("second", extras={"history": (make_trend(),), **CASES})
     runs = [growing_run(), run_with_peaks(), second, compared_run()]
     data = make_data(runs, [NominatedRuns(base="first", head="second", refused="other machines")])
     page = render(data)
@@ -306,3 +314,19 @@ def test_a_section_of_anothers_can_stand_on_the_page() -> None:
     section = Section(anchor="roofline", title="Mine", build=build)
     page = render(make_data([ordinary_run(extras={"table": table})]), sections=(section,))
     assert re.findall(r"<h2[^>]*>([^<]*)", page) == ["Mine"]
+
+
+def test_generated_text_and_sampled_images_have_their_tables_and_notes() -> None:
+    run = RunData(id="cases", extras=CASES)
+    generated, sampled = built(generation.SECTION, run), built(sampling.SECTION, run)
+    assert [table.caption.split(",")[0] for table in generated["tables"]] == [
+        "Time to the first token and per token",
+        "Memory of the cache",
+        "FLOPs per token",
+    ]
+    assert any("OUT OF MEMORY: RuntimeError" in note for note in generated["notes"])
+    assert [table.total for table in sampled["tables"]] == [False, True]
+    assert any("x steps" in note for note in sampled["notes"])
+    page = render(make_data([run]))
+    assert "2N+4TA" in page
+    assert "text encode" in page
