@@ -329,4 +329,5 @@ def test_generated_text_and_sampled_images_have_their_tables_and_notes() -> None
     assert any("x steps" in note for note in sampled["notes"])
     page = render(make_data([run]))
     assert "2N+4TA" in page
+    assert "4 combinations of generating text or sampling images measured" in page
     assert "text encode" in page

@@ -25,6 +25,7 @@ from bench.report.layout import Column
 _MOST_FAILURES = 12
 _MOST_CHANGES = 8
 _MOST_MODELS = 40
+_CASE_ROOMS = ("generation", "sampling")
 
 
 def build(data: ReportData) -> Mapping[str, Any]:
@@ -62,6 +63,9 @@ def _headline(data: ReportData) -> str:
     outcomes = Counter(row.record.outcome for row in data.rows)
     good, total = outcomes[Outcome.OK], len(data.rows)
     of = f"of {count_of(len(models), 'model')}"
+    cases = sum(len(run.extras.get(room, ())) for run in data.runs for room in _CASE_ROOMS)
+    if not total and cases:
+        return f"{count_of(cases, 'combination')} of generating text or sampling images measured"
     if not total:
         return "Nothing was measured"
     if good == total:
