@@ -45,8 +45,8 @@ class Fitted:
     Attributes:
         intercept: At 0; of a power, the logarithm of the value at size 1.
         slope: Per unit; of a power, the exponent.
-        at_share: Batch at which the throughput is 90 % of its limit, 9 a / b; None where a or b is not above 0, and for
-            a power.
+        at_share: Batch at which the throughput is 90 % of its limit, 9 a / b; None where a is not above 0 or b is not
+            known to be, and for a power.
         misfit: Of the worst point, |point / fit - 1|.
         follows: Whether no point misses the fit by more than noise.
     """
@@ -160,7 +160,8 @@ def _estimate(point: float, variance: float, n: int, confidence: float) -> Estim
 def _at_share(coefficients: Floats, covariance: Floats, n: int, confidence: float) -> Estimate | None:
     """Return the batch of 90 % throughput: n / (a + b n) = 0.9 / b gives n = 9 a / b; by the delta method."""
     a, b = float(coefficients[0]), float(coefficients[1])
-    if a <= 0 or b <= 0:
+    least_b = _estimate(b, covariance[1, 1], n, confidence).low
+    if a <= 0 or least_b is None or least_b <= 0:
         return None
     factor = PEAK_SHARE / (1 - PEAK_SHARE)
     gradient = np.array([factor / b, -factor * a / b**2])

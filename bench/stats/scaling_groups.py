@@ -115,6 +115,8 @@ def _doubt(axis: str, fitted: Fitted) -> str | None:
         return f"the times follow no {kind}: one is {100 * fitted.misfit:.0f} % off"
     if fitted.misfit > MISFIT_LIMIT:
         return f"one time is {100 * fitted.misfit:.0f} % off, which its own noise allows: measure longer"
-    if axis == BATCH and fitted.at_share is None:
+    if axis == BATCH and fitted.at_share is None and fitted.intercept.point <= 0:
         return "no overhead was seen: the line meets batch 0 at no time above 0"
+    if axis == BATCH and fitted.at_share is None:
+        return "what one more example costs is not known apart from noise"
     return None

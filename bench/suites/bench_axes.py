@@ -41,7 +41,12 @@ def bench_convolution(bench_cell):
     bench_cell()
 
 
-@pytest.mark.bench_sweep(suite="recurrent", budget_seconds=0.25, processes=1)
+@pytest.mark.bench_sweep(suite="gates", budget_seconds=0.25, processes=1)
+def bench_gates(bench_cell):
+    bench_cell()
+
+
+@pytest.mark.bench_sweep(suite="recurrent", budget_seconds=0.25)
 def bench_recurrent(bench_cell):
     bench_cell()
 

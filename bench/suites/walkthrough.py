@@ -100,16 +100,23 @@ def page(evidence: Evidence) -> str:
         "## The training example",
         _TRAINING,
         "## What else it names",
-        *(part for topic in TOPICS for part in _topic(topic, evidence)),
     ]
+    shown: set[str] = set()
+    for topic in TOPICS:
+        parts += _topic(topic, evidence, shown)
     return "\n\n".join(parts) + "\n"
 
 
-def _topic(topic: Topic, evidence: Evidence) -> list[str]:
+def _topic(topic: Topic, evidence: Evidence, shown: set[str]) -> list[str]:
+    """Write one section; a suite that another section has shown already is only named."""
     ways = [f"`bench run {suite}`" for suite in topic.suites] + [f"`{command}`" for command in topic.commands]
     tests = ", ".join(_test(test) for test in topic.tests)
     parts = [f"### {topic.name}", f"The page: {escape(topic.says)} Measured by {', '.join(ways)}; held by {tests}."]
     for suite in topic.suites:
+        if suite in shown:
+            parts.append(f"**{suite}**: see the table above.")
+            continue
+        shown.add(suite)
         found = evidence.of(suite)
         parts += [f"**{suite}**", *(_measured(found, topic) if found else [NOT_YET])]
     if topic.claims:

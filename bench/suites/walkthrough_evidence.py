@@ -25,6 +25,11 @@ from bench.store.atomic import write_bytes
 from bench.store.records import RunFolder
 from bench.suite.file import read_suite
 from bench.suite.sweep import expand
+from bench.suites.walkthrough_topics import TOPICS
+
+_SUITES = tuple(dict.fromkeys(suite for topic in TOPICS for suite in topic.suites))
+_SEED = "HackTricks"
+"""The source of every claim that is the seed page's begins so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,27 +101,28 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
 
 
 def with_runs(evidence: Evidence, runs: Iterable[RunFolder]) -> Evidence:
-    """Add every suite that a run holds a cell of; what was kept of these suites is replaced, later runs win."""
+    """Add every suite of the page that a run holds a cell of; what was kept of these is replaced, later runs win."""
     kept = {one.suite: one for one in evidence.measurements}
     for run in runs:
         records = run.records()
-        for name, path in builtin_suites().items():
-            keys = {cell.key for cell in expand(read_suite(path).sweeps)}
-            mine = [record for record in records if replace(record.cell, device="cpu").key in keys]
+        for name in _SUITES:
+            cells = expand(read_suite(builtin_suites()[name]).sweeps)
+            found = {replace(record.cell, device="cpu"): record for record in records}
+            mine = [found[cell] for cell in cells if cell in found]
             if mine:
                 kept[name] = _measurement(name, run, mine)
     return replace(evidence, measurements=tuple(kept[name] for name in sorted(kept)))
 
 
 def with_claims(evidence: Evidence, path: Path) -> Evidence:
-    """Put claims in place: what `bench check --time --format json` printed.
+    """Put the seed page's claims in place: of what `bench check --time --format json` printed.
 
     Raises:
         StoreError: The file holds something else.
     """
     try:
-        claims = json.loads(path.read_text(encoding="utf-8"))["claims"]
-        return replace(evidence, claims=tuple(from_json(CheckedClaim, one) for one in claims))
+        claims = (from_json(CheckedClaim, one) for one in json.loads(path.read_text(encoding="utf-8"))["claims"])
+        return replace(evidence, claims=tuple(one for one in claims if one.claim.source.startswith(_SEED)))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} is not what bench check --format json prints: {error}") from error
 

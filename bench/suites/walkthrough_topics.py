@@ -83,14 +83,14 @@ TOPICS = (
     Topic(
         name="RNN",
         says="A next-word language model with a hidden state per time step.",
-        suites=("recurrent", "scaling_length"),
+        suites=("gates", "recurrent", "scaling_length"),
         tests=("tests/models/test_recurrent.py::test_the_model_equals_the_equations_of_its_cell",),
         figures=("tokens", "flops", "parameters"),
     ),
     Topic(
         name="LSTM",
         says="Three gates (input, forget, output) and a cell state.",
-        suites=("recurrent",),
+        suites=("gates",),
         tests=("tests/models/test_recurrent.py::test_the_three_files_differ_only_in_their_cell",),
         claims=("lstm.",),
         figures=("tokens", "flops", "parameters"),
@@ -98,7 +98,7 @@ TOPICS = (
     Topic(
         name="GRU",
         says='One gate fewer than the LSTM, and "computationally more efficient".',
-        suites=("recurrent",),
+        suites=("gates",),
         tests=(
             "tests/models/test_recurrent.py::"
             "test_a_gru_has_three_quarters_of_the_recurrent_parameters_and_flops_of_an_lstm",

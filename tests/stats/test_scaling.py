@@ -69,7 +69,7 @@ def test_an_exact_line_is_found_and_followed(a, b):
     assert fitted.intercept.point == pytest.approx(a, rel=1e-6, abs=1e-9 * ys[-1])
     assert fitted.slope.point == pytest.approx(b, rel=1e-6, abs=1e-9 * ys[-1])
     assert fitted.follows and fitted.misfit < 1e-6
-    assume(a > 1e-6 * ys[-1] and b * BATCHES[-1] > 1e-6 * ys[-1])
+    assume(a > 1e-6 * ys[-1] and fitted.slope.low > 0)
     batch = fitted.at_share.point
     assert batch == pytest.approx(9 * a / b, rel=1e-4)
     assert batch / (a + b * batch) == pytest.approx(0.9 / b, rel=1e-4)  # what it is named after
@@ -148,3 +148,9 @@ def test_a_point_without_an_interval_counts_no_more_than_the_widest_other():
     unknown = fit_line(xs, ys, (0.1, 0.2, 0.9, None))
     share = 0.9 / 3.9
     assert unknown == fit_line(xs, ys, (0.1, 0.2, 0.9, share * 9.0))
+
+
+def test_a_slope_that_noise_could_make_gives_no_batch():
+    fitted = fit_line((1, 2, 4), (1.0, 1.1, 1.05), [0.2] * 3)
+    assert fitted.slope.point > 0 > fitted.slope.low
+    assert fitted.at_share is None

@@ -55,7 +55,7 @@ def test_the_axes_hold_every_value_that_the_page_names() -> None:
     assert {options(cell, "dropout") for cell in cells("dropout")} == {"0", "0.5"}
     assert {options(cell, "pool") for cell in cells("pooling")} == {"true", "false"}
     assert {options(cell, "dense") for cell in cells("convolution")} == {"true", "false"}
-    assert {cell.model for cell in cells("recurrent")} == {"rnn", "lstm", "gru"}
+    assert {cell.model for cell in cells("gates")} == {"rnn", "lstm", "gru"}
     assert {cell.model for cell in cells("modes")} == set(registry.names())
 
 
