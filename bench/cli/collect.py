@@ -21,8 +21,10 @@ def command(
 
     Does not wait; may be repeated. Exit code 5 if no cell is measured yet.
     """
+    from bench.report.ranks import ranks_table
     from bench.report.terminal import cells_table, claims_table
     from bench.runner.slurm_collect import collect
+    from bench.stats.rank_scaling import rank_scalings
     from bench.store.records import RunFolder
 
     found = collect(RunFolder.open(run, results))
@@ -37,9 +39,12 @@ def command(
             unmeasured=found.unmeasured,
             waiting=found.waiting,
             problems=[str(problem) for problem in found.problems],
+            ranks=rank_scalings(found.records),
         )
     else:
         print(cells_table(found.records, **look()))
+        if several := ranks_table(found.records, **look()):
+            print(f"\n{several}")
         if found.claims:
             print()
             print(claims_table(found.claims, **look()))

@@ -222,6 +222,27 @@ def test_resume_submits_only_what_has_no_record(bench, runs):
     assert bench.json("run", "--resume", run, "--executor", "slurm")[1]["slurm_job"] is None
 
 
+def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
+    _, document = bench.json(
+        "run",
+        *models("good"),
+        *QUICK,
+        "--world-size",
+        "1,2",
+        "--threads",
+        "1",
+        "--cells-per-task",
+        "2",
+        "--time",
+        "10m",
+    )
+    assert document["tasks"] == 1
+    wait_until_over(bench, document["run"], TIME_LIMIT_SECONDS)
+    _, collected = bench.json("collect", document["run"])
+    assert [record["outcome"] for record in collected["records"]] == [Outcome.OK, Outcome.OK], collected
+    assert [one["reason"] for one in collected["ranks"]] == [None]
+
+
 def test_what_slurm_has_forgotten_is_told_by_the_tasks_own_files(bench, cluster, runs):
     cluster.forget_all_jobs()
     run = runs["deadly"]
