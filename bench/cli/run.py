@@ -183,6 +183,8 @@ def command(
         if finished.claims:
             print()
             print(claims_table(finished.claims, **look()))
+        if (page := finished.folder / "report.html").is_file():
+            print(f"Report: {page}")
         print(f"Results: {finished.folder}")
     has_result = any(record.outcome is Outcome.OK for record in finished.records)
     return ExitCode.FINE if has_result else ExitCode.NOTHING

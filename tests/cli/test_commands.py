@@ -30,7 +30,8 @@ def test_run_measures_stores_and_says_where(capsys):
     code, out, err = bench(capsys, "run", f"{USER}:tiny", "-b", "2,4", *QUICK)
     assert code == ExitCode.FINE, err
     folder = RunFolder.open(latest(Path("results")))
-    assert out.splitlines()[-1] == f"Results: {folder.path}"
+    assert out.splitlines()[-2:] == [f"Report: {folder.path / 'report.html'}", f"Results: {folder.path}"]
+    assert "</html>" in (folder.path / "report.html").read_text(encoding="utf-8")
     assert [record.outcome for record in folder.records()] == [Outcome.OK] * 2
     tables = [f"{table}.{kind}" for table in ("cells", "phases", "layers", "claims") for kind in ("csv", "parquet")]
     assert {path.name for path in folder.tables_path.iterdir()} == {"summary.md", *tables}

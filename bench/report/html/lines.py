@@ -13,6 +13,8 @@ from bench.report.html.axes import Scale
 
 WIDTH, HEIGHT = 290, 192
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 38
+_FARTHEST = 1.6
+"""How far an interval stretches the scale, as a multiple of the highest point."""
 
 MakeScale = Callable[[Sequence[float], float, float], Scale]
 
@@ -118,8 +120,10 @@ def line_chart(
     """
     points = [point for one in series for point in one.points]
     across = x([point.x for point in points], LEFT, WIDTH - RIGHT)
+    # An interval may reach far beyond all points; it is then cut at the edge, or it would press them all to the axis.
+    reach = _FARTHEST * max(point.y for point in points)
     heights = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
-    up = y(heights, HEIGHT - BOTTOM, TOP)
+    up = y([min(value, reach) for value in heights], HEIGHT - BOTTOM, TOP)
     return Chart(
         title=title,
         label=label,

@@ -19,12 +19,19 @@ def test_corners_lie_on_the_corners_of_the_canvas() -> None:
 
 
 def test_an_interval_is_within_the_canvas_and_around_its_point() -> None:
-    placed = chart(Series(name="a", points=(Point(x=1, y=5, low=3, high=30),)))
+    placed = chart(Series(name="a", points=(Point(x=1, y=5, low=3, high=7),)))
     (mark,) = placed.series[0].marks
     assert mark.low is not None
     assert mark.high is not None
     assert mark.low > mark.y > mark.high >= TOP  # pixels grow downwards
     assert placed.series[0].path == ""  # one point makes no line
+
+
+def test_an_interval_without_end_does_not_press_the_points_to_the_axis() -> None:
+    placed = chart(Series(name="a", points=(Point(x=1, y=5, low=1, high=5000),)))
+    (mark,) = placed.series[0].marks
+    assert mark.high == TOP
+    assert mark.y < (TOP + HEIGHT - BOTTOM) / 2 + 10
 
 
 def test_series_share_their_scales() -> None:

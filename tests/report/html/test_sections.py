@@ -87,7 +87,9 @@ def test_a_run_without_fault_says_so() -> None:
 
 def test_what_was_never_finished_or_cannot_be_read_is_a_failure_too() -> None:
     run = ordinary_run(records=(make_record(),), missing=("lost/b8",), problems=("x.json is truncated",))
-    assert built(answer.SECTION, run)["failures"] == (
+    values = built(answer.SECTION, run)
+    assert values["headline"] == "1 of 2 cells of 1 model measured; 1 never finished"
+    assert values["failures"] == (
         ("lost/b8", "never finished: no record"),
         (run.id, "x.json is truncated"),
     )

@@ -61,7 +61,8 @@ def _headline(data: ReportData) -> str:
         return compared[0]
     models = {row.record.cell.model for row in data.rows}
     outcomes = Counter(row.record.outcome for row in data.rows)
-    good, total = outcomes[Outcome.OK], len(data.rows)
+    missing = sum(len(run.missing) for run in data.runs)
+    good, total = outcomes[Outcome.OK], len(data.rows) + missing
     of = f"of {count_of(len(models), 'model')}"
     cases = sum(len(run.extras.get(room, ())) for run in data.runs for room in _CASE_ROOMS)
     if not total and cases:
@@ -70,8 +71,9 @@ def _headline(data: ReportData) -> str:
         return "Nothing was measured"
     if good == total:
         return f"{count_of(total, 'cell')} {of}, all measured"
-    rest = ", ".join(f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK)
-    return f"{good:,} of {count_of(total, 'cell')} {of} measured; {rest}"
+    rest = [f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK]
+    rest += [f"{missing:,} never finished"] if missing else []
+    return f"{good:,} of {count_of(total, 'cell')} {of} measured; {', '.join(rest)}"
 
 
 def _machine(environment: Environment) -> str:
