@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.report.html.contract import make_data
 from bench.report.html.page import render
+from tests.records import make_record
 from tests.report.html.conftest import Opened, OpenPage
 from tests.report.html.runs import FORMULA, SCRIPT, compared_run, hostile_run, long_run, ordinary_run
 
@@ -35,7 +37,7 @@ def sort_by(opened: Opened, column: str) -> str | None:
 def test_an_ordinary_report_opens_without_a_complaint_and_asks_nobody(open_page: OpenPage) -> None:
     opened = open_page(ordinary_run())
     opened.page.mouse.wheel(0, 4000)
-    opened.page.wait_for_function("document.querySelector('.top a[aria-current]') !== null")
+    opened.page.locator(".top a[aria-current]").wait_for()
     assert opened.problems == []
     assert opened.requests == []
     assert opened.page.locator("h1").inner_text() == "Benchmark report 20261123-175309-ab12cd"
@@ -154,8 +156,12 @@ def test_the_theme_is_the_systems_until_the_button_is_pressed(open_page: OpenPag
     assert opened.problems == []
 
 
-def test_the_page_is_as_wide_as_a_phone(open_page: OpenPage) -> None:
-    opened = open_page(ordinary_run(), compared_run(), viewport={"width": 375, "height": 740})
+def test_the_page_is_as_wide_as_a_phone_whatever_the_names(open_page: OpenPage) -> None:
+    endless = "decoder_lm@" + "layers=12,heads=12," * 8
+    claims = tuple(replace(one, claim=replace(one.claim, model=endless)) for one in ordinary_run().claims)
+    records = tuple(make_record(endless, size) for size in (8, 16, 32))
+    runs = ordinary_run(claims=claims, records=records, id=endless), compared_run(), hostile_run()
+    opened = open_page(*runs, viewport={"width": 375, "height": 740})
     assert opened.page.evaluate("document.documentElement.scrollWidth") <= 375
     assert opened.problems == []
 
