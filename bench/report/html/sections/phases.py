@@ -57,5 +57,5 @@ def _bar(row: Row, runs: list[str]) -> Bar:
             )
             for phase, estimate in summary.phases
         ),
-        figures=(seconds_text(summary.step), "-" if gap is None else f"{gap * 100:+.0f} %"),
+        figures=(seconds_text(summary.step), "-" if gap is None else f"{round(gap * 100):+d} %"),
     )
