@@ -48,7 +48,7 @@ def find_series(connection: Connection, pattern: str | None = None) -> tuple[Ser
     """Find the series of the cells that a pattern means, by name; all without one.
 
     Raises:
-        NothingMeasuredError: The history is empty.
+        NothingMeasuredError: The history is empty, or no measurement of these cells is left.
         HistoryError: No cell is meant.
     """
     named = {row.key: row for row in connection.execute(select(cells).order_by(cells.c.name, cells.c.key))}
@@ -78,9 +78,12 @@ def find_series(connection: Connection, pattern: str | None = None) -> tuple[Ser
                     newest_at=newest,
                 )
             )
-    return tuple(
+    ordered = tuple(
         series for key in wanted for series in sorted(found[key], key=lambda s: (s.newest_at, s.fingerprint or ""))
     )
+    if not ordered:
+        raise NothingMeasuredError("every measurement of these cells was pruned; `bench history ingest --pruned` helps")
+    return ordered
 
 
 def read_rows(

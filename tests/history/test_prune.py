@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from bench.core.errors import HistoryError
+from bench.core.errors import HistoryError, NothingMeasuredError
 from bench.core.history import AcceptedChange
 from bench.history.database import History
 from bench.history.ingest import add_entries, ingest
 from bench.history.prune import Limits, prune
+from bench.history.queries import find_series
 from bench.history.schema import records, runs
 from bench.store.records import RunFolder
 from tests.history.entries import BEGIN, at, commit_of, entries, record_of, store_run
@@ -89,6 +90,15 @@ def test_what_was_pruned_is_not_brought_back_unless_asked(history: History, tmp_
     back = ingest(history, results=tmp_path, takes_back=True)
     assert (back.added, back.known, back.pruned) == (3, 1, 0)
     assert ingest(history, results=tmp_path).known == 4
+
+
+def test_a_cell_of_which_nothing_is_left_says_so(history: History) -> None:
+    add_entries(history, [*entries(2), *entries(1, "mlp", start=9)])
+    prune(history, Limits(older_than_seconds=5 * DAY), does=True, now=NOW)
+    with history.reading() as connection:
+        assert [series.name for series in find_series(connection)] == ["mlp/train/b8/cpu/fp32"]
+        with pytest.raises(NothingMeasuredError, match="was pruned"):
+            find_series(connection, "my_net")
 
 
 def test_raw_folders_go_only_when_asked_and_only_if_all_of_them_was_pruned(history: History, tmp_path: Path) -> None:
