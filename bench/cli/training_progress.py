@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,7 @@ from bench.core.units import format_count, format_seconds
 if TYPE_CHECKING:
     from bench.runner.training import Stop
 
+_SECONDS_BETWEEN_LINES = 20.0
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -22,7 +25,7 @@ def make_training_observer(*, is_quiet: bool = False) -> Callable[[Progress], No
     """Choose how to show progress: a bar per epoch on a terminal, a line per epoch in a log."""
     if is_quiet:
         return lambda _: None
-    return _Bar() if sys.stderr.isatty() else _line
+    return _Bar() if sys.stderr.isatty() else _Lines()
 
 
 @contextlib.contextmanager
@@ -55,9 +58,23 @@ def epoch_words(epoch: Epoch) -> str:
     return f"epoch {epoch.epoch}: loss {loss}{right}; {format_seconds(epoch.seconds)}, {rate}"
 
 
-def _line(progress: Progress) -> None:
-    if progress.finished is not None:
-        print(epoch_words(progress.finished), file=sys.stderr, flush=True)
+class _Lines:
+    """A line per epoch, and within long ones another now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._said_at = -math.inf
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.finished is not None:
+            print(epoch_words(progress.finished), file=sys.stderr, flush=True)
+        elif now - self._said_at > _SECONDS_BETWEEN_LINES:
+            words = f"epoch {progress.epoch}: step {progress.steps} of {progress.total_steps}"
+            loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
+            print(words + loss, file=sys.stderr, flush=True)
+        else:
+            return
+        self._said_at = now
 
 
 class _Bar:

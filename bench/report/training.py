@@ -35,7 +35,7 @@ def training_text(training: Training, width: int = 80, color: bool = False, unic
         parts.append(render(part_columns(run.epochs), page, total=len(run.epochs) > 1))
     if run is not None and run.classification is not None:
         parts += ["", page.wrap("On the test set, by class; rows of the matrix are true classes:"), ""]
-        parts.append(render(score_columns(run.classification), page))
+        parts.append(render(score_columns(run.classification), page, total=True))
         parts += ["", render(confusion_columns(run.classification), page)]
     parts += ["", *(page.wrap(sentence) for sentence in sentences(training))]
     if run is not None and (doubts := loose_advice_text(run.advice, page)):

@@ -25,11 +25,13 @@ from bench.report.html.contract import AbData, NominatedRuns, ReportData, RunDat
 from bench.report.html.page import render
 from bench.report.html.sections import generation, sampling
 from bench.report.html.sections.profile import PROFILES
+from bench.report.html.sections.training import TRAININGS
 from bench.runner.compare import compare_stored, stored_run
 from bench.store.atomic import write_bytes
 from bench.store.profiles import read_profiles
 from bench.store.records import RunFolder
 from bench.store.scenarios import read_cases
+from bench.store.training import read_trainings
 
 CLAIMS_FILE = "claims.json"
 COMPARISON_FILE = "comparison.json"
@@ -69,8 +71,21 @@ def write_run_report(folder: RunFolder, records: tuple[Record, ...], claims: tup
         StoreError: The run's folder cannot be written.
     """
     folder.write_text(CLAIMS_FILE, json.dumps(to_json(claims), indent=1, allow_nan=False) + "\n")
+    _write_page(folder, _run_data(folder, records, claims))
+
+
+def write_training_report(folder: RunFolder) -> None:
+    """Write `report.html` of a training that just ended, likewise.
+
+    Raises:
+        StoreError: The run's folder cannot be written.
+    """
+    _write_page(folder, _run_data(folder, (), ()))
+
+
+def _write_page(folder: RunFolder, run: RunData) -> None:
     try:
-        write_report(make_data([_run_data(folder, records, claims)]), folder.path / "report.html")
+        write_report(make_data([run]), folder.path / "report.html")
     except StoreError:
         raise
     except Exception as error:  # noqa: BLE001 - everything is measured and stored by now; the page can be made again
@@ -109,7 +124,9 @@ def _run_data(
     problems: tuple[str, ...] = (),
 ) -> RunData:
     run = folder.run
-    extras: dict[str, Any] = {PROFILES: read_profiles(folder)}
+    trainings, unreadable = read_trainings(folder)
+    problems += tuple(map(str, unreadable))
+    extras: dict[str, Any] = {PROFILES: read_profiles(folder), TRAININGS: trainings}
     for room, cls in CASES.items():
         try:
             extras[room] = read_cases(folder, room, cls)

@@ -121,7 +121,7 @@ def resume_training(
     """
     folder = RunFolder.open(run, results)
     plan = _plan_of(folder)
-    done = next((t for t in read_trainings(folder) if t.outcome is Outcome.OK), None)
+    done = next((t for t in read_trainings(folder)[0] if t.outcome is Outcome.OK), None)
     if done is not None:
         return Trained(folder=folder.path, training=done)
     plan, environment = _prepared(plan, method)
@@ -217,7 +217,9 @@ def _listen(connection: Connection, observer: Callable[[Progress], None]) -> Non
 
 def _write_derived(folder: RunFolder, training: Training) -> None:
     from bench.report.training import training_markdown
+    from bench.runner.reporting import write_training_report
     from bench.store.tables import write_training_tables
 
     write_training_tables(folder, (training,))
     folder.write_text("tables/summary.md", training_markdown(training))
+    write_training_report(folder)

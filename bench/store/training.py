@@ -38,15 +38,15 @@ def write_training(folder: RunFolder, training: Training) -> Path:
     return path
 
 
-def read_trainings(folder: RunFolder) -> tuple[Training, ...]:
-    """Read all trainings of a run; none where it is a run of cells.
-
-    Raises:
-        StoreError: A file is truncated or foreign.
-        SchemaError: A newer stepbench wrote one.
-    """
-    paths = sorted((folder.path / "training").glob("*.json"))
-    return tuple(from_file(Training, path, migrations=MIGRATIONS, current=TRAINING_SCHEMA) for path in paths)
+def read_trainings(folder: RunFolder) -> tuple[tuple[Training, ...], tuple[StoreError, ...]]:
+    """Read what can be read of a run's trainings, and one problem per file that is truncated, foreign or too new."""
+    found, problems = [], []
+    for path in sorted((folder.path / "training").glob("*.json")):
+        try:
+            found.append(from_file(Training, path, migrations=MIGRATIONS, current=TRAINING_SCHEMA))
+        except StoreError as error:
+            problems.append(error)
+    return tuple(found), tuple(problems)
 
 
 def remove_checkpoint(folder: RunFolder, plan: TrainingPlan) -> None:

@@ -83,7 +83,8 @@ def test_a_killed_and_a_stopped_training_go_on_to_the_loss_of_one_that_was_left_
 
     folder = RunFolder.open(killed.folder)
     assert len(folder.run.resumptions) == 2
-    assert read_trainings(folder) == (resumed.training,)
+    assert read_trainings(folder) == ((resumed.training,), ())
+    assert "<h3>dies.py:Dies@flag=died</h3>" in (folder.path / "report.html").read_text()
     tables = {path.name for path in folder.tables_path.iterdir()}
     assert tables == {"epochs.csv", "epochs.parquet", "classes.csv", "classes.parquet", "summary.md"}
     again = resume_training(folder.path.name)

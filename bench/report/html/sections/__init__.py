@@ -20,12 +20,14 @@ from bench.report.html.sections import (
     roofline,
     sampling,
     scaling,
+    training,
     verdicts,
 )
 
 SECTIONS: tuple[Section, ...] = (
     answer.SECTION,
     cells.SECTION,
+    training.SECTION,
     phases.SECTION,
     profile.SECTION,
     scaling.SECTION,

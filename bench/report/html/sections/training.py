@@ -1,0 +1,141 @@
+"""Trainings: loss and accuracy as they went, the split of each epoch's time, scores and confusion by class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import Any
+
+from bench.core.training import Epoch, Part, Training, TrainingRun
+from bench.core.units import format_seconds
+from bench.report.advice import loose_advice_sentences
+from bench.report.html import bars
+from bench.report.html.axes import linear
+from bench.report.html.contract import ReportData, Section
+from bench.report.html.limits import first, name, words
+from bench.report.html.lines import Chart, Point, Series, line_chart
+from bench.report.html.tables import make_table
+from bench.report.training import confusion_columns, epoch_columns, recipe, score_columns, sentences
+
+TRAININGS = "trainings"
+"""Key in `RunData.extras` of a tuple of `Training`."""
+
+_MOST_TRAININGS = 8
+_MOST_POINTS = 150
+_MOST_EPOCHS = 30
+_COLORS = {part: index for index, part in enumerate(Part)}
+
+
+def build(data: ReportData) -> Mapping[str, Any] | None:
+    """Show each training of each run; what is no training is left to the other sections."""
+    found = [training for run in data.runs for training in run.extras.get(TRAININGS, ())]
+    shown, note = first(found, _MOST_TRAININGS, "trainings")
+    if not shown:
+        return None
+    return {
+        "trainings": [_training(training) for training in shown],
+        "legend": [{"name": part.value, "color": color, "dash": 0} for part, color in _COLORS.items()],
+        "curves": [{"name": "test set", "color": 0, "dash": 0}, {"name": "training", "color": 1, "dash": 1}],
+        "notes": [note] if note else [],
+    }
+
+
+SECTION = Section(anchor="training", title="Training", build=build)
+
+
+def _training(training: Training) -> Mapping[str, Any]:
+    run = training.run
+    epochs = run.epochs if run else ()
+    found = run.classification if run else None
+    return {
+        "title": name(training.plan.model),
+        "recipe": words(recipe(training)),
+        "charts": [_losses(epochs), _accuracies(epochs)] if run and _has_losses(run) else [],
+        "bars": _split(epochs) if epochs else None,
+        "epochs": make_table(epoch_columns(epochs), caption="Epochs") if epochs else None,
+        "scores": make_table(score_columns(found), caption="Scores by class", total=True) if found else None,
+        "confusion": make_table(confusion_columns(found), caption="Confusion by true class") if found else None,
+        "sentences": [words(sentence) for sentence in sentences(training)],
+        "doubts": [words(sentence) for _, sentence in loose_advice_sentences(run.advice)] if run else [],
+    }
+
+
+def _has_losses(run: TrainingRun) -> bool:
+    return any(loss is not None for epoch in run.epochs for loss in epoch.losses)
+
+
+def _losses(epochs: Sequence[Epoch]) -> Chart:
+    """Draw the loss of every step, or means of some where there are many; tests stand at the epochs' ends."""
+    steps = [loss for epoch in epochs for loss in epoch.losses]
+    chunk = -(-len(steps) // _MOST_POINTS)
+    trained = []
+    for begin in range(0, len(steps), chunk):
+        known = [loss for loss in steps[begin : begin + chunk] if loss is not None]
+        if known:
+            mean = sum(known) / len(known)
+            trained.append(Point(x=begin + chunk, y=mean, text=f"step {begin + chunk:,}: training loss {mean:.4g}"))
+    ends = accumulate(len(epoch.losses) for epoch in epochs)
+    tested = [
+        Point(x=end, y=epoch.test_loss, text=f"epoch {epoch.epoch}: test loss {epoch.test_loss:.4g}")
+        for epoch, end in zip(epochs, ends, strict=True)
+        if epoch.test_loss is not None
+    ]
+    series = [Series(name="training", points=tuple(trained), color=1, dash=1, has_marks=False), _tests(tested)]
+    return _chart(series, "loss", "step")
+
+
+def _accuracies(epochs: Sequence[Epoch]) -> Chart:
+    trained = [
+        Point(x=e.epoch, y=e.train_accuracy * 100, text=f"epoch {e.epoch}: {e.train_accuracy:.1%} right in training")
+        for e in epochs
+        if e.train_accuracy is not None
+    ]
+    tested = [
+        Point(x=e.epoch, y=e.test_accuracy * 100, text=f"epoch {e.epoch}: {e.test_accuracy:.1%} of the test set right")
+        for e in epochs
+        if e.test_accuracy is not None
+    ]
+    return _chart(
+        [Series(name="training", points=tuple(trained), color=1, dash=1), _tests(tested)], "right, %", "epoch"
+    )
+
+
+def _tests(points: Sequence[Point]) -> Series:
+    return Series(name="test set", points=tuple(points), color=0)
+
+
+def _chart(series: Sequence[Series], title: str, x_label: str) -> Chart:
+    return line_chart(
+        [one for one in series if one.points],
+        title=title,
+        label=f"{title} against {x_label}; the figures are in the table of epochs",
+        x_label=x_label,
+        y_label="",
+        x=linear,
+        y=linear,
+    )
+
+
+def _split(epochs: Sequence[Epoch]) -> bars.BarGroup:
+    """Stack the parts of each epoch, in shares of its wall time; the rule is the whole."""
+    return bars.bar_group(
+        "Time of an epoch",
+        [
+            bars.Bar(
+                names=(str(epoch.epoch),),
+                parts=tuple(
+                    bars.Part(
+                        name=part.value,
+                        color=color,
+                        value=epoch.part_seconds(part) / epoch.seconds,
+                        text=f"{epoch.part_seconds(part) / epoch.seconds * 100:.0f} %",
+                    )
+                    for part, color in _COLORS.items()
+                ),
+                figures=(format_seconds(epoch.seconds), f"{(epoch.gap_fraction or 0.0) * 100:+.1f} %"),
+            )
+            for epoch in epochs[:_MOST_EPOCHS]
+            if epoch.seconds
+        ],
+        whole=1.0,
+    )
