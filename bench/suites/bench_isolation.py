@@ -101,7 +101,7 @@ scenario: {{memory: true, latency: true, {sizes}}}
 backend:
   {{device: cpu, library: transformers, task: text-classification,
    model: {model}, processor: {model}}}
-hydra: {{run: {{dir: {folder}}}}}
+hydra: {{run: {{dir: {folder}}}, job: {{chdir: true}}}}
 """
 PEER_SIZES = {
     "training": "max_steps: 25, warmup_steps: 5, training_arguments: {{per_device_train_batch_size: {batch}}}",
