@@ -137,7 +137,7 @@ def _notes(one: Generation) -> list[str]:
 def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
     """Say what a longer context costs, where the interval of the slope leaves no doubt that it costs something."""
     line = summary.growth
-    if line is None or abs(line.slope) <= line.half_width:
+    if line is None or line.slope <= line.half_width:
         return []
     case = one.case
     each = f"{format_seconds(line.slope * 1000)} ± {format_seconds(line.half_width * 1000, 1)}"
