@@ -37,10 +37,12 @@ from bench.stats.summary import Summary
 from tests.records import ENVIRONMENT, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
+from tests.report.profiles import PROFILE
 from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
 from tests.trainings import make_training
 
 CASES = {
+    "profiles": (PROFILE,),
     "generation": (make_generation(), FAILED_GENERATION),
     "sampling": (make_sampled(2, training=True), make_sampled(5)),
     "trainings": (make_training(),),
