@@ -63,8 +63,12 @@ def fold(head: str, sections: Sequence[Section], limit: int = LIMIT) -> str:
         share = 1 - over / _size([texts[longest]])  # of it that can stay, if its rows are alike
         kept[longest] = int(kept[longest] * min(max(share, 0.0), _SMALLER))
         texts[longest] = _written(sections[longest], kept[longest])
-    while _size([head, *texts]) > limit and texts:  # even empty sections are too many
+    dropped = ""
+    while _size([head, *texts, dropped]) > limit and texts:  # even empty sections are too many
         texts.pop()
+        left = len(sections) - len(texts)
+        dropped = f"{left} more part{'' if left == 1 else 's'} would be too long for a comment."
+    texts += [dropped] if dropped else []
     return "\n\n".join([head, *texts]) + "\n"
 
 

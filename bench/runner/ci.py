@@ -66,7 +66,8 @@ def run_step(step: str, arguments: Sequence[str], folder: Path, name: str | None
     path = folder / f"{name}.json"
     _keep(path, kept | {"exit_code": None, "problem": "did not end", "answer": None})
     with tempfile.TemporaryFile() as output:
-        command = [sys.executable, "-m", "bench", step, *arguments, "--format", "json"]
+        # -P: a folder named bench in the user's repository must not stand in for this package
+        command = [sys.executable, "-P", "-m", "bench", step, *arguments, "--format", "json"]
         with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace") as process:
             assert process.stderr is not None
             try:

@@ -64,7 +64,10 @@ def test_sections_lose_rows_from_the_longest_first() -> None:
 
 def test_sections_that_cannot_shrink_are_dropped_from_the_end() -> None:
     stubborn = Section(title="stubborn", rows=0, write=lambda _: "z" * 500)
-    assert fold("head", [stubborn, stubborn], limit=700).count("stubborn") == 1
+    text = fold("head", [stubborn, stubborn], limit=700)
+    assert len(text) <= 700
+    assert text.count("stubborn") == 1
+    assert text.endswith("1 more part would be too long for a comment.\n")
 
 
 def test_a_title_from_outside_stands_as_it_is() -> None:

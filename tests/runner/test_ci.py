@@ -16,7 +16,7 @@ CHECK = {"schema": 1, "command": "check", "claims": []}
 def no_bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Put a program in the place of `python -m bench` that does what the file `script` says."""
     fake = tmp_path / "python"
-    fake.write_text('#!/bin/sh\nshift 2\n. "$(dirname "$0")/script"\n')
+    fake.write_text('#!/bin/sh\nshift 3\n. "$(dirname "$0")/script"\n')
     fake.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(fake))
     return tmp_path / "script"
@@ -44,6 +44,13 @@ def test_json_is_asked_for_and_what_the_step_says_is_passed_on(no_bench, tmp_pat
     (result,) = read_results(tmp_path / "kept")
     assert (result.name, result.exit_code, result.answer) == ("gate-x", ExitCode.USAGE, None)
     assert result.problem == "bench: no such suite"
+
+
+def test_a_folder_named_bench_in_the_users_repository_is_not_taken_for_this_package(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "__init__.py").write_text("raise SystemExit(77)\n")
+    assert run_step("check", ["--help"], tmp_path / "kept") == ExitCode.FINE
 
 
 def test_a_step_that_is_killed_is_no_verdict(no_bench: Path, tmp_path: Path) -> None:
