@@ -31,6 +31,7 @@ from bench.report.html.sections import (
     scaling,
     verdicts,
 )
+from bench.report.html.sections.profile import PROFILES
 from bench.report.html.texts import seconds_text
 from bench.report.nominations import Nomination
 from bench.stats.summary import Summary
@@ -61,7 +62,7 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 
 
 def test_every_section_shows_itself_on_a_full_report() -> None:
-    second = ordinary_run("second", extras={"history": (make_trend(),), **CASES})
+    second = ordinary_run("second", extras={"history": (make_trend(),), PROFILES: (PROFILE,), **CASES})
     runs = [growing_run(), run_with_peaks(), second, compared_run()]
     data = make_data(runs, [NominatedRuns(base="first", head="second", refused="other machines")])
     page = render(data)
