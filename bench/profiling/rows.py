@@ -153,7 +153,7 @@ def operator_rows(
             host_seconds=host.get(name, 0.0) / 1e9 if host_steps else None,
             bytes_touched=work.operators.get(name) if work else None,
         )
-        for name in {**seconds, **host}
+        for name in {**seconds, **host, **(work.operators if work else {})}
     ]
     return tuple(sorted(rows, key=lambda row: (-row.seconds, -(row.host_seconds or 0.0), row.name)))
 

@@ -132,7 +132,7 @@ def _legend(groups: Sequence[Group]) -> list[str]:
 def operator_columns(profile: Profile) -> list[Column]:
     """Make the table of the dearest operations; the others are one row, the last is the step."""
     top, rest = profile.operators[:TOP_OPERATORS], profile.operators[TOP_OPERATORS:]
-    names = [plain(row.name.removeprefix("autograd::engine::evaluate_function: ")) for row in top]
+    names = [operation_name(row.name) for row in top]
     seconds = [row.seconds for row in top]
     calls = [row.calls for row in top]
     touched = [row.bytes_touched for row in top]
@@ -157,6 +157,12 @@ def operator_columns(profile: Profile) -> list[Column]:
         *(timed_columns("host", host, none, 2) if profile.clock == "device" else []),
         *bytes_column("touched", touched, 2),
     ]
+
+
+def operation_name(name: str) -> str:
+    """Shorten what the profiler calls the engine's work around a node."""
+    prefix = "autograd::engine::evaluate_function: "
+    return plain(f"engine: {name.removeprefix(prefix)}" if name.startswith(prefix) else name)
 
 
 def _device_lines(profile: Profile) -> list[str]:

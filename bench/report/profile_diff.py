@@ -9,6 +9,7 @@ from bench.core.units import format_count, format_seconds
 from bench.report.columns import timed_columns
 from bench.report.figures import plain
 from bench.report.layout import Column, Page, render
+from bench.report.profile import operation_name
 
 SHOWN = 12
 SMALLEST_SHARE = 0.01
@@ -80,7 +81,7 @@ def _columns(title: str, changes: Sequence[Change], diff: ProfileDiff, *, with_f
 
 
 def _name(change: Change) -> str:
-    name = plain(change.name) or "(the model itself)"
+    name = operation_name(change.name) or "(the model itself)"
     if change.before is None:
         return f"{name} (added)"
     return f"{name} (removed)" if change.after is None else name

@@ -71,6 +71,6 @@ def test_a_run_with_profiles_has_a_section_and_one_without_has_none() -> None:
     page = render(make_data([RunData(id="r", extras={PROFILES: (PROFILE, GPU, evil)})]))
     assert "Where the time goes" in page
     assert 'class="bar flame"' in page
-    assert "blocks.3.mlp: 5.00 ms" in page
+    assert "blocks.3.mlp: 2.00 ms" in page
     assert "<script>x" not in page
     assert SECTION.build(make_data([RunData(id="r")])) is None
