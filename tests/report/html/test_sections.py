@@ -45,7 +45,6 @@ from tests.trainings import make_training
 CASES = {
     "profiles": (PROFILE,),
     "generation": (make_generation(), FAILED_GENERATION),
-    "profiles": (PROFILE,),
     "sampling": (make_sampled(2, training=True), make_sampled(5)),
     "trainings": (make_training(),),
 }
