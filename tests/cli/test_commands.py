@@ -8,6 +8,7 @@ import pytest
 from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.record import Outcome
+from bench.store.columns import COLUMNS
 from bench.store.records import RunFolder, latest
 
 USER = f"{Path(__file__).parents[1] / 'runner' / 'user_models.py'}"
@@ -33,7 +34,7 @@ def test_run_measures_stores_and_says_where(capsys):
     assert out.splitlines()[-2:] == [f"Report: {folder.path / 'report.html'}", f"Results: {folder.path}"]
     assert "</html>" in (folder.path / "report.html").read_text(encoding="utf-8")
     assert [record.outcome for record in folder.records()] == [Outcome.OK] * 2
-    tables = [f"{table}.{kind}" for table in ("cells", "phases", "layers", "claims") for kind in ("csv", "parquet")]
+    tables = [f"{table}.{kind}" for table in COLUMNS for kind in ("csv", "parquet")]
     assert {path.name for path in folder.tables_path.iterdir()} == {"summary.md", *tables}
 
 
