@@ -54,7 +54,7 @@ def epoch_words(epoch: Epoch) -> str:
     """Say what an epoch brought, on one line."""
     loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
     right = "" if epoch.test_accuracy is None else f", {epoch.test_accuracy * 100:.1f} % of the test set right"
-    rate = format_count(epoch.examples_per_second, "examples/s")
+    rate = f"{format_count(epoch.examples_per_second)} examples/s"
     return f"epoch {epoch.epoch}: loss {loss}{right}; {format_seconds(epoch.seconds)}, {rate}"
 
 

@@ -1,8 +1,7 @@
 """Digits that are drawn: ten glyphs of straight strokes, each time bent, turned, moved, thick or thin, and noisy.
 
 They stand in for MNIST where nothing may be downloaded: same size, same files, ten classes that a small network learns
-in minutes and that nobody classifies perfectly from a few examples. Drawn by torch on one thread's worth of arithmetic,
-the same for the same seed.
+in minutes. They are easier than MNIST. Drawn by torch, the same for the same seed.
 """
 
 from __future__ import annotations
