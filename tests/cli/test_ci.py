@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.cli import run_command
 from bench.core.comparison import Comparison, ComparisonVerdict
@@ -22,7 +23,6 @@ from bench.testing.actions import Rehearsed, rehearse
 from tests.report.ci_results import ab_result, comparison
 from tests.runner.git_repository import make_repository, run_git
 
-yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[2]
 ACTION = ROOT / ".github" / "actions" / "stepbench" / "action.yml"
 
@@ -245,7 +245,6 @@ def test_the_workflow_of_this_repository_uses_inputs_that_the_action_has() -> No
 
 
 def test_what_schemas_of_github_say(tmp_path: Path) -> None:
-    pytest.importorskip("check_jsonschema")
     import subprocess
 
     for schema, file in (

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from xml.etree import ElementTree
 
+import junitparser
 import pytest
 
 from bench.core.gate import GateVerdict
@@ -91,7 +92,6 @@ def test_figures_doubts_and_errata_are_said() -> None:
 
 
 def test_a_library_that_reads_junit_reads_ours() -> None:
-    junitparser = pytest.importorskip("junitparser")
     for run in (FULL, hostile_run()):
         read = junitparser.JUnitXml.fromstring(to_junit(run).encode())
         cases = [case for suite in read for case in suite]

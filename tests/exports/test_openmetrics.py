@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import pytest
+from prometheus_client.openmetrics import parser
 
 from bench.core.record import Outcome
 from bench.exports.openmetrics import GAUGES, to_openmetrics
 from tests.exports.runs import RUN, UNMEASURED
-
-parser = pytest.importorskip("prometheus_client.openmetrics.parser")
 
 
 def families() -> dict:

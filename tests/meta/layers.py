@@ -65,7 +65,7 @@ FENCES = (
     Fence(libraries=("typer",), anywhere=("cli/*",)),
     Fence(libraries=("rich",), inside_functions=("cli/*", "report/*")),
     Fence(libraries=("pynvml",), anywhere=("device/nvml.py",)),
-    Fence(libraries=("jinja2", "plotly"), inside_functions=("report/*",)),
+    Fence(libraries=("jinja2",), inside_functions=("report/*",)),
     Fence(libraries=("sqlalchemy",), anywhere=("history/*",)),
     Fence(libraries=("sklearn",), inside_functions=("scenarios/*",)),
     Fence(libraries=("transformers",), inside_functions=("registry/*",)),

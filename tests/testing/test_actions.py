@@ -6,8 +6,6 @@ import pytest
 
 from bench.testing.actions import rehearse
 
-pytest.importorskip("yaml")
-
 ACTION = """
 inputs:
   name: { default: world }
