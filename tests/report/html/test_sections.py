@@ -100,6 +100,15 @@ def test_what_was_never_finished_or_cannot_be_read_is_a_failure_too() -> None:
     )
 
 
+def test_runs_that_cannot_be_compared_are_no_zero_of_changes() -> None:
+    pair = NominatedRuns(base="a", head="b", refused="torch differs")
+    values = built(answer.SECTION, ordinary_run("a"), ordinary_run("b"), nominated=[pair])
+    assert [card["text"] for card in values["cards"] if card["anchor"] == "nominated"] == [
+        "run not comparable with the first"
+    ]
+    assert values["changes"] == ("a and b cannot be compared: torch differs",)
+
+
 def test_a_comparison_alone_opens_with_its_verdict() -> None:
     values = built(answer.SECTION, compared_run())
     assert values["headline"] == "Slower: 3 cells: 1 slower, 1 same, 1 incomparable"

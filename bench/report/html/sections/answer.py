@@ -130,7 +130,12 @@ def _change_cards(data: ReportData) -> list[dict[str, str]]:
             text = f"slower, {summary(run.ab.comparisons).partition(': ')[0]} compared"
             cards.append(_card(slower, text, "verdicts", "bad" if slower else "good"))
     suspects = sum(n.is_suspect for pair in data.nominated for n in pair.nominations)
-    if data.nominated:
+    refused = sum(bool(pair.refused) for pair in data.nominated)
+    if refused:
+        cards.append(
+            _card(refused, f"{'run' if refused == 1 else 'runs'} not comparable with the first", "nominated", "doubt")
+        )
+    if len(data.nominated) > refused:
         cards.append(_card(suspects, "nominated, none judged", "nominated", "doubt" if suspects else ""))
     return cards
 
