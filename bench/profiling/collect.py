@@ -1,13 +1,15 @@
 """Plain steps and marked steps under the profiler, in alternation: a machine drifts, and both must drift alike.
 
 warm up, with one short profile, because the first one loads the profiler
-per round       a block of plain steps, timed as `bench run` times them
+per round       a block of plain steps, then of steps split into phases, both timed as `bench run` times them
                 a block of marked steps under the profiler, whose first is dropped: it finds the caches cold
 """
 
 from __future__ import annotations
 
 import contextlib
+import statistics
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +18,10 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from bench.core.cell import Cell, CompileMode
+from bench.core.record import Phase
 from bench.device.accelerator import is_accelerator, synchronize
 from bench.device.step import Step
-from bench.measure.blocks import time_steps, without_garbage_collection
+from bench.measure.blocks import time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import clock_for
 from bench.measure.visits import warm_up
 from bench.profiling.attribution import Attribution
@@ -40,6 +43,7 @@ class Collected:
     Attributes:
         warmup_seconds: Of each warm-up step.
         plain_seconds: Without the profiler; of the device's clock on an accelerator.
+        plain_phases: Median of each phase without the profiler, of steps that are split into phases.
         plain_host_seconds: On an accelerator, what launching those took; else empty.
         steps: Profiled, on the host.
         device_steps: Profiled, on the device; empty on the CPU.
@@ -47,6 +51,7 @@ class Collected:
 
     warmup_seconds: tuple[float, ...]
     plain_seconds: tuple[float, ...]
+    plain_phases: dict[Phase, float]
     plain_host_seconds: tuple[float, ...]
     steps: tuple[StepTime, ...]
     device_steps: tuple[DeviceStep, ...]
@@ -65,6 +70,7 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
     clock = clock_for(cell.device)
     plain: list[float] = []
     host: list[float] = []
+    phases: defaultdict[Phase, list[float]] = defaultdict(list)
     profiled: list[StepTime] = []
     device: list[DeviceStep] = []
     with without_garbage_collection():
@@ -81,6 +87,8 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
             new, new_host = time_steps(step, clock, max(block, count))
             plain += new
             host += new_host
+            for phase, taken in time_phases(step, clock, max(block, count))[0].items():
+                phases[phase] += taken
             recording = record_steps(step, cell, count + 1)
             attribution = Attribution(recording)
             profiled += host_times(attribution)[1:]
@@ -89,6 +97,7 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
     return Collected(
         warmup_seconds=tuple(warmup),
         plain_seconds=tuple(plain),
+        plain_phases={phase: statistics.median(taken) for phase, taken in phases.items()},
         plain_host_seconds=tuple(host),
         steps=tuple(profiled),
         device_steps=tuple(device),

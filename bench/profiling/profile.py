@@ -198,7 +198,7 @@ def _assemble(
         profiled_step_seconds=statistics.fmean(step.nanoseconds for step in steps) / 1e9,
         profiled_steps=len(steps),
         host_step_seconds=statistics.median(collected.plain_host_seconds) if collected.plain_host_seconds else None,
-        layers=layer_rows(steps, host, step_seconds, counts, passes.work),
+        layers=layer_rows(steps, host, step_seconds, {} if is_device else collected.plain_phases, counts, passes.work),
         operators=operator_rows(steps, host, step_seconds, passes.work),
         flops=counters.flops,
         flops_per_byte=flops_per_byte,

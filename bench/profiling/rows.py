@@ -1,7 +1,8 @@
 """Raw profiled steps to the rows of a profile: without what the profiler cost, beside FLOPs and bytes.
 
-On the CPU the profiler makes a step longer by about the same time for every event it records. What a plain step is
-shorter than a profiled one is therefore taken from the rows by their events, and the rows then sum to the plain step.
+On the CPU the profiler makes a step longer by about the same time for every event it records. What a plain phase is
+shorter than a profiled one is therefore taken from its rows by their events; the rows then sum to the plain phases, and
+to the plain step.
 On an accelerator kernels take as long as ever, and the profiler only adds idle time: there the idle row gives way.
 """
 
@@ -69,7 +70,7 @@ def without_overhead(
     if gaps and busy < step_seconds:
         left = (step_seconds - busy) / max(sum(seconds[key] for key in gaps), 1e-12)
         return {key: value * left if key in gaps else value for key, value in seconds.items()}
-    count = sum(events.values())
+    count = sum(events.get(key, 0.0) for key in seconds)
     cost = min(excess / count, EVENT_SECONDS_LIMIT) if excess > 0 and count else 0.0
     corrected = {key: max(0.0, value - cost * events.get(key, 0.0)) for key, value in seconds.items()}
     total = sum(corrected.values())
@@ -80,6 +81,7 @@ def layer_rows(
     steps: Sequence[StepTime],
     host_steps: Sequence[StepTime] | None,
     step_seconds: float,
+    phase_seconds: Mapping[Phase, float],
     counts: Sequence[LayerCount],
     work: Work | None,
 ) -> tuple[ProfiledLayer, ...]:
@@ -89,6 +91,7 @@ def layer_rows(
         steps: Those of the profile's clock.
         host_steps: On an accelerator, the same on the host.
         step_seconds: Of a plain step.
+        phase_seconds: Of its phases; empty on an accelerator, where only idle time gives way.
         counts: What the counters say of each layer.
         work: Bytes by phase and layer.
     """
@@ -96,6 +99,8 @@ def layer_rows(
     profiled = {key: value / 1e9 for key, value in nanoseconds.items()}
     events = mean_counts(steps, lambda step: step.layer_events)
     seconds = without_overhead(profiled, events, step_seconds, [(phase, IDLE) for phase in _PHASES])
+    if phase_seconds:
+        seconds = _by_phases(profiled, events, step_seconds, phase_seconds)
     host = mean_counts(host_steps, lambda step: step.layers) if host_steps else {}
     flops = _flops_by_key(counts)
     known = {count.name: count for count in counts}
@@ -133,6 +138,22 @@ def layer_rows(
             )
         )
     return tuple(rows)
+
+
+def _by_phases(
+    profiled: Mapping[LayerKey, float],
+    events: Mapping[LayerKey, float],
+    step_seconds: float,
+    phase_seconds: Mapping[Phase, float],
+) -> dict[LayerKey, float]:
+    """Correct each phase by itself, to the share of the step that it has without the profiler."""
+    known = {phase for phase, _ in profiled} & set(phase_seconds)
+    total = sum(phase_seconds[phase] for phase in known)
+    rows: dict[LayerKey, float] = {}
+    for phase in known:
+        part = {key: value for key, value in profiled.items() if key[0] is phase}
+        rows |= without_overhead(part, events, step_seconds * phase_seconds[phase] / total)
+    return rows
 
 
 def operator_rows(

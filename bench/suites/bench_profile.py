@@ -3,9 +3,8 @@
     pytest --benchmark-only bench/suites/bench_profile.py                # three models
     pytest --benchmark-only -m '' bench/suites/bench_profile.py          # all
 
-Rows sum to the plain step by construction, so the check is another one: the shares of forward, backward and optimizer
-as the rows give them, less those of the phases that the engine times without a profiler in the same process. FLOPs
-must agree exactly.
+Rows sum to the plain step, and to its phases as timed in turn with it. The last three columns are a second look: the
+shares of the phases in the rows, less those of phases timed afterwards in the same process. FLOPs must agree exactly.
 """
 
 from __future__ import annotations

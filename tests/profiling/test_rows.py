@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core.record import Phase
 from bench.profiling.host_time import StepTime
-from bench.profiling.rows import EVENT_SECONDS_LIMIT, middle_half, without_overhead
+from bench.profiling.rows import EVENT_SECONDS_LIMIT, layer_rows, middle_half, without_overhead
 
 SECONDS = st.dictionaries(st.sampled_from("abcdef"), st.floats(1e-6, 1.0), min_size=1)
 
@@ -41,3 +42,17 @@ def test_disturbed_and_lucky_steps_are_left_out() -> None:
     steps = [StepTime(nanoseconds=n, layers=Counter()) for n in (900, 100, 1, 104, 102, 103, 101, 800)]
     assert [step.nanoseconds for step in middle_half(steps)] == [101, 102, 103, 104]
     assert len(middle_half(steps[:3])) == 3
+
+
+def test_rows_sum_to_each_phase_as_it_is_without_the_profiler() -> None:
+    """The profiler doubles forward, which has all the events, and leaves backward alone."""
+    forward, backward = (Phase.FORWARD, "a"), (Phase.BACKWARD, "a")
+    step = StepTime(
+        nanoseconds=40_000,
+        layers=Counter({forward: 20_000, backward: 20_000}),
+        layer_events=Counter({forward: 10, backward: 10}),
+    )
+    plain = {Phase.FORWARD: 11e-6, Phase.BACKWARD: 22e-6, Phase.LOSS: 1e-6}
+    (row,) = layer_rows([step], None, 30e-6, plain, (), None)
+    assert row.seconds_in(Phase.FORWARD) == pytest.approx(10e-6)
+    assert row.seconds_in(Phase.BACKWARD) == pytest.approx(20e-6)
