@@ -1,8 +1,10 @@
-"""Data into a `<script type="application/json">`: nothing in it can end the element or begin another."""
+"""Texts and data into HTML: nothing in them can end an element or begin another."""
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from typing import Any
 
 _UNSAFE = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
@@ -29,6 +31,11 @@ def embedded(value: Any) -> Html:
     """
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return Html(text.translate(_UNSAFE))
+
+
+def with_code(text: str) -> Html:
+    """Escape a text, then set what stands between backticks as code."""
+    return Html(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)))
 
 
 def verbatim(text: str) -> Html:

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.embed import Html, embedded, verbatim
+from bench.report.html.embed import Html, embedded, verbatim, with_code
 from bench.report.html.limits import name
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _engine() -> Environment:
     )
     engine.filters["embedded"] = embedded
     engine.filters["px"] = _pixels
+    engine.filters["code"] = with_code
     return engine
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report.html.embed import embedded, verbatim
+from bench.report.html.embed import embedded, verbatim, with_code
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -38,3 +38,9 @@ def test_what_was_not_measured_is_none_and_never_nan() -> None:
 def test_our_own_files_may_not_end_their_element(text: str) -> None:
     with pytest.raises(ValueError, match="write it another way"):
         verbatim(text)
+
+
+def test_backticks_become_code_and_everything_is_escaped_first() -> None:
+    assert with_code("`bench count` says <b>why</b>") == "<code>bench count</code> says &lt;b&gt;why&lt;/b&gt;"
+    assert with_code("`<script>`") == "<code>&lt;script&gt;</code>"
+    assert with_code("a ` alone") == "a ` alone"

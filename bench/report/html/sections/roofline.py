@@ -31,16 +31,18 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     shown, note = first(exact, _MOST_POINTS, "cells")
     devices = dict.fromkeys((row.run, row.record.cell.device) for row in shown)
     left_out = len(found) - len(exact)
+    in_table, table_note = first(shown, _MOST_ROWS, "cells in the table")
     return {
         "charts": [
             _chart(device, [row for row in shown if (row.run, row.record.cell.device) == (run, device)])
             for run, device in devices
         ],
         "legend": legend_of(data, shown),
-        "table": _table(shown[:_MOST_ROWS]),
+        "table": _table(in_table),
         "peaks": list(dict.fromkeys(_peak_text(row) for row in shown)),
         "notes": [
             *([note] if note else []),
+            *([table_note] if table_note else []),
             *([f"{left_out} cells are left out, because their FLOPs are only a lower bound."] if left_out else []),
         ],
     }

@@ -42,13 +42,14 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     if not groups:
         return None
     rows = [row for group in groups for row in group.rows]
+    _, table_note = first(rows, _MOST_ROWS, "cells in this table")
     return {
         "panels": [
             {"title": group.title, "charts": [_latency(data, group), _throughput(data, group)]} for group in groups
         ],
         "legend": legend_of(data, rows),
         "table": _table(data, groups),
-        "notes": [f"{note} All are in the table of cells."] if note else [],
+        "notes": [f"{text} All are in the table of cells." for text in (note, table_note) if text],
     }
 
 
