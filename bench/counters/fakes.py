@@ -89,6 +89,8 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
     Casting to bf16 and to channels_last happens here and not in `prepare`: `Module.to` refuses fake parameters.
     """
     model = on_meta(workload.build_model)
+    if any(torch.nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
+        _give_shapes(model, workload, cell)
 
     def convert(tensor: torch.Tensor) -> torch.Tensor:
         if cell.precision is Precision.BF16 and tensor.is_floating_point():
@@ -107,6 +109,13 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
         return tuple(convert(value) if isinstance(value, torch.Tensor) else value for value in inputs), targets
 
     return dataclasses.replace(workload, build_model=build_model, make_batch=make_batch)
+
+
+def _give_shapes(model: torch.nn.Module, workload: Workload, cell: Cell) -> None:
+    """Run lazy modules once on meta: a parameter without a shape has no bytes to track."""
+    inputs, _ = workload.make_batch(cell.batch_size, "meta")
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        model(*inputs)
 
 
 def _fake_like(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import threading
 
@@ -8,6 +9,7 @@ from torch import nn
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Workload
+from bench.counters import count
 from bench.counters.live import track_live_bytes
 from bench.counters.predict import predict, predict_steps
 from tests.counters.small import (
@@ -41,6 +43,15 @@ def test_adam_adds_two_tensors_per_parameter_and_a_step_count():
     first, steady = predict_steps(workload, cell(1))
     assert steady.optimizer_state_bytes == 2 * 4 * features * outputs + 4
     assert steady.total_bytes >= first.total_bytes
+
+
+def test_lazy_modules_are_predicted_as_the_modules_that_they_become():
+    named = linear_workload(64, 32, optimizer=sgd)
+    lazy = dataclasses.replace(named, build_model=lambda: nn.LazyLinear(32, bias=False))
+    assert predict(lazy, cell(4)) == predict(named, cell(4))
+    counters, advice = count(lazy, cell(4), opinions=False)
+    assert counters.dispatches == count(named, cell(4), opinions=False)[0].dispatches
+    assert advice == ()
 
 
 def test_sgd_with_momentum_creates_its_state_in_the_first_step():
