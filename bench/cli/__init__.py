@@ -101,12 +101,23 @@ def run_command(arguments: list[str] | None = None) -> int:
         print(f"bench: {error}", file=sys.stderr)
         return int(error.exit_code)
     except typer.TyperException as error:  # the command line itself could not be parsed
-        message = error.format_message().replace("\n", " ")
-        if message:  # empty where help was printed instead
-            print(f"bench: {message}", file=sys.stderr)
+        message = error.format_message()
+        if message.startswith("Usage:"):  # a group without a command: the whole help
+            print(message, file=sys.stderr)
+        elif message:
+            print(f"bench: {_one_line(message)}", file=sys.stderr)
         return int(ExitCode.USAGE)
     except typer.Abort:
         return _INTERRUPTED
     except BrokenPipeError:  # the reader (head, less) has had enough
         sys.stderr.close()
         return int(ExitCode.FINE)
+    except SystemExit as stop:  # typer turns a broken pipe into 1, which means a regression here
+        if isinstance(stop.__context__, BrokenPipeError):
+            return int(ExitCode.FINE)
+        raise
+
+
+def _one_line(message: str) -> str:
+    """Join typer's lines and tabs, and leave out the class of error that it puts in front of the words."""
+    return " ".join(message.split()).replace(": Value error, ", ": ")

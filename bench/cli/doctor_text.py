@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.core.environment import Environment
-from bench.core.units import format_bytes, format_seconds
+from bench.core.units import counted, format_bytes, format_seconds
 from bench.runner.doctor import Diagnosis
 
 
@@ -14,7 +14,7 @@ def doctor_text(diagnosis: Diagnosis) -> str:
         f"Machine      {cpu.cpu}, {cpu.cores} cores, {format_bytes(cpu.memory_bytes)}, {cpu.os}",
         f"Software     Python {cpu.python}, torch {cpu.torch}, torchvision {cpu.torchvision or '-'}",
         f"Fingerprint  {cpu.fingerprint} (only equal ones are compared)",
-        f"Settings     {cpu.threads} threads" + "".join(f", {name}={value}" for name, value in cpu.malloc),
+        f"Settings     {counted(cpu.threads, 'thread')}" + "".join(f", {name}={value}" for name, value in cpu.malloc),
     ]
     for environment in diagnosis.environments:
         lines += _device_lines(environment, diagnosis)

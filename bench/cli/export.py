@@ -73,7 +73,8 @@ def command(
         claims=(*data.claims, *claims) if chosen.holds_verdicts else (),
         gate=rows,
     )
-    if not chosen.holds_failures and not stored.measured:
+    written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured
+    if not written:
         raise NothingMeasuredError(
             f"no cell of {folder.path} was measured, so there is nothing to write as {to.value}; bench show says why"
         )

@@ -11,6 +11,7 @@ import typer
 from bench.cli import options
 from bench.cli.output import print_json, terminal_width
 from bench.core.errors import ExitCode
+from bench.core.units import counted
 
 
 class What(StrEnum):
@@ -100,4 +101,6 @@ def _runs(results: Path) -> list[tuple[str, str]]:
     from bench.store.records import RunFolder, run_paths
 
     runs = [RunFolder.open(path).run for path in run_paths(results)]
-    return [(run.id, f"{run.started_at}  {len(run.cells)} cells  {' '.join(run.command[1:])}") for run in runs]
+    return [
+        (run.id, f"{run.started_at}  {counted(len(run.cells), 'cell')}  {' '.join(run.command[1:])}") for run in runs
+    ]

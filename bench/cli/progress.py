@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from statistics import median
 from typing import Any
 
 from bench.core.record import Outcome, Phase, Record
-from bench.core.units import format_seconds
+from bench.core.units import counted, format_seconds
 from bench.runner.events import (
     CellFinished,
     CellPrepared,
@@ -37,9 +38,8 @@ class _Lines:
             _say_resumed(event)
         elif isinstance(event, RunStarted):
             self._total = len(event.cells)
-            print(
-                f"bench: measuring {self._total} cells into {event.folder}; counting first", file=sys.stderr, flush=True
-            )
+            cells = counted(self._total, "cell")
+            print(f"bench: measuring {cells} into {event.folder}; counting first", file=sys.stderr, flush=True)
         elif isinstance(event, CellFinished):
             print(f"[{event.index + 1}/{self._total}] {_words(event.record)}", file=sys.stderr, flush=True)
 
@@ -100,5 +100,5 @@ def _say_resumed(event: RunResumed) -> None:
 def _words(record: Record) -> str:
     if record.outcome is not Outcome.OK:
         return f"{record.cell.id}  {record.outcome.value}: {record.reason}"
-    seconds = sorted(record.sample_seconds(Phase.STEP))
-    return f"{record.cell.id}  {format_seconds(seconds[len(seconds) // 2])}" if seconds else record.cell.id
+    seconds = record.sample_seconds(Phase.STEP)
+    return f"{record.cell.id}  {format_seconds(median(seconds))}" if seconds else record.cell.id

@@ -13,6 +13,7 @@ from bench.cli.output import look, print_json
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
+from bench.core.units import counted
 from bench.suite.build import sampling_of
 
 
@@ -196,4 +197,4 @@ def _print_cells(cells: tuple[Cell, ...], format: options.Format) -> None:  # no
         return
     for cell in cells:
         print(cell.id)
-    print(f"{len(cells)} cells; nothing was measured (--dry-run)")
+    print(f"{counted(len(cells), 'cell')}; nothing was measured (--dry-run)")

@@ -63,9 +63,7 @@ def command(
     if data.ab is not None:
         return _show_comparison(folder, data.ab, format, width)
     if not data.records:
-        raise NothingMeasuredError(
-            f"{folder.path} holds no record that can be read; measure it with bench run --resume"
-        )
+        raise NothingMeasuredError(f"{folder.path} holds no record that can be read; {_advice(folder, data)}")
     if format is Format.JSON:
         print_json("show", folder=str(folder.path), run=folder.run, records=data.records, claims=data.claims)
     elif format is Format.CSV:
@@ -73,6 +71,13 @@ def command(
     else:
         print(_text(folder, data, format, width))
     return ExitCode.FINE
+
+
+def _advice(folder: RunFolder, data: RunData) -> str:
+    """Say what else can be done with a run without records, as those of `bench train`, `generate` and `sample` are."""
+    if any(data.extras.values()):
+        return f"bench report {folder.run.id} shows what else is in it"
+    return "measure it with bench run --resume"
 
 
 def _text(folder: RunFolder, data: RunData, format: Format, width: int | None) -> str:  # noqa: A002

@@ -9,6 +9,7 @@ from typing import Any
 from bench.cli.options import Format
 from bench.cli.output import print_json
 from bench.core.errors import ExitCode, SuiteError
+from bench.core.units import counted
 from bench.runner.session import Session
 from bench.runner.slurm_files import require_submissions
 from bench.runner.slurm_run import Submitted, preview, submit, submit_missing
@@ -52,7 +53,7 @@ def run_on_slurm(
         if format is Format.JSON:
             print_json("run", cells=session.cells, script=script)
         else:
-            print(f"{script}# {len(session.cells)} cells; nothing was submitted (--dry-run)")
+            print(f"{script}# {counted(len(session.cells), 'cell')}; nothing was submitted (--dry-run)")
         return ExitCode.FINE
     options: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task}
     if resume is None:
@@ -83,7 +84,8 @@ def _say(submitted: Submitted, format: Format) -> None:  # noqa: A002
         return
     root = submitted.folder.parent
     where = "" if root == Path("results") else f" --results {root}"
-    print(f"Run {run}: {submitted.cells} cells in {submitted.tasks} tasks, Slurm job {submitted.job_id}")
+    cells, tasks = counted(submitted.cells, "cell"), counted(submitted.tasks, "task")
+    print(f"Run {run}: {cells} in {tasks}, Slurm job {submitted.job_id}")
     print(f"Every node must see {submitted.folder.resolve()}")
     for command, purpose in (
         (f"bench status {run}{where}", "how far it is"),

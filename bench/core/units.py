@@ -50,6 +50,11 @@ def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
     return _scaled(count, [(1000.0**power, prefix + unit) for power, prefix in enumerate(_DECIMAL)], 1000, digits)
 
 
+def counted(count: int, noun: str) -> str:
+    """Write `1 cell`, `36 cells`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int, digits: int) -> str:
     """Print in the largest unit that fits; one unit up where rounding reaches the limit: 999.9 k is 1.00 M."""
     index = max((index for index, (scale, _) in enumerate(scales) if abs(value) >= scale), default=0)

@@ -19,6 +19,7 @@ from bench.core.environment import Environment
 from bench.core.errors import StoreError
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Record
+from bench.core.units import counted
 from bench.history.schema import MEASURED
 from bench.stats.estimate import estimate_median, relative_dispersion
 from bench.store.cell_columns import CELLS, cell_rows
@@ -160,7 +161,7 @@ def _cell_row(cell: Cell) -> Row:
 
 def _environment_row(environment: Environment) -> Row:
     chip = environment.gpu or environment.cpu
-    machine = f"{chip}, {environment.threads} threads, torch {environment.torch}"
+    machine = f"{chip}, {counted(environment.threads, 'thread')}, torch {environment.torch}"
     return {
         "fingerprint": environment.fingerprint,
         "machine": clean(machine),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.core.cell import Precision
 from bench.core.peaks import Peaks, Probe, ProbeKind
-from bench.core.units import format_bytes, format_count
+from bench.core.units import counted, format_bytes, format_count
 from bench.report.columns import MISSING
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column, Page, render
@@ -50,7 +50,8 @@ def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: boo
                 ),
             ),
         ]
-    caption = f"{plain(peaks.name)} as {peaks.device}" + (f", {peaks.threads} threads" if peaks.device == "cpu" else "")
+    threads = f", {counted(peaks.threads, 'thread')}" if peaks.device == "cpu" else ""
+    caption = f"{plain(peaks.name)} as {peaks.device}{threads}"
     parts = [page.paint(page.wrap(caption), "dim"), "", render(columns, page), ""]
     ridges = [
         f"{peak.arithmetic.value} {significant(peak.ridge)}"

@@ -82,7 +82,7 @@ def read_peaks(results: Path, environment: Environment, device: str) -> Peaks | 
         if data.get("schema", 0) > SCHEMA:
             raise StoreError(f"{path} was written by a newer stepbench; update, or run 'bench peaks' again")
         return from_json(Peaks, data)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter is said when the folder is made
         return None
     except (OSError, ValueError, AttributeError) as error:
         raise StoreError(f"{path} is no peaks file ({error}); delete it and run 'bench peaks' again") from error

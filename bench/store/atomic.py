@@ -18,7 +18,7 @@ _ADVICE = {
     errno.EPERM: "permission denied; choose another folder with --results, or change its permissions",
     errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder with --results",
     errno.EEXIST: "a file of that name is in the way; move it, or choose another folder with --results",
-    errno.EISDIR: "a folder of that name is in the way; move it, or choose another folder with --results",
+    errno.EISDIR: "that is a folder; name a file",
     errno.ENAMETOOLONG: "the path is too long for this file system; choose another folder with --results",
 }
 
@@ -50,6 +50,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StoreError: The file cannot be written; what was there before is untouched.
     """
+    if not path.name:  # "", "." or "/"
+        raise store_error("write", path, IsADirectoryError(errno.EISDIR, "is a directory"))
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         # Not tempfile: its files are private (0600), and results are shared in a team.

@@ -14,6 +14,9 @@ from bench.core.errors import SuiteError
 
 E = TypeVar("E", bound=StrEnum)
 
+_LARGEST = 2**31 - 1
+"""Of any count: what is larger is a slip of the finger, and overflows torch's and the tables' integers on the way."""
+
 
 def parse_choice(kind: type[E], text: Any, axis: str) -> E:
     """Read one value of an enumerated axis.
@@ -39,6 +42,8 @@ def parse_positive(text: Any, axis: str) -> int:
         raise SuiteError(f"{axis} must be a whole number, found {text!r}; write for example 32") from None
     if value < 1:
         raise SuiteError(f"{axis} must be at least 1, found {value}")
+    if value > _LARGEST:
+        raise SuiteError(f"{axis} must be at most {_LARGEST}, found {value}")
     return value
 
 
@@ -87,9 +92,12 @@ def _text(axis: str) -> Callable[[Any], str]:
 
 def _parse_seed(value: Any) -> int:
     try:
-        return _whole(value)
+        seed = _whole(value)
     except (TypeError, ValueError):
         raise SuiteError(f"seed must be a whole number, found {value!r}") from None
+    if not -(2**63) <= seed < 2**63:
+        raise SuiteError(f"seed must fit into 64 bits, found {seed}")
+    return seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

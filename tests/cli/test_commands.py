@@ -1,6 +1,9 @@
 """The real command line, in this process; the cells it measures run in real fresh processes."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,6 +114,11 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("run", "suite.toml"), "unknown key 'batchsize'. Did you mean 'batch_size'?"),
         (("count", "resnet5"), "no model named 'resnet5'"),
         (("check", "nowhere.toml"), "nowhere.toml"),
+        (("run", "my_net", "-b", "99999999999999999999"), "batch size must be at most 2147483647"),
+        (("run", "my_net", "--seed", "99999999999999999999"), "seed must fit into 64 bits"),
+        (("export", "latest"), "Choose from: pytest-benchmark, github-action-benchmark,"),
+        (("list", "nothing"), "Invalid value for 'what': 'nothing' is not one of 'models'"),
+        (("run", "my_net", "--results", "notes.txt"), "cannot make the folder notes.txt"),
         (("no-such-command",), "No such command 'no-such-command'"),
     ],
     ids=lambda value: " ".join(map(str, value)).replace(USER, "user.py") if isinstance(value, tuple) else "",
@@ -125,6 +133,22 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, words):
     assert err.count("\n") == 1, err
     assert "Traceback" not in out + err
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("group", [(), ("history",)])
+def test_a_group_without_a_command_prints_its_help_in_lines(capsys, group):
+    code, _, err = bench(capsys, *group)
+    assert code == ExitCode.USAGE
+    assert "\nCommands:\n  " in err
+
+
+def test_a_reader_that_has_had_enough_is_no_regression():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as closed:
+        command = [sys.executable, "-m", "bench", "list", "models", "--options"]
+        ended = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (ExitCode.FINE, b"")
 
 
 def test_an_unwritable_results_folder_is_one_line(capsys):

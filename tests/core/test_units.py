@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.core.units import format_bytes, format_count, format_seconds, parse_bytes, parse_seconds
+from bench.core.units import counted, format_bytes, format_count, format_seconds, parse_bytes, parse_seconds
 
 FORMATTED = [
     (format_seconds(0.0123), "12.3 ms"),
@@ -80,6 +80,10 @@ def test_what_is_no_quantity_is_named_in_one_line(text: str) -> None:
         assert repr(text) in message
         assert example_unit in message
         assert "\n" not in message
+
+
+def test_one_has_no_plural() -> None:
+    assert [counted(n, "cell") for n in (0, 1, 36_000)] == ["0 cells", "1 cell", "36,000 cells"]
 
 
 @given(st.floats(min_value=1e-9, max_value=1e6))

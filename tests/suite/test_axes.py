@@ -79,7 +79,7 @@ def test_an_empty_list_is_refused_on_every_axis(axis: str) -> None:
 WRONG = {
     "model": [3, "", "  ", None],
     "mode": ["training", 3],
-    "batch_size": [0, "abc"],
+    "batch_size": [0, "abc", 2**31],
     "device": [0, ""],
     "precision": ["fp8", 32],
     "optimizer": [1, ""],
@@ -88,7 +88,7 @@ WRONG = {
     "threads": [0, "two"],
     "world_size": [0, "two", 1.5],
     "parallel": ["zero3", 2],
-    "seed": ["abc", None, True, 1.5],
+    "seed": ["abc", None, True, 1.5, 2**63],
 }
 
 
