@@ -42,10 +42,10 @@ class Config:
     schedule: str = "linear"  # of the noise: linear (Ho et al., 2020) or cosine (Nichol and Dhariwal, 2021)
 
     def __post_init__(self) -> None:
-        if self.channels % GROUPS or self.image_size % 2:
-            raise ValueError(
-                f"channels {self.channels} must be a multiple of {GROUPS}, image_size {self.image_size} of 2"
-            )
+        if self.channels % GROUPS:
+            raise ValueError(f"channels {self.channels} must be a multiple of {GROUPS}")
+        if self.image_size % 2:
+            raise ValueError(f"image_size {self.image_size} must be even")
         if self.text_width % self.heads or 2 * self.channels % self.heads:
             raise ValueError(f"heads {self.heads} must divide text_width {self.text_width} and twice the channels")
         if self.schedule not in SCHEDULES:
@@ -266,10 +266,10 @@ class Denoiser(nn.Module):
         Raises:
             ValueError: No such sampler, or more steps than the schedule has.
         """
-        if sampler not in SAMPLERS or not 1 <= steps <= self.times:
-            raise ValueError(
-                f"sampler {sampler!r} must be one of {', '.join(SAMPLERS)}, steps {steps} from 1 to {self.times}"
-            )
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler {sampler!r} is not one of {', '.join(SAMPLERS)}")
+        if not 1 <= steps <= self.times:
+            raise ValueError(f"{steps} steps asked for, the schedule has 1 to {self.times}; set times={steps} for more")
         signals = signal_table(self.schedule, self.times)
         x, times = noise, sampling_times(self.times, steps)
         for step, time in enumerate(times):

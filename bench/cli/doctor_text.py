@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from bench.core.environment import Environment
 from bench.core.units import counted, format_bytes, format_seconds
 from bench.runner.doctor import Diagnosis
@@ -35,7 +37,11 @@ def doctor_text(diagnosis: Diagnosis) -> str:
     lines += [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or [
         "Verdict      nothing speaks against measuring"
     ]
-    return "\n".join(lines)
+    indent = " " * 13
+    return "\n".join(
+        textwrap.fill(line, 80, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        for line in lines
+    )
 
 
 def _device_lines(environment: Environment, diagnosis: Diagnosis) -> list[str]:

@@ -54,7 +54,7 @@ def _doubts(before: Profile, after: Profile) -> list[str]:
     if before.stepbench != after.stepbench:
         doubts.append(f"profiled by stepbench {before.stepbench} and {after.stepbench}")
     doubts += [
-        f"the profiler made a step of {profile.cell.id} {profile.overhead_fraction:.0%} longer"
+        f"the profiler made a step of {profile.cell.id} {profile.overhead_fraction * 100:.0f} % longer"
         for profile in (before, after)
         if profile.overhead_fraction > 0.5
     ]

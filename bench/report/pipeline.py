@@ -73,5 +73,5 @@ def _sentence(point: PipelinePoint) -> str:
     wait = sum(point.wait_seconds) / len(point.wait_seconds)
     return (
         f"{point_name(point)}: the {slower} is the slower one, and both together reach "
-        f"{both / min(loader, step):.0%} of it; a step waits {format_seconds(wait)} for its batch."
+        f"{both / min(loader, step) * 100:.0f} % of it; a step waits {format_seconds(wait)} for its batch."
     )

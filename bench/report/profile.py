@@ -79,7 +79,7 @@ def headline(profile: Profile) -> str:
     return (
         f"{plain(profile.cell.id)}: a step takes {format_seconds(profile.step_seconds)} (median of"
         f" {len(profile.steps_seconds):,} plain steps, {clock} clock). Under the profiler"
-        f" {format_seconds(profile.profiled_step_seconds)}, {overhead:+.1%}{given}."
+        f" {format_seconds(profile.profiled_step_seconds)}, {overhead * 100:+.1f} %{given}."
     )
 
 
@@ -93,14 +93,14 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     touched = [_sum(layer.bytes_touched for layer in group.layers) for group in columns]
     activations = [_sum(layer.activation_bytes for layer in group.layers) for group in columns]
     intensity = [f / b if f and b else None for f, b in zip(flops, touched, strict=True)]
-    rate = [f / s if f and s else None for f, s in zip(flops, seconds, strict=True)]
+    rate = [_rate(group) for group in groups] + [flops[-1] / step if flops[-1] and step else None]
     none = [None] * len(columns)
     types = tuple(plain(group.layers[0].type) if len(group.layers) == 1 else "" for group in columns)
     return [
         Column(header="layer", cells=tuple(plain(group.label) for group in columns), right=False, key=True),
         Column(header="type", cells=types, right=False, rank=7),
         *timed_columns("time", [value or None for value in seconds], none),
-        Column(header="step %", cells=tuple(percent(value / step) for value in seconds)),
+        Column(header="step %", cells=tuple(percent(value / step if value else None) for value in seconds)),
         *timed_columns("fwd", forward, none, 1),
         *timed_columns("bwd", backward, none, 1),
         *counts_column("", flops, 2, "FLOPs"),
@@ -109,6 +109,13 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
         *counts_column("", rate, 5, "FLOP/s"),
         *bytes_column("activ.", activations, 6),
     ]
+
+
+def _rate(group: Group) -> float | None:
+    """FLOP/s of a row; None where more than half of what was seen was taken off: the rest may be any small number."""
+    flops, seconds = _sum(layer.flops for layer in group.layers), group.seconds
+    seen = sum(cost.profiled_seconds for layer in group.layers for cost in layer.costs)
+    return flops / seconds if flops and seconds and seconds >= seen / 2 else None
 
 
 def _phase(group: Group, phase: Phase) -> float | None:
@@ -169,9 +176,9 @@ def _device_lines(profile: Profile) -> list[str]:
     """Say how host and device share a step, and why the device was idle."""
     lines = []
     if profile.host_step_seconds is not None:
-        share = profile.host_step_seconds / profile.step_seconds
+        share = percent(profile.host_step_seconds / profile.step_seconds)
         lines.append(
-            f"Launching a step takes the host {format_seconds(profile.host_step_seconds)}, {share:.0%} of the step."
+            f"Launching a step takes the host {format_seconds(profile.host_step_seconds)}, {share} % of the step."
         )
     for gap in profile.idle:
         where = f" before {plain(gap.before)} in {plain(gap.layer) or 'the model itself'}" if gap.before else ""

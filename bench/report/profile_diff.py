@@ -35,7 +35,7 @@ def _headline(diff: ProfileDiff) -> str:
     share = diff.seconds / diff.before_seconds
     words = (
         f"{cells}: a step took {format_seconds(diff.before_seconds)} and takes {format_seconds(diff.after_seconds)},"
-        f" {share:+.1%}."
+        f" {share * 100:+.1f} %."
     )
     if abs(diff.seconds) <= diff.noise_seconds:
         words += f" Steps of one run spread by {format_seconds(diff.noise_seconds)} already: this change says nothing."
@@ -65,7 +65,7 @@ def _columns(title: str, changes: Sequence[Change], diff: ProfileDiff, *, with_f
     seconds.append(diff.seconds)
     flops.append(sum(flops))
     total = diff.seconds
-    shares = tuple(f"{value / total:.0%}".rstrip("%") if total else "-" for value in seconds)
+    shares = tuple(f"{value / total * 100:z.0f}" if total else "-" for value in seconds)
     none = [None] * len(names)
     columns = [
         Column(header=title, cells=tuple(names), right=False, key=True),

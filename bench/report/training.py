@@ -66,7 +66,8 @@ def recipe(training: Training) -> str:
     if run is not None:
         facts = run.data
         shape = "x".join(map(str, facts.input_shape))
-        data = f"{plain(facts.name)}: {facts.train_examples:,} to train, {facts.test_examples:,} to test, {shape}"
+        sizes = f"{facts.train_examples:,} to train, {facts.test_examples:,} to test"
+        data = f"{plain(facts.name)}: {sizes}, inputs {shape}"
     size = f" ({format_count(run.parameters)} parameters)" if run is not None else ""
     return f"{plain(plan.model)}{size} on {data}; {plan_text(plan)}"
 

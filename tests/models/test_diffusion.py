@@ -203,11 +203,18 @@ def test_ddpm_draws_noise_and_ddim_does_not() -> None:
     assert torch.equal(*(model.sample(tokens, noise, steps=1, sampler="ddpm") for _ in range(2)))  # the last draws none
 
 
-@pytest.mark.parametrize("arguments", [{"steps": 0}, {"steps": 1001}, {"sampler": "euler"}])
-def test_sampling_that_makes_no_sense_is_refused(arguments: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"steps": 0}, "has 1 to 1000"),
+        ({"steps": 1001}, "has 1 to 1000"),
+        ({"sampler": "euler"}, "'euler' .* ddim, ddpm"),
+    ],
+)
+def test_sampling_that_makes_no_sense_is_refused(arguments: dict[str, Any], words: str) -> None:
     config = Config()
     model = diffusion.build_model(config)
-    with pytest.raises(ValueError, match=r"ddim, ddpm.* from 1 to 1000"):
+    with pytest.raises(ValueError, match=words):
         model.sample(*diffusion.make_noise(config, 1, "cpu"), **arguments)
 
 

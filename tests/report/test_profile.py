@@ -4,14 +4,15 @@ import dataclasses
 
 import pytest
 
-from bench.core.profile import MEANINGS
+from bench.core.profile import MEANINGS, PhaseCost, ProfiledLayer
+from bench.core.record import Phase
 from bench.report.figures import display_width
 from bench.report.flame import NARROWEST, flame, flame_boxes
 from bench.report.html.contract import RunData, make_data
 from bench.report.html.page import render
 from bench.report.html.sections.profile import PROFILES, SECTION
-from bench.report.profile import profile_report
-from bench.report.profile_tree import LIMIT, fold
+from bench.report.profile import layer_columns, profile_report
+from bench.report.profile_tree import LIMIT, Group, fold
 from tests.goldens import check_golden
 from tests.report.profiles import GPU, LAYERS, PROFILE, STEP
 
@@ -43,6 +44,16 @@ def test_all_layers_stand_when_nothing_is_to_be_folded() -> None:
     assert [group.label for group in fold(LAYERS, None)][:3] == ["(the model itself)", "stem", "blocks.0.attention"]
     assert "blocks.7.norm" in profile_report(PROFILE, all_layers=True)
     assert "blocks.7.norm" not in profile_report(PROFILE)
+
+
+def test_a_row_that_is_mostly_correction_has_no_rate() -> None:
+    costs = [
+        PhaseCost(phase=Phase.FORWARD, seconds=seconds, profiled_seconds=1e-5, flops=10**6)
+        for seconds in (4e-6, 6e-6, 0.0)
+    ]
+    groups = [Group(label="fc", layers=(ProfiledLayer(name="fc", costs=(cost,)),)) for cost in costs]
+    (rates,) = (column.cells for column in layer_columns(PROFILE, groups) if "FLOP/s" in column.header)
+    assert [rate == "-" for rate in rates] == [True, False, True, False]  # the last is the step
 
 
 def test_rows_with_the_same_seconds_are_not_merged_by_mistake() -> None:

@@ -72,5 +72,5 @@ def test_a_pipeline_says_what_both_reach_of_the_slower_one() -> None:
     text = pipeline_text([make_point(), failed])
     check_golden("pipeline-80.txt", text + "\n")
     words = " ".join(text.split())
-    assert "the loader is the slower one, and both together reach 100% of it; a step waits 30.0 ms" in words
+    assert "the loader is the slower one, and both together reach 100 % of it; a step waits 30.0 ms" in words
     assert "OUT OF MEMORY: no room" in words
