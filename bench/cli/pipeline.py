@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,9 +19,11 @@ from bench.cli.training_options import (
     plan_of,
 )
 from bench.core.errors import ExitCode, SuiteError
-from bench.core.pipeline import PipelinePoint
 from bench.core.record import Outcome
-from bench.core.training import TrainingPlan
+
+if TYPE_CHECKING:
+    from bench.core.pipeline import PipelinePoint
+    from bench.core.training import TrainingPlan
 
 _ON_OFF = {"on": True, "off": False}
 

@@ -12,7 +12,6 @@ from bench.cli import options
 from bench.cli.output import look, print_json
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, SuiteError
-from bench.core.profile import ProfileOptions
 
 
 def command(
@@ -57,6 +56,7 @@ def command(
     if not models:
         raise SuiteError("no model was named; write for example `bench profile my_net`, or --diff RUN RUN")
     from bench.cli.stopping import stoppable
+    from bench.core.profile import ProfileOptions
     from bench.runner.profiling import profile_cells
     from bench.suite.sweep import Sweep
 

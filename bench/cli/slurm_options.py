@@ -9,7 +9,6 @@ import typer
 
 from bench.cli.options import parse_duration
 from bench.core.errors import SuiteError
-from bench.store.records import RunFolder
 
 PartitionOption = Annotated[str | None, typer.Option("--partition", help="Slurm: partition.", show_default=False)]
 GpusOption = Annotated[
@@ -86,6 +85,8 @@ def refuse_without_slurm(typed: dict[str, Any], cells_per_task: int | None, resu
     if names:
         raise SuiteError(f"--{names[0]} is for a cluster; add --executor slurm, or leave it out")
     if resume is not None:
+        from bench.store.records import RunFolder
+
         folder = RunFolder.open(resume, results)
         if (folder.path / "slurm").is_dir():
             raise SuiteError(f"{folder.run.id} was submitted to Slurm; add --executor slurm to submit what it lacks")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.core.cell import Precision
 from bench.core.errors import SuiteError
-from bench.core.training import TrainingPlan
-from bench.registry.optimizers import check_optimizer
 from bench.suite.build import axes_of
+
+if TYPE_CHECKING:
+    from bench.core.training import TrainingPlan
 
 DataOption = Annotated[
     str | None,
@@ -46,6 +47,8 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
     Raises:
         SuiteError: A value makes no sense.
     """
+    from bench.core.training import TrainingPlan
+
     values = dict(typed)
     if "precision" in values:
         values["precision"] = _precision(values["precision"])
@@ -71,6 +74,8 @@ def _precision(text: str) -> Precision:
 
 def _optimizer(values: dict[str, Any]) -> dict[str, Any]:
     """Check an optimizer's name; the model's own keeps its own settings where none are typed."""
+    from bench.registry.optimizers import check_optimizer
+
     if values["optimizer"] != OWN:
         return {"optimizer": check_optimizer(values["optimizer"])}
     return {
