@@ -190,7 +190,9 @@ def test_check_calls_the_documented_mistake_an_erratum(capsys):
     assert verdicts["walkthrough_cnn", "conv1.parameters"] == (896, 896, "match")
     assert verdicts["walkthrough_cnn", "conv2.parameters"] == (18_496, 18_496, "match")
     assert verdicts["walkthrough_cnn", "walkthrough.fc1.parameters"] == (3_221_504, 18_874_880, "erratum")
-    assert {verdict for _, _, verdict in verdicts.values()} <= {"match", "erratum"}
+    assert {verdict for _, _, verdict in verdicts.values()} <= {"match", "erratum", "unmeasured"}
+    unmeasured = [claim for claim in json.loads(out)["claims"] if claim["verdict"] == "unmeasured"]
+    assert {claim["claim"]["quantity"] for claim in unmeasured} == {"step_seconds"}  # those take --time
 
 
 def test_a_wrong_claim_of_a_user_is_a_mismatch_and_exit_code_1(capsys):

@@ -239,7 +239,7 @@ class TestOnRecord:
     ("arguments", "words"),
     [
         (("nowhere.toml",), "no suite file 'nowhere.toml'"),
-        (("my_net",), "no suite 'my_net'; give a file (*.toml) or one of: gate, quick"),
+        (("my_net",), "no suite 'my_net'; give a file (*.toml) or one of: activation, "),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, words):
