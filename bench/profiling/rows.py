@@ -1,8 +1,8 @@
 """Raw profiled steps to the rows of a profile: without what the profiler cost, beside FLOPs and bytes.
 
 On the CPU the profiler makes a step longer by about the same time for every event it records. What a plain phase is
-shorter than a profiled one is therefore taken from its rows by their events; the rows then sum to the plain phases, and
-to the plain step.
+shorter than a profiled one is therefore taken from its rows by their events, but no row gives more than half that way:
+what is then still missing is taken from all in proportion. The rows sum to the plain phases, and to the plain step.
 On an accelerator kernels take as long as ever, and the profiler only adds idle time: there the idle row gives way.
 """
 
@@ -34,6 +34,10 @@ EVENT_SECONDS_LIMIT = 5e-6
 """An event costs the profiler and our hooks 1 to 3 µs. What a profiled step is longer beyond this is the machine's
 noise, and is taken from all rows in proportion."""
 
+KEPT_SHARE = 0.5
+"""Not every event costs the same: a row of many short operations would be left with nothing. At most half of what was
+seen in a row is taken off by its events, and the rest from all rows in proportion."""
+
 _PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 _REST = (LOSS, UNATTRIBUTED, AUTOGRAD, GRADIENTS, OPTIMIZER, ZERO_GRAD, IDLE)
 
@@ -56,7 +60,7 @@ def mean_counts(steps: Sequence[StepTime], read: Callable[[StepTime], Counter[Ke
 def without_overhead(
     seconds: Mapping[Key, float], events: Mapping[Key, float], step_seconds: float, idle: Iterable[Key] = ()
 ) -> dict[Key, float]:
-    """Bring rows as profiled to what they are without the profiler: they sum to the plain step.
+    """Bring rows as profiled to what they are without the profiler: they sum to the plain step, and none is wiped out.
 
     Args:
         seconds: As profiled.
@@ -72,7 +76,9 @@ def without_overhead(
         return {key: value * left if key in gaps else value for key, value in seconds.items()}
     count = sum(events.get(key, 0.0) for key in seconds)
     cost = min(excess / count, EVENT_SECONDS_LIMIT) if excess > 0 and count else 0.0
-    corrected = {key: max(0.0, value - cost * events.get(key, 0.0)) for key, value in seconds.items()}
+    corrected = {
+        key: max(0.0, KEPT_SHARE * value, value - cost * events.get(key, 0.0)) for key, value in seconds.items()
+    }
     total = sum(corrected.values())
     return {key: value * step_seconds / total for key, value in corrected.items()} if total else dict(corrected)
 

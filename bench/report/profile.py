@@ -12,10 +12,11 @@ from bench.report.columns import MISSING, bytes_column, counts_column, figure_co
 from bench.report.facts import facts_text
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column, Page, render
+from bench.report.profile_doubt import doubt_lines, is_doubtful, marked
 from bench.report.profile_memory import memory_text
+from bench.report.profile_operators import operator_columns
 from bench.report.profile_tree import LIMIT, Group, fold
 
-TOP_OPERATORS = 10
 _OBVIOUS = (LOSS, OPTIMIZER, ZERO_GRAD)
 
 
@@ -38,11 +39,13 @@ def profile_report(
     """
     page = Page(width=width, color=color, unicode=unicode)
     groups = fold(profile.layers, None if all_layers else LIMIT)
+    layers, operators = layer_columns(profile, groups), operator_columns(profile)
     parts = [
         page.wrap(headline(profile)),
-        render(layer_columns(profile, groups), page, total=True),
+        render(layers, page, total=True),
         "\n".join(page.wrap(line, "  ") for line in _legend(groups)),
-        render(operator_columns(profile), page, total=True),
+        render(operators, page, total=True),
+        "\n".join(page.wrap(line, "  ") for line in doubt_lines(layers, operators)),
         memory_text(profile.memory, page) if profile.memory else "",
         *("\n".join(page.wrap(line, "  ", "") for line in lines) for lines in _paragraphs(profile)),
     ]
@@ -95,14 +98,20 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     intensity = [f / b if f and b else None for f, b in zip(flops, touched, strict=True)]
     rate = [_rate(group) for group in groups] + [flops[-1] / step if flops[-1] and step else None]
     none = [None] * len(columns)
+    doubts = [*(is_doubtful(group.layers) for group in groups), False]  # the step was measured
+    of_phase = {
+        phase: [*(is_doubtful(group.layers, phase) for group in groups), False]
+        for phase in (Phase.FORWARD, Phase.BACKWARD)
+    }
+    share = tuple(percent(value / step if value else None) for value in seconds)
     types = tuple(plain(group.layers[0].type) if len(group.layers) == 1 else "" for group in columns)
     return [
         Column(header="layer", cells=tuple(plain(group.label) for group in columns), right=False, key=True),
         Column(header="type", cells=types, right=False, rank=7),
-        *timed_columns("time", [value or None for value in seconds], none),
-        Column(header="step %", cells=tuple(percent(value / step if value else None) for value in seconds)),
-        *timed_columns("fwd", forward, none, 1),
-        *timed_columns("bwd", backward, none, 1),
+        *marked(timed_columns("time", [value or None for value in seconds], none), doubts),
+        *marked([Column(header="step %", cells=share)], doubts),
+        *marked(timed_columns("fwd", forward, none, 1), of_phase[Phase.FORWARD]),
+        *marked(timed_columns("bwd", backward, none, 1), of_phase[Phase.BACKWARD]),
         *counts_column("", flops, 2, "FLOPs"),
         *bytes_column("touched", touched, 3),
         *figure_column("FLOPs /byte", intensity, 3),
@@ -112,10 +121,9 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
 
 
 def _rate(group: Group) -> float | None:
-    """FLOP/s of a row; None where more than half of what was seen was taken off: the rest may be any small number."""
+    """FLOP/s of a row; None where its time is doubtful."""
     flops, seconds = _sum(layer.flops for layer in group.layers), group.seconds
-    seen = sum(cost.profiled_seconds for layer in group.layers for cost in layer.costs)
-    return flops / seconds if flops and seconds and seconds >= seen / 2 else None
+    return flops / seconds if flops and seconds and not is_doubtful(group.layers) else None
 
 
 def _phase(group: Group, phase: Phase) -> float | None:
@@ -134,42 +142,6 @@ def _legend(groups: Sequence[Group]) -> list[str]:
         if group.label in MEANINGS and group.label not in _OBVIOUS and group.seconds
     ]
     return ["; ".join(words)] if words else []
-
-
-def operator_columns(profile: Profile) -> list[Column]:
-    """Make the table of the dearest operations; the others are one row, the last is the step."""
-    top, rest = profile.operators[:TOP_OPERATORS], profile.operators[TOP_OPERATORS:]
-    names = [operation_name(row.name) for row in top]
-    seconds = [row.seconds for row in top]
-    calls = [row.calls for row in top]
-    touched = [row.bytes_touched for row in top]
-    host = [row.host_seconds for row in top]
-    if rest:
-        names.append(f"{len(rest)} others")
-        seconds.append(sum(row.seconds for row in rest))
-        calls.append(sum(row.calls for row in rest))
-        touched.append(_sum(row.bytes_touched for row in rest))
-        host.append(sum(row.host_seconds or 0.0 for row in rest) if profile.clock == "device" else None)
-    names.append("step")
-    seconds.append(profile.step_seconds)
-    calls.append(sum(row.calls for row in profile.operators))
-    touched.append(_sum(row.bytes_touched for row in profile.operators))
-    host.append(profile.host_step_seconds)
-    none = [None] * len(names)
-    return [
-        Column(header="operation", cells=tuple(names), right=False, key=True),
-        *timed_columns("self", [value or None for value in seconds], none),
-        Column(header="step %", cells=tuple(percent(value / profile.step_seconds) for value in seconds)),
-        Column(header="calls", cells=tuple(f"{count:,.0f}" if count else MISSING for count in calls), rank=1),
-        *(timed_columns("host", host, none, 2) if profile.clock == "device" else []),
-        *bytes_column("touched", touched, 2),
-    ]
-
-
-def operation_name(name: str) -> str:
-    """Shorten what the profiler calls the engine's work around a node."""
-    prefix = "autograd::engine::evaluate_function: "
-    return plain(f"engine: {name.removeprefix(prefix)}" if name.startswith(prefix) else name)
 
 
 def _device_lines(profile: Profile) -> list[str]:

@@ -9,7 +9,7 @@ from bench.core.units import format_count, format_seconds
 from bench.report.columns import timed_columns
 from bench.report.figures import plain
 from bench.report.layout import Column, Page, render
-from bench.report.profile import operation_name
+from bench.report.profile_operators import operation_name
 
 SHOWN = 12
 SMALLEST_SHARE = 0.01

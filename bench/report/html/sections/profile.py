@@ -10,7 +10,9 @@ from bench.report.flame import flame_boxes
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.limits import first, name, words
 from bench.report.html.tables import make_table
-from bench.report.profile import headline, layer_columns, operator_columns, sentences
+from bench.report.profile import headline, layer_columns, sentences
+from bench.report.profile_doubt import doubt_lines
+from bench.report.profile_operators import operator_columns
 from bench.report.profile_tree import fold
 
 PROFILES = "profiles"
@@ -42,14 +44,13 @@ SECTION = Section(anchor="profile", title="Where the time goes", build=build)
 def _values(profile: Profile) -> dict[str, Any]:
     boxes = flame_boxes(profile)
     cell = name(profile.cell.id)
+    layers, operators = layer_columns(profile, fold(profile.layers, _MOST_ROWS)), operator_columns(profile)
     return {
         "name": cell,
         "headline": words(headline(profile)),
         "boxes": boxes,
         "height": (max(box.row for box in boxes) + 1) * 20,
-        "layers": make_table(
-            layer_columns(profile, fold(profile.layers, _MOST_ROWS)), caption=f"Layers of {cell}", total=True
-        ),
-        "operators": make_table(operator_columns(profile), caption=f"Operations of {cell}", total=True),
-        "sentences": [words(sentence) for sentence in sentences(profile)],
+        "layers": make_table(layers, caption=f"Layers of {cell}", total=True),
+        "operators": make_table(operators, caption=f"Operations of {cell}", total=True),
+        "sentences": [words(sentence) for sentence in (*doubt_lines(layers, operators), *sentences(profile))],
     }
