@@ -347,6 +347,11 @@ def forward_flops(config: Config, batch_size: int) -> int:
     return batch_size * (text + time + edges + resample + blocks + cross)
 
 
+def max_steps(config: Config) -> int:
+    """Return how many denoising steps the noise schedule has."""
+    return config.times
+
+
 def make_noise(config: Config, batch_size: int, device: str | torch.device) -> tuple[Tensor, Tensor]:
     """Draw what sampling starts from: token ids `(B, L)` and standard normal noise `(B, 3, H, W)`."""
     tokens = torch.randint(config.vocabulary, (batch_size, config.text_length), device=device)

@@ -30,7 +30,9 @@ class To(StrEnum):
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest.")] = "latest",
+    run: Annotated[
+        str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
+    ] = "latest",
     to: Annotated[To, typer.Option("--to", help="Format.", show_default=False)] = ...,  # type: ignore[assignment]
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="File; default: standard output.", show_default=False)
@@ -58,7 +60,7 @@ def command(
     chosen = FORMATS[to.value]
     if answers and not chosen.holds_verdicts:
         raise SuiteError(f"--with adds verdicts, for which {to.value} has no words; use it with --to junit")
-    folder = RunFolder.open(run, results)
+    folder = RunFolder.open(run, results, prefers_records=True)
     data = read_run_data(folder)
     for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)

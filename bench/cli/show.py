@@ -39,7 +39,9 @@ class Table(StrEnum):
 
 
 def command(
-    run: Annotated[str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest.")] = "latest",
+    run: Annotated[
+        str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
+    ] = "latest",
     format: Annotated[  # noqa: A002 - the name of the option
         Format, typer.Option("--format", help="For a terminal, a comment, a paper, a spreadsheet, a program.")
     ] = Format.TABLE,
@@ -56,7 +58,7 @@ def command(
     from bench.runner.reporting import read_run_data
     from bench.store.records import RunFolder
 
-    folder = RunFolder.open(run, results)
+    folder = RunFolder.open(run, results, prefers_records=True)
     data = read_run_data(folder)
     for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)

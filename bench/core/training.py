@@ -151,13 +151,16 @@ class ClassScore:
     """How well one class is told from the others on the test set.
 
     Attributes:
+        precision: None where the class was never predicted.
+        recall: None where the test set has no example of the class.
+        f1: None where the class was neither predicted nor there.
         support: Test examples of the class.
     """
 
     name: str
-    precision: float
-    recall: float
-    f1: float
+    precision: float | None
+    recall: float | None
+    f1: float | None
     support: int
 
 

@@ -57,6 +57,7 @@ class ImageSampler:
         decode: `(model, images) -> images`, after the last step; None where there is nothing to decode.
         parts: `(model, inputs)` yields the name and the value of each part of a training step's forward pass, the
             last being the outputs; None where the model does not tell.
+        max_steps: Most denoising steps that its noise schedule has; None where the model does not tell.
     """
 
     make_noise: Callable[[int, str | torch.device], tuple[Any, torch.Tensor]]
@@ -64,6 +65,7 @@ class ImageSampler:
     denoising: Callable[[torch.nn.Module, Any, torch.Tensor, int, float, str], Iterator[torch.Tensor]]
     decode: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] | None = None
     parts: Callable[[torch.nn.Module, tuple[Any, ...]], Iterator[tuple[str, Any]]] | None = None
+    max_steps: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

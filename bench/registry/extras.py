@@ -52,6 +52,7 @@ def image_sampler(found: Mapping[str, Any], config: Any) -> ImageSampler | None:
         denoising=_denoising,
         decode=(lambda model, images: _method(model, "decode_images")(images)) if "decode_images" in has else None,
         parts=(lambda model, inputs: _method(model, "parts")(*inputs)) if "parts" in has else None,
+        max_steps=limit(config) if (limit := found.get("max_steps")) else None,
     )
 
 

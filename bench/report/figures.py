@@ -40,6 +40,13 @@ def with_noise(value: float, half_width: float | None) -> tuple[str, str]:
     return f"{value:.{decimals}f}", f"{noise:.{decimals}f}"
 
 
+def duration(seconds: float, half_width: float | None = None) -> str:
+    """Write a duration and half of its interval in its own unit: `7.5 ± 0.6 ms`."""
+    scale, unit = time_unit([seconds]) or (1.0, "s")
+    value, noise = with_noise(seconds / scale, half_width / scale if half_width is not None else None)
+    return f"{value} ± {noise} {unit}" if noise else f"{value} {unit}"
+
+
 def time_unit(seconds: Iterable[float]) -> tuple[float, str] | None:
     """Choose one unit for a column of durations as `(seconds per unit, name)`; None where no single one fits."""
     return _common_unit(seconds, _TIME_UNITS)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.core.generation import CacheMemory, Generation, TokenFlops
-from bench.core.units import format_bytes, format_count, format_seconds
+from bench.core.units import format_bytes, format_count
 from bench.report.case_keys import estimate_columns, failed_rows, failures, key_columns
 from bench.report.columns import bytes_column, counts_column, figure_column, timed_columns, whole
-from bench.report.figures import plain
+from bench.report.figures import duration, plain
 from bench.report.layout import Column, Page, render
 from bench.stats.generation import GenerationSummary, summarise_generation
 
@@ -140,7 +140,7 @@ def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
     if line is None or line.slope <= line.half_width:
         return []
     case = one.case
-    each = f"{format_seconds(line.slope * 1000)} ± {format_seconds(line.half_width * 1000, 1)}"
+    each = duration(line.slope * 1000, line.half_width * 1000)
     row = f"{plain(case.cell.model)}, batch {case.cell.batch_size}, prompt {case.prompt_tokens}"
     how = "" if case.uses_cache else " without cache"
     return [f"{row}{how}: a token takes {each} more per 1000 tokens of context"]

@@ -8,7 +8,7 @@ from bench.core.image_sampling import PartTimes, Sampled
 from bench.core.units import format_seconds
 from bench.report.case_keys import estimate_columns, failed_rows, failures, key_columns
 from bench.report.columns import bytes_column, counts_column, figure_column, timed_columns
-from bench.report.figures import percent, plain, significant
+from bench.report.figures import duration, percent, plain, significant
 from bench.report.layout import Column, Page, render
 from bench.stats.estimate import estimate_median
 from bench.stats.image_sampling import lines_over_steps, summarise_sampling
@@ -99,10 +99,9 @@ def _part_columns(training: PartTimes) -> list[Column]:
 def _line_notes(measured: Sequence[Sampled]) -> list[str]:
     notes = []
     for case, line in lines_over_steps(measured):
-        noise = "" if line.half_width is None else f" ± {format_seconds(line.half_width, 1)}"
         notes.append(
             f"{plain(case.cell.model)}, batch {case.cell.batch_size}, {case.sampler}, guidance {case.guidance:g}: a "
-            f"batch takes {format_seconds(line.intercept)} + {format_seconds(line.slope)}{noise} x steps"
+            f"batch takes {format_seconds(line.intercept)} + ({duration(line.slope, line.half_width)}) x steps"
         )
     return notes
 

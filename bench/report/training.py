@@ -122,15 +122,19 @@ def part_columns(epochs: Sequence[Epoch]) -> list[Column]:
 
 
 def score_columns(found: Classification) -> list[Column]:
-    """Make the classification report: precision, recall and F1 by class, and their plain means."""
+    """Make the classification report: precision, recall and F1 by class, and their plain means.
+
+    There is no mean where a class has no figure: without the class it would flatter the model.
+    """
     scores = found.scores
-    mean = [sum(getattr(s, name) for s in scores) / len(scores) for name in ("precision", "recall", "f1")]
-    values = zip(("precision", "recall", "f1"), ("precision %", "recall %", "F1 %"), mean, strict=True)
+    headers = {"precision": "precision %", "recall": "recall %", "f1": "F1 %"}
+    figures = {name: [getattr(score, name) for score in scores] for name in headers}
+    means = {name: None if None in values else sum(values) / len(values) for name, values in figures.items()}
     return [
         Column(header="class", cells=(*(plain(s.name) for s in scores), "mean"), right=False, key=True),
         *(
-            Column(header=header, cells=tuple(_percent(v) for v in (*(getattr(s, name) for s in scores), average)))
-            for name, header, average in values
+            Column(header=header, cells=tuple(_share(value) for value in (*figures[name], means[name])))
+            for name, header in headers.items()
         ),
         Column(header="examples", cells=tuple(f"{n:,}" for n in (*(s.support for s in scores), _support(found)))),
     ]

@@ -65,7 +65,7 @@ def compare_runs(base: str, head: str, *, results: Path, is_forced: bool = False
     """Put two stored runs side by side.
 
     Args:
-        base: Path, id or `latest` of a run, or a JSON file of pytest-benchmark.
+        base: Path, id or `latest` (newest with records) of a run, or a JSON file of pytest-benchmark.
         head: The same.
         results: Where ids are looked up.
         is_forced: Compare although the machines or settings differ.
@@ -107,7 +107,7 @@ def read_run(given: str, results: Path) -> StoredRun:
     path = Path(given)
     if path.is_file() and path.name != "run.json":
         return _read_pytest_benchmark(path)
-    folder = RunFolder.open(path.parent if path.name == "run.json" else given, results)
+    folder = RunFolder.open(path.parent if path.name == "run.json" else given, results, prefers_records=True)
     return stored_run(folder.path.name, folder.records())
 
 

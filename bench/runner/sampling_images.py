@@ -33,7 +33,9 @@ def run_sampling(
         BenchError: A model is not there or samples no images, a device is not there, or a file cannot be written.
     """
     plan = make_plan([case.cell for case in cases], method=method)
-    models = tuple(dict.fromkeys(case.cell.model for case in cases))
+    models: dict[str, int] = {}
+    for case in cases:
+        models[case.cell.model] = max(case.steps, models.get(case.cell.model, 0))
     checked = processes.call(f"{_WORKER}:check_models", models, parts, method=method)
     if checked.outcome is not Outcome.OK:
         raise checked.error or BenchError(f"the models could not be read: {checked.reason}")

@@ -80,18 +80,23 @@ def classify(evaluation: Evaluation, classes: int) -> Classification:
 
     labels = list(range(classes))
     truth, found = evaluation.targets, evaluation.predictions
-    columns = precision_recall_fscore_support(truth, found, labels=labels, zero_division=0)
+    columns = precision_recall_fscore_support(truth, found, labels=labels, zero_division=float("nan"))
     inside = [(a, b) for a, b in zip(truth, found, strict=True) if b < classes]
     outside = tuple(sum(a == label and b >= classes for a, b in zip(truth, found, strict=True)) for label in labels)
     matrix = confusion_matrix(*zip(*inside, strict=True), labels=labels) if inside else [[0] * classes] * classes
     return Classification(
         scores=tuple(
-            ClassScore(name=str(label), precision=float(p), recall=float(r), f1=float(f), support=int(s))
+            ClassScore(name=str(label), precision=_known(p), recall=_known(r), f1=_known(f), support=int(s))
             for label, p, r, f, s in zip(labels, *columns, strict=True)
         ),
         confusion=tuple(tuple(int(count) for count in row) for row in matrix),
         outside=outside if any(outside) else (),
     )
+
+
+def _known(share: float) -> float | None:
+    """Turn a share of nothing, which scikit-learn gives as NaN here, into None."""
+    return None if math.isnan(share) else float(share)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,16 +48,25 @@ def sampler_of(workload: Workload, spec: str) -> ImageSampler:
     return workload.sampler
 
 
-def check_models(specs: tuple[str, ...], parts: bool) -> None:
-    """Refuse, before anything is measured, models that do not sample, or do not tell the parts of their training.
+def check_models(specs: Mapping[str, int], parts: bool) -> None:
+    """Refuse, before anything is measured, what models cannot do: sample, in that many steps, in parts.
+
+    Args:
+        specs: The models, and the most denoising steps that are asked of each.
+        parts: Whether they must tell the parts of their training step.
 
     Raises:
-        ModelError: One of them does not.
+        ModelError: One of them cannot.
     """
-    for spec in specs:
+    for spec, steps in specs.items():
         sampler = sampler_of(registry.resolve(spec), spec)
         if parts and sampler.parts is None:
             raise ModelError(f"model {spec!r} does not tell the parts of its training step; leave out --parts")
+        if sampler.max_steps is not None and steps > sampler.max_steps:
+            raise ModelError(
+                f"--steps: {steps} asked for, the noise schedule of model {spec!r} has {sampler.max_steps}; ask for at "
+                "most that many, or for a model with a longer one"
+            )
 
 
 def time_case(

@@ -11,26 +11,30 @@ from pathlib import Path
 from bench.core.errors import StoreError
 
 _ADVICE = {
-    errno.ENOSPC: "the disk is full; free some space, or choose another folder with --results",
-    errno.EDQUOT: "the disk quota is used up; free some space, or choose another folder with --results",
-    errno.EROFS: "the file system is read-only; choose another folder with --results",
-    errno.EACCES: "permission denied; choose another folder with --results, or change its permissions",
-    errno.EPERM: "permission denied; choose another folder with --results, or change its permissions",
-    errno.ENOTDIR: "a part of that path is a file, not a folder; choose another folder with --results",
-    errno.EEXIST: "a file of that name is in the way; move it, or choose another folder with --results",
+    errno.ENOSPC: "the disk is full; free some space, or {elsewhere}",
+    errno.EDQUOT: "the disk quota is used up; free some space, or {elsewhere}",
+    errno.EROFS: "the file system is read-only; {elsewhere}",
+    errno.EACCES: "permission denied; {elsewhere}, or change its permissions",
+    errno.EPERM: "permission denied; {elsewhere}, or change its permissions",
+    errno.ENOTDIR: "a part of that path is a file, not a folder; {elsewhere}",
+    errno.EEXIST: "a file of that name is in the way; move it, or {elsewhere}",
     errno.EISDIR: "that is a folder; name a file",
-    errno.ENAMETOOLONG: "the path is too long for this file system; choose another folder with --results",
+    errno.ENAMETOOLONG: "the path is too long for this file system; {elsewhere}",
 }
 
 
-def store_error(verb: str, path: Path, error: OSError) -> StoreError:
+def store_error(verb: str, path: Path, error: OSError, elsewhere: str = "choose another place") -> StoreError:
     """Put an error of the operating system into one line: what was tried, where, and what to do."""
     words = _ADVICE.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
-    return StoreError(f"cannot {verb} {path}: {words}")
+    return StoreError(f"cannot {verb} {path}: {words.replace('{elsewhere}', elsewhere)}")
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Path, elsewhere: str = "choose another place") -> None:
     """Make a folder and its parents; one that is there already is fine.
+
+    Args:
+        path: Of the folder.
+        elsewhere: What to do where it cannot be made, for the error.
 
     Raises:
         StoreError: It cannot be made.
@@ -38,7 +42,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise store_error("make the folder", path, error) from error
+        raise store_error("make the folder", path, error, elsewhere) from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:

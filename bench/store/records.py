@@ -29,6 +29,7 @@ from bench.core.record import SCHEMA, Record
 from bench.store.atomic import make_folder, store_error, write_bytes
 from bench.store.codec import from_file, to_bytes
 
+_ELSEWHERE = "choose another folder with --results"
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 
@@ -85,7 +86,7 @@ class RunFolder:
         Raises:
             StoreError: The folder cannot be made or written.
         """
-        make_folder(root)
+        make_folder(root, _ELSEWHERE)
         while True:
             run_id = f"{_utc(run.started_at):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
             path = root / run_id
@@ -95,7 +96,7 @@ class RunFolder:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise store_error("make the folder", path, error) from error
+                raise store_error("make the folder", path, error, _ELSEWHERE) from error
         folder = cls(path, replace(run, id=run_id))
         try:
             make_folder(folder.records_path)
@@ -106,15 +107,20 @@ class RunFolder:
         return folder
 
     @classmethod
-    def open(cls, path_or_id: str | Path, root: Path = Path("results")) -> RunFolder:
+    def open(cls, path_or_id: str | Path, root: Path = Path("results"), *, prefers_records: bool = False) -> RunFolder:
         """Open a run by its folder, its id, a unique beginning of its id, or `latest`.
+
+        Args:
+            path_or_id: Which.
+            root: Where runs are looked for.
+            prefers_records: `latest` is the newest run with records, see `latest`.
 
         Raises:
             StoreError: There is no such run, or its `run.json` cannot be read.
             SchemaError: A newer stepbench wrote it.
         """
         if str(path_or_id) == "latest":
-            return cls.open(latest(root))
+            return cls.open(latest(root, prefers_records=prefers_records))
         for path in (Path(path_or_id), root / path_or_id):
             if (path / "run.json").is_file():
                 return cls(path, from_file(RunInfo, path / "run.json"))
@@ -242,8 +248,13 @@ def run_paths(root: Path) -> tuple[Path, ...]:
         raise store_error("list the runs in", root, error) from error
 
 
-def latest(root: Path) -> Path:
+def latest(root: Path, *, prefers_records: bool = False) -> Path:
     """Find the folder of the newest run under `root`.
+
+    Args:
+        root: Where runs are looked for.
+        prefers_records: For commands that need cells: pass over newer runs without records, as those of `bench train`,
+            `generate`, `sample` and `ab` are; the newest of all where none has any.
 
     Raises:
         StoreError: There is none.
@@ -251,6 +262,8 @@ def latest(root: Path) -> Path:
     paths = run_paths(root)
     if not paths:
         raise StoreError(f"no runs in {root}; measure one with `bench run`, or name another folder with --results")
+    if prefers_records:
+        return next((path for path in reversed(paths) if any((path / "records").glob("*.json"))), paths[-1])
     return paths[-1]
 
 

@@ -108,7 +108,11 @@ CLASSES = (
     *_WHICH,
     Column("class", "string", "", "true class", lambda r: r.score.name),
     Column(
-        "precision", "Float64", "fraction", "of the predictions of this class, share that is right", _score("precision")
+        "precision",
+        "Float64",
+        "fraction",
+        "right share of the predictions of this class, if any",
+        _score("precision"),
     ),
     Column("recall", "Float64", "fraction", "of this class's examples, share that is found", _score("recall")),
     Column("f1", "Float64", "fraction", "harmonic mean of precision and recall", _score("f1")),

@@ -63,7 +63,14 @@ def test_the_parts_of_a_training_step_are_those_of_the_model_and_the_rest_of_the
 )
 def test_models_are_refused_before_anything_runs(spec: str, parts: bool, words: str) -> None:
     if not words:
-        sampling.check_models((spec,), parts)
+        sampling.check_models({spec: 3}, parts)
         return
     with pytest.raises(ModelError, match=words):
-        sampling.check_models((spec,), parts)
+        sampling.check_models({spec: 3}, parts)
+
+
+def test_more_steps_than_the_schedule_has_are_refused_before_measuring() -> None:
+    spec = f"{SPEC},times=5"
+    sampling.check_models({spec: 5}, parts=False)
+    with pytest.raises(ModelError, match=r"--steps: 6 asked for, .* has 5"):
+        sampling.check_models({spec: 6}, parts=False)

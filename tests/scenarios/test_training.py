@@ -13,6 +13,7 @@ from bench.core.errors import DataError, StoreError
 from bench.core.record import AdviceKind
 from bench.core.training import Part
 from bench.device.step import prepare
+from bench.report.training import score_columns
 from bench.scenarios import training as training_module
 from bench.scenarios.evaluation import Evaluation, classify
 from bench.scenarios.images import open_digits
@@ -207,3 +208,13 @@ def test_classes_are_scored_as_by_hand() -> None:
     assert (zero.precision, zero.recall, zero.support) == (1.0, 0.5, 2)
     assert (one.precision, one.recall, one.f1) == (0.5, 1.0, pytest.approx(2 / 3))
     assert (two.precision, two.recall, two.support) == (1.0, pytest.approx(2 / 3), 3)
+
+
+def test_what_is_a_share_of_nothing_is_missing_and_has_no_mean() -> None:
+    evaluation = Evaluation(loss=1.0, accuracy=0.5, predictions=(0, 0), targets=(0, 1), seconds=1.0)
+    found = classify(evaluation, 3)  # 1 is never predicted, 2 is not even there
+    _, one, two = found.scores
+    assert (one.precision, one.recall, one.f1) == (None, 0.0, 0.0)
+    assert (two.precision, two.recall, two.f1) == (None, None, None)
+    by_header = {column.header: column.cells for column in score_columns(found)}
+    assert by_header["precision %"] == ("50.0", "-", "-", "-")

@@ -323,3 +323,11 @@ def test_a_reader_never_sees_half_a_record_and_neither_does_one_after_a_kill(tmp
         writer.kill()
         writer.join()
     assert folder.records() == (make_record(n=500),)
+
+
+def test_the_latest_run_for_cells_passes_over_runs_without_records(tmp_path: Path) -> None:
+    runs = [RunFolder.create(tmp_path, make_run(started_at=f"2026-11-23T17:53:0{s}+00:00")) for s in range(3)]
+    assert latest(tmp_path, prefers_records=True) == runs[2].path  # none has records
+    runs[1].append(make_record())
+    assert latest(tmp_path) == runs[2].path
+    assert RunFolder.open("latest", tmp_path, prefers_records=True).path == runs[1].path

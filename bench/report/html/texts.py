@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.core.estimate import Estimate
-from bench.report.figures import time_unit, with_noise
+from bench.report.figures import duration
 
 
 def count_of(number: int, one: str, many: str = "") -> str:
@@ -15,8 +15,6 @@ def seconds_text(estimate: Estimate | None) -> str:
     """Write a duration with half its interval in its own unit: `7.5 ± 0.6 ms`."""
     if estimate is None:
         return "-"
-    scale, unit = time_unit([estimate.point]) or (1.0, "s")
     has_interval = estimate.low is not None and estimate.high is not None
-    half = (estimate.high - estimate.low) / 2 / scale if has_interval else None  # type: ignore[operator]
-    value, noise = with_noise(estimate.point / scale, half)
-    return f"{value} ± {noise} {unit}" if noise else f"{value} {unit}"
+    half = (estimate.high - estimate.low) / 2 if has_interval else None  # type: ignore[operator]
+    return duration(estimate.point, half)
