@@ -7,6 +7,7 @@ import time (a test guards it). Errors leave as one line on stderr and an exit c
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import typer
 
@@ -105,7 +106,7 @@ def run_command(arguments: list[str] | None = None) -> int:
         if message.startswith("Usage:"):  # a group without a command: the whole help
             print(message, file=sys.stderr)
         elif message:
-            print(f"bench: {_one_line(message)}", file=sys.stderr)
+            print(f"bench: {_one_line(message)}{_found(error, message)}", file=sys.stderr)
         return int(ExitCode.USAGE)
     except typer.Abort:
         return _INTERRUPTED
@@ -116,6 +117,15 @@ def run_command(arguments: list[str] | None = None) -> int:
         if isinstance(stop.__context__, BrokenPipeError):
             return int(ExitCode.FINE)
         raise
+
+
+def _found(error: typer.TyperException, message: str) -> str:
+    """Say what was typed where typer only says what it should be: it keeps that in pydantic's error behind its own."""
+    cause: Any = error.__cause__ or error.__context__
+    if not hasattr(cause, "errors"):
+        return ""
+    typed = cause.errors()[0].get("input")
+    return f", found {typed!r}" if isinstance(typed, str) and typed not in message.split() else ""
 
 
 def _one_line(message: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,9 @@ def _check_file(path: Path, makes: bool) -> None:
         raise NothingMeasuredError(f"there is no history at {path}; make it with `bench history ingest`")
     if path.is_dir():
         raise HistoryError(f"{path} is a folder, not a history; name a file in it with --history")
+    target = path if path.exists() else path.parent
+    if makes and not os.access(target, os.W_OK):
+        raise HistoryError(f"cannot write the history {path}: no permission for {target}; name a file with --history")
 
 
 def _prepare(history: History, makes: bool) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from bench.core.errors import ModelError
 from bench.registry.suggest import did_you_mean, one_line
 
+_OFFERED = 8
 _PREFIX = "_stepbench_model_"
 _stamps: dict[str, tuple[int, int]] = {}  # module name -> (modification time, size) of the file when it was loaded
 
@@ -95,7 +96,7 @@ def find_attribute(module: ModuleType, attribute: str, spec: str) -> Any:
     """Follow a dotted path from a module.
 
     Raises:
-        ModelError: There is no such attribute; the message has the nearest public one.
+        ModelError: There is no such attribute; the message has the nearest public one, or what a module defines.
     """
     found: Any = module
     for part in attribute.split("."):
@@ -104,8 +105,19 @@ def find_attribute(module: ModuleType, attribute: str, spec: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             where = Path(module.__file__ or module.__name__).name
-            raise ModelError(f"model {spec!r}: {where} has no {part!r}.{did_you_mean(part, known)}") from None
+            raise ModelError(
+                f"model {spec!r}: {where} has no {part!r}.{did_you_mean(part, known) or _offer(found)}"
+            ) from None
     return found
+
+
+def _offer(place: Any) -> str:
+    """List what a module defines itself and can be called, for a name that is like none of it."""
+    if not isinstance(place, ModuleType):
+        return ""
+    known = [(name, value) for name, value in vars(place).items() if callable(value) and not name.startswith("_")]
+    own = [name for name, value in known if getattr(value, "__module__", None) == place.__name__]
+    return f" It defines: {', '.join(own[:_OFFERED])}{', ...' if len(own) > _OFFERED else ''}." if own else ""
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ def pruned_text(pruned: Pruned, *, width: int = 80, color: bool = False, unicode
     page = Page(width=width, color=color, unicode=unicode)
     verb = "went" if pruned.is_done else "would go"
     span = f", measured {pruned.oldest[:10]} to {pruned.newest[:10]}" if pruned.oldest and pruned.newest else ""
-    lines = [page.wrap(f"{pruned.records:,} of {pruned.of:,} records {verb}, of {pruned.cells:,} cells{span}")]
+    cells = "cell" if pruned.cells == 1 else "cells"
+    lines = [page.wrap(f"{pruned.records:,} of {pruned.of:,} records {verb}, of {pruned.cells:,} {cells}{span}")]
     if pruned.kept_accepted:
         lines.append(page.wrap(f"{pruned.kept_accepted:,} more are as old, but stay: a change was accepted there"))
     if pruned.runs:

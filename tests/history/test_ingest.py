@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from bench.core.cell import Cell
+from bench.core.errors import HistoryError
 from bench.core.jsonio import to_json
 from bench.core.record import SCHEMA, Outcome
 from bench.history.database import History, open_history
@@ -244,3 +245,11 @@ def test_a_run_that_is_not_finished_is_ingested_as_far_as_it_is(history: History
     ingest(history, results=tmp_path)
     RunFolder.open(path).append(replace(record_of(0, "mlp"), cell=Cell(model="mlp", batch_size=64)))
     assert ingest(history, results=tmp_path).added == 1
+
+
+def test_a_history_in_a_folder_that_cannot_be_written_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)  # root may write anywhere
+    with pytest.raises(HistoryError, match=r"no permission for .*; name a file with --history"):
+        open_history(str(tmp_path / "h.sqlite"), makes=True).__enter__()

@@ -173,6 +173,7 @@ def test_a_function_may_import_a_sibling_when_it_is_called(folder: Path) -> None
         ("absent:f", "no module named 'absent' in"),
         ("sub.absent:f", "no module named 'sub.absent' in"),
         ("net.py:Nett", "net.py has no 'Nett'. Did you mean 'Net'"),
+        ("net.py:quite_other", "net.py has no 'quite_other'. It defines: "),
         ("net:Nett", "net.py has no 'Nett'. Did you mean 'Net'"),
         ("net:Holder.iner", "net.py has no 'iner'. Did you mean 'inner'"),
         ("net.py", "net.py lacks Config, build_model, make_batch, loss, make_optimizer"),

@@ -94,5 +94,6 @@ def test_pruning_is_told_before_and_after() -> None:
     assert "--yes" in text
     done = pruned_text(replace(plan, is_done=True, folders=("/r/a",), problems=("/r/b is being measured",)))
     assert "1,200 of 5,000 records went" in done
+    assert "of 1 cell," in pruned_text(replace(plan, cells=1))
     assert "--yes" not in done
     assert "/r/b is being measured" in done
