@@ -29,7 +29,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 docs: $(READY)  ## build the documentation site into build/site
-	$(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
 
 lock: $(READY)  ## pin all dependencies anew, with hashes and without addresses
 	$(BIN)/python -m pip install --quiet uv
