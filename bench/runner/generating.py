@@ -13,7 +13,7 @@ from bench.core.generation import Generation, GenerationCase
 from bench.core.record import Outcome, Sampling
 from bench.runner import processes
 from bench.runner.plan import make_plan
-from bench.runner.scenario import Finished, Watch, run_cases, unless_ok
+from bench.runner.scenario import Finished, Watch, run_cases, time_and_count
 
 _WORKER = "bench.scenarios.generation"
 
@@ -39,18 +39,7 @@ def run_generation(
     ]
 
     def measure(case: GenerationCase, environment: Environment) -> dict[str, Any]:
-        timed = processes.call(f"{_WORKER}:time_case", case, sampling, environment.gpu_uuid, method=method)
-        if timed.outcome is not Outcome.OK:
-            return unless_ok(timed)
-        counted = processes.call(f"{_WORKER}:measure_case", case, method=method)
-        times, state = timed.value
-        return {
-            "outcome": Outcome.OK,
-            "reason": counted.value.reason if counted.outcome is Outcome.OK else f"not counted: {counted.reason}",
-            "times": times,
-            "state": state,
-            "counts": counted.value,
-        }
+        return time_and_count(_WORKER, case, sampling, environment, method=method)
 
     return run_cases(
         tuple(dict.fromkeys(planned)),

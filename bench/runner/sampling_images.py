@@ -13,7 +13,7 @@ from bench.core.image_sampling import Sampled, SamplingCase
 from bench.core.record import Outcome, Sampling
 from bench.runner import processes
 from bench.runner.plan import make_plan
-from bench.runner.scenario import Finished, Watch, run_cases, unless_ok
+from bench.runner.scenario import Finished, Watch, run_cases, time_and_count
 
 _WORKER = "bench.scenarios.sampling"
 
@@ -43,19 +43,8 @@ def run_sampling(
     with_parts = {case.cell: case for case in reversed(planned)} if parts else {}  # the first case of each cell
 
     def measure(case: SamplingCase, environment: Environment) -> dict[str, Any]:
-        timed = processes.call(f"{_WORKER}:time_case", case, sampling, environment.gpu_uuid, method=method)
-        if timed.outcome is not Outcome.OK:
-            return unless_ok(timed)
-        counted = processes.call(f"{_WORKER}:measure_case", case, method=method)
-        times, state = timed.value
-        found = {
-            "outcome": Outcome.OK,
-            "reason": counted.value.reason if counted.outcome is Outcome.OK else f"not counted: {counted.reason}",
-            "times": times,
-            "state": state,
-            "counts": counted.value,
-        }
-        if with_parts.get(case.cell) == case:
+        found = time_and_count(_WORKER, case, sampling, environment, method=method)
+        if found["outcome"] is Outcome.OK and with_parts.get(case.cell) == case:
             trained = processes.call(f"{_WORKER}:time_parts", case, sampling, method=method)
             found |= {"training": trained.value}
             if trained.outcome is not Outcome.OK:

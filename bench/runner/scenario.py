@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 import bench
 from bench.core.environment import Environment
 from bench.core.jsonio import to_json
-from bench.core.record import Outcome
-from bench.runner.processes import Ending
+from bench.core.record import Outcome, Sampling
+from bench.runner import processes
 from bench.store.records import RunFolder, RunInfo
 from bench.store.scenarios import append_case
 
@@ -86,9 +86,30 @@ def run_cases(
     return Finished(folder=folder.path, measured=tuple(measured))
 
 
-def unless_ok(ending: Ending) -> dict[str, Any]:
-    """Give the fields of a case whose process did not answer."""
-    return {"outcome": ending.outcome, "reason": ending.reason}
+def time_and_count(
+    worker: str, case: Any, sampling: Sampling, environment: Environment, *, method: str
+) -> dict[str, Any]:
+    """Time a case in one fresh process and count it in another; give the fields of what was found.
+
+    Args:
+        worker: Module with `time_case(case, sampling, gpu_uuid)` and `measure_case(case)`.
+        case: To be measured.
+        sampling: How long to measure.
+        environment: Of the case's device.
+        method: How processes are started.
+    """
+    timed = processes.call(f"{worker}:time_case", case, sampling, environment.gpu_uuid, method=method)
+    if timed.outcome is not Outcome.OK:
+        return {"outcome": timed.outcome, "reason": timed.reason}
+    counted = processes.call(f"{worker}:measure_case", case, method=method)
+    times, state = timed.value
+    return {
+        "outcome": Outcome.OK,
+        "reason": counted.value.reason if counted.outcome is Outcome.OK else f"not counted: {counted.reason}",
+        "times": times,
+        "state": state,
+        "counts": counted.value,
+    }
 
 
 def _words(fields: Mapping[str, Any]) -> str:
