@@ -13,6 +13,7 @@ from types import FrameType
 
 from bench.cli.ab_options import ReportFormat
 from bench.cli.output import print_json, terminal_width, uses_color
+from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import StoreError
 from bench.report.comparison import Heading, comparison_markdown, comparison_report
 from bench.report.comparison_words import percent_of
@@ -20,9 +21,6 @@ from bench.report.figures import is_unicode
 from bench.runner.ab import Progress, Settings
 from bench.runner.comparing import Compared, Started, side_document
 from bench.runner.sides import Side, uncommitted_files
-
-BUSY_CORES = 0.25
-"""More than this share of a core busy with other work is worth a line before the run."""
 
 
 class Watcher:
@@ -46,7 +44,7 @@ class Watcher:
                 f"{count} files have uncommitted changes, which HEAD does not include; write . to include them"
             )
         busy = event.machine.other_busy_cores
-        if busy is not None and busy > BUSY_CORES:
+        if busy is not None and busy > BUSY_CORES_LIMIT:
             again = "sessions it spoils are void and measured again" if event.settings.judges_state else "judged anyway"
             lines.append(f"other work keeps {busy:.1f} cores busy; {again}")
         tolerated = math.log1p(event.settings.threshold.tolerate)

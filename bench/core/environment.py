@@ -53,6 +53,10 @@ class Environment:
         return {f.name: to_json(getattr(self, f.name)) for f in fields(self) if f.name not in _NOT_IN_FINGERPRINT}
 
 
+BUSY_CORES_LIMIT = 0.25
+"""Cores that other processes keep busy: more than this makes a time doubtful (FACTS, section 2)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
     """The soft state around a measurement: it explains doubts, and may void a session; it is never a result.

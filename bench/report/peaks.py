@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from bench.core.cell import Precision
+from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.peaks import Peaks, Probe, ProbeKind
 from bench.core.units import counted, format_bytes, format_count
 from bench.report.columns import MISSING
 from bench.report.figures import percent, plain, significant
 from bench.report.layout import Column, Page, render
-
-BUSY_CORES_LIMIT = 0.25
-"""As for cells: more than this makes a time doubtful (FACTS, section 2)."""
 
 
 def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: bool = True) -> str:

@@ -14,7 +14,7 @@ import torch
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
 from bench.core.cell import Cell, Mode, Precision
-from bench.core.environment import MachineState
+from bench.core.environment import BUSY_CORES_LIMIT, MachineState
 from bench.core.errors import BenchError, DeviceError
 from bench.core.fit import Fit, Verification
 from bench.core.peaks import Arithmetic, Probe
@@ -38,9 +38,6 @@ from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.timing import time_step
 from bench.registry.torchvision_weights import Document, torchvision_documents
 from bench.runner.answers import Counted, CountedCells, CountedSubjects, Examination, Preflight, TimedCell
-
-BUSY_CORES_LIMIT = 0.25
-"""Other processes that keep more than this share of our threads' cores busy make a time doubtful (FACTS, section 2)."""
 
 
 def preflight(devices: tuple[str, ...], models: tuple[tuple[str, tuple[int, ...] | None], ...]) -> Preflight:
