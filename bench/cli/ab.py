@@ -31,8 +31,9 @@ def command(
         str | None, typer.Option(help="Interpreter of the base, to compare environments.", show_default=False)
     ] = None,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of the screen.")] = 6,
-    confirm: Annotated[int, typer.Option(min=1, help="Fresh sessions for what the screen suspects.")] = 8,
-    quads: Annotated[int, typer.Option(min=1, help="Quads (4 visits) per session and cell.")] = 8,
+    confirm: ab_options.ConfirmOption = 8,
+    extend: ab_options.ExtendOption = 6,
+    quads: Annotated[int, typer.Option(min=1, help="Quads (4 visits) per session and cell.")] = 12,
     fail_at: Annotated[str, typer.Option(help="A confirmed slowdown of this size fails.")] = "2%",
     tolerate: Annotated[str, typer.Option(help="A slowdown of this size must be excluded to pass.")] = "5%",
     alpha: Annotated[float, typer.Option(help="Chance of any false alarm in the whole suite.")] = 0.05,
@@ -40,6 +41,9 @@ def command(
     budget: Annotated[str | None, typer.Option(help="Longest time for all, for example 20m.")] = None,
     seed: ab_options.SeedOption = None,
     void: ab_options.VoidOption = True,
+    bind: Annotated[
+        bool, typer.Option("--bind/--no-bind", help="CPU: threads of both sides on the same cores.")
+    ] = True,
     markdown: Annotated[Path | None, typer.Option(help="Also write the report as Markdown here.")] = None,
     results: options.ResultsOption = Path("results"),
     quiet: ab_options.QuietOption = False,
@@ -51,7 +55,7 @@ def command(
     """
     from bench.cli.ab_output import Watcher, print_compared, terminated_like_interrupted
     from bench.runner.ab import Settings, draw_seed
-    from bench.runner.calibration import detectable_of_cells
+    from bench.runner.calibration import spreads_of_cells
     from bench.runner.comparing import Request, compare_sides
     from bench.runner.judging import exit_code
 
@@ -69,10 +73,12 @@ def command(
     settings = Settings(
         sessions=sessions,
         confirm_sessions=confirm,
+        extend_sessions=extend,
         quads=quads,
         threshold=ab_options.read_threshold(fail_at, tolerate, alpha),
         budget_seconds=options.parse_duration(budget, "--budget"),
         judges_state=void,
+        binds_threads=bind,
         seed=draw_seed() if seed is None else seed,
     )
     request = Request(
@@ -83,7 +89,7 @@ def command(
         base_python=base_python,
         settings=settings,
         results=results,
-        detectable=detectable_of_cells(results, settings),
+        spreads=spreads_of_cells(results, settings),
     )
     with terminated_like_interrupted():
         compared = compare_sides(request, Watcher(is_quiet=quiet))

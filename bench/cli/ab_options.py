@@ -25,6 +25,8 @@ ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="For 
 SeedOption = Annotated[
     int | None, typer.Option("--seed", help="Of every coin; drawn if not given.", show_default=False)
 ]
+ConfirmOption = Annotated[int, typer.Option(min=1, help="Fresh sessions of what the screen suspects or leaves open.")]
+ExtendOption = Annotated[int, typer.Option(min=0, help="More of them, where those do not decide.")]
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 

@@ -16,7 +16,7 @@ from bench.cli.output import print_json, terminal_width, uses_color
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import StoreError
 from bench.report.comparison import Heading, comparison_markdown, comparison_report
-from bench.report.comparison_words import percent_of
+from bench.report.comparison_words import percent_of, sessions_in_words
 from bench.report.figures import is_unicode
 from bench.runner.ab import Progress, Settings
 from bench.runner.comparing import Compared, Started, side_document
@@ -49,7 +49,8 @@ class Watcher:
             lines.append(f"other work keeps {busy:.1f} cores busy; {again}")
         tolerated = math.log1p(event.settings.threshold.tolerate)
         for cell in event.cells:
-            detectable = event.detectable.get(cell.key)
+            spread = event.spreads.get(cell.key)
+            detectable = None if spread is None else event.settings.detectable(spread)
             if detectable is not None and detectable > tolerated:
                 sees, limit = percent_of(detectable), percent_of(tolerated)
                 lines.append(f"{cell.id}: calibrated to see {sees} %, to tolerate {limit} % takes more --sessions")
@@ -60,7 +61,7 @@ class Watcher:
         void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
         failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
         left = f"{duration(event.seconds_left)} left" if event.seconds_left else "done"
-        more = f", up to {duration(event.seconds_more)} more if there are suspects" if event.seconds_more else ""
+        more = f", up to {duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
         spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
         counted = f"[{session.stage} {event.done}/{event.planned}]"
         return f"{counted} session took {duration(session.seconds)}, {left}{more}{spoiled}"
@@ -98,8 +99,6 @@ def print_compared(compared: Compared, settings: Settings, *, format: ReportForm
 
 def heading_of(compared: Compared, settings: Settings) -> Heading:
     """Put what was compared, and how, into words."""
-    counts = {stage: sum(one.stage == stage for one in compared.sessions) for stage in ("screen", "confirm")}
-    confirmed = f" + {counts['confirm']} to confirm" if counts["confirm"] else ""
     notes = []
     if compared.is_cut_short:
         notes.append("the budget ended before all sessions were run")
@@ -108,8 +107,8 @@ def heading_of(compared: Compared, settings: Settings) -> Heading:
     return Heading(
         base=words_of(compared.base),
         head=words_of(compared.head),
-        method=f"{counts['screen']} sessions{confirmed} of {settings.quads} quads, {duration(compared.seconds)}, "
-        f"seed {compared.seed}",
+        method=f"{sessions_in_words([one.stage for one in compared.sessions])} of {settings.quads} quads, "
+        f"{duration(compared.seconds)}, seed {compared.seed}",
         notes=tuple(notes),
         unfit=compared.unfit,
     )

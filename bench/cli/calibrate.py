@@ -25,7 +25,7 @@ def command(
     input_shape: options.ShapeOption = None,
     threads: options.ThreadsOption = None,
     sessions: Annotated[int, typer.Option(min=6, help="Fresh pairs of processes.")] = 14,
-    quads: Annotated[int, typer.Option(min=2, help="Quads (4 visits) per session and cell.")] = 16,
+    quads: Annotated[int, typer.Option(min=2, help="Quads (4 visits) per session and cell.")] = 12,
     alpha: Annotated[float, typer.Option(help="Level at which comparisons here are judged.")] = 0.05,
     seed: ab_options.SeedOption = None,
     void: ab_options.VoidOption = True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from bench.core.comparison import Comparison, ComparisonReason
 from bench.stats.power import fewest_sessions
@@ -23,6 +24,12 @@ def change(shift: float | None) -> str:
         return "-"
     percent = math.expm1(shift) * 100
     return f"{percent:+.1f}" if abs(percent) < 99.95 else f"{percent:+.0f}"
+
+
+def sessions_in_words(stages: Sequence[str]) -> str:
+    """Count sessions by stage: `6 sessions + 8 to confirm + 6 to extend`."""
+    further = "".join(f" + {stages.count(stage)} to {stage}" for stage in ("confirm", "extend") if stage in stages)
+    return f"{stages.count('screen')} sessions{further}"
 
 
 def percent_of(shift: float | None) -> str:

@@ -1,8 +1,9 @@
-"""The run of `bench ab`: screen, confirm suspects on fresh sessions, judge.
+"""The run of `bench ab`: screen, confirm on fresh sessions, extend where that does not decide, judge.
 
     screen      6 sessions of the whole suite
-    confirm     8 fresh sessions of the suspects alone, if there are any
-    judge       bench.stats, through `judging`
+    confirm     8 fresh sessions of what is suspected or undecided, if anything is
+    extend      6 more of what is left, if anything is undecided still
+    judge       bench.stats.looks, which says what may be looked at and when, through `judging`
 
 A session's cell that the machine's state spoiled is measured again in a further session, at most as often as there are
 sessions; the choice never looks at a time.
@@ -22,7 +23,19 @@ from bench.core.environment import Environment
 from bench.runner.ab_session import AbSession, SessionPlan, StartArm, run_session
 from bench.runner.judging import Fate, judge_all, matrix
 from bench.runner.voiding import MOST_VOID
-from bench.stats.looks import CONFIRM_SESSIONS, SCREEN_SESSIONS, Threshold, screen
+from bench.stats.looks import (
+    CONFIRM_SESSIONS,
+    EXTEND_SESSIONS,
+    FIRST_SHARE,
+    SCREEN_SESSIONS,
+    Threshold,
+    extend,
+    screen,
+)
+from bench.stats.power import minimum_detectable
+
+QUADS = 12
+"""Per session and cell. What a session costs to start buys 20 to 35 of them on two shared cores (`bench calibrate`)."""
 
 MOST_DEATHS = 2
 """A cell whose worker was killed so often is given up; once may be bad luck."""
@@ -39,22 +52,37 @@ class Settings:
 
     Attributes:
         sessions: Of the screen.
-        confirm_sessions: Fresh ones for suspects.
+        confirm_sessions: Fresh ones of what the screen suspects, or cannot decide; 0 lets the screen judge alone.
+        extend_sessions: More of them, where those do not decide; 0 gives all of alpha to the first look.
         quads: Per session and cell.
         budget_seconds: No session is started that would end after this; None is no limit.
         seed: Of every coin; drawn if not given, and stored.
         judges_state: Void sessions by the machine's state.
         slow: Fraction by which a side is slowed down on purpose.
+        binds_threads: On the CPU, keep the threads of both sides' steps on the same cores.
     """
 
     sessions: int = SCREEN_SESSIONS
     confirm_sessions: int = CONFIRM_SESSIONS
-    quads: int = 8
+    extend_sessions: int = EXTEND_SESSIONS
+    quads: int = QUADS
     threshold: Threshold = field(default_factory=Threshold)
     budget_seconds: float | None = None
     seed: int = field(default_factory=draw_seed)
     judges_state: bool = True
     slow: tuple[tuple[str, float], ...] = ()
+    binds_threads: bool = True
+
+    def detectable(self, spread: float) -> float | None:
+        """Return the shift that all sessions of this plan would find, where sessions spread so; None for too few."""
+        fresh = self.confirm_sessions + (self.extend_sessions if self.confirm_sessions else 0)
+        share = 1 - FIRST_SHARE if self.is_extending else 1.0
+        return minimum_detectable(spread, fresh or self.sessions, alpha=self.threshold.alpha * share)
+
+    @property
+    def is_extending(self) -> bool:
+        """Whether a second look at fresh sessions is planned."""
+        return self.confirm_sessions > 0 and self.extend_sessions > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +93,7 @@ class Progress:
         done: Sessions of this stage that are complete.
         planned: Sessions of this stage.
         seconds_left: Of this stage, from the sessions that have ended.
-        seconds_more: What confirming would take at most, if there were suspects; 0 while confirming.
+        seconds_more: What further stages would take at most, if they were needed; 0 in the last.
     """
 
     session: AbSession
@@ -104,7 +132,7 @@ class Comparing:
         *,
         fates: dict[str, Fate] | None = None,
         environments: dict[str, Environment] | None = None,
-        detectable: dict[str, float] | None = None,
+        spreads: dict[str, float] | None = None,
         listen: Listener = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -112,7 +140,7 @@ class Comparing:
         self._settings = settings
         self._start = start
         self._fates = dict(fates or {})
-        self._detectable = detectable or {}
+        self._spreads = spreads or {}
         self._listen = listen
         self._clock = clock
         self._started = clock()
@@ -130,26 +158,39 @@ class Comparing:
         )
 
     def run(self) -> Judged:
-        """Screen, confirm, judge."""
+        """Screen, confirm, extend, judge."""
         settings = self._settings
         first = self._alive(self._cells)
         screened = self._run_stage("screen", first, settings.sessions)
         columns = self._alive(first)
-        suspects = [columns[j] for j in screen(matrix(screened, columns), settings.threshold)]
-        confirmed = self._run_stage("confirm", suspects, settings.confirm_sessions)
-        sessions = (*screened, *confirmed)
+        suspected = screen(matrix(screened, columns), settings.threshold, spreads=self._known(columns))
+        chosen = [columns[j] for j in suspected]
+        confirmed = self._run_stage("confirm", chosen, settings.confirm_sessions)
+        left: list[Cell] = []
+        if settings.is_extending:
+            undecided = extend(matrix(confirmed, chosen), settings.threshold, spreads=self._known(chosen))
+            left = [chosen[j] for j in undecided]
+        extended = self._run_stage("extend", left, settings.extend_sessions)
+        sessions = (*screened, *confirmed, *extended)
         comparisons = judge_all(
             self._cells,
             columns=columns,
-            suspects=suspects,
+            chosen=chosen,
+            left=left,
             screened=screened,
             confirmed=confirmed,
+            extended=extended,
             fates=self._fates,
             threshold=settings.threshold,
-            detectable=self._detectable,
+            is_extending=settings.is_extending,
+            spreads=self._spreads,
         )
         unfit = _unfit(sessions)
         return Judged(comparisons=comparisons, sessions=sessions, unfit=unfit, is_cut_short=self._is_cut_short)
+
+    def _known(self, cells: Sequence[Cell]) -> list[float]:
+        """Return the spread of a session of each cell as a calibration found it; 0 where there is none."""
+        return [self._spreads.get(cell.key, 0.0) for cell in cells]
 
     def _alive(self, cells: Sequence[Cell]) -> list[Cell]:
         return [cell for cell in cells if cell.key not in self._fates]
@@ -195,14 +236,17 @@ class Comparing:
 
     def _tell(self, session: AbSession, sessions: list[AbSession], *, planned: int, left: int) -> None:
         mean = sum(one.seconds for one in sessions) / len(sessions)
-        confirming = self._settings.confirm_sessions if session.stage == "screen" else 0
+        settings = self._settings
+        further = {"screen": settings.confirm_sessions, "confirm": 0, "extend": 0}[session.stage]
+        if settings.is_extending and session.stage != "extend":
+            further += settings.extend_sessions
         self._listen(
             Progress(
                 session=session,
                 done=planned - left,
                 planned=planned,
                 seconds_left=left * mean,
-                seconds_more=confirming * mean,
+                seconds_more=further * mean,
             )
         )
 

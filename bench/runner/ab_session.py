@@ -41,7 +41,7 @@ class CellSession:
         shift: Log-ratio head / base, or None without quads.
         seconds: That the quads took.
         build_seconds: That building and warming up both sides took.
-        added_seconds: What was added on purpose to every step of a slowed side.
+        added_seconds: What was added on purpose to every step of a slowed side, as the warm-up foresaw it.
         sources: Side, file and when it was last written, of all that were loaded.
         void: Why it does not count; None if it does.
         failed: Side that raised, `base` or `head`; the cell is not measured again.

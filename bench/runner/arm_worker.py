@@ -153,9 +153,9 @@ class _Worker:
             self.free()
             raise
         settled = seconds[-5:]
-        added = slow * min(settled)  # the median would add more than asked where other work disturbs the warm-up
+        added = slow * min(settled)  # as planned; on the host every step waits for a share of its own duration
         if slow:
-            self._step = slower(self._step, added, wanted.device)
+            self._step = slower(self._step, slow, added, wanted.device)
         return {
             "step_seconds": min(settled) + added,
             "warmup_steps": len(seconds),
@@ -234,15 +234,24 @@ def _sources(root: str) -> list[tuple[str, str]]:
     return sorted(found.items())
 
 
-def slower(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:
-    """Wrap a step so that each takes so much longer: by a busy-wait of the host, or of the device."""
+def slower(step: Callable[[], Any], share: float, seconds: float, device: str) -> Callable[[], Any]:
+    """Wrap a step so that each takes longer, by a busy-wait.
+
+    Args:
+        step: What to slow down.
+        share: Of its own duration that every step waits on the host: just that slowdown, however fast the machine
+            happens to be at the moment.
+        seconds: That every step waits on a device, which cannot be asked how long a step took without disturbing it.
+        device: Where it runs.
+    """
     if device.startswith("cuda"):
         return _slower_on_device(step, seconds, device)
-    nanoseconds = round(seconds * 1e9)
 
     def slowed() -> Any:
+        start = time.perf_counter_ns()
         result = step()
-        end = time.perf_counter_ns() + nanoseconds
+        now = time.perf_counter_ns()
+        end = now + (now - start) * share
         while time.perf_counter_ns() < end:
             pass
         return result

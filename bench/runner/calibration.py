@@ -158,22 +158,13 @@ def read_calibration(results: Path, fingerprint: str) -> Calibration | None:
         raise StoreError(f"{path} is no calibration ({error}); delete it and run 'bench calibrate' again") from error
 
 
-def detectable_of_cells(results: Path, settings: Settings) -> Callable[[Environment, Sequence[Cell]], dict[str, float]]:
-    """Make the function that tells what a planned comparison can see of each calibrated cell."""
+def spreads_of_cells(results: Path, settings: Settings) -> Callable[[Environment, Sequence[Cell]], dict[str, float]]:
+    """Make the function that tells, of each calibrated cell, how sessions of so many quads spread on this machine."""
 
     def find(environment: Environment, cells: Sequence[Cell]) -> dict[str, float]:
         calibration = read_calibration(results, environment.fingerprint)
         noises = {noise.cell_key: noise for noise in calibration.cells} if calibration else {}
-        found: dict[str, float] = {}
-        for cell in cells:
-            noise = noises.get(cell.key)
-            if noise is None:
-                continue
-            spread = noise.spread(settings.quads)
-            detectable = minimum_detectable(spread, settings.sessions, alpha=settings.threshold.alpha)
-            if detectable is not None:
-                found[cell.key] = detectable
-        return found
+        return {cell.key: noises[cell.key].spread(settings.quads) for cell in cells if cell.key in noises}
 
     return find
 

@@ -49,7 +49,7 @@ class Request:
         base: Revision or folder; `head` likewise.
         targets: Models, suite files of the head, names of built-in suites.
         axes: Fields of `Sweep` that were asked for by hand.
-        detectable: Environment and cells to a minimum detectable shift per cell key, from calibrations.
+        spreads: Environment and cells to the spread of a session per cell key, from calibrations.
     """
 
     base: str
@@ -59,7 +59,7 @@ class Request:
     base_python: str | None = None
     settings: Settings
     results: Path = Path("results")
-    detectable: Callable[[Environment, Sequence[Cell]], dict[str, float]] = lambda _, __: {}
+    spreads: Callable[[Environment, Sequence[Cell]], dict[str, float]] = lambda _, __: {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Started:
 
     Attributes:
         machine: How busy it was while nothing of ours ran.
-        detectable: By cell key, the minimum detectable shift of a calibrated cell with these settings.
+        spreads: By cell key, the spread of a session of a calibrated cell.
     """
 
     base: Side
@@ -78,7 +78,7 @@ class Started:
     machine: MachineState
     folder: Path
     settings: Settings
-    detectable: dict[str, float]
+    spreads: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
         environment = next(iter(found.environments["head"].values()))
         differing = _differing(found, is_other_python=request.base_python is not None)
         folder = _create_folder(request, base, head, found, environment)
-        detectable = request.detectable(environment, found.cells)
+        spreads = request.spreads(environment, found.cells)
         listen(
             Started(
                 base=base,
@@ -126,7 +126,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
                 machine=found.machine,
                 folder=folder.path,
                 settings=request.settings,
-                detectable=detectable,
+                spreads=spreads,
             )
         )
 
@@ -135,13 +135,14 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             listen(progress)
 
         sides = {"base": base, "head": head}
+        is_bound = request.settings.binds_threads and all(cell.device == "cpu" for cell in found.cells)
         judged = Comparing(
             found.cells,
             request.settings,
-            lambda side: LiveArm(sides[side]),
+            lambda side: LiveArm(sides[side], is_bound=is_bound),
             fates=found.fates,
             environments=found.environments["head"],
-            detectable=detectable,
+            spreads=spreads,
             listen=on_progress,
         ).run()
         compared = Compared(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,37 +37,50 @@ def judge_all(
     cells: Sequence[Cell],
     *,
     columns: Sequence[Cell],
-    suspects: Sequence[Cell],
+    chosen: Sequence[Cell],
+    left: Sequence[Cell],
     screened: Sequence[AbSession],
     confirmed: Sequence[AbSession],
+    extended: Sequence[AbSession],
     fates: dict[str, Fate],
     threshold: Threshold,
-    detectable: dict[str, float],
+    is_extending: bool,
+    spreads: dict[str, float],
 ) -> tuple[Comparison, ...]:
     """Make one comparison per cell, in the order of the cells.
 
     Args:
         cells: All that were asked for.
         columns: Those that the screen measured to its end.
-        suspects: Those of the columns that `confirmed` measured again.
+        chosen: Those of the columns that `confirmed` measured again.
+        left: Those of the chosen that `extended` measured further.
         screened: The screen.
         confirmed: Fresh sessions; empty if none were run.
+        extended: Further ones; likewise.
         fates: By cell key, why a cell cannot be compared.
         threshold: What fails and what passes.
-        detectable: By cell key, the minimum detectable shift that a calibration found, at as many sessions.
+        is_extending: A second look at fresh sessions was planned.
+        spreads: By cell key, the spread of a session that a calibration found.
     """
-    fresh = matrix(confirmed, suspects) if confirmed else None
-    judged = judge_suite(matrix(screened, columns), fresh, threshold) if screened and columns else ()
+    judged: tuple[Judgement, ...] = ()
+    if screened and columns:
+        judged = judge_suite(
+            matrix(screened, columns),
+            matrix(confirmed, chosen),
+            matrix(extended, left),
+            threshold,
+            spreads=[spreads.get(cell.key, 0.0) for cell in columns],
+            is_extending=is_extending,
+        )
     by_key = {cell.key: judgement for cell, judgement in zip(columns, judged, strict=False)}
     comparisons = []
     for cell in cells:
-        measured = [one for session in (*screened, *confirmed) for one in session.cells if one.cell == cell]
+        measured = [one for session in (*screened, *confirmed, *extended) for one in session.cells if one.cell == cell]
         voided = tuple(sorted(Counter(one.void for one in measured if one.void is not None).items()))
         fate, judgement = fates.get(cell.key), by_key.get(cell.key)
         if fate is not None or judgement is None:
             comparisons.append(_unjudged(cell, fate, voided))
             continue
-        judgement = _with_calibration(judgement, detectable.get(cell.key), threshold)
         good = [one for one in measured if one.void is None and one.quads]
         comparisons.append(
             Comparison(
@@ -137,16 +149,6 @@ def _unjudged(cell: Cell, fate: Fate | None, voided: tuple[tuple[str, int], ...]
         voided=voided,
         facts=(("side", fate.side), ("error", fate.reason)) if fate else (),
     )
-
-
-def _with_calibration(judgement: Judgement, calibrated: float | None, threshold: Threshold) -> Judgement:
-    """Take SAME back where this machine is known to be too noisy: a few sessions may look calmer than they are."""
-    if calibrated is None or judgement.minimum_detectable is None:
-        return judgement
-    judgement = replace(judgement, minimum_detectable=max(judgement.minimum_detectable, calibrated))
-    if judgement.verdict is ComparisonVerdict.SAME and calibrated > math.log1p(threshold.tolerate):
-        return replace(judgement, verdict=ComparisonVerdict.INCONCLUSIVE, reason=ComparisonReason.CANNOT_DETECT)
-    return judgement
 
 
 def _estimate(sessions: Sequence[CellSession], side: str) -> Estimate | None:

@@ -99,7 +99,7 @@ def check_times(
     if start is None:
         side = _here()
         environments, fates = _look(side, list(pairs), [pairs[pair] for pair in pairs], device)
-        start = lambda name: LiveArm(replace(side, name=name))  # noqa: E731 - one expression, used once
+        start = lambda name: LiveArm(replace(side, name=name), is_bound=device == "cpu")  # noqa: E731 - one expression, used once
     own = {
         "head": {pair.key: _placed(claim.cell, device) for pair, claim in pairs.items()},
         "base": {pair.key: _placed(claim.reference_cell, device) for pair, claim in pairs.items()},

@@ -21,6 +21,7 @@ from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record
 from bench.core.units import format_seconds
 from bench.report.comparison import Heading
+from bench.report.comparison_words import sessions_in_words
 from bench.report.html.contract import AbData, NominatedRuns, ReportData, RunData, make_data
 from bench.report.html.page import render
 from bench.report.html.sections import generation, sampling
@@ -165,14 +166,13 @@ def _read_comparison(path: Path) -> AbData:
 
 def _heading(document: dict[str, Any]) -> Heading:
     stages = [session["stage"] for session in document["sessions"]]
-    confirmed = f" + {stages.count('confirm')} to confirm" if "confirm" in stages else ""
     notes = ["the budget ended before all sessions were run"] if document["is_cut_short"] else []
     if document["differing_fields"]:
         notes.append(f"the environments differ in {', '.join(document['differing_fields'])}")
     return Heading(
         base=_side(document["base"]),
         head=_side(document["head"]),
-        method=f"{stages.count('screen')} sessions{confirmed} of {document['settings']['quads']} quads, "
+        method=f"{sessions_in_words(stages)} of {document['settings']['quads']} quads, "
         f"{format_seconds(document['seconds'])}, seed {document['settings']['seed']}",
         notes=tuple(notes),
         unfit=document["unfit"],

@@ -1,7 +1,7 @@
 """Test the verdicts on this machine: unchanged code must raise no alarm, a real slowdown must be found.
 
-The slowdown is no number added afterwards: every step of one side really waits, by a busy loop, for a share of its own
-duration as the warm-up measured it.
+The slowdown is no number added afterwards: every step of one side really waits, by a busy loop, for a share of the time
+that this very step took; on a device, of the time that the warm-up measured.
 """
 
 from __future__ import annotations
@@ -62,22 +62,25 @@ def selftest(request: Request, slowdown: float, listen: Callable[[Started | Prog
     return Selftest(
         unchanged=unchanged.comparisons,
         injected=injected.comparisons,
-        added=added_shifts(injected),
+        added=added_shifts(injected, slowdown),
         unfit=unchanged.unfit or injected.unfit,
         seconds=unchanged.seconds + injected.seconds,
     )
 
 
-def added_shifts(compared: Compared) -> dict[str, float]:
-    """Return by cell key the log-ratio that busy waiting really added, over the base's median step."""
+def added_shifts(compared: Compared, slowdown: float) -> dict[str, float]:
+    """Return by cell key the log-ratio that waiting really added: on the host exactly what was asked for."""
     shifts = {}
     for comparison in compared.comparisons:
-        added = [
-            one.added_seconds
+        good = [
+            one
             for session in compared.sessions
             for one in session.cells
             if one.cell.key == comparison.cell_key and one.void is None and one.quads
         ]
-        if added and comparison.base is not None:
-            shifts[comparison.cell_key] = math.log1p(statistics.median(added) / comparison.base.point)
+        if not good or comparison.base is None:
+            continue
+        is_exact = all(quad.clock == "host" for one in good for quad in one.quads)
+        waited = statistics.median(one.added_seconds for one in good) / comparison.base.point
+        shifts[comparison.cell_key] = math.log1p(slowdown if is_exact else waited)
     return shifts

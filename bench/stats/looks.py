@@ -1,16 +1,25 @@
-"""When to look, and what to say: screen, confirm, verdict.
+"""When to look, and what to say: screen, confirm, extend, verdict.
 
 Looking after every session and stopping at the first p <= 0.05 gives luck many tries: 0.160 of unchanged code alarmed,
 three times the nominal rate (0.11 in the simulation of the tests, which looks at sessions 5 to 12). So the looks are
-planned. Two, with fresh data for the second:
+planned:
 
-    screen    6 sessions of the whole suite. Suspect: shift of at least fail_at / 2, unadjusted p <= 0.10, either way.
-    confirm   8 fresh sessions of the suspects alone. Only these count. Joint p (max-T) over the suspects <= alpha.
+    screen    6 sessions of the whole suite; cannot alarm. A benchmark goes on if it is suspected (shift of at least
+              fail_at / 2, unadjusted p <= 0.10, either way) or was neither shown to be the same nor anything else.
+    confirm   8 fresh sessions of those. Joint p (max-T) over them <= 0.2 alpha.
+    extend    6 more sessions, if one of them is still undecided, of all that were not found slower or faster.
+              Joint p over these, on all 14 fresh sessions, <= 0.8 alpha.
 
 What is held: the chance that any unchanged benchmark of the suite is called SLOWER is at most alpha, for any suite and
-any correlation, because the confirming p-values hold alpha whatever the screen chose; mostly the screen lowers it
-(simulated: 0.00 to 0.04 for suites of 1 to 40). The same, apart from it, for FASTER. The price is power: a slowdown
-must show twice. The screen is loose (0.10, half of fail_at) because it alone cannot alarm.
+any correlation. The confirming p-values are valid whatever the screen chose, because they do not use its sessions; two
+looks share alpha (Bonferroni). What was found at the first look may be left out of the second, as in a step-down test;
+nothing is left out for looking unchanged, because the joint test over the rest would not be valid then. The same holds,
+apart from it, for FASTER. Simulated, suites of 1 / 10 / 40 benchmarks whose sessions spread by 3.2 %: any alarm in
+0.007 / 0.020 / 0.047, a slowdown of 5 % found in 0.99 / 0.98 / 0.97; with every tenth session off by another 10 %, as
+on a shared machine, 0.011 / 0.020 / 0.043 and 0.98 / 0.91 / 0.74. The extension is what a wild session of eight costs:
+six more sessions, not the verdict.
+
+p-values are told as a multiple of alpha would be: divided by the share of their look.
 
 A verdict SAME needs two things: the upper bound of the interval lies below the tolerated slowdown, and a tolerated
 slowdown would have been detectable. Wrongly excluding it has a chance of (1 - confidence) / 2 per look.
@@ -23,13 +32,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.comparison import ComparisonReason, ComparisonVerdict
-from bench.stats.power import detectable_of, fewest_sessions
+from bench.stats.power import fewest_sessions, minimum_detectable, session_spread
 from bench.stats.shift import estimate_shift, hodges_lehmann
 from bench.stats.signflip import joint_sign_flip_p, sign_flip_p
 
 SCREEN_SESSIONS = 6
 CONFIRM_SESSIONS = 8
+EXTEND_SESSIONS = 6
 SCREEN_ALPHA = 0.10
+
+FIRST_SHARE = 0.2
+"""Of alpha, spent on the first look at fresh sessions: 2 of 256 patterns, which eight sessions without a bad one reach.
+The rest is the second's: 655 of 16,384 patterns, which bear three bad ones. In suites 0.2 found more than 0.4."""
 
 Sessions = Sequence[Sequence[float | None]]
 """One row per session, one column per benchmark; None where the session was voided for it."""
@@ -57,6 +71,9 @@ class Threshold:
             )
 
 
+_FOUND = frozenset({ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """The statistical half of a `Comparison`, with the same fields."""
@@ -73,59 +90,142 @@ class Judgement:
     screen_shifts: tuple[float, ...] = ()
 
 
-def screen(sessions: Sessions, threshold: Threshold | None = None) -> tuple[int, ...]:
-    """Return the columns that need fresh sessions: suspected of being slower or faster."""
-    least = math.log1p((threshold or Threshold()).fail_at) / 2
-    return tuple(j for j, shifts in enumerate(_columns(sessions)) if _is_suspect(shifts, least))
+def screen(
+    sessions: Sessions, threshold: Threshold | None = None, *, spreads: Sequence[float] | None = None
+) -> tuple[int, ...]:
+    """Return the columns that need fresh sessions: suspected of being slower or faster, or undecided.
+
+    Args:
+        sessions: Of the whole suite.
+        threshold: What fails and what passes.
+        spreads: One per column: what is known of its sessions' spread from elsewhere; 0 where nothing is.
+    """
+    threshold = threshold or Threshold()
+    return tuple(
+        j
+        for j, (shifts, spread) in enumerate(_columns(sessions, spreads))
+        if _is_suspect(shifts, threshold) or _is_undecided(judge(shifts, threshold=threshold, spread=spread))
+    )
 
 
-def _is_suspect(shifts: tuple[float, ...], least: float) -> bool:
+def _is_suspect(shifts: tuple[float, ...], threshold: Threshold) -> bool:
     if not shifts:
         return False
     shift = hodges_lehmann(shifts)
-    return abs(shift) >= least and sign_flip_p(shifts, faster=shift < 0) <= SCREEN_ALPHA
+    is_large = abs(shift) >= math.log1p(threshold.fail_at) / 2
+    return is_large and sign_flip_p(shifts, faster=shift < 0) <= SCREEN_ALPHA
+
+
+def _is_undecided(judgement: Judgement) -> bool:
+    """Whether more sessions could decide; where hardly any session counted, the machine is what is wrong."""
+    is_open = judgement.verdict is ComparisonVerdict.INCONCLUSIVE
+    return is_open and judgement.reason is not ComparisonReason.TOO_FEW_SESSIONS
+
+
+def extend(
+    confirmed: Sessions, threshold: Threshold | None = None, *, spreads: Sequence[float] | None = None
+) -> tuple[int, ...]:
+    """Return the columns of the confirming sessions that need more: none, or all that were not found to differ."""
+    judgements = confirm(confirmed, threshold, spreads=spreads, share=FIRST_SHARE)
+    if not any(_is_undecided(judgement) for judgement in judgements):
+        return ()
+    return tuple(j for j, judgement in enumerate(judgements) if judgement.verdict not in _FOUND)
 
 
 def judge_suite(
-    screened: Sessions, confirmed: Sessions | None = None, threshold: Threshold | None = None
+    screened: Sessions,
+    confirmed: Sessions | None = None,
+    extended: Sessions | None = None,
+    threshold: Threshold | None = None,
+    *,
+    spreads: Sequence[float] | None = None,
+    is_extending: bool = True,
 ) -> tuple[Judgement, ...]:
     """Judge every benchmark of a suite after its planned looks.
 
     Args:
         screened: The sessions of the screen, for the whole suite.
-        confirmed: Fresh sessions, one column per suspect as `screen(screened)` orders them; None if not run.
+        confirmed: Fresh sessions, one column for each that `screen(screened)` names; none if they were not run.
+        extended: More of them, one column for each that `extend(confirmed)` names; none if they were not run.
         threshold: What fails and what passes.
+        spreads: As `screen` takes them. A few sessions may look calmer than the machine is known to be.
+        is_extending: Two looks at fresh sessions are planned; False spends all of alpha on the first.
 
     Returns:
-        One judgement per benchmark. Where there was no suspicion the screen judges, and cannot say SLOWER or FASTER.
+        One judgement per benchmark. Where there was no doubt the screen judges, and cannot say SLOWER or FASTER.
 
     Raises:
-        ValueError: `confirmed` has not one column per suspect, or a value is not finite.
+        ValueError: `confirmed` or `extended` has not the columns it should have, or a value is not finite.
     """
     threshold = threshold or Threshold()
-    suspects = screen(screened, threshold)
-    if confirmed is not None and any(len(row) != len(suspects) for row in confirmed):
-        raise ValueError(f"one column for each of the {len(suspects)} suspects {suspects} is needed in every session")
-    fresh = dict(zip(suspects, confirm(confirmed or (), threshold), strict=False))
+    known = tuple(spreads or (0.0,) * len(_columns(screened)))
+    chosen = screen(screened, threshold, spreads=known)
+    _need_columns(confirmed, chosen, "confirmed")
+    fresh: dict[int, Judgement] = {}
+    if confirmed:
+        judged = _judge_fresh(confirmed, extended, threshold, [known[j] for j in chosen], is_extending)
+        fresh = dict(zip(chosen, judged, strict=True))
     judgements = []
-    for j, shifts in enumerate(_columns(screened)):
-        if j not in suspects:
-            judgements.append(judge(shifts, threshold=threshold))
-        elif j in fresh:
+    for j, (shifts, spread) in enumerate(_columns(screened, known)):
+        if j in fresh:
             judgements.append(replace(fresh[j], screen_shifts=shifts))
-        else:
-            judgements.append(_unconfirmed(judge(shifts, threshold=threshold)))
+            continue
+        judgement = judge(shifts, threshold=threshold, spread=spread)
+        is_open = j in chosen and _is_suspect(shifts, threshold)
+        judgements.append(_unconfirmed(judgement) if is_open else judgement)
     return tuple(judgements)
 
 
-def confirm(sessions: Sessions, threshold: Threshold | None = None) -> tuple[Judgement, ...]:
-    """Judge sessions with p-values adjusted for all columns: fresh ones of the suspects, or one planned look at all."""
+def _judge_fresh(
+    confirmed: Sessions,
+    extended: Sessions | None,
+    threshold: Threshold,
+    spreads: Sequence[float],
+    is_extending: bool,
+) -> list[Judgement]:
+    """Judge at the first look, and again where the second look was taken."""
+    judgements = list(confirm(confirmed, threshold, spreads=spreads, share=FIRST_SHARE if is_extending else 1.0))
+    if not extended:
+        return judgements
+    columns = extend(confirmed, threshold, spreads=spreads)
+    _need_columns(extended, columns, "extended")
+    pooled = [[row[j] for j in columns] for row in confirmed] + [list(row) for row in extended]
+    second = confirm(pooled, threshold, spreads=[spreads[j] for j in columns], share=1 - FIRST_SHARE)
+    for j, judgement in zip(columns, second, strict=True):
+        judgements[j] = judgement
+    return judgements
+
+
+def _need_columns(sessions: Sessions | None, columns: tuple[int, ...], name: str) -> None:
+    if any(len(row) != len(columns) for row in sessions or ()):
+        raise ValueError(f"{name} sessions need one column for each of the {len(columns)} benchmarks {columns}")
+
+
+def confirm(
+    sessions: Sessions,
+    threshold: Threshold | None = None,
+    *,
+    spreads: Sequence[float] | None = None,
+    share: float = 1.0,
+) -> tuple[Judgement, ...]:
+    """Judge sessions with p-values adjusted for all columns: one planned look, which may spend `share` of alpha."""
     threshold = threshold or Threshold()
     slower, faster = joint_sign_flip_p(sessions), joint_sign_flip_p(sessions, faster=True)
     return tuple(
-        judge(shifts, p_slower=p_slower, p_faster=p_faster, threshold=threshold)
-        for shifts, p_slower, p_faster in zip(_columns(sessions), slower, faster, strict=True)
+        judge(
+            shifts,
+            p_slower=_shared(p_slower, share),
+            p_faster=_shared(p_faster, share),
+            threshold=threshold,
+            share=share,
+            spread=spread,
+        )
+        for (shifts, spread), p_slower, p_faster in zip(_columns(sessions, spreads), slower, faster, strict=True)
     )
+
+
+def _shared(p: float | None, share: float) -> float | None:
+    return None if p is None else min(1.0, p / share)
 
 
 def judge(
@@ -134,14 +234,18 @@ def judge(
     p_slower: float | None = None,
     p_faster: float | None = None,
     threshold: Threshold | None = None,
+    share: float = 1.0,
+    spread: float = 0.0,
 ) -> Judgement:
     """Give one benchmark its verdict.
 
     Args:
         shifts: One log-ratio head / base per session.
-        p_slower: Adjusted for the suite; None where SLOWER may not be said (a screen).
+        p_slower: Adjusted for the suite and the looks; None where SLOWER may not be said (a screen).
         p_faster: The same for the mirrored test.
         threshold: What fails and what passes.
+        share: Of alpha, which this look may spend: what could have been detected depends on it.
+        spread: Of its sessions, as far as it is known from elsewhere; the larger one counts.
     """
     threshold = threshold or Threshold()
     if len(shifts) < fewest_sessions(threshold.alpha):
@@ -153,7 +257,8 @@ def judge(
             session_shifts=tuple(shifts),
         )
     estimate = estimate_shift(shifts)
-    detectable = detectable_of(shifts, alpha=threshold.alpha)
+    spread = max(spread, session_spread(shifts) or 0.0)
+    detectable = minimum_detectable(spread, len(shifts), alpha=threshold.alpha * share)
     verdict, reason = _decide(estimate.point, estimate.high, detectable, p_slower, p_faster, threshold)
     return Judgement(
         verdict=verdict,
@@ -193,6 +298,9 @@ def _unconfirmed(judgement: Judgement) -> Judgement:
     return replace(judgement, verdict=ComparisonVerdict.INCONCLUSIVE, reason=ComparisonReason.SUSPECT_NOT_CONFIRMED)
 
 
-def _columns(sessions: Sessions) -> list[tuple[float, ...]]:
-    """Return each benchmark's sessions without the voided ones."""
-    return [tuple(shift for shift in column if shift is not None) for column in zip(*sessions, strict=True)]
+def _columns(sessions: Sessions, spreads: Sequence[float] | None = None) -> list[tuple[tuple[float, ...], float]]:
+    """Return each benchmark's sessions without the voided ones, and the spread that is known of it."""
+    if not sessions:
+        return []
+    columns = [tuple(shift for shift in column if shift is not None) for column in zip(*sessions, strict=True)]
+    return list(zip(columns, spreads or (0.0,) * len(columns), strict=True))

@@ -70,9 +70,3 @@ def sessions_needed(spread: float, shift: float, *, alpha: float = 0.05, power: 
 def fewest_sessions(alpha: float = 0.05) -> int:
     """Return the least K with 2^-K <= alpha: 5 for 0.05. With fewer, no sign-flip test can reject."""
     return math.ceil(-math.log2(fraction(alpha, "alpha")) - 1e-12)
-
-
-def detectable_of(shifts: Sequence[float], *, alpha: float = 0.05) -> float | None:
-    """Return the minimum detectable shift of the sessions at hand; None where they are too few."""
-    spread = session_spread(shifts)
-    return None if spread is None else minimum_detectable(spread, len(shifts), alpha=alpha)

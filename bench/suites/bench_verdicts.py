@@ -1,6 +1,6 @@
 """Do the verdicts hold on this machine? Many comparisons with a known answer, beside pytest-benchmark's own gate.
 
-    python -m bench.suites.bench_verdicts               # about 40 minutes on 2 quiet cores; resumes where it stopped
+    python -m bench.suites.bench_verdicts               # about 55 minutes on 2 quiet cores; resumes where it stopped
     pytest --benchmark-only -m thorough bench/suites/bench_verdicts.py    # the same, with limits asserted
 
 Four rounds of the suite `verdicts`, five cells each; in each round an A/A comparison of unchanged code, in the first
@@ -49,8 +49,8 @@ from bench.runner.arm_worker import slower
 def test_step(benchmark, model, batch_size):
     slow = float(os.environ["SLOW"])
     with prepare(registry.resolve(model), Cell(model=model, batch_size=batch_size)) as step:
-        seconds = warm_up(step, clock_for("cpu"), "cpu")
-        benchmark(slower(step, slow * min(seconds[-5:]), "cpu") if slow else step)
+        warm_up(step, clock_for("cpu"), "cpu")
+        benchmark(slower(step, slow, 0.0, "cpu") if slow else step)
 """
 
 
@@ -68,6 +68,8 @@ def run_trial(kind, index, slow, folder, judges_state=True):
             "shift": comparison.shift,
             "minimum_detectable": comparison.minimum_detectable,
             "voided": sum(count for _, count in comparison.voided),
+            "session_shifts": comparison.session_shifts,
+            "screen_shifts": comparison.screen_shifts,
         }
         for comparison in compared.comparisons
     }

@@ -12,6 +12,7 @@ from bench.runner.ab import Comparing, Judged, Progress, Settings
 from bench.runner.ab_session import VISIT_SECONDS
 from bench.runner.arm import ArmDiedError, ArmError
 from bench.runner.judging import Fate, Work, exit_code, with_work
+from bench.stats.looks import FIRST_SHARE
 from tests.runner.ab_fakes import BUSY, QUIET, STEP_SECONDS, FakeMachine, cell
 
 MLP, CNN = cell("mlp"), cell("cnn")
@@ -39,7 +40,7 @@ def test_a_slower_head_is_confirmed_on_fresh_sessions() -> None:
     assert len(comparison.session_shifts) == 8
     assert len(comparison.screen_shifts) == 6
     assert comparison.shift == pytest.approx(math.log(1.05), abs=0.01)
-    assert comparison.p_adjusted == pytest.approx(2**-8)
+    assert comparison.p_adjusted == pytest.approx(2**-8 / FIRST_SHARE)
     assert comparison.base is not None
     assert comparison.base.point == pytest.approx(STEP_SECONDS, rel=0.01)
 
@@ -209,13 +210,68 @@ def test_too_few_sessions_are_never_same() -> None:
     assert exit_code(judged.comparisons, unfit=False, strict=True) is ExitCode.INCONCLUSIVE
 
 
-def test_a_calibration_that_cannot_see_the_threshold_takes_same_back() -> None:
-    judged = compare(FakeMachine(), detectable={MLP.key: 0.2})
+def test_a_calibration_too_noisy_for_the_threshold_forbids_same_whatever_the_sessions_look_like() -> None:
+    judged = compare(FakeMachine(), spreads={MLP.key: 0.2})
     assert judged.comparisons[0].verdict is ComparisonVerdict.INCONCLUSIVE
     assert judged.comparisons[0].reason is ComparisonReason.CANNOT_DETECT
-    assert judged.comparisons[0].minimum_detectable == 0.2
-    judged = compare(FakeMachine(), detectable={MLP.key: 0.03})
+    assert judged.comparisons[0].minimum_detectable == pytest.approx(FEW.detectable(0.2))
+    judged = compare(FakeMachine(), spreads={MLP.key: 0.02})
     assert judged.comparisons[0].verdict is ComparisonVerdict.SAME
+
+
+def test_a_calibration_too_noisy_for_the_screen_is_answered_by_more_sessions() -> None:
+    judged = compare(FakeMachine(), spreads={MLP.key: 0.045})
+    assert judged.comparisons[0].verdict is ComparisonVerdict.SAME
+    assert stages(judged) == ["screen"] * 6 + ["confirm"] * 8 + ["extend"] * 6
+    assert judged.comparisons[0].minimum_detectable == pytest.approx(FEW.detectable(0.045))
+
+
+def wild_head(*wild: int) -> FakeMachine:
+    """A head that is 5 % slower, but far faster in some sessions; sessions are counted from 0."""
+    machine = FakeMachine()
+
+    def speed(side: str, _: str) -> float:
+        session = (len(machine.started) - 1) // 2
+        return 1.0 if side == "base" else 0.85 if session in wild else 1.05
+
+    machine.speed = speed
+    return machine
+
+
+def test_a_wild_session_among_the_fresh_ones_costs_six_more_and_not_the_verdict() -> None:
+    judged = compare(wild_head(9))
+    assert stages(judged) == ["screen"] * 6 + ["confirm"] * 8 + ["extend"] * 6
+    comparison = judged.comparisons[0]
+    assert comparison.verdict is ComparisonVerdict.SLOWER
+    assert len(comparison.session_shifts) == 14
+    assert min(comparison.session_shifts) < -0.1
+    assert comparison.shift == pytest.approx(math.log(1.05), abs=0.01)
+
+
+def test_a_wild_session_in_the_screen_leaves_the_cell_open_and_it_is_found() -> None:
+    judged = compare(wild_head(2))
+    assert judged.comparisons[0].verdict is ComparisonVerdict.SLOWER
+    assert stages(judged) == ["screen"] * 6 + ["confirm"] * 8
+
+
+def test_without_an_extension_the_first_look_has_all_of_alpha() -> None:
+    settings = Settings(quads=2, seed=7, extend_sessions=0)
+    judged = compare(FakeMachine(speed=lambda side, _: 1.05 if side == "head" else 1.0), settings=settings)
+    assert judged.comparisons[0].p_adjusted == pytest.approx(2**-8)
+    assert "extend" not in stages(compare(wild_head(9), settings=settings))
+
+
+def test_what_was_found_is_not_measured_any_further() -> None:
+    def speed(side: str, model: str) -> float:
+        return 1.1 if (side, model) == ("head", "cnn") else 1.0
+
+    judged = compare(FakeMachine(speed=speed), MLP, CNN, spreads={MLP.key: 0.045})
+    assert {one.cell for s in judged.sessions if s.stage == "extend" for one in s.cells} == {MLP}
+    assert [c.verdict for c in judged.comparisons] == [ComparisonVerdict.SAME, ComparisonVerdict.SLOWER]
+
+
+def stages(judged: Judged) -> list[str]:
+    return [session.stage for session in judged.sessions]
 
 
 def test_a_cell_known_to_be_missing_is_a_row_without_a_session() -> None:
@@ -238,7 +294,7 @@ def test_the_time_left_comes_from_the_sessions_that_ended() -> None:
     assert [(p.done, p.planned) for p in heard] == [(i, 6) for i in range(1, 7)]
     mean = sum(p.session.seconds for p in heard[:3]) / 3
     assert heard[2].seconds_left == pytest.approx(3 * mean)
-    assert heard[2].seconds_more == pytest.approx(8 * mean)
+    assert heard[2].seconds_more == pytest.approx((8 + 6) * mean)
     assert heard[5].seconds_left == 0
 
 

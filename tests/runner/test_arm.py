@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.cell import Cell
-from bench.runner.arm import ArmDiedError, ArmError, LiveArm
+from bench.runner.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm
 from bench.runner.sides import Side
 
 StartWorker = Callable[..., LiveArm]
@@ -47,6 +47,30 @@ def test_a_worker_answers_and_is_gone_after_close(start: StartWorker) -> None:
     arm.close()
     assert not is_running(arm.pid)
     arm.close()
+
+
+@pytest.mark.parametrize(
+    ("is_bound", "own", "places"),
+    [
+        (True, {}, "cores"),
+        (False, {}, None),
+        (True, {"GOMP_CPU_AFFINITY": "0"}, None),
+        (True, {"OMP_PLACES": "{0}"}, "{0}"),
+    ],
+)
+def test_the_threads_of_a_timed_worker_are_placed_unless_the_user_has_done_so(
+    start: StartWorker, monkeypatch: pytest.MonkeyPatch, is_bound: bool, own: dict[str, str], places: str | None
+) -> None:
+    for name in PLACING_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    arm = start(is_bound=is_bound)
+    arm.free()
+    lines = Path(f"/proc/{arm.pid}/environ").read_bytes().decode().split("\0")
+    environment = dict(line.partition("=")[::2] for line in lines)
+    assert environment.get("OMP_PLACES") == places
+    assert ("OMP_PROC_BIND" in environment) == (is_bound and not own)
 
 
 def test_a_killed_worker_is_an_error_that_names_the_signal(start: StartWorker) -> None:

@@ -14,12 +14,11 @@ from bench.runner.calibration import (
     Calibration,
     best_quads,
     calibration_path,
-    detectable_of_cells,
     read_calibration,
+    spreads_of_cells,
     take_apart,
     write_calibration,
 )
-from bench.stats.power import minimum_detectable
 from bench.stats.session import session_shift
 from tests.records import ENVIRONMENT
 from tests.runner.ab_fakes import cell
@@ -92,8 +91,8 @@ def test_a_calibration_is_kept_per_machine_and_grows_by_cells(tmp_path: Path) ->
     assert read.cells == (noise,)
     assert read_calibration(tmp_path, "another") is None
 
-    find = detectable_of_cells(tmp_path, Settings(sessions=6, quads=8))
-    assert find(ENVIRONMENT, [MLP, cell("cnn")]) == {MLP.key: minimum_detectable(noise.spread(8), 6)}
+    find = spreads_of_cells(tmp_path, Settings(quads=16))
+    assert find(ENVIRONMENT, [MLP, cell("cnn")]) == {MLP.key: noise.spread(16)}
 
 
 def test_a_file_that_is_no_calibration_says_what_to_do(tmp_path: Path) -> None:

@@ -54,4 +54,4 @@ def test_what_was_really_added_is_told_beside_what_was_asked() -> None:
         seed=7,
         seconds=1.0,
     )
-    assert added_shifts(compared)[mlp.key] == pytest.approx(math.log(1.05), abs=0.002)
+    assert added_shifts(compared, 0.05)[mlp.key] == pytest.approx(math.log(1.05), abs=0.002)

@@ -46,11 +46,14 @@ def sessions(
     return offset + np.median(coin * abba, axis=-1)
 
 
-def suite_sessions(rng, benchmarks, sessions, *, slowdown=0.0, shared=0.02, own=0.025):
+def suite_sessions(rng, benchmarks, sessions, *, slowdown=0.0, shared=0.02, own=0.025, wild=0.0, wildness=0.1):
     """Rows of sessions, columns of benchmarks; the pair of processes is shared, so columns are correlated.
 
-    Only benchmark 0 is slower.
+    Only benchmark 0 is slower. A share of `wild` values is off by much more, by a Gaussian of `wildness`.
     """
     shifts = rng.normal(0, shared, (sessions, 1)) + rng.normal(0, own, (sessions, benchmarks))
+    if wild:
+        is_wild = rng.random(shifts.shape) < wild
+        shifts += np.where(is_wild, rng.normal(0, wildness, shifts.shape), 0.0)
     shifts[:, 0] += np.log1p(slowdown)
     return shifts.tolist()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
 from bench.core.jsonio import from_json, to_json
-from bench.stats.looks import Threshold, confirm, judge, judge_suite, screen
+from bench.stats.looks import FIRST_SHARE, Threshold, confirm, extend, judge, judge_suite, screen
 
 from .simulate import repeatable
 
@@ -20,8 +20,19 @@ def table(*columns, sessions=8):
     return [[column[k] for column in columns] for k in range(sessions)]
 
 
-def test_the_screen_suspects_both_directions_and_nothing_else():
-    assert screen(table(SLOW, NOISE, [-x for x in SLOW], WILD, sessions=6)) == (0, 2)
+def test_the_screen_takes_on_suspects_of_both_directions_and_what_it_cannot_decide():
+    assert screen(table(SLOW, NOISE, [-x for x in SLOW], WILD, sessions=6)) == (0, 2, 3)
+
+
+def test_the_screen_does_not_take_on_what_hardly_any_session_counted_for():
+    assert screen([[x if k < 3 else None] for k, x in enumerate(WILD[:6])]) == ()
+
+
+def test_a_spread_that_is_known_from_elsewhere_keeps_calm_sessions_open():
+    assert screen(table(NOISE, sessions=6), spreads=[0.0]) == ()
+    assert screen(table(NOISE, sessions=6), spreads=[0.06]) == (0,)
+    (judgement,) = judge_suite(table(NOISE, sessions=6), spreads=[0.06])
+    assert judgement.reason is ComparisonReason.CANNOT_DETECT
 
 
 def test_the_screen_lets_a_shift_pass_that_is_far_below_the_threshold():
@@ -108,8 +119,55 @@ def test_voided_sessions_are_left_out_for_that_benchmark_only():
 
 
 def test_fresh_sessions_of_other_columns_than_the_suspects_are_refused():
-    with pytest.raises(ValueError, match="one column for each of the 1 suspects"):
+    with pytest.raises(ValueError, match="confirmed sessions need one column for each of the 1 benchmarks"):
         judge_suite(table(SLOW, NOISE, sessions=6), table(SLOW, NOISE))
+
+
+HIDDEN = [0.05 + x for x in NOISE[:7]] + [-0.14]  # one session of eight is far off
+
+
+def test_a_wild_session_is_answered_by_more_sessions():
+    screened = table(SLOW, SLOW, sessions=6)
+    confirmed = table(HIDDEN, SLOW)
+    found, clear = judge_suite(screened, confirmed)
+    assert (found.verdict, clear.verdict) == (ComparisonVerdict.INCONCLUSIVE, ComparisonVerdict.SLOWER)
+    assert extend(confirmed) == (0,)
+    found, clear = judge_suite(screened, confirmed, [[x] for x in SLOW[:6]])
+    assert (found.verdict, clear.verdict) == (ComparisonVerdict.SLOWER, ComparisonVerdict.SLOWER)
+    assert (len(found.session_shifts), len(clear.session_shifts)) == (14, 8)
+    assert found.screen_shifts == tuple(SLOW[:6])
+
+
+def test_where_all_is_decided_nothing_is_extended():
+    assert extend(table(SLOW, NOISE)) == ()
+    assert extend([]) == ()
+
+
+def test_what_looks_the_same_goes_on_with_what_is_undecided_or_the_joint_test_would_not_hold():
+    assert extend(table(SLOW, NOISE, WILD)) == (1, 2)
+
+
+def test_two_looks_share_alpha():
+    (first,) = confirm(table(SLOW), share=FIRST_SHARE)
+    assert first.p_adjusted == pytest.approx(1 / 256 / FIRST_SHARE)
+    (plain,) = confirm(table(SLOW))
+    assert plain.p_adjusted == 1 / 256
+    assert plain.minimum_detectable < first.minimum_detectable
+
+
+def test_five_fresh_sessions_cannot_reach_the_first_looks_share():
+    (judgement,) = confirm(table(SLOW, sessions=5), share=FIRST_SHARE)
+    assert (judgement.verdict, judgement.minimum_detectable) == (ComparisonVerdict.INCONCLUSIVE, None)
+
+
+def test_without_a_planned_second_look_all_of_alpha_is_spent_on_the_first():
+    (judgement,) = judge_suite(table(SLOW, sessions=6), table(SLOW), is_extending=False)
+    assert judgement.p_adjusted == 1 / 256
+
+
+def test_further_sessions_of_other_columns_are_refused():
+    with pytest.raises(ValueError, match="extended sessions need one column"):
+        judge_suite(table(SLOW, sessions=6), table(HIDDEN), table(SLOW, NOISE, sessions=6))
 
 
 def test_a_suite_without_benchmarks_has_no_verdicts():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.core.comparison import ComparisonVerdict, Quad
-from bench.stats.looks import judge_suite, screen
+from bench.stats.looks import extend, judge_suite, screen
 from bench.stats.session import session_shift
 from bench.stats.signflip import joint_sign_flip_p, sign_flip_p
 
@@ -65,29 +65,42 @@ def test_joint_flips_hold_a_suite_of_40_where_single_tests_do_not():
     assert single > 0.25
 
 
-def screen_then_confirm(rng, benchmarks, slowdown=0.0):
-    """One whole comparison of a suite in which only benchmark 0 is slower."""
-    screened = suite_sessions(rng, benchmarks, 6, slowdown=slowdown)
-    suspects = screen(screened)
-    fresh = suite_sessions(rng, benchmarks, 8, slowdown=slowdown)
-    return judge_suite(screened, [[row[j] for j in suspects] for row in fresh])
+def compare(rng, benchmarks, slowdown=0.0, **noise):
+    """One whole comparison of a suite in which only benchmark 0 is slower: screen, confirm, extend."""
+
+    def measure(count, columns):
+        rows = suite_sessions(rng, benchmarks, count, slowdown=slowdown, **noise)
+        return [[row[j] for j in columns] for row in rows]
+
+    screened = measure(6, range(benchmarks))
+    chosen = screen(screened)
+    confirmed = measure(8, chosen) if chosen else []
+    left = [chosen[j] for j in extend(confirmed)]
+    return judge_suite(screened, confirmed, measure(6, left) if left else [])
 
 
-@pytest.mark.parametrize(("benchmarks", "repeats"), [(10, 250), (40, 200)])
-def test_screen_and_confirm_hardly_ever_alarm_in_a_suite(benchmarks, repeats):
+WILD = {"wild": 0.1, "wildness": 0.10}  # every tenth session is off by 10 %: seen on a shared machine
+
+
+@pytest.mark.parametrize("noise", [{}, WILD])
+@pytest.mark.parametrize(("benchmarks", "repeats"), [(1, 300), (10, 150), (40, 100)])
+def test_a_whole_comparison_hardly_ever_alarms(benchmarks, repeats, noise):
     rng = np.random.default_rng(6)
-    alarms = [any(j.verdict is SLOWER for j in screen_then_confirm(rng, benchmarks)) for _ in range(repeats)]
-    assert np.mean(alarms) <= 0.075  # 0.04 in 600 suites of 40; standard error here 0.014
+    alarms = [any(j.verdict is SLOWER for j in compare(rng, benchmarks, **noise)) for _ in range(repeats)]
+    assert np.mean(alarms) <= 0.075
 
 
-@pytest.mark.parametrize(("benchmarks", "repeats", "least"), [(1, 250, 0.85), (10, 120, 0.80), (40, 60, 0.75)])
-def test_screen_and_confirm_find_a_5_percent_slowdown(benchmarks, repeats, least):
+@pytest.mark.parametrize(
+    ("benchmarks", "repeats", "noise", "least"),
+    [(1, 200, {}, 0.95), (10, 80, {}, 0.92), (40, 40, {}, 0.9), (1, 200, WILD, 0.93), (10, 80, WILD, 0.8)],
+)
+def test_a_whole_comparison_finds_a_5_percent_slowdown(benchmarks, repeats, noise, least):
     rng = np.random.default_rng(7)
-    found = [screen_then_confirm(rng, benchmarks, 0.05)[0].verdict is SLOWER for _ in range(repeats)]
+    found = [compare(rng, benchmarks, 0.05, **noise)[0].verdict is SLOWER for _ in range(repeats)]
     assert np.mean(found) >= least
 
 
 def test_a_true_slowdown_of_the_tolerated_size_is_hardly_ever_called_same():
     rng = np.random.default_rng(8)
-    same = [screen_then_confirm(rng, 1, 0.05)[0].verdict is ComparisonVerdict.SAME for _ in range(400)]
+    same = [compare(rng, 1, 0.05)[0].verdict is ComparisonVerdict.SAME for _ in range(400)]
     assert np.mean(same) <= 0.05
