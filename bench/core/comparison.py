@@ -61,7 +61,8 @@ class Comparison:
         head: The same for the head.
         shift: Hodges-Lehmann shift of the sessions that were judged; None without sessions.
         low: Of its interval; None where there are too few sessions for one.
-        p_adjusted: Of the slower test, or of the faster one where the shift is negative; adjusted for the whole suite.
+        p_adjusted: Of the slower test, or of the faster one where the shift is negative; adjusted for the whole suite,
+            and for the share of alpha that its look may spend.
         minimum_detectable: Shift that would have been found with 80 % power; None where the spread is unknown.
         session_shifts: One per session that was judged, in order.
         screen_shifts: Those of the screen, where fresh sessions decided instead.

@@ -11,6 +11,7 @@ Plain `pytest --benchmark-only` only measures what one session costs.
 """
 
 import argparse
+import functools
 import json
 import os
 import subprocess
@@ -121,7 +122,7 @@ def plan(rounds, injected_rounds, injected=INJECTED):
     return trials
 
 
-def run_all(folder, wanted, judges_state=True, say=print):
+def run_all(folder, wanted, judges_state=True, say=functools.partial(print, flush=True)):
     """Run what is missing of the plan; return every trial.
 
     Raises:

@@ -14,6 +14,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "slurm: runs against a real Slurm on loopback; Debian: slurmctld slurmd slurm-client"
     )
+    config.addinivalue_line("markers", "late: runs after all other tests, because it waits for something they need not")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("late") is not None)
 
 
 @pytest.fixture(scope="session")

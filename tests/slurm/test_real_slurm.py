@@ -1,7 +1,8 @@
 """`bench run --executor slurm` and its followers against a real Slurm with two nodes.
 
 The tests share one cluster and run in this order: the array that runs into Slurm's time limit, which counts in minutes,
-is submitted first and looked at last.
+is submitted first and looked at last. Tests marked `late` look at it: they run after all other tests of the house, which is
+what this minute is waited with.
 """
 
 import json
@@ -46,7 +47,7 @@ def bench(cluster, capsys):
     return Bench(capsys)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def home(tmp_path_factory):
     return tmp_path_factory.mktemp("home")
 
@@ -57,7 +58,7 @@ def in_home(cluster, home, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runs():
     """Ids of runs by what they are for; a later test looks at an earlier one's."""
     return {}
@@ -182,6 +183,7 @@ def test_a_setup_line_that_fails_is_every_cells_reason(bench):
     assert RunFolder.open(run).records() == ()
 
 
+@pytest.mark.late
 def test_an_array_with_deaths_collects_to_a_complete_table(bench, runs):
     run = runs["deadly"]
     wait_until_over(bench, run, TIME_LIMIT_SECONDS)
@@ -202,12 +204,14 @@ def test_an_array_with_deaths_collects_to_a_complete_table(bench, runs):
     assert found["sleeps"][1].endswith("ran into its time limit of 1 min")
 
 
+@pytest.mark.late
 def test_the_environment_of_every_record_is_that_of_its_task(runs):
     records = RunFolder.open(runs["deadly"]).records()
     assert len(records) == 4
     assert {record.environment.malloc for record in records} == {(("MALLOC_ARENA_MAX", "3"),)}
 
 
+@pytest.mark.late
 def test_resume_submits_only_what_has_no_record(bench, runs):
     run = runs["deadly"]
     before = {path: path.read_bytes() for path in RunFolder.open(run).records_path.iterdir()}
@@ -222,6 +226,7 @@ def test_resume_submits_only_what_has_no_record(bench, runs):
     assert bench.json("run", "--resume", run, "--executor", "slurm")[1]["slurm_job"] is None
 
 
+@pytest.mark.late
 def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
     _, document = bench.json(
         "run",
@@ -243,6 +248,7 @@ def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
     assert [one["reason"] for one in collected["ranks"]] == [None]
 
 
+@pytest.mark.late
 def test_what_slurm_has_forgotten_is_told_by_the_tasks_own_files(bench, cluster, runs):
     cluster.forget_all_jobs()
     run = runs["deadly"]
@@ -257,6 +263,7 @@ def test_what_slurm_has_forgotten_is_told_by_the_tasks_own_files(bench, cluster,
     assert all("was cancelled" in reason for _, reason in rows(bench, runs["interrupted"]).values())
 
 
+@pytest.mark.late
 def test_a_controller_that_is_down_is_one_line_and_no_cell_is_called_lost(bench, cluster, runs, monkeypatch):
     broken = cluster.config.read_text().replace(
         "SlurmctldPort=", "SlurmctldTimeout=10\nMessageTimeout=2\nSlurmctldPort=1"
