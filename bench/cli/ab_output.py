@@ -38,7 +38,8 @@ class Watcher:
             print(f"bench: {line}", file=sys.stderr, flush=True)
 
     def _started(self, event: Started) -> list[str]:
-        lines = [f"comparing {len(event.cells)} cells, base {words_of(event.base)}, head {words_of(event.head)}"]
+        cells = f"{len(event.cells)} cell{'' if len(event.cells) == 1 else 's'}"
+        lines = [f"comparing {cells}, base {words_of(event.base)}, head {words_of(event.head)}"]
         if event.head.given == "HEAD" and (count := uncommitted_files()):
             lines.append(
                 f"{count} files have uncommitted changes, which HEAD does not include; write . to include them"

@@ -122,7 +122,7 @@ def plan(rounds, injected_rounds, injected=INJECTED):
     return trials
 
 
-def run_all(folder, wanted, judges_state=True, say=functools.partial(print, flush=True)):
+def run_all(folder, wanted, judges_state=True, say=print):
     """Run what is missing of the plan; return every trial.
 
     Raises:
@@ -255,7 +255,8 @@ def main():
     parser.add_argument("--no-void", action="store_true", help="judge whatever else the machine does")
     options = parser.parse_args()
     wanted = plan(options.rounds, options.injected_rounds, options.injected)
-    trials = run_all(options.folder, wanted, judges_state=not options.no_void)
+    say = functools.partial(print, flush=True)  # also into a log
+    trials = run_all(options.folder, wanted, judges_state=not options.no_void, say=say)
     print(write_figures(options.folder, figures(trials)))
 
 

@@ -1,8 +1,8 @@
 """`bench run --executor slurm` and its followers against a real Slurm with two nodes.
 
 The tests share one cluster and run in this order: the array that runs into Slurm's time limit, which counts in minutes,
-is submitted first and looked at last. Tests marked `late` look at it: they run after all other tests of the house, which is
-what this minute is waited with.
+is submitted first and looked at last, by tests marked `late`: they run after all other tests of the house, during which
+that minute passes.
 """
 
 import json
