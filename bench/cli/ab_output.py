@@ -54,7 +54,7 @@ class Watcher:
             detectable = None if spread is None else event.settings.detectable(spread)
             if detectable is not None and detectable > tolerated:
                 sees, limit = percent_of(detectable), percent_of(tolerated)
-                lines.append(f"{cell.id}: calibrated to see {sees} %, to tolerate {limit} % takes more --sessions")
+                lines.append(f"{cell.id}: calibrated to see {sees} %, to tolerate {limit} % takes a larger --extend")
         return lines
 
     def _progress(self, event: Progress) -> str:

@@ -164,8 +164,8 @@ class Comparing:
         first = self._alive(self._cells)
         screened = self._run_stage("screen", first, settings.sessions)
         columns = self._alive(first)
-        suspected = screen(matrix(screened, columns), settings.threshold, spreads=self._known(columns))
-        chosen = [columns[j] for j in suspected]
+        doubtful = screen(matrix(screened, columns), settings.threshold, spreads=self._known(columns))
+        chosen = [columns[j] for j in doubtful]
         confirmed = self._run_stage("confirm", chosen, settings.confirm_sessions)
         left: list[Cell] = []
         if settings.is_extending:
@@ -238,7 +238,7 @@ class Comparing:
     def _tell(self, session: AbSession, sessions: list[AbSession], *, planned: int, left: int) -> None:
         mean = sum(one.seconds for one in sessions) / len(sessions)
         settings = self._settings
-        further = {"screen": settings.confirm_sessions, "confirm": 0, "extend": 0}[session.stage]
+        further = settings.confirm_sessions if session.stage == "screen" else 0
         if settings.is_extending and session.stage != "extend":
             further += settings.extend_sessions
         self._listen(
