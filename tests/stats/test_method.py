@@ -83,7 +83,7 @@ WILD = {"wild": 0.1, "wildness": 0.10}  # every tenth session is off by 10 %: se
 
 
 @pytest.mark.parametrize("noise", [{}, WILD])
-@pytest.mark.parametrize(("benchmarks", "repeats"), [(1, 300), (10, 150), (40, 100)])
+@pytest.mark.parametrize(("benchmarks", "repeats"), [(1, 300), (10, 120), (40, 60)])
 def test_a_whole_comparison_hardly_ever_alarms(benchmarks, repeats, noise):
     rng = np.random.default_rng(6)
     alarms = [any(j.verdict is SLOWER for j in compare(rng, benchmarks, **noise)) for _ in range(repeats)]
