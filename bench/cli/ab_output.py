@@ -15,6 +15,7 @@ from bench.cli.ab_options import ReportFormat
 from bench.cli.output import print_json, terminal_width, uses_color
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import StoreError
+from bench.core.units import counted
 from bench.report.comparison import Heading, comparison_markdown, comparison_report
 from bench.report.comparison_words import percent_of, sessions_in_words
 from bench.report.figures import is_unicode
@@ -38,7 +39,7 @@ class Watcher:
             print(f"bench: {line}", file=sys.stderr, flush=True)
 
     def _started(self, event: Started) -> list[str]:
-        cells = f"{len(event.cells)} cell{'' if len(event.cells) == 1 else 's'}"
+        cells = counted(len(event.cells), "cell")
         lines = [f"comparing {cells}, base {words_of(event.base)}, head {words_of(event.head)}"]
         if event.head.given == "HEAD" and (count := uncommitted_files()):
             lines.append(

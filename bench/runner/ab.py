@@ -76,9 +76,9 @@ class Settings:
 
     def detectable(self, spread: float) -> float | None:
         """Return the shift that all sessions of this plan would find, where sessions spread so; None for too few."""
-        fresh = self.confirm_sessions + (self.extend_sessions if self.confirm_sessions else 0)
+        sessions = self.confirm_sessions + self.extend_sessions if self.confirm_sessions else self.sessions
         share = 1 - FIRST_SHARE if self.is_extending else 1.0
-        return minimum_detectable(spread, fresh or self.sessions, alpha=self.threshold.alpha * share)
+        return minimum_detectable(spread, sessions, alpha=self.threshold.alpha * share)
 
     @property
     def is_extending(self) -> bool:

@@ -126,10 +126,9 @@ class Counted:
 class LiveArm:
     """A worker process of one side. Constructing it starts the process; `hello` waits until it has imported torch.
 
-    A worker that is timed has its OpenMP threads bound to cores (`is_bound`), the same ones on both sides. Left alone,
-    the scheduler lets one side's main thread live on one core and the other's on another for seconds; where a core is
-    slower, because a neighbour of this virtual machine uses its other half, that side is: up to 43 % here, for whole
-    sessions. Bound, sessions of unchanged code spread by 2.4 % instead of 6.5 % (mlp, batch 8; docs/LOG.md).
+    A worker that is timed has its OpenMP threads bound to cores (`is_bound`), the same ones on both sides. With threads
+    left to the scheduler unchanged code differed by up to 43 % for a whole session here. Bound, sessions spread by
+    2.4 % instead of 6.5 % (mlp, batch 8); why, is known in part only (docs/LOG.md).
     """
 
     def __init__(self, side: Side, *, is_bound: bool = False, answer_seconds: float = ANSWER_SECONDS) -> None:
