@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.core.cell import Cell
 from bench.core.record import Outcome, Phase, Record
+from bench.core.version import __version__
 from bench.core.workload import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__version__ = "0.1.0"
-
-__all__ = ["Cell", "Outcome", "Phase", "Record", "Workload", "run", "to_frame"]
+__all__ = ["Cell", "Outcome", "Phase", "Record", "Workload", "__version__", "run", "to_frame"]
 
 
 def run(
@@ -81,7 +80,7 @@ def run(
     from dataclasses import replace
 
     from bench.runner.session import Session, execute
-    from bench.suite.build import sampling_of, sweep_of
+    from bench.suite.axes import sampling_of, sweep_of
 
     axes: dict[str, Any] = {
         "mode": mode,
@@ -113,6 +112,6 @@ def to_frame(records: Sequence[Record], table: str = "cells") -> pd.DataFrame:
         records: From `run`, or read from a results folder.
         table: `cells`, one row per record; `phases`, per cell, phase and process; `layers`, per cell and layer.
     """
-    from bench.store.tables import to_frame as make
+    from bench.report.files import to_frame as make
 
     return make(records, table)

@@ -154,7 +154,7 @@ class BenchCell:
         __tracebackhide__ = True
         options = dict(self._mark.kwargs) if self._mark else {}
         if model is not None:
-            from bench.suite.build import sweep_of
+            from bench.suite.axes import sweep_of
 
             options |= axes
             (self.cell,) = sweep_of(models=[model], **_without_sampling(axes)).cells()
@@ -211,12 +211,12 @@ def _cells(mark: pytest.Mark) -> tuple[Cell, ...]:
         BenchError: An axis or a value is unknown.
     """
     from bench.runner.session import plan_targets
-    from bench.suite.build import sweep_of
+    from bench.suite.axes import sweep_of
 
     axes = _without_sampling(dict(mark.kwargs))
     suite = axes.pop("suite", None)
     if suite is not None:
-        from bench.suite.build import axes_of
+        from bench.suite.axes import axes_of
 
         return plan_targets([suite], axes_of(**axes)).cells
     return sweep_of(**axes).cells()

@@ -110,7 +110,7 @@ def _option_row(parameter: Any) -> str:
 
 def advice_page() -> str:
     """Write every doubt and hint with its letter, what it means and what to do."""
-    from bench.report.advice import WORDS
+    from bench.tables.advice import WORDS
 
     lines = [
         "# Doubts and advice",

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from bench.core.record import Phase
-from bench.store.records import RunFolder, latest
+from bench.store.runs import RunFolder, latest
 
 pytest_plugins = ["pytester"]
 

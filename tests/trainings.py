@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bench.core.pipeline import PipelinePoint
 from bench.core.record import Advice, AdviceKind, Outcome
 from bench.core.training import (
     Classification,
@@ -10,6 +9,7 @@ from bench.core.training import (
     DataFacts,
     Epoch,
     Part,
+    PipelinePoint,
     Training,
     TrainingPlan,
     TrainingRun,

@@ -22,7 +22,7 @@ def torchvision_claims(documents: Iterable[tuple[str, str, Mapping[str, Any]]]) 
 
     Args:
         documents: `(builder, weights, meta)`; meta holds `num_params`, `_ops`, `input_shape` and `options`, as
-            `bench.registry.torchvision_weights.torchvision_documents` reads them.
+            `bench.registry.torchvision.torchvision_documents` reads them.
     """
     return tuple(claim for document in documents for claim in _claims(*document))
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import typer
 
-import bench
 from bench.cli.ab import command as ab
 from bench.cli.calibrate import command as calibrate
 from bench.cli.cancel import command as cancel
@@ -39,6 +38,7 @@ from bench.cli.show import command as show
 from bench.cli.status import command as status
 from bench.cli.train import command as train
 from bench.core.errors import BenchError, ExitCode
+from bench.core.version import __version__
 
 _INTERRUPTED = 128 + 2
 """What a shell calls a program that SIGINT ended."""
@@ -82,7 +82,7 @@ app.command("peaks")(peaks)
 @app.callback(invoke_without_command=True)
 def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
     if version:
-        typer.echo(f"stepbench {bench.__version__}")
+        typer.echo(f"stepbench {__version__}")
         raise typer.Exit
 
 

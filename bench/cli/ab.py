@@ -54,10 +54,10 @@ def command(
     Exit code 1 if head is slower, 4 if something cannot be compared or the machine is unfit, 5 if a side is missing.
     """
     from bench.cli.ab_output import Watcher, print_compared, terminated_like_interrupted
-    from bench.runner.ab import Settings, draw_seed
-    from bench.runner.calibration import spreads_of_cells
-    from bench.runner.comparing import Request, compare_sides
-    from bench.runner.judging import exit_code
+    from bench.runner.ab.calibration import spreads_of_cells
+    from bench.runner.ab.judging import exit_code
+    from bench.runner.ab.run import Request, compare_sides
+    from bench.runner.ab.stages import Settings, draw_seed
 
     axes = options.read_axes(
         batch_size=batch_size,

@@ -16,12 +16,12 @@ from bench.cli.output import print_json, terminal_width, uses_color
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import StoreError
 from bench.core.units import counted
-from bench.report.comparison import Heading, comparison_markdown, comparison_report
-from bench.report.comparison_words import percent_of, sessions_in_words
-from bench.report.figures import is_unicode
-from bench.runner.ab import Progress, Settings
-from bench.runner.comparing import Compared, Started, side_document
-from bench.runner.sides import Side, uncommitted_files
+from bench.report.formats.markdown_subjects import comparison_markdown
+from bench.runner.ab.run import Compared, Started, side_document
+from bench.runner.ab.sides import Side, uncommitted_files
+from bench.runner.ab.stages import Progress, Settings
+from bench.tables.comparison import Heading, comparison_report, percent_of, sessions_in_words
+from bench.tables.figures import is_unicode
 
 
 class Watcher:

@@ -39,10 +39,10 @@ def command(
     """
     from bench.cli.ab_output import Watcher, terminated_like_interrupted
     from bench.cli.output import print_json, terminal_width, uses_color
-    from bench.report.calibration import calibration_report
-    from bench.runner.ab import Settings, draw_seed
-    from bench.runner.calibrating import calibrate
-    from bench.runner.comparing import Request
+    from bench.runner.ab.calibration import calibrate
+    from bench.runner.ab.run import Request
+    from bench.runner.ab.stages import Settings, draw_seed
+    from bench.tables.machine import calibration_report
 
     axes = options.read_axes(
         batch_size=batch_size,

@@ -16,8 +16,8 @@ def command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Cancel the queued and running tasks of a run on Slurm; what is measured stays."""
-    from bench.runner.slurm_run import cancel
-    from bench.store.records import RunFolder
+    from bench.runner.slurm.run import cancel
+    from bench.store.runs import RunFolder
 
     folder = RunFolder.open(run, results)
     count = cancel(folder)

@@ -42,7 +42,7 @@ def command(
     An ERRATUM is a document known to be wrong: it stays fine while the value on record is measured again. A claim of
     time may be false on this machine, or INCONCLUSIVE: that is a row, and fails only with --strict.
     """
-    from bench.runner.checking import check_files, check_shipped, check_torchvision
+    from bench.runner.claims import check_files, check_shipped, check_torchvision
 
     if torchvision and (files or time):
         raise SuiteError("--torchvision checks its own claims, which are counts; leave files and --time away")
@@ -59,8 +59,8 @@ def command(
     if format is options.Format.JSON:
         print_json("check", claims=checked)
     else:
-        from bench.report.claims import claims_summary
-        from bench.report.terminal import claims_table
+        from bench.report.formats.terminal import claims_table
+        from bench.tables.claims import claims_summary
 
         is_long = torchvision and not all_rows
         shown = [claim for claim in checked if not is_long or claim.verdict is not ClaimVerdict.MATCH]
@@ -93,8 +93,8 @@ def _with_times(
     """Measure what is about time, and put it in the place of the rows that say it was not measured."""
     from bench.claims import is_timed
     from bench.cli.ab_output import Watcher, terminated_like_interrupted
-    from bench.runner.ab import Settings, draw_seed
-    from bench.runner.ratios import check_times
+    from bench.runner.ab.ratios import check_times
+    from bench.runner.ab.stages import Settings, draw_seed
 
     settings = Settings(
         sessions=sessions, quads=quads, seed=draw_seed() if seed is None else seed, judges_state=judges_state

@@ -14,7 +14,7 @@ from bench.cli.output import print_json
 from bench.core.errors import ExitCode, StoreError, SuiteError
 
 if TYPE_CHECKING:
-    from bench.report.ci import StepResult
+    from bench.report.ci.verdict import StepResult
 
 SUMMARY_LIMIT = 1_000_000
 """Bytes of a job's summary; GitHub takes 1 MiB."""
@@ -43,7 +43,7 @@ def command(
     """
     if step != "comment":
         from bench.cli.ab_output import terminated_like_interrupted
-        from bench.runner.ci import run_step
+        from bench.runner.ci.steps import run_step
 
         with terminated_like_interrupted():
             code = run_step(step, arguments or [], folder, name)
@@ -58,10 +58,10 @@ def command(
 
 
 def _comment(folder: Path, title: str, format: options.Format) -> int:  # noqa: A002 - the name of the option
-    from bench.report.annotations import annotation_lines
-    from bench.report.ci import WORDS, ci_comment, joint_exit_code
-    from bench.runner.ci import read_results
-    from bench.runner.ci_annotations import find_annotations, repository_root
+    from bench.report.ci.annotations import annotation_lines
+    from bench.report.ci.verdict import WORDS, ci_comment, joint_exit_code
+    from bench.runner.ci.annotations import find_annotations, repository_root
+    from bench.runner.ci.steps import read_results
     from bench.store.atomic import write_bytes
 
     results = read_results(folder)

@@ -21,11 +21,11 @@ def command(
 
     Does not wait; may be repeated. Exit code 5 if no cell is measured yet.
     """
-    from bench.report.ranks import ranks_table
-    from bench.report.terminal import cells_table, claims_table
-    from bench.runner.slurm_collect import collect
+    from bench.report.formats.terminal import cells_table, claims_table
+    from bench.runner.slurm.collect import collect
     from bench.stats.rank_scaling import rank_scalings
-    from bench.store.records import RunFolder
+    from bench.store.runs import RunFolder
+    from bench.tables.scaling import ranks_table
 
     found = collect(RunFolder.open(run, results))
     for problem in found.problems:

@@ -24,9 +24,9 @@ def command(
 
     Never fails a build by time. Exit code 4 if the runs were measured under different conditions.
     """
-    from bench.report.figures import is_unicode
-    from bench.report.nominations import WHY_NOT, nominations_report
     from bench.runner.compare import compare_runs
+    from bench.tables.comparison import WHY_NOT, nominations_report
+    from bench.tables.figures import is_unicode
 
     nominated = compare_runs(base, head, results=results, is_forced=force)
     if format is options.Format.JSON:

@@ -39,7 +39,7 @@ def command(
     if format is options.Format.JSON:
         print_json("count", records=records)
         return ExitCode.FINE
-    from bench.report.terminal import counts_table, layers_table, opinions_table
+    from bench.report.formats.terminal import counts_table, layers_table, opinions_table
 
     print(counts_table(records, notes=not explain, **look()))
     for record in records:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class To(StrEnum):
-    """The formats; `bench.exports.formats` has one of each, and a test holds both lists equal."""
+    """The formats; `bench.report.formats.catalog` has one of each, and a test holds both lists equal."""
 
     PYTEST_BENCHMARK = "pytest-benchmark"
     GITHUB_ACTION_BENCHMARK = "github-action-benchmark"
@@ -50,12 +50,12 @@ def command(
     A cell that was not measured is left out where the format has no word for it, never written as 0. Exit code 5 if
     nothing is left.
     """
-    from bench.exports.formats import FORMATS
-    from bench.exports.run import Run
+    from bench.report.formats.catalog import FORMATS
     from bench.runner.recorder import extra_info
     from bench.runner.reporting import read_run_data
     from bench.store.atomic import write_bytes
-    from bench.store.records import RunFolder
+    from bench.store.runs import RunFolder
+    from bench.store.stored import Run
 
     chosen = FORMATS[to.value]
     if answers and not chosen.holds_verdicts:
@@ -93,7 +93,7 @@ def command(
 
 def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:
     """Read what `bench check` and `bench gate` answered with --format json, or `bench ci` kept."""
-    from bench.runner.ci import read_answer
+    from bench.runner.ci.steps import read_answer
     from bench.store.atomic import store_error
 
     claims: list[CheckedClaim] = []

@@ -44,7 +44,7 @@ def command(
     if format is options.Format.JSON:
         print_json("fit", cells=found.cells, free_bytes=dict(found.free_bytes))
     else:
-        from bench.report.fit import fits_table
+        from bench.tables.fit import fits_table
 
         print(fits_table(found.cells, found.free_bytes, **look()))
     if any(one.is_refuted for one in found.cells):

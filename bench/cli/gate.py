@@ -41,7 +41,7 @@ def command(
     commit. Rows of other versions of torch and kinds of device are left alone; without any row for this torch the exit
     code is 5.
     """
-    from bench.runner.gate import check_gate, update_command, update_gate
+    from bench.runner.ci.gate import check_gate, update_command, update_gate
     from bench.store.expected import counters_line
 
     gate = (update_gate if update else check_gate)(suite, folder=expected)
@@ -63,7 +63,8 @@ def command(
             update_command=accept,
         )
         return exit_code
-    from bench.report.gate import gate_markdown, gate_summary, gate_text
+    from bench.report.formats.markdown_subjects import gate_markdown
+    from bench.tables.gate import gate_summary, gate_text
 
     if format is Format.MARKDOWN:
         print(gate_markdown(gate.suite, gate.torch, gate.rows, lines))

@@ -40,8 +40,8 @@ def command(
     """
     from bench.cli.stopping import stoppable
     from bench.core.generation import GenerationCase
-    from bench.report.generation import generation_report
-    from bench.runner.generating import run_generation
+    from bench.runner.scenarios import run_generation
+    from bench.tables.scenarios import generation_report
 
     axes = options.read_axes(batch_size=batch_size, device=device, precision=precision, threads=threads, seed=seed)
     prompts = scenario_options.read_numbers(prompt, "--prompt", int, (32,), 1)

@@ -15,7 +15,7 @@ from bench.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bench.core.history import AcceptedChange, HistoryNomination
-    from bench.history.accepted import Descendants
+    from bench.store.history.accepted import Descendants
 
 app = typer.Typer(
     name="history",
@@ -53,8 +53,8 @@ def ingest_command(
 
     What cannot be read is named and left out, the rest goes in; the exit code is then 2. It is 5 if there was nothing.
     """
-    from bench.history.database import open_history
-    from bench.history.ingest import ingest
+    from bench.store.history.database import open_history
+    from bench.store.history.ingest import ingest
 
     progress = Progress()
     with open_history(_where(history, results), makes=True) as opened, progress:
@@ -88,10 +88,10 @@ def show_command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Show trends: a row per cell and machine, or a plot with its points where only one is meant."""
-    from bench.history.accepted import check_metric
-    from bench.history.database import open_history
-    from bench.history.nominate import COLUMNS, nominate
-    from bench.history.queries import STEP, find_series, read_rows, read_trend
+    from bench.store.history.accepted import check_metric
+    from bench.store.history.database import open_history
+    from bench.store.history.nominate import COLUMNS, nominate
+    from bench.store.history.queries import STEP, find_series, read_rows, read_trend
 
     check_metric(metric)
     known, descendants = _accepted(accepted, results)
@@ -106,7 +106,7 @@ def show_command(
                 rows = read_rows(connection, series, COLUMNS, last)
                 nominations += nominate(series, rows, accepted=known, descendants=descendants)
     if output is not None:
-        from bench.report.trend_page import trend_page
+        from bench.report.html.sections.history import trend_page
         from bench.store.atomic import make_folder, write_bytes
 
         make_folder(output.parent)
@@ -114,7 +114,7 @@ def show_command(
     if format is options.Format.JSON:
         print_json("history show", trends=trends)
         return ExitCode.FINE
-    from bench.report.history import trend_text, trends_table
+    from bench.tables.history import trend_text, trends_table
 
     print(trend_text(trends[0], **look()) if len(trends) == 1 else trends_table(trends, **look()))
     if output is not None:
@@ -137,10 +137,10 @@ def nominate_command(
     Never fails a build by time: the exit code is 0 however much is nominated.
     """
     from bench.cli.ab_options import read_fraction
-    from bench.history.database import open_history
-    from bench.history.nominate import COLUMNS, Settings, nominate
-    from bench.history.queries import find_series, read_rows
-    from bench.report.history import WHY_NO_VERDICT, nominations_text
+    from bench.store.history.database import open_history
+    from bench.store.history.nominate import COLUMNS, Settings, nominate
+    from bench.store.history.queries import find_series, read_rows
+    from bench.tables.history import WHY_NO_VERDICT, nominations_text
 
     settings = Settings(last=last, at=read_fraction(at, "--at"))
     known, descendants = _accepted(accepted, results)
@@ -184,10 +184,10 @@ def prune_command(
 ) -> int:
     """Take old measurements out of the history; those at accepted commits stay, and so do raw run folders."""
     from bench.core.errors import HistoryError
-    from bench.history.database import open_history
-    from bench.history.git import reachable_commits
-    from bench.history.prune import Limits, prune
-    from bench.report.history_prune import pruned_text
+    from bench.store.history.database import open_history
+    from bench.store.history.git import reachable_commits
+    from bench.store.history.prune import Limits, prune
+    from bench.tables.history import pruned_text
 
     reachable = reachable_commits(Path.cwd()) if unreachable else None
     if unreachable and reachable is None:
@@ -218,8 +218,8 @@ def _accepted(path: Path | None, results: Path) -> tuple[tuple[AcceptedChange, .
         StoreError: A line makes no sense, or a file that was named is not there.
     """
     from bench.core.errors import StoreError
-    from bench.history.accepted import read_accepted
-    from bench.history.git import descendants
+    from bench.store.history.accepted import read_accepted
+    from bench.store.history.git import descendants
 
     if path is not None and not path.is_file():
         raise StoreError(f"there is no file {path} of accepted changes")

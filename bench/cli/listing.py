@@ -98,7 +98,7 @@ def _suites() -> list[tuple[str, str]]:
 
 
 def _runs(results: Path) -> list[tuple[str, str]]:
-    from bench.store.records import RunFolder, run_paths
+    from bench.store.runs import RunFolder, run_paths
 
     runs = [RunFolder.open(path).run for path in run_paths(results)]
     return [

@@ -10,7 +10,7 @@ import typer
 
 from bench.core.errors import SuiteError
 from bench.core.units import parse_seconds
-from bench.suite.build import axes_of
+from bench.suite.axes import axes_of
 
 
 class Format(StrEnum):

@@ -22,8 +22,8 @@ def command(
 
     Kept for this machine: later runs show MFU and what bounds each layer.
     """
-    from bench.report.peaks import peaks_table
     from bench.runner.peaks import measure_peaks
+    from bench.tables.machine import peaks_table
 
     duration = options.parse_duration(seconds, "--seconds")
     if duration is None or duration <= 0:

@@ -22,8 +22,7 @@ from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
 
 if TYPE_CHECKING:
-    from bench.core.pipeline import PipelinePoint
-    from bench.core.training import TrainingPlan
+    from bench.core.training import PipelinePoint, TrainingPlan
 
 _ON_OFF = {"on": True, "off": False}
 
@@ -53,7 +52,7 @@ def command(
 
     Exit code 5 if nothing could be measured.
     """
-    from bench.runner.pipeline import measure_points
+    from bench.runner.training import measure_points
 
     seconds = options.parse_duration(budget, "--budget")
     assert seconds is not None
@@ -73,7 +72,7 @@ def command(
     if format is options.Format.JSON:
         print_json("pipeline", points=points)
     else:
-        from bench.report.pipeline import pipeline_text
+        from bench.tables.training import pipeline_text
 
         print(pipeline_text(points, **look()))
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
@@ -86,7 +85,7 @@ class _Lines:
         self._total, self._done = total, 0
 
     def __call__(self, point: PipelinePoint) -> None:
-        from bench.report.pipeline import point_name
+        from bench.tables.training import point_name
 
         self._done += 1
         state = "" if point.outcome is Outcome.OK else f": {point.reason}"

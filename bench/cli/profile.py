@@ -91,7 +91,7 @@ def command(
     if format is options.Format.JSON:
         print_json("profile", folder=str(profiled.folder), cells=profiled.cells)
     else:
-        from bench.report.profile import profile_report
+        from bench.tables.profile import profile_report
 
         for one in profiled.cells:
             if one.profile is not None:
@@ -114,7 +114,7 @@ def _print_diff(runs: tuple[str, str], results: Path, format: options.Format) ->
     if format is options.Format.JSON:
         print_json("profile", diffs=diffs)
         return ExitCode.FINE
-    from bench.report.profile_diff import diff_report
+    from bench.tables.profile import diff_report
 
     print("\n\n".join(diff_report(one, **look()) for one in diffs))
     return ExitCode.FINE

@@ -36,7 +36,7 @@ def command(
 
     data = read_report_data(runs or ["latest"], results)
     if history is not None or (results / "history.sqlite").is_file():
-        from bench.runner.report_history import with_history
+        from bench.runner.reporting import with_history
 
         data = with_history(data, history, results)
     size = write_report(data, output)

@@ -14,7 +14,7 @@ from bench.core.cell import Cell
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
 from bench.core.units import counted
-from bench.suite.build import sampling_of
+from bench.suite.axes import sampling_of
 
 
 def command(
@@ -160,7 +160,7 @@ def command(
         )
     if format is options.Format.JSON:
         from bench.stats.rank_scaling import rank_scalings
-        from bench.stats.scaling_groups import scalings
+        from bench.stats.scaling import scalings
 
         print_json(
             "run",
@@ -171,10 +171,9 @@ def command(
             ranks=rank_scalings(finished.records),
         )
     else:
-        from bench.report.ranks import ranks_table
-        from bench.report.scaling import scaling_tables
-        from bench.report.terminal import cells_table, claims_table
-        from bench.stats.scaling_groups import scalings
+        from bench.report.formats.terminal import cells_table, claims_table
+        from bench.stats.scaling import scalings
+        from bench.tables.scaling import ranks_table, scaling_tables
 
         print(cells_table(finished.records, **look()))
         if scaling := scaling_tables(scalings(finished.records), **look()):

@@ -55,8 +55,8 @@ def command(
     """
     from bench.cli.stopping import stoppable
     from bench.core.image_sampling import SamplingCase
-    from bench.report.image_sampling import sampling_report
-    from bench.runner.sampling_images import run_sampling
+    from bench.runner.scenarios import run_sampling
+    from bench.tables.scenarios import sampling_report
 
     axes = options.read_axes(batch_size=batch_size, device=device, precision=precision, threads=threads, seed=seed)
     sizes = scenario_options.read_numbers(resolution, "--resolution", int, (), 1)

@@ -11,7 +11,7 @@ from bench.cli import ab_options, options
 from bench.core.errors import ExitCode
 
 if TYPE_CHECKING:
-    from bench.runner.selftest import Selftest
+    from bench.runner.ab.selftest import Selftest
 
 DEFAULT_TARGETS = ("mlp",)
 
@@ -41,9 +41,9 @@ def command(
     """
     from bench.cli.ab_output import Watcher, terminated_like_interrupted
     from bench.cli.output import print_json
-    from bench.runner.ab import Settings, draw_seed
-    from bench.runner.comparing import Request
-    from bench.runner.selftest import selftest
+    from bench.runner.ab.run import Request
+    from bench.runner.ab.selftest import selftest
+    from bench.runner.ab.stages import Settings, draw_seed
 
     share = ab_options.read_fraction(slowdown, "--slowdown")
     settings = Settings(
@@ -73,8 +73,8 @@ def _text(found: Selftest) -> str:
     """Write both figures of every cell, and whether the test passed."""
     from bench.cli.ab_output import duration
     from bench.cli.output import terminal_width
-    from bench.report.comparison_words import change, percent_of, reason_text
-    from bench.report.layout import Page
+    from bench.tables.comparison import change, percent_of, reason_text
+    from bench.tables.table import Page
 
     page = Page(width=terminal_width())
     lines = []

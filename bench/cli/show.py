@@ -15,7 +15,7 @@ from bench.core.errors import ExitCode, NothingMeasuredError, SuiteError
 
 if TYPE_CHECKING:
     from bench.report.html.contract import AbData, RunData
-    from bench.store.records import RunFolder
+    from bench.store.runs import RunFolder
 
 
 class Format(StrEnum):
@@ -29,7 +29,7 @@ class Format(StrEnum):
 
 
 class Table(StrEnum):
-    """The tables of a run; a test holds them equal to those of `bench.store.columns`."""
+    """The tables of a run; a test holds them equal to those of `bench.tables.catalog`."""
 
     CELLS = "cells"
     PHASES = "phases"
@@ -56,7 +56,7 @@ def command(
     Measures nothing. Exit code 5 if the run has no record.
     """
     from bench.runner.reporting import read_run_data
-    from bench.store.records import RunFolder
+    from bench.store.runs import RunFolder
 
     folder = RunFolder.open(run, results, prefers_records=True)
     data = read_run_data(folder)
@@ -83,9 +83,9 @@ def _advice(folder: RunFolder, data: RunData) -> str:
 
 
 def _text(folder: RunFolder, data: RunData, format: Format, width: int | None) -> str:  # noqa: A002
-    from bench.report.comment import run_comment
-    from bench.report.latex import latex_table
-    from bench.report.terminal import cells_table, claims_table
+    from bench.report.ci.comment import run_comment
+    from bench.report.formats.latex import latex_table
+    from bench.report.formats.terminal import cells_table, claims_table
 
     if format is Format.MARKDOWN:
         return run_comment(data.records, data.claims, data.environment).rstrip("\n")
@@ -97,7 +97,7 @@ def _text(folder: RunFolder, data: RunData, format: Format, width: int | None) -
 
 
 def _print_csv(data: RunData, table: Table) -> None:
-    from bench.store.tables import to_csv, to_frame
+    from bench.report.files import to_csv, to_frame
 
     rows = data.claims if table is Table.CLAIMS else data.records
     print(to_csv(to_frame(rows, table.value)).decode(), end="")
@@ -105,7 +105,8 @@ def _print_csv(data: RunData, table: Table) -> None:
 
 def _show_comparison(folder: RunFolder, found: AbData, format: Format, width: int | None) -> int:  # noqa: A002
     """Print what `bench ab` found."""
-    from bench.report.comparison import comparison_markdown, comparison_report
+    from bench.report.formats.markdown_subjects import comparison_markdown
+    from bench.tables.comparison import comparison_report
 
     if format in (Format.LATEX, Format.CSV):
         raise SuiteError(f"{folder.path} is a comparison, which has no {format.value}; use table, markdown or json")

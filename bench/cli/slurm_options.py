@@ -85,7 +85,7 @@ def refuse_without_slurm(typed: dict[str, Any], cells_per_task: int | None, resu
     if names:
         raise SuiteError(f"--{names[0]} is for a cluster; add --executor slurm, or leave it out")
     if resume is not None:
-        from bench.store.records import RunFolder
+        from bench.store.runs import RunFolder
 
         folder = RunFolder.open(resume, results)
         if (folder.path / "slurm").is_dir():

@@ -11,10 +11,10 @@ from bench.cli.output import print_json
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.units import counted
 from bench.runner.session import Session
-from bench.runner.slurm_files import require_submissions
-from bench.runner.slurm_run import Submitted, preview, submit, submit_missing
-from bench.runner.slurm_script import JobOptions
-from bench.store.records import RunFolder
+from bench.runner.slurm.files import require_submissions
+from bench.runner.slurm.run import Submitted, preview, submit, submit_missing
+from bench.runner.slurm.script import JobOptions
+from bench.store.runs import RunFolder
 
 
 def run_on_slurm(

@@ -23,8 +23,8 @@ def command(
 
     Waits for nothing and changes nothing.
     """
-    from bench.runner.slurm_collect import Status, read_status
-    from bench.store.records import RunFolder
+    from bench.runner.slurm.collect import Status, read_status
+    from bench.store.runs import RunFolder
 
     def print_status(status: Status) -> None:
         counts = ", ".join(f"{count} {outcome.replace('_', ' ')}" for outcome, count in status.outcomes)

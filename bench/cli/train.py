@@ -121,7 +121,7 @@ def command(
     if format is options.Format.JSON:
         print_json("train", folder=str(trained.folder), training=trained.training)
     else:
-        from bench.report.training import training_text
+        from bench.tables.training import training_text
 
         print(training_text(trained.training, **look()))
         print(f"Results: {trained.folder}")

@@ -8,7 +8,7 @@ import typer
 
 from bench.core.cell import Precision
 from bench.core.errors import SuiteError
-from bench.suite.build import axes_of
+from bench.suite.axes import axes_of
 
 if TYPE_CHECKING:
     from bench.core.training import TrainingPlan

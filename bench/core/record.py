@@ -1,14 +1,41 @@
-"""The atom of storage: one `Record` per cell, raw and never edited. Everything else is derived from it on read."""
+"""The atom of storage: one `Record` per cell, raw and never edited. Everything else is derived from it on read.
+
+The seconds of several ranks that step together, as the seconds of one step.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.peaks import Peak
-from bench.core.ranks import joint_steps, mean_steps
+
+
+def joint_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return the seconds between the ends of successive steps, where a step ends when its last rank ends it.
+
+    They add up to the slowest rank's time. The largest value of each step would not: ranks wait for each other inside
+    a step, so one's long step is followed by a short one, and taking the larger each time counts the wait twice.
+
+    Args:
+        ranks: One sequence per rank, equally long, all begun together.
+    """
+    if len(ranks) == 1:
+        return tuple(ranks[0])
+    ends = [max(ends) for ends in zip(*(itertools.accumulate(rank) for rank in ranks), strict=True)]
+    return tuple(end - before for before, end in itertools.pairwise((0.0, *ends)))
+
+
+def mean_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """Return for each step the mean over the ranks: of phases, whose means add up to the mean step."""
+    if len(ranks) == 1:
+        return tuple(ranks[0])
+    return tuple(sum(values) / len(values) for values in zip(*ranks, strict=True))
+
 
 SCHEMA = 3
 """Version of the record files. History:
@@ -360,7 +387,7 @@ class Record:
         """Return the raw seconds of one phase, one series per fresh process; empty if it was not measured.
 
         Ranks that trained together are one series: a step ends when the last of them ends it, and the other phases are
-        the mean over the ranks (`bench.core.ranks`).
+        the mean over the ranks (`bench.core.record`).
         """
         samples = [sample for sample in self.samples if sample.phase is phase and sample.seconds]
         if self.cell.world_size == 1:

@@ -1,8 +1,13 @@
-"""Text from outside made harmless: names and messages are shown, never obeyed."""
+"""Text from outside made harmless: names and messages are shown, never obeyed.
+
+Did-you-mean: the nearest known word to a misspelt one.
+"""
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 
 def plain(text: str) -> str:
@@ -13,3 +18,22 @@ def plain(text: str) -> str:
     """
     line = " ".join(text.split())
     return "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in line)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word most like `word`, or None if none is alike."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` with the nearest known word, or the empty string."""
+    match = nearest(word, known)
+    return f" Did you mean '{match}'?" if match else ""
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Print an exception as `ValueError: what it says` on one line."""
+    text = " ".join(str(error).split())
+    text = text if len(text) <= limit else text[: limit - 3] + "..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

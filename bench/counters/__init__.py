@@ -13,7 +13,7 @@ In goes a Workload or a module; out come `Counters` and `Advice`. May be called 
 
 from bench.counters.build import on_meta
 from bench.counters.flops import count_module, count_workload
-from bench.counters.formulas import register_formula
+from bench.counters.formulas.table import register_formula
 from bench.counters.parameters import count_parameters
 from bench.counters.static import count
 

@@ -7,12 +7,17 @@
 
 `tally.py` says what is counted and how. A workload is counted on the meta device, where nothing is computed and nothing
 allocated; a model whose flow depends on its data is counted on fake tensors or, at last, on real ones, and says so.
+
+What to doubt about a FLOP count: zeros that cannot be true, lower bounds, counters that disagree.
+
+Make the per-layer table: parameters, shapes, FLOPs and bytes of each module, without its children.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -24,12 +29,135 @@ from bench.core.cell import Mode, Precision
 from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount, Opinion
 from bench.core.workload import Workload
 from bench.counters.build import Subject, build_on, on_meta
-from bench.counters.doubts import find_doubts, without_false_zero
-from bench.counters.layers import LayerObserver, layer_table
-from bench.counters.modules import ModuleTracker
+from bench.counters.dispatches import is_counted, touched_bytes
+from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
 from bench.counters.opinions import ask_others, ask_torch
-from bench.counters.parameters import count_parameters
-from bench.counters.tally import FlopTally, StepFlops
+from bench.counters.parameters import count_layer_parameters, count_parameters
+from bench.counters.tally import FlopTally, PhaseFlops, StepFlops
+
+_WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
+"""Modules whose matrices are looked up or applied pointwise."""
+
+
+def without_false_zero(model: nn.Module, flops: FlopCount) -> FlopCount:
+    """Call a count of 0 unmeasured, where the model has matrices to multiply or something could not be counted.
+
+    A model that really has no products (an activation, a pool) keeps its 0.
+    """
+    if flops.forward != 0:
+        return flops
+    has_matrix = any(
+        parameter.dim() >= 2
+        for module in model.modules()
+        if not isinstance(module, _WITHOUT_PRODUCTS)
+        for parameter in module.parameters(recurse=False)
+    )
+    if not has_matrix and not flops.uncounted:
+        return flops
+    return dataclasses.replace(flops, forward=None, backward=None, executed_forward=None, executed_backward=None)
+
+
+def find_doubts(flops: FlopCount, opinions: tuple[Opinion, ...]) -> tuple[Advice, ...]:
+    """Turn what is doubtful about a count into advice; one per counter that disagrees by any amount.
+
+    Counters are compared forward, and backward where both have one. One that could not count does not disagree.
+    """
+    names = ", ".join(f"{name} x{calls}" for name, calls in flops.uncounted)
+    if flops.forward is None:
+        fact = ("uncounted", names) if names else ("reason", "it has matrices, but no product was dispatched")
+        return (Advice(kind=AdviceKind.FLOPS_UNMEASURED, facts=(fact,)),)
+    advice = []
+    if flops.is_lower_bound:
+        advice.append(Advice(kind=AdviceKind.FLOPS_LOWER_BOUND, facts=(("uncounted", names),)))
+    for opinion in opinions:
+        for phase, ours, theirs in (
+            ("forward", flops.forward, opinion.forward_flops),
+            ("backward", flops.backward, opinion.backward_flops),
+        ):
+            if theirs is None or ours is None or theirs == ours:
+                continue
+            facts = ((f"{phase}_flops", ours), (f"{opinion.counter}_{phase}_flops", theirs))
+            advice.append(Advice(kind=AdviceKind.FLOPS_DISAGREE, facts=facts))
+    return tuple(advice)
+
+
+class LayerObserver:
+    """Collects what passes through each module during one forward pass.
+
+    Attributes:
+        calls: How often each module was called.
+        shapes: Of the first output tensor of the last call.
+        activation_bytes: Of the output tensors of all calls.
+        bytes_touched: Read and written by the operations dispatched in a module and in no child.
+    """
+
+    def __init__(self) -> None:
+        self.calls: Counter[str] = Counter()
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.activation_bytes: Counter[str] = Counter()
+        self.bytes_touched: Counter[str] = Counter()
+
+    def on_output(self, layer: str, output: Any) -> None:
+        """Note the output of one call."""
+        self.calls[layer] += 1
+        tensors = [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+        if tensors and not tensors[0].is_nested:
+            self.shapes[layer] = tuple(tensors[0].shape)
+        self.activation_bytes[layer] += sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
+
+    def on_operation(self, layer: str, operation: Any, inputs: Any, output: Any) -> None:
+        """Note the bytes of one operation."""
+        if is_counted(operation):
+            self.bytes_touched[layer] += touched_bytes(operation, inputs, output)
+
+
+def layer_table(model: nn.Module, step: StepFlops, observer: LayerObserver) -> tuple[LayerCount, ...]:
+    """Make one row per module in the model's order, and rows for the loss and what could not be attributed.
+
+    A row of the latter kind appears only if it has FLOPs; its name is in parentheses. Each FLOP column sums to the
+    total. A module that was never called (its weights were used by its parent) has `calls` 0 and no shape.
+    """
+    has_backward = step.flops.backward is not None
+    modules = dict(model.named_modules())
+    none = PhaseFlops()
+    rows = []
+    for name, own in count_layer_parameters(model).items():
+        flops, was_called = step.layers.get(name, none), observer.calls[name] > 0
+        rows.append(
+            LayerCount(
+                name=name,
+                type=type(modules[name]).__name__,
+                calls=observer.calls[name],
+                parameters=own.parameters,
+                trainable_parameters=own.trainable_parameters,
+                buffers=own.buffers,
+                weight_shape=_weight_shape(modules[name]),
+                output_shape=observer.shapes.get(name),
+                flops_forward=flops.forward,
+                flops_backward=flops.backward if has_backward else None,
+                activation_bytes=observer.activation_bytes[name] if was_called else None,
+                bytes_touched=observer.bytes_touched[name],
+            )
+        )
+    for name in (LOSS, UNATTRIBUTED):
+        flops = step.layers.get(name, none)
+        if flops.forward or flops.backward:
+            rows.append(
+                LayerCount(
+                    name=name,
+                    type="",
+                    flops_forward=flops.forward,
+                    flops_backward=flops.backward if has_backward else None,
+                    bytes_touched=observer.bytes_touched[name],
+                )
+            )
+    return tuple(rows)
+
+
+def _weight_shape(module: nn.Module) -> tuple[int, ...] | None:
+    weight = module._parameters.get("weight")
+    return None if weight is None else tuple(weight.shape)
+
 
 _FALLBACKS = {"meta": ("meta", "fake", "cpu"), "fake": ("fake", "cpu")}
 _AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}

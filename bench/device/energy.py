@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from bench.device import nvml
+from bench.device import cuda
 
 _POWERCAP = Path("/sys/class/powercap")
 
@@ -39,7 +39,7 @@ class NvmlMeter:
 
     def read(self) -> tuple[float, ...]:
         """Read the counter; NVML gives millijoules, and this is the one place that converts them."""
-        millijoules = nvml.read_energy_millijoules(self.uuid)
+        millijoules = cuda.read_energy_millijoules(self.uuid)
         return () if millijoules is None else (millijoules / 1e3,)
 
     def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
@@ -91,12 +91,12 @@ def find_meter(device: str, gpu_uuid: str | None = None, powercap: Path = _POWER
 
 
 def _gpu_meter(gpu_uuid: str | None) -> Meter | str:
-    reason = nvml.unavailable_reason()
+    reason = cuda.unavailable_reason()
     if reason is not None:
         return f"no NVML: {reason}"
     if gpu_uuid is None:
         return "the GPU has no UUID to find it by in NVML"
-    if nvml.read_energy_millijoules(gpu_uuid) is None:
+    if cuda.read_energy_millijoules(gpu_uuid) is None:
         return "this GPU has no energy counter (older than Volta, or an instance of a MIG)"
     return NvmlMeter(gpu_uuid)
 

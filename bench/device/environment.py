@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-import bench
 from bench.core.environment import Environment, MachineState
-from bench.device import nvml
+from bench.core.version import __version__
+from bench.device import cuda
 
 _MALLOC_VARIABLES = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 
@@ -37,13 +37,13 @@ def read_environment(device: str = "cpu") -> Environment:
         gpu=gpu.name if gpu else None,
         gpu_memory_bytes=gpu.total_memory if gpu else None,
         gpu_uuid=str(gpu.uuid) if gpu else None,
-        driver=nvml.driver_version(),
+        driver=cuda.driver_version(),
         cuda=torch.version.cuda if gpu else None,
         cudnn=str(torch.backends.cudnn.version()) if gpu else None,  # type: ignore[no-untyped-call]
         python=platform.python_version(),
         torch=str(torch.__version__),  # a TorchVersion would make the parent import torch to read it
         torchvision=_version("torchvision"),
-        stepbench=bench.__version__,
+        stepbench=__version__,
         threads=torch.get_num_threads(),
         interop_threads=torch.get_num_interop_threads(),
         malloc=tuple(
@@ -93,7 +93,7 @@ def state_between(before: Reading, after: Reading, gpu_uuid: str | None = None) 
     cores = os.cpu_count() or 1
     is_long_enough = total >= 10 * cores  # a tick is 10 ms
     others = (after.busy_ticks - before.busy_ticks) - (after.own_ticks - before.own_ticks)
-    gpu = nvml.read_state(gpu_uuid) if gpu_uuid else None
+    gpu = cuda.read_state(gpu_uuid) if gpu_uuid else None
     return MachineState(
         load_1m=os.getloadavg()[0],
         other_busy_cores=max(0.0, others / total * cores) if is_long_enough else None,

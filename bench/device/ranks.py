@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from bench.core.cell import Cell, Mode, Parallel
-from bench.core.ranks import joint_steps
+from bench.core.record import joint_steps
 
 
 class Ranks:

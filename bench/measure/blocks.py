@@ -1,14 +1,23 @@
-"""The timed loops. Whatever stands here is paid by every measurement, so nothing does that need not."""
+"""The timed loops. Whatever stands here is paid by every measurement, so nothing does that need not.
+
+Whom a timed step has to wait for: nobody, or the other ranks of its cell.
+
+The timed part of an A/B session: warm a step up once, then time visits of it, each a few lines of work.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import gc
+import time
 from collections.abc import Iterator
+from typing import Protocol
 
-from bench.core.record import Phase
+from bench.core.record import Phase, Sampling
+from bench.device.backend import is_accelerator
 from bench.device.step import Step
 from bench.measure.clock import Clock
+from bench.stats.stopping import WarmupRule
 
 TRAINING_PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 
@@ -70,3 +79,61 @@ def time_phases(step: Step, clock: Clock, count: int) -> tuple[dict[Phase, list[
 
 def _by_phase(seconds: list[float], phases: tuple[Phase, ...]) -> dict[Phase, list[float]]:
     return {phase: seconds[index :: len(phases)] for index, phase in enumerate(phases)}
+
+
+class Team(Protocol):
+    """The ranks that take the same steps; asked between blocks only, never inside a timed one."""
+
+    def wait(self) -> None:
+        """Wait until every rank is here."""
+
+    def agree(self, seconds: list[float]) -> list[float]:
+        """Return the seconds of the steps just taken, of all ranks as one: the same floats on every rank.
+
+        Whatever decides how many steps follow looks at these only, or the ranks would part.
+        """
+
+
+class Alone:
+    """A step of one process."""
+
+    def wait(self) -> None:
+        """Wait for nobody."""
+
+    def agree(self, seconds: list[float]) -> list[float]:
+        """Return them as they are."""
+        return seconds
+
+
+LEAD_IN_FROM = 5
+"""A visit of at least so many steps begins with one that is not timed: it finds the caches as the other side left them.
+
+With fewer, longer steps that step would cost more than it mends, and both sides pay alike.
+"""
+
+WARMUP_BUDGET_SECONDS = 3.0
+"""A warm-up that has its least number of steps ends here, settled or not."""
+
+
+def warm_up(step: Step, clock: Clock, device: str, sampling: Sampling | None = None) -> list[float]:
+    """Run steps until they settle, and return the seconds of each; an accelerator gets at least a second."""
+    least_seconds = 1.0 if is_accelerator(device) else 0.0
+    rule = WarmupRule(sampling or Sampling(min_warmup_seconds=least_seconds))
+    seconds: list[float] = []
+    started = time.perf_counter()
+    while not rule.is_finished:
+        new, _ = time_steps(step, clock, 1)
+        seconds += new
+        rule.add(new)
+        is_late = time.perf_counter() - started > WARMUP_BUDGET_SECONDS
+        if is_late and len(seconds) >= 3:
+            break
+    return seconds
+
+
+def time_visit(step: Step, clock: Clock, steps: int) -> list[float]:
+    """Time one uninterrupted block of steps; garbage collection must be off already."""
+    if steps >= LEAD_IN_FROM:
+        step()
+    seconds, _ = time_steps(step, clock, steps)
+    return seconds

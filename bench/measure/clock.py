@@ -8,7 +8,7 @@ from typing import Protocol
 
 import torch
 
-from bench.device.accelerator import is_accelerator, record_event, seconds_between, synchronize
+from bench.device.backend import is_accelerator, record_event, seconds_between, synchronize
 
 
 class Clock(Protocol):

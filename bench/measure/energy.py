@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from bench.core.record import EnergyWindow
-from bench.device.accelerator import synchronize
+from bench.device.backend import synchronize
 from bench.device.energy import Meter
 from bench.device.step import Step
 

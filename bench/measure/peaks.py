@@ -21,9 +21,8 @@ import torch
 
 from bench.core.cell import Cell, Precision
 from bench.core.peaks import ARITHMETIC, Arithmetic, Probe, ProbeKind
-from bench.device.accelerator import is_accelerator
-from bench.device.capabilities import why_not
-from bench.device.memory import free_bytes
+from bench.device.backend import is_accelerator, why_not
+from bench.device.cpu import free_bytes
 from bench.device.settings import cell_settings
 from bench.measure.blocks import without_garbage_collection
 from bench.measure.clock import Clock, clock_for

@@ -16,11 +16,10 @@ import statistics
 from dataclasses import dataclass, field, replace
 
 from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
-from bench.device.accelerator import is_accelerator
+from bench.device.backend import is_accelerator
 from bench.device.step import Step
-from bench.measure.blocks import time_phases, time_steps, without_garbage_collection
+from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
-from bench.measure.team import Alone, Team
 from bench.stats.estimate import estimate_median
 from bench.stats.stopping import StopRule, WarmupRule
 

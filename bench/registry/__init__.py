@@ -19,13 +19,11 @@ points. It serves whoever keeps a folder of models, and `bench ab`, which gives 
 torch is imported inside functions only. Called by `run`, `counters`' callers and the command line.
 """
 
-from bench.registry.catalog import names, torchvision_sources
-from bench.registry.check import check
-from bench.registry.info import ModelInfo, Option, describe, source_file, source_place
+from bench.registry.catalog import ModelInfo, Option, describe, names, source_file, source_place, torchvision_sources
 from bench.registry.optimizers import OPTIMIZERS, make_optimizer
-from bench.registry.resolve import resolve
-from bench.registry.torchvision_models import torchvision_names
-from bench.registry.transformers_models import transformers_tasks
+from bench.registry.resolve import check, resolve
+from bench.registry.torchvision import torchvision_names
+from bench.registry.transformers import transformers_tasks
 
 __all__ = [
     "OPTIMIZERS",

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.core.errors import BenchError
-from bench.registry.info import locate
+from bench.registry.catalog import locate
 from bench.registry.spec import Kind, parse
 
 _NOT_FOLLOWED = frozenset({"bench", "torch", "torchvision", "numpy"})

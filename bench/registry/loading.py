@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.core.errors import ModelError
-from bench.registry.suggest import did_you_mean, one_line
+from bench.core.text import did_you_mean, one_line
 
 _OFFERED = 8
 _PREFIX = "_stepbench_model_"

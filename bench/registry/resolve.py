@@ -1,19 +1,32 @@
-"""The front door: a model spec to a Workload."""
+"""The front door: a model spec to a Workload.
+
+Look a spec over before anything is imported: a misspelt name must not cost the seconds that torch takes to load.
+"""
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 from pathlib import Path
 
 from bench.core.errors import ModelError
+from bench.core.text import one_line
 from bench.core.workload import Workload
-from bench.registry.catalog import entry_points, folder_files, unknown_name
+from bench.registry.build import to_workload
+from bench.registry.catalog import (
+    entry_points,
+    find_node,
+    folder_files,
+    locate,
+    names,
+    read_options,
+    torchvision_sources,
+    unknown_name,
+)
 from bench.registry.loading import find_attribute, load_file, load_module
-from bench.registry.spec import Kind, Spec, parse
-from bench.registry.suggest import one_line
-from bench.registry.targets import to_workload
-from bench.registry.torchvision_models import torchvision_workload
-from bench.registry.transformers_models import transformers_workload
+from bench.registry.spec import Kind, Spec, convert_options, parse
+from bench.registry.torchvision import torchvision_workload
+from bench.registry.transformers import check_transformers, transformers_workload
 
 
 def resolve(spec: str, *, input_shape: tuple[int, ...] | None = None) -> Workload:
@@ -55,3 +68,48 @@ def _resolve_name(spec: Spec, input_shape: tuple[int, ...] | None) -> Workload:
     except (Exception, SystemExit) as error:
         raise ModelError(f"model {spec.text!r}: its entry point {point.value!r} raised {one_line(error)}") from error
     return to_workload(target, spec, input_shape)
+
+
+def check(spec: str) -> None:
+    """Raise what `resolve` would, as far as reading source tells; imports neither torch nor the model.
+
+    Found here: a spec that is no spec, an unknown name, a file that is not there or not Python, an option that the
+    model's Config lacks or that is not of its type. What passes here may still fail in `resolve`: a module that cannot
+    be imported, a callable that is made at run time, a value that the model itself refuses.
+
+    Raises:
+        UnknownModelError: Nothing answers to the name.
+        ModelError: The spec cannot be resolved.
+    """
+    parsed = parse(spec)
+    if parsed.kind is Kind.NAME and parsed.place not in names():
+        raise unknown_name(parsed.place)
+    if parsed.kind is Kind.TORCHVISION:
+        known = torchvision_sources()
+        if known and parsed.place not in known:
+            raise unknown_name(f"torchvision:{parsed.place}")
+        return
+    if parsed.kind is Kind.TRANSFORMERS:
+        check_transformers(parsed)
+        return
+    path, attribute = locate(parsed)
+    if parsed.kind is Kind.FILE and path is None:
+        raise ModelError(f"model {spec!r}: no file {parsed.place!r} in {Path.cwd()}")
+    if path is not None:
+        _check_source(parsed, path, attribute)
+
+
+def _check_source(spec: Spec, path: Path, attribute: str) -> None:
+    try:
+        text = path.read_bytes()
+        tree = ast.parse(text, filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = (error.lineno or 1) if isinstance(error, SyntaxError) else 1
+        message = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise ModelError(f"model {spec.text!r}: {path.name}, line {line} is not Python: {message}") from error
+    if attribute and find_node(tree, attribute) is None:
+        return  # it may be imported there, or made at run time
+    if not attribute:
+        options = read_options(tree, "", text.decode(errors="replace").splitlines())
+        if options is not None:
+            convert_options(spec.text, spec.options, {option.name: option.type for option in options})

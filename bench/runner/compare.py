@@ -15,10 +15,10 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError
 from bench.core.record import Outcome, Phase, Record
-from bench.report.nominations import Nomination
 from bench.store.pytest_benchmark import read_session
-from bench.store.records import RunFolder
+from bench.store.runs import RunFolder
 from bench.suite.command import ab_commands
+from bench.tables.comparison import Nomination
 
 NOMINATE_AT = 0.05
 """A change of this size, up or down, is worth a look; two runs of unchanged code differ by more often enough."""

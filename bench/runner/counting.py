@@ -11,10 +11,10 @@ from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.record import Advice, AdviceKind, Counters, Outcome, Record
 from bench.runner import processes
-from bench.runner.answers import Counted
 from bench.runner.plan import make_plan
 from bench.runner.processes import Ending
-from bench.runner.stamp import Stamp
+from bench.runner.records import Stamp
+from bench.runner.workers.answers import Counted
 
 
 def count_all(
@@ -24,7 +24,7 @@ def count_all(
     timeout_seconds: float | None = None,
     opinions: bool = True,
     steps: bool = True,
-    worker: str = "bench.runner.worker",
+    worker: str = "bench.runner.workers.cells",
 ) -> Iterator[tuple[Cell, Counted]]:
     """Count cells side by side, each in a fresh process, and yield them in order; a failure is an advice.
 

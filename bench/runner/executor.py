@@ -23,11 +23,11 @@ from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory
 from bench.device.energy import find_meter
 from bench.registry.code import code_hash
 from bench.runner import processes
-from bench.runner.answers import Counted, TimedCell
 from bench.runner.counting import count_all
-from bench.runner.stamp import Stamp
+from bench.runner.records import Stamp
+from bench.runner.workers.answers import Counted, TimedCell
 
-RANKS_WORKER = "bench.runner.ranks_worker"
+RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
 
 
@@ -65,7 +65,7 @@ class LocalExecutor:
         is_predicting: bool = True,
         is_metering: bool = False,
         peaks: Mapping[str, Peaks] | None = None,
-        worker: str = "bench.runner.worker",
+        worker: str = "bench.runner.workers.cells",
     ) -> None:
         self._sampling = sampling or Sampling()
         self._environments = environments or {}

@@ -46,7 +46,7 @@ def fit_cells(
     if memory_bytes is None:
         free = {cell.device: _free_memory(cell.device, method) for cell in plan.cells}
     room = {cell: memory_bytes or max(1, int(FREE_SHARE * free[cell.device])) for cell in plan.cells}
-    endings = call_each("bench.runner.worker:fit_cell", list(room.items()), method=method)
+    endings = call_each("bench.runner.workers.cells:fit_cell", list(room.items()), method=method)
     fitted = []
     for cell, ending in zip(plan.cells, endings, strict=True):
         if ending.outcome is Outcome.OK:
@@ -69,14 +69,14 @@ def _verify(one: FittedCell, method: str) -> Verification | None:
     if need > free:
         words = f"it needs {format_bytes(need)}, and {one.cell.device} has {format_bytes(free)} free"
         return Verification(outcome=Outcome.SKIPPED, reason=words)
-    ending = processes.call("bench.runner.worker:verify_cell", one.cell, method=method)
+    ending = processes.call("bench.runner.workers.cells:verify_cell", one.cell, method=method)
     if ending.outcome is Outcome.OK:
         return ending.value  # type: ignore[no-any-return]
     return Verification(outcome=ending.outcome, reason=ending.reason)
 
 
 def _free_memory(device: str, method: str) -> int:
-    ending = processes.call("bench.runner.worker:free_memory", device, method=method)
+    ending = processes.call("bench.runner.workers.cells:free_memory", device, method=method)
     if ending.outcome is Outcome.OK and ending.value is not None:
         return int(ending.value)
     raise DeviceError(f"the free memory of {device} cannot be read; give --memory, for example --memory 24GiB")

@@ -18,7 +18,7 @@ from bench.core.peaks import SCHEMA, Peaks
 from bench.core.record import Outcome
 from bench.device.datasheet import datasheet
 from bench.runner import processes
-from bench.runner.answers import Preflight
+from bench.runner.workers.answers import Preflight
 from bench.store.atomic import make_folder, write_bytes
 
 
@@ -57,7 +57,7 @@ def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "
 
 
 def _call(function: str, *arguments: Any, method: str) -> Any:
-    ending = processes.call(f"bench.runner.worker:{function}", *arguments, method=method)
+    ending = processes.call(f"bench.runner.workers.cells:{function}", *arguments, method=method)
     if isinstance(ending.error, BenchError):
         raise ending.error
     if ending.outcome is not Outcome.OK:

@@ -12,7 +12,7 @@ from bench.core.errors import BenchError, SuiteError
 from bench.core.record import Outcome
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
-from bench.runner.answers import Preflight
+from bench.runner.workers.answers import Preflight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +48,10 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
     if any(cell.model.startswith("torchvision:") for cell in cells):
         processes.preload("torchvision")
     if any(cell.world_size > 1 for cell in cells):
-        processes.preload("bench.runner.ranks_worker")
+        processes.preload("bench.runner.workers.ranks")
     devices = tuple(dict.fromkeys(cell.device for cell in cells))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    ending = processes.call("bench.runner.worker:preflight", devices, models, method=method)
+    ending = processes.call("bench.runner.workers.cells:preflight", devices, models, method=method)
     if ending.error is not None:
         raise ending.error
     if ending.outcome is not Outcome.OK:

@@ -8,23 +8,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import bench
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, StoreError, SuiteError
 from bench.core.jsonio import to_json
 from bench.core.profile import Profile, ProfileDiff, ProfileOptions
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
-from bench.profiling.difference import diff_profiles
+from bench.core.version import __version__
 from bench.runner import processes
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
+from bench.runner.records import Stamp
 from bench.runner.session import write_derived
-from bench.runner.stamp import Stamp
-from bench.store.profiles import read_profile, read_profiles, write_profile
-from bench.store.records import RunFolder, RunInfo
+from bench.stats.profile_diff import diff_profiles
+from bench.store.cases import read_profile, read_profiles, write_profile
+from bench.store.runs import RunFolder, RunInfo
 
-_WORKER = "bench.runner.profile_worker"
+_WORKER = "bench.runner.workers.cells"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def profile_cells(
         environment=next(iter(plan.environments.values())),
         cells=plan.cells,
         settings={"profile": to_json(options)},
-        stepbench=bench.__version__,
+        stepbench=__version__,
     )
     peaks = known_peaks(results, plan.environments)
     folder = RunFolder.create(results, info)

@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.jsonio import to_json
 from bench.core.record import Phase, Record, Sampling
+from bench.core.version import __version__
 from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
 from bench.runner.session import write_derived
 from bench.store.codec import digest, to_bytes
-from bench.store.records import RunFolder, RunInfo
-from bench.suite.build import sampling_of
+from bench.store.runs import RunFolder, RunInfo
+from bench.suite.axes import sampling_of
 
 
 class Recorder:
@@ -54,7 +54,7 @@ class Recorder:
                 started_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 command=tuple(sys.argv),
                 environment=self.environment,
-                stepbench=bench.__version__,
+                stepbench=__version__,
             )
             self.folder = RunFolder.create(self._results, info)
         executor = LocalExecutor(

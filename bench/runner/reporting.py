@@ -1,6 +1,8 @@
 """Stored runs to the HTML report: what is on disk becomes `ReportData`, and the page goes into a file.
 
 A run folder has `records/` (`bench run`) or `comparison.json` (`bench ab`); `claims.json` holds the claims of a run.
+
+Put the history of a run's cells into its report, where there is a history.
 """
 
 from __future__ import annotations
@@ -8,31 +10,35 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison
-from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
+from bench.core.errors import BenchError, IncomparableError, NothingMeasuredError, StoreError
 from bench.core.generation import Generation
+from bench.core.history import Trend
 from bench.core.image_sampling import Sampled
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record
 from bench.core.units import format_seconds
-from bench.report.comparison import Heading
-from bench.report.comparison_words import sessions_in_words
+from bench.core.version import __version__
 from bench.report.html.contract import AbData, NominatedRuns, ReportData, RunData, make_data
 from bench.report.html.page import render
 from bench.report.html.sections import generation, sampling
+from bench.report.html.sections.history import EXTRA
 from bench.report.html.sections.profile import PROFILES
 from bench.report.html.sections.training import TRAININGS
 from bench.runner.compare import compare_stored, stored_run
 from bench.store.atomic import write_bytes
-from bench.store.profiles import read_profiles
-from bench.store.records import RunFolder
-from bench.store.scenarios import read_cases
-from bench.store.training import read_trainings
+from bench.store.cases import read_cases, read_profiles, read_trainings
+from bench.store.history.accepted import read_accepted
+from bench.store.history.database import open_history
+from bench.store.history.git import descendants
+from bench.store.history.queries import STEP, find_series, read_trend
+from bench.store.runs import RunFolder
+from bench.tables.comparison import Heading, sessions_in_words
 
 CLAIMS_FILE = "claims.json"
 COMPARISON_FILE = "comparison.json"
@@ -60,7 +66,7 @@ def write_report(data: ReportData, path: Path) -> int:
     Raises:
         StoreError: It cannot be written.
     """
-    page = render(data, made_by=f"stepbench {bench.__version__}").encode("utf-8", "backslashreplace")
+    page = render(data, made_by=f"stepbench {__version__}").encode("utf-8", "backslashreplace")
     write_bytes(path, page)
     return len(page)
 
@@ -213,3 +219,54 @@ def _nominate(base: RunData, head: RunData) -> NominatedRuns:
         commands=found.commands,
         notes=found.notes,
     )
+
+
+LAST = 60
+
+
+def with_history(data: ReportData, given: str | None, results: Path) -> ReportData:
+    """Give the newest run the trends of its cells on its machine.
+
+    Args:
+        data: Of the report.
+        given: As of `--history`; None is `history.sqlite` in `results`, if there is one. That one is a gift: where it
+            cannot be read, the report says so and goes without.
+        results: Holds `accepted.csv`, too.
+
+    Raises:
+        BenchError: The history that was given cannot be read.
+    """
+    where = results / "history.sqlite"
+    if not data.runs or (given is None and not where.is_file()):
+        return data
+    *others, run = data.runs
+    try:
+        extras = {**run.extras, EXTRA: _trends(run, given or str(where), results)}
+        run = replace(run, extras=extras)
+    except NothingMeasuredError:
+        if given is not None:
+            raise
+    except BenchError as error:
+        if given is not None:
+            raise
+        run = replace(run, problems=(*run.problems, str(error)))
+    return replace(data, runs=(*others, run))
+
+
+def _trends(run: RunData, given: str, results: Path) -> tuple[Trend, ...]:
+    wanted = {(r.cell.key, r.environment.fingerprint) for r in run.records if r.environment is not None}
+    accepted = read_accepted(results / "accepted.csv")
+    folder = Path.cwd()
+    with open_history(given) as history, history.reading() as connection:
+        return tuple(
+            read_trend(
+                connection,
+                series,
+                STEP,
+                LAST,
+                accepted=accepted,
+                descendants=lambda commit: descendants(folder, commit),
+            )
+            for series in find_series(connection)
+            if (series.key, series.fingerprint) in wanted
+        )

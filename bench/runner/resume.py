@@ -11,7 +11,7 @@ from bench.core.environment import Environment
 from bench.core.errors import SchemaError, StoreError
 from bench.core.record import AdviceKind, Outcome, Record, Sampling
 from bench.registry.code import code_hash
-from bench.store.records import RunFolder
+from bench.store.runs import RunFolder
 
 
 class Again(StrEnum):

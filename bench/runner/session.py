@@ -1,4 +1,7 @@
-"""One run from targets to a finished folder: what `bench run`, the pytest plugin and `bench.run()` share."""
+"""One run from targets to a finished folder: what `bench run`, the pytest plugin and `bench.run()` share.
+
+The loop over the cells: execute, put on disk, tell the observers. Order is the plan's.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,63 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError, SuiteError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record, Sampling
+from bench.core.version import __version__
 from bench.runner import processes
-from bench.runner.checking import check_models
-from bench.runner.events import Observer, RunResumed
-from bench.runner.executor import LocalExecutor
+from bench.runner.claims import check_models
+from bench.runner.events import (
+    CellFinished,
+    CellPrepared,
+    CellStarted,
+    Event,
+    Observer,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+)
+from bench.runner.executor import Executor, LocalExecutor
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import Plan, make_plan
 from bench.runner.resume import remaining
-from bench.runner.scheduler import run_cells
-from bench.store.records import Resumption, RunFolder, RunInfo
+from bench.store.runs import Resumption, RunFolder, RunInfo
 from bench.suite.file import read_suite
 from bench.suite.sweep import Sweep, expand
+
+
+def run_cells(
+    cells: Sequence[Cell], executor: Executor, folder: RunFolder, observers: Iterable[Observer] = ()
+) -> tuple[Record, ...]:
+    """Measure every cell; each record is on disk before the next cell starts.
+
+    Raises:
+        StoreError: A record cannot be written; those before it are on disk.
+        KeyboardInterrupt: Passed on after the observers have heard that the run ended early.
+    """
+    listeners = tuple(observers)
+
+    def emit(event: Event) -> None:
+        for listener in listeners:
+            listener(event)
+
+    records: list[Record] = []
+    emit(RunStarted(folder=folder.path, cells=tuple(cells)))
+    try:
+        executor.prepare(cells, lambda cell: emit(CellPrepared(cell=cell)))
+        for index, cell in enumerate(cells):
+            emit(CellStarted(cell=cell, index=index))
+            record = executor.run(cell)
+            folder.append(record)
+            records.append(record)
+            emit(CellFinished(record=record, index=index))
+    finally:
+        is_complete = len(records) == len(cells)
+        emit(RunFinished(folder=folder.path, records=tuple(records), is_complete=is_complete))
+    return tuple(records)
+
 
 DEFAULT_SUITE = "quick"
 
@@ -97,7 +140,7 @@ def suite_path(target: str) -> Path | None:
 
 def builtin_suites() -> dict[str, Path]:
     """Return the suites that come with stepbench, by name."""
-    folder = Path(str(files("bench.suites")))
+    folder = Path(str(files("bench.suite.builtin")))
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
@@ -166,7 +209,7 @@ def execute(
         cells=plan.cells,
         sweep=to_json(session.sweeps),
         settings=to_json(session.sampling),
-        stepbench=bench.__version__,
+        stepbench=__version__,
     )
     folder = RunFolder.create(results, info) if old is None else old
     listeners = tuple(observers)
@@ -224,9 +267,9 @@ def _take_up(
 
 def write_derived(folder: RunFolder, records: tuple[Record, ...], claims: tuple[CheckedClaim, ...]) -> None:
     """Write what is derived from records: the tables, the Markdown summary and the HTML report."""
-    from bench.report.markdown import summary
+    from bench.report.files import write_tables
+    from bench.report.formats.markdown import summary
     from bench.runner.reporting import write_run_report
-    from bench.store.tables import write_tables
 
     write_tables(folder, records, claims)
     folder.write_text("tables/summary.md", summary(records, claims, folder.run.environment))

@@ -1,4 +1,7 @@
-"""One training from a plan to a finished folder, in a fresh process; it can be stopped in order, and taken up again."""
+"""One training from a plan to a finished folder, in a fresh process; it can be stopped in order, and taken up again.
+
+Measure input pipelines over their axes, each combination in a fresh process.
+"""
 
 from __future__ import annotations
 
@@ -7,31 +10,25 @@ import importlib.util
 import multiprocessing
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import bench
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome
-from bench.core.training import Progress, Training, TrainingPlan, TrainingRun
+from bench.core.training import PipelinePoint, Progress, Training, TrainingPlan, TrainingRun
+from bench.core.version import __version__
 from bench.runner import processes
 from bench.runner.plan import make_plan
-from bench.runner.stamp import Stamp
-from bench.store.records import Resumption, RunFolder, RunInfo
-from bench.store.training import (
-    checkpoint_path,
-    discard,
-    read_trainings,
-    remove_checkpoint,
-    write_training,
-)
+from bench.runner.records import Stamp
+from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_training
+from bench.store.runs import Resumption, RunFolder, RunInfo
 
-WORKER = "bench.runner.training_worker"
+WORKER = "bench.runner.workers.training"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +92,7 @@ def train(
         command=tuple(sys.argv),
         environment=environment,
         settings={"training": to_json(plan)},
-        stepbench=bench.__version__,
+        stepbench=__version__,
     )
     folder = RunFolder.create(results, info)
     try:
@@ -130,7 +127,7 @@ def resume_training(
         resumption = Resumption(
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             command=tuple(sys.argv),
-            stepbench=bench.__version__,
+            stepbench=__version__,
         )
         folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, resumption)))
         return _train_into(folder, plan, environment, False, observer, stop or Stop(), method)
@@ -216,10 +213,42 @@ def _listen(connection: Connection, observer: Callable[[Progress], None]) -> Non
 
 
 def _write_derived(folder: RunFolder, training: Training) -> None:
-    from bench.report.training import training_markdown
+    from bench.report.files import write_training_tables
+    from bench.report.formats.markdown_subjects import training_markdown
     from bench.runner.reporting import write_training_report
-    from bench.store.tables import write_training_tables
 
     write_training_tables(folder, (training,))
     folder.write_text("tables/summary.md", training_markdown(training))
     write_training_report(folder)
+
+
+def measure_points(
+    plans: Sequence[TrainingPlan],
+    budget_seconds: float,
+    *,
+    observer: Callable[[PipelinePoint], None] = lambda _: None,
+    method: str = "forkserver",
+) -> tuple[PipelinePoint, ...]:
+    """Measure one point per plan, one after the other; a failure is a row beside the others.
+
+    Args:
+        plans: All on one device, whose name may be short.
+        budget_seconds: Of each of the three measurements of a point.
+        observer: Hears of every point.
+        method: `forkserver`, `spawn` or `inline`.
+
+    Raises:
+        BenchError: The model, the device or the data is of no use.
+    """
+    processes.preload("torchvision")
+    known = make_plan([plan.cell for plan in plans], method=method)
+    points = []
+    for plan in plans:
+        full = replace(plan, device=known.cells[0].device)
+        ending = processes.call("bench.runner.workers.training:run_point", full, budget_seconds, method=method)
+        if ending.error is not None:
+            raise ending.error
+        point = ending.value or PipelinePoint(plan=full, outcome=ending.outcome, reason=ending.reason)
+        points.append(point)
+        observer(point)
+    return tuple(points)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.stats.checked import Floats, finite
+from bench.stats.distributions import Floats, finite
 
 SOKAL_WINDOW = 5.0
 """Window in units of tau; Sokal's notes recommend 4 to 10."""

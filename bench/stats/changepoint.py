@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.stats.checked import Floats, finite
+from bench.stats.distributions import Floats, finite
 
 PENALTY = 4.0
 """Times log n per change point.

@@ -1,19 +1,24 @@
 """The median of timed steps, with an interval that knows how correlated they are.
 
 Why the median: a step's times have a sharp lower edge and a long tail, which moves a mean but not a median.
+
+One number for a suite: the geometric mean of ratios, the only mean that does not depend on which side is the base.
+
+Fleming and Wallace, Comm. ACM 29 (1986) 218. Nothing is clipped: a slowdown counts as what it is (peers replace ratios
+below 1 by 1, or failures by 0). A missing ratio is missing: left out, counted, and said.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from bench.core.estimate import Estimate
 from bench.stats.autocorrelation import effective_n, ranks
-from bench.stats.checked import durations, fraction
-from bench.stats.distributions import median_rank, student_t_quantile
+from bench.stats.distributions import durations, finite, fraction, median_rank, student_t_quantile
 
 MIN_PROCESSES = 3
 """Fewer fresh processes than this carry no interval: the t factor is 12.7 for two and 4.3 for three."""
@@ -146,3 +151,25 @@ def relative_dispersion(seconds: Sequence[float]) -> float | None:
         return None
     low, middle, high = np.quantile(array, [0.25, 0.5, 0.75])
     return float((high - low) / middle) if middle > 0 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanRatio:
+    """A geometric mean over `n` ratios; `missing` more had none. `ratio` is None where all are missing."""
+
+    ratio: float | None
+    n: int
+    missing: int
+
+
+def geometric_mean(ratios: Sequence[float | None]) -> MeanRatio:
+    """Average ratios; None is a cell without one.
+
+    Raises:
+        ValueError: A ratio that is not positive and finite.
+    """
+    there = finite([ratio for ratio in ratios if ratio is not None], "ratios")
+    if (there <= 0).any():
+        raise ValueError(f"a ratio is above 0, found {there.min()}; a failed cell is None")
+    mean = math.exp(math.fsum(math.log(ratio) for ratio in there) / there.size) if there.size else None
+    return MeanRatio(ratio=mean, n=int(there.size), missing=len(ratios) - int(there.size))

@@ -18,7 +18,7 @@ from bench.core.estimate import Estimate
 from bench.core.generation import Generation
 from bench.stats.distributions import student_t_quantile
 from bench.stats.estimate import estimate_median, quantile
-from bench.stats.line import fit_line
+from bench.stats.scaling import fit_line
 
 MIN_GENERATIONS = 3
 """Fewer carry no interval of what context costs."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from bench.core.estimate import Estimate
 from bench.core.image_sampling import Sampled, SamplingCase, SamplingTimes
 from bench.stats.estimate import estimate_median, quantile
-from bench.stats.line import Line, fit_line
+from bench.stats.scaling import Line, fit_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.stats.checked import finite, fraction
-from bench.stats.distributions import normal_quantile, student_t_quantile
+from bench.stats.distributions import finite, fraction, normal_quantile, student_t_quantile
 
 
 def session_spread(shifts: Sequence[float]) -> float | None:

@@ -22,8 +22,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.stats.autocorrelation import autocorrelations
-from bench.stats.checked import finite, fraction
-from bench.stats.distributions import student_t_quantile
+from bench.stats.distributions import finite, fraction, student_t_quantile
 
 FEWEST = 8
 """Values of the past; below, the spread is known to within a factor of two only."""

@@ -30,7 +30,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.stats.checked import Floats, finite
+from bench.stats.distributions import Floats, finite
 
 EXACT_LIMIT = 20
 """Up to 2^20 patterns are counted one by one (0.2 s for a suite of 40); above, patterns are drawn."""

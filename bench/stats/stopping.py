@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.core.estimate import Estimate
 from bench.core.record import Sampling
-from bench.stats.checked import durations
+from bench.stats.distributions import durations
 from bench.stats.estimate import estimate_median
 
 WARMUP_WINDOW = 5

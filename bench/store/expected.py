@@ -18,7 +18,7 @@ from bench.core.errors import StoreError
 from bench.core.gate import CounterRow
 from bench.core.jsonio import from_json, to_json
 from bench.store.atomic import make_folder, store_error, write_bytes
-from bench.store.column import shape_text
+from bench.tables.table import shape_text
 
 COUNTERS_FILE, DISPATCHES_FILE = "counters.csv", "dispatches.csv"
 CELL_COLUMNS = (

@@ -32,8 +32,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.errors import SuiteError
 from bench.core.record import Sampling
-from bench.suite.axes import AXES, parse_shape, suggest
-from bench.suite.build import axes_of, sampling_of
+from bench.suite.axes import AXES, axes_of, parse_shape, sampling_of, suggest
 from bench.suite.sweep import Rule, Sweep
 
 

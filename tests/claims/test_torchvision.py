@@ -9,7 +9,7 @@ from bench.claims import BATCH_SIZE, check, check_counters, needed
 from bench.claims.torchvision import torchvision_claims
 from bench.core.claim import Claim, ClaimVerdict
 from bench.core.record import Counters, FlopCount
-from bench.registry.torchvision_weights import torchvision_documents
+from bench.registry.torchvision import torchvision_documents
 
 from .conftest import count_flops, count_parameters, model_of
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from bench.core.jsonio import to_json
-from bench.store.records import RunFolder, RunInfo
+from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT, make_claims, make_sweep
 
 

@@ -13,7 +13,7 @@ from bench.cli.check import exit_code
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.errors import ExitCode
 from bench.core.estimate import Estimate
-from bench.runner.checking import _is_compared
+from bench.runner.claims import _is_compared
 from tests.records import make_claims
 
 MATCH, _, MISMATCH, *_ = make_claims()

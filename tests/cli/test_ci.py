@@ -1,7 +1,7 @@
 """The action's steps, executed in order on a small repository, as a runner of GitHub would.
 
 Counting and checking are real; the comparison, which takes minutes, is made by hand here and live in
-`bench/suites/bench_ci.py`. `gh` is a program that keeps comments in a file.
+`benchmarks/bench_ci.py`. `gh` is a program that keeps comments in a file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from bench.cli import run_command
 from bench.core.comparison import Comparison, ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.jsonio import to_json
-from bench.report.ci import Compared
-from bench.testing.actions import Rehearsed, rehearse
+from bench.report.ci.verdict import Compared
+from tests.fakes.actions import Rehearsed, rehearse
 from tests.report.ci_results import ab_result, comparison
 from tests.runner.git_repository import make_repository, run_git
 

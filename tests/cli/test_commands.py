@@ -11,8 +11,8 @@ import pytest
 from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.record import Outcome
-from bench.store.columns import COLUMNS
-from bench.store.records import RunFolder, latest
+from bench.store.runs import RunFolder, latest
+from bench.tables.catalog import COLUMNS
 
 USER = f"{Path(__file__).parents[1] / 'runner' / 'user_models.py'}"
 QUICK = ("--budget", "0.02s", "--input-shape", "4")

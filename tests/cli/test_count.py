@@ -76,10 +76,10 @@ def test_layers_show_their_intensity_and_share_in_80_columns(capsys):
 
 
 def test_the_documented_formulas_are_those_that_are_registered():
-    from bench.counters import formulas_attention, formulas_convolution, formulas_products, formulas_recurrent
+    from bench.counters.formulas import attention, convolution, products, recurrent
 
-    modules = (formulas_attention, formulas_convolution, formulas_products, formulas_recurrent)
-    registered = {name for module in modules for name in module.FORMULAS} | set(formulas_attention.HIGHER_ORDER)
+    modules = (attention, convolution, products, recurrent)
+    registered = {name for module in modules for name in module.FORMULAS} | set(attention.HIGHER_ORDER)
     table = "\n".join(line for line in DOCS.read_text(encoding="utf-8").splitlines() if line.startswith("| "))
     documented = set(re.findall(r"`([\w:]+)`", table)) - {"_backward"}
     documented |= {f"{name}_backward" for name in documented if name.startswith("_scaled_dot_product")}

@@ -13,7 +13,7 @@ from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.record import Outcome
 from bench.stats.summary import summarise
-from tests.history.entries import CELL, commit_of, record_of, store_run
+from tests.store.history.entries import CELL, commit_of, record_of, store_run
 
 STEP_DAY = 20
 

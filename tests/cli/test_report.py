@@ -8,7 +8,7 @@ import pytest
 
 from bench.cli import run_command
 from bench.core.errors import ExitCode
-from bench.store.records import RunFolder, RunInfo
+from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT, make_record
 
 

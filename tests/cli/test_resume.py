@@ -9,8 +9,8 @@ import pytest
 from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.record import Outcome
-from bench.store import records as store
-from bench.store.records import RunFolder, latest
+from bench.store import runs as store
+from bench.store.runs import RunFolder, latest
 
 MODEL = "from torch import nn\n\ndef net():\n    return nn.Linear(4, 3)\n"
 BROKEN = "from torch import nn\n\ndef net():\n    return nn.Linear(5, 3)\n"

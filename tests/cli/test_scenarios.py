@@ -10,8 +10,8 @@ import pytest
 from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.generation import Generation
-from bench.store.records import RunFolder
-from bench.store.scenarios import read_cases
+from bench.store.cases import read_cases
+from bench.store.runs import RunFolder
 
 LM = "decoder_lm@width=16,heads=2,layers=1,vocabulary=50"
 DIFFUSION = "diffusion@channels=8,text_length=4,text_width=16,heads=2,vocabulary=20"

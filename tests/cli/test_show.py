@@ -15,13 +15,13 @@ from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Record
-from bench.report.comment import LIMIT
-from bench.store.columns import COLUMNS
-from bench.store.records import RunFolder, RunInfo
+from bench.report.ci.comment import LIMIT
+from bench.store.runs import RunFolder, RunInfo
+from bench.tables.catalog import COLUMNS
 from tests.cli.stored import store_run
-from tests.exports.runs import hostile_run
 from tests.records import STARTED_AT, make_record, make_sweep
 from tests.report.ci_results import comparison
+from tests.report.formats.runs import hostile_run
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ import pytest
 
 from bench.cli.stopping import STOPPING, stoppable
 from bench.core.record import Outcome
-from bench.store.records import RunFolder, run_paths
+from bench.store.runs import RunFolder, run_paths
 from tests.runner.watching import is_gone, wait_for
 
 MODELS = """

@@ -10,9 +10,8 @@ import pytest
 from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.jsonio import from_json
-from bench.core.pipeline import PipelinePoint
-from bench.core.training import Part, Training
-from tests.scenarios.small import MODEL, small_data
+from bench.core.training import Part, PipelinePoint, Training
+from tests.measure.scenarios.small import MODEL, small_data
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.ranks import joint_steps, mean_steps
+from bench.core.record import joint_steps, mean_steps
 
 RANKS = st.integers(1, 6).flatmap(
     lambda n: st.lists(st.lists(st.floats(1e-6, 10), min_size=n, max_size=n), min_size=1, max_size=4)

@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.counters import formulas
 from bench.counters.audit import find_class
 from bench.counters.flops import count_module
-from bench.counters.formulas import find_formula, register_formula
+from bench.counters.formulas import table
+from bench.counters.formulas.table import find_formula, register_formula
 
 aten = torch.ops.aten
 
@@ -99,7 +99,7 @@ def test_a_custom_operation_is_named_and_the_count_is_a_lower_bound(opaque, devi
 
 def test_a_formula_takes_two_lines(opaque, monkeypatch):
     monkeypatch.setattr(
-        "bench.counters.formulas._own", dict(__import__("bench.counters.formulas").counters.formulas._own)
+        "bench.counters.formulas.table._own", dict(__import__("bench.counters.formulas.table").counters.formulas._own)
     )
 
     @register_formula(opaque)
@@ -112,7 +112,7 @@ def test_a_formula_takes_two_lines(opaque, monkeypatch):
 
 def test_a_formula_may_ask_for_the_output_and_be_named_by_operation_or_overload(opaque, monkeypatch):
     for operation in (torch.ops.stepbench_tests.opaque_matmul, torch.ops.stepbench_tests.opaque_matmul.default):
-        monkeypatch.setattr(formulas, "_own", dict(formulas._own))
+        monkeypatch.setattr(table, "_own", dict(table._own))
         register_formula(operation, lambda a, b, output: 2 * a.shape[1] * output.numel(), with_output=True)
         assert run(opaque).flops.uncounted == ()
 
@@ -121,7 +121,7 @@ def test_a_formula_registered_with_torch_works_here_too(opaque, monkeypatch):
     from torch.utils import flop_counter
 
     registry = dict(flop_counter.flop_registry)
-    monkeypatch.setattr("bench.counters.formulas.flop_registry", registry)
+    monkeypatch.setattr("bench.counters.formulas.table.flop_registry", registry)
     registry[torch.ops.stepbench_tests.opaque_matmul] = lambda a, b, out_val=None: 7
     assert run(opaque).flops.forward == 2 * 4 * 6 * 6 + 7
 
@@ -159,7 +159,7 @@ def test_a_triton_kernel_is_named_and_can_be_given_a_formula(monkeypatch):
     def triton_product(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         return launch(x, w)
 
-    monkeypatch.setattr(formulas, "_own", dict(formulas._own))
+    monkeypatch.setattr(table, "_own", dict(table._own))
     flops = run(triton_product, "meta").flops
     assert [name for name, _ in flops.uncounted] in (["product_kernel"], ["stepbench_tests.triton_product"])
     register_formula(product_kernel, lambda **_: 5)

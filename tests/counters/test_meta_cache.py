@@ -5,9 +5,8 @@ import torchvision
 from torch import nn
 
 from bench.counters.build import on_meta
-from bench.counters.flops import count_module
-from bench.counters.layers import LayerObserver
-from bench.counters.meta_cache import MetaCache
+from bench.counters.flops import LayerObserver, count_module
+from bench.counters.tally import MetaCache
 
 aten = torch.ops.aten
 

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from bench.core.cell import Mode, Precision
-from bench.counters.saved import count_saved, count_saved_bytes
+from bench.counters.static import count_saved, count_saved_bytes
 from bench.device.step import prepare
 from tests.counters.small import WORKLOADS, Checkpointed, cell, image_workload, linear_workload, sgd
 

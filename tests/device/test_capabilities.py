@@ -7,7 +7,7 @@ import torch
 
 from bench.core.cell import Precision
 from bench.core.errors import DeviceError
-from bench.device.capabilities import normalise_device, why_not
+from bench.device.backend import normalise_device, why_not
 
 
 def have_gpus(monkeypatch: pytest.MonkeyPatch, count: int, capability: tuple[int, int] = (9, 0)) -> None:

@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from bench.device import nvml
+from bench.device import cuda
 from bench.device.energy import NvmlMeter, RaplMeter, find_meter
 
 
@@ -50,14 +50,14 @@ def test_a_counter_that_only_root_may_read_says_so(tmp_path: Path) -> None:
 
 
 def test_a_gpu_without_a_driver_says_so() -> None:
-    with mock.patch.object(nvml, "unavailable_reason", autospec=True, return_value="NVML Shared Library Not Found"):
+    with mock.patch.object(cuda, "unavailable_reason", autospec=True, return_value="NVML Shared Library Not Found"):
         assert find_meter("cuda:0", "uuid") == "no NVML: NVML Shared Library Not Found"
 
 
 def test_a_gpu_that_does_not_count_says_so() -> None:
     with (
-        mock.patch.object(nvml, "unavailable_reason", autospec=True, return_value=None),
-        mock.patch.object(nvml, "read_energy_millijoules", autospec=True, return_value=None),
+        mock.patch.object(cuda, "unavailable_reason", autospec=True, return_value=None),
+        mock.patch.object(cuda, "read_energy_millijoules", autospec=True, return_value=None),
     ):
         assert "no energy counter" in str(find_meter("cuda:0", "uuid"))
         assert "no UUID" in str(find_meter("cuda:0", None))
@@ -65,8 +65,8 @@ def test_a_gpu_that_does_not_count_says_so() -> None:
 
 def test_millijoules_become_joules() -> None:
     with (
-        mock.patch.object(nvml, "unavailable_reason", autospec=True, return_value=None),
-        mock.patch.object(nvml, "read_energy_millijoules", autospec=True, side_effect=[7, 2_000, 5_500]),
+        mock.patch.object(cuda, "unavailable_reason", autospec=True, return_value=None),
+        mock.patch.object(cuda, "read_energy_millijoules", autospec=True, side_effect=[7, 2_000, 5_500]),
     ):
         meter = find_meter("cuda:0", "uuid")
         assert isinstance(meter, NvmlMeter)

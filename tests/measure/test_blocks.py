@@ -9,8 +9,8 @@ import pytest
 
 from bench.core.record import Phase
 from bench.measure.blocks import TRAINING_PHASES, time_phases, time_steps, without_garbage_collection
-from bench.testing.clock import FakeClock
-from bench.testing.step import ScriptedStep
+from tests.fakes.clock import FakeClock
+from tests.fakes.step import ScriptedStep
 
 # Powers of two: sums and differences of them are exact.
 SECONDS = {Phase.FORWARD: 2**-6, Phase.LOSS: 2**-10, Phase.BACKWARD: 2**-5, Phase.OPTIMIZER: 2**-7}

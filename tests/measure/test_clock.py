@@ -6,8 +6,8 @@ import pytest
 
 from bench.measure import clock as clock_module
 from bench.measure.clock import DeviceClock, HostClock, clock_for
-from bench.testing.accelerator import FakeAccelerator
-from bench.testing.clock import FakeClock
+from tests.fakes.accelerator import FakeAccelerator
+from tests.fakes.clock import FakeClock
 
 
 def test_the_clock_follows_the_kind_of_device() -> None:

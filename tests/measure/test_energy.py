@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.measure.energy import WARMUP_SECONDS, measure_energy
-from bench.testing.clock import FakeClock
+from tests.fakes.clock import FakeClock
 
 
 class FakeMeter:

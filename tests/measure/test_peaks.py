@@ -7,7 +7,7 @@ import torch
 
 from bench.core.peaks import Arithmetic, ProbeKind
 from bench.measure.peaks import last_level_cache_bytes, probe_memory, probe_products
-from bench.testing.clock import FakeClock
+from tests.fakes.clock import FakeClock
 
 
 class SteadyClock(FakeClock):

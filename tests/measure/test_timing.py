@@ -11,9 +11,9 @@ from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
 from bench.measure.blocks import TRAINING_PHASES
 from bench.measure.clock import DeviceClock
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
-from bench.testing.accelerator import FakeAccelerator
-from bench.testing.clock import FakeClock
-from bench.testing.step import ScriptedStep
+from tests.fakes.accelerator import FakeAccelerator
+from tests.fakes.clock import FakeClock
+from tests.fakes.step import ScriptedStep
 
 SECONDS = {Phase.FORWARD: 2**-6, Phase.LOSS: 2**-10, Phase.BACKWARD: 2**-5, Phase.OPTIMIZER: 2**-7}
 STEP = sum(SECONDS.values())  # 55.7 ms: a block is one step

@@ -77,7 +77,7 @@ def test_the_wheel_has_every_data_file(wheel: set[str]) -> None:
         if path.suffix in {".toml", ".css", ".js", ".html"}
     }
     data |= {f"bench/models/{path.name}" for path in (ROOT / "models").glob("*.toml")}
-    assert "bench/suites/quick.toml" in data
+    assert "bench/suite/builtin/quick.toml" in data
     assert "bench/models/my_net.toml" in data
     assert "bench/report/html/templates/page.html" in data
     assert {name for name in wheel if name.endswith((".toml", ".css", ".js", ".html"))} == data

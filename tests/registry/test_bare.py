@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.core.errors import ModelError
-from bench.registry.bare import bare_workload, classifier_loss, default_loss
+from bench.registry.build import bare_workload, classifier_loss, default_loss
 
 
 def test_logits_are_compared_with_class_ids_of_as_many_classes() -> None:

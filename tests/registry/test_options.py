@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.core.errors import ModelError
-from bench.registry.options import convert, convert_literal, convert_options
+from bench.registry.spec import convert, convert_literal, convert_options
 
 
 @pytest.mark.parametrize(

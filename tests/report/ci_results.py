@@ -6,10 +6,10 @@ from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdic
 from bench.core.errors import ExitCode
 from bench.core.estimate import Estimate
 from bench.core.gate import GateRow, GateVerdict
-from bench.report.ci import Compared, Gated, StepResult
-from bench.report.comparison import Heading
-from tests.exports.runs import gate_row
+from bench.report.ci.verdict import Compared, Gated, StepResult
+from bench.tables.comparison import Heading
 from tests.records import make_claims
+from tests.report.formats.runs import gate_row
 
 THRESHOLD = (("fail_at", 0.02), ("tolerate", 0.05), ("alpha", 0.05))
 

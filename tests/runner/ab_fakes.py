@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.core.cell import Cell
 from bench.core.environment import MachineState
-from bench.runner.arm import Built, Reading, Visit
+from bench.runner.ab.arm import Built, Reading, Visit
 
 STEP_SECONDS = 0.001
 QUIET = MachineState(other_busy_cores=0.0, steal_fraction=0.0, involuntary_switches=0)

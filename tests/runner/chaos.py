@@ -2,7 +2,7 @@
 
     python -m tests.runner.chaos RESULTS
 
-Starts a run, or takes up the one that is there. The functions below stand in for `bench.runner.worker`, so the server
+Starts a run, or resumes it. The functions below stand in for `bench.runner.workers.cells`, so the server
 imports no torch and a process costs milliseconds. How a cell ends is drawn from its seed.
 """
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from bench.core.cell import Cell
 from bench.core.record import Counters, Memory, Outcome, Phase, Sample, Sampling
 from bench.runner import processes
-from bench.runner.answers import Counted, TimedCell
 from bench.runner.executor import LocalExecutor
 from bench.runner.resume import remaining
-from bench.runner.scheduler import run_cells
-from bench.store.records import RunFolder, RunInfo, run_paths
+from bench.runner.session import run_cells
+from bench.runner.workers.answers import Counted, TimedCell
+from bench.store.runs import RunFolder, RunInfo, run_paths
 from tests.records import ENVIRONMENT, STARTED_AT
 from tests.runner import faults
 

@@ -9,7 +9,7 @@ from bench import Workload
 from bench.core.cell import Cell, Mode, Parallel
 from bench.device.ranks import joined
 from bench.device.step import prepare
-from bench.runner.launch_worker import RanksEnded, launch
+from bench.runner.workers.launch import RanksEnded, launch
 from tests.runner import faults
 
 
@@ -70,7 +70,7 @@ def _whole(tensor):
 def on_one_gpu(cell):
     """Time a cell on a machine that says it has one GPU."""
     from bench.core.record import Sampling
-    from bench.runner.ranks_worker import time_ranks
+    from bench.runner.workers.ranks import time_ranks
 
     torch.cuda.device_count = lambda: 1
     return time_ranks(cell, Sampling(), 0, None, None, None)

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from bench.core.record import Outcome, Phase
-from bench.store.records import RunFolder, run_paths
+from bench.store.runs import RunFolder, run_paths
 from tests.runner import chaos
 from tests.runner.watching import ROOT, is_gone, wait_for
 

@@ -14,10 +14,10 @@ from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Record
-from bench.report.nominations import WHY_NOT, nominations_report
 from bench.runner.compare import compare_runs
-from bench.store.records import RunFolder, RunInfo
+from bench.store.runs import RunFolder, RunInfo
 from bench.suite.command import ab_commands
+from bench.tables.comparison import WHY_NOT, nominations_report
 from tests.records import ENVIRONMENT, STARTED_AT, make_samples
 
 MLP = Cell(model="mlp", batch_size=8)

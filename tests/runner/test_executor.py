@@ -6,9 +6,9 @@ from bench.core.cell import Cell
 from bench.core.environment import MachineState
 from bench.core.record import AdviceKind, Counters, Memory, Outcome, Phase, Sample, Sampling
 from bench.runner import processes
-from bench.runner.answers import Counted, TimedCell
 from bench.runner.executor import LocalExecutor
 from bench.runner.processes import Ending
+from bench.runner.workers.answers import Counted, TimedCell
 
 CELL = Cell(model="my_net", batch_size=8)
 TIMED = TimedCell(

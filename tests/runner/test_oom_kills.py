@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.runner.oom_kills import oom_kills
+from bench.runner.processes import oom_kills
 
 
 def write(path: Path, text: str) -> None:

@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import HistoryError
-from bench.history.database import open_history
-from bench.history.ingest import ingest
 from bench.report.html.contract import ReportData
 from bench.report.html.sections.history import EXTRA
-from bench.runner.report_history import with_history
-from bench.runner.reporting import read_report_data
-from tests.history.entries import commit_of, record_of, store_run
+from bench.runner.reporting import read_report_data, with_history
+from bench.store.history.database import open_history
+from bench.store.history.ingest import ingest
+from tests.store.history.entries import commit_of, record_of, store_run
 
 
 def report_of(results: Path) -> ReportData:

@@ -11,7 +11,7 @@ from bench.core.errors import StoreError
 from bench.core.jsonio import to_json
 from bench.runner import reporting
 from bench.runner.reporting import read_report_data, write_report, write_run_report
-from bench.store.records import RunFolder, RunInfo
+from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT, make_claims, make_record, make_sweep
 from tests.report.html.runs import compared_run
 

@@ -9,7 +9,7 @@ from bench.core.errors import SchemaError, StoreError
 from bench.core.record import SCHEMA, Advice, AdviceKind, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.resume import Again, remaining
-from bench.store.records import RunFolder, RunInfo
+from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT, make_record
 
 CELL = make_record("my_net").cell

@@ -3,9 +3,9 @@ import pytest
 from bench.core.cell import Cell
 from bench.core.record import Outcome
 from bench.runner.events import CellFinished, CellPrepared, CellStarted, RunFinished, RunStarted
-from bench.runner.scheduler import run_cells
-from bench.runner.stamp import Stamp
-from bench.store.records import RunFolder, RunInfo
+from bench.runner.records import Stamp
+from bench.runner.session import run_cells
+from bench.store.runs import RunFolder, RunInfo
 from tests.records import STARTED_AT
 
 CELLS = tuple(Cell(model="mock", batch_size=size) for size in (1, 2, 3))

@@ -10,10 +10,10 @@ from bench.core.errors import DataError, StoreError
 from bench.core.record import Outcome
 from bench.core.training import Training, TrainingPlan
 from bench.runner.training import Stop, resume_training, train
-from bench.store.records import RunFolder, RunInfo, run_paths
-from bench.store.training import read_trainings
+from bench.store.cases import read_trainings
+from bench.store.runs import RunFolder, RunInfo, run_paths
+from tests.measure.scenarios.small import small_data
 from tests.records import STARTED_AT
-from tests.scenarios.small import small_data
 
 DIES = """
 import os, pathlib, signal

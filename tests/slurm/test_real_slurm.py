@@ -14,7 +14,7 @@ import pytest
 from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.core.record import Outcome
-from bench.store.records import RunFolder
+from bench.store.runs import RunFolder
 from tests.slurm.cluster import wait_for
 
 pytestmark = pytest.mark.slurm

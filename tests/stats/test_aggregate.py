@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats.aggregate import geometric_mean
+from bench.stats.estimate import geometric_mean
 
 from .simulate import repeatable
 

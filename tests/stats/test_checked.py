@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from bench.stats.checked import durations, finite, fraction
+from bench.stats.distributions import durations, finite, fraction
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.stats.line import fit_line
+from bench.stats.scaling import fit_line
 
 
 def test_a_line_without_noise_is_found() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from bench.core.comparison import ComparisonVerdict, Quad
 from bench.stats.looks import extend, judge_suite, screen
-from bench.stats.session import session_shift
+from bench.stats.shift import session_shift
 from bench.stats.signflip import joint_sign_flip_p, sign_flip_p
 
 from .simulate import sessions, suite_sessions

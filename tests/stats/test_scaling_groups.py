@@ -6,7 +6,7 @@ import pytest
 
 from bench.core.cell import Mode
 from bench.core.record import Counters, FlopCount, Outcome
-from bench.stats.scaling_groups import BATCH, scalings
+from bench.stats.scaling import BATCH, scalings
 from tests.records import make_record
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.comparison import Quad
-from bench.stats.session import quad_shift, session_shift, visit_level
+from bench.stats.shift import quad_shift, session_shift, visit_level
 
 from .simulate import repeatable
 

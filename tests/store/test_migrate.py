@@ -7,8 +7,7 @@ import pytest
 
 from bench.core.errors import SchemaError, StoreError
 from bench.core.record import SCHEMA, Record
-from bench.store.codec import from_file, to_bytes
-from bench.store.migrate import MIGRATIONS, migrate
+from bench.store.codec import MIGRATIONS, from_file, migrate, to_bytes
 from tests.goldens import GOLDEN, check_golden
 from tests.records import LOWER_BOUND, NOISY, make_counters, make_layers, make_record
 

@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 
 from bench.core.jsonio import from_json, to_json
-from bench.core.pipeline import PipelinePoint
-from bench.core.training import TRAINING_SCHEMA, Training, TrainingPlan
-from bench.store.columns import TRAINING_COLUMNS
-from bench.store.records import RunFolder, RunInfo
-from bench.store.tables import training_frame, write_training_tables
-from bench.store.training import discard, read_trainings, write_training
+from bench.core.training import TRAINING_SCHEMA, PipelinePoint, Training, TrainingPlan
+from bench.report.files import training_frame, write_training_tables
+from bench.store.cases import discard, read_trainings, write_training
+from bench.store.runs import RunFolder, RunInfo
+from bench.tables.catalog import TRAINING_COLUMNS
 from tests.records import STARTED_AT
 from tests.trainings import make_epoch, make_point, make_training
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.core.cell import Cell, Mode, Parallel, Precision
 from bench.core.errors import SuiteError
 from bench.core.record import Sampling
-from bench.suite.build import axes_of, sampling_of, sweep_of
+from bench.suite.axes import axes_of, sampling_of, sweep_of
 from bench.suite.sweep import Rule, Sweep, expand
 
 

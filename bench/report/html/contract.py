@@ -10,9 +10,8 @@ from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison
 from bench.core.environment import Environment
 from bench.core.record import Record
-from bench.report.comparison import Heading
-from bench.report.nominations import Nomination
 from bench.stats.summary import Summary, summarise
+from bench.tables.comparison import Heading, Nomination
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, fields
 
 from bench.core.cell import Cell, Precision
 from bench.core.record import Phase
-from bench.report.columns import varying_axes
 from bench.report.html.contract import ReportData, Row
-from bench.report.html.limits import name
+from bench.tables.cells import varying_axes
+from bench.tables.figures import name
 
 _ON_PANEL = frozenset({"batch_size", "precision"})
 

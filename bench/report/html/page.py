@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.embed import Html, embedded, verbatim, with_code
-from bench.report.html.limits import name
+from bench.tables.figures import name
 
 if TYPE_CHECKING:
     from jinja2 import Environment

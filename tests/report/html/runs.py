@@ -11,8 +11,8 @@ from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdic
 from bench.core.estimate import Estimate
 from bench.core.peaks import Arithmetic, Peak
 from bench.core.record import LayerCount, Outcome, Record
-from bench.report.comparison import Heading
 from bench.report.html.contract import AbData, RunData
+from bench.tables.comparison import Heading
 from tests.records import ENVIRONMENT, NOISY, make_claims, make_layers, make_record, make_sweep
 
 SCRIPT = "<script>alert(1)</script>"

@@ -11,7 +11,6 @@ from bench.core.claim import ClaimVerdict
 from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Phase
 from bench.report.html.contract import NominatedRuns, ReportData, Row, RunData, Section, make_data
-from bench.report.html.limits import first, words
 from bench.report.html.page import render
 from bench.report.html.raw import BUDGET, raw_samples
 from bench.report.html.sections import (
@@ -32,9 +31,9 @@ from bench.report.html.sections import (
     verdicts,
 )
 from bench.report.html.sections.profile import PROFILES
-from bench.report.html.texts import seconds_text
-from bench.report.nominations import Nomination
 from bench.stats.summary import Summary
+from bench.tables.comparison import Nomination
+from bench.tables.figures import first, seconds_text, words
 from tests.records import ENVIRONMENT, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks

@@ -11,16 +11,13 @@ from bench.core.comparison import ComparisonVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome
 from bench.core.units import format_bytes, format_count
-from bench.report.advice import advice_sentences, marks
-from bench.report.columns import outcome_text, peak_bytes
-from bench.report.comparison import headline, short_names, summary
-from bench.report.comparison_words import change, reason_text
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import grouped
-from bench.report.html.limits import first, name, words
-from bench.report.html.tables import Table, make_table
-from bench.report.html.texts import count_of, seconds_text
-from bench.report.layout import Column
+from bench.tables.advice import advice_sentences, marks
+from bench.tables.cells import outcome_text, peak_bytes
+from bench.tables.comparison import change, headline, reason_text, short_names, summary
+from bench.tables.figures import count_of, first, name, seconds_text, words
+from bench.tables.table import Column, Table, make_table
 
 _MOST_FAILURES = 12
 _MOST_CHANGES = 8

@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.record import Outcome
-from bench.report.advice import WORDS
-from bench.report.columns import figure_columns, key_columns, outcome_text
+from bench.report.formats.terminal import caption
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.groups import run_names
-from bench.report.html.limits import name, words
 from bench.report.html.raw import raw_samples
-from bench.report.html.tables import head
-from bench.report.layout import Column
-from bench.report.terminal import caption
+from bench.tables.advice import WORDS
+from bench.tables.cells import figure_columns, key_columns, outcome_text
+from bench.tables.figures import name, words
+from bench.tables.table import Column, head
 
 PAGE = 100
 """Rows shown at once; those of the first page are in the page itself, so they are there without a script too."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.core.claim import CheckedClaim, ClaimVerdict
-from bench.report.claims import claim_columns, claims_summary, documented_value, measured_value
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.limits import first, name, words
-from bench.report.html.tables import make_table
+from bench.tables.claims import claim_columns, claims_summary, documented_value, measured_value
+from bench.tables.figures import first, name, words
+from bench.tables.table import make_table
 
 _MOST = 400
 _MARKS = {

@@ -8,11 +8,9 @@ from typing import Any
 
 from bench.core.environment import Environment, MachineState
 from bench.core.units import format_bytes
-from bench.report.figures import percent, significant
 from bench.report.html.contract import ReportData, RunData, Section
-from bench.report.html.limits import words
-from bench.report.html.tables import Table, make_table
-from bench.report.layout import Column
+from bench.tables.figures import percent, significant, words
+from bench.tables.table import Column, Table, make_table
 
 _MISSING = "-"
 _STATE: tuple[tuple[str, str, Callable[[float], str]], ...] = (

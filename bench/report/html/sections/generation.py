@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.core.generation import Generation
-from bench.report.generation import generation_notes, generation_tables
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.limits import first, words
-from bench.report.html.tables import make_table
+from bench.tables.figures import first, words
+from bench.tables.scenarios import generation_notes, generation_tables
+from bench.tables.table import make_table
 
 EXTRA = "generation"
 """Key in `RunData.extras` of a tuple of `Generation`."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.limits import first
-from bench.report.html.tables import make_table
-from bench.report.scaling import READING, chosen, scaling_columns, scaling_notes
-from bench.stats.scaling_groups import scalings
+from bench.stats.scaling import scalings
+from bench.tables.figures import first
+from bench.tables.scaling import READING, chosen, scaling_columns, scaling_notes
+from bench.tables.table import make_table
 
 _MOST = 100
 _CAPTIONS = {True: "Step time along the batch", False: "Step time along sizes of models"}

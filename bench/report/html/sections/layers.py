@@ -7,12 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from bench.core.record import Record
-from bench.report.details import layer_columns
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.limits import first, name
-from bench.report.html.tables import Table, make_table
-from bench.report.html.texts import count_of
-from bench.report.layout import Column
+from bench.tables.figures import count_of, first, name
+from bench.tables.parts import layer_columns
+from bench.tables.table import Column, Table, make_table
 
 _MOST_MODELS = 16
 _MOST_LAYERS = 150

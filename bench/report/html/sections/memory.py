@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.core.units import format_bytes
-from bench.report.columns import peak_bytes
 from bench.report.html.bars import Bar, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import grouped, run_names
-from bench.report.html.limits import first
+from bench.tables.cells import peak_bytes
+from bench.tables.figures import first
 
 CAUSES = (
     ("weights", "weights_bytes", 0),

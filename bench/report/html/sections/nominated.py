@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.comparison_words import change
-from bench.report.figures import significant, time_unit
 from bench.report.html.contract import NominatedRuns, ReportData, Section
-from bench.report.html.limits import first, name, words
-from bench.report.html.tables import make_table
-from bench.report.layout import Column
-from bench.report.nominations import WHY_NOT
+from bench.tables.comparison import WHY_NOT, change
+from bench.tables.figures import first, name, significant, time_unit, words
+from bench.tables.table import Column, make_table
 
 _MOST = 100
 

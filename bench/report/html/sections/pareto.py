@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.units import format_bytes, format_count
-from bench.report.columns import peak_bytes
-from bench.report.figures import byte_unit, count_unit
 from bench.report.html.axes import linear
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import PRECISION_COLORS, Group, grouped, legend_of, series_name, series_of
-from bench.report.html.limits import first
 from bench.report.html.lines import Chart, Point, Series, line_chart
-from bench.report.html.tables import Table, make_table
-from bench.report.layout import Column
+from bench.tables.cells import peak_bytes
+from bench.tables.figures import byte_unit, count_unit, first
+from bench.tables.table import Column, Table, make_table
 
 _MOST_GROUPS = 16
 _FEWEST = 3

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.figures import percent
 from bench.report.html.bars import Bar, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import PHASE_COLORS, grouped, run_names
-from bench.report.html.limits import first
-from bench.report.html.texts import seconds_text
+from bench.tables.figures import first, percent, seconds_text
 
 _MOST_GROUPS = 24
 _MOST_BARS = 16

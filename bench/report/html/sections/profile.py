@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.core.profile import Profile
-from bench.report.flame import flame_boxes
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.limits import first, name, words
-from bench.report.html.tables import make_table
-from bench.report.profile import headline, layer_columns, sentences
-from bench.report.profile_doubt import doubt_lines
-from bench.report.profile_operators import operator_columns
-from bench.report.profile_tree import fold
+from bench.report.html.flame import flame_boxes
+from bench.tables.figures import first, name, words
+from bench.tables.profile import doubt_lines, fold, headline, layer_columns, operator_columns, sentences
+from bench.tables.table import make_table
 
 PROFILES = "profiles"
 """Name of the extra that holds a run's profiles."""

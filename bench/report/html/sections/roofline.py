@@ -7,16 +7,14 @@ from typing import Any
 
 from bench.core.peaks import Peak
 from bench.core.units import format_bytes, format_count
-from bench.report.columns import figure_column
-from bench.report.figures import percent, significant
 from bench.report.html.axes import logarithmic
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import PRECISION_COLORS, legend_of
-from bench.report.html.limits import first, name
 from bench.report.html.lines import Chart, Point, Series, line_chart
-from bench.report.html.tables import Table, make_table
-from bench.report.layout import Column
 from bench.stats.roofline import Placement
+from bench.tables.cells import figure_column
+from bench.tables.figures import first, name, percent, significant
+from bench.tables.table import Column, Table, make_table
 
 _MOST_POINTS = 1_000
 _MOST_ROWS = 200

@@ -7,9 +7,9 @@ from typing import Any
 
 from bench.core.image_sampling import Sampled
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.limits import first, words
-from bench.report.html.tables import make_table
-from bench.report.image_sampling import sampling_notes, sampling_tables
+from bench.tables.figures import first, words
+from bench.tables.scenarios import sampling_notes, sampling_tables
+from bench.tables.table import make_table
 
 EXTRA = "sampling"
 """Key in `RunData.extras` of a tuple of `Sampled`."""

@@ -7,8 +7,6 @@ from typing import Any
 
 from bench.core.estimate import Estimate
 from bench.core.units import format_count
-from bench.report.columns import step_columns
-from bench.report.figures import count_unit, significant, time_unit
 from bench.report.html.axes import doubling, linear
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import (
@@ -21,11 +19,10 @@ from bench.report.html.groups import (
     series_name,
     series_of,
 )
-from bench.report.html.limits import first
 from bench.report.html.lines import Chart, Point, Series, line_chart
-from bench.report.html.tables import Table, make_table
-from bench.report.html.texts import seconds_text
-from bench.report.layout import Column
+from bench.tables.cells import step_columns
+from bench.tables.figures import count_unit, first, seconds_text, significant, time_unit
+from bench.tables.table import Column, Table, make_table
 
 _MOST_GROUPS = 16
 _MOST_ROWS = 400

@@ -8,14 +8,14 @@ from typing import Any
 
 from bench.core.training import Epoch, Part, Training, TrainingRun
 from bench.core.units import format_seconds
-from bench.report.advice import loose_advice_sentences
 from bench.report.html import bars
 from bench.report.html.axes import linear
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.limits import first, name, words
 from bench.report.html.lines import Chart, Point, Series, line_chart
-from bench.report.html.tables import make_table
-from bench.report.training import confusion_columns, epoch_columns, recipe, score_columns, sentences
+from bench.tables.advice import loose_advice_sentences
+from bench.tables.figures import first, name, words
+from bench.tables.table import make_table
+from bench.tables.training import confusion_columns, epoch_columns, recipe, score_columns, sentences
 
 TRAININGS = "trainings"
 """Key in `RunData.extras` of a tuple of `Training`."""

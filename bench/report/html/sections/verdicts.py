@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.comparison import Comparison, ComparisonVerdict
-from bench.report.comparison import headline, short_names, strip_range
-from bench.report.comparison_words import change, fact_lines, percent_of, reason_text
 from bench.report.html.contract import AbData, ReportData, Section
-from bench.report.html.limits import first, name, words
-from bench.report.html.texts import seconds_text
+from bench.tables.comparison import change, fact_lines, headline, percent_of, reason_text, short_names, strip_range
+from bench.tables.figures import first, name, seconds_text, words
 
 _TONES = {
     ComparisonVerdict.SLOWER: "bad",

@@ -1,0 +1,1 @@
+"""What each dispatched operation costs in FLOPs."""

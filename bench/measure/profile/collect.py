@@ -1,0 +1,131 @@
+"""Plain steps and marked steps under the profiler, in alternation: a machine drifts, and both must drift alike.
+
+warm up, with one short profile, because the first one loads the profiler
+per round       a block of plain steps, then of steps split into phases, both timed as `bench run` times them
+                a block of marked steps under the profiler, whose first is dropped: it finds the caches cold
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity
+
+from bench.core.cell import Cell, CompileMode
+from bench.core.record import Phase
+from bench.device.backend import is_accelerator, synchronize
+from bench.device.step import Step
+from bench.measure.blocks import time_phases, time_steps, warm_up, without_garbage_collection
+from bench.measure.clock import clock_for
+from bench.measure.profile.attribution import Attribution
+from bench.measure.profile.marks import layer_marks, run_marked
+from bench.measure.profile.spans import Recording, read_recording
+from bench.measure.profile.times import DeviceStep, StepTime, device_times, host_times
+
+ROUNDS = 4
+BLOCK_SECONDS = 0.05
+PROFILED_SECONDS = 2.0
+MIN_STEPS, MAX_STEPS = 8, 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """Raw steps of both kinds.
+
+    Attributes:
+        warmup_seconds: Of each warm-up step.
+        plain_seconds: Without the profiler; of the device's clock on an accelerator.
+        plain_phases: Median of each phase without the profiler, of steps that are split into phases.
+        plain_host_seconds: On an accelerator, what launching those took; else empty.
+        steps: Profiled, on the host.
+        device_steps: Profiled, on the device; empty on the CPU.
+    """
+
+    warmup_seconds: tuple[float, ...]
+    plain_seconds: tuple[float, ...]
+    plain_phases: dict[Phase, float]
+    plain_host_seconds: tuple[float, ...]
+    steps: tuple[StepTime, ...]
+    device_steps: tuple[DeviceStep, ...]
+
+
+def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
+    """Warm a prepared step up, then take plain and profiled steps in turn.
+
+    Synchronises at the borders of blocks; keeps the garbage collector off meanwhile.
+
+    Args:
+        step: Its weights change as it trains.
+        cell: Names the device, and whether the model is compiled: hooks would then be compiled too, so it has none.
+        steps: How many steps to profile; None takes what two seconds hold, between 8 and 40.
+    """
+    clock = clock_for(cell.device)
+    plain: list[float] = []
+    host: list[float] = []
+    phases: defaultdict[Phase, list[float]] = defaultdict(list)
+    profiled: list[StepTime] = []
+    device: list[DeviceStep] = []
+    with without_garbage_collection():
+        warmup = warm_up(step, clock, cell.device)
+        record_steps(step, cell, 1)
+        seconds = max(min(warmup), 1e-6)
+        wanted = steps or max(MIN_STEPS, min(MAX_STEPS, round(PROFILED_SECONDS / seconds)))
+        rounds = min(ROUNDS, wanted)
+        block = max(1, round(BLOCK_SECONDS / seconds))
+        for index in range(rounds):
+            count = wanted // rounds + (index < wanted % rounds)
+            if block > 1:
+                step()
+            new, new_host = time_steps(step, clock, max(block, count))
+            plain += new
+            host += new_host
+            for phase, taken in time_phases(step, clock, max(block, count))[0].items():
+                phases[phase] += taken
+            recording = record_steps(step, cell, count + 1)
+            attribution = Attribution(recording)
+            profiled += host_times(attribution)[1:]
+            if is_accelerator(cell.device):
+                device += device_times(recording, attribution)
+    return Collected(
+        warmup_seconds=tuple(warmup),
+        plain_seconds=tuple(plain),
+        plain_phases={phase: statistics.median(taken) for phase, taken in phases.items()},
+        plain_host_seconds=tuple(host),
+        steps=tuple(profiled),
+        device_steps=tuple(device),
+    )
+
+
+def record_steps(step: Step, cell: Cell, count: int) -> Recording:
+    """Run marked steps under torch's profiler and read what it recorded."""
+    with recording_steps(step, cell, count) as profiler:
+        pass
+    return read_recording(raw_events(profiler))
+
+
+def raw_events(profiler: torch.profiler.profile) -> list[Any]:
+    """Return what an ended profiler recorded, in nanoseconds; `profiler.events()` would build a tree first."""
+    assert profiler.profiler is not None and profiler.profiler.kineto_results is not None
+    return profiler.profiler.kineto_results.events()
+
+
+@contextlib.contextmanager
+def recording_steps(step: Step, cell: Cell, count: int) -> Iterator[torch.profiler.profile]:
+    """Run marked steps under torch's profiler, and give the profiler, which has ended."""
+    activities = [ProfilerActivity.CPU]
+    if is_accelerator(cell.device):
+        activities.append(ProfilerActivity.CUDA)
+    marks = layer_marks(step.model) if cell.compile is CompileMode.NONE else contextlib.nullcontext()
+    with marks:
+        synchronize(cell.device)
+        with torch.profiler.profile(activities=activities) as profiler:
+            for _ in range(count):
+                run_marked(step)
+            synchronize(cell.device)
+    yield profiler

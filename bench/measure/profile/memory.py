@@ -1,0 +1,91 @@
+"""Memory over one steady step: predicted by cause on fake tensors, and measured phase by phase on an accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from bench.core.cell import Cell, CompileMode
+from bench.core.errors import ModelError
+from bench.core.profile import MemoryPoint, MemoryProfile, PhasePeak
+from bench.core.record import Phase, PredictedPeak
+from bench.core.workload import Workload
+from bench.counters.fakes import fake_step
+from bench.counters.predict import block_bytes
+from bench.counters.timeline import track_steps
+from bench.device.backend import is_accelerator, synchronize
+from bench.device.step import Step
+
+MAX_POINTS = 200
+
+
+def profile_memory(workload: Workload, cell: Cell, step: Step) -> MemoryProfile:
+    """Follow the tensors alive over the second step, whose optimizer has its state.
+
+    Args:
+        workload: Built on fake tensors.
+        cell: Its device tells how the allocator rounds.
+        step: Prepared. On an accelerator the allocator's own peaks are read beside; and where the step reads the value
+            of a tensor, it is followed itself. Run when nothing is timed.
+    """
+    method = "tensors alive, on fake CPU tensors"
+    try:
+        with fake_step(workload, cell) as fake:
+            history = track_steps(fake, 2).history(round_to=block_bytes(cell))
+    except ModelError:
+        if cell.compile is not CompileMode.NONE:
+            raise
+        method = "tensors alive, in a real step"
+        history = track_steps(step, 2).history(round_to=block_bytes(cell))
+    measured = measure_phases(step, cell.device) if is_accelerator(cell.device) else ()
+    return MemoryProfile(points=thin(history), measured=measured, method=method)
+
+
+def thin(history: Sequence[tuple[Phase, PredictedPeak]]) -> tuple[MemoryPoint, ...]:
+    """Keep so many points, evenly spread: of each stretch its highest."""
+    width = -(-len(history) // MAX_POINTS) or 1
+    stretches = (history[start : start + width] for start in range(0, len(history), width))
+    return tuple(_point(*max(stretch, key=lambda item: item[1].total_bytes)) for stretch in stretches)
+
+
+def _point(phase: Phase, peak: PredictedPeak) -> MemoryPoint:
+    return MemoryPoint(
+        phase=phase,
+        weights_bytes=peak.weights_bytes,
+        gradients_bytes=peak.gradients_bytes,
+        optimizer_state_bytes=peak.optimizer_state_bytes,
+        inputs_bytes=peak.inputs_bytes,
+        saved_activations_bytes=peak.saved_activations_bytes,
+        temporary_bytes=peak.temporary_bytes,
+    )
+
+
+def measure_phases(step: Step, device: str) -> tuple[PhasePeak, ...]:
+    """Run one step on an accelerator and read its allocator's peak in each phase; synchronises at phase borders."""
+    found: list[PhasePeak] = []
+
+    def end(phase: Phase) -> None:
+        synchronize(device)
+        found.append(
+            PhasePeak(
+                phase=phase,
+                peak_allocated_bytes=torch.cuda.max_memory_allocated(device),
+                end_allocated_bytes=torch.cuda.memory_allocated(device),
+            )
+        )
+        torch.cuda.reset_peak_memory_stats(device)
+
+    synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    outputs = step.forward()
+    end(Phase.FORWARD)
+    if step.is_training:
+        loss = step.compute_loss(outputs)
+        end(Phase.LOSS)
+        step.backward(loss)
+        end(Phase.BACKWARD)
+        step.optimize()
+        del outputs, loss
+        end(Phase.OPTIMIZER)
+    return tuple(found)

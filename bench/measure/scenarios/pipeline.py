@@ -1,0 +1,124 @@
+"""Does the input pipeline keep up with the step? The loader alone, the step alone, and both together."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from bench import registry
+from bench.core.training import PipelinePoint, TrainingPlan
+from bench.device.step import Step, prepare
+from bench.measure.blocks import time_steps
+from bench.measure.clock import clock_for
+from bench.measure.scenarios.calls import feed, input_shape
+from bench.measure.scenarios.images import Digits, make_loader, open_digits
+from bench.measure.scenarios.training import STARVED_FRACTION, starved
+
+LEAST_BATCHES = 5
+MOST_BATCHES = 1000
+WARMUP_STEPS = 3
+_TORCHS_PREFETCH = 2  # batches per worker where none is asked for
+
+
+def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | None = None) -> PipelinePoint:
+    """Measure one combination; each of the three takes about `budget_seconds`, and five batches at least.
+
+    Batches that workers had prepared before the first was taken would flatter the loader, so they are taken and not
+    counted.
+
+    Args:
+        plan: With a full device name.
+        budget_seconds: Of each of the three.
+        data: For tests; the plan's own where it is None.
+
+    Raises:
+        BenchError: The model or the data is of no use.
+    """
+    workload = registry.resolve(plan.model, input_shape=plan.input_shape)
+    with prepare(workload, plan.cell) as step:
+        if data is None:
+            data = open_digits(plan, input_shape(step, plan.model))
+        step_seconds = _time_step(step, plan, budget_seconds)
+        start_seconds, data_seconds = _time_loader(plan, data, budget_seconds)
+        wait_seconds, rest_seconds = _time_both(step, plan, data, budget_seconds)
+    waited, worked = sum(wait_seconds), sum(rest_seconds)
+    is_starved = waited > STARVED_FRACTION * (waited + worked)
+    count = len(wait_seconds)
+    return PipelinePoint(
+        plan=plan,
+        start_seconds=start_seconds,
+        data_seconds=tuple(data_seconds),
+        step_seconds=tuple(step_seconds),
+        joint_seconds=tuple(a + b for a, b in zip(wait_seconds, rest_seconds, strict=True)),
+        wait_seconds=tuple(wait_seconds),
+        advice=(starved(waited / count, worked / count, plan.workers),) if is_starved else (),
+    )
+
+
+def _time_step(step: Step, plan: TrainingPlan, budget_seconds: float) -> list[float]:
+    clock = clock_for(plan.device)
+    time_steps(step, clock, WARMUP_STEPS)
+    seconds: list[float] = []
+    while len(seconds) < LEAST_BATCHES or (sum(seconds) < budget_seconds and len(seconds) < MOST_BATCHES):
+        seconds += time_steps(step, clock, LEAST_BATCHES)[0]
+    return seconds
+
+
+def _time_loader(plan: TrainingPlan, data: Digits, budget_seconds: float) -> tuple[float, list[float]]:
+    """Return the seconds until the first batch, and those of the later ones."""
+    loader = _loader(plan, data)
+    began = time.perf_counter()
+    batches = iter(loader)
+    next(batches)
+    start_seconds = time.perf_counter() - began
+    for _ in range(_ahead(plan)):
+        next(batches)
+    seconds = []
+    before = first = time.perf_counter()
+    for _ in itertools.islice(batches, MOST_BATCHES):
+        now = time.perf_counter()
+        seconds.append(now - before)
+        before = now
+        if len(seconds) >= LEAST_BATCHES and now - first > budget_seconds:
+            break
+    return start_seconds, seconds
+
+
+def _time_both(step: Step, plan: TrainingPlan, data: Digits, budget_seconds: float) -> tuple[list[float], list[float]]:
+    """Return what each step waited for its batch, and what copying and the step took."""
+    clock = clock_for(plan.device)
+    batches = iter(_loader(plan, data))
+    for _ in range(1 + _ahead(plan)):
+        images, labels = next(batches)
+        feed(step, images, labels, plan)
+        step()
+    began = time.perf_counter()
+    clock.start()
+    for count, (images, labels) in enumerate(itertools.islice(batches, MOST_BATCHES), 1):
+        clock.mark()
+        feed(step, images, labels, plan)
+        step()
+        clock.mark()
+        if count >= LEAST_BATCHES and time.perf_counter() - began > budget_seconds:
+            break
+    seconds, _ = clock.collect()
+    return seconds[0::2], seconds[1::2]
+
+
+def _ahead(plan: TrainingPlan) -> int:
+    """Count the batches that workers prepare before anybody asks for them."""
+    return plan.workers * (plan.prefetch or _TORCHS_PREFETCH)
+
+
+def _loader(plan: TrainingPlan, data: Digits) -> DataLoader[Any]:
+    """Make a loader of more whole batches than are needed: example after example, epoch after epoch.
+
+    Its workers end when its iterator is dropped.
+    """
+    needed = (1 + _ahead(plan) + MOST_BATCHES) * plan.batch_size
+    size = data.facts.train_examples
+    keys = [(1 + index // size, index % size) for index in range(needed)]
+    return make_loader(data.train, keys, plan.batch_size, plan)

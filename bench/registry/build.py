@@ -1,0 +1,363 @@
+"""From what a spec led to (a module of five names, a class, a function, an object) to a Workload.
+
+What a bare `nn.Module` lacks: a batch, a loss and an optimizer that suit any network of one float input.
+
+What a model file may offer beside its five names: generating text, sampling images.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+from bench.core.errors import ModelError
+from bench.core.text import did_you_mean, one_line
+from bench.core.workload import Batch, ImageSampler, TextGenerator, Workload
+from bench.registry.loading import importable
+from bench.registry.spec import Kind, Spec, convert_literal, convert_options
+
+if TYPE_CHECKING:
+    import torch
+
+AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss, as in the GoogLeNet paper (Szegedy et al., 2014)
+
+
+def bare_workload(
+    name: str,
+    build_model: Callable[[], torch.nn.Module],
+    input_shape: tuple[int, ...],
+    source_file: str | None,
+    loss: Callable[[Any, Any], torch.Tensor] | None = None,
+) -> Workload:
+    """Complete a module into a Workload: normal random input, `default_loss`, SGD."""
+
+    def make_batch(batch_size: int, device: str | torch.device) -> Batch:
+        import torch
+
+        inputs = torch.randn(batch_size, *input_shape, device=device)
+        # How many classes there are is known only from the output, so the loss takes these modulo that number.
+        return (inputs,), torch.randint(2**31, (batch_size,), device=device)
+
+    return Workload(
+        name=name,
+        build_model=build_model,
+        make_batch=make_batch,
+        loss=default_loss if loss is None else loss,
+        make_optimizer=default_optimizer,
+        source_file=source_file,
+    )
+
+
+def default_loss(outputs: Any, targets: Any) -> torch.Tensor:
+    """Compute cross entropy of logits `(B, n)`, n > 1, against `targets % n`; else the mean square of every output.
+
+    Where the output is a tuple, list or mapping, the mean squares of all float tensors in it are added. No value is
+    read by the host. The number means nothing; it gives every output a gradient.
+
+    Raises:
+        ModelError: The output holds no float tensor.
+    """
+    import torch
+
+    if isinstance(outputs, torch.Tensor) and outputs.dim() == 2 and outputs.shape[1] > 1:
+        return torch.nn.functional.cross_entropy(outputs, targets % outputs.shape[1])
+    squares = [tensor.square().mean() for tensor in _float_tensors(outputs)]
+    if not squares:
+        raise ModelError(
+            f"the model returned a {type(outputs).__name__} without a float tensor; pass a Workload with its own loss"
+        )
+    total = squares[0]
+    for square in squares[1:]:
+        total = total + square
+    return total
+
+
+def classifier_loss(outputs: Any, targets: Any) -> torch.Tensor:
+    """Compute `default_loss` of the logits, plus 0.3 times that of each auxiliary classifier (GoogLeNet, Inception)."""
+    import torch
+
+    if isinstance(outputs, torch.Tensor):
+        return default_loss(outputs, targets)
+    main, *auxiliary = (output for output in outputs if output is not None)
+    total = default_loss(main, targets)
+    for logits in auxiliary:
+        total = total + AUXILIARY_WEIGHT * default_loss(logits, targets)
+    return total
+
+
+def default_optimizer(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    """Make SGD, lr 1e-3, momentum 0.9: the least that a training step of a vision model has."""
+    import torch
+
+    return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9)
+
+
+def _float_tensors(value: Any) -> Iterator[torch.Tensor]:
+    """Walk through tuples, lists and mappings (dataclass outputs of libraries are mappings too)."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        if value.is_floating_point():
+            yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _float_tensors(item)
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _float_tensors(item)
+
+
+CONTEXT_OPTION = "sequence_length"
+"""The option of a model file that sets how many tokens its texts may have."""
+
+
+def text_generator(found: Mapping[str, Any], config: Any) -> TextGenerator | None:
+    """Make the generator of a model file that has `make_prompt`; None where it has not.
+
+    The model's methods `prefill(ids, capacity)` and `decode(token, cache)` are looked up when they are called.
+    """
+    if "make_prompt" not in found:
+        return None
+    options = {field.name for field in dataclasses.fields(config)}
+    limit, width = found.get("context_limit"), found.get("attention_width")
+    return TextGenerator(
+        make_prompt=functools.partial(found["make_prompt"], config),
+        prefill=lambda model, ids, capacity: _method(model, "prefill")(ids, capacity),
+        decode=lambda model, ids, cache: _method(model, "decode")(ids, cache),
+        logits=_whole_logits,
+        context_limit=limit(config) if limit else None,
+        context_option=CONTEXT_OPTION if limit and CONTEXT_OPTION in options else None,
+        cache_bytes=_bound(found.get("cache_bytes"), config),
+        attention_width=width(config) if width else None,
+    )
+
+
+def image_sampler(found: Mapping[str, Any], config: Any) -> ImageSampler | None:
+    """Make the sampler of a model file that has `make_noise`; None where it has not.
+
+    Optional methods of the model (`decode_images`, `parts`) are taken where its class in the file has them.
+    """
+    if "make_noise" not in found:
+        return None
+    has = {name for value in found.values() if isinstance(value, type) for name in vars(value)}
+    return ImageSampler(
+        make_noise=functools.partial(found["make_noise"], config),
+        encode=lambda model, text, guidance: _method(model, "encode")(text, guidance),
+        denoising=_denoising,
+        decode=(lambda model, images: _method(model, "decode_images")(images)) if "decode_images" in has else None,
+        parts=(lambda model, inputs: _method(model, "parts")(*inputs)) if "parts" in has else None,
+        max_steps=limit(config) if (limit := found.get("max_steps")) else None,
+    )
+
+
+def _whole_logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    logits: torch.Tensor = model(ids)
+    return logits
+
+
+def _denoising(
+    model: torch.nn.Module, context: Any, noise: torch.Tensor, steps: int, guidance: float, sampler: str
+) -> Iterator[torch.Tensor]:
+    images: Iterator[torch.Tensor] = _method(model, "denoising")(context, noise, steps, guidance, sampler)
+    return images
+
+
+def _method(model: torch.nn.Module, name: str) -> Callable[..., Any]:
+    method: Callable[..., Any] | None = getattr(model, name, None)
+    if method is None:
+        raise ModelError(f"{type(model).__name__} has no method {name!r}, which its file's functions promise")
+    return method
+
+
+def _bound(function: Callable[..., int] | None, config: Any) -> Callable[..., int] | None:
+    return functools.partial(function, config) if function else None
+
+
+FIVE_NAMES = ("Config", "build_model", "make_batch", "loss", "make_optimizer")
+
+
+def to_workload(target: Any, spec: Spec, input_shape: tuple[int, ...] | None) -> Workload:
+    """Make a Workload of whatever was found.
+
+    A function is called here if there is no `input_shape`, because it must return a Workload then; with one it must
+    return an `nn.Module`, and is called when the model is built. Classes are always called when the model is built.
+
+    Raises:
+        ModelError: The target is of no use, an option is wrong, or the input's shape is missing or not wanted.
+    """
+    import torch
+
+    if isinstance(target, ModuleType):
+        return _from_five_names(target, spec, input_shape)
+    if isinstance(target, Workload):
+        return _from_workload(target, spec, input_shape)
+    if isinstance(target, torch.nn.Module):
+        if spec.options:
+            raise ModelError(f"model {spec.text!r} is an object that is built already; it takes no options")
+        return _from_module(functools.partial(copy.deepcopy, target), spec, input_shape, _source_of(type(target)))
+    if not callable(target):
+        raise ModelError(
+            f"model {spec.text!r} is a {type(target).__name__}; it must be a Workload, an nn.Module, or a callable "
+            "that returns one"
+        )
+    call = functools.partial(target, **_keyword_arguments(target, spec))
+    is_module_class = isinstance(target, type) and issubclass(target, torch.nn.Module)
+    if is_module_class or input_shape is not None:
+        return _from_module(call, spec, input_shape, _source_of(target))
+    made = _called(call, spec)
+    if isinstance(made, torch.nn.Module):
+        raise _shape_missing(spec)
+    if not isinstance(made, Workload):
+        raise ModelError(f"model {spec.text!r} returned a {type(made).__name__}, neither a Workload nor an nn.Module")
+    return _from_workload(dataclasses.replace(made, source_file=made.source_file or _source_of(target)), spec, None, ())
+
+
+def building(build: Callable[[], Any], spec: Spec) -> Callable[[], torch.nn.Module]:
+    """Wrap a builder: what it raises becomes one line, what it returns is checked. Lack of memory passes through."""
+
+    def build_model() -> torch.nn.Module:
+        import torch
+
+        model = _called(build, spec)
+        if isinstance(model, Workload):
+            raise ModelError(
+                f"model {spec.text!r} returned a Workload, which makes its own batches; leave out --input-shape"
+            )
+        if not isinstance(model, torch.nn.Module):
+            raise ModelError(f"model {spec.text!r} returned a {type(model).__name__}, not an nn.Module")
+        return model
+
+    return build_model
+
+
+def _called(call: Callable[[], Any], spec: Spec) -> Any:
+    import torch
+
+    folders = [Path(spec.place).resolve().parent] if spec.kind is Kind.FILE else []
+    try:
+        with importable(*folders):
+            return call()
+    except (ModelError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if "DefaultCPUAllocator" in str(error):  # torch's lack of memory on the CPU is a plain RuntimeError
+            raise
+        raise ModelError(f"building {spec.text!r} raised {one_line(error)}") from error
+
+
+def _from_five_names(module: ModuleType, spec: Spec, input_shape: tuple[int, ...] | None) -> Workload:
+    found = vars(module)
+    missing = [name for name in FIVE_NAMES if name not in found]
+    if missing:
+        where = Path(module.__file__ or module.__name__).name
+        raise ModelError(
+            f"model {spec.text!r}: {where} lacks {', '.join(missing)}; a model file has {', '.join(FIVE_NAMES)}. "
+            f"Or name a callable in it: '{spec.place}:callable'"
+        )
+    if input_shape is not None:
+        raise ModelError(
+            f"model {spec.text!r} makes its own batches; --input-shape is for a bare nn.Module. "
+            "Set its options instead, 'bench list' names them"
+        )
+    config = _make_config(found["Config"], spec)
+    tokens, flops = found.get("tokens_per_example"), found.get("forward_flops")
+
+    def make_batch(batch_size: int, device: str | torch.device) -> Batch:
+        return cast("Batch", found["make_batch"](config, batch_size, device))
+
+    return Workload(
+        name=spec.text,
+        build_model=building(functools.partial(found["build_model"], config), spec),
+        make_batch=make_batch,
+        loss=found["loss"],
+        make_optimizer=found["make_optimizer"],
+        tokens_per_example=tokens(config) if tokens else None,
+        closed_form_flops=functools.partial(flops, config) if flops else None,
+        source_file=module.__file__,
+        generator=text_generator(found, config),
+        sampler=image_sampler(found, config),
+    )
+
+
+def _make_config(config_type: Any, spec: Spec) -> Any:
+    if not (isinstance(config_type, type) and dataclasses.is_dataclass(config_type)):
+        raise ModelError(f"model {spec.text!r}: its Config is not a dataclass")
+    annotations = {field.name: _annotation(field.type) for field in dataclasses.fields(config_type)}
+    values = convert_options(spec.text, spec.options, annotations)
+    try:
+        return config_type(**values)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"model {spec.text!r}: {' '.join(str(error).split())}") from error
+
+
+def _from_workload(
+    workload: Workload, spec: Spec, input_shape: tuple[int, ...] | None, options: Any = None
+) -> Workload:
+    if spec.options if options is None else options:
+        raise ModelError(f"model {spec.text!r} is a Workload that is made already; it takes no options")
+    if input_shape is not None:
+        raise ModelError(f"model {spec.text!r} is a Workload, which makes its own batches; leave out --input-shape")
+    return dataclasses.replace(workload, name=spec.text, build_model=building(workload.build_model, spec))
+
+
+def _from_module(
+    build: Callable[[], Any], spec: Spec, input_shape: tuple[int, ...] | None, source_file: str | None
+) -> Workload:
+    if input_shape is None:
+        raise _shape_missing(spec)
+    return bare_workload(spec.text, building(build, spec), input_shape, source_file)
+
+
+def _shape_missing(spec: Spec) -> ModelError:
+    return ModelError(
+        f"model {spec.text!r} is an nn.Module, which does not say what it is fed; add the shape of one example, for "
+        "example --input-shape 3x224x224, or return a bench.Workload"
+    )
+
+
+def _keyword_arguments(target: Callable[..., Any], spec: Spec) -> dict[str, Any]:
+    """Turn options into keyword arguments, by the annotations of the signature where it can be read."""
+    try:
+        parameters: Mapping[str, inspect.Parameter] = inspect.signature(target).parameters
+    except (ValueError, TypeError):
+        return {key: convert_literal(text) for key, text in spec.options}
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    known = {
+        name: "" if parameter.annotation is inspect.Parameter.empty else _annotation(parameter.annotation)
+        for name, parameter in parameters.items()
+        if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    }
+    if takes_any:
+        known.update({key: "" for key, _ in spec.options if key not in known})
+    values = convert_options(spec.text, spec.options, known)
+    required = [
+        name
+        for name in known
+        if name in parameters and parameters[name].default is inspect.Parameter.empty and name not in values
+    ]
+    if required:
+        raise ModelError(
+            f"model {spec.text!r} needs {', '.join(required)}; write '{spec.text.partition('@')[0]}@{required[0]}=...'"
+            f"{did_you_mean(required[0], values)}"
+        )
+    return values
+
+
+def _annotation(annotation: Any) -> str:
+    """Write an annotation as source text: `int`, `int | None`."""
+    if isinstance(annotation, str):
+        return annotation
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
+
+
+def _source_of(target: Any) -> str | None:
+    try:
+        return inspect.getsourcefile(inspect.unwrap(target))
+    except (TypeError, OSError):
+        return None

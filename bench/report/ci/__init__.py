@@ -1,0 +1,1 @@
+"""The verdict of a CI run: a comment, annotations, a summary."""

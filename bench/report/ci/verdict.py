@@ -1,0 +1,166 @@
+"""What CI says of a change: gate, check and ab joined into one comment, verdict first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench.core.claim import CheckedClaim, ClaimVerdict
+from bench.core.comparison import Comparison, ComparisonVerdict
+from bench.core.errors import ExitCode
+from bench.core.gate import GateRow
+from bench.report.ci.comment import LIMIT, Section, brief, claims_section, fold
+from bench.report.formats.markdown import escape, table
+from bench.report.formats.markdown_subjects import comparison_details, gate_details
+from bench.tables.claims import claims_summary
+from bench.tables.comparison import Heading, headline
+from bench.tables.figures import plain
+from bench.tables.gate import gate_summary
+from bench.tables.table import Column
+
+WORDS = {
+    ExitCode.FINE: "pass",
+    ExitCode.REGRESSION: "FAIL",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.INCONCLUSIVE: "inconclusive",
+    ExitCode.UNFIT: "no verdict",
+    ExitCode.NOTHING: "nothing to judge",
+}
+_LOUDEST = (ExitCode.REGRESSION, ExitCode.USAGE, ExitCode.NOTHING, ExitCode.UNFIT, ExitCode.INCONCLUSIVE)
+_ORDER = (
+    ComparisonVerdict.SLOWER,
+    ComparisonVerdict.INCOMPARABLE,
+    ComparisonVerdict.INCONCLUSIVE,
+    ComparisonVerdict.FASTER,
+    ComparisonVerdict.SAME,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gated:
+    """The answer of `bench gate`; `lines` are the rows to commit, or None, as many as rows."""
+
+    suite: str
+    torch: str
+    rows: tuple[GateRow, ...]
+    lines: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """The answer of `bench ab`."""
+
+    comparisons: tuple[Comparison, ...]
+    heading: Heading
+
+
+Answer = Gated | tuple[CheckedClaim, ...] | Compared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """One step of CI: what it was asked, how it ended, and what it answered.
+
+    Attributes:
+        name: What it is called.
+        command: As it was run.
+        exit_code: A step that did not end, or that a signal ended, counts as UNFIT.
+        problem: Why there is no answer, in one line; empty if there is one.
+        answer: Typed; None where there is none.
+    """
+
+    name: str
+    command: str
+    exit_code: ExitCode
+    problem: str = ""
+    answer: Answer | None = None
+
+
+def joint_exit_code(results: Sequence[StepResult]) -> ExitCode:
+    """Give all steps one answer: what is known to be worse counts most, then what could not be judged."""
+    codes = {result.exit_code for result in results}
+    return next((code for code in _LOUDEST if code in codes), ExitCode.FINE)
+
+
+def ci_comment(results: Sequence[StepResult], *, title: str = "stepbench", limit: int = LIMIT) -> str:
+    """Write the comment of a change; its first line is hidden and names it, so that the next one replaces it."""
+    verdict = WORDS[joint_exit_code(results)]
+    steps = table(
+        [
+            Column(header="step", cells=tuple(plain(result.name) for result in results), right=False),
+            Column(header="verdict", cells=tuple(WORDS[result.exit_code] for result in results), right=False),
+            Column(header="says", cells=tuple(_says(result) for result in results), right=False),
+        ]
+    )
+    head = f"{marker(title)}\n### {escape(brief(title))}: {verdict}\n\n{steps}"
+    return fold(head, [section for result in results for section in _sections(result)], limit)
+
+
+def marker(title: str) -> str:
+    """Return the hidden line that tells our comment from others."""
+    kept = "".join(c for c in title if c.isalnum() or c in " ._")
+    return f"<!-- stepbench-ci {kept} -->"
+
+
+def _says(result: StepResult) -> str:
+    answer = result.answer
+    if isinstance(answer, Gated):
+        text = gate_summary(answer.suite, answer.torch, answer.rows)
+    elif isinstance(answer, Compared):
+        text = headline(answer.comparisons, answer.heading)
+    elif answer is not None:
+        text = claims_summary(answer)
+    else:
+        text = result.problem or "gave no answer"
+    return brief(text)
+
+
+def _sections(result: StepResult) -> list[Section]:
+    """Make the folded parts of one step; those of a step that failed are open."""
+    is_open = result.exit_code is not ExitCode.FINE
+    answer = result.answer
+    found: list[Section] = []
+    if isinstance(answer, Gated):
+        found += _gate_sections(result.name, answer, is_open)
+    elif isinstance(answer, Compared):
+        found.append(_comparison_section(result.name, answer, is_open))
+    elif answer:
+        is_wrong = any(claim.verdict is ClaimVerdict.MISMATCH for claim in answer)
+        found.append(claims_section(answer, is_open=is_wrong))
+    command = Section(title=f"{result.name}: how to repeat it", rows=0, write=lambda _: _code(result.command))
+    return [*found, command]
+
+
+def _gate_sections(name: str, gated: Gated, is_open: bool) -> list[Section]:
+    pairs = [
+        (replace(row, reason=brief(row.reason) if row.reason else None), line)
+        for row, line in zip(gated.rows, gated.lines, strict=True)
+        if row.verdict.value != "same"
+    ]
+    pairs.sort(key=lambda pair: pair[0].is_passing)
+    if not pairs:
+        return []
+
+    def write(rows: int) -> str:
+        return gate_details([row for row, _ in pairs[:rows]], [line for _, line in pairs[:rows]])
+
+    return [Section(title=f"{name}: counters that changed", rows=len(pairs), write=write, is_open=is_open)]
+
+
+def _comparison_section(name: str, compared: Compared, is_open: bool) -> Section:
+    ordered = sorted(map(_shortened, compared.comparisons), key=lambda c: _ORDER.index(c.verdict))
+
+    def write(rows: int) -> str:
+        return comparison_details(ordered[:rows], compared.heading)
+
+    return Section(title=f"{name}: seconds per step", rows=len(ordered), write=write, is_open=is_open)
+
+
+def _shortened(comparison: Comparison) -> Comparison:
+    facts = tuple((n, brief(v) if isinstance(v, str) else v) for n, v in comparison.facts)
+    return replace(comparison, facts=facts)
+
+
+def _code(command: str) -> str:
+    """Write a command as a block: indented, because text from outside may hold a fence."""
+    return f"    {brief(command)}"

@@ -1,0 +1,123 @@
+"""Tidy tables of a run by pandas: `cells`, `phases`, `layers`, `claims` and `scaling`, as CSV and Parquet.
+
+Of a training there are `epochs` and `classes`.
+
+None becomes NA in nullable types, and an empty field in CSV; never 0. In CSV, a text that a spreadsheet would run as a
+formula (it begins with = + - @, tab, or a line break) gets a leading apostrophe; Parquet holds it as it is.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.core.claim import CheckedClaim
+from bench.core.errors import StoreError
+from bench.core.record import Record
+from bench.core.training import Training
+from bench.stats.scaling import scalings
+from bench.store.atomic import make_folder, write_bytes
+from bench.store.runs import RunFolder
+from bench.tables.catalog import COLUMNS, TRAINING_COLUMNS
+from bench.tables.cells import cell_rows
+from bench.tables.parts import layer_rows, phase_rows
+from bench.tables.table import TableColumn
+from bench.tables.training import class_rows, epoch_rows
+
+_ROWS: dict[str, Callable[[tuple[Any, ...]], Sequence[Any]]] = {
+    "cells": cell_rows,
+    "phases": phase_rows,
+    "layers": layer_rows,
+    "claims": list,
+    "scaling": scalings,
+}
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def to_frame(records: Sequence[Record] | Sequence[CheckedClaim], table: str = "cells") -> pd.DataFrame:
+    """Make a table with one row per observation; columns, units and types as `COLUMNS` lists them.
+
+    Args:
+        records: Records; for the table `claims`, CheckedClaims.
+        table: `cells` (one row per record, whatever its outcome), `phases` (per cell, phase and process), `layers`
+            (per cell and layer), `claims` or `scaling` (per group of cells that differ in one size).
+
+    Raises:
+        StoreError: There is no such table.
+    """
+    if table not in COLUMNS:
+        raise StoreError(f"no table named {table!r}; the tables are {', '.join(COLUMNS)}")
+    return _frame(_ROWS[table](tuple(records)), COLUMNS[table])
+
+
+def training_frame(trainings: Sequence[Training], table: str = "epochs") -> pd.DataFrame:
+    """Make a table of trainings: `epochs` (one row per finished epoch) or `classes` (one per class of the test set)."""
+    rows: Sequence[Any] = epoch_rows(tuple(trainings)) if table == "epochs" else class_rows(tuple(trainings))
+    return _frame(rows, TRAINING_COLUMNS[table])
+
+
+def _frame(rows: Sequence[Any], columns: Sequence[TableColumn]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {column.name: pd.Series([_plain(column.get(row)) for row in rows], dtype=column.dtype) for column in columns}
+    )
+
+
+def write_tables(folder: RunFolder, records: Sequence[Record], claims: Sequence[CheckedClaim] = ()) -> tuple[Path, ...]:
+    """Write all tables of a run into `tables/`, each file atomically, and return the paths.
+
+    Raises:
+        StoreError: A file cannot be written.
+    """
+    frames = {table: to_frame(claims if table == "claims" else records, table) for table in COLUMNS}
+    return _write(folder, frames)
+
+
+def write_training_tables(folder: RunFolder, trainings: Sequence[Training]) -> tuple[Path, ...]:
+    """Write the tables of a run's trainings likewise.
+
+    Raises:
+        StoreError: A file cannot be written.
+    """
+    return _write(folder, {table: training_frame(trainings, table) for table in TRAINING_COLUMNS})
+
+
+def _write(folder: RunFolder, frames: Mapping[str, pd.DataFrame]) -> tuple[Path, ...]:
+    make_folder(folder.tables_path)
+    written = []
+    for table, frame in frames.items():
+        for name, data in ((f"{table}.csv", to_csv(frame)), (f"{table}.parquet", _to_parquet(frame))):
+            write_bytes(folder.tables_path / name, data)
+            written.append(folder.tables_path / name)
+    return tuple(written)
+
+
+def to_csv(frame: pd.DataFrame) -> bytes:
+    """Write a table as CSV in UTF-8, safe to open in a spreadsheet."""
+    safe = frame.copy()
+    for name in safe.columns[safe.dtypes == "string"]:
+        safe[name] = safe[name].map(_defuse, na_action="ignore").astype("string")
+    return str(safe.to_csv(index=False, lineterminator="\n")).encode()
+
+
+def _to_parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue()
+
+
+def _defuse(text: str) -> str:
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def _plain(value: Any) -> Any:
+    """Turn an enum into its value, and a text with broken characters into one that UTF-8 can hold."""
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value

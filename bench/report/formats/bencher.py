@@ -1,0 +1,53 @@
+"""Bencher Metric Format: benchmark -> measure -> value, lower_value, upper_value.
+
+`latency` is Bencher's own measure, in nanoseconds. The other measures are ours and made on first sight; their units
+stand in their names. A doubt has no place in the format, so how many there are is a measure of its own.
+"""
+
+from __future__ import annotations
+
+import json
+
+from bench.core.text import plain
+from bench.store.stored import Measured, Run, doubts, peak_bytes
+
+_LONGEST_NAME = 1024  # characters that Bencher takes; the end of a longer name is replaced by the cell's key
+_NANOSECONDS = 1e9
+
+
+def to_bencher(run: Run) -> str:
+    """Write the cells that were measured; the others are left out."""
+    benchmarks = {_name(one): _measures(one) for one in run.measured}
+    return json.dumps(benchmarks, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _name(one: Measured) -> str:
+    name = plain(one.record.cell.id)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    key = f"... {one.record.cell.key}"
+    return name[: _LONGEST_NAME - len(key)] + key
+
+
+def _measures(one: Measured) -> dict[str, dict[str, float]]:
+    step, counters = one.summary.step, one.record.counters
+    assert step is not None
+    measures = {"latency": _metric(step.point, step.low, step.high, _NANOSECONDS)}
+    if rate := one.summary.examples_per_second:
+        low, high = (rate * step.point / end if end else None for end in (step.high, step.low))
+        measures["examples-per-second"] = _metric(rate, low, high)
+    counts: dict[str, float | None] = {
+        "flops": one.summary.flops_total,
+        "parameters": counters.parameters,
+        "dispatches": counters.dispatch_count,
+        "energy-joules": counters.energy_joules,
+    }
+    if peak := peak_bytes(one.record):
+        counts[peak[0].replace("_", "-")] = peak[1]
+    measures |= {name: _metric(value) for name, value in counts.items() if value is not None}
+    return measures | {"doubts": _metric(len(doubts(one.record)))}
+
+
+def _metric(value: float, low: float | None = None, high: float | None = None, scale: float = 1) -> dict[str, float]:
+    ends = {"value": value, "lower_value": low, "upper_value": high}
+    return {name: end * scale for name, end in ends.items() if end is not None}

@@ -1,0 +1,172 @@
+r"""The cells table for a paper: LaTeX with booktabs, the machine and the method in its caption, doubts below it.
+
+Needs `\usepackage{booktabs}`, and `longtable` where there are more rows than a page holds. Compiles with pdfLaTeX of
+2020 or newer, XeLaTeX and LuaLaTeX: what is not Latin is written as its code point, because no default font has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.core.environment import Environment
+from bench.core.record import Outcome, Record
+from bench.report.formats.markdown import machine_facts
+from bench.report.formats.terminal import caption
+from bench.stats.summary import Summary, summarise
+from bench.tables.advice import advice_sentences
+from bench.tables.cells import figure_columns, key_columns, outcome_text
+from bench.tables.figures import plain, shorten
+from bench.tables.table import Column
+
+LONGEST_TABLE = 40
+"""Rows of one page; more make a `longtable`."""
+
+_MOST_NOTES, _LONGEST_NOTE = 10, 300
+_HIGHEST_RANK = 4
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "{''}",
+    "`": r"\textasciigrave{}",
+    "-": r"{-}",  # or -- would become a dash
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "±": r"$\pm$",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    "≥": r"$\geq$",
+    "≈": r"$\approx$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "…": r"\ldots{}",
+    "–": r"--",
+}
+
+
+def escape(text: str) -> str:
+    """Make a text stand in LaTeX as it is: no command, no comment, no formula; unknown signs as `<U+6A21>`."""
+    return "".join(_SPECIAL.get(c) or (c if _is_latin(c) else escape(f"<U+{ord(c):04X}>")) for c in plain(text))
+
+
+def _is_latin(char: str) -> bool:
+    return char.isascii() or (char.isalpha() and ord(char) < 0x100 and char not in "ÐðÞþ")  # which OT1 fonts lack
+
+
+def latex_table(records: Sequence[Record], environment: Environment | None = None, label: str = "stepbench") -> str:
+    r"""Write one row per cell, in the units of the terminal's table.
+
+    Args:
+        records: In the order of the rows.
+        environment: Of the run; the first record's own where it is None.
+        label: For `\ref{tab:...}`.
+    """
+    environment = environment or next((r.environment for r in records if r.environment), None)
+    summaries = [summarise(record) for record in records]
+    columns = _joined([*key_columns(records), *(_paper_columns(records, summaries))]) if records else []
+    keys = len(key_columns(records)) if records else 0
+    rows = [_row(record, summaries[row], columns, row, keys) for row, record in enumerate(records)]
+    sentences = [_caption(records, summaries), *([_machine(environment)] if environment else [])]
+    lines = ["% needs \\usepackage{booktabs}" + (" and \\usepackage{longtable}" if len(rows) > LONGEST_TABLE else "")]
+    write = _longtable if len(rows) > LONGEST_TABLE else _table
+    return "\n".join([*lines, *write(columns, rows, " ".join(sentences), _label(label), _notes(records)), ""])
+
+
+def _paper_columns(records: Sequence[Record], summaries: Sequence[Summary]) -> list[Column]:
+    """Take the columns that a page of a paper can hold, as an 80-column terminal does, and the parameters."""
+    found = figure_columns(records, summaries)
+    return [column for column in found if column.rank <= _HIGHEST_RANK or column.header == "parameters"]
+
+
+def _joined(columns: Sequence[Column]) -> list[Column]:
+    """Let a `± noise` column join the figure it belongs to."""
+    joined: list[Column] = []
+    for column in columns:
+        if column.header or not joined:
+            joined.append(column)
+            continue
+        last = joined[-1]
+        cells = tuple(f"{a} {b}".strip() for a, b in zip(last.cells, column.cells, strict=True))
+        joined[-1] = Column(header=last.header, cells=cells, right=last.right, rank=last.rank, key=last.key)
+    return joined
+
+
+def _row(record: Record, summary: Summary, columns: Sequence[Column], row: int, keys: int) -> str:
+    cells = [escape(column.cells[row]) for column in columns]
+    if summary.step is None and record.outcome is not Outcome.OK:
+        words = escape(record.outcome.value.replace("_", " "))
+        cells = [*cells[:keys], f"\\multicolumn{{{len(columns) - keys}}}{{l}}{{\\emph{{{words}}}}}"]
+    return " & ".join(cells) + r" \\"
+
+
+def _head(columns: Sequence[Column]) -> str:
+    return " & ".join(escape(column.header) for column in columns) + r" \\"
+
+
+def _spec(columns: Sequence[Column]) -> str:
+    return "".join("r" if column.right else "l" for column in columns) or "l"
+
+
+def _table(columns: Sequence[Column], rows: Sequence[str], text: str, label: str, notes: Sequence[str]) -> list[str]:
+    return [
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{text}}}",
+        f"\\label{{{label}}}",
+        f"\\begin{{tabular}}{{{_spec(columns)}}}",
+        r"\toprule",
+        *([_head(columns), r"\midrule"] if columns else [r"no cells \\"]),
+        *rows,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *([r"\par\smallskip\footnotesize\raggedright", *notes] if notes else []),
+        r"\end{table}",
+    ]
+
+
+def _longtable(
+    columns: Sequence[Column], rows: Sequence[str], text: str, label: str, notes: Sequence[str]
+) -> list[str]:
+    return [
+        f"\\begin{{longtable}}{{{_spec(columns)}}}",
+        f"\\caption{{{text}}}\\label{{{label}}}\\\\",
+        r"\toprule",
+        _head(columns),
+        r"\midrule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+        *rows,
+        r"\end{longtable}",
+        *([r"{\footnotesize\raggedright\noindent", *notes, r"\par}"] if notes else []),
+    ]
+
+
+def _caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
+    """Say what the figures are and how they were taken."""
+    if not records:
+        return "No cells."
+    counts = sorted({len({sample.process for sample in record.samples}) for record in records if record.samples})
+    processes = "" if not counts else f" {'--'.join(dict.fromkeys([str(counts[0]), str(counts[-1])]))}"
+    each = f" Each cell in{processes} fresh process{'' if counts == [1] else 'es'} of its own." if counts else ""
+    return f"{escape(caption(records, summaries))}.{each}"
+
+
+def _machine(environment: Environment) -> str:
+    return f"Measured on {escape(', '.join(machine_facts(environment)))}."
+
+
+def _notes(records: Sequence[Record]) -> list[str]:
+    """Say below the table what to doubt, and why cells have no figures; each a paragraph."""
+    notes = [f"\\textbf{{{mark}}} {escape(shorten(text, _LONGEST_NOTE))}" for mark, text in advice_sentences(records)]
+    failed = [f"{plain(r.cell.id)}: {text}" for r in records if (text := outcome_text(r))]
+    notes += [escape(shorten(text, _LONGEST_NOTE)) for text in failed[:_MOST_NOTES]]
+    if len(failed) > _MOST_NOTES:
+        notes.append(f"{len(failed) - _MOST_NOTES} more cells have no figures.")
+    return [f"{note}\\par" for note in notes]
+
+
+def _label(label: str) -> str:
+    return "tab:" + "".join(c if c.isascii() and (c.isalnum() or c in "-:") else "-" for c in label)

@@ -1,0 +1,181 @@
+"""The same tables as Markdown, for pull requests and `tables/summary.md`; everything from outside is escaped."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bench.core.claim import CheckedClaim
+from bench.core.environment import Environment
+from bench.core.record import Outcome, Record
+from bench.core.units import format_bytes
+from bench.report.formats.terminal import caption, summary_line
+from bench.stats.scaling import Scaling, scalings
+from bench.stats.summary import summarise
+from bench.tables.advice import advice_sentences
+from bench.tables.cells import figure_columns, key_columns, outcome_text
+from bench.tables.claims import claim_columns, claim_notes, claims_summary
+from bench.tables.figures import plain, significant
+from bench.tables.parts import count_columns, count_notes, layer_columns, phase_rows_columns
+from bench.tables.scaling import READING, chosen, of_ranks, ranks_columns, ranks_notes, scaling_columns, scaling_notes
+from bench.tables.table import Column
+
+_SPECIAL = re.compile(r"([\\`*\[\]|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")  # my_net needs no backslash
+
+
+def escape(text: str) -> str:
+    """Make a text stand in Markdown as it is: no markup, no HTML, no mention, no new line, no end of a table cell."""
+    text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = _SPECIAL.sub(r"\\\1", text)
+    return text.replace("@", "&#64;").replace("://", "&#58;//")
+
+
+def table(columns: Sequence[Column]) -> str:
+    """Write columns as a Markdown table; a `± noise` column joins the figure it belongs to."""
+    joined: list[Column] = []
+    for column in columns:
+        if column.header or not joined:
+            joined.append(column)
+            continue
+        last = joined[-1]
+        cells = tuple(f"{a} {b}".strip() for a, b in zip(last.cells, column.cells, strict=True))
+        joined[-1] = Column(header=last.header, cells=cells, right=last.right)
+    lines = [
+        "| " + " | ".join(escape(column.header) for column in joined) + " |",
+        "|" + "|".join("---:" if column.right else "---" for column in joined) + "|",
+    ]
+    rows = zip(*(column.cells for column in joined), strict=True)
+    return "\n".join([*lines, *("| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows)])
+
+
+def cells_table(records: Sequence[Record]) -> str:
+    """Write one row per cell, with all columns; the outcome stands where it is not ok."""
+    if not records:
+        return "no cells"
+    columns = [*key_columns(records), *figure_columns(records, [summarise(record) for record in records])]
+    if any(record.outcome is not Outcome.OK for record in records):
+        columns.append(Column(header="outcome", cells=tuple(r.outcome.value for r in records), right=False))
+    return table(columns)
+
+
+def phases_table(record: Record) -> str:
+    """Write one cell in detail."""
+    return table(phase_rows_columns(record)) if record.samples else "no step was timed"
+
+
+def layers_table(record: Record) -> str:
+    """Write one row per layer, and their sum."""
+    return table(layer_columns(record)) if record.counters.layers else "no layers were counted"
+
+
+def counts_table(records: Sequence[Record]) -> str:
+    """Write exact counts, and below them why counters differ."""
+    if not records:
+        return "no cells"
+    body = table([*key_columns(records, ("model", "batch_size")), *count_columns(records)])
+    return _with_list(body, count_notes(records))
+
+
+def claims_table(checked: Sequence[CheckedClaim]) -> str:
+    """Write documented values beside measured ones, and below them why some are no match."""
+    return _with_list(table(claim_columns(checked)), claim_notes(checked)) if checked else "no claims"
+
+
+def summary(
+    records: Sequence[Record], claims: Sequence[CheckedClaim] = (), environment: Environment | None = None
+) -> str:
+    """Write a whole run on one page: machine, outcomes, cells, throughput, doubts, failures, claims.
+
+    Args:
+        records: In the order of the rows.
+        claims: Checked; the section is left out where there are none.
+        environment: Of the run; the first record's own where it is None.
+    """
+    environment = environment or next((r.environment for r in records if r.environment), None)
+    parts = ["# Benchmark run", *([machine_line(environment)] if environment else []), f"**{summary_line(records)}**"]
+    if records:
+        parts += ["## Cells", escape(caption(records, [summarise(r) for r in records])), cells_table(records)]
+    if pivot := throughput_table(records):
+        parts += ["## Throughput, examples/s", pivot]
+    if scaling := scaling_section(scalings(records)):
+        parts += ["## Scaling", scaling]
+    if several := ranks_table(records):
+        parts += ["## Several processes", several]
+    if doubts := advice_sentences(records):
+        parts += ["## Doubts", "\n".join(f"- **{mark}** {escape(sentence)}" for mark, sentence in doubts)]
+    if failed := [(record.cell.id, text) for record in records if (text := outcome_text(record))]:
+        parts += ["## Not measured", "\n".join(f"- {escape(name)}: {escape(text)}" for name, text in failed)]
+    if claims:
+        parts += ["## Claims", f"**{claims_summary(claims)}**", claims_table(claims)]
+    return "\n\n".join(parts) + "\n"
+
+
+def scaling_section(found: Sequence[Scaling]) -> str:
+    """Write how step time grows along the batch and along sizes of models; "" where no group has three sizes."""
+    parts = []
+    for is_batch in (True, False):
+        if rows := chosen(found, is_batch=is_batch):
+            body = table(scaling_columns(rows, is_batch=is_batch))
+            parts += [escape(READING[is_batch]), _with_list(body, scaling_notes(rows))]
+    return "\n\n".join(parts)
+
+
+def ranks_table(records: Sequence[Record]) -> str | None:
+    """Write cells of several processes beside the same cells of one; None where there is none."""
+    shown, found = of_ranks(records)
+    return _with_list(table(ranks_columns(shown, found)), ranks_notes(found)) if shown else None
+
+
+def throughput_table(records: Sequence[Record]) -> str | None:
+    """Write examples/s as models x (batch size, precision) by pandas; None where that is no real grid.
+
+    A grid needs at least two columns, and one record per place: further axes must not vary.
+    """
+    import pandas as pd  # heavy: only when a summary is written
+
+    rows = [
+        {
+            "model": record.cell.model,
+            "batch_size": record.cell.batch_size,
+            "precision": record.cell.precision.value,
+            "examples_per_second": summarise(record).examples_per_second,
+        }
+        for record in records
+    ]
+    frame = pd.DataFrame(rows, columns=["model", "batch_size", "precision", "examples_per_second"])
+    axes = ["model", "batch_size", "precision"]
+    if frame.duplicated(axes).any() or len(frame[axes[1:]].drop_duplicates()) < 2:
+        return None
+    grid = frame.pivot(index="model", columns=axes[1:], values="examples_per_second")
+    grid = grid.loc[list(dict.fromkeys(frame["model"]))].sort_index(axis="columns")
+    columns = [Column(header="model", cells=tuple(grid.index), right=False)]
+    for (batch_size, precision), values in grid.items():
+        cells = tuple("-" if pd.isna(value) else significant(value) for value in values)
+        columns.append(Column(header=f"b{batch_size} {precision}", cells=cells))
+    return table(columns)
+
+
+def machine_line(environment: Environment) -> str:
+    """Say on what was measured, in one line of Markdown."""
+    return escape(", ".join(machine_facts(environment)))
+
+
+def machine_facts(environment: Environment) -> list[str]:
+    """List what was measured on, as plain text."""
+    facts = [
+        environment.cpu,
+        f"{environment.cores} cores",
+        format_bytes(environment.memory_bytes),
+        *([environment.gpu] if environment.gpu else []),
+        f"torch {environment.torch}",
+        f"Python {environment.python}",
+        f"stepbench {environment.stepbench}",
+        f"fingerprint {environment.fingerprint}",
+    ]
+    if environment.git_commit:
+        facts.append(f"commit {environment.git_commit[:12]}{' (modified)' if environment.git_dirty else ''}")
+    return facts
+
+
+def _with_list(body: str, notes: Sequence[str]) -> str:
+    return "\n\n".join([body, *(["\n".join(f"- {escape(note)}" for note in notes)] if notes else [])])

@@ -1,0 +1,1 @@
+"""Compares two commits: worktrees, live pairs of worker processes, sessions, verdicts."""

@@ -1,0 +1,243 @@
+"""What this machine's noise is when nothing changed: an A/A comparison, taken apart and kept.
+
+    within     spread of quads in one session (between visits; more quads average it away)
+    between    spread of sessions beyond that (each process has its own speed; only more sessions help)
+
+A session's value is the median of its quads, whose variance is pi/2 within^2 / quads for many Gaussian quads (the
+asymptotic efficiency of a median), so  spread^2 = between^2 + (pi/2) within^2 / quads.  The best number of quads
+minimises variance times cost per session, where a session costs c0 + quads c1:
+quads = sqrt((pi/2) within^2 c0 / (between^2 c1)).
+
+Calibrations lie in `results/calibration/<fingerprint>.json`; only a machine with the same fingerprint uses them.
+
+Calibrate: run an A/A comparison and keep what it says of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.core.cell import Cell
+from bench.core.environment import Environment
+from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
+from bench.core.jsonio import from_json, to_json
+from bench.runner.ab.run import Request, Started, compare_sides
+from bench.runner.ab.session import AbSession, CellSession
+from bench.runner.ab.stages import Progress, Settings
+from bench.stats.power import minimum_detectable, session_spread
+from bench.stats.shift import MIN_STEPS_FOR_MINIMUM, quad_shift
+from bench.stats.signflip import sign_flip_p
+from bench.store.atomic import make_folder, write_bytes
+from bench.tables.machine import Noise
+
+SCHEMA = 1
+"""Version of the calibration files. History: 1 (2026-11-23) first."""
+
+PLANS = (6, 8, 14)
+"""Sessions for which the minimum detectable slowdown is told: a screen, a confirmation, both."""
+
+MEDIAN_COST = math.pi / 2
+MOST_QUADS, FEWEST_QUADS = 64, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellNoise:
+    """The noise of one cell.
+
+    Attributes:
+        sessions: That it was taken from; `quads` in each.
+        within: Standard deviation of a quad's log-ratio in one session.
+        between: Standard deviation of sessions beyond what quads explain; 0 where the quads explain all.
+        best_quads: That give most for the time.
+        detectable: Sessions and minimum detectable shift, at `quads` quads.
+        slot_shift: How much slower the process was that was started second.
+        slot_p: Two-sided p of that by sign flips.
+    """
+
+    cell_id: str
+    cell_key: str
+    sessions: int
+    quads: int
+    within: float
+    between: float
+    best_quads: int
+    detectable: tuple[tuple[int, float], ...]
+    slot_shift: float
+    slot_p: float
+
+    def spread(self, quads: int) -> float:
+        """Return the standard deviation of a session of so many quads."""
+        return math.sqrt(self.between**2 + MEDIAN_COST * self.within**2 / quads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """The noise of one machine, by cell."""
+
+    fingerprint: str
+    measured_at: str
+    cells: tuple[CellNoise, ...]
+    schema: int = field(default=SCHEMA)
+
+
+def take_apart(sessions: Sequence[AbSession], cell: Cell, quads: int, alpha: float = 0.05) -> CellNoise | None:
+    """Take the noise of an A/A comparison apart; None for fewer than three good sessions."""
+    good = [(session, one) for session in sessions for one in session.cells if one.cell == cell and _is_good(one)]
+    if len(good) < 3:
+        return None
+    shifts = [one.shift for _, one in good if one.shift is not None]
+    values = [_quad_shifts(one) for _, one in good]
+    variances = [statistics.variance(session) for session in values if len(session) > 1]
+    within = math.sqrt(statistics.fmean(variances)) if variances else 0.0
+    spread = session_spread(shifts) or 0.0
+    between = math.sqrt(max(0.0, spread**2 - MEDIAN_COST * within**2 / quads))
+    per_quad = statistics.fmean(one.seconds / max(1, len(one.quads)) for _, one in good)
+    start = statistics.fmean(_start_seconds(session) + one.build_seconds for session, one in good)
+    slots = [shift if session.first == "base" else -shift for (session, _), shift in zip(good, shifts, strict=True)]
+    slower, faster = sign_flip_p(slots), sign_flip_p(slots, faster=True)
+    return CellNoise(
+        cell_id=cell.id,
+        cell_key=cell.key,
+        sessions=len(good),
+        quads=quads,
+        within=within,
+        between=between,
+        best_quads=best_quads(within, between, start_seconds=start, quad_seconds=per_quad),
+        detectable=tuple(
+            (count, found) for count in PLANS if (found := minimum_detectable(spread, count, alpha=alpha)) is not None
+        ),
+        slot_shift=statistics.fmean(slots),
+        slot_p=min(1.0, 2 * min(slower, faster)),
+    )
+
+
+def best_quads(within: float, between: float, *, start_seconds: float, quad_seconds: float) -> int:
+    """Return the number of quads per session that gives the least variance for the time."""
+    if within == 0:
+        return FEWEST_QUADS
+    if between == 0 or quad_seconds <= 0:
+        return MOST_QUADS
+    best = math.sqrt(MEDIAN_COST * within**2 * start_seconds / (between**2 * quad_seconds))
+    return round(min(max(best, FEWEST_QUADS), MOST_QUADS))
+
+
+def calibration_path(results: Path, fingerprint: str) -> Path:
+    """Say where the calibration of a machine lies."""
+    return results / "calibration" / f"{fingerprint}.json"
+
+
+def write_calibration(results: Path, calibration: Calibration) -> Path:
+    """Keep a calibration; cells that an older one of this machine has and this one has not stay.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    path = calibration_path(results, calibration.fingerprint)
+    older = read_calibration(results, calibration.fingerprint)
+    new = {cell.cell_key for cell in calibration.cells}
+    kept = tuple(cell for cell in older.cells if cell.cell_key not in new) if older else ()
+    document = to_json(calibration) | {"cells": to_json((*calibration.cells, *kept))}
+    make_folder(path.parent)
+    write_bytes(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    return path
+
+
+def read_calibration(results: Path, fingerprint: str) -> Calibration | None:
+    """Read the calibration of a machine; None if it was never calibrated.
+
+    Raises:
+        StoreError: The file is no calibration.
+    """
+    path = calibration_path(results, fingerprint)
+    try:
+        return from_json(Calibration, json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} is no calibration ({error}); delete it and run 'bench calibrate' again") from error
+
+
+def spreads_of_cells(results: Path, settings: Settings) -> Callable[[Environment, Sequence[Cell]], dict[str, float]]:
+    """Make the function that tells, of each calibrated cell, how sessions of so many quads spread on this machine."""
+
+    def find(environment: Environment, cells: Sequence[Cell]) -> dict[str, float]:
+        calibration = read_calibration(results, environment.fingerprint)
+        noises = {noise.cell_key: noise for noise in calibration.cells} if calibration else {}
+        return {cell.key: noises[cell.key].spread(settings.quads) for cell in cells if cell.key in noises}
+
+    return find
+
+
+def _is_good(one: CellSession) -> bool:
+    return one.void is None and one.shift is not None
+
+
+def _quad_shifts(one: CellSession) -> list[float]:
+    """Return the log-ratio of every quad, by the rule of `session_shift`."""
+    shortest = min(len(visit) for quad in one.quads for visit in (*quad.base, *quad.head))
+    use_minimum = one.quads[0].clock == "host" and shortest >= MIN_STEPS_FOR_MINIMUM
+    return [quad_shift(quad, use_minimum=use_minimum) for quad in one.quads]
+
+
+def _start_seconds(session: AbSession) -> float:
+    """Return a cell's share of what starting the workers took."""
+    working = sum(one.seconds + one.build_seconds for one in session.cells)
+    return max(0.0, session.seconds - working) / max(1, len(session.cells))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """A calibration that was just made, and where it is kept."""
+
+    path: Path
+    calibration: Calibration
+
+    @property
+    def noises(self) -> tuple[Noise, ...]:
+        """The rows of its report."""
+        return tuple(_row(cell) for cell in self.calibration.cells)
+
+
+def calibrate(request: Request, listen: Callable[[Started | Progress], None]) -> Calibrated:
+    """Measure unchanged code against itself, take the noise apart, and keep it.
+
+    Raises:
+        IncomparableError: The machine is unfit; what it does now is not what it usually does.
+        NothingMeasuredError: No cell has three good sessions.
+        BenchError: As `compare_sides`.
+    """
+    compared = compare_sides(request, listen)
+    if compared.unfit:
+        raise IncomparableError(f"this machine cannot be calibrated now: {compared.unfit}")
+    cells = dict.fromkeys(one.cell for session in compared.sessions for one in session.cells)
+    settings = request.settings
+    found = (take_apart(compared.sessions, cell, settings.quads, settings.threshold.alpha) for cell in cells)
+    noises = tuple(noise for noise in found if noise is not None)
+    if not noises:
+        raise NothingMeasuredError("nothing was calibrated: no cell has three sessions that count; run more --sessions")
+    calibration = Calibration(
+        fingerprint=compared.environment.fingerprint,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        cells=noises,
+    )
+    path = write_calibration(request.results, calibration)
+    return Calibrated(path=path, calibration=calibration)
+
+
+def _row(cell: CellNoise) -> Noise:
+    return Noise(
+        cell_id=cell.cell_id,
+        sessions=cell.sessions,
+        within=cell.within,
+        between=cell.between,
+        best_quads=cell.best_quads,
+        detectable=cell.detectable,
+        slot_shift=cell.slot_shift,
+        slot_p=cell.slot_p,
+    )

@@ -1,0 +1,197 @@
+"""Measure ratios of times between two cells: two live workers, one per cell, in sessions of `bench ab`.
+
+The two cells are the two arms: the reference stands where `ab` has the base, the subject where it has the head, both
+from the code that lies here. So drifts cancel within quads, every session is a fresh pair of processes, and a ratio is
+judged by its sessions, never by two runs one after the other.
+
+    sessions   fresh pairs, random start order, ABBA or BAAB by coin           (bench.runner.ab.stages)
+    interval   Hodges-Lehmann shift of the session values with its Walsh interval      (bench.stats.shift)
+    p          sign flips of the sessions about the documented value, jointly for all claims     (bench.stats.signflip)
+
+Two cells are no exchangeable copies as two commits of one code are, so the flips assume what the interval assumes: the
+sessions' values lie symmetric about the true ratio.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.claims import is_timed, judge_time, unmeasured
+from bench.core.cell import Cell
+from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
+from bench.core.environment import Environment, MachineState
+from bench.core.estimate import Estimate
+from bench.runner.ab.arm import Arm, Built, LiveArm, Reading, Visit
+from bench.runner.ab.judging import Fate, matrix
+from bench.runner.ab.session import StartArm
+from bench.runner.ab.sides import Side
+from bench.runner.ab.stages import Comparing, Judged, Listener, Settings
+from bench.stats.shift import estimate_shift
+from bench.stats.signflip import joint_sign_flip_p
+
+SESSIONS = 8
+"""Planned and looked at once: with 8, a direction is shown at p = 0.004 where all sessions agree."""
+
+
+class PairArm:
+    """A worker that builds its own cell where a session names a pair."""
+
+    def __init__(self, arm: Arm, own: dict[str, Cell]) -> None:
+        self._arm = arm
+        self._own = own
+
+    def build(self, cell: Cell, slow: float = 0.0) -> Built:
+        """Build this side's cell of the pair."""
+        return self._arm.build(self._own[cell.key], slow)
+
+    def visit(self, steps: int) -> Visit:
+        """Time a block of steps."""
+        return self._arm.visit(steps)
+
+    def read(self) -> Reading:
+        """Read the kernel's counters."""
+        return self._arm.read()
+
+    def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
+        """Derive the machine's state."""
+        return self._arm.state(before, after, gpu_uuid)
+
+    def free(self) -> None:
+        """Drop what was built."""
+        self._arm.free()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._arm.close()
+
+
+def check_times(
+    claims: Sequence[Claim],
+    *,
+    settings: Settings | None = None,
+    device: str = "cpu",
+    listen: Listener = lambda _: None,
+    start: StartArm | None = None,
+    environments: dict[str, Environment] | None = None,
+) -> tuple[CheckedClaim, ...]:
+    """Measure and judge claims of time, in their order; takes minutes.
+
+    Args:
+        claims: With `step_seconds`.
+        settings: Sessions, quads, seed; a second stage is never run.
+        device: Where both cells run.
+        listen: Told when a session ends.
+        start: Starts the worker of a side; a seam for tests, with `environments` by device.
+        environments: Of the devices; asked of a worker where `start` is not given.
+
+    Raises:
+        ArmError: No worker can be started, or the device is not there.
+    """
+    assert all(is_timed(claim) for claim in claims)
+    settings = replace(settings or Settings(sessions=SESSIONS), confirm_sessions=0)
+    pairs = {pair_of(claim, device): claim for claim in claims}
+    if not pairs:
+        return ()
+    fates: dict[str, Fate] = {}
+    if start is None:
+        side = _here()
+        environments, fates = _look(side, list(pairs), [pairs[pair] for pair in pairs], device)
+        start = lambda name: LiveArm(replace(side, name=name), is_bound=device == "cpu")  # noqa: E731 - one expression, used once
+    own = {
+        "head": {pair.key: _placed(claim.cell, device) for pair, claim in pairs.items()},
+        "base": {pair.key: _placed(claim.reference_cell, device) for pair, claim in pairs.items()},
+    }
+    begin = start
+    comparing = Comparing(
+        tuple(pairs),
+        settings,
+        lambda name: PairArm(begin(name), own[name]),
+        fates=fates,
+        environments=environments,
+        listen=listen,
+    )
+    judged = comparing.run()
+    return judge_times(claims, device, judged, settings.threshold.alpha / 2)
+
+
+def judge_times(claims: Sequence[Claim], device: str, judged: Judged, alpha: float) -> tuple[CheckedClaim, ...]:
+    """Judge every claim by the sessions of its pair; p-values are adjusted for all claims together.
+
+    `alpha` is of one direction; both are looked at.
+    """
+    pairs = [pair_of(claim, device) for claim in claims]
+    bounds = [math.log(_bound(claim)) for claim in claims]
+    rows = [
+        [None if shift is None else shift - bound for shift, bound in zip(row, bounds, strict=True)]
+        for row in matrix(judged.sessions, pairs)
+    ]
+    above, below = joint_sign_flip_p(rows), joint_sign_flip_p(rows, faster=True)
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(claims)
+    errors = {comparison.cell_key: dict(comparison.facts).get("error") for comparison in judged.comparisons}
+    checked = []
+    for index, (claim, pair) in enumerate(zip(claims, pairs, strict=True)):
+        shifts = [shift + bounds[index] for shift in columns[index] if shift is not None]
+        p_above, p_below = (above[index], below[index]) if rows else (None, None)
+        if not shifts or p_above is None or p_below is None or errors.get(pair.key) is not None:
+            reason = errors.get(pair.key) or judged.unfit or "no session counted"
+            checked.append(unmeasured(claim, str(reason)))
+            continue
+        one = judge_time(claim, _ratio(shifts), p_below=p_below, p_above=p_above, alpha=alpha)
+        if judged.unfit and one.verdict is not ClaimVerdict.UNMEASURED:
+            one = replace(one, verdict=ClaimVerdict.INCONCLUSIVE, reason=judged.unfit)
+        checked.append(one)
+    return tuple(checked)
+
+
+def pair_of(claim: Claim, device: str) -> Cell:
+    """Name the pair of a claim as the cell of a session; two claims about one pair share its sessions."""
+    subject, reference = _placed(claim.cell, device), _placed(claim.reference_cell, device)
+    is_other_model_only = replace(reference, model=subject.model) == subject
+    return replace(subject, model=f"{subject.model} : {reference.model if is_other_model_only else reference.id}")
+
+
+def _placed(cell: Cell | None, device: str) -> Cell:
+    assert cell is not None
+    return replace(cell, device=device)
+
+
+def _bound(claim: Claim) -> float:
+    assert not isinstance(claim.value, tuple)
+    return float(claim.value)
+
+
+def _ratio(shifts: Sequence[float]) -> Estimate:
+    """Turn the shift of log-ratios into a ratio of times."""
+    shift = estimate_shift(shifts)
+    low, high = (None if end is None else math.exp(end) for end in (shift.low, shift.high))
+    return replace(shift, point=math.exp(shift.point), low=low, high=high, method=f"exp of the {shift.method}")
+
+
+def _here() -> Side:
+    """Return the code that lies here, for both sides."""
+    folder = Path.cwd()
+    return Side(name="head", given=".", folder=folder, root=folder)
+
+
+def _look(
+    side: Side, pairs: list[Cell], claims: list[Claim], device: str
+) -> tuple[dict[str, Environment], dict[str, Fate]]:
+    """Ask one worker for the environment, and which cells this device cannot do."""
+    arm = LiveArm(side)
+    try:
+        arm.hello()
+        cells = [_placed(cell, device) for claim in claims for cell in (claim.cell, claim.reference_cell)]
+        found = arm.describe([device], cells)
+    finally:
+        arm.close()
+    name = found.devices[device]
+    fates = {}
+    for index, pair in enumerate(pairs):
+        reasons = [found.unfit[cell.key] for cell in cells[2 * index : 2 * index + 2]]
+        reason = next((one for one in reasons if one is not None), None)
+        if reason is not None:
+            fates[pair.key] = Fate(side="both", reason=reason)
+    return {device: found.environments[name]}, fates

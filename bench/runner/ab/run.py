@@ -1,0 +1,269 @@
+"""One comparison from two revisions to a finished folder: what `bench ab`, `calibrate` and `selftest` share.
+
+open both sides         worktrees, interpreters (`sides`)
+scout                   one worker per side, no clock: devices, environments, models that resolve, exact counts
+sessions                `ab`, each on disk the moment it ends
+comparison.json         the comparisons, with all that is needed to doubt them
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.core.cell import Cell, Precision
+from bench.core.comparison import Comparison
+from bench.core.environment import Environment, MachineState
+from bench.core.errors import IncomparableError, NothingMeasuredError, SuiteError
+from bench.core.jsonio import to_json
+from bench.core.version import __version__
+from bench.runner.ab.arm import LiveArm
+from bench.runner.ab.judging import Fate, with_work
+from bench.runner.ab.scout import Scouted, scout
+from bench.runner.ab.session import AbSession
+from bench.runner.ab.sides import Side, open_sides
+from bench.runner.ab.stages import Comparing, Judged, Progress, Settings
+from bench.runner.session import plan_targets
+from bench.store.atomic import make_folder, write_bytes
+from bench.store.runs import RunFolder, RunInfo
+
+SCHEMA = 1
+"""Version of comparison.json. History: 1 (2026-11-23) first."""
+
+SOFTWARE_FIELDS = frozenset({"python", "torch", "torchvision", "cuda", "cudnn", "flags"})
+"""What two interpreters on one machine may differ in, because that is what is compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What to compare.
+
+    Attributes:
+        base: Revision or folder; `head` likewise.
+        targets: Models, suite files of the head, names of built-in suites.
+        axes: Fields of `Sweep` that were asked for by hand.
+        spreads: Environment and cells to the spread of a session per cell key, from calibrations.
+    """
+
+    base: str
+    head: str
+    targets: tuple[str, ...] = ()
+    axes: Mapping[str, Any]
+    base_python: str | None = None
+    settings: Settings
+    results: Path = Path("results")
+    spreads: Callable[[Environment, Sequence[Cell]], dict[str, float]] = lambda _, __: {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """What a listener hears before the first session.
+
+    Attributes:
+        machine: How busy it was while nothing of ours ran.
+        spreads: By cell key, the spread of a session of a calibrated cell.
+    """
+
+    base: Side
+    head: Side
+    cells: tuple[Cell, ...]
+    environment: Environment
+    machine: MachineState
+    folder: Path
+    settings: Settings
+    spreads: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A comparison that ended."""
+
+    folder: Path
+    base: Side
+    head: Side
+    comparisons: tuple[Comparison, ...]
+    sessions: tuple[AbSession, ...]
+    environment: Environment
+    differing: tuple[str, ...]
+    unfit: str | None
+    is_cut_short: bool
+    seed: int
+    seconds: float
+
+
+Listener = Callable[[Started | Progress], None]
+
+
+def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compared:
+    """Compare two sides; workers and worktrees are gone when this returns or raises.
+
+    Raises:
+        BenchError: A side, a suite, a device or all models are not there; or the environments differ by more than
+            `base_python` explains.
+    """
+    started = time.monotonic()
+    with open_sides(request.base, request.head, base_python=request.base_python) as (base, head):
+        cells = plan_cells(request, head)
+        found = scout(base, head, cells)
+        _need_something(found)
+        environment = next(iter(found.environments["head"].values()))
+        differing = _differing(found, is_other_python=request.base_python is not None)
+        folder = _create_folder(request, base, head, found, environment)
+        spreads = request.spreads(environment, found.cells)
+        listen(
+            Started(
+                base=base,
+                head=head,
+                cells=found.cells,
+                environment=environment,
+                machine=found.machine,
+                folder=folder.path,
+                settings=request.settings,
+                spreads=spreads,
+            )
+        )
+
+        def on_progress(progress: Progress) -> None:
+            _write_session(folder.path / "sessions", progress.session)
+            listen(progress)
+
+        sides = {"base": base, "head": head}
+        is_bound = request.settings.binds_threads and all(cell.device == "cpu" for cell in found.cells)
+        judged = Comparing(
+            found.cells,
+            request.settings,
+            lambda side: LiveArm(sides[side], is_bound=is_bound),
+            fates=found.fates,
+            environments=found.environments["head"],
+            spreads=spreads,
+            listen=on_progress,
+        ).run()
+        compared = Compared(
+            folder=folder.path,
+            base=base,
+            head=head,
+            comparisons=with_work(judged.comparisons, found.work),
+            sessions=judged.sessions,
+            environment=environment,
+            differing=differing,
+            unfit=judged.unfit,
+            is_cut_short=judged.is_cut_short,
+            seed=request.settings.seed,
+            seconds=time.monotonic() - started,
+        )
+        document = json.dumps(to_document(compared, request.settings, judged), indent=1, allow_nan=False)
+        folder.write_text("comparison.json", document + "\n")
+        return compared
+
+
+def plan_cells(request: Request, head: Side) -> tuple[Cell, ...]:
+    """Expand the targets into cells; suite files are the head's, so that base and head run the same benchmarks.
+
+    Raises:
+        SuiteError: There is no target, or a suite cannot be read.
+    """
+    targets = list(request.targets)
+    if not targets:
+        if head.models is None:
+            raise SuiteError("name what to compare: 'package.module:callable', 'path/file.py:callable' or a suite file")
+        return plan_targets([], {"batch_sizes": (8,), "precisions": (Precision.FP32,), **request.axes}).cells
+    for index, target in enumerate(targets):
+        if target.endswith(".toml") and not Path(target).is_absolute():
+            targets[index] = str(head.folder / target)
+    return plan_targets(targets, request.axes).cells
+
+
+def to_document(compared: Compared, settings: Settings, judged: Judged) -> dict[str, Any]:
+    """Make what stands in comparison.json."""
+    return {
+        "schema": SCHEMA,
+        "run": compared.folder.name,
+        "base": side_document(compared.base),
+        "head": side_document(compared.head),
+        "differing_fields": list(compared.differing),
+        "fingerprint": compared.environment.fingerprint,
+        "settings": to_json(settings),
+        "seconds": compared.seconds,
+        "unfit": compared.unfit,
+        "is_cut_short": compared.is_cut_short,
+        "comparisons": to_json(compared.comparisons),
+        "sessions": [
+            {"stage": one.stage, "index": one.index, "first": one.first, "seconds": one.seconds}
+            for one in judged.sessions
+        ],
+        "stepbench": __version__,
+    }
+
+
+def side_document(side: Side) -> dict[str, Any]:
+    """Say what a side was, without paths that are gone by now."""
+    return {"given": side.given, "commit": side.commit, "python": side.python}
+
+
+def _need_something(found: Scouted) -> None:
+    """Refuse a comparison of which the head knows nothing, for the usual reason: a name that was misspelt.
+
+    Raises:
+        NothingMeasuredError: No cell can be had on the head.
+    """
+    fates = [found.fates.get(cell.key) for cell in found.cells]
+    if fates and all(fate is not None and fate.side in ("head", "both") for fate in fates):
+        first: Fate = next(fate for fate in fates if fate is not None)
+        raise NothingMeasuredError(f"nothing to compare, {first.side}: {first.reason}")
+
+
+def _differing(found: Scouted, *, is_other_python: bool) -> tuple[str, ...]:
+    """Name the fields in which the sides' environments differ.
+
+    Raises:
+        IncomparableError: One of them is none that the comparison is about.
+    """
+    names: dict[str, None] = {}
+    for device, head in found.environments["head"].items():
+        ours, theirs = head.comparable_fields(), found.environments["base"][device].comparable_fields()
+        names |= {name: None for name in ours if ours[name] != theirs[name]}
+    refused = [name for name in names if not (is_other_python and name in SOFTWARE_FIELDS)]
+    if refused:
+        raise IncomparableError(f"base and head were started in environments that differ in {', '.join(refused)}")
+    return tuple(names)
+
+
+def _create_folder(request: Request, base: Side, head: Side, found: Scouted, environment: Environment) -> RunFolder:
+    settings = {"kind": "ab", "base": side_document(base), "head": side_document(head), **to_json(request.settings)}
+    folder = RunFolder.create(
+        request.results,
+        RunInfo(
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            command=tuple(sys.argv),
+            environment=environment,
+            cells=found.cells,
+            settings=settings,
+            stepbench=__version__,
+        ),
+    )
+    make_folder(folder.path / "sessions")
+    return folder
+
+
+def _write_session(folder: Path, session: AbSession) -> None:
+    """Put a session on disk with every raw step: in whole nanoseconds, which is what the clock counts."""
+    document = to_json(replace(session, cells=tuple(replace(one, quads=()) for one in session.cells)))
+    for written, one in zip(document["cells"], session.cells, strict=True):
+        written["quads"] = [
+            {
+                "clock": quad.clock,
+                "head_first": quad.head_first,
+                "base_ns": [[round(second * 1e9) for second in visit] for visit in quad.base],
+                "head_ns": [[round(second * 1e9) for second in visit] for visit in quad.head],
+            }
+            for quad in one.quads
+        ]
+    data = gzip.compress(json.dumps(document, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
+    write_bytes(folder / f"{session.stage}-{session.index:02}.json.gz", data)

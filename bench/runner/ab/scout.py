@@ -1,0 +1,137 @@
+"""Look before timing: one worker per side resolves every model, counts its work exactly, and reads its machine."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench.core.cell import Cell
+from bench.core.environment import Environment, MachineState
+from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
+from bench.runner.ab.judging import Facts, Fate, Work
+from bench.runner.ab.sides import Side
+
+IDLE_SECONDS = 0.5
+"""How long the machine is watched while nothing of ours runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scouted:
+    """What is known before anything is timed.
+
+    Attributes:
+        cells: With full device names.
+        environments: By side, then by device.
+        machine: While our workers slept.
+        fates: By cell key, why a cell cannot be compared.
+        work: By cell key, what counting found.
+    """
+
+    cells: tuple[Cell, ...]
+    environments: dict[str, dict[str, Environment]]
+    machine: MachineState
+    fates: dict[str, Fate]
+    work: dict[str, Work]
+
+
+def scout(base: Side, head: Side, cells: Sequence[Cell]) -> Scouted:
+    """Ask both sides about every cell.
+
+    Raises:
+        ArmError: A side's interpreter cannot run a worker at all, or a device is not there.
+    """
+    devices = list(dict.fromkeys(cell.device for cell in cells))
+    with contextlib.ExitStack() as stack:
+        workers = {side.name: _Worker(side, stack) for side in (base, head)}
+        for worker in workers.values():
+            worker.arm.hello()
+        machine = _watch(workers["head"].arm)
+        described = {name: worker.arm.describe(devices, list(cells)) for name, worker in workers.items()}
+        names = described["head"].devices
+        unfit = described["head"].unfit | {key: r for key, r in described["base"].unfit.items() if r is not None}
+        completed: list[Cell] = []
+        fates: dict[str, Fate] = {}
+        work: dict[str, Work] = {}
+        for cell in cells:
+            whole = replace(cell, device=names[cell.device])
+            if whole in completed:
+                continue
+            completed.append(whole)
+            reason = unfit.get(cell.key)
+            if reason is not None:
+                fates[whole.key] = Fate(side="both", reason=reason)
+                continue
+            counted = {name: worker.count(whole) for name, worker in workers.items()}
+            fate = _fate(counted)
+            if fate is not None:
+                fates[whole.key] = fate
+            elif isinstance(counted["base"], Counted) and isinstance(counted["head"], Counted):
+                is_same_python = base.python == head.python
+                work[whole.key] = compare_work(counted["base"], counted["head"], is_same_python=is_same_python)
+    return Scouted(
+        cells=tuple(completed),
+        environments={name: one.environments for name, one in described.items()},
+        machine=machine,
+        fates=fates,
+        work=work,
+    )
+
+
+def compare_work(base: Counted, head: Counted, *, is_same_python: bool) -> Work:
+    """Compare exact counts: every difference is a fact; other parameters are other work."""
+    facts: Facts = ()
+    for name, one in (("base", base), ("head", head)):
+        if one.not_counted is not None:
+            facts += ((f"not_counted_{name}", one.not_counted),)
+    if is_same_python and not base.is_inside and not head.is_inside:
+        facts += (("same_code", base.source_file or "unknown"),)
+    ours, theirs = base.counters, head.counters
+    if ours is None or theirs is None:
+        return Work(facts=facts)
+    for name in ours:
+        before, after = ours[name], theirs[name]
+        if before != after and before is not None and after is not None:
+            facts += ((f"{name}_base", before), (f"{name}_head", after))
+    is_same = all(ours[name] == theirs[name] for name in ("parameters", "trainable_parameters"))
+    return Work(facts=facts, is_same=is_same)
+
+
+class _Worker:
+    """A worker that is started again for the next cell if one killed it."""
+
+    def __init__(self, side: Side, stack: contextlib.ExitStack) -> None:
+        self._side, self._stack = side, stack
+        self.arm = self._start()
+
+    def count(self, cell: Cell) -> Counted | ArmError:
+        """Count a cell, or return why not."""
+        try:
+            return self.arm.count(cell)
+        except ArmDiedError as error:
+            self.arm.close()
+            self.arm = self._start()
+            return error
+        except ArmError as error:
+            return error
+
+    def _start(self) -> LiveArm:
+        arm = LiveArm(self._side)
+        self._stack.callback(arm.close)
+        return arm
+
+
+def _fate(counted: dict[str, Counted | ArmError]) -> Fate | None:
+    """Say which side cannot have the cell."""
+    errors = {name: one for name, one in counted.items() if isinstance(one, ArmError)}
+    if not errors:
+        return None
+    first = errors.get("head") or errors["base"]
+    return Fate(side="both" if len(errors) == 2 else first.side, reason=first.reason)
+
+
+def _watch(arm: LiveArm) -> MachineState:
+    before = arm.read()
+    time.sleep(IDLE_SECONDS)
+    return arm.state(before, arm.read(), None)

@@ -1,0 +1,86 @@
+"""Test the verdicts on this machine: unchanged code must raise no alarm, a real slowdown must be found.
+
+The slowdown is no number added afterwards: every step of one side really waits, by a busy loop, for a share of the time
+that this very step took; on a device, of the time that the warm-up measured.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bench.core.comparison import Comparison, ComparisonVerdict
+from bench.runner.ab.run import Compared, Request, Started, compare_sides
+from bench.runner.ab.stages import Progress
+
+ALARMS = frozenset({ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selftest:
+    """What both comparisons found.
+
+    Attributes:
+        unchanged: Of the code against itself.
+        injected: Of the code against itself with one side slowed down.
+        added: By cell key, the log-ratio that was really added: busy time over the base's step.
+    """
+
+    unchanged: tuple[Comparison, ...]
+    injected: tuple[Comparison, ...]
+    added: dict[str, float]
+    unfit: str | None
+    seconds: float
+
+    @property
+    def alarms(self) -> tuple[Comparison, ...]:
+        """Cells that were called slower or faster although nothing changed."""
+        return tuple(c for c in self.unchanged if c.verdict in ALARMS)
+
+    @property
+    def missed(self) -> tuple[Comparison, ...]:
+        """Cells whose slowdown was not found."""
+        return tuple(c for c in self.injected if c.verdict is not ComparisonVerdict.SLOWER)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether there was no alarm, and nothing was missed."""
+        return not self.alarms and not self.missed and bool(self.injected)
+
+
+def selftest(request: Request, slowdown: float, listen: Callable[[Started | Progress], None]) -> Selftest:
+    """Compare unchanged code with itself, then with a slowed copy of itself.
+
+    Raises:
+        BenchError: As `compare_sides`.
+    """
+    unchanged = compare_sides(request, listen)
+    settings = replace(request.settings, seed=request.settings.seed + 1, slow=(("head", slowdown),))
+    injected = compare_sides(replace(request, settings=settings), listen)
+    return Selftest(
+        unchanged=unchanged.comparisons,
+        injected=injected.comparisons,
+        added=added_shifts(injected, slowdown),
+        unfit=unchanged.unfit or injected.unfit,
+        seconds=unchanged.seconds + injected.seconds,
+    )
+
+
+def added_shifts(compared: Compared, slowdown: float) -> dict[str, float]:
+    """Return by cell key the log-ratio that waiting really added: on the host exactly what was asked for."""
+    shifts = {}
+    for comparison in compared.comparisons:
+        good = [
+            one
+            for session in compared.sessions
+            for one in session.cells
+            if one.cell.key == comparison.cell_key and one.void is None and one.quads
+        ]
+        if not good or comparison.base is None:
+            continue
+        is_exact = all(quad.clock == "host" for one in good for quad in one.quads)
+        waited = statistics.median(one.added_seconds for one in good) / comparison.base.point
+        shifts[comparison.cell_key] = math.log1p(slowdown if is_exact else waited)
+    return shifts

@@ -1,0 +1,155 @@
+"""The two sides of a comparison: what was typed, and where each side's code, interpreter and models are.
+
+A side is a git revision, which is checked out beside the user's files, or a folder, used as it lies there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core.errors import BenchError, NothingMeasuredError
+from bench.registry.catalog import FOLDER_VARIABLE
+from bench.runner.ab.worktrees import checkouts, find_commit, git, need_commit, repository_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison.
+
+    Attributes:
+        name: `base` or `head`.
+        given: As typed.
+        commit: None for a folder.
+        folder: Working directory of the side's workers; first on their `sys.path`, its `src/` second.
+        root: Top of the side's code; differs from `folder` where the command was given in a subfolder.
+        python: Interpreter of the workers.
+        models: Folder for STEPBENCH_MODELS; None leaves the variable as it is.
+        foreign: Folder whose modules must not be found on this side: the user's own checkout.
+    """
+
+    name: str
+    given: str
+    commit: str | None = None
+    folder: Path
+    root: Path
+    python: str = sys.executable
+    models: Path | None = None
+    foreign: Path | None = None
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Folders to put first on `sys.path`, in order, each once."""
+        candidates = (self.folder, self.folder / "src", self.root, self.root / "src")
+        return tuple(dict.fromkeys(str(path) for path in candidates if path.is_dir()))
+
+
+@contextlib.contextmanager
+def open_sides(
+    base: str, head: str, *, base_python: str | None = None, cwd: Path | None = None
+) -> Iterator[tuple[Side, Side]]:
+    """Make both sides ready, and remove what was checked out on leaving.
+
+    Args:
+        base: Revision or folder.
+        head: The same; `.` is the working tree with its uncommitted changes.
+        base_python: Another interpreter for the base, to compare environments.
+        cwd: Where the command was given.
+
+    Raises:
+        NothingMeasuredError: A side does not exist.
+        BenchError: It is ambiguous, or cannot be checked out.
+    """
+    cwd = (cwd or Path.cwd()).resolve()
+    repository = repository_of(cwd)
+    given = {"base": base, "head": head}
+    commits = {name: _commit(text, name, repository, cwd) for name, text in given.items()}
+    pythons = {"base": _interpreter(base_python) if base_python else sys.executable, "head": sys.executable}
+    wanted = [(name, commit) for name, commit in commits.items() if commit is not None]
+    with contextlib.ExitStack() as stack:
+        folders: dict[str, Path] = {}
+        if wanted:
+            assert repository is not None  # a commit was found in it
+            folders = stack.enter_context(checkouts(repository, wanted))
+        sides = []
+        for name, text in given.items():
+            commit = commits[name]
+            if commit is None:
+                folder = root = (cwd / text).resolve()
+                root = repository_of(folder) or folder
+            else:
+                assert repository is not None
+                root = folders[name]
+                folder = root / cwd.relative_to(repository)
+                folder = folder if folder.is_dir() else root
+            foreign = repository if repository is not None and root != repository else None
+            sides.append(
+                Side(
+                    name=name,
+                    given=text,
+                    commit=commit,
+                    folder=folder,
+                    root=root,
+                    python=pythons[name],
+                    models=_models_folder(root, repository) or (_own_models() if base_python else None),
+                    foreign=foreign,
+                )
+            )
+        yield sides[0], sides[1]
+
+
+def uncommitted_files(cwd: Path | None = None) -> int:
+    """Count files with uncommitted changes: they are not part of a revision, which surprises people."""
+    folder = cwd or Path.cwd()
+    if repository_of(folder) is None:
+        return 0
+    return len(git(folder, "status", "--porcelain", "--untracked-files=no").splitlines())
+
+
+def _commit(text: str, name: str, repository: Path | None, cwd: Path) -> str | None:
+    """Return the commit a text names, or None for a folder."""
+    is_folder = (cwd / text).is_dir()
+    is_path = is_folder and (text in (".", "..") or os.sep in text)
+    found = find_commit(repository, text) if repository is not None and not is_path and text else None
+    if is_folder and found:
+        raise BenchError(
+            f"{name} {text!r} is both a folder and a revision; write './{text}' or the commit {found[:12]}"
+        )
+    if is_folder:
+        return None
+    if repository is None:
+        raise NothingMeasuredError(f"{name} {text!r} is no folder, and {cwd} is in no git repository; name two folders")
+    return found or need_commit(repository, text, side=name)
+
+
+def _interpreter(given: str) -> str:
+    path = Path(given).expanduser()
+    if path.is_dir():
+        path = path / "bin" / "python"
+    if not os.access(path, os.X_OK):
+        raise NothingMeasuredError(f"--base-python {given!r} is no interpreter; write for example .venv-old/bin/python")
+    return str(path.absolute())  # not resolved: the link is what tells an interpreter its environment
+
+
+def _own_models() -> Path | None:
+    """Find our reference models: another interpreter may lack the entry points that name them."""
+    found = importlib.util.find_spec("bench.models")
+    return Path(next(iter(found.submodule_search_locations))) if found and found.submodule_search_locations else None
+
+
+def _models_folder(root: Path, repository: Path | None) -> Path | None:
+    """Find the folder of a side's own reference models, so that a commit is measured with its models, not with ours."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    if given:
+        path = Path(given)
+        if repository is not None and path.resolve().is_relative_to(repository):
+            return root / path.resolve().relative_to(repository)
+        return path.resolve()
+    project = root / "pyproject.toml"
+    is_stepbench = project.is_file() and 'name = "stepbench"' in project.read_text(encoding="utf-8", errors="replace")
+    return root / "models" if is_stepbench and (root / "models").is_dir() else None

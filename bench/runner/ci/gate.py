@@ -1,0 +1,162 @@
+"""Count the cells of a suite and hold them against the counters on record.
+
+cells of the suite -> make_plan -> count_all (side by side, no second opinions) -> rows
+rows, rows on record of this suite, torch and device -> judge_rows -> Gate
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.core.cell import Cell, Parallel
+from bench.core.errors import BenchError, NothingMeasuredError, SuiteError
+from bench.core.gate import CounterRow, GateRow, GateVerdict
+from bench.core.record import AdviceKind, Counters
+from bench.runner.counting import count_all
+from bench.runner.plan import make_plan
+from bench.runner.session import builtin_suites, suite_path
+from bench.runner.workers.answers import Counted
+from bench.stats.gate import judge_rows
+from bench.store.expected import COUNTERS, read_expected, write_expected
+from bench.suite.file import read_suite
+from bench.suite.sweep import expand
+
+DEFAULT_SUITE = "gate"
+EXPECTED = Path("results") / "expected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a gate found.
+
+    Attributes:
+        suite: Name of the suite.
+        torch: `major.minor` of the torch that counted.
+        folder: Where the rows on record are.
+        rows: One per cell of the suite, then those on record only.
+    """
+
+    suite: str
+    torch: str
+    folder: Path
+    rows: tuple[GateRow, ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether every cell passes."""
+        return all(row.is_passing for row in self.rows)
+
+
+def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, method: str = "forkserver") -> Gate:
+    """Count a suite's cells and compare them with what is on record. Times nothing, allocates no model.
+
+    Args:
+        suite: Name of a built-in suite, or a suite file.
+        folder: Holds `counters.csv` and `dispatches.csv`.
+        method: How processes are started, as in `count_all`.
+
+    Raises:
+        NothingMeasuredError: There is no row on record for this suite and this version of torch.
+        BenchError: The suite or the rows on record cannot be read, or a model or device is not there.
+    """
+    on_record = read_expected(folder)  # a broken file is found before anything is counted
+    name, cells = _cells(suite)
+    torch, found, reasons = _count(name, cells, method)
+    devices = {row.cell.device for row in found}
+    ours = [row for row in on_record if _is_of(row, name, torch, devices)]
+    if not ours:
+        others = sorted({row.torch for row in on_record if row.suite == name})
+        known = f"; on record for torch {', '.join(others)}" if others else ""
+        raise NothingMeasuredError(
+            f"no counters of suite {name!r} for torch {torch} on {', '.join(sorted(devices))} in {folder}{known}. "
+            f"Put them on record: {update_command(suite, folder)}"
+        )
+    return Gate(suite=name, torch=torch, folder=folder, rows=judge_rows(ours, found, reasons))
+
+
+def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, method: str = "forkserver") -> Gate:
+    """Put a suite's counters on record; rows of other suites, versions of torch and kinds of device stay.
+
+    Returns:
+        What changed, as `check_gate` would have found it before.
+
+    Raises:
+        BenchError: As `check_gate`; also where a cell could not be counted: then nothing is written.
+    """
+    on_record = read_expected(folder)
+    name, cells = _cells(suite)
+    torch, found, reasons = _count(name, cells, method)
+    devices = {row.cell.device for row in found}
+    ours = [row for row in on_record if _is_of(row, name, torch, devices)]
+    rows = judge_rows(ours, found, reasons)
+    for row in rows:
+        if row.verdict is GateVerdict.UNCOUNTED:
+            raise BenchError(f"nothing was written: {row.cell.id} could not be counted: {row.reason}")
+    write_expected(folder, [*(row for row in on_record if not _is_of(row, name, torch, devices)), *found])
+    return Gate(suite=name, torch=torch, folder=folder, rows=rows)
+
+
+def update_command(suite: str, folder: Path) -> str:
+    """Return the command line that puts a suite on record."""
+    where = "" if folder == EXPECTED else f" --expected {folder}"
+    return f"bench gate{'' if suite == DEFAULT_SUITE else f' {suite}'}{where} --update"
+
+
+def _cells(suite: str) -> tuple[str, tuple[Cell, ...]]:
+    path = suite_path(suite)
+    if path is None:
+        raise SuiteError(f"no suite {suite!r}; give a file (*.toml) or one of: {', '.join(builtin_suites())}")
+    return path.stem, expand(read_suite(path).sweeps)
+
+
+def _count(
+    suite: str, cells: Sequence[Cell], method: str
+) -> tuple[str, tuple[CounterRow, ...], tuple[tuple[CounterRow, str], ...]]:
+    """Count each different cell once: the version of torch, the rows, and why some could not be counted."""
+    plan = make_plan(cells, method=method)
+    torch = ".".join(next(iter(plan.environments.values())).torch.split(".")[:2])
+    unique = {_counted_as(cell): cell for cell in reversed(plan.cells)}
+    ordered = tuple(dict.fromkeys(map(_counted_as, plan.cells)))
+    rows, reasons = [], []
+    answers = count_all([unique[cell] for cell in ordered], method=method, opinions=False)
+    for cell, (_, counted) in zip(ordered, answers, strict=True):
+        counters = _named(counted.counters)
+        row = CounterRow(suite=suite, torch=torch, cell=cell, counters=counters, dispatches=counted.counters.dispatches)
+        rows.append(row)
+        if all(value is None for _, value in counters):
+            reasons.append((row, _reason(counted)))
+    return torch, tuple(rows), tuple(reasons)
+
+
+def _counted_as(cell: Cell) -> Cell:
+    """Leave out what changes no count."""
+    return replace(
+        cell, device=cell.device.partition(":")[0], threads=None, world_size=1, parallel=Parallel.DDP, seed=0
+    )
+
+
+def _named(counters: Counters) -> tuple[tuple[str, int | None], ...]:
+    flops, peak = counters.flops, counters.predicted_peak
+    values = {
+        "parameters": counters.parameters,
+        "flops_forward": flops.forward if flops else None,
+        "flops_backward": flops.backward if flops else None,
+        # An operation that loses its formula must not look like FLOPs that were saved.
+        "uncounted_calls": sum(calls for _, calls in flops.uncounted) if flops else None,
+        "dispatch_count": counters.dispatch_count,
+        "bytes_touched": counters.bytes_touched,
+        "saved_bytes": counters.saved_bytes,
+        "predicted_peak_bytes": peak.total_bytes if peak else None,
+    }
+    return tuple((name, values[name]) for name in COUNTERS)
+
+
+def _reason(counted: Counted) -> str:
+    facts = [advice.facts for advice in counted.advice if advice.kind is AdviceKind.COUNT_FAILED]
+    return str(dict(facts[0]).get("reason", "no reason was given")) if facts else "no reason was given"
+
+
+def _is_of(row: CounterRow, suite: str, torch: str, devices: set[str]) -> bool:
+    return row.suite == suite and row.torch == torch and row.cell.device in devices

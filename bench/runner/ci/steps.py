@@ -1,0 +1,194 @@
+"""The steps of CI: run one and keep its answer, then read all answers for one verdict.
+
+    run_step      `bench gate|check|ab ... --format json` in a process of its own -> FOLDER/<name>.json
+    read_results  every answer in the folder, typed
+
+The answer is on disk before the step starts ("did not end") and again when it has ended, so that a job that is killed
+in between still says what happened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.core.cell import Cell
+from bench.core.claim import CheckedClaim
+from bench.core.comparison import Comparison
+from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
+from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
+from bench.core.jsonio import from_json
+from bench.report.ci.verdict import Answer, Compared, Gated, StepResult
+from bench.store.atomic import make_folder, store_error, write_bytes
+from bench.tables.comparison import Heading
+
+STEPS = ("gate", "check", "ab")
+SCHEMA = 1
+"""Version of the kept answers. History: 1 (2026-11-23) first."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MOST_ERROR_LINES = 20
+
+
+def run_step(step: str, arguments: Sequence[str], folder: Path, name: str | None = None) -> int:
+    """Run one step and keep its answer.
+
+    Args:
+        step: `gate`, `check` or `ab`.
+        arguments: Its arguments, as typed.
+        folder: Where answers are kept.
+        name: What to call it; another step of the same name is replaced.
+
+    Returns:
+        The exit code of the step.
+
+    Raises:
+        SuiteError: There is no such step, or the name is none for a file.
+        StoreError: The answer cannot be kept.
+    """
+    if step not in STEPS:
+        raise SuiteError(f"no step {step!r}; use one of: {', '.join(STEPS)}, or 'comment' for the verdict")
+    name = name or step
+    if not _NAME.fullmatch(name):
+        raise SuiteError(f"{name!r} cannot be the name of a step; use letters, digits, '.', '_' and '-'")
+    make_folder(folder)
+    write_bytes(folder / ".gitignore", b"*\n")  # answers are not part of the change they are about
+    kept: dict[str, Any] = {"schema": SCHEMA, "step": step, "arguments": list(arguments)}
+    path = folder / f"{name}.json"
+    _keep(path, kept | {"exit_code": None, "problem": "did not end", "answer": None})
+    with tempfile.TemporaryFile() as output:
+        # -P: a folder named bench in the user's repository must not stand in for this package
+        command = [sys.executable, "-P", "-m", "bench", step, *arguments, "--format", "json"]
+        with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace") as process:
+            assert process.stderr is not None
+            try:
+                errors = deque(_passed_on(process.stderr), maxlen=_MOST_ERROR_LINES)
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGINT)  # it has workers and worktrees to remove
+                process.wait()
+                raise
+        output.seek(0)
+        answer = _parsed(output.read())
+    said = [line for line in errors if line.strip()]
+    problem = "" if answer is not None else (said[-1] if said else f"said nothing, exit code {process.returncode}")
+    _keep(path, kept | {"exit_code": process.returncode, "problem": problem, "answer": answer})
+    return process.returncode
+
+
+def _passed_on(lines: Iterator[str]) -> Iterator[str]:
+    """Show what a step says while it runs."""
+    for line in lines:
+        sys.stderr.write(line)
+        sys.stderr.flush()
+        yield line.rstrip("\n")
+
+
+def _parsed(output: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(output)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _keep(path: Path, document: Mapping[str, Any]) -> None:
+    write_bytes(path, (json.dumps(document, indent=1) + "\n").encode())
+
+
+def read_results(folder: Path) -> tuple[StepResult, ...]:
+    """Read every answer that was kept: gates first, then checks, then comparisons.
+
+    Raises:
+        NothingMeasuredError: There is none.
+        StoreError: One cannot be read.
+    """
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            document = json.loads(path.read_bytes())
+            found.append((STEPS.index(document["step"]), _result(path.stem, document)))
+        except OSError as error:
+            raise store_error("read", path, error) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{path} is no answer of a step of CI ({error}); delete it and run the step again"
+            ) from error
+    if not found:
+        raise NothingMeasuredError(f"no step has answered in {folder}; run one first: bench ci gate")
+    return tuple(result for _, result in sorted(found, key=lambda pair: pair[0]))
+
+
+def _result(name: str, document: Mapping[str, Any]) -> StepResult:
+    code = document["exit_code"]
+    known = code in set(ExitCode)
+    problem = str(document["problem"])
+    if code is not None and not known:
+        problem = f"ended with exit code {code}; {problem}".rstrip("; ")
+    answer = document["answer"]
+    return StepResult(
+        name=name,
+        command=shlex.join(["bench", document["step"], *document["arguments"]]),
+        exit_code=ExitCode(code) if known else ExitCode.UNFIT,
+        problem=problem,
+        answer=None if answer is None else _ANSWERS[document["step"]](answer),
+    )
+
+
+def _gated(answer: Mapping[str, Any]) -> Gated:
+    rows = []
+    for row in answer["rows"]:
+        verdict = GateVerdict(row["verdict"])
+        there = CounterRow(suite=answer["suite"], torch=answer["torch"], cell=from_json(Cell, row["cell"]), counters=())
+        rows.append(
+            GateRow(
+                verdict=verdict,
+                expected=there if verdict is GateVerdict.EXTRA else None,
+                found=None if verdict is GateVerdict.EXTRA else there,
+                counters=tuple(from_json(CounterChange, change) for change in row["counters"]),
+                operations=tuple(from_json(CounterChange, change) for change in row["operations"]),
+                reason=row["reason"],
+            )
+        )
+    return Gated(
+        suite=answer["suite"],
+        torch=answer["torch"],
+        rows=tuple(rows),
+        lines=tuple(row["row"] for row in answer["rows"]),
+    )
+
+
+def _checked(answer: Mapping[str, Any]) -> tuple[CheckedClaim, ...]:
+    return tuple(from_json(CheckedClaim, claim) for claim in answer["claims"])
+
+
+def _compared(answer: Mapping[str, Any]) -> Compared:
+    return Compared(
+        comparisons=tuple(from_json(Comparison, one) for one in answer["comparisons"]),
+        heading=from_json(Heading, answer["heading"]),
+    )
+
+
+_ANSWERS: dict[str, Callable[[Mapping[str, Any]], Answer]] = {"gate": _gated, "check": _checked, "ab": _compared}
+
+
+def read_answer(document: Mapping[str, Any]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:
+    """Read an answer of `bench check` or `bench gate` into claims and rows, as printed or as kept by `run_step`.
+
+    Raises:
+        ValueError: It is the answer of another command, or none.
+    """
+    answer = document.get("answer", document) or {}
+    if answer.get("command") == "check":
+        return _checked(answer), ()
+    if answer.get("command") == "gate":
+        return (), _gated(answer).rows
+    raise ValueError(f"command {answer.get('command')!r}")

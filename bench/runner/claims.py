@@ -1,0 +1,151 @@
+"""Check documented values: find the claims, have their subjects counted in a fresh process, judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.claims import (
+    check,
+    check_counters,
+    check_ratio,
+    is_timed,
+    load,
+    load_ratios,
+    needed,
+    needed_cells,
+    shipped_files,
+    unmeasured,
+)
+from bench.claims.check import reference, subject
+from bench.claims.torchvision import torchvision_claims
+from bench.core.cell import Cell
+from bench.core.claim import CheckedClaim, Claim
+from bench.core.errors import BenchError
+from bench.core.record import Counters, Outcome
+from bench.runner import processes
+from bench.runner.workers.answers import CountedCells, CountedSubjects
+
+NO_TIME = "a time; bench check --time measures it"
+
+
+def check_models(models: Sequence[str], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+    """Check the shipped claims about these models, whatever their options; () if no document mentions them.
+
+    Ratios of counts are checked where both sides are different models among these, or the same with different options:
+    what a sweep compares. Times are left to `check_times`.
+    """
+    names = {_family(model) for model in models}
+    claims = [claim for path in shipped_files() for claim in load(path)]
+    mine = [claim for claim in claims if _family(claim.model) in names]
+    ratios = [ratio for ratio in load_all_ratios(shipped_files()) if not is_timed(ratio)]
+    return check_claims(mine, method=method) + check_ratios(
+        [ratio for ratio in ratios if _is_compared(ratio, models)], method=method
+    )
+
+
+def check_files(paths: Iterable[Path], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+    """Check every claim of these files; a ratio of times is UNMEASURED here.
+
+    Raises:
+        ClaimError: A file cannot be read.
+    """
+    files = tuple(paths)
+    claims = [claim for path in files for claim in load(path)]
+    return check_claims(claims, method=method) + check_ratios(load_all_ratios(files), method=method)
+
+
+def check_shipped() -> tuple[CheckedClaim, ...]:
+    """Check every claim that comes with stepbench: the seed page's and the published counts."""
+    return check_files(shipped_files())
+
+
+def check_torchvision() -> tuple[CheckedClaim, ...]:
+    """Check what torchvision documents of its classification models: `num_params` and `_ops` of every weights entry.
+
+    The documents are read in a fresh process, because they are Python objects of torchvision.
+    """
+    processes.preload("torchvision")
+    ending = processes.call("bench.runner.workers.cells:read_torchvision_documents")
+    if ending.outcome is not Outcome.OK:
+        raise ending.error or BenchError(f"torchvision's documents could not be read: {ending.reason}")
+    return check_claims(torchvision_claims(ending.value))
+
+
+def check_claims(claims: Sequence[Claim], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+    """Count what the claims are about and judge them, in their order; nothing is timed and nothing allocated."""
+    if not claims:
+        return ()
+    wanted = tuple(needed(claims))
+    if any(one.model.startswith("torchvision:") for one in wanted):
+        processes.preload("torchvision")
+    ending = processes.call("bench.runner.workers.cells:count_subjects", wanted, method=method)
+    if ending.outcome is not Outcome.OK:
+        raise ending.error or BenchError(f"the models could not be counted: {ending.reason}")
+    answer: CountedSubjects = ending.value
+    counted = dict(answer.counters)
+    reasons = dict(answer.reasons)
+    checked = []
+    for claim in claims:
+        other = reference(claim)
+        sides = [side for side in (subject(claim), other) if side is not None]
+        failed = [side for side in sides if side not in counted]
+        if failed:
+            checked.append(check(claim, None, reasons[failed[0]]))
+        else:
+            relative_to = counted[other] if other else None
+            checked.append(check_counters(claim, counted[subject(claim)], answer.batch_size, relative_to))
+    return tuple(checked)
+
+
+def load_all_ratios(paths: Iterable[Path]) -> tuple[Claim, ...]:
+    """Read the ratios of all these files, in order.
+
+    Raises:
+        ClaimError: A file cannot be read.
+    """
+    return tuple(ratio for path in paths for ratio in load_ratios(path))
+
+
+def check_ratios(ratios: Sequence[Claim], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+    """Count the cells of ratios and judge them, in their order; a time is UNMEASURED, because nothing is timed here."""
+    wanted = tuple(needed_cells(ratios).items())
+    counted: dict[Cell, Counters] = {}
+    reasons: dict[Cell, str] = {}
+    if wanted:
+        ending = processes.call("bench.runner.workers.cells:count_cells", wanted, method=method)
+        if ending.outcome is not Outcome.OK:
+            raise ending.error or BenchError(f"the cells of ratios could not be counted: {ending.reason}")
+        answer: CountedCells = ending.value
+        counted, reasons = dict(answer.counters), dict(answer.reasons)
+    return tuple(_check_ratio(ratio, counted, reasons) for ratio in ratios)
+
+
+def _check_ratio(ratio: Claim, counted: dict[Cell, Counters], reasons: dict[Cell, str]) -> CheckedClaim:
+    if is_timed(ratio):
+        return unmeasured(ratio, NO_TIME)
+    assert ratio.cell is not None and ratio.reference_cell is not None
+    failed = next((cell for cell in (ratio.cell, ratio.reference_cell) if cell in reasons), None)
+    if failed is not None:
+        return unmeasured(ratio, reasons[failed])
+    return check_ratio(ratio, counted[ratio.cell], counted[ratio.reference_cell])
+
+
+def _is_compared(ratio: Claim, models: Sequence[str]) -> bool:
+    """Whether both sides of a ratio are different models that each have a model of a run as an example."""
+    sides = (ratio.model, ratio.relative_to or "")
+    return sides[0] != sides[1] and all(any(_is_example(model, side) for model in models) for side in sides)
+
+
+def _is_example(model: str, general: str) -> bool:
+    """Whether a model is another one, perhaps with more options: `mlp@depth=2,loss=mse` of `mlp@loss=mse`."""
+    return _family(model) == _family(general) and _options(general) <= _options(model)
+
+
+def _family(model: str) -> str:
+    """Return a model's name without its options."""
+    return model.partition("@")[0]
+
+
+def _options(model: str) -> set[str]:
+    return set(filter(None, model.partition("@")[2].split(",")))

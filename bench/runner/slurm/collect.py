@@ -1,0 +1,190 @@
+"""Turn what a Slurm run has left so far into complete tables, and say how far it is.
+
+A cell that was running when its task died through its own doing (killed, out of memory, a task's whole time) gets its
+record now, and a resume leaves it alone. A cell that had no chance (node lost, preempted, cancelled, behind another in
+the task) is a row of the tables only: it has no record, so a resume measures it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from bench.core.cell import Cell
+from bench.core.claim import CheckedClaim
+from bench.core.errors import StoreError
+from bench.core.record import Outcome, Record
+from bench.core.version import __version__
+from bench.runner.claims import check_models
+from bench.runner.session import write_derived
+from bench.runner.slurm.commands import Slurm
+from bench.runner.slurm.status import Task, TaskEnding, look_at
+from bench.store.runs import RunFolder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """One task, for people and for JSON.
+
+    Attributes:
+        task: Its name in the run's folder.
+        slurm_id: As Slurm names it; None if it is not known.
+        state: Slurm's word.
+        done: Cells with a record, of `cells`.
+        running: Id of the cell it is at; None if it is queued or over.
+    """
+
+    task: str
+    slurm_id: str | None
+    state: str
+    node: str | None
+    done: int
+    cells: int
+    running: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """How far a run is.
+
+    Attributes:
+        outcomes: Records by outcome, in pairs.
+        missing: Cells without a record.
+        waiting: Of those, the ones that a queued or running task holds.
+    """
+
+    run: str
+    cells: int
+    outcomes: tuple[tuple[str, int], ...]
+    missing: int
+    waiting: int
+    tasks: tuple[TaskRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What is there now.
+
+    Attributes:
+        records: Of every cell whose task is over; those without a file say why in their reason.
+        unmeasured: How many of `records` are rows only, which a resume measures.
+        waiting: Cells that a queued or running task holds; they have no row yet.
+        problems: Record files that cannot be read.
+    """
+
+    folder: RunFolder
+    records: tuple[Record, ...]
+    claims: tuple[CheckedClaim, ...]
+    unmeasured: int
+    waiting: int
+    problems: tuple[StoreError, ...]
+
+
+def read_status(folder: RunFolder, *, slurm: Slurm | None = None) -> Status:
+    """Say how far a run is; changes nothing.
+
+    Raises:
+        BenchError: The run is none of Slurm, or the controller cannot be asked.
+    """
+    tasks = look_at(folder, slurm or Slurm())
+    outcomes = Counter(record.outcome.value for record in folder.read_records()[0])
+    missing = {cell.key for cell in folder.missing_cells()}
+    held = {key for task in tasks if task.is_live for key in task.keys}
+    names = {cell.key: cell.id for cell in folder.run.cells}
+    return Status(
+        run=folder.run.id,
+        cells=len(folder.run.cells),
+        outcomes=tuple(outcomes.items()),
+        missing=len(missing),
+        waiting=len(missing & held),
+        tasks=tuple(_row(task, missing, names) for task in tasks),
+    )
+
+
+def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
+    """Write the tables of what is there now; does not wait. May be repeated, also while tasks run.
+
+    Raises:
+        BenchError: The run is none of Slurm, the controller cannot be asked, or the tables cannot be written.
+    """
+    # First the tasks, then the records: what an ended task wrote is there when it is looked for.
+    tasks = look_at(folder, slurm or Slurm())
+    held = {key for task in tasks if task.is_live for key in task.keys}
+    missing = folder.missing_cells()
+    last_task = {key: task for task in tasks for key in task.keys}
+    names = {cell.key: cell.id for cell in folder.run.cells}
+    rows: list[Record] = []
+    for cell in missing:
+        task = last_task.get(cell.key)
+        if cell.key in held:
+            continue
+        if task is None or task.ending is None:
+            rows.append(_not_run(cell, "not run: it was never submitted", folder.run.started_at))
+            continue
+        row = _row_of_missing(cell, task, task.ending, names)
+        if row.outcome is not Outcome.SKIPPED and task.ending.is_final:
+            folder.append(row)
+        else:
+            rows.append(row)
+    records, problems = folder.read_records()
+    # A file that cannot be read is no missing cell: its problem is told instead.
+    order = {cell.key: index for index, cell in enumerate(folder.run.cells)}
+    all_records = tuple(sorted((*records, *rows), key=lambda r: order.get(r.cell.key, len(order))))
+    waiting = len(held & {cell.key for cell in missing})
+    models = tuple(dict.fromkeys(cell.model for cell in folder.run.cells))
+    claims = check_models(models) if not waiting else ()
+    write_derived(folder, all_records, claims)
+    return Collected(
+        folder=folder,
+        records=all_records,
+        claims=claims,
+        unmeasured=len(rows),
+        waiting=waiting,
+        problems=problems,
+    )
+
+
+def _row(task: Task, missing: set[str], names: Mapping[str, str]) -> TaskRow:
+    index = task.chunk.partition(".")[2]
+    running = task.note.running if task.note is not None and task.is_live else None
+    return TaskRow(
+        task=task.chunk,
+        slurm_id=f"{task.job_id}_{index}" if task.job_id is not None else None,
+        state=task.state,
+        node=task.node,
+        done=sum(key not in missing for key in task.keys),
+        cells=len(task.keys),
+        running=names.get(running, running) if running is not None else None,
+    )
+
+
+def _row_of_missing(cell: Cell, task: Task, ending: TaskEnding, names: Mapping[str, str]) -> Record:
+    """Make the record of a cell that its task, which is over, left without one."""
+    note = task.note
+    if note is None or note.running is None:  # no cell is to blame
+        if ending.outcome is Outcome.FAILED:
+            return _not_run(cell, ending.reason, task.submitted_at, Outcome.FAILED)
+        return _not_run(cell, f"not run: {ending.reason}", task.submitted_at)
+    if note.running != cell.key:
+        at = names.get(note.running, note.running)
+        return _not_run(cell, f"not run: {ending.reason}, while it was at {at}", task.submitted_at)
+    since = note.running_since or note.started_at
+    ended = task.last_sign if task.last_sign is not None else time.time()
+    return Record(
+        cell=cell,
+        outcome=ending.outcome,
+        reason=ending.reason,
+        environment=note.environment,
+        code=note.code,
+        output_tail=task.output or None,
+        started_at=since,
+        duration_seconds=max(0.0, ended - datetime.fromisoformat(since).timestamp()),
+        stepbench=__version__,
+    )
+
+
+def _not_run(cell: Cell, reason: str, at: str, outcome: Outcome = Outcome.SKIPPED) -> Record:
+    return Record(cell=cell, outcome=outcome, reason=reason, started_at=at, duration_seconds=0.0, stepbench=__version__)

@@ -1,0 +1,227 @@
+"""A run on Slurm from outside: submit and leave; later ask for its status, collect its tables, resume or cancel it.
+
+Nothing waits and nothing runs beside the measurement. All that is known lies in the run's folder (`slurm_files`) or is
+asked of Slurm (`slurm`); the tasks put each record on disk themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.core.cell import Cell
+from bench.core.errors import BenchError, DeviceError
+from bench.core.jsonio import to_json
+from bench.core.record import Sampling
+from bench.core.version import __version__
+from bench.registry.optimizers import check_optimizer
+from bench.runner import processes
+from bench.runner.session import Session
+from bench.runner.slurm.commands import Slurm
+from bench.runner.slurm.files import SlurmFiles, Submission, require_submissions, unrecorded
+from bench.runner.slurm.script import JobOptions, pack, script_text
+from bench.runner.slurm.status import job_name, look_at
+from bench.store.runs import RunFolder, RunInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What was handed to Slurm.
+
+    Attributes:
+        folder: Of the run; the nodes must see it under the same path.
+        job_id: None if nothing was left to submit.
+        tasks: Size of the array.
+        cells: How many cells they share.
+    """
+
+    folder: Path
+    job_id: int | None
+    tasks: int
+    cells: int
+
+
+def submit(
+    session: Session,
+    job: JobOptions,
+    *,
+    results: Path = Path("results"),
+    timeout_seconds: float | None = None,
+    is_predicting: bool = True,
+    is_metering: bool = False,
+    cells_per_task: int | None = None,
+    slurm: Slurm | None = None,
+) -> Submitted:
+    """Make a run's folder, submit its cells as one array of tasks, and leave.
+
+    Raises:
+        BenchError: A model is not there, or sbatch refuses; then no folder is left behind.
+    """
+    slurm = slurm or Slurm()
+    slurm.check()
+    cells = cells_on_nodes(session.cells, job)
+    _check_models(cells)
+    is_new = not results.exists()
+    folder = RunFolder.create(
+        results,
+        RunInfo(
+            started_at=_now(),
+            command=tuple(sys.argv),
+            cells=cells,
+            sweep=to_json(session.sweeps),
+            settings=to_json(session.sampling),
+            stepbench=__version__,
+        ),
+    )
+    try:
+        submission = Submission(
+            number=0,
+            chunks=_pack(cells, session.sampling, job, cells_per_task),
+            job=job,
+            sampling=session.sampling,
+            timeout_seconds=timeout_seconds,
+            is_predicting=is_predicting,
+            is_metering=is_metering,
+            submitted_at=_now(),
+        )
+        return _submit(folder, submission, slurm)
+    except BenchError:  # nothing was begun: leave nothing
+        shutil.rmtree(folder.path, ignore_errors=True)
+        if is_new and results.is_dir() and not any(results.iterdir()):
+            results.rmdir()
+        raise
+
+
+def submit_missing(
+    folder: RunFolder,
+    *,
+    job: JobOptions | None = None,
+    timeout_seconds: float | None = None,
+    cells_per_task: int | None = None,
+    slurm: Slurm | None = None,
+) -> Submitted:
+    """Submit the cells that have no record and that no task still holds.
+
+    Args:
+        folder: Of the run.
+        job: What to ask the cluster for; None asks as the last time.
+        timeout_seconds: Of each process of a cell; None as the last time.
+        cells_per_task: As in `pack`.
+        slurm: The cluster's commands.
+
+    Raises:
+        BenchError: The run is none of Slurm, or Slurm cannot be asked or refuses.
+    """
+    slurm = slurm or Slurm()
+    last = require_submissions(folder)[-1]
+    # First the tasks, then the records: a task that ends in between has left its records when they are looked for.
+    held = {key for task in look_at(folder, slurm) if task.is_live for key in task.keys}
+    cells = unrecorded(folder, {cell.key for cell in folder.run.cells} - held)
+    if not cells:
+        return Submitted(folder=folder.path, job_id=None, tasks=0, cells=0)
+    _check_models(cells)
+    job = job or last.job
+    submission = replace(
+        last,
+        number=last.number + 1,
+        chunks=_pack(cells, last.sampling, job, cells_per_task),
+        job=job,
+        timeout_seconds=last.timeout_seconds if timeout_seconds is None else timeout_seconds,
+        submitted_at=_now(),
+        job_id=None,
+    )
+    return _submit(folder, submission, slurm)
+
+
+def preview(session: Session, job: JobOptions, *, results: Path, cells_per_task: int | None = None) -> str:
+    """Write the script that `submit` would hand to sbatch; checks nothing on this machine or the cluster."""
+    cells = cells_on_nodes(session.cells, job)
+    chunks = _pack(cells, session.sampling, job, cells_per_task)
+    return _script(results.resolve() / "RUN-ID", 0, job, len(chunks))
+
+
+def cancel(folder: RunFolder, *, slurm: Slurm | None = None) -> int:
+    """Cancel the tasks of a run that are queued or run; what is measured stays.
+
+    Returns:
+        How many tasks were cancelled.
+
+    Raises:
+        BenchError: The run is none of Slurm, or Slurm cannot be asked or refuses.
+    """
+    slurm = slurm or Slurm()
+    require_submissions(folder)
+    live = [task for task in look_at(folder, slurm) if task.is_live]
+    for job_id in dict.fromkeys(task.job_id for task in live):
+        if job_id is not None:
+            slurm.cancel(job_id)
+    return len(live)
+
+
+def cells_on_nodes(cells: Sequence[Cell], job: JobOptions) -> tuple[Cell, ...]:
+    """Complete the cells' devices without asking this machine, which may be a login node without any.
+
+    Raises:
+        DeviceError: No such kind of device.
+    """
+    return tuple(dict.fromkeys(replace(cell, device=_device_on_node(cell.device, job)) for cell in cells))
+
+
+def _device_on_node(device: str, job: JobOptions) -> str:
+    if device == "auto":
+        return "cuda:0" if job.gpus else "cpu"
+    if device == "cuda":
+        return "cuda:0"
+    if device != "cpu" and re.fullmatch(r"cuda:[0-9]+", device) is None:
+        raise DeviceError(f"no device kind {device!r}; use cpu, cuda, cuda:N or auto")
+    return device
+
+
+def _check_models(cells: Sequence[Cell]) -> None:
+    """Find mistyped models and optimizers now, not in every task."""
+    for cell in cells:
+        if cell.optimizer is not None:
+            check_optimizer(cell.optimizer)
+    if any(cell.model.startswith("torchvision:") for cell in cells):
+        processes.preload("torchvision")
+    models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
+    ending = processes.call("bench.runner.workers.cells:preflight", (), models)
+    if ending.error is not None:
+        raise ending.error
+    if ending.reason is not None:
+        raise BenchError(f"the models could not be looked up: {ending.reason}. {ending.output_tail or ''}".strip())
+
+
+def _pack(
+    cells: Sequence[Cell], sampling: Sampling, job: JobOptions, cells_per_task: int | None
+) -> tuple[tuple[str, ...], ...]:
+    return pack(cells, sampling, limit_seconds=job.limit_seconds, cells_per_task=cells_per_task)
+
+
+def _script(run_folder: Path, number: int, job: JobOptions, tasks: int) -> str:
+    name = job_name(run_folder.name, number)
+    return script_text(job, name=name, run_folder=run_folder, submission=number, tasks=tasks, workdir=Path.cwd())
+
+
+def _submit(folder: RunFolder, submission: Submission, slurm: Slurm) -> Submitted:
+    files = SlurmFiles.of(folder)
+    number, tasks = submission.number, len(submission.chunks)
+    # On disk before sbatch: a task may start before sbatch has answered.
+    files.write_submission(submission)
+    script = files.write_script(number, _script(folder.path.resolve(), number, submission.job, tasks))
+    try:
+        job_id = slurm.submit(script)
+    except BenchError:
+        files.forget_submission(number)
+        raise
+    files.write_submission(replace(submission, job_id=job_id))
+    return Submitted(folder=folder.path, job_id=job_id, tasks=tasks, cells=sum(map(len, submission.chunks)))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

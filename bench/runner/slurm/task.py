@@ -1,0 +1,118 @@
+"""One task of a Slurm array: `python -m bench.runner.slurm.task RUN_FOLDER CHUNK` measures the cells of its chunk.
+
+for each cell without a record:   note "I am at this cell" -> LocalExecutor, processes of its own -> record on disk
+
+The environment is read on the node it runs on. It stops when too little of the time limit is left for another cell.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from bench.core.errors import BenchError, ExitCode
+from bench.registry.code import code_hash
+from bench.runner.executor import LocalExecutor
+from bench.runner.peaks import known_peaks
+from bench.runner.plan import make_plan
+from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, Submission, TaskNote, parse_chunk, unrecorded
+from bench.runner.slurm.script import estimated_seconds
+from bench.store.runs import RunFolder
+
+
+class Task:
+    """The measuring of one chunk, and its note on disk."""
+
+    def __init__(self, folder: RunFolder, chunk: str) -> None:
+        self._folder = folder
+        self._chunk = chunk
+        self._files = SlurmFiles.of(folder)
+        number, index = parse_chunk(chunk)
+        self._submission: Submission = self._files.submission(number)
+        self._keys = self._submission.chunks[index]
+        self._started = time.monotonic()
+        job_id = os.environ.get("SLURM_ARRAY_JOB_ID", "")
+        host = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+        self._note = TaskNote(host=host, job_id=int(job_id) if job_id.isdigit() else None, started_at=_now())
+
+    def run(self) -> None:
+        """Measure every cell of the chunk that has no record yet.
+
+        Raises:
+            BenchError: The node cannot measure the chunk at all, or a record cannot be written.
+        """
+        self._say()
+        signal.signal(signal.SIGTERM, self._leave)
+        cells = unrecorded(self._folder, self._keys)
+        if cells:
+            try:
+                plan = make_plan(cells)
+            except BenchError as error:
+                self._say(problem=str(error))
+                raise
+            executor = LocalExecutor(
+                sampling=self._submission.sampling,
+                environments=plan.environments,
+                timeout_seconds=self._submission.timeout_seconds,
+                is_predicting=self._submission.is_predicting,
+                is_metering=self._submission.is_metering,
+                peaks=known_peaks(self._folder.path.parent, plan.environments),
+            )
+            for begun, cell in enumerate(plan.cells):
+                if begun and self._seconds_left() < estimated_seconds(cell, self._submission.sampling):
+                    self._end(OUT_OF_TIME)
+                    return
+                environment = plan.environments.get(cell.device)
+                code = code_hash(cell.model)
+                self._say(running=cell.key, running_since=_now(), begun=begun, code=code, environment=environment)
+                record = executor.run(cell)
+                self._folder.append(record)
+                print(f"{cell.id}  {record.outcome.value}{f': {record.reason}' if record.reason else ''}", flush=True)
+        self._end(FINISHED)
+
+    def _seconds_left(self) -> float:
+        return self._submission.job.limit_seconds - (time.monotonic() - self._started)
+
+    def _say(self, **changes: Any) -> None:
+        self._note = replace(self._note, **changes)
+        self._files.write_note(self._chunk, self._note)
+
+    def _end(self, how: str) -> None:
+        at_a_cell: dict[str, Any] = {} if how == signal.SIGTERM.name else {"running": None, "running_since": None}
+        self._say(ended=how, ended_after_seconds=time.monotonic() - self._started, **at_a_cell)
+
+    def _leave(self, number: int, _: FrameType | None) -> None:
+        """Go when Slurm says so, before its SIGKILL: the note keeps the cell it was at."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._end(signal.SIGTERM.name)
+        raise SystemExit(128 + number)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one task; errors are one line on stderr."""
+    if len(arguments) != 2:
+        print("usage: python -m bench.runner.slurm.task RUN_FOLDER CHUNK", file=sys.stderr)
+        return int(ExitCode.USAGE)
+    try:
+        Task(RunFolder.open(Path(arguments[0])), arguments[1]).run()
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return int(error.exit_code)
+    return int(ExitCode.FINE)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,284 @@
+"""Inside one worker of an A/B session: a freshly started interpreter that answers requests, one JSON line each.
+
+    python -P -m bench.runner.workers.arm REQUESTS ANSWERS PARENT '["search path", ...]'
+
+Requests name an operation: `hello`, `describe`, `count`, `build`, `visit`, `read`, `state`, `free`. The answer is an
+object, or `{"error": {...}}`. Between requests the worker sleeps in `read`, so it never disturbs its neighbour.
+It dies with its parent, also when the parent is killed; it leaves Ctrl-C to the parent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.core.cell import Cell
+from bench.core.errors import BenchError
+from bench.core.jsonio import from_json, to_json
+from bench.core.version import __version__
+
+if TYPE_CHECKING:
+    from bench.core.workload import Workload
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> None:
+    """Answer requests until the parent closes the pipe."""
+    requests, answers, parent = int(arguments[0]), int(arguments[1]), int(arguments[2])
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent held its signals back while it started us
+    if os.getppid() != parent:  # it died before we could ask to die with it
+        return
+    # Only now: stepbench is the running installation also where the side is a checkout of stepbench.
+    sys.path[:0] = json.loads(arguments[3])
+    with open(requests, encoding="utf-8") as inbox, open(answers, "w", encoding="utf-8") as outbox:
+        worker = _Worker()
+        for line in inbox:
+            request = json.loads(line)
+            answer = _answer(worker, request)
+            outbox.write(json.dumps(answer) + "\n")
+            outbox.flush()
+            sys.stdout.flush()
+
+
+def _answer(worker: _Worker, request: dict[str, Any]) -> dict[str, Any]:
+    operation = request.pop("do")
+    try:
+        answer: dict[str, Any] = getattr(worker, operation)(**request)
+        return answer
+    except BenchError as error:
+        return {"error": {"kind": type(error).__name__, "text": str(error)}}
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of the user's model becomes a row
+        traceback.print_exc()
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return {"error": {"kind": "", "text": f"{type(error).__name__}: {lines[0] if lines else ''}".strip(": ")}}
+
+
+class _Worker:
+    """What a worker can do; every public method is an operation, and returns what `json` takes."""
+
+    def __init__(self) -> None:
+        self._open = contextlib.ExitStack()
+        self._step: Any = None
+        self._clock: Any = None
+
+    def hello(self) -> dict[str, Any]:
+        """Import torch, which takes seconds, before anything is asked."""
+        import torch
+
+        return {"torch": torch.__version__, "stepbench": __version__, "pid": os.getpid()}
+
+    def describe(self, devices: list[str], cells: list[dict[str, Any]]) -> dict[str, Any]:
+        """Complete device names, read the environment of each, and say which cells this device cannot do."""
+        from bench.device.backend import normalise_device, why_not
+        from bench.device.environment import read_environment
+
+        names = {device: normalise_device(device) for device in devices}
+        wanted = [from_json(Cell, cell) for cell in cells]
+        return {
+            "devices": names,
+            "environments": {name: to_json(read_environment(name)) for name in dict.fromkeys(names.values())},
+            "unfit": {cell.key: why_not(names[cell.device], cell.precision) for cell in wanted},
+        }
+
+    def count(self, cell: dict[str, Any], root: str, foreign: str | None, own_models: bool) -> dict[str, Any]:
+        """Resolve a model and count one step of it on tensors without storage."""
+        from bench.counters.static import count
+
+        wanted = from_json(Cell, cell)
+        workload = self._resolve(wanted, foreign, root, own_models)
+        source = workload.source_file
+        answer: dict[str, Any] = {
+            "source_file": source,
+            "is_inside": source is not None and Path(source).resolve().is_relative_to(root),
+            "counters": None,
+            "not_counted": None,
+        }
+        try:
+            counted, _ = count(workload, wanted, opinions=False)
+        except (BenchError, RuntimeError, ValueError, TypeError, NotImplementedError) as error:
+            traceback.print_exc()
+            answer["not_counted"] = str(error).partition("\n")[0]
+        else:
+            flops = counted.flops
+            answer["counters"] = {
+                "parameters": counted.parameters,
+                "trainable_parameters": counted.trainable_parameters,
+                "flops": flops.total if flops else None,
+                "dispatches": counted.dispatch_count,
+                "bytes_touched": counted.bytes_touched,
+            }
+        return answer
+
+    def build(
+        self, cell: dict[str, Any], root: str, foreign: str | None, own_models: bool, slow: float = 0.0
+    ) -> dict[str, Any]:
+        """Build the step of a cell and warm it up.
+
+        Args:
+            cell: What to build.
+            root: Top of this side's code.
+            foreign: Folder whose modules must not be loaded here.
+            own_models: Reference models must come from STEPBENCH_MODELS.
+            slow: Fraction of its own duration by which every step is made slower, for `bench selftest`.
+        """
+        from bench.device.step import prepare
+        from bench.measure.blocks import warm_up, without_garbage_collection
+        from bench.measure.clock import clock_for
+
+        self.free()
+        wanted = from_json(Cell, cell)
+        workload = self._resolve(wanted, foreign, root, own_models)
+        started = time.perf_counter()
+        try:
+            self._step = self._open.enter_context(prepare(workload, wanted))
+            self._refuse_foreign(foreign, root, own_models)
+            self._clock = clock_for(wanted.device)
+            self._open.enter_context(without_garbage_collection())
+            seconds = warm_up(self._step, self._clock, wanted.device)
+        except BaseException:
+            self.free()
+            raise
+        settled = seconds[-5:]
+        added = slow * min(settled)  # as planned; on the host every step waits for a share of its own duration
+        if slow:
+            self._step = slower(self._step, slow, added, wanted.device)
+        return {
+            "step_seconds": min(settled) + added,
+            "warmup_steps": len(seconds),
+            "build_seconds": time.perf_counter() - started,
+            "added_seconds": added,
+            "sources": _sources(root),
+        }
+
+    def visit(self, steps: int) -> dict[str, Any]:
+        """Time one visit."""
+        from bench.measure.blocks import time_visit
+
+        return {"seconds": time_visit(self._step, self._clock, steps), "clock": self._clock.name}
+
+    def read(self) -> dict[str, Any]:
+        """Read the kernel's counters."""
+        from dataclasses import asdict
+
+        from bench.device.environment import read_counters
+
+        return asdict(read_counters())
+
+    def state(self, before: dict[str, Any], after: dict[str, Any], gpu_uuid: str | None) -> dict[str, Any]:
+        """Derive the state of the machine between two readings, in which both workers are counted as our own."""
+        from bench.device.environment import Reading, state_between
+
+        answer: dict[str, Any] = to_json(state_between(Reading(**before), Reading(**after), gpu_uuid))
+        return answer
+
+    def free(self) -> dict[str, Any]:
+        """Drop the step and its memory; global switches go back as they were."""
+        self._step = self._clock = None
+        self._open.close()
+        self._open = contextlib.ExitStack()
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        return {}
+
+    def _resolve(self, cell: Cell, foreign: str | None, root: str, own_models: bool) -> Workload:
+        from bench import registry
+
+        workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+        self._refuse_foreign(foreign, root, own_models)
+        return workload
+
+    def _refuse_foreign(self, foreign: str | None, root: str, own_models: bool) -> None:
+        """Refuse to measure code that is not this side's: an editable install, or a path somebody set by hand."""
+        for name, path in _loaded_files():
+            if own_models and name.startswith("bench.models."):
+                raise BenchError(f"models/ of this side has no {name.rpartition('.')[2]!r}")
+            is_ours = name == "bench" or name.startswith("bench.") or name in ("__main__", "__mp_main__")
+            if foreign is None or is_ours or not path.is_relative_to(foreign) or path.is_relative_to(root):
+                continue
+            if not path.is_relative_to(sys.prefix) and "site-packages" not in path.parts:
+                raise BenchError(
+                    f"module {name!r} came from {path}, not from this side's tree; "
+                    "its folder must be the working directory or src/ of the tree"
+                )
+
+
+def _loaded_files() -> Iterator[tuple[str, Path]]:
+    for name, module in tuple(sys.modules.items()):
+        file = vars(module).get("__file__") if hasattr(module, "__dict__") else None
+        if isinstance(file, str):
+            yield name, Path(file)
+
+
+def _sources(root: str) -> list[tuple[str, str]]:
+    """List the side's files that are loaded, each with size and time of its last change: an edit shows."""
+    found = {}
+    for _, path in _loaded_files():
+        if path.is_relative_to(root) and path.is_file() and "site-packages" not in path.parts:
+            status = path.stat()
+            found[str(path.relative_to(root))] = f"{status.st_size}-{status.st_mtime_ns}"
+    return sorted(found.items())
+
+
+def slower(step: Callable[[], Any], share: float, seconds: float, device: str) -> Callable[[], Any]:
+    """Wrap a step so that each takes longer, by a busy-wait.
+
+    Args:
+        step: What to slow down.
+        share: Of its own duration that every step waits on the host: just that slowdown, however fast the machine
+            happens to be at the moment.
+        seconds: That every step waits on a device, which cannot be asked how long a step took without disturbing it.
+        device: Where it runs.
+    """
+    if device.startswith("cuda"):
+        return _slower_on_device(step, seconds, device)
+
+    def slowed() -> Any:
+        start = time.perf_counter_ns()
+        result = step()
+        now = time.perf_counter_ns()
+        end = now + (now - start) * share
+        while time.perf_counter_ns() < end:
+            pass
+        return result
+
+    return slowed
+
+
+def _slower_on_device(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:
+    """Let a kernel wait on the stream: a host that waits would hide behind the device's queue."""
+    import torch
+
+    from bench.measure.clock import clock_for
+
+    wait: Callable[[int], None] = torch.cuda._sleep
+    probe = 10_000_000
+    wait(probe)
+    clock = clock_for(device)
+    clock.start()
+    wait(probe)
+    clock.mark()
+    cycles = round(probe * seconds / clock.collect()[0][0])
+
+    def slowed() -> Any:
+        result = step()
+        wait(cycles)
+        return result
+
+    return slowed
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

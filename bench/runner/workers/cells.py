@@ -1,0 +1,253 @@
+"""What happens inside a fresh process. The server that forks these imports this module, so importing it runs nothing.
+
+A cell takes three processes: one counts it (`count_cell`), one only times (`time_cell`), one measures its memory
+(`measure_peak`), so that no counter, profiler or allocator setting ever stands in a timed process.
+
+Profile a cell inside a fresh process: the profiler never runs where anything else is timed.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import replace
+
+import torch
+
+from bench import registry
+from bench.claims import BATCH_SIZE, Subject
+from bench.core.cell import Cell, Mode, Precision
+from bench.core.environment import BUSY_CORES_LIMIT, MachineState
+from bench.core.errors import BenchError, DeviceError
+from bench.core.fit import Fit, Verification
+from bench.core.peaks import Arithmetic, Probe
+from bench.core.profile import Profile, ProfileOptions
+from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Sampling
+from bench.core.units import format_bytes
+from bench.counters.dispatches import count_kernel_launches
+from bench.counters.fit import fit
+from bench.counters.flops import count_workload
+from bench.counters.live import measure_memory, track_live_bytes
+from bench.counters.predict import of_a_rank
+from bench.counters.static import count
+from bench.device import cuda
+from bench.device.backend import normalise_device, why_not
+from bench.device.cpu import free_bytes
+from bench.device.energy import find_meter
+from bench.device.environment import read_counters, read_environment, state_between
+from bench.device.settings import cell_settings
+from bench.device.step import prepare
+from bench.measure.energy import measure_energy
+from bench.measure.peaks import probe_memory, probe_products
+from bench.measure.profile import profile
+from bench.measure.timing import time_step
+from bench.registry.torchvision import Document, torchvision_documents
+from bench.runner.workers.answers import Counted, CountedCells, CountedSubjects, Examination, Preflight, TimedCell
+
+
+def preflight(devices: tuple[str, ...], models: tuple[tuple[str, tuple[int, ...] | None], ...]) -> Preflight:
+    """Check devices and model names before anything runs; reads the environment of each device.
+
+    Raises:
+        BenchError: The first device or model that is not there.
+    """
+    names = tuple((device, normalise_device(device)) for device in devices)
+    for spec, input_shape in models:
+        registry.resolve(spec, input_shape=input_shape)
+    unique = dict.fromkeys(name for _, name in names)
+    return Preflight(devices=names, environments=tuple((name, read_environment(name)) for name in unique))
+
+
+def time_cell(
+    cell: Cell, sampling: Sampling, process: int, gpu_uuid: str | None, predicted_bytes: int | None = None
+) -> TimedCell:
+    """Measure the step and its phases, and the state of the machine around it.
+
+    With `predicted_bytes` nothing is tried if less memory than that is free right now.
+    """
+    reason = why_not(cell.device, cell.precision)
+    if reason is not None:
+        return TimedCell(skipped=reason)
+    free = free_bytes(cell.device) if predicted_bytes is not None else None
+    if predicted_bytes is not None and free is not None and predicted_bytes > free:
+        return too_large(predicted_bytes, free)
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with prepare(workload, cell) as step:
+        before = read_counters()
+        timing = time_step(step, cell.device, sampling, process=process)
+        state = state_between(before, read_counters(), gpu_uuid)
+    return TimedCell(
+        samples=timing.samples,
+        advice=timing.advice + advice_on_machine(state, cell),
+        final_loss=timing.final_loss,
+        tokens_per_example=workload.tokens_per_example,
+        state=state,
+    )
+
+
+def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
+    """Read the peak memory of live steps; changes the process's allocator settings, so nothing is timed here."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    return measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
+
+
+def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
+    """Measure the energy of a step over a window of seconds.
+
+    Raises:
+        DeviceError: There is no meter.
+    """
+    meter = find_meter(cell.device, gpu_uuid)
+    if isinstance(meter, str):
+        raise DeviceError(meter)
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with prepare(workload, cell) as step:
+        return measure_energy(step, cell.device, meter)
+
+
+def probe_device(
+    device: str, seconds: float
+) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...], MachineState]:
+    """Measure what a device can do: matrix products in each arithmetic, copy and triad, so long each."""
+    before = read_counters()
+    products, skipped = probe_products(device, seconds)
+    probes = (*products, *probe_memory(device, seconds))
+    return probes, skipped, state_between(before, read_counters())
+
+
+def count_launches(cell: Cell) -> int | None:
+    """Count the kernels that a steady step launches on an accelerator, under the profiler; nothing is timed here."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with prepare(workload, cell) as step:
+        step()
+        return count_kernel_launches(step)
+
+
+def count_cell(cell: Cell, opinions: bool = True, steps: bool = True) -> Counted:
+    """Count one step of a cell on tensors without storage, on one thread, because several cells are counted at once.
+
+    Of a cell of several processes: what one of them does, without their communication.
+    """
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with cell_settings(replace(cell, device="cpu", threads=1)):
+        counters, advice = count(workload, cell, opinions=opinions, steps=steps)
+    return Counted(counters=replace(counters, predicted_peak=of_a_rank(counters, cell)), advice=advice)
+
+
+def free_memory(device: str) -> int | None:
+    """Read the free memory of a device."""
+    return free_bytes(device)
+
+
+def fit_cell(cell: Cell, memory_bytes: int) -> Fit:
+    """Find the largest batch that fits, on tensors without storage."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with cell_settings(replace(cell, device="cpu", threads=1)):
+        return fit(workload, cell, memory_bytes)
+
+
+def verify_cell(cell: Cell) -> Verification:
+    """Run a cell for real and read the tensor bytes alive at its peak."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    live = track_live_bytes(workload, cell)
+    is_cuda = torch.device(cell.device).type == "cuda"
+    return Verification(live=live, allocated_bytes=torch.cuda.max_memory_allocated(cell.device) if is_cuda else None)
+
+
+def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
+    """Count one inference of every subject on tensors without storage; a failure costs only its own subject."""
+    counted: list[tuple[Subject, Counters]] = []
+    reasons: list[tuple[Subject, str]] = []
+    for subject in subjects:
+        try:
+            workload = registry.resolve(subject.model, input_shape=subject.input_shape)
+            counters, _ = count_workload(workload, mode=Mode.INFER, batch_size=BATCH_SIZE, opinions=False)
+        except (BenchError, RuntimeError, ValueError, TypeError) as error:
+            reasons.append((subject, f"{error}".partition("\n")[0]))
+            continue
+        counted.append((subject, counters))
+    return CountedSubjects(batch_size=BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
+
+
+def count_cells(cells: tuple[tuple[Cell, bool], ...]) -> CountedCells:
+    """Count one step of every cell, with whole steps where the pair says so; a failure costs only its own cell."""
+    counted: list[tuple[Cell, Counters]] = []
+    reasons: list[tuple[Cell, str]] = []
+    for cell, needs_steps in cells:
+        try:
+            counted.append((cell, count_cell(cell, opinions=False, steps=needs_steps).counters))
+        except (BenchError, RuntimeError, ValueError, TypeError) as error:
+            reasons.append((cell, f"{error}".partition("\n")[0]))
+    return CountedCells(counters=tuple(counted), reasons=tuple(reasons))
+
+
+def read_torchvision_documents() -> tuple[Document, ...]:
+    """Read what torchvision documents of its classification models."""
+    return torchvision_documents()
+
+
+def examine() -> Examination:
+    """Look at the machine for half a second: devices, precisions, and how busy it is while we only sleep."""
+    devices = ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
+    environments = tuple(read_environment(device) for device in devices)
+    before = read_counters()
+    time.sleep(0.5)
+    return Examination(
+        environments=environments,
+        precisions=tuple((device, p.value, why_not(device, p)) for device in devices for p in Precision),
+        nvml=cuda.unavailable_reason(),
+        torchvision=_torchvision_problem(),
+        state=state_between(before, read_counters(), environments[-1].gpu_uuid),
+    )
+
+
+def nothing() -> None:
+    """Do nothing: what remains is the cost of a fresh process."""
+
+
+def too_large(predicted_bytes: int, free: int) -> TimedCell:
+    """Skip a cell that cannot fit into the memory that is free, with both figures."""
+    facts = (("predicted_bytes", predicted_bytes), ("free_bytes", free))
+    words = f"the predicted peak of {format_bytes(predicted_bytes)} exceeds the {format_bytes(free)} of free memory"
+    return TimedCell(
+        skipped=f"{words}; --no-predict tries anyway", advice=(Advice(kind=AdviceKind.MEMORY_TOO_SMALL, facts=facts),)
+    )
+
+
+def _torchvision_problem() -> str | None:
+    try:
+        registry.torchvision_names()
+    except BenchError as error:
+        return str(error)
+    return None
+
+
+def _device_used(gpu_uuid: str | None) -> int | None:
+    state = cuda.read_state(gpu_uuid) if gpu_uuid else None
+    return state.own_memory_bytes if state else None
+
+
+def advice_on_machine(state: MachineState, cell: Cell) -> tuple[Advice, ...]:
+    """Say what to doubt about times that were taken while the machine was so."""
+    advice: tuple[Advice, ...] = ()
+    if state.other_busy_cores is not None and state.other_busy_cores > BUSY_CORES_LIMIT:
+        facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))
+        advice += (Advice(kind=AdviceKind.BUSY_MACHINE, facts=facts),)
+    if state.gpu_throttle_reasons:
+        facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", cell.device))
+        advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
+    return advice
+
+
+def profile_cell(cell: Cell, options: ProfileOptions, flops_per_byte: float | None = None) -> Profile | str:
+    """Profile one cell; a reason instead where the device cannot compute in its precision.
+
+    `flops_per_byte` is the ridge of the device's roofline, where its peaks were measured.
+    """
+    reason = why_not(cell.device, cell.precision)
+    if reason is not None:
+        return reason
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the profiler's own, of one kind per version
+        return profile.profile_cell(workload, cell, options, flops_per_byte=flops_per_byte)

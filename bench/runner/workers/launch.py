@@ -1,0 +1,251 @@
+"""Run a function on several ranks through torch's elastic launcher, and learn how they ended, whatever they did.
+
+    launch(function, argument, ..., world_size=2)  ->  one value per rank, or RanksEnded with the Ending of the cell
+
+The process that calls this is the agent: it runs no torch operation, it forks the ranks, watches them and answers. When
+one ends badly the launcher ends the others; who was first is told by what the ranks said of themselves, because a rank
+that loses a peer raises too. Every rank leads a session of its own and dies with the agent
+(`processes.die_when_closed`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import logging
+import multiprocessing
+import multiprocessing.util
+import os
+import re
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from bench.core.record import Outcome
+from bench.runner import processes
+from bench.runner.processes import Ending, oom_kills
+
+POLL_SECONDS = 0.1
+"""How often the launcher looks at its ranks; a look costs the agent some ten microseconds."""
+
+CONSEQUENCE_GRACE_SECONDS = 2.0
+"""A rank that lost its peer waits so long before it ends, so that the launcher sees the peer first."""
+
+LOOK_BEFORE_SECONDS = 0.3
+"""A rank's stack is written down so long before its time is up."""
+
+_LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "gloo/transport", "NCCL")
+_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<name>.*)$', re.MULTILINE)
+_PIPE_BYTES = 65536
+
+
+class RanksEnded(Exception):  # noqa: N818 - no error of ours: it carries how the cell ended
+    """The ranks gave no values; `ending` says how the cell ended, naming the rank that was first."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.reason)
+        self.ending = ending
+
+
+class _TooLongError(BaseException):
+    """The time is up; no `except Exception` of the launcher may swallow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What connects the agent with one rank.
+
+    Attributes:
+        life: Both ends of a pipe whose write end the agent holds as long as it lives.
+        reports: Where the agent hears how the rank ended badly.
+        report: Where the rank says it.
+        stacks: Both ends of a pipe into which the rank's stack is written when its time is almost up.
+    """
+
+    life: tuple[int, int]
+    reports: Connection
+    report: Connection
+    stacks: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """How a rank ended badly, by its own account.
+
+    Attributes:
+        at: `time.monotonic`, which is the same clock in all processes.
+        is_consequence: It only lost a peer.
+    """
+
+    at: float
+    is_consequence: bool
+    ending: Ending
+
+
+def launch(
+    function: Callable[..., Any], *arguments: Any, world_size: int, timeout_seconds: float | None = None
+) -> tuple[Any, ...]:
+    """Run `function(*arguments)` on every rank; the launcher's environment variables tell it which one it is.
+
+    Args:
+        function: Of a module, not a closure.
+        arguments: The same for every rank; they reach it by a fork, its value is pickled.
+        world_size: How many ranks.
+        timeout_seconds: Of all of them together.
+
+    Returns:
+        The values, by rank.
+
+    Raises:
+        RanksEnded: A rank ended badly, or the time is up.
+    """
+    logging.disable(logging.CRITICAL)  # the launcher's own story of a failure would push the rank's out of the tail
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine; by the host's name gloo may find no address
+    kills = oom_kills()
+    lines = tuple(_Lines(os.pipe(), *multiprocessing.Pipe(duplex=False), os.pipe()) for _ in range(world_size))
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=world_size,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",  # the system gives a free port, so runs side by side cannot collide
+        local_addr="localhost",
+        max_restarts=0,
+        monitor_interval=POLL_SECONDS,
+        start_method="fork",  # this process has run no operation and knows no CUDA, as the server that forked it
+        logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
+        shutdown_timeout=1,
+    )
+    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    try:
+        with _time_limit(timeout_seconds):
+            values = elastic_launch(config, _rank)(lines, function, arguments, deadline)
+    except ChildFailedError as error:
+        codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        raise RanksEnded(_judge(_heard(lines), codes, world_size, is_oom=oom_kills() > kills)) from None
+    except _TooLongError:
+        reason = f"took longer than {timeout_seconds:g} s; {_where(lines)}"
+        raise RanksEnded(Ending(outcome=Outcome.TIMED_OUT, reason=reason)) from None
+    return tuple(values[rank] for rank in range(world_size))
+
+
+def _rank(
+    lines: tuple[_Lines, ...], function: Callable[..., Any], arguments: tuple[Any, ...], deadline: float | None
+) -> Any:
+    """Be one rank: stand alone, run the function, and say so if it ends badly."""
+    logging.disable(logging.NOTSET)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
+        signal.signal(number, signal.SIG_DFL)  # the launcher's handlers, which a fork inherits, would wait for Python
+    os.setsid()
+    own = lines[int(os.environ["RANK"])]
+    for line in lines:
+        os.close(line.life[1])
+    processes.die_when_closed(own.life[0])
+    if deadline is not None:
+        left = max(0.01, deadline - LOOK_BEFORE_SECONDS - time.monotonic())
+        faulthandler.dump_traceback_later(left, file=own.stacks[1])
+    pid = os.getpid()
+    try:
+        value = function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - whatever it is becomes the cell's ending
+        if os.getpid() == pid:
+            _say(own.report, error)
+        os._exit(1)
+    if os.getpid() != pid:  # the model forked, and its child came back here too
+        os._exit(0)
+    faulthandler.cancel_dump_traceback_later()
+    # Threads that the model left must not hold the rank; the launcher has its value by then.
+    multiprocessing.util.Finalize(None, os._exit, args=(0,), exitpriority=0)
+    return value
+
+
+def _say(report: Connection, error: BaseException) -> None:
+    at = time.monotonic()
+    is_consequence = isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST_PEER)
+    ending = processes.failure(error)
+    with contextlib.suppress(OSError):
+        report.send(_Report(at, is_consequence, replace(ending, error=None)))
+    with contextlib.suppress(ValueError, OSError):  # the model closed them
+        sys.stdout.flush()
+        sys.stderr.flush()
+    if is_consequence:
+        time.sleep(CONSEQUENCE_GRACE_SECONDS)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float | None) -> Iterator[None]:
+    """Raise `_TooLongError` after so long; the launcher then ends the ranks."""
+    if seconds is None:
+        yield
+        return
+
+    def ring(_: int, __: FrameType | None) -> None:
+        raise _TooLongError
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _heard(lines: tuple[_Lines, ...]) -> dict[int, _Report]:
+    """Gather what the ranks said of their ends."""
+    reports = {}
+    for rank, line in enumerate(lines):
+        with contextlib.suppress(EOFError, OSError):
+            if line.reports.poll():
+                reports[rank] = line.reports.recv()
+    return reports
+
+
+def _judge(reports: Mapping[int, _Report], codes: Mapping[int, int], world_size: int, *, is_oom: bool) -> Ending:
+    """Say how the cell ended: by a rank that died without a word, else by the first that said why.
+
+    Args:
+        reports: By rank, of those that raised.
+        codes: By rank, exit codes of those the launcher saw end; it ended the rest.
+        world_size: Of all ranks.
+        is_oom: The kernel has killed for lack of memory meanwhile.
+    """
+    silent = {rank: code for rank, code in codes.items() if rank not in reports}
+    for rank, code in silent.items():
+        outcome, reason = processes.how_it_died(code, is_oom=is_oom and code == -signal.SIGKILL)
+        return Ending(outcome=outcome, reason=f"rank {rank} of {world_size}: {reason}")
+    first = min(reports, key=lambda rank: (reports[rank].is_consequence, reports[rank].at))
+    ending = reports[first].ending
+    return replace(ending, reason=f"rank {first} of {world_size}: {ending.reason}")
+
+
+def _where(lines: tuple[_Lines, ...]) -> str:
+    """Say where each rank was when its time was almost up; one that did not only wait for others stands first."""
+    waiting: list[str] = []
+    busy: list[str] = []
+    for rank, line in enumerate(lines):
+        os.set_blocking(line.stacks[0], False)
+        try:
+            text = os.read(line.stacks[0], _PIPE_BYTES).decode(errors="replace")
+        except BlockingIOError:
+            text = ""
+        frames = _FRAME.findall(text.rpartition("most recent call first):")[2])  # the main thread stands last
+        if not frames:
+            busy.append(f"rank {rank} of {len(lines)} had ended or not begun")
+            continue
+        path, number, name = next((frame for frame in frames if "/torch/" not in frame[0]), frames[0])
+        is_waiting = "/torch/distributed/" in frames[0][0] or "/torch/autograd/" in frames[0][0]
+        place = f"rank {rank} of {len(lines)} was in {name} ({Path(path).name}:{number})"
+        (waiting if is_waiting else busy).append(place)
+    return ", ".join([*busy, *waiting])

@@ -1,0 +1,209 @@
+"""A cell of several processes: what each rank does, and how the ranks' answers become the cell's.
+
+`time_ranks` and `measure_rank_peaks` run in a fresh process each, the agent, which launches the ranks and joins what
+they found; only the ranks run torch operations.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from bench import registry
+from bench.core.cell import Cell
+from bench.core.environment import MachineState
+from bench.core.record import Advice, AdviceKind, Memory, RankSetup, Sample, Sampling
+from bench.counters.live import measure_memory
+from bench.device.backend import why_not
+from bench.device.cpu import free_bytes
+from bench.device.environment import Reading, read_counters, state_between
+from bench.device.ranks import joined
+from bench.device.step import prepare
+from bench.measure.timing import time_step
+from bench.runner.processes import Ending
+from bench.runner.workers.answers import TimedCell
+from bench.runner.workers.cells import advice_on_machine, too_large
+from bench.runner.workers.launch import RanksEnded, launch
+
+
+@dataclass(frozen=True, slots=True)
+class RankTiming:
+    """What timing gives on one rank."""
+
+    samples: tuple[Sample, ...]
+    advice: tuple[Advice, ...]
+    final_loss: float | None
+    tokens_per_example: int | None
+    before: Reading
+    after: Reading
+
+
+def time_ranks(
+    cell: Cell,
+    sampling: Sampling,
+    process: int,
+    gpu_uuid: str | None,
+    predicted_bytes: int | None,
+    timeout_seconds: float | None,
+) -> TimedCell | Ending:
+    """Measure the step and its phases on every rank, and the state of the machine around them.
+
+    With `predicted_bytes`, of one rank, nothing is tried if less memory than all ranks of a device need is free.
+    """
+    devices = devices_of(cell)
+    reason = _why_no_devices(cell, devices)
+    if reason is not None:
+        return TimedCell(skipped=reason)
+    setup = _setup_of(cell, devices)
+    try:
+        problem = _look_first(cell, setup, predicted_bytes, timeout_seconds)
+        if problem is not None:
+            return problem
+        ranks: tuple[RankTiming, ...] = launch(
+            _time_rank, cell, setup, sampling, process, world_size=cell.world_size, timeout_seconds=timeout_seconds
+        )
+    except RanksEnded as ended:
+        return ended.ending
+    state = _state(ranks, gpu_uuid)
+    losses = [rank.final_loss for rank in ranks if rank.final_loss is not None]
+    return TimedCell(
+        samples=tuple(sample for rank in ranks for sample in rank.samples),
+        advice=(
+            *_first_of_each_kind(ranks),
+            *advice_on_machine(state, cell),
+            *_advice_on_threads(setup, cell.world_size),
+        ),
+        final_loss=sum(losses) / len(losses) if len(losses) == len(ranks) else None,
+        tokens_per_example=ranks[0].tokens_per_example,
+        state=state,
+        ranks=setup,
+    )
+
+
+def measure_rank_peaks(cell: Cell, timeout_seconds: float | None) -> Memory | Ending:
+    """Read the peak memory of live steps on every rank, and return the rank's that needs most."""
+    try:
+        setup = _setup_of(cell, devices_of(cell))
+        peaks: tuple[Memory, ...] = launch(
+            _measure_peak, cell, setup, world_size=cell.world_size, timeout_seconds=timeout_seconds
+        )
+    except RanksEnded as ended:
+        return ended.ending
+    rank = max(range(len(peaks)), key=lambda index: _size(peaks[index]))
+    return replace(peaks[rank], method=f"{peaks[rank].method}; rank {rank} of {len(peaks)}, which needs most")
+
+
+def devices_of(cell: Cell) -> tuple[str, ...]:
+    """Name the device of each rank: all on the CPU, or one GPU each from the cell's on."""
+    device = torch.device(cell.device)
+    if device.type == "cpu":
+        return (cell.device,) * cell.world_size
+    return tuple(f"{device.type}:{(device.index or 0) + rank}" for rank in range(cell.world_size))
+
+
+def _look_first(
+    cell: Cell, setup: RankSetup, predicted_bytes: int | None, timeout_seconds: float | None
+) -> TimedCell | None:
+    """Say why the devices cannot do it; GPUs are asked by ranks of their own, because a fork does not survive CUDA."""
+    on_cpu = cell.device == "cpu"
+    found: tuple[tuple[str | None, int | None], ...] = (
+        (_look(cell),)
+        if on_cpu
+        else launch(_look_at_own, cell, setup, world_size=cell.world_size, timeout_seconds=timeout_seconds)
+    )
+    for reason, free in found:
+        if reason is not None:
+            return TimedCell(skipped=reason)
+        needed = None if predicted_bytes is None else predicted_bytes * (cell.world_size if on_cpu else 1)
+        if needed is not None and free is not None and needed > free:
+            return too_large(needed, free)
+    return None
+
+
+def _look(cell: Cell) -> tuple[str | None, int | None]:
+    return why_not(cell.device, cell.precision), free_bytes(cell.device)
+
+
+def _look_at_own(cell: Cell, setup: RankSetup) -> tuple[str | None, int | None]:
+    return _look(_cell_of_rank(cell, setup))
+
+
+def _why_no_devices(cell: Cell, devices: tuple[str, ...]) -> str | None:
+    there = torch.cuda.device_count()  # asks the driver without starting CUDA, which a fork would not survive
+    if cell.device == "cpu" or (torch.device(devices[-1]).index or 0) < there:
+        return None
+    return f"{cell.world_size} ranks need {devices[0]} to {devices[-1]}, this machine has {there} GPU"
+
+
+def _setup_of(cell: Cell, devices: tuple[str, ...]) -> RankSetup:
+    """Give each rank its share of the threads that torch would take alone, unless the cell asks for a number."""
+    return RankSetup(
+        backend="gloo" if cell.device == "cpu" else "nccl",
+        threads=cell.threads or max(1, torch.get_num_threads() // cell.world_size),
+        devices=devices,
+    )
+
+
+def _cell_of_rank(cell: Cell, setup: RankSetup) -> Cell:
+    return replace(cell, device=setup.devices[int(os.environ["RANK"])], threads=setup.threads)
+
+
+def _time_rank(cell: Cell, setup: RankSetup, sampling: Sampling, process: int) -> RankTiming:
+    cell = _cell_of_rank(cell, setup)
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with joined(cell.device) as ranks, prepare(workload, cell, ranks=ranks) as step:
+        ranks.wait()
+        before = read_counters()
+        timing = time_step(step, cell.device, sampling, process=process, team=ranks)
+        after = read_counters()
+    return RankTiming(
+        samples=tuple(replace(sample, rank=ranks.rank) for sample in timing.samples),
+        advice=timing.advice,
+        final_loss=timing.final_loss,
+        tokens_per_example=workload.tokens_per_example,
+        before=before,
+        after=after,
+    )
+
+
+def _measure_peak(cell: Cell, setup: RankSetup) -> Memory:
+    cell = _cell_of_rank(cell, setup)
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with joined(cell.device) as ranks:
+        return measure_memory(workload, cell, ranks=ranks)
+
+
+def _size(memory: Memory) -> int:
+    return memory.peak_allocated_bytes or memory.step_resident_bytes or memory.peak_resident_bytes or 0
+
+
+def _state(ranks: tuple[RankTiming, ...], gpu_uuid: str | None) -> MachineState:
+    """Derive the machine's state around the ranks: what any of them did is none of the others' doing."""
+
+    def joint(readings: list[Reading]) -> Reading:
+        return replace(
+            readings[0],
+            own_ticks=sum(reading.own_ticks for reading in readings),
+            involuntary_switches=sum(reading.involuntary_switches for reading in readings),
+        )
+
+    return state_between(joint([r.before for r in ranks]), joint([r.after for r in ranks]), gpu_uuid)
+
+
+def _first_of_each_kind(ranks: tuple[RankTiming, ...]) -> tuple[Advice, ...]:
+    """Say each doubt once, with the facts of the first rank that has it."""
+    kinds: dict[AdviceKind, Advice] = {}
+    for advice in (advice for rank in ranks for advice in rank.advice):
+        kinds.setdefault(advice.kind, advice)
+    return tuple(kinds.values())
+
+
+def _advice_on_threads(setup: RankSetup, world_size: int) -> tuple[Advice, ...]:
+    cores = len(os.sched_getaffinity(0))
+    if setup.threads * world_size <= cores or setup.backend != "gloo":
+        return ()
+    facts: tuple[tuple[str, Any], ...] = (("ranks", world_size), ("threads_per_rank", setup.threads), ("cores", cores))
+    return (Advice(kind=AdviceKind.OVERSUBSCRIBED, facts=facts),)

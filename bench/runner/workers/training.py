@@ -1,0 +1,48 @@
+"""What happens inside the fresh process of a training or of one point of an input pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from bench.core.errors import DeviceError
+from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
+from bench.device.backend import why_not
+from bench.device.environment import read_counters, state_between
+from bench.measure.scenarios.pipeline import measure_pipeline
+from bench.measure.scenarios.training import train
+from bench.runner.workers.cells import advice_on_machine
+
+
+def run_training(
+    plan: TrainingPlan, download: bool, checkpoint: Path, gpu_uuid: str | None, connection: Connection
+) -> TrainingRun:
+    """Train as planned; progress goes out through the connection, and whatever comes in says to stop.
+
+    Raises:
+        BenchError: The device, the model, the data or the checkpoint is of no use.
+    """
+    _check_device(plan)
+    before = read_counters()
+    run = train(
+        plan, download=download, checkpoint=checkpoint, report=connection.send, is_stopped=lambda: connection.poll()
+    )
+    state = state_between(before, read_counters(), gpu_uuid)
+    return replace(run, state=state, advice=(*run.advice, *advice_on_machine(state, plan.cell)))
+
+
+def run_point(plan: TrainingPlan, budget_seconds: float) -> PipelinePoint:
+    """Measure one combination of an input pipeline's axes.
+
+    Raises:
+        BenchError: The device, the model or the data is of no use.
+    """
+    _check_device(plan)
+    return measure_pipeline(plan, budget_seconds)
+
+
+def _check_device(plan: TrainingPlan) -> None:
+    reason = why_not(plan.device, plan.precision)
+    if reason is not None:
+        raise DeviceError(reason)

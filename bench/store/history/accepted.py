@@ -1,0 +1,129 @@
+"""`results/accepted.csv`: changes that are known and meant so, committed beside the expected counters.
+
+    cell,commit,metric,reason
+    my_net/train/*,1a2b3c4,step_median_seconds,"bigger hidden layer, PR 12"
+
+From the first measurement of that commit on, or of one that descends from it, the cell has a new baseline: what lies
+before is no longer its past, and the change itself is never nominated.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import fnmatch
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from bench.core.errors import HistoryError, StoreError
+from bench.core.history import AcceptedChange, AcceptedMark
+from bench.store.atomic import store_error
+from bench.store.history.schema import EXACT, MEASURED
+
+HEADER = ("cell", "commit", "metric", "reason")
+OUTCOME = "outcome"
+"""Not a measured column, but it can change and be accepted like one."""
+
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+Descendants = Callable[[str], frozenset[str]]
+"""All commits that descend from one, by its (shortened) hash; empty outside of its repository."""
+
+
+def read_accepted(path: Path) -> tuple[AcceptedChange, ...]:
+    """Read the accepted changes; none where there is no file.
+
+    Raises:
+        StoreError: A line makes no sense; the message names it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise store_error("read", path, error) from error
+    except UnicodeDecodeError as error:
+        raise StoreError(f"{path} is not UTF-8 text: {error.reason}") from error
+    rows: list[AcceptedChange] = []
+    reader = csv.reader(io.StringIO(text))
+    for values in reader:
+        where = f"{path}:{reader.line_num}"
+        if reader.line_num == 1:
+            if tuple(values) != HEADER:
+                raise StoreError(f"{where}: the columns must be {','.join(HEADER)}, found {','.join(values)}")
+        elif any(values) and not values[0].startswith("#"):
+            rows.append(_read(values, where, reader.line_num))
+    return tuple(rows)
+
+
+def _read(values: Sequence[str], where: str, line: int) -> AcceptedChange:
+    if len(values) != len(HEADER):
+        raise StoreError(f"{where}: {len(values)} fields, not {len(HEADER)}; put a reason with commas in quotes")
+    cell, commit, metric, reason = (value.strip() for value in values)
+    if not cell:
+        raise StoreError(f"{where}: which cell? Write its key, its name, or a glob such as my_net/*")
+    if not _COMMIT.fullmatch(commit.lower()):
+        raise StoreError(f"{where}: {commit!r} is no commit; write at least 7 of its hex digits")
+    if metric not in ("*", OUTCOME):
+        try:
+            check_metric(metric)
+        except HistoryError as error:
+            raise StoreError(f"{where}: {error}") from None
+    if not reason:
+        raise StoreError(f"{where}: an accepted change needs a reason")
+    return AcceptedChange(cell=cell, commit=commit.lower(), metric=metric, reason=reason, line=line)
+
+
+def check_metric(metric: str) -> str:
+    """Return the name of a metric.
+
+    Raises:
+        HistoryError: There is none of that name.
+    """
+    if metric not in MEASURED:
+        close = difflib.get_close_matches(metric, MEASURED, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known are step_median_seconds, {', '.join(EXACT)}, ..."
+        raise HistoryError(f"no metric named {metric!r}. {hint}")
+    return metric
+
+
+def is_named(pattern: str, *, key: str, name: str) -> bool:
+    """Whether a pattern means a cell: its key, its name, the beginning of its name up to a slash, or a glob."""
+    return pattern in (key, name) or name.startswith(f"{pattern}/") or fnmatch.fnmatchcase(name, pattern)
+
+
+def marks(
+    accepted: Iterable[AcceptedChange],
+    commits: Sequence[str | None],
+    *,
+    key: str,
+    name: str,
+    metric: str,
+    descendants: Descendants | None = None,
+) -> tuple[AcceptedMark, ...]:
+    """Find where accepted changes of a cell and metric stand in a series.
+
+    Args:
+        accepted: All of them.
+        commits: Of the points of the series, oldest first.
+        key: Of the cell.
+        name: Of the cell.
+        metric: Of the series.
+        descendants: Asked only where the commit itself was never measured.
+
+    Returns:
+        One mark per accepted change that stands in the series, by place.
+    """
+    found = []
+    for change in accepted:
+        if change.metric not in ("*", metric) or not is_named(change.cell, key=key, name=name):
+            continue
+        index = next((i for i, commit in enumerate(commits) if commit and commit.startswith(change.commit)), None)
+        if index is None and descendants is not None:
+            later = descendants(change.commit)
+            index = next((i for i, commit in enumerate(commits) if commit in later), None)
+        if index is not None:
+            found.append(AcceptedMark(index=index, commit=change.commit, reason=change.reason))
+    return tuple(sorted(found, key=lambda mark: mark.index))

@@ -1,0 +1,128 @@
+"""Open a history: SQLite or PostgreSQL, checked, made or upgraded; a driver's errors become one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
+
+from bench.core.errors import HistoryError, NothingMeasuredError
+from bench.store.atomic import make_folder
+from bench.store.history.migrations import VERSION, check, migrate, version_of
+from bench.store.history.urls import read_url, scrub, shown
+
+_BUSY_SECONDS = 60
+"""How long SQLite waits for another process that writes."""
+
+
+class History:
+    """An open history; made by `open_history`.
+
+    Attributes:
+        where: For people: its path or URL without a password.
+    """
+
+    def __init__(self, engine: Engine, where: str) -> None:
+        self.where = where
+        self._engine = engine
+        self._writer = engine.execution_options(stepbench_writes=True)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction: all of it or nothing."""
+        with self._writer.begin() as connection:
+            yield connection
+
+
+@contextlib.contextmanager
+def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
+    """Open a history by its path or URL; one of an older schema is upgraded.
+
+    Args:
+        given: As of `--history`.
+        makes: Make it where there is none.
+
+    Raises:
+        HistoryError: It cannot be reached, read or written, or holds something else; never with a password in it.
+        SchemaError: A newer stepbench made it.
+        NothingMeasuredError: There is none.
+    """
+    url = read_url(given)
+    where = shown(url)
+    if url.get_backend_name() == "sqlite":
+        _check_file(Path(str(url.database)), makes)
+    engine = _engine(url)
+    try:
+        try:
+            history = History(engine, where)
+            _prepare(history, makes)
+            yield history
+        finally:
+            engine.dispose()
+    except SQLAlchemyError as error:
+        reason = str(getattr(error, "orig", None) or error).strip()
+        line = scrub(" ".join(reason.split())[:300], url)
+        raise HistoryError(f"cannot use the history {where}: {line or type(error).__name__}") from None
+
+
+def _engine(url: URL) -> Engine:
+    if url.get_backend_name() != "sqlite":
+        try:
+            return create_engine(url)
+        except (ModuleNotFoundError, NoSuchModuleError) as error:
+            raise HistoryError(
+                f"a history in PostgreSQL needs a driver ({error}); pip install 'stepbench[postgres]'"
+            ) from None
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _connected(connection: Any, _: Any) -> None:
+        connection.isolation_level = None  # Python's sqlite3 begins too late, and never for CREATE TABLE
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA cache_size = -65536")
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        # A writer takes its lock at once: two that begin by reading would deadlock when both come to write.
+        is_writing = connection.get_execution_options().get("stepbench_writes")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writing else "BEGIN")
+
+    return engine
+
+
+def _check_file(path: Path, makes: bool) -> None:
+    if makes:
+        make_folder(path.parent)
+    elif not path.exists():
+        raise NothingMeasuredError(f"there is no history at {path}; make it with `bench history ingest`")
+    if path.is_dir():
+        raise HistoryError(f"{path} is a folder, not a history; name a file in it with --history")
+    target = path if path.exists() else path.parent
+    if makes and not os.access(target, os.W_OK):
+        raise HistoryError(f"cannot write the history {path}: no permission for {target}; name a file with --history")
+
+
+def _prepare(history: History, makes: bool) -> None:
+    with history.reading() as connection:
+        found = version_of(connection)
+        if found is not None:
+            check(found, history.where)
+        elif not makes:
+            raise NothingMeasuredError(f"{history.where} holds no history yet; fill it with `bench history ingest`")
+        elif connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
+            raise HistoryError(f"{history.where} is a database of something else; name another file with --history")
+    if found != VERSION:
+        with history.writing() as connection:
+            migrate(connection, history.where)

@@ -1,0 +1,261 @@
+"""What can be ingested, as rows: record files of runs, and JSON files of pytest-benchmark.
+
+A source is listed first, by the address of each measurement in it, so that what the history has already is neither
+understood nor summarised again. One broken file is a problem with its name; the others go on.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.core.cell import Cell, short_hash
+from bench.core.environment import Environment
+from bench.core.errors import StoreError
+from bench.core.jsonio import to_json
+from bench.core.record import Outcome, Record
+from bench.core.units import counted
+from bench.stats.estimate import estimate_median, relative_dispersion
+from bench.store.codec import digest, from_data, parse_file
+from bench.store.history.schema import MEASURED
+from bench.store.pytest_benchmark import StoredBenchmark, StoredSession, read_session
+from bench.store.runs import RunFolder, RunInfo, run_paths
+from bench.tables.cells import CELLS, cell_rows
+
+Row = Mapping[str, Any]
+_COLUMNS = {column.name: column for column in CELLS if column.name in MEASURED}
+_UNREADABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes neither
+_LONGEST = 500
+"""Characters of a reason; the record has all of it."""
+
+_NOTHING = dict.fromkeys(MEASURED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One measurement as rows of `bench.store.history.schema`; `record` lacks only its id."""
+
+    run: Row
+    cell: Row
+    environment: Row | None
+    record: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One measurement of a source: its address, and how to make its rows (raises StoreError)."""
+
+    digest: str
+    make: Callable[[], Entry]
+
+
+def find_sources(given: Sequence[str], results: Path) -> tuple[tuple[Path, ...], tuple[StoreError, ...]]:
+    """Find what was asked for: run folders and files, and a problem for each that is not there.
+
+    Args:
+        given: Runs by folder, id or `latest`; folders of runs; files. Nothing is every run in `results`.
+        results: Where ids are looked up.
+    """
+    if not given:
+        return run_paths(results), ()
+    sources: list[Path] = []
+    problems: list[StoreError] = []
+    for name in given:
+        path = Path(name)
+        try:
+            if path.is_file():
+                sources.append(path.parent if path.name == "run.json" else path)
+            elif path.is_dir() and not (path / "run.json").is_file():
+                below = run_paths(path)
+                if not below:
+                    raise StoreError(f"{path} is no run, and holds none")
+                sources += below
+            else:
+                sources.append(RunFolder.open(name, results).path)
+        except StoreError as error:
+            problems.append(error)
+    return tuple(dict.fromkeys(sources)), tuple(problems)
+
+
+def list_source(path: Path) -> tuple[tuple[Listed, ...], tuple[StoreError, ...]]:
+    """List the measurements of a run folder or of a file, and what of it cannot be read.
+
+    Raises:
+        StoreError: Nothing of it can be read.
+    """
+    if path.is_dir():
+        return _list_run(path)
+    session = read_session(path)
+    run = _session_run(session, path)
+    listed = [
+        Listed(_address(session, b), functools.partial(_session_entry, session, b, run)) for b in session.benchmarks
+    ]
+    return tuple(listed), ()
+
+
+def _list_run(path: Path) -> tuple[tuple[Listed, ...], tuple[StoreError, ...]]:
+    folder = RunFolder.open(path)
+    row = _run_row(folder)
+    listed: list[Listed] = []
+    problems: list[StoreError] = []
+    for file in sorted(folder.records_path.glob("*.json")):
+        try:
+            data = parse_file(file)
+        except StoreError as error:
+            problems.append(error)
+        else:
+            listed.append(Listed(digest(data), functools.partial(_record_entry, data, file, row)))
+    return tuple(listed), tuple(problems)
+
+
+def _run_row(folder: RunFolder) -> Row:
+    run: RunInfo = folder.run
+    return {
+        "id": clean(run.id or folder.path.name),
+        "kind": "stepbench",
+        "started_at": moment(run.started_at, str(folder.path / "run.json")),
+        "path": clean(str(folder.path.resolve())),
+        "written_by": clean(f"stepbench {run.stepbench}".strip()),
+    }
+
+
+def _record_entry(data: Any, file: Path, run: Row) -> Entry:
+    return entry_of(from_data(Record, data, file), digest=digest(data), run=run, path=str(file.resolve()))
+
+
+def entry_of(record: Record, *, digest: str, run: Row, path: str) -> Entry:
+    """Make the rows of a record."""
+    environment = record.environment
+    (row,) = cell_rows((record,))
+    return Entry(
+        run=run,
+        cell=_cell_row(record.cell),
+        environment=None if environment is None else _environment_row(environment),
+        record={
+            "digest": digest,
+            "run_id": run["id"],
+            "cell_key": record.cell.key,
+            "fingerprint": None if environment is None else environment.fingerprint,
+            "started_at": moment(record.started_at, path),
+            "git_commit": environment.git_commit if environment else None,
+            "git_dirty": environment.git_dirty if environment else None,
+            "code": record.code,
+            "outcome": record.outcome.value,
+            "reason": None if record.reason is None else clean(record.reason[:_LONGEST]),
+            "path": clean(path),
+            **{name: column.get(row) for name, column in _COLUMNS.items()},
+        },
+    )
+
+
+def _cell_row(cell: Cell) -> Row:
+    defaults = {f.name: f.default for f in fields(Cell)}
+    axes = {name: to_json(getattr(cell, name)) for name in defaults if getattr(cell, name) != defaults[name]}
+    return {"key": cell.key, "name": clean(cell.id), "axes": axes}
+
+
+def _environment_row(environment: Environment) -> Row:
+    chip = environment.gpu or environment.cpu
+    machine = f"{chip}, {counted(environment.threads, 'thread')}, torch {environment.torch}"
+    return {
+        "fingerprint": environment.fingerprint,
+        "machine": clean(machine),
+        "fields": environment.comparable_fields(),
+    }
+
+
+def _session_run(session: StoredSession, path: Path) -> Row:
+    if session.written_at is None:
+        raise StoreError(f"{path} does not say when it was measured (no datetime); it cannot be put in order")
+    return {
+        "id": f"pytest-benchmark-{short_hash([_address(session, b) for b in session.benchmarks])}",
+        "kind": "pytest-benchmark",
+        "started_at": moment(session.written_at, str(path)),
+        "path": clean(str(path.resolve())),
+        "written_by": clean(f"pytest-benchmark {session.version}".strip()),
+    }
+
+
+def _address(session: StoredSession, benchmark: StoredBenchmark) -> str:
+    """Address a benchmark by the record it left, so that both are one; else by what was measured, where and when."""
+    context = [session.written_at, session.fingerprint, session.commit]
+    return benchmark.record_digest or digest({"context": context, "benchmark": benchmark.raw})
+
+
+def _session_entry(session: StoredSession, benchmark: StoredBenchmark, run: Row) -> Entry:
+    machine = dict(session.machine)
+    environment: Row | None = None
+    if session.environment is not None:
+        environment = _environment_row(session.environment)
+    elif session.fingerprint is not None:
+        words = machine.get("cpu.brand_raw") or machine.get("cpu.brand") or machine.get("machine", "unknown machine")
+        text = f"{words}, Python {machine.get('python_version', 'unknown')}"
+        environment = {"fingerprint": session.fingerprint, "machine": clean(text), "fields": machine}
+    name = clean(benchmark.name)
+    foreign = {"key": short_hash({"pytest-benchmark": name}), "name": name, "axes": None}
+    cell = foreign if benchmark.cell is None else _cell_row(benchmark.cell)
+    is_ok = benchmark.median_seconds is not None
+    return Entry(
+        run=run,
+        cell=cell,
+        environment=environment,
+        record={
+            "digest": _address(session, benchmark),
+            "run_id": run["id"],
+            "cell_key": cell["key"],
+            "fingerprint": session.fingerprint,
+            "started_at": run["started_at"],
+            "git_commit": session.commit,
+            "git_dirty": session.is_dirty,
+            "code": None,
+            "outcome": (Outcome.OK if is_ok else Outcome.FAILED).value,
+            "reason": None if is_ok else "no median above 0",
+            "path": run["path"],
+            **_NOTHING,
+            **_session_values(benchmark),
+        },
+    )
+
+
+def _session_values(benchmark: StoredBenchmark) -> dict[str, Any]:
+    """Take the median as it stands; an interval only where every round was saved."""
+    values: dict[str, Any] = {"step_median_seconds": benchmark.median_seconds, "step_processes": 1}
+    if benchmark.seconds and all(second >= 0 for second in benchmark.seconds):
+        found = estimate_median(benchmark.seconds)
+        values |= {
+            "step_low_seconds": found.low,
+            "step_high_seconds": found.high,
+            "step_n": found.n,
+            "step_n_effective": found.n_effective,
+            "step_relative_dispersion": relative_dispersion(benchmark.seconds),
+        }
+    extra = benchmark.raw.get("extra_info") or {}
+    if benchmark.cell is not None:  # of the fixture `bench_cell`, whose names are ours
+        whole = {name: extra.get(name) for name in ("parameters", "trainable_parameters")}
+        flops = extra.get("flops") or {}
+        whole |= {f"flops_{name}": flops.get(name) for name in ("forward", "backward")}
+        values |= {name: value for name, value in whole.items() if type(value) is int}
+    return values
+
+
+def clean(text: str) -> str:
+    """Make a text that every database takes: no NUL, no half of a surrogate pair."""
+    return _UNREADABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def moment(text: str, where: str) -> datetime:
+    """Read ISO 8601; without a zone it is UTC.
+
+    Raises:
+        StoreError: It is no time; `where` names the file.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise StoreError(f"{where}: {text!r} is not a time; it cannot be put in order") from None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

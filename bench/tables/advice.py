@@ -1,0 +1,353 @@
+"""The words for every doubt: what it means for the figures, and what to do. Facts come from the `Advice` value.
+
+The facts of one kind of advice in several cells, in a few words: ranges, examples, ratios where they say more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.core.record import Advice, AdviceKind, Record
+from bench.core.units import format_bytes, format_count, format_seconds
+from bench.tables.figures import plain, significant
+from bench.tables.table import Page
+
+Facts = tuple[tuple[str, str | int | float], ...]
+"""As in `Advice.facts`."""
+
+
+def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
+    """Put the facts of one kind of advice, of one or many cells, into words; empty where there are none."""
+    derived = _DERIVED.get(kind)
+    return (derived(all_facts) if derived else "") or _joined(all_facts)
+
+
+def _disagreements(all_facts: Sequence[Facts]) -> str:
+    """Say how far each other counter is from ours, as its share: `fvcore 0.333x to 0.950x in forward`."""
+    ratios: dict[tuple[str, str], list[float]] = {}
+    for facts in all_facts:
+        values = {name: value for name, value in facts if not isinstance(value, str)}
+        for phase in ("forward", "backward"):
+            ours = values.pop(f"{phase}_flops", None)
+            for name, theirs in values.items():
+                if ours and name.endswith(f"_{phase}_flops"):
+                    counter = name.removesuffix(f"_{phase}_flops")
+                    ratios.setdefault((counter, phase), []).append(theirs / ours)
+    parts = []
+    for (counter, phase), found in ratios.items():
+        low, high = (_ratio(value) for value in (min(found), max(found)))
+        parts.append(f"{plain(counter)} {low if low == high else f'{low} to {high}'} of ours in {phase}")
+    return ", ".join(parts)
+
+
+def _gaps(all_facts: Sequence[Facts]) -> str:
+    """Say how far the sum of the phases is from the step: `their sum is -11 % to +7 % off`."""
+    gaps = []
+    for facts in all_facts:
+        values = {name: value for name, value in facts if not isinstance(value, str)}
+        if "phase_sum_seconds" in values and values.get("step_seconds"):
+            gaps.append(values["phase_sum_seconds"] / values["step_seconds"] - 1)
+    if not gaps:
+        return ""
+    low, high = (f"{gap * 100:+.0f} %" for gap in (min(gaps), max(gaps)))
+    return f"their sum is {low if low == high else f'{low} to {high}'} off"
+
+
+def _waits(all_facts: Sequence[Facts]) -> str:
+    """Say what a step waits: `it waits 12.3 ms and works 4.56 ms, 73 % of the time, with 0 workers`."""
+    parts = []
+    for facts in all_facts:
+        values = {name: value for name, value in facts if not isinstance(value, str)}
+        if {"wait_seconds", "step_seconds", "wait_fraction", "workers"} <= set(values):
+            wait, work = format_seconds(values["wait_seconds"]), format_seconds(values["step_seconds"])
+            share, workers = values["wait_fraction"] * 100, int(values["workers"])
+            with_workers = f"with {workers} worker{'' if workers == 1 else 's'}"
+            parts.append(f"{with_workers} it waits {wait} and works {work}: {share:.0f} % of the time is waiting")
+    return "; ".join(parts)
+
+
+def _ratio(value: float) -> str:
+    return f"{significant(value)}x" if abs(value - 1) >= 0.005 else f"1{value - 1:+.0e}x"  # never a false 1.00x
+
+
+_DERIVED: dict[AdviceKind, Callable[[Sequence[Facts]], str]] = {
+    AdviceKind.FLOPS_DISAGREE: _disagreements,
+    AdviceKind.PHASE_GAP: _gaps,
+    AdviceKind.DATA_STARVED: _waits,
+}
+"""Kinds whose facts say more as ratios."""
+
+
+def _joined(all_facts: Sequence[Facts]) -> str:
+    """Join the facts of several cells: one value as it is, several numbers as a range, several texts by example."""
+    values: dict[str, list[str | int | float]] = {}
+    for facts in all_facts:
+        for name, value in facts:
+            values.setdefault(name, []).append(value)
+    parts = []
+    for name, found in values.items():
+        numbers = [value for value in found if not isinstance(value, str)]
+        if numbers:
+            low, high = (_fact_value(name, value) for value in (min(numbers), max(numbers)))
+            text = low if low == high else f"{low} to {high}"
+        else:
+            texts = list(dict.fromkeys(plain(str(value)) for value in found))
+            text = texts[0] if len(texts) == 1 else f"{texts[0]}, and {len(texts) - 1} more"
+        parts.append(text if name in {"reason", "reasons"} else f"{_fact_name(name)} {text}")
+    return ", ".join(parts)
+
+
+def _fact_name(name: str) -> str:
+    for suffix in ("_seconds", "_bytes", "_fraction", "_celsius", "_flops"):
+        name = name.removesuffix(suffix)
+    return plain(name.replace("_", " "))
+
+
+def _fact_value(name: str, value: str | int | float) -> str:
+    """Print a number by the unit in the fact's name."""
+    if isinstance(value, str):
+        return plain(value)
+    if name.endswith("_seconds"):
+        return format_seconds(value)
+    if name.endswith("_bytes"):
+        return format_bytes(value)
+    if name.endswith("_flops"):
+        return format_count(value, "FLOPs")
+    if name.endswith("_celsius"):
+        return f"{value:.0f} °C"
+    if name.endswith("_fraction") or name in {"target", "half_width", "residual", "tolerance", "gap"}:
+        return f"{significant(value * 100, 2)} %"
+    return f"{value:,}" if isinstance(value, int) else significant(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a kind of advice says.
+
+    Attributes:
+        mark: One letter, for the table; unique.
+        title: Names the doubt.
+        meaning: What it does to the figures.
+        remedy: What to do.
+    """
+
+    mark: str
+    title: str
+    meaning: str
+    remedy: str
+
+
+WORDS: dict[AdviceKind, Words] = {
+    AdviceKind.NOISY_SAMPLES: Words(
+        "N",
+        "Noisy samples",
+        "the interval of the median did not reach its target within the budget",
+        "Trust the interval, not the last digit; measure longer (--budget) or on a quieter machine.",
+    ),
+    AdviceKind.FEW_SAMPLES: Words(
+        "F",
+        "Few samples",
+        "too few independent steps for an interval; correlated steps count as fewer",
+        "Measure longer (--budget), or take a smaller batch.",
+    ),
+    AdviceKind.WARMUP_UNSETTLED: Words(
+        "W",
+        "Warm-up unsettled",
+        "steps still changed when the warm-up ended, so early samples may be slower than late ones",
+        "Measure longer (--budget), and look at the raw samples in the record.",
+    ),
+    AdviceKind.LAUNCH_BOUND: Words(
+        "L",
+        "Launch-bound",
+        "the host launches work more slowly than the device does it: this is the time of the host, not of the device",
+        "Take a larger batch, or --compile reduce-overhead.",
+    ),
+    AdviceKind.BUSY_MACHINE: Words(
+        "B",
+        "Busy machine",
+        "other processes held cores that the threads needed; times are too long, and not comparable",
+        "Measure again when they have ended, or with fewer --threads.",
+    ),
+    AdviceKind.THROTTLED_CLOCK: Words(
+        "T",
+        "Throttled clock",
+        "the device lowered its clock while it was measured (heat or power)",
+        "Let it cool down, or lock its clock (nvidia-smi -lgc), and measure again.",
+    ),
+    AdviceKind.PHASE_GAP: Words(
+        "G",
+        "Phase gap",
+        "the phases do not add up to the unsplit step",
+        "Believe the step; read the phases as shares only.",
+    ),
+    AdviceKind.FLOPS_DISAGREE: Words(
+        "D",
+        "FLOPs disagree",
+        "two counters give different FLOPs for the same forward pass",
+        "`bench count --explain` shows both and says why.",
+    ),
+    AdviceKind.FLOPS_LOWER_BOUND: Words(
+        "A",
+        "FLOPs at least",
+        "operations ran for which there is no formula; the true count is higher",
+        "`bench count` names the operations; do not derive a utilisation from this count.",
+    ),
+    AdviceKind.FLOPS_UNMEASURED: Words(
+        "U",
+        "FLOPs unmeasured",
+        "no count could be made; it is not 0",
+        "`bench count` says why.",
+    ),
+    AdviceKind.NONFINITE_LOSS: Words(
+        "X",
+        "Loss not finite",
+        "the loss was NaN or infinite; times can differ from those of healthy training",
+        "Check the precision and the learning rate; fp16 needs its GradScaler (fp16-amp).",
+    ),
+    AdviceKind.COUNT_FAILED: Words(
+        "C",
+        "Count failed",
+        "a counter raised an error; the times stand, the counts are missing",
+        "`bench count` shows the error.",
+    ),
+    AdviceKind.MEMORY_UNMEASURED: Words(
+        "M",
+        "Memory unmeasured",
+        "the peak could not be read",
+        "See the reason; the predicted peak may still be there.",
+    ),
+    AdviceKind.MEMORY_TOO_SMALL: Words(
+        "P",
+        "Predicted too large",
+        "the predicted peak exceeds the memory that was free, so the cell was not tried",
+        "Free memory, take a smaller batch (`bench fit` finds the largest), or try anyway with --no-predict.",
+    ),
+    AdviceKind.OVERSUBSCRIBED: Words(
+        "O",
+        "Oversubscribed ranks",
+        "the ranks together have more threads than there are cores, so they take turns; times are too long",
+        "Take fewer --threads (of each rank) or a smaller --world-size, or measure on more cores.",
+    ),
+    AdviceKind.BATCH_TOO_SMALL: Words(
+        "S",
+        "Batch too small",
+        "measured at this batch and at half of it, most of a step costs the same whatever the batch",
+        "Take a larger batch (-b), or --compile; `bench profile --try` measures four times the batch.",
+    ),
+    AdviceKind.OPTIMIZER_DOMINATED: Words(
+        "E",
+        "Optimizer-dominated",
+        "updating the weights takes a large share of the profiled step",
+        "Try a fused optimizer (--optimizer NAME-fused); `bench profile --try` measures it where there is one.",
+    ),
+    AdviceKind.MEMORY_BOUND_LAYER: Words(
+        "Y",
+        "Memory-bound layer",
+        "it does fewer FLOPs per byte than the device can do while it moves one: it waits for memory",
+        "Fuse it with its neighbours (--compile), or move fewer bytes (--precision bf16-amp).",
+    ),
+    AdviceKind.HIDDEN_SYNC: Words(
+        "H",
+        "Hidden synchronisation",
+        "a line reads a tensor's value, and on an accelerator the host then waits until all queued work is done",
+        "Keep the value in a tensor, or read it after many steps; `bench profile` lists the lines.",
+    ),
+    AdviceKind.UNUSED_PARAMETERS: Words(
+        "Z",
+        "Unused parameters",
+        "trainable parameters had no gradient after a backward pass: they never train, and the optimizer skips them",
+        "Use them, remove them, or say requires_grad_(False).",
+    ),
+    AdviceKind.RECOMPILATION: Words(
+        "R",
+        "Recompilation",
+        "torch.compile compiled graphs again after the first step",
+        "TORCH_LOGS=recompiles names the guard that failed; keep shapes and Python values the same between steps.",
+    ),
+    AdviceKind.TF32_OFF: Words(
+        "V",
+        "TF32 is off",
+        "fp32 products run without the device's matrix units",
+        "Try --precision tf32 if ten bits of mantissa are enough; `bench profile --try` measures it.",
+    ),
+    AdviceKind.CHANNELS_LAST: Words(
+        "K",
+        "Channels last",
+        "2-d convolutions take a large share of the profiled step, in the contiguous layout",
+        "Try --memory-format channels_last; a time ratio, if there is one, was measured by --try.",
+    ),
+    AdviceKind.BF16_SLOWER: Words(
+        "J",
+        "bf16 slower than fp32",
+        "the same step was measured in fp32, in turn with this one, and took less time",
+        "Use --precision fp32 on this device.",
+    ),
+    AdviceKind.PROFILER_OVERHEAD: Words(
+        "Q",
+        "Profiler overhead",
+        "plain steps, in turn with the profiled ones, took much less time; rows are corrected by the events in them",
+        "Believe the step; read small shares with care, or take a larger batch.",
+    ),
+    AdviceKind.DATA_STARVED: Words(
+        "I",
+        "Input-starved",
+        "the step waits for its input pipeline, so a faster model or device would gain little",
+        "Give the loader more --workers or a larger --prefetch (`bench pipeline` compares them), or make it cheaper.",
+    ),
+}
+"""Every kind of advice; a test holds it complete."""
+
+
+def marks(record: Record) -> str:
+    """Return the letters of a record's doubts, in the order of `WORDS`."""
+    kinds = {advice.kind for advice in record.advice}
+    return "".join(words.mark for kind, words in WORDS.items() if kind in kinds)
+
+
+def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+    """Put all doubts into words, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
+    sentences = []
+    for kind, words in WORDS.items():
+        facts = [advice.facts for record in records for advice in record.advice if advice.kind is kind]
+        cells = [record for record in records if any(advice.kind is kind for advice in record.advice)]
+        if not cells:
+            continue
+        where = _where(cells, len(records))
+        known = facts_text(kind, facts)
+        detail = f" ({known})" if known else ""
+        sentences.append((words.mark, f"{words.title}{where}{detail}: {words.meaning}. {words.remedy}"))
+    return tuple(sentences)
+
+
+def loose_advice_text(advice: Sequence[Advice], page: Page) -> str:
+    """Put doubts that belong to no record into words likewise."""
+    return "\n".join(page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in loose_advice_sentences(advice))
+
+
+def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:
+    """Make the sentences of doubts that belong to no record, one per kind."""
+    sentences = []
+    for kind, words in WORDS.items():
+        facts = [one.facts for one in advice if one.kind is kind]
+        if facts:
+            known = facts_text(kind, facts)
+            detail = f" ({known})" if known else ""
+            sentences.append((words.mark, f"{words.title}{detail}: {words.meaning}. {words.remedy}"))
+    return tuple(sentences)
+
+
+def advice_text(records: Sequence[Record], page: Page) -> str:
+    """Put all doubts into words that fill the page, each with its letter."""
+    lines = (page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in advice_sentences(records))
+    return "\n".join(lines)
+
+
+def _where(cells: Sequence[Record], total: int) -> str:
+    if total == 1:
+        return ""
+    if len(cells) == total:
+        return f" in all {total} cells"
+    if len(cells) == 1:
+        return f" in {plain(cells[0].cell.id)}"
+    return f" in {len(cells)} of {total} cells"

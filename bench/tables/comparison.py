@@ -1,0 +1,322 @@
+"""Comparisons to eyes: a table, a reason per verdict, and what to doubt; for terminals and as Markdown.
+
+The words for every verdict: why it is what it is, with the numbers behind it, in one line.
+
+Two stored runs side by side: what changed by how much, what is worth a comparison, and why this is no verdict.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.stats.power import fewest_sessions
+from bench.tables.figures import plain, significant, time_unit
+from bench.tables.table import Column, Page, render
+
+_COUNTS = ("parameters", "trainable_parameters", "flops", "dispatches", "bytes_touched")
+_FACT_WORDS = {
+    "parameters": "parameters",
+    "trainable_parameters": "trainable parameters",
+    "flops": "FLOPs per step",
+    "dispatches": "operations per step",
+    "bytes_touched": "bytes touched per step",
+}
+
+
+def change(shift: float | None) -> str:
+    """Write a log-ratio as a change in percent with its sign: `+5.1`."""
+    if shift is None:
+        return "-"
+    percent = math.expm1(shift) * 100
+    return f"{percent:+.1f}" if abs(percent) < 99.95 else f"{percent:+.0f}"
+
+
+def sessions_in_words(stages: Sequence[str]) -> str:
+    """Count sessions by stage: `6 sessions + 8 to confirm + 6 to extend`."""
+    further = "".join(f" + {stages.count(stage)} to {stage}" for stage in ("confirm", "extend") if stage in stages)
+    return f"{stages.count('screen')} sessions{further}"
+
+
+def percent_of(shift: float | None) -> str:
+    """Write a log-ratio as percent without a sign; `-` for None."""
+    return change(shift).removeprefix("+")
+
+
+def reason_text(comparison: Comparison) -> str:
+    """Say in one line why the verdict is what it is."""
+    facts = dict(comparison.facts)
+    tolerated = f"+{float(facts.get('tolerate', 0.05)) * 100:.3g} %"
+    fail_at = f"+{float(facts.get('fail_at', 0.02)) * 100:.3g} %"
+    shift = f"{change(comparison.shift)} %"
+    p = "" if comparison.p_adjusted is None else f", p {comparison.p_adjusted:.3f}"
+    sees = percent_of(comparison.minimum_detectable)
+    sessions = len(comparison.session_shifts)
+    match comparison.reason:
+        case ComparisonReason.SLOWDOWN_CONFIRMED:
+            return f"{shift} on {sessions} fresh sessions{p}; fails from {fail_at}"
+        case ComparisonReason.SPEEDUP_CONFIRMED:
+            return f"{shift} on {sessions} fresh sessions{p}"
+        case ComparisonReason.SLOWDOWN_EXCLUDED:
+            high = change(comparison.high)
+            return f"at most {high} %, so a slowdown of {tolerated} is excluded; {sees} % would have been seen"
+        case ComparisonReason.SLOWDOWN_NOT_EXCLUDED:
+            return f"neither shown nor excluded: {shift}, up to {change(comparison.high)} %; tolerated is {tolerated}"
+        case ComparisonReason.CANNOT_DETECT:
+            seen = "nothing" if comparison.minimum_detectable is None else f"only {sees} % or more"
+            return f"cannot judge: with this noise {seen} would be seen, tolerated is {tolerated}; more sessions help"
+        case ComparisonReason.SUSPECT_NOT_CONFIRMED:
+            return f"suspect at {shift}, but its fresh sessions were not run; give it more time"
+        case ComparisonReason.TOO_FEW_SESSIONS:
+            alpha = float(facts.get("alpha", 0.05))
+            return f"{sessions} sessions count, {fewest_sessions(alpha)} are needed for a p-value of {alpha:g}"
+        case ComparisonReason.MISSING_SIDE:
+            return f"{facts.get('side', 'one side')}: {facts.get('error', 'has no such cell')}"
+        case ComparisonReason.DIFFERENT_WORK:
+            return f"the parameters differ: not the same model, so {shift} is no verdict on code (timed all the same)"
+        case ComparisonReason.OTHER_ENVIRONMENT:
+            return f"measured in another environment: {facts.get('field', 'fields')} differs"
+
+
+def fact_lines(comparison: Comparison) -> list[str]:
+    """Say which counts differ, what could not be counted, and which sessions were void."""
+    facts = dict(comparison.facts)
+    lines = []
+    for name in _COUNTS:
+        base, head = facts.get(f"{name}_base"), facts.get(f"{name}_head")
+        if isinstance(base, int) and isinstance(head, int):
+            ratio = f" ({(head / base - 1) * 100:+.2f} %)" if base else ""
+            lines.append(f"{_FACT_WORDS[name]} {base:,} -> {head:,}{ratio}, exactly")
+    uncounted = [(side, facts.get(f"not_counted_{side}")) for side in ("base", "head")]
+    lines += [f"{side} could not be counted: {reason}" for side, reason in uncounted if reason is not None]
+    if "same_code" in facts:
+        lines.append(f"both sides run the same file, outside their trees: {facts['same_code']}")
+    if comparison.voided:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in comparison.voided)
+        lines.append(f"void sessions: {reasons}")
+    return lines
+
+
+_STYLES = {
+    ComparisonVerdict.SLOWER: "red",
+    ComparisonVerdict.FASTER: "green",
+    ComparisonVerdict.INCONCLUSIVE: "yellow",
+    ComparisonVerdict.INCOMPARABLE: "yellow",
+}
+_COMMON = re.compile(r"train|infer|cpu|cuda:\d+|fp32|tf32|bf16|fp16-amp|bf16-amp")
+_RANGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+STRIP_WIDTH = 13
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What stands above and below the table.
+
+    Attributes:
+        base: Of the base, in words: `origin/main (1a2b3c4)`.
+        method: How it was measured, in words.
+        notes: What to know besides, one sentence each.
+        unfit: Why the machine could not be measured on.
+    """
+
+    base: str
+    head: str
+    method: str
+    notes: tuple[str, ...] = ()
+    unfit: str | None = None
+
+
+def comparison_report(
+    comparisons: Sequence[Comparison], heading: Heading, *, width: int = 80, color: bool = False, unicode: bool = True
+) -> str:
+    """Write a comparison for a terminal; no line is wider than `width`."""
+    page = Page(width=width, color=color, unicode=unicode)
+    scale = strip_range(comparisons)
+    names, common = short_names([c.cell_id for c in comparisons])
+    columns = _columns(comparisons, names, scale, unicode=unicode)
+    spans = {row: _span(c) for row, c in enumerate(comparisons) if c.shift is None}
+    styles = {row: _STYLES.get(c.verdict) for row, c in enumerate(comparisons)}
+    parts = [
+        page.wrap(f"base {plain(heading.base)} · head {plain(heading.head)}"),
+        page.paint(page.wrap(" · ".join(filter(None, (common, heading.method)))), "dim"),
+        "",
+        render(columns, page, spans=spans, styles=styles) if comparisons else "no cells",
+        "",
+        *(page.wrap(line, "  ") for line in _notes(comparisons, names, page)),
+    ]
+    if heading.unfit:
+        parts += ["", page.paint(page.wrap(f"UNFIT: {heading.unfit}"), "red")]
+    parts += [page.wrap(f"Note: {note}", "  ") for note in heading.notes]
+    parts += ["", page.wrap(summary(comparisons))]
+    return "\n".join(parts)
+
+
+def headline(comparisons: Sequence[Comparison], heading: Heading) -> str:
+    """Say the most important thing in one line."""
+    verdicts = {c.verdict for c in comparisons}
+    if ComparisonVerdict.SLOWER in verdicts:
+        return f"Slower: {summary(comparisons)}"
+    if heading.unfit:
+        return f"No verdict, the machine is unfit: {summary(comparisons)}"
+    if verdicts & {ComparisonVerdict.INCOMPARABLE, ComparisonVerdict.INCONCLUSIVE}:
+        return f"No regression shown, not all judged: {summary(comparisons)}"
+    return f"No regression: {summary(comparisons)}"
+
+
+def summary(comparisons: Sequence[Comparison]) -> str:
+    """Count the verdicts: `3 cells: 1 slower, 2 same`."""
+    counts = Counter(c.verdict for c in comparisons)
+    order = (ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER, *ComparisonVerdict)
+    found = [f"{counts[v]} {v.value}" for v in dict.fromkeys(order) if counts[v]]
+    return f"{len(comparisons)} cell{'' if len(comparisons) == 1 else 's'}: {', '.join(found) or 'none'}"
+
+
+def short_names(cell_ids: Sequence[str]) -> tuple[list[str], str]:
+    """Leave out of the cells' names what all have in common; return the names, and what was left out."""
+    ids = [cell_id.split("/") for cell_id in cell_ids]
+    shared = [part for part in (ids[0] if ids else []) if _COMMON.fullmatch(part) and all(part in i for i in ids)]
+    names = [plain("/".join(part for part in parts if part not in shared)) for parts in ids]
+    return names, ", ".join(shared)
+
+
+def strip(shifts: Sequence[float], scale: float, *, unicode: bool = True) -> str:
+    """Draw session shifts on a line from -scale to +scale; zero is in the middle, what lies outside is an arrow."""
+    marks, middle, left, right = ("·•●", "│", "‹", "›") if unicode else (".oO", "|", "<", ">")
+    half = STRIP_WIDTH // 2
+    cells = [" "] * (2 * half + 1)
+    cells[half] = middle
+    for place, count in Counter(round(max(-1.0, min(1.0, s / scale)) * half) + half for s in shifts).items():
+        cells[place] = marks[min(count, len(marks)) - 1]
+    if any(shift < -scale for shift in shifts):
+        cells[0] = left
+    if any(shift > scale for shift in shifts):
+        cells[-1] = right
+    return "".join(cells)
+
+
+def strip_range(comparisons: Sequence[Comparison]) -> float:
+    """Choose one range for all strips: the smallest round one that holds nine of ten shifts."""
+    shifts = sorted(abs(shift) for c in comparisons for shift in c.session_shifts)
+    if not shifts:
+        return _RANGES[2]
+    wanted = shifts[min(len(shifts) - 1, math.floor(0.9 * len(shifts)))]
+    return next((limit for limit in _RANGES if limit >= wanted), _RANGES[-1])
+
+
+def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: float, *, unicode: bool) -> list[Column]:
+    points = [e.point for c in comparisons for e in (c.base, c.head) if e is not None]
+    unit = time_unit(points) or (1.0, "s")
+
+    def seconds(side: str) -> tuple[str, ...]:
+        estimates = [getattr(c, side) for c in comparisons]
+        return tuple("-" if e is None else significant(e.point / unit[0]) for e in estimates)
+
+    interval = tuple(
+        "-" if c.low is None or c.high is None else f"{change(c.low)}..{change(c.high)}" for c in comparisons
+    )
+    values = tuple("-" if c.p_adjusted is None else f"{c.p_adjusted:.3f}" for c in comparisons)
+    strips = tuple(strip(c.session_shifts, scale, unicode=unicode) for c in comparisons)
+    return [
+        Column(header="cell", cells=tuple(names), right=False, key=True),
+        Column(header=f"base {unit[1]}", cells=seconds("base")),
+        Column(header=f"head {unit[1]}", cells=seconds("head")),
+        Column(header="change %", cells=tuple(change(c.shift) for c in comparisons)),
+        Column(header="interval 95%", cells=interval, rank=1),
+        Column(header="sees %", cells=tuple(percent_of(c.minimum_detectable) for c in comparisons)),
+        Column(header="verdict", cells=tuple(_verdict(c) for c in comparisons), right=False),
+        Column(header="p", cells=values, rank=2),
+        Column(header=f"sessions ±{scale:.0%}", cells=strips, right=False, rank=3),
+    ]
+
+
+def _verdict(comparison: Comparison) -> str:
+    is_loud = comparison.verdict in (ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER)
+    return comparison.verdict.value.upper() if is_loud else comparison.verdict.value
+
+
+def _span(comparison: Comparison) -> str:
+    return f"{comparison.verdict.value}: {plain(reason_text(comparison))}"
+
+
+def _notes(
+    comparisons: Sequence[Comparison], names: Sequence[str], page: Page, *, with_strips: bool = True
+) -> list[str]:
+    """Say for every cell why its verdict is what it is; then its facts and its void sessions."""
+    scale = strip_range(comparisons)
+    lines = []
+    if with_strips and any(c.session_shifts for c in comparisons):
+        lines.append(f"[{'-':<6}0{'+':>6}] one dot per session, from -{scale:.0%} to +{scale:.0%}")
+    for comparison, name in zip(comparisons, names, strict=True):
+        drawn = f"[{strip(comparison.session_shifts, scale, unicode=page.unicode)}] " if with_strips else ""
+        has_strip = bool(comparison.session_shifts)
+        lines.append(f"{drawn if has_strip else ''}{name}: {_verdict(comparison)}: {plain(reason_text(comparison))}")
+        lines += [f"{name}: {plain(fact)}" for fact in fact_lines(comparison)]
+    return lines
+
+
+WHY_NOT = (
+    "These are nominations, not verdicts: each side is one process or a few, measured at another time. Every process "
+    "has its own speed and a machine has moods: two runs of unchanged code differed by 25 to 29 % on a shared machine."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nomination:
+    """One cell of two stored runs.
+
+    Attributes:
+        base: Median seconds per step; None where the cell is missing or failed there.
+        head: The same of the other run.
+        shift: log(head / base); None where a side is missing.
+        is_suspect: Changed enough to be worth `bench ab`.
+        missing: What is missing, in words; empty if nothing is.
+        processes: Fresh processes of base and of head.
+    """
+
+    cell_id: str
+    cell_key: str
+    base: float | None = None
+    head: float | None = None
+    shift: float | None = None
+    is_suspect: bool = False
+    missing: str = ""
+    processes: tuple[int, int] = (0, 0)
+
+
+def nominations_report(
+    nominations: Sequence[Nomination],
+    *,
+    commands: Sequence[str],
+    notes: Sequence[str] = (),
+    width: int = 80,
+    color: bool = False,
+    unicode: bool = True,
+) -> str:
+    """Write nominations for a terminal, with the commands that can judge."""
+    page = Page(width=width, color=color, unicode=unicode)
+    unit = time_unit([s for n in nominations for s in (n.base, n.head) if s is not None]) or (1.0, "s")
+    columns = [
+        Column(header="cell", cells=tuple(plain(n.cell_id) for n in nominations), right=False, key=True),
+        Column(header=f"base {unit[1]}", cells=tuple(_seconds(n.base, unit[0]) for n in nominations)),
+        Column(header=f"head {unit[1]}", cells=tuple(_seconds(n.head, unit[0]) for n in nominations)),
+        Column(header="change %", cells=tuple(change(n.shift) for n in nominations)),
+        Column(header="nominated", cells=tuple("suspect" if n.is_suspect else "" for n in nominations), right=False),
+    ]
+    spans = {row: plain(n.missing) for row, n in enumerate(nominations) if n.missing}
+    styles = {row: "yellow" for row, n in enumerate(nominations) if n.is_suspect or n.missing}
+    suspects = sum(n.is_suspect for n in nominations)
+    missing = sum(bool(n.missing) for n in nominations)
+    total = f"{len(nominations)} cells: {suspects} suspect, {missing} missing on a side"
+    parts = [render(columns, page, spans=spans, styles=styles), "", page.wrap(total), "", page.wrap(WHY_NOT)]
+    parts += [page.wrap(f"Note: {plain(note)}") for note in notes]
+    if commands:
+        parts += ["To judge, run:", *(f"  {plain(command)}" for command in commands)]
+    return "\n".join(parts)
+
+
+def _seconds(seconds: float | None, scale: float) -> str:
+    return "-" if seconds is None else significant(seconds / scale)

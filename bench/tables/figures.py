@@ -1,0 +1,169 @@
+"""Figures and words for people's eyes: digits that follow the noise, one unit per column, text without surprises.
+
+Keep a page readable: the first so many, long texts cut, and in both cases what was left out is said.
+
+Small phrases that several sections write alike.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from bench.core.estimate import Estimate
+from bench.core.text import plain as plain
+
+_TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_BYTE_UNITS = tuple((float(1024**power), unit) for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
+_COUNT_UNITS = tuple((float(1000**power), unit) for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E")))
+_ASCII = str.maketrans({"±": "+-", "µ": "u", "≥": ">=", "…": "..", "×": "x", "─": "-", "–": "-", "·": "|", "≈": "~"})
+_SMALLEST_SHOWN, _LARGEST_SHOWN = 0.01, 1e5
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Round to so many significant figures, without an exponent: `0.0123`, `1.23`, `123`, `1234`."""
+    if value == 0:
+        return "0"
+    magnitude = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.996 is 10.0
+    return f"{value:.{max(0, digits - 1 - magnitude)}f}"
+
+
+def with_noise(value: float, half_width: float | None) -> tuple[str, str]:
+    """Write a value and half of its interval; the digits stop where the noise begins.
+
+    The half width gets one figure, or two where the first is a 1; the value the same decimals: 12.34, 0.41 ->
+    (`12.3`, `0.4`). At most five figures of the value. Without an interval: three figures and an empty text.
+    """
+    if half_width is None or not value > 0:
+        return significant(value), ""
+    if half_width <= 0:
+        return significant(value, 4), "0"
+    magnitude = math.floor(math.log10(half_width))
+    decimals = -magnitude + (1 if half_width / 10**magnitude < 1.95 else 0)
+    decimals = max(0, min(decimals, 4 - math.floor(math.log10(value))))
+    noise = max(round(half_width, decimals), 10.0**-decimals)  # never ± 0.0
+    return f"{value:.{decimals}f}", f"{noise:.{decimals}f}"
+
+
+def duration(seconds: float, half_width: float | None = None) -> str:
+    """Write a duration and half of its interval in its own unit: `7.5 ± 0.6 ms`."""
+    scale, unit = time_unit([seconds]) or (1.0, "s")
+    value, noise = with_noise(seconds / scale, half_width / scale if half_width is not None else None)
+    return f"{value} ± {noise} {unit}" if noise else f"{value} {unit}"
+
+
+def time_unit(seconds: Iterable[float]) -> tuple[float, str] | None:
+    """Choose one unit for a column of durations as `(seconds per unit, name)`; None where no single one fits."""
+    return _common_unit(seconds, _TIME_UNITS)
+
+
+def byte_unit(counts: Iterable[float]) -> tuple[float, str] | None:
+    """Choose one binary unit for a column of byte counts; None where no single one fits."""
+    return _common_unit(counts, _BYTE_UNITS)
+
+
+def count_unit(counts: Iterable[float]) -> tuple[float, str] | None:
+    """Choose one decimal prefix for a column of counts; None where no single one fits."""
+    return _common_unit(counts, _COUNT_UNITS)
+
+
+def _common_unit(values: Iterable[float], units: Iterable[tuple[float, str]]) -> tuple[float, str] | None:
+    """Take the unit of the geometric mean, if no value is then too small or too long to read."""
+    positive = [value for value in values if value > 0]
+    if not positive:
+        return None
+    middle = math.exp(math.fsum(map(math.log, positive)) / len(positive))
+    ordered = sorted(units)
+    scale, name = next((unit for unit in reversed(ordered) if unit[0] <= middle), ordered[0])
+    readable = min(positive) / scale >= _SMALLEST_SHOWN and max(positive) / scale < _LARGEST_SHOWN
+    return (scale, name) if readable else None
+
+
+def percent(fraction: float | None) -> str:
+    """Write a share as whole percent without the sign; `<1` for a little, `-` for None."""
+    if fraction is None:
+        return "-"
+    return "<1" if 0 < fraction < 0.005 else f"{fraction * 100:.0f}"
+
+
+def ascii_only(text: str) -> str:
+    """Write a text for a stream that knows only ASCII: `+-` for ±, `us` for µs, escapes for the rest."""
+    return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
+
+
+def is_unicode(encoding: str | None) -> bool:
+    """Tell from a stream's encoding whether it can take our signs (±, µ, ≥); if not, ask for `unicode=False`."""
+    return (encoding or "").lower().replace("-", "").replace("_", "") in {"utf8", "utf16", "utf32", "utf8sig"}
+
+
+def display_width(text: str) -> int:
+    """Count the terminal columns a text takes: wide characters two, combining ones none."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def shorten(text: str, width: int, *, middle: bool = False) -> str:
+    """Cut a text to `width` terminal columns, with `…` at the end or, for names, in the middle."""
+    if display_width(text) <= width:
+        return text
+    if width <= 1:
+        return "…"[:width]
+    tail = ""
+    if middle:  # the end of a name says more than its beginning: `torchvis…resnet18`
+        for char in reversed(text):
+            if display_width(char + tail) > (width - 1) * 2 // 3:
+                break
+            tail = char + tail
+    head = ""
+    for char in text:
+        if display_width(head + char) > width - 1 - display_width(tail):
+            break
+        head += char
+    return f"{head}…{tail}"
+
+
+T = TypeVar("T")
+
+LONGEST_NAME = 160
+LONGEST_TEXT = 1200
+
+
+def first(items: Sequence[T], limit: int, what: str) -> tuple[tuple[T, ...], str]:
+    """Return the first items, and a sentence on the rest: empty where there is none."""
+    rest = len(items) - limit
+    if rest <= 0:
+        return tuple(items), ""
+    return tuple(items[:limit]), f"The first {limit:,} of {len(items):,} {what} are shown."
+
+
+def name(text: str) -> str:
+    """Make a name from outside one printable line of bounded length."""
+    return _cut(text, LONGEST_NAME)
+
+
+def words(text: str) -> str:
+    """Make a text from outside one printable line of bounded length; says how long it was."""
+    return _cut(text, LONGEST_TEXT)
+
+
+def _cut(text: str, limit: int) -> str:
+    # What lies far behind the limit is never looked at: a reason may hold megabytes.
+    line = plain(text[: 4 * limit])
+    if len(line) <= limit and len(text) <= 4 * limit:
+        return line
+    return f"{line[:limit]}… ({len(text):,} characters)"
+
+
+def count_of(number: int, one: str, many: str = "") -> str:
+    """Write `1 cell`, `36 cells`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def seconds_text(estimate: Estimate | None) -> str:
+    """Write a duration with half its interval in its own unit: `7.5 ± 0.6 ms`."""
+    if estimate is None:
+        return "-"
+    has_interval = estimate.low is not None and estimate.high is not None
+    half = (estimate.high - estimate.low) / 2 if has_interval else None  # type: ignore[operator]
+    return duration(estimate.point, half)

@@ -1,0 +1,352 @@
+"""Trends to eyes: many as a table, one as a plot with its points; nominations with the commands that can judge.
+
+A series in a terminal: one line of blocks, or a plot of a few lines; both never stretch noise to a drama.
+
+The scale spans the values, but at least a tenth of their median: 1 % of noise stays nearly flat.
+
+What a pruning takes out of a history, in words.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Collection, Sequence
+
+from bench.core.history import HistoryNomination, NominationKind, Pruned, Trend
+from bench.tables.cells import MISSING
+from bench.tables.figures import byte_unit, count_unit, plain, significant, time_unit, with_noise
+from bench.tables.table import Column, Page, render
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_ASCII_BLOCKS = "_.-=+*%#"
+_LEAST_RANGE = 0.10
+
+Values = Sequence[float | None]
+
+
+def sparkline(values: Values, width: int = 24, *, unicode: bool = True) -> str:
+    """Draw a series as one line, newest right; where there are more values than columns, by their medians."""
+    blocks = _BLOCKS if unicode else _ASCII_BLOCKS
+    binned = [_median(part) for part in _bins(values, width)]
+    span = scale_of(binned)
+    if span is None:
+        return ""
+    low, high = span
+    levels = [None if v is None else round((v - low) / (high - low) * (len(blocks) - 1)) for v in binned]
+    return "".join(" " if level is None else blocks[level] for level in levels)
+
+
+def plot(
+    values: Values,
+    labels: tuple[str, str],
+    *,
+    width: int = 60,
+    height: int = 8,
+    marks: Collection[int] = (),
+    unicode: bool = True,
+) -> list[str]:
+    """Draw a series as a plot, one point per column.
+
+    Args:
+        values: Oldest first.
+        labels: Of the upper and the lower end of the scale, written left of the axis.
+        width: Columns in all.
+        height: Lines.
+        marks: Indexes before which a vertical line stands.
+        unicode: Whether the stream takes signs beyond ASCII.
+
+    Returns:
+        Lines, the axis last; none where there is no value.
+    """
+    dot, tick, edge, corner, floor, bar = "•┤│└─┊" if unicode else "*+|+-:"
+    room = max(map(len, labels)) + 2
+    columns = max(width - room, 8)
+    bins = _bins(values, columns)
+    binned = [_median(part) for part in bins]
+    span = scale_of(binned)
+    if span is None:
+        return []
+    low, high = span
+    grid = [[" "] * len(binned) for _ in range(height)]
+    for index in marks:
+        place = index * len(binned) // max(len(values), 1)
+        for line in grid:
+            line[min(place, len(binned) - 1)] = bar
+    for column, value in enumerate(binned):
+        if value is not None:
+            grid[height - 1 - round((value - low) / (high - low) * (height - 1))][column] = dot
+    lines = []
+    for row, line in enumerate(grid):
+        label = labels[0] if row == 0 else labels[1] if row == height - 1 else ""
+        lines.append(f"{label:>{room - 2}} {tick if label else edge}{''.join(line)}".rstrip())
+    return [*lines, " " * (room - 1) + corner + floor * len(binned)]
+
+
+def scale_of(values: Values) -> tuple[float, float] | None:
+    """Choose the ends of the scale; None where there is no value."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    low, high = min(known), max(known)
+    missing = max(_LEAST_RANGE * abs(statistics.median(known)) - (high - low), 0.0)
+    low, high = low - missing / 2, high + missing / 2
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
+
+
+def _bins(values: Values, count: int) -> list[Values]:
+    if len(values) <= count:
+        return [[value] for value in values]
+    edges = [index * len(values) // count for index in range(count + 1)]
+    return [values[begin:end] for begin, end in itertools.pairwise(edges)]
+
+
+def _median(values: Values) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+WHY_NO_VERDICT = (
+    "These are nominations, not verdicts, and never fail a build by time: the points of a series were measured on "
+    "different days, each by a process with a speed of its own. A count that changed is exact."
+)
+_KIND_WORDS = {
+    NominationKind.NEWEST: "newest value is not what the past predicts",
+    NominationKind.CHANGE: "the level changed",
+    NominationKind.EXACT: "exact",
+}
+_SHORT = 9
+
+
+def unit_of(metric: str, values: Sequence[float]) -> tuple[float, str]:
+    """Choose the unit to write a metric in, as (SI units per unit, name)."""
+    if metric.endswith("_seconds"):
+        return time_unit(values) or (1.0, "s")
+    if metric.endswith("_bytes") or metric == "bytes_touched":
+        return byte_unit(values) or (1.0, "B")
+    if metric.endswith("_joules"):
+        return 1.0, "J"
+    return count_unit(values) or (1.0, "")
+
+
+def level_change(trend: Trend) -> float | None:
+    """Compare the newest value with the median of those before it, since the last accepted change: ratio less 1."""
+    begin = trend.accepted[-1].index if trend.accepted else 0
+    values = [point.value for point in trend.points[begin:] if point.value is not None]
+    if len(values) < 2 or trend.points[-1].value is None:
+        return None
+    level = statistics.median(values[:-1])
+    return values[-1] / level - 1 if level else None
+
+
+def trends_table(trends: Sequence[Trend], *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Write one row per cell and machine: newest value, how far it is from its level, and a sparkline."""
+    page = Page(width=width, color=color, unicode=unicode)
+    metric = trends[0].metric
+    newest = [trend.points[-1].value if trend.points else None for trend in trends]
+    scale, unit = unit_of(metric, [value for value in newest if value is not None])
+    machines = list(dict.fromkeys((trend.fingerprint or MISSING, trend.machine) for trend in trends))
+    letters = {fingerprint: _letters(index) for index, (fingerprint, _) in enumerate(machines)}
+    changes = [level_change(trend) for trend in trends]
+    columns = [
+        Column(header="cell", cells=tuple(plain(trend.cell_id) for trend in trends), right=False, key=True),
+        Column(header="on", cells=tuple(letters[t.fingerprint or MISSING] for t in trends), right=False),
+        Column(header="n", cells=tuple(f"{trend.count:,}" for trend in trends), rank=1),
+        Column(
+            header=f"newest {unit}".strip(),
+            cells=tuple(MISSING if value is None else significant(value / scale) for value in newest),
+        ),
+        Column(header="change %", cells=tuple(_percent(ratio) for ratio in changes)),
+        Column(
+            header="trend",
+            cells=tuple(sparkline([p.value for p in t.points], 16, unicode=unicode) for t in trends),
+            right=False,
+        ),
+        Column(header="commit", cells=tuple(_commit(trend) for trend in trends), right=False, rank=2),
+    ]
+    spans = {
+        row: f"{t.points[-1].outcome}: {plain(t.points[-1].reason or '')}"
+        for row, t in enumerate(trends)
+        if t.points and t.points[-1].outcome != "ok"
+    }
+    lines = [render(columns, page, spans=spans, styles=dict.fromkeys(spans, "yellow")), ""]
+    lines += [page.wrap(f"{letters[f]}: {plain(machine)} ({f})", "   ", "") for f, machine in machines]
+    words = f"{metric}: {len(trends)} series; change is of the newest against the median before it"
+    return "\n".join([*lines, page.wrap(words)])
+
+
+def trend_text(trend: Trend, *, shown: int = 20, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Write one trend: a plot, then its newest points."""
+    page = Page(width=width, color=color, unicode=unicode)
+    values = [point.value for point in trend.points]
+    known = [value for value in values if value is not None]
+    scale, unit = unit_of(trend.metric, known)
+    heading = f"{plain(trend.cell_id)} · {trend.metric} · the newest {len(values):,} of {trend.count:,} measurements"
+    parts = [page.wrap(heading), page.paint(page.wrap(f"{plain(trend.machine)} ({trend.fingerprint})"), "dim"), ""]
+    span = scale_of(values)
+    if span is not None:
+        ends = (f"{significant(span[1] / scale)} {unit}".strip(), f"{significant(span[0] / scale)} {unit}".strip())
+        signs = (page.sign(ends[0]), page.sign(ends[1]))
+        marks = [mark.index for mark in trend.accepted]
+        drawn = plot(values, signs, width=min(width, 100), marks=marks, unicode=unicode)
+        parts += [*drawn, _dates(trend, drawn[-1]), ""]
+    parts.append(_points_table(trend, shown, scale, unit, page))
+    parts += [
+        page.wrap(f"accepted at {mark.commit[:_SHORT]}: {plain(mark.reason)}", "  ", "") for mark in trend.accepted
+    ]
+    return "\n".join(parts)
+
+
+def _dates(trend: Trend, axis: str) -> str:
+    first, last = trend.points[0].started_at[:10], trend.points[-1].started_at[:10]
+    room = len(axis) - len(axis.lstrip())
+    gap = len(axis) - room - len(first) - len(last)
+    return " " * room + (first + " " * gap + last if gap > 0 else last)
+
+
+def _points_table(trend: Trend, shown: int, scale: float, unit: str, page: Page) -> str:
+    begin = max(len(trend.points) - shown, 0)
+    points = trend.points[begin:]
+    figures = [
+        (MISSING, "")
+        if p.value is None
+        else with_noise(p.value / scale, None if p.low is None or p.high is None else (p.high - p.low) / 2 / scale)
+        for p in points
+    ]
+    if not trend.metric.endswith(("_seconds", "_joules")):  # a count is exact: all of its digits
+        figures = [(MISSING if p.value is None else f"{p.value:,.0f}", "") for p in points]
+        unit = ""
+    before = [_previous(trend, begin + index) for index in range(len(points))]
+    changes = [None if p.value is None or not b else p.value / b - 1 for p, b in zip(points, before, strict=True)]
+    accepted = {mark.index: mark for mark in trend.accepted}
+    columns = [
+        Column(
+            header="started (UTC)",
+            cells=tuple(p.started_at[:16].replace("T", " ") for p in points),
+            right=False,
+            key=True,
+        ),
+        Column(header="commit", cells=tuple(_hash(p.commit, p.is_dirty) for p in points), right=False),
+        Column(header=f"value {unit}".strip(), cells=tuple(value for value, _ in figures)),
+        Column(header="", cells=tuple(f"± {n}" if n else "" for _, n in figures), right=False, tight=True),
+        Column(header="change %", cells=tuple(_percent(ratio) for ratio in changes)),
+        Column(
+            header="worth",
+            cells=tuple(MISSING if p.n_effective is None else f"{p.n_effective:.0f}" for p in points),
+            rank=1,
+        ),
+        Column(
+            header="", cells=tuple("accepted" if begin + i in accepted else "" for i in range(len(points))), right=False
+        ),
+    ]
+    if not any(columns[-1].cells):
+        columns.pop()
+    spans = {row: f"{p.outcome}: {plain(p.reason or '')}" for row, p in enumerate(points) if p.outcome != "ok"}
+    return render(columns, page, spans=spans, styles=dict.fromkeys(spans, "yellow"))
+
+
+def _previous(trend: Trend, index: int) -> float | None:
+    return next((p.value for p in reversed(trend.points[:index]) if p.value is not None), None)
+
+
+def nominations_text(
+    nominations: Sequence[HistoryNomination],
+    looked_at: int,
+    *,
+    width: int = 80,
+    color: bool = False,
+    unicode: bool = True,
+) -> str:
+    """Write nominations: for each both commits and the command that can judge; then why they are no verdict."""
+    page = Page(width=width, color=color, unicode=unicode)
+    parts = []
+    for n in nominations:
+        head = f"{plain(n.cell_id)}  {n.metric} {_moved(n)}  ({_KIND_WORDS[n.kind]})"
+        between = f"between {_hash(n.good_commit, None)} and {_hash(n.bad_commit, None)}, measured {n.started_at[:16]}"
+        facts = [between, f"after {n.past} measurements"]
+        if n.low is not None and n.high is not None:
+            scale, unit = unit_of(n.metric, [n.low, n.high])
+            facts.append(f"predicted {significant(n.low / scale)} to {significant(n.high / scale)} {unit}")
+        if n.is_dirty:
+            facts.append("with uncommitted changes")
+        parts += [page.paint(page.wrap(head, "  ", ""), "yellow"), page.wrap(", ".join(facts), "  ", "  ")]
+        if n.command is not None:
+            parts.append(f"  {'compare' if n.kind is NominationKind.EXACT else 'judge'}: {plain(n.command)}")
+        if n.why_none:
+            parts.append(page.wrap(f"note: {n.why_none}", "    ", "  "))
+        if n.accept is not None:
+            parts.append(f"  accept: {plain(n.accept)}")
+        parts.append("")
+    count = len(nominations)
+    cells = len({n.cell_key for n in nominations})
+    total = f"{looked_at:,} series looked at: {count} nomination{'' if count == 1 else 's'}"
+    where = f" in {cells} cell{'' if cells == 1 else 's'}" if cells else ""
+    return "\n".join([*parts, page.wrap(total + where), page.wrap(WHY_NO_VERDICT)])
+
+
+def _moved(n: HistoryNomination) -> str:
+    if isinstance(n.before, str) or isinstance(n.after, str):
+        return f"{n.before} -> {n.after}"
+    ratio = f" ({_percent(math.expm1(n.shift))} %)" if n.shift is not None else ""
+    if n.kind is NominationKind.EXACT:
+        return f"{n.before:,.0f} -> {n.after:,.0f}{ratio}"
+    scale, unit = unit_of(n.metric, [n.before, n.after])
+    return f"{significant(n.before / scale)} -> {significant(n.after / scale)} {unit}{ratio}"
+
+
+def _percent(ratio: float | None) -> str:
+    """Write a ratio less 1 in percent; what is little is not written as nothing, because a count is exact."""
+    if not ratio:
+        return MISSING if ratio is None else "0"
+    if abs(ratio) < 0.001:
+        return f"{'-' if ratio < 0 else '+'}{significant(abs(ratio) * 100, 1)}"
+    return f"{ratio * 100:+.1f}"
+
+
+def _commit(trend: Trend) -> str:
+    newest = trend.points[-1] if trend.points else None
+    return _hash(newest.commit, newest.is_dirty) if newest else MISSING
+
+
+def _hash(commit: str | None, is_dirty: bool | None) -> str:
+    """Write a commit for people; a plus marks uncommitted changes."""
+    return MISSING if commit is None else plain(commit[:_SHORT]) + ("+" if is_dirty else "")
+
+
+def _letters(index: int) -> str:
+    """Name machines A, B, ... Z, AA, ..."""
+    text = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        text = chr(65 + rest) + text
+    return text
+
+
+_NAMED = 10
+
+
+def pruned_text(pruned: Pruned, *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Say what went, or would go, and what stays although it was reached."""
+    page = Page(width=width, color=color, unicode=unicode)
+    verb = "went" if pruned.is_done else "would go"
+    span = f", measured {pruned.oldest[:10]} to {pruned.newest[:10]}" if pruned.oldest and pruned.newest else ""
+    cells = "cell" if pruned.cells == 1 else "cells"
+    lines = [page.wrap(f"{pruned.records:,} of {pruned.of:,} records {verb}, of {pruned.cells:,} {cells}{span}")]
+    if pruned.kept_accepted:
+        lines.append(page.wrap(f"{pruned.kept_accepted:,} more are as old, but stay: a change was accepted there"))
+    if pruned.runs:
+        lines.append(page.wrap(f"runs of which nothing is left: {_named(pruned.runs)}", "  ", ""))
+    if pruned.folders:
+        lines.append(page.wrap(f"raw folders that {'went' if pruned.is_done else 'would go'}:"))
+        lines += [f"  {plain(folder)}" for folder in pruned.folders]
+    lines += [page.paint(page.wrap(plain(problem), "  ", ""), "yellow") for problem in pruned.problems]
+    if not pruned.is_done and pruned.records:
+        lines.append("Nothing was changed; --yes does it.")
+    return "\n".join(lines)
+
+
+def _named(names: tuple[str, ...]) -> str:
+    some = ", ".join(plain(name) for name in names[:_NAMED])
+    return some if len(names) <= _NAMED else f"{some} and {len(names) - _NAMED:,} more"

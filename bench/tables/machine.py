@@ -1,0 +1,140 @@
+"""What a device can do at most, to eyes: a row per probe, the data sheet beside it.
+
+A machine's noise to eyes: one row per cell, and what the columns mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.core.cell import Precision
+from bench.core.environment import BUSY_CORES_LIMIT
+from bench.core.peaks import Peaks, Probe, ProbeKind
+from bench.core.units import counted, format_bytes, format_count
+from bench.tables.cells import MISSING
+from bench.tables.comparison import change, percent_of, short_names
+from bench.tables.figures import percent, plain, significant
+from bench.tables.table import Column, Page, render
+
+
+def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Write the probes of a device, and where its ridge lies.
+
+    Args:
+        peaks: Of one device.
+        width: Columns of the terminal.
+        color: Whether to use ANSI colours.
+        unicode: Whether the stream takes signs beyond ASCII.
+    """
+    page = Page(width=width, color=color, unicode=unicode)
+    probes = peaks.probes
+    documented = [_documented(peaks, probe) for probe in probes]
+    is_documented = any(value is not None for value in documented)
+    columns = [
+        Column(header="probe", cells=tuple(_name(probe) for probe in probes), right=False, key=True),
+        Column(header="size", cells=tuple(_size(probe) for probe in probes), right=False, rank=1),
+        Column(header="best", cells=tuple(_rate(probe, probe.best_per_second) for probe in probes)),
+        Column(header="median", cells=tuple(_rate(probe, probe.median_per_second) for probe in probes), rank=1),
+        Column(header="runs", cells=tuple(str(probe.n) for probe in probes), rank=2),
+    ]
+    if is_documented:
+        columns += [
+            Column(
+                header="data sheet",
+                cells=tuple(
+                    MISSING if value is None else _rate(probe, value)
+                    for probe, value in zip(probes, documented, strict=True)
+                ),
+            ),
+            Column(
+                header="reached %",
+                cells=tuple(
+                    percent(probe.best_per_second / value if value else None)
+                    for probe, value in zip(probes, documented, strict=True)
+                ),
+            ),
+        ]
+    threads = f", {counted(peaks.threads, 'thread')}" if peaks.device == "cpu" else ""
+    caption = f"{plain(peaks.name)} as {peaks.device}{threads}"
+    parts = [page.paint(page.wrap(caption), "dim"), "", render(columns, page), ""]
+    ridges = [
+        f"{peak.arithmetic.value} {significant(peak.ridge)}"
+        for precision in (Precision.FP32, Precision.TF32, Precision.BF16, Precision.FP16_AMP)
+        if (peak := peaks.over(precision)).ridge is not None
+    ]
+    if ridges:
+        meaning = "compute is the limit above so many FLOPs per byte, memory below"
+        parts.append(page.wrap(f"Ridge: {', '.join(ridges)} ({meaning})."))
+    parts += [page.wrap(f"Not probed: {arithmetic.value}: {plain(reason)}.") for arithmetic, reason in peaks.skipped]
+    busy = peaks.other_busy_cores
+    if busy is not None and busy > BUSY_CORES_LIMIT:
+        words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: these peaks are too low."
+        parts.append(page.paint(page.wrap(f"{words} Run it again on a quiet machine."), "yellow"))
+    sheet = peaks.datasheet
+    parts.append(
+        page.wrap(f"Data sheet: {sheet.source}; dense, without sparsity.")
+        if sheet
+        else page.wrap("Data sheet: none known for exactly this device; utilization is against what was measured.")
+    )
+    return "\n".join(parts)
+
+
+def _name(probe: Probe) -> str:
+    return f"{probe.kind.value} {probe.arithmetic.value}" if probe.arithmetic else probe.kind.value
+
+
+def _size(probe: Probe) -> str:
+    return f"{probe.size} x {probe.size}" if probe.kind is ProbeKind.MATMUL else format_bytes(probe.size)
+
+
+def _rate(probe: Probe, per_second: float) -> str:
+    return format_count(per_second, "FLOP/s" if probe.kind is ProbeKind.MATMUL else "B/s")
+
+
+def _documented(peaks: Peaks, probe: Probe) -> float | None:
+    sheet = peaks.datasheet
+    if sheet is None:
+        return None
+    return dict(sheet.flops_per_second).get(probe.arithmetic) if probe.arithmetic else sheet.bytes_per_second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The noise of one cell when nothing changed; fields as in `bench.runner.ab.calibration.CellNoise`."""
+
+    cell_id: str
+    sessions: int
+    within: float
+    between: float
+    best_quads: int
+    detectable: tuple[tuple[int, float], ...]
+    slot_shift: float
+    slot_p: float
+
+
+def calibration_report(noises: Sequence[Noise], *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Write a calibration for a terminal."""
+    page = Page(width=width, color=color, unicode=unicode)
+    names, common = short_names([noise.cell_id for noise in noises])
+    plans = sorted({sessions for noise in noises for sessions, _ in noise.detectable})
+    columns = [
+        Column(header="cell", cells=tuple(names), right=False, key=True),
+        Column(header="sessions", cells=tuple(str(n.sessions) for n in noises), rank=1),
+        Column(header="within %", cells=tuple(percent_of(n.within) for n in noises)),
+        Column(header="between %", cells=tuple(percent_of(n.between) for n in noises)),
+        Column(header="best quads", cells=tuple(str(n.best_quads) for n in noises)),
+        *(
+            Column(header=f"sees({plan}) %", cells=tuple(percent_of(dict(n.detectable).get(plan)) for n in noises))
+            for plan in plans
+        ),
+        Column(header="2nd %", cells=tuple(change(n.slot_shift) for n in noises)),
+        Column(header="p", cells=tuple(f"{n.slot_p:.3f}" for n in noises)),
+    ]
+    meaning = (
+        "within: spread of quads in a session; between: of sessions beyond that. sees(K): slowdown that K sessions "
+        "find with 80 % power. 2nd: how much slower the process started second was, with its two-sided p; roles are "
+        "drawn by coin, so it costs power but alarms nobody."
+    )
+    parts = [page.paint(page.wrap(common), "dim"), render(columns, page), "", page.wrap(meaning)]
+    return "\n".join(parts)

@@ -1,0 +1,568 @@
+"""A profile in words and tables of 80 columns: layers, operations, device, start-up, memory, what to try.
+
+Figures of a profile that are more correction than measurement: a mark before them, and what it means.
+
+Memory over one step as a line of blocks, and the causes at its highest instant.
+
+The table of the dearest operations of a profile, and what they are called.
+
+Fold a model's layers to a table of what matters: the dearest parts are opened, the rest is summed.
+
+Two profiles in words: which layers and operations account for the change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields, replace
+
+from bench.core.profile import (
+    IDLE,
+    LOSS,
+    MEANINGS,
+    OPTIMIZER,
+    ZERO_GRAD,
+    Change,
+    MemoryPoint,
+    MemoryProfile,
+    OperatorCost,
+    Profile,
+    ProfileDiff,
+    ProfiledLayer,
+    Trial,
+)
+from bench.core.record import Advice, Phase
+from bench.core.units import format_bytes, format_count, format_seconds
+from bench.tables.advice import WORDS, facts_text
+from bench.tables.cells import MISSING, bytes_column, counts_column, figure_column, timed_columns
+from bench.tables.figures import percent, plain, significant
+from bench.tables.table import Column, Page, render
+
+MARK = "~"
+_SENTENCE = f"{MARK} more was taken off for the profiler itself than is left: the figure is uncertain."
+
+
+def is_doubtful(layers: Sequence[ProfiledLayer], phase: Phase | None = None) -> bool:
+    """Whether more was taken off some layers, in one phase or in all, than is left.
+
+    What is left of an idle row is sure: it is the step without its kernels.
+    """
+    costs = [
+        cost for layer in layers if layer.name != IDLE for cost in layer.costs if phase is None or cost.phase is phase
+    ]
+    return _is_mostly_correction(sum(cost.seconds for cost in costs), sum(cost.profiled_seconds for cost in costs))
+
+
+def are_doubtful(operators: Sequence[OperatorCost]) -> bool:
+    """Whether more was taken off some operations than is left; of an idle row as for layers."""
+    rows = [row for row in operators if row.name != IDLE]
+    return _is_mostly_correction(sum(row.seconds for row in rows), sum(row.profiled_seconds for row in rows))
+
+
+def marked(columns: Sequence[Column], doubts: Sequence[bool]) -> list[Column]:
+    """Put the mark before the figures of doubtful rows; what was not measured stays as it is."""
+    return [
+        replace(
+            column,
+            cells=tuple(
+                MARK + cell if doubt and cell != MISSING else cell
+                for cell, doubt in zip(column.cells, doubts, strict=True)
+            ),
+        )
+        for column in columns
+    ]
+
+
+def doubt_lines(*tables: Sequence[Column]) -> list[str]:
+    """Explain the mark where a table has one."""
+    figures = (cell for table in tables for column in table if column.right for cell in column.cells)
+    return [_SENTENCE] if any(cell.startswith(MARK) for cell in figures) else []
+
+
+def _is_mostly_correction(seconds: float, seen: float) -> bool:
+    return seconds < seen / 2
+
+
+_BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", ".:-=+*#@"
+_LETTERS = {"forward": "f", "loss": "l", "backward": "b", "optimizer": "o"}
+_SHORT = {"saved_activations": "activations", "optimizer_state": "optimizer"}
+
+
+def memory_text(memory: MemoryProfile, page: Page) -> str:
+    """Draw the bytes alive over a step, with the phase below, and name what filled the highest instant."""
+    points = _spread(memory.points, max(10, page.width - 2))
+    low, high = (pick(point.total_bytes for point in points) for pick in (min, max))
+    signs = _BLOCKS if page.unicode else _PLAIN
+    scale = (len(signs) - 1) / max(1, high - low)
+    line = "".join(signs[round((point.total_bytes - low) * scale)] for point in points)
+    phases = "".join(_LETTERS[point.phase.value] for point in points)
+    peak = memory.peak
+    causes = [(f.name.removesuffix("_bytes"), getattr(peak, f.name)) for f in fields(MemoryPoint) if f.name != "phase"]
+    known = ", ".join(f"{_SHORT.get(name, name)} {format_bytes(size)}" for name, size in causes if size)
+    words = [
+        page.wrap(f"Memory over a step, {format_bytes(low)} to {format_bytes(high)} ({memory.method})", "  ", ""),
+        f"  {line}\n  {phases}",
+        page.wrap(f"Peak {format_bytes(peak.total_bytes)} in {peak.phase.value}: {known}", "  ", ""),
+    ]
+    if memory.measured:
+        measured = ", ".join(
+            f"{one.phase.value} {format_bytes(one.peak_allocated_bytes)} (left {format_bytes(one.end_allocated_bytes)})"
+            for one in memory.measured
+        )
+        words.append(page.wrap(f"Peaks of the allocator by phase: {measured}", "  ", ""))
+    return "\n".join(page.sign(word) for word in words)
+
+
+def _spread(points: tuple[MemoryPoint, ...], width: int) -> list[MemoryPoint]:
+    """Thin points out to a width: of each stretch its highest."""
+    size = -(-len(points) // width)
+    return [max(points[i : i + size], key=lambda p: p.total_bytes) for i in range(0, len(points), size)]
+
+
+TOP_OPERATORS = 10
+
+
+def operator_columns(profile: Profile) -> list[Column]:
+    """Make the table of the dearest operations; the others are one row, the last is the step."""
+    top, rest = profile.operators[:TOP_OPERATORS], profile.operators[TOP_OPERATORS:]
+    names = [operation_name(row.name) for row in top]
+    seconds = [row.seconds for row in top]
+    calls = [row.calls for row in top]
+    touched = [row.bytes_touched for row in top]
+    host = [row.host_seconds for row in top]
+    if rest:
+        names.append(f"{len(rest)} others")
+        seconds.append(sum(row.seconds for row in rest))
+        calls.append(sum(row.calls for row in rest))
+        touched.append(_known_sum(rest))
+        host.append(sum(row.host_seconds or 0.0 for row in rest) if profile.clock == "device" else None)
+    doubts = [*(are_doubtful([row]) for row in top), *([are_doubtful(rest)] if rest else []), False]
+    names.append("step")
+    seconds.append(profile.step_seconds)
+    calls.append(sum(row.calls for row in profile.operators))
+    touched.append(_known_sum(profile.operators))
+    host.append(profile.host_step_seconds)
+    none = [None] * len(names)
+    share = tuple(percent(value / profile.step_seconds) for value in seconds)
+    return [
+        Column(header="operation", cells=tuple(names), right=False, key=True),
+        *marked(timed_columns("self", [value or None for value in seconds], none), doubts),
+        *marked([Column(header="step %", cells=share)], doubts),
+        Column(header="calls", cells=tuple(f"{count:,.0f}" if count else MISSING for count in calls), rank=1),
+        *(timed_columns("host", host, none, 2) if profile.clock == "device" else []),
+        *bytes_column("touched", touched, 2),
+    ]
+
+
+def operation_name(name: str) -> str:
+    """Shorten what the profiler calls the engine's work around a node."""
+    prefix = "autograd::engine::evaluate_function: "
+    return plain(f"engine: {name.removeprefix(prefix)}" if name.startswith(prefix) else name)
+
+
+def _known_sum(rows: Sequence[OperatorCost]) -> int | None:
+    known = [row.bytes_touched for row in rows if row.bytes_touched is not None]
+    return sum(known) if known else None
+
+
+LIMIT = 22
+SMALL_SHARE = 0.005
+OPEN_SHARE = 0.02
+DEAR_SHARE = 0.1
+MODEL = "(the model itself)"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Layers that stand as one row.
+
+    Attributes:
+        label: Names it; with the number of modules where it is more than one.
+        layers: What is summed.
+    """
+
+    label: str
+    layers: tuple[ProfiledLayer, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all phases."""
+        return sum(layer.seconds for layer in self.layers)
+
+
+@dataclass(slots=True)
+class Node:
+    """A module with what is below it, by dotted names."""
+
+    name: str
+    own: ProfiledLayer | None = None
+    children: dict[str, Node] = field(default_factory=dict)
+
+    def layers(self) -> list[ProfiledLayer]:
+        """Return this module and all below it that cost anything."""
+        own = [self.own] if self.own is not None and self.own.costs else []
+        return own + [layer for child in self.children.values() for layer in child.layers()]
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole subtree."""
+        return sum(layer.seconds for layer in self.layers())
+
+
+def tree(layers: Sequence[ProfiledLayer]) -> Node:
+    """Arrange layers by their dotted names; the root is the model itself."""
+    root = Node("")
+    for layer in layers:
+        node = root
+        for part in layer.name.split(".") if layer.name else ():
+            name = f"{node.name}.{part}" if node.name else part
+            node = node.children.setdefault(part, Node(name))
+        node.own = layer
+    return root
+
+
+def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Group]:
+    """Group layers into at most so many rows, in the model's order; rows in parentheses stand last, each by itself.
+
+    Args:
+        layers: As in a profile.
+        limit: Of the rows of modules; None folds nothing.
+    """
+    modules = [layer for layer in layers if not layer.name.startswith("(")]
+    rest = [Group(layer.name, (layer,)) for layer in layers if layer.name.startswith("(")]
+    total = sum(layer.seconds for layer in layers) or 1.0
+    if limit is None:
+        return [Group(layer.name or MODEL, (layer,)) for layer in modules if layer.costs] + rest
+    rows: list[Node] = [tree(modules)]
+    while True:
+        openable = [row for row in rows if _may_open(row, rows, total, limit)]
+        if not openable:
+            break
+        dearest = max(openable, key=lambda row: row.seconds)
+        index = rows.index(dearest)
+        rows[index : index + 1] = _opened(dearest)
+    groups = [_group(row) for row in rows if row.layers()]
+    small = [group for group in groups if group.seconds < SMALL_SHARE * total]
+    if len(small) > 1:
+        kept = [group for group in groups if group not in small]
+        summed = tuple(layer for group in small for layer in group.layers)
+        groups = [*kept, Group(f"{len(summed)} small layers", summed)]
+    return groups + rest
+
+
+def _may_open(node: Node, rows: Sequence[Node], total: float, limit: int) -> bool:
+    """Open what is dear; of alike siblings all or none, so that a stack of blocks stands even."""
+    if not node.children or node.seconds < OPEN_SHARE * total:
+        return False
+    alike = [row for row in rows if row.children and _parent(row) == _parent(node) and row.seconds > node.seconds / 2]
+    together = [node] if node.seconds >= DEAR_SHARE * total else alike
+    return len(rows) == 1 or len(rows) + sum(len(_opened(row)) - 1 for row in together) <= limit
+
+
+def _parent(node: Node) -> str:
+    return node.name.rpartition(".")[0]
+
+
+def _opened(node: Node) -> list[Node]:
+    """Part a node into itself alone and its children; those that cost nothing are left out."""
+    own = [Node(node.name, node.own)] if node.own is not None and node.own.costs else []
+    return own + [child for child in node.children.values() if child.layers()]
+
+
+def _group(node: Node) -> Group:
+    layers = tuple(node.layers())
+    label = node.name or MODEL
+    return Group(f"{label} ({len(layers)} layers)" if len(layers) > 1 else label, layers)
+
+
+_OBVIOUS = (LOSS, OPTIMIZER, ZERO_GRAD)
+
+
+def profile_report(
+    profile: Profile,
+    *,
+    all_layers: bool = False,
+    width: int = 80,
+    color: bool = False,
+    unicode: bool = True,
+) -> str:
+    """Write a whole profile.
+
+    Args:
+        profile: What was measured.
+        all_layers: A row for every layer instead of a tree that is folded to what matters.
+        width: Columns of the terminal.
+        color: Whether to use ANSI colours.
+        unicode: Whether the stream takes signs beyond ASCII.
+    """
+    page = Page(width=width, color=color, unicode=unicode)
+    groups = fold(profile.layers, None if all_layers else LIMIT)
+    layers, operators = layer_columns(profile, groups), operator_columns(profile)
+    parts = [
+        page.wrap(headline(profile)),
+        render(layers, page, total=True),
+        "\n".join(page.wrap(line, "  ") for line in _legend(groups)),
+        render(operators, page, total=True),
+        "\n".join(page.wrap(line, "  ") for line in doubt_lines(layers, operators)),
+        memory_text(profile.memory, page) if profile.memory else "",
+        *("\n".join(page.wrap(line, "  ", "") for line in lines) for lines in _paragraphs(profile)),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def sentences(profile: Profile) -> list[str]:
+    """Return everything that is said of a profile besides its tables."""
+    return [line for lines in _paragraphs(profile) for line in lines]
+
+
+def _paragraphs(profile: Profile) -> list[list[str]]:
+    return [
+        _device_lines(profile),
+        _sync_lines(profile),
+        _start_lines(profile),
+        [_advice_text(advice) for advice in profile.advice],
+        [_trial_text(trial) for trial in profile.trials],
+        _notes(profile),
+    ]
+
+
+def headline(profile: Profile) -> str:
+    """Say how long a step takes, with and without the profiler."""
+    overhead = profile.overhead_fraction
+    clock = "device" if profile.clock == "device" else "host"
+    given = ""
+    if overhead > 0:
+        given = (
+            "; the idle row gives way to what it added"
+            if clock == "device"
+            else "; rows are without that, taken off by the events in them"
+        )
+    return (
+        f"{plain(profile.cell.id)}: a step takes {format_seconds(profile.step_seconds)} (median of"
+        f" {len(profile.steps_seconds):,} plain steps, {clock} clock). Under the profiler"
+        f" {format_seconds(profile.profiled_step_seconds)}, {overhead * 100:+.1f} %{given}."
+    )
+
+
+def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
+    """Make the layers table; the last row is the step."""
+    step = profile.step_seconds
+    columns = [*groups, Group("step", profile.layers)]
+    seconds = [group.seconds for group in columns]
+    forward, backward = ([_phase(group, phase) for group in columns] for phase in (Phase.FORWARD, Phase.BACKWARD))
+    flops = [_sum(layer.flops for layer in group.layers) for group in columns]
+    touched = [_sum(layer.bytes_touched for layer in group.layers) for group in columns]
+    activations = [_sum(layer.activation_bytes for layer in group.layers) for group in columns]
+    intensity = [f / b if f and b else None for f, b in zip(flops, touched, strict=True)]
+    rate = [_rate(group) for group in groups] + [flops[-1] / step if flops[-1] and step else None]
+    none = [None] * len(columns)
+    doubts = [*(is_doubtful(group.layers) for group in groups), False]  # the step was measured
+    of_phase = {
+        phase: [*(is_doubtful(group.layers, phase) for group in groups), False]
+        for phase in (Phase.FORWARD, Phase.BACKWARD)
+    }
+    share = tuple(percent(value / step if value else None) for value in seconds)
+    types = tuple(plain(group.layers[0].type) if len(group.layers) == 1 else "" for group in columns)
+    return [
+        Column(header="layer", cells=tuple(plain(group.label) for group in columns), right=False, key=True),
+        Column(header="type", cells=types, right=False, rank=7),
+        *marked(timed_columns("time", [value or None for value in seconds], none), doubts),
+        *marked([Column(header="step %", cells=share)], doubts),
+        *marked(timed_columns("fwd", forward, none, 1), of_phase[Phase.FORWARD]),
+        *marked(timed_columns("bwd", backward, none, 1), of_phase[Phase.BACKWARD]),
+        *counts_column("", flops, 2, "FLOPs"),
+        *bytes_column("touched", touched, 3),
+        *figure_column("FLOPs /byte", intensity, 3),
+        *counts_column("", rate, 5, "FLOP/s"),
+        *bytes_column("activ.", activations, 6),
+    ]
+
+
+def _rate(group: Group) -> float | None:
+    """FLOP/s of a row; None where its time is doubtful."""
+    flops, seconds = _sum(layer.flops for layer in group.layers), group.seconds
+    return flops / seconds if flops and seconds and not is_doubtful(group.layers) else None
+
+
+def _phase(group: Group, phase: Phase) -> float | None:
+    return sum(layer.seconds_in(phase) for layer in group.layers) or None
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _legend(groups: Sequence[Group]) -> list[str]:
+    words = [
+        f"{group.label} {MEANINGS[group.label]}"
+        for group in groups
+        if group.label in MEANINGS and group.label not in _OBVIOUS and group.seconds
+    ]
+    return ["; ".join(words)] if words else []
+
+
+def _device_lines(profile: Profile) -> list[str]:
+    """Say how host and device share a step, and why the device was idle."""
+    lines = []
+    if profile.host_step_seconds is not None:
+        share = percent(profile.host_step_seconds / profile.step_seconds)
+        lines.append(
+            f"Launching a step takes the host {format_seconds(profile.host_step_seconds)}, {share} % of the step."
+        )
+    for gap in profile.idle:
+        where = f" before {plain(gap.before)} in {plain(gap.layer) or 'the model itself'}" if gap.before else ""
+        lines.append(
+            f"Idle, {gap.cause.value}: {gap.gaps:,.0f} gaps, {format_seconds(gap.seconds)} of a profiled step; the"
+            f" longest {format_seconds(gap.longest_seconds)}{where}"
+        )
+    return lines
+
+
+def _sync_lines(profile: Profile) -> list[str]:
+    """List the lines that read a value."""
+    lines = []
+    for sync in profile.syncs:
+        where = f"{plain(sync.file)}:{sync.line}" if sync.file else "in torch"
+        code = f": {plain(sync.code)}" if sync.code else ""
+        times = f" {sync.calls} times" if sync.calls > 1 else ""
+        lines.append(f"Reads a value{times} in {sync.phase.value} ({plain(sync.operation)}), {where}{code}")
+    return lines
+
+
+def _start_lines(profile: Profile) -> list[str]:
+    lines = []
+    start = profile.start_up
+    if start is not None:
+        lines.append(
+            f"Cold start {format_seconds(start.cold_seconds)}: build {format_seconds(start.build_seconds)}, first step"
+            f" {format_seconds(start.first_step_seconds)}"
+            f" ({significant(start.first_step_seconds / profile.step_seconds, 2)}x a steady one), second"
+            f" {format_seconds(start.second_step_seconds)}."
+        )
+    compiled = profile.compilation
+    if compiled is not None:
+        again = f", {compiled.recompilations} compiled again in steps all alike" if compiled.recompilations else ""
+        lines.append(
+            f"Compiled into {_plural(compiled.graphs, 'graph')}, {_plural(len(compiled.breaks), 'break')}{again}."
+        )
+        for one in compiled.breaks:
+            where = f"{plain(one.file)}:{one.line}: " if one.file else ""
+            lines.append(f"  Break: {where}{plain(one.reason)}")
+        if compiled.batch_recompilations is not None:
+            batches = " and ".join(map(str, compiled.batches_tried))
+            lines.append(
+                f"Batches of {batches} made it compile {_plural(compiled.batch_recompilations, 'graph')} more."
+            )
+    return lines
+
+
+def _plural(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _advice_text(advice: Advice) -> str:
+    words = WORDS[advice.kind]
+    facts = facts_text(advice.kind, [advice.facts])
+    detail = f" ({facts})" if facts else ""
+    return f"{words.title}{detail}: {words.meaning}. {words.remedy}"
+
+
+def _trial_text(trial: Trial) -> str:
+    """Say what an option brought."""
+    if trial.ratio is None or trial.base_seconds is None:
+        return f"Tried {trial.option}: not measured: {plain(trial.reason or MISSING)}"
+    known = "" if trial.low is None else f" ({significant(trial.low)} to {significant(trial.high or 0.0)})"
+    verdict = "takes less time," if trial.has_helped else "takes more time," if trial.has_hurt else "no clear change,"
+    return (
+        f"Tried {trial.option}: {verdict} {significant(trial.ratio)}x per example{known}, from"
+        f" {format_seconds(trial.base_seconds)} to {format_seconds(trial.tried_seconds)}; {trial.pairs} pairs of"
+        " blocks in turn, in one process"
+    )
+
+
+def _notes(profile: Profile) -> list[str]:
+    notes = [plain(note) for note in profile.notes]
+    if profile.trace:
+        notes.append(f"Trace: {profile.trace} ({profile.trace_note}); open it at ui.perfetto.dev")
+    return notes
+
+
+SHOWN = 12
+SMALLEST_SHARE = 0.01
+"""Of the largest change: what changed less is summed."""
+
+
+def diff_report(diff: ProfileDiff, *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Write the rows that changed most; the last row of each table is the change of the step."""
+    page = Page(width=width, color=color, unicode=unicode)
+    parts = [
+        page.wrap(_headline(diff)),
+        render(_columns("layer", diff.layers, diff, with_flops=True), page, total=True),
+    ]
+    parts.append(render(_columns("operation", diff.operators, diff, with_flops=False), page, total=True))
+    if diff.doubts:
+        parts.append("\n".join(page.wrap(f"Doubt: {plain(doubt)}", "  ", "") for doubt in diff.doubts))
+    return "\n\n".join(parts)
+
+
+def _headline(diff: ProfileDiff) -> str:
+    before, after = plain(diff.before.id), plain(diff.after.id)
+    cells = before if before == after else f"{before} to {after}"
+    share = diff.seconds / diff.before_seconds
+    words = (
+        f"{cells}: a step took {format_seconds(diff.before_seconds)} and takes {format_seconds(diff.after_seconds)},"
+        f" {share * 100:+.1f} %."
+    )
+    if abs(diff.seconds) <= diff.noise_seconds:
+        words += f" Steps of one run spread by {format_seconds(diff.noise_seconds)} already: this change says nothing."
+    elif diff.layers:
+        words += f" Most of it: {_name(diff.layers[0])}."
+    return words + " Two runs of unchanged code differ too; only `bench ab` judges."
+
+
+def _columns(title: str, changes: Sequence[Change], diff: ProfileDiff, *, with_flops: bool) -> list[Column]:
+    least = SMALLEST_SHARE * max((abs(change.seconds) for change in changes), default=0.0)
+    top = [change for change in changes if abs(change.seconds) > least][:SHOWN]
+    rest = changes[len(top) :]  # they are sorted
+    names = [_name(change) for change in top]
+    before = [change.before for change in top]
+    after = [change.after for change in top]
+    seconds = [change.seconds for change in top]
+    flops = [change.flops for change in top]
+    if rest:
+        names.append(f"{len(rest)} others")
+        before.append(sum(change.before or 0.0 for change in rest))
+        after.append(sum(change.after or 0.0 for change in rest))
+        seconds.append(sum(change.seconds for change in rest))
+        flops.append(sum(change.flops for change in rest))
+    names.append("step")
+    before.append(diff.before_seconds)
+    after.append(diff.after_seconds)
+    seconds.append(diff.seconds)
+    flops.append(sum(flops))
+    total = diff.seconds
+    shares = tuple(f"{value / total * 100:z.0f}" if total else "-" for value in seconds)
+    none = [None] * len(names)
+    columns = [
+        Column(header=title, cells=tuple(names), right=False, key=True),
+        *timed_columns("before", before, none),
+        *timed_columns("after", after, none),
+        Column(header="change", cells=tuple(_signed(value) for value in seconds)),
+        Column(header="share %", cells=shares, rank=1),
+    ]
+    if with_flops and any(flops):
+        cells = tuple(f"{'+' if value > 0 else '-'}{format_count(abs(value))}" if value else "0" for value in flops)
+        columns.append(Column(header="FLOPs", cells=cells, rank=2))
+    return columns
+
+
+def _name(change: Change) -> str:
+    name = operation_name(change.name) or "(the model itself)"
+    if change.before is None:
+        return f"{name} (added)"
+    return f"{name} (removed)" if change.after is None else name
+
+
+def _signed(seconds: float) -> str:
+    return f"{'-' if seconds < 0 else '+'}{format_seconds(abs(seconds))}"

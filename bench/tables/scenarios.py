@@ -1,0 +1,315 @@
+"""Measured text generation: a row per case, then what the cache takes and what a token costs, beside the formulas.
+
+The columns that name a measured case: its cell's axes that differ, then its own.
+
+Measured image sampling: a row per case, what a step more costs, and the parts of a training step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bench.core.cell import Cell
+from bench.core.estimate import Estimate
+from bench.core.generation import CacheMemory, Generation, TokenFlops
+from bench.core.image_sampling import PartTimes, Sampled
+from bench.core.record import Outcome
+from bench.core.units import format_bytes, format_count, format_seconds
+from bench.stats.estimate import estimate_median
+from bench.stats.generation import GenerationSummary, summarise_generation
+from bench.stats.image_sampling import lines_over_steps, summarise_sampling
+from bench.tables.cells import bytes_column, counts_column, figure_column, timed_columns, whole
+from bench.tables.figures import duration, percent, plain, significant
+from bench.tables.table import Column, Page, render
+
+_OPTIONAL_AXES = ("device", "precision", "threads", "seed")
+
+
+def key_columns(cells: Sequence[Cell], own: Sequence[tuple[str, Sequence[Any]]], always: int = 1) -> list[Column]:
+    """Make the columns that name a row.
+
+    Args:
+        cells: One per row.
+        own: Header and values of the case's own axes, most important first.
+        always: So many of them always stand; the others only where they differ.
+    """
+    shown = [axis for axis in _OPTIONAL_AXES if len({getattr(cell, axis) for cell in cells}) > 1]
+    kept = [(header, values) for index, (header, values) in enumerate(own) if index < always or len(set(values)) > 1]
+    return [
+        Column(header="model", cells=tuple(plain(cell.model) for cell in cells), right=False, key=True),
+        *(
+            Column(header=axis, cells=tuple(_text(getattr(cell, axis)) for cell in cells), right=False, key=True)
+            for axis in shown
+        ),
+        Column(header="batch", cells=tuple(str(cell.batch_size) for cell in cells), key=True),
+        *(
+            Column(header=header, cells=tuple(map(_text, values)), right=_is_figure(values), key=True)
+            for header, values in kept
+        ),
+    ]
+
+
+def failed_rows(measured: Sequence[Any]) -> dict[int, str]:
+    """Say per row that has no figures why: `OUT OF MEMORY: ...`."""
+    return {
+        row: plain(f"{one.outcome.value.replace('_', ' ').upper()}: {one.reason or 'no reason was given'}")
+        for row, one in enumerate(measured)
+        if one.outcome is not Outcome.OK
+    }
+
+
+def failures(measured: Sequence[Any]) -> list[str]:
+    """Say in full, below a table, why cases failed: a row has little room."""
+    return [f"{plain(measured[row].case.id)}: {text}" for row, text in failed_rows(measured).items()]
+
+
+def estimate_columns(header: str, estimates: Sequence[Estimate | None], rank: int = 0) -> list[Column]:
+    """Make a column of medians and one of half their intervals, where there are any."""
+    if not any(estimates):
+        return []
+    halves = [
+        (one.high - one.low) / 2 if one is not None and one.low is not None and one.high is not None else None
+        for one in estimates
+    ]
+    return timed_columns(header, [one.point if one else None for one in estimates], halves, rank)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "own" if value is None else plain(str(value))
+
+
+def _is_figure(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def generation_report(
+    measured: Sequence[Generation], width: int = 80, color: bool = False, unicode: bool = True
+) -> str:
+    """Write the answers of `bench generate`: times, then cache and FLOPs, then doubts.
+
+    Args:
+        measured: One per row.
+        width: Columns of the terminal.
+        color: Whether to use ANSI colours.
+        unicode: Whether the stream takes signs beyond ASCII.
+    """
+    page = Page(width=width, color=color, unicode=unicode)
+    spans = failed_rows(measured)
+    styles: dict[int, str | None] = dict.fromkeys(spans, "red")
+    (_, times), *others = generation_tables(measured)
+    parts = [render(times, page, spans=spans, styles=styles)]
+    for _, columns in others:
+        parts += ["", render(columns, page)]
+    notes = generation_notes(measured)
+    if notes:
+        parts += ["", *(page.wrap(note, "    ", "  ") for note in notes)]
+    return "\n".join(parts)
+
+
+def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Column]]]:
+    """Make the tables with their captions: times of all cases; where there are any, caches and FLOPs per token."""
+    tables = [("Time to the first token and per token", [*_generation_keys(measured), *_time_columns(measured)])]
+    cached = [one for one in measured if one.case.uses_cache and one.counts is not None]
+    if cached:
+        tables.append(("Memory of the cache", [*_generation_keys(cached), *_memory_columns(cached)]))
+    counted = {_flops_key(one): one for one in cached if one.counts and one.counts.flops}
+    if counted:
+        tables.append(("FLOPs per token, counted and by the rule", _flops_columns(list(counted.values()))))
+    return tables
+
+
+def generation_notes(measured: Sequence[Generation]) -> list[str]:
+    """Say what a reader should know beside the tables, each thing once."""
+    notes = [*failures(measured), *(note for one in measured for note in _notes(one))]
+    return list(dict.fromkeys(notes))
+
+
+def _generation_keys(measured: Sequence[Generation]) -> list[Column]:
+    cases = [one.case for one in measured]
+    return key_columns(
+        [case.cell for case in cases],
+        [
+            ("prompt", [case.prompt_tokens for case in cases]),
+            ("new", [case.new_tokens for case in cases]),
+            ("cache", ["yes" if case.uses_cache else "no" for case in cases]),
+        ],
+    )
+
+
+def _time_columns(measured: Sequence[Generation]) -> list[Column]:
+    summaries = [summarise_generation(one) for one in measured]
+    nothing: list[float | None] = [None] * len(summaries)
+    return [
+        *estimate_columns("first token", [s.first_token for s in summaries]),
+        *estimate_columns("per token", [s.token for s in summaries]),
+        *_tail("p90", [s.token_p90_seconds for s in summaries], nothing, 2),
+        *_tail("p99", [s.token_p99_seconds for s in summaries], nothing, 2),
+        *figure_column("prefill tokens/s", [s.prefill_tokens_per_second for s in summaries], 3, format_count),
+        *figure_column("decode tokens/s", [s.decode_tokens_per_second for s in summaries], 1, format_count),
+        *counts_column("decode", [s.decode_flops_per_second for s in summaries], 4, "FLOP/s"),
+    ]
+
+
+def _tail(header: str, values: Sequence[float | None], halves: Sequence[float | None], rank: int) -> list[Column]:
+    return timed_columns(header, values, halves, rank) if any(value is not None for value in values) else []
+
+
+def _memory_columns(measured: Sequence[Generation]) -> list[Column]:
+    memories = [one.counts.cache if one.counts and one.counts.cache else CacheMemory() for one in measured]
+    return [
+        *bytes_column("cache formula", [m.predicted_bytes for m in memories], 1),
+        *bytes_column("cache held", [m.held_bytes for m in memories], 0),
+        *bytes_column("peak", [m.peak_allocated_bytes for m in memories], 2),
+    ]
+
+
+def _flops_key(one: Generation) -> tuple[str, int | None]:
+    """Name what FLOPs per token depend on: the batch is no part of it."""
+    return one.case.cell.model, one.counts.flops.context_tokens if one.counts and one.counts.flops else None
+
+
+def _flops_columns(measured: Sequence[Generation]) -> list[Column]:
+    flops = [one.counts.flops if one.counts and one.counts.flops else TokenFlops() for one in measured]
+    decode = [f.decode_flops for f in flops], [f.decode_rule_flops for f in flops]
+    training = [f.training_flops for f in flops], [f.training_rule_flops for f in flops]
+    return [
+        Column(
+            header="FLOPs per token", cells=tuple(plain(one.case.cell.model) for one in measured), right=False, key=True
+        ),
+        *figure_column("T", [f.context_tokens for f in flops], 0, whole),
+        *counts_column("decode", decode[0], 0, beside=decode[1]),
+        *counts_column("2N+4TA", decode[1], 0, beside=decode[0]),
+        *counts_column("training", training[0], 1, beside=training[1]),
+        *counts_column("6N+12SA", training[1], 1, beside=training[0]),
+    ]
+
+
+def _notes(one: Generation) -> list[str]:
+    """Say what a reader should know of a row: what formulas miss, what could not be counted, what the context costs."""
+    name, notes = plain(one.case.cell.model), []
+    memory = one.counts.cache if one.counts else None
+    if memory and memory.predicted_bytes is not None and memory.held_bytes not in (None, memory.predicted_bytes):
+        held, formula = format_bytes(memory.held_bytes), format_bytes(memory.predicted_bytes)
+        notes.append(f"{name}: the cache holds {held}, its formula says {formula}")
+    flops = one.counts.flops if one.counts else None
+    if flops and flops.weights is not None:
+        notes.append(
+            f"{name}: N = {format_count(flops.weights)} weights that a token meets, A = the width of all queries"
+            + (f", S = {flops.training_tokens} tokens in training" if flops.training_tokens else "")
+        )
+    reason = one.reason or (one.counts.reason if one.counts else None)
+    if one.times is not None and reason:
+        notes.append(f"{name}: {plain(reason)}")
+    return [*notes, *_growth_note(one, summarise_generation(one))]
+
+
+def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
+    """Say what a longer context costs, where the interval of the slope leaves no doubt that it costs something."""
+    line = summary.growth
+    if line is None or line.slope <= line.half_width:
+        return []
+    case = one.case
+    each = duration(line.slope * 1000, line.half_width * 1000)
+    row = f"{plain(case.cell.model)}, batch {case.cell.batch_size}, prompt {case.prompt_tokens}"
+    how = "" if case.uses_cache else " without cache"
+    return [f"{row}{how}: a token takes {each} more per 1000 tokens of context"]
+
+
+def sampling_report(measured: Sequence[Sampled], width: int = 80, color: bool = False, unicode: bool = True) -> str:
+    """Write the answers of `bench sample`.
+
+    Args:
+        measured: One per row.
+        width: Columns of the terminal.
+        color: Whether to use ANSI colours.
+        unicode: Whether the stream takes signs beyond ASCII.
+    """
+    page = Page(width=width, color=color, unicode=unicode)
+    spans = failed_rows(measured)
+    styles: dict[int, str | None] = dict.fromkeys(spans, "red")
+    (_, times, _), *others = sampling_tables(measured)
+    parts = [render(times, page, spans=spans, styles=styles)]
+    for caption, columns, total in others:
+        parts += ["", page.wrap(caption), render(columns, page, total=total)]
+    notes = sampling_notes(measured)
+    if notes:
+        parts += ["", *(page.wrap(note, "    ", "  ") for note in notes)]
+    return "\n".join(parts)
+
+
+def sampling_tables(measured: Sequence[Sampled]) -> list[tuple[str, list[Column], bool]]:
+    """Make the tables with their captions, and whether the last row is a sum: times, then parts of training steps."""
+    tables = [("Time per image and per denoising step", [*_image_keys(measured), *_columns(measured)], False)]
+    for one in measured:
+        if one.training is not None:
+            title = f"Training step of {plain(one.case.cell.model)}, batch {one.case.cell.batch_size}, by part"
+            tables.append((title, _part_columns(one.training), True))
+    return tables
+
+
+def sampling_notes(measured: Sequence[Sampled]) -> list[str]:
+    """Say what a reader should know beside the tables, each thing once."""
+    notes = [*failures(measured), *_line_notes(measured), *(note for one in measured for note in _reasons(one))]
+    return list(dict.fromkeys(notes))
+
+
+def _image_keys(measured: Sequence[Sampled]) -> list[Column]:
+    cases = [one.case for one in measured]
+    return key_columns(
+        [case.cell for case in cases],
+        [
+            ("steps", [case.steps for case in cases]),
+            ("guidance", [case.guidance for case in cases]),
+            ("sampler", [case.sampler for case in cases]),
+        ],
+    )
+
+
+def _columns(measured: Sequence[Sampled]) -> list[Column]:
+    summaries = [summarise_sampling(one) for one in measured]
+    counts = [one.counts for one in measured]
+    p90 = [s.step_p90_seconds for s in summaries]
+    nothing: list[float | None] = [None] * len(p90)
+    shapes = ["x".join(map(str, c.image_shape)) if c else "-" for c in counts]
+    return [
+        *estimate_columns("image", [s.image for s in summaries]),
+        *estimate_columns("step", [s.step for s in summaries]),
+        *(timed_columns("p90", p90, nothing, 3) if any(value is not None for value in p90) else []),
+        *estimate_columns("text", [s.encode for s in summaries], 1),
+        *estimate_columns("decode", [s.decode for s in summaries], 1),
+        *figure_column("images /s", [s.images_per_second for s in summaries], 2, significant),
+        *counts_column("step", [c.flops_per_step if c else None for c in counts], 4, "FLOPs"),
+        *counts_column("", [s.flops_per_second for s in summaries], 6, "FLOP/s"),
+        *bytes_column("peak", [c.peak_allocated_bytes if c else None for c in counts], 5),
+        Column(header="shape", cells=tuple(shapes), right=False, rank=5),
+    ]
+
+
+def _part_columns(training: PartTimes) -> list[Column]:
+    """One row per part and the sum of their medians, with their shares."""
+    estimates = [estimate_median(seconds) for _, seconds in training.parts]
+    total = sum(one.point for one in estimates)
+    halves = [(e.high - e.low) / 2 if e.low is not None and e.high is not None else None for e in estimates]
+    return [
+        Column(header="part", cells=(*(plain(name) for name, _ in training.parts), "sum"), right=False, key=True),
+        *timed_columns("median", [*(one.point for one in estimates), total], [*halves, None]),
+        Column(header="%", cells=(*(percent(one.point / total) for one in estimates), "100")),
+    ]
+
+
+def _line_notes(measured: Sequence[Sampled]) -> list[str]:
+    notes = []
+    for case, line in lines_over_steps(measured):
+        notes.append(
+            f"{plain(case.cell.model)}, batch {case.cell.batch_size}, {case.sampler}, guidance {case.guidance:g}: a "
+            f"batch takes {format_seconds(line.intercept)} + ({duration(line.slope, line.half_width)}) x steps"
+        )
+    return notes
+
+
+def _reasons(one: Sampled) -> list[str]:
+    reason = one.reason or (one.counts.reason if one.counts else None)
+    return [f"{plain(one.case.cell.model)}: {plain(reason)}"] if one.times is not None and reason else []

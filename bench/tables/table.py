@@ -1,0 +1,320 @@
+"""Columns of text to a table that fits: columns drop by rank, names are cut in the middle, no line is ever wrapped.
+
+1. keys and columns of rank 0 always stand; the others join by rank as long as there is room
+2. where even those are too wide, the widest key is cut
+3. a row with a `span` (a cell that failed) shows its keys, then that text instead of figures
+
+Columns of text, as the other reports have them, to a table for the template.
+
+One column of a table, and the columns that name the cell in every table.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.tables.figures import ascii_only, display_width, shorten, words
+
+GAP = 2
+_NARROWEST = 4
+_STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a table, already text.
+
+    Attributes:
+        header: Name and unit; of figures, the unit (the last word) stands on a second line.
+        cells: One text per row.
+        right: Figures stand right, words left.
+        key: Names the row; never dropped, and blank where it repeats the row above.
+        rank: The higher, the sooner it is dropped; 0 never. Columns of one rank come and go together.
+        tight: Stands one space from its left neighbour instead of two.
+    """
+
+    header: str
+    cells: tuple[str, ...]
+    right: bool = True
+    key: bool = False
+    rank: int = 0
+    tight: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Where a text goes: how wide, with colours or not, with signs beyond ASCII or not."""
+
+    width: int = 80
+    color: bool = False
+    unicode: bool = True
+
+    def paint(self, text: str, style: str | None) -> str:
+        """Colour a text by ANSI codes, if the page has colours."""
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.color and style and text.strip() else text
+
+    def sign(self, text: str) -> str:
+        """Write a text with the signs this page knows."""
+        return text if self.unicode else ascii_only(text)
+
+    def wrap(self, text: str, indent: str = "", first: str | None = None) -> str:
+        """Break running text into lines of the page's width."""
+        begin = indent if first is None else first
+        return textwrap.fill(self.sign(text), max(self.width, 20), initial_indent=begin, subsequent_indent=indent)
+
+
+def render(
+    columns: Sequence[Column],
+    page: Page,
+    *,
+    spans: Mapping[int, str] | None = None,
+    styles: Mapping[int, str | None] | None = None,
+    groups: Mapping[int, str] | None = None,
+    total: bool = False,
+) -> str:
+    """Lay a table out within the page.
+
+    Args:
+        columns: All with the same number of cells.
+        page: Where it goes.
+        spans: By row, the text that stands instead of the figures.
+        styles: By row, the colour of its span or of the row.
+        groups: By row, a heading line before it; rows are then indented.
+        total: The last row is a sum and stands below a rule.
+    """
+    spans, styles, groups = spans or {}, styles or {}, groups or {}
+    indent = 2 if groups else 0
+    columns = [_signed(_blanked(column, columns, groups), page) for column in columns]
+    columns = _fitting(columns, page.width - indent, page)
+    widths = [_width(column) for column in columns]
+    keys = sum(column.key for column in columns)
+    rule = page.sign("─") * (indent + _total(columns, widths))
+    names, units = zip(*(_header(column) for column in columns), strict=True)
+    heads = [names, units] if any(names) else [units]
+    lines = [page.paint(_line(head, columns, widths, indent), "bold") for head in heads]
+    lines.append(page.paint(rule, "dim"))
+    for row in range(len(columns[0].cells) if columns else 0):
+        if row in groups:
+            lines.append(page.paint(_name(page.sign(groups[row]), page.width, page), "bold"))
+        if total and row == len(columns[0].cells) - 1:
+            lines.append(page.paint(rule, "dim"))
+        cells = [column.cells[row] for column in columns]
+        if row in spans:
+            head = _line(cells[:keys], columns[:keys], widths[:keys], indent, strip=False) + " " * GAP
+            text = page.sign(spans[row])
+            lines.append(head + page.paint(_cut(text, page.width - display_width(head), page), styles.get(row)))
+        else:
+            lines.append(page.paint(_line(cells, columns, widths, indent), styles.get(row)))
+    return "\n".join(lines)
+
+
+def fits(columns: Sequence[Column], width: int, rank: int) -> bool:
+    """Whether all columns up to a rank fit uncut."""
+    shown = [column for column in columns if column.key or column.rank <= rank]
+    return _total(shown, [_width(column) for column in shown]) <= width
+
+
+def _fitting(columns: Sequence[Column], width: int, page: Page) -> list[Column]:
+    shown = [column for column in columns if column.key or column.rank == 0]
+    for rank in sorted({column.rank for column in columns if column not in shown}):
+        joined = [column for column in columns if column in shown or column.rank == rank]
+        if _total(joined, [_width(column) for column in joined]) > width:
+            break
+        shown = joined
+    widths = [_width(column) for column in shown]
+    words = [index for index, column in enumerate(shown) if not column.right]
+    while _total(shown, widths) > width and any(widths[index] > _NARROWEST for index in words):
+        widths[max(words, key=lambda index: widths[index])] -= 1  # always the widest: two names share the loss
+    return [
+        replace(
+            column,
+            header=_name(column.header, room, page),
+            cells=tuple(_name(cell, room, page) for cell in column.cells),
+        )
+        if room < _width(column)
+        else column
+        for column, room in zip(shown, widths, strict=True)
+    ]
+
+
+def _blanked(column: Column, columns: Sequence[Column], groups: Mapping[int, str]) -> Column:
+    """Blank a key where it and all keys left of it repeat the row above; the last key always stands."""
+    keys = [other for other in columns if other.key]
+    if not column.key or column is keys[-1]:
+        return column
+    upto = keys[: keys.index(column) + 1]
+    cells = tuple(
+        "" if row and row not in groups and all(k.cells[row] == k.cells[row - 1] for k in upto) else cell
+        for row, cell in enumerate(column.cells)
+    )
+    return replace(column, cells=cells)
+
+
+def _signed(column: Column, page: Page) -> Column:
+    if page.unicode:
+        return column
+    return replace(column, header=page.sign(column.header), cells=tuple(map(page.sign, column.cells)))
+
+
+def _header(column: Column) -> tuple[str, str]:
+    """Split a header into its two lines; one word stands on the lower."""
+    name, _, unit = column.header.rpartition(" ") if column.right else ("", "", column.header)
+    return name, unit
+
+
+def _width(column: Column) -> int:
+    return max(map(display_width, (*_header(column), *column.cells)))
+
+
+def _total(columns: Sequence[Column], widths: Sequence[int]) -> int:
+    return sum(widths) + sum(1 if column.tight else GAP for column in columns[1:])
+
+
+def _cut(text: str, width: int, page: Page) -> str:
+    cut = shorten(text, max(width, 1))
+    return cut if page.unicode else shorten(text, max(width - 1, 1)).replace("…", "..") if cut != text else text
+
+
+def _name(text: str, width: int, page: Page) -> str:
+    """Cut a name in its middle; in ASCII the mark is `~`, because it must stay one column wide."""
+    cut = shorten(text, width, middle=True)
+    return cut if page.unicode or cut == text else cut.replace("…", "~")
+
+
+def _line(
+    cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int], indent: int, *, strip: bool = True
+) -> str:
+    line = " " * indent
+    for index, (cell, column, width) in enumerate(zip(cells, columns, widths, strict=True)):
+        gap = "" if index == 0 else " " if column.tight else " " * GAP
+        pad = " " * (width - display_width(cell))
+        line += gap + (pad + cell if column.right else cell + pad)
+    return line.rstrip() if strip else line
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """One heading; `unit` stands under the name."""
+
+    name: str
+    unit: str
+    right: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """One place of a table; `noise` is half of an interval, `± 0.4`, and stands beside the figure in line."""
+
+    text: str
+    noise: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table with a caption.
+
+    Attributes:
+        rows: One tuple per row, one `Figure` per heading; the first is the row's heading.
+        marks: By row, a word that colours it: `bad`, `doubt`, `good`.
+        total: The last row is a sum.
+    """
+
+    caption: str
+    heads: tuple[Head, ...]
+    rows: tuple[tuple[Figure, ...], ...]
+    marks: Mapping[int, str] = field(default_factory=dict)
+    total: bool = False
+
+
+def make_table(
+    columns: Sequence[Column], *, caption: str, marks: Mapping[int, str] | None = None, total: bool = False
+) -> Table:
+    """Make a table of columns; a column without a header holds the noise of the one left of it."""
+    heads: list[Head] = []
+    places: list[list[Figure]] = []
+    for column in columns:
+        if not column.header and places:
+            places[-1] = [
+                Figure(text=figure.text, noise=noise) for figure, noise in zip(places[-1], column.cells, strict=True)
+            ]
+            continue
+        heads.append(head(column.header, right=column.right))
+        places.append([Figure(text=words(cell)) for cell in column.cells])
+    return Table(
+        caption=caption,
+        heads=tuple(heads),
+        rows=tuple(zip(*places, strict=True)),
+        marks=dict(marks or {}),
+        total=total,
+    )
+
+
+def head(header: str, *, right: bool) -> Head:
+    """Part a header into name and unit: the last word of a figure's header is its unit."""
+    name, _, unit = header.rpartition(" ") if right else (header, "", "")
+    return Head(name=name or unit, unit=unit if name else "", right=right)
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """One column.
+
+    Attributes:
+        dtype: Of pandas, nullable: `string`, `Int64`, `Float64`, `boolean`.
+        unit: `s`, `bytes`, ... or `` for text.
+        get: Reads the value off a row; None is "not measured".
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    get: Callable[[Any], Any]
+
+
+def shape_text(shape: tuple[int, ...] | None) -> str | None:
+    """Write a shape as `8x32x48x48`; None stays None."""
+    return None if shape is None else "x".join(map(str, shape))
+
+
+_AXIS_MEANINGS = {
+    "model": ("string", "", "model spec as typed"),
+    "mode": ("string", "", "`train` (a whole training step) or `infer` (forward only, eval mode, no gradients)"),
+    "batch_size": ("Int64", "examples", "examples per step, of each process"),
+    "device": ("string", "", "`cpu` or `cuda:N`; of several processes the first one's"),
+    "precision": ("string", "", "`fp32`, `tf32`, `bf16-amp`, `fp16-amp`, `bf16`"),
+    "optimizer": ("string", "", "optimizer that was asked for; empty is the workload's own"),
+    "compile": ("string", "", "`torch.compile` mode; `none` is eager"),
+    "memory_format": ("string", "", "`contiguous` or `channels_last`"),
+    "input_shape": ("string", "", "shape of one example, for a bare module; else empty"),
+    "threads": (
+        "Int64",
+        "threads",
+        "threads of a process that were asked for; empty is torch's default, shared out among processes",
+    ),
+    "world_size": ("Int64", "processes", "processes that train together"),
+    "parallel": ("string", "", "how they do: `ddp` or `fsdp2`; without meaning for one process"),
+    "seed": ("Int64", "", "seed of weights and data; the data of rank R are seeded by seed + R"),
+}
+
+
+def _axis(name: str) -> Callable[[Any], Any]:
+    if name == "input_shape":
+        return lambda row: shape_text(row.record.cell.input_shape)
+    return lambda row: getattr(row.record.cell, name)
+
+
+def axes(names: tuple[str, ...]) -> tuple[TableColumn, ...]:
+    """Make the columns that say which cell a row belongs to."""
+    return (
+        TableColumn("cell_id", "string", "", "the cell's name for people", lambda row: row.record.cell.id),
+        TableColumn("cell_key", "string", "", "the cell's key: joins tables and runs", lambda row: row.record.cell.key),
+        *(TableColumn(name, *_AXIS_MEANINGS[name], _axis(name)) for name in names),
+    )
+
+
+SHORT_AXES = ("model", "mode", "batch_size", "device", "precision")
+INTERVAL = "of the 95 % interval of the median; empty where the sample is too small for one"

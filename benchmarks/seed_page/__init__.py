@@ -1,0 +1,1 @@
+"""The seed page with measured numbers: makes docs/walkthrough.md."""

@@ -1,0 +1,64 @@
+"""A pipeline that starves its step, and one that does not. Both costs are work, not sleep, and far apart."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from bench.core.record import AdviceKind
+from bench.core.training import DataFacts
+from bench.measure.scenarios.images import Digits
+from bench.measure.scenarios.pipeline import measure_pipeline
+from tests.measure.scenarios.small import small_plan
+
+
+class Made(Dataset):
+    """Images that cost a number of matrix products each."""
+
+    def __init__(self, work: int) -> None:
+        self.work = work
+        self.image = torch.zeros(784)
+        self.matrix = torch.eye(128)
+
+    def __getitem__(self, key):
+        for _ in range(self.work):
+            torch.mm(self.matrix, self.matrix)
+        return self.image, key[1] % 10
+
+
+def made(work: int) -> Digits:
+    facts = DataFacts(name="made", train_examples=64, test_examples=64, input_shape=(784,), classes=10)
+    return Digits(facts, Made(work), Made(work))
+
+
+def test_a_busy_transform_starves_the_step_and_the_advice_has_the_figures() -> None:
+    point = measure_pipeline(small_plan("made", batch_size=8), 0.02, made(work=100))
+    (advice,) = point.advice
+    facts = dict(advice.facts)
+    assert advice.kind is AdviceKind.DATA_STARVED
+    assert point.wait_fraction == pytest.approx(facts["wait_fraction"])
+    assert facts["wait_fraction"] > 0.5
+    assert facts["wait_seconds"] == pytest.approx(sum(point.wait_seconds) / len(point.wait_seconds))
+    assert facts["workers"] == 0
+    assert point.data_examples_per_second < point.step_examples_per_second
+
+
+def test_a_cheap_pipeline_does_not_starve_a_large_step() -> None:
+    point = measure_pipeline(small_plan("made", batch_size=8, model="mlp@width=2048,depth=4"), 0.02, made(work=0))
+    assert point.advice == ()
+    assert point.wait_fraction < 0.1
+    assert point.data_examples_per_second > point.step_examples_per_second
+
+
+def test_three_throughputs_come_from_raw_times() -> None:
+    point = measure_pipeline(small_plan("made", batch_size=8, workers=1, prefetch=1), 0.02, made(work=0))
+    for seconds, rate in (
+        (point.data_seconds, point.data_examples_per_second),
+        (point.step_seconds, point.step_examples_per_second),
+        (point.joint_seconds, point.joint_examples_per_second),
+    ):
+        assert len(seconds) >= 5
+        assert rate == pytest.approx(8 * len(seconds) / sum(seconds))
+    assert all(wait <= both for wait, both in zip(point.wait_seconds, point.joint_seconds, strict=True))
+    assert point.start_seconds > 0

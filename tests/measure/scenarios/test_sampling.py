@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import registry
+from bench.core.cell import Cell, Mode, Precision
+from bench.core.errors import ModelError
+from bench.core.image_sampling import SamplingCase
+from bench.core.record import Sampling
+from bench.measure.scenarios import sampling
+
+QUICK = Sampling(budget_seconds=0.01, min_steps=2)
+SPEC = "diffusion@image_size=8,channels=8,text_length=4,text_width=16,heads=2,vocabulary=20"
+
+
+def make_case(**fields: Any) -> SamplingCase:
+    cell = Cell(model=SPEC, mode=Mode.INFER, batch_size=2, precision=fields.pop("precision", Precision.FP32))
+    return SamplingCase(cell=cell, **({"steps": 3} | fields))
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.BF16_AMP])
+@pytest.mark.parametrize("fields", [{}, {"guidance": 3.0, "sampler": "ddpm"}])
+def test_text_and_every_step_are_timed(fields: dict[str, Any], precision: Precision) -> None:
+    times, _ = sampling.time_case(make_case(precision=precision, **fields), QUICK)
+    assert len(times.encode_seconds) == len(times.step_seconds) >= 2
+    assert {len(seconds) for seconds in times.step_seconds} == {3}
+    assert times.decode_seconds == ()
+
+
+def test_sampling_under_the_harness_gives_the_images_of_the_model() -> None:
+    case = make_case(guidance=2.0)
+    with sampling._prepared(case) as (model, sampler, text, noise):
+        images = sampling.sample(case, sampler, model, text, noise)
+        assert torch.equal(images, model.sample(text, noise, steps=3, guidance=2.0))
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_the_flops_of_a_step_are_counted_with_guidance(guidance: float) -> None:
+    counts = sampling.measure_case(make_case(guidance=guidance))
+    assert counts.image_shape == (3, 8, 8)
+    workload = registry.resolve(SPEC)
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        model = workload.build_model()
+        batch = 2 if guidance == 1.0 else 4
+        model.denoise(torch.randn(batch, 3, 8, 8), torch.randn(batch, 4, 16), torch.zeros(batch, dtype=torch.long))
+    assert counts.flops_per_step == counter.get_total_flops() > 0
+
+
+def test_the_parts_of_a_training_step_are_those_of_the_model_and_the_rest_of_the_step() -> None:
+    times = sampling.time_parts(make_case(), QUICK)
+    names = [name for name, _ in times.parts]
+    assert names == ["text encode", "add noise", "denoise", "loss", "backward", "optimizer"]
+    assert len({len(seconds) for _, seconds in times.parts}) == 1
+    assert all(second > 0 for _, seconds in times.parts for second in seconds)
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts", "words"), [("my_net", False, "does not sample images.*docs/diffusion.md"), (SPEC, True, "")]
+)
+def test_models_are_refused_before_anything_runs(spec: str, parts: bool, words: str) -> None:
+    if not words:
+        sampling.check_models({spec: 3}, parts)
+        return
+    with pytest.raises(ModelError, match=words):
+        sampling.check_models({spec: 3}, parts)
+
+
+def test_more_steps_than_the_schedule_has_are_refused_before_measuring() -> None:
+    spec = f"{SPEC},times=5"
+    sampling.check_models({spec: 5}, parts=False)
+    with pytest.raises(ModelError, match=r"--steps: 6 asked for, .* has 5"):
+        sampling.check_models({spec: 6}, parts=False)

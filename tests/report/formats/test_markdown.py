@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench.core.cell import Mode
+from bench.core.record import Outcome
+from bench.report.formats.markdown import (
+    cells_table,
+    claims_table,
+    counts_table,
+    escape,
+    layers_table,
+    phases_table,
+    summary,
+    throughput_table,
+)
+from tests.goldens import check_golden
+from tests.records import ENVIRONMENT, make_claims, make_counters, make_layers, make_record, make_sweep
+
+DETAILED = make_record(counters=replace(make_counters(uncounted=True), layers=make_layers()))
+
+
+def test_the_summary_looks_as_it_did() -> None:
+    check_golden("summary.md", summary(make_sweep(), make_claims(), ENVIRONMENT))
+
+
+def test_details_look_as_they_did() -> None:
+    parts = [phases_table(DETAILED), layers_table(DETAILED), counts_table([DETAILED]), claims_table(make_claims())]
+    check_golden("details.md", "\n\n".join(parts) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("my_net", "my_net"),
+        ("_x_ *b* `c` ~d~", "\\_x\\_ \\*b\\* \\`c\\` \\~d\\~"),
+        ("a|b\nc", "a\\|b c"),
+        ("<script>&", "&lt;script&gt;&amp;"),
+        ("[x](http://e)", "\\[x\\](http&#58;//e)"),
+        ("mlp@width=3 @team #12 $x$", "mlp&#64;width=3 &#64;team \\#12 \\$x\\$"),
+        ("\\|", "\\\\\\|"),
+    ],
+)
+def test_text_from_outside_stands_as_it_is(text: str, escaped: str) -> None:
+    assert escape(text) == escaped
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_no_model_name_breaks_the_table(name: str) -> None:
+    lines = cells_table([make_record(name, step=None, outcome=Outcome.FAILED, reason=name)]).splitlines()
+    bars = [len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in lines]
+    assert len(lines) == 3 and len(set(bars)) == 1
+    assert not any(re.search(r"<[a-zA-Z/!]", line) for line in lines)
+
+
+def test_every_row_has_as_many_cells_as_the_header() -> None:
+    for text in (cells_table(make_sweep()), layers_table(DETAILED), phases_table(DETAILED)):
+        assert len({line.count(" | ") for line in text.splitlines() if not line.startswith("|-")}) == 1
+
+
+def test_outcomes_other_than_ok_stand_in_the_table_and_in_words() -> None:
+    assert "| skipped |" in cells_table(make_sweep())
+    assert "outcome" not in cells_table([make_record()])
+    assert "SKIPPED: cpu without bfloat16 instructions" in summary(make_sweep())
+
+
+def test_the_throughput_grid_is_made_where_there_is_one() -> None:
+    text = throughput_table(make_sweep())
+    assert text is not None
+    header, _, *rows = text.splitlines()
+    assert header == "| model | b8 bf16-amp | b8 fp32 | b32 bf16-amp | b32 fp32 |"
+    assert rows[0] == "| mlp | 15873 | 11111 | - | 19048 |"  # 8 / 0.504 ms and so on
+    assert throughput_table([make_record()]) is None
+    assert throughput_table([make_record(batch_size=1), make_record(), make_record(mode=Mode.INFER)]) is None
+    assert throughput_table([]) is None
+
+
+def test_an_empty_run_is_said_in_words() -> None:
+    assert summary([]) == "# Benchmark run\n\n**0 cells: none**\n"
+    assert cells_table([]) == counts_table([]) == "no cells"
+    assert claims_table([]) == "no claims"
+    assert layers_table(make_record()) == "no layers were counted"
+
+
+def test_writing_a_table_loads_neither_pandas_nor_torch() -> None:
+    modules = "bench.report.formats.terminal, bench.report.formats.markdown"
+    code = f"import sys, {modules}; sys.exit(bool({{'pandas', 'torch'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,190 @@
+"""Real workers, without torch: whatever ends them, they are gone, and the reason is said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import venv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.core.cell import Cell
+from bench.runner.ab.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm
+from bench.runner.ab.sides import Side
+
+StartWorker = Callable[..., LiveArm]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[StartWorker]:
+    arms = []
+
+    def make(side: Side | None = None, **options: float) -> LiveArm:
+        arms.append(LiveArm(side or Side(name="head", given=".", folder=tmp_path, root=tmp_path), **options))
+        return arms[-1]
+
+    yield make
+    for arm in arms:
+        arm.close()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is not a zombie that only waits to be collected."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_worker_answers_and_is_gone_after_close(start: StartWorker) -> None:
+    arm = start()
+    arm.free()
+    assert is_running(arm.pid)
+    arm.close()
+    assert not is_running(arm.pid)
+    arm.close()
+
+
+@pytest.mark.parametrize(
+    ("is_bound", "own", "places"),
+    [
+        (True, {}, "cores"),
+        (False, {}, None),
+        (True, {"GOMP_CPU_AFFINITY": "0"}, None),
+        (True, {"OMP_PLACES": "{0}"}, "{0}"),
+    ],
+)
+def test_the_threads_of_a_timed_worker_are_placed_unless_the_user_has_done_so(
+    start: StartWorker, monkeypatch: pytest.MonkeyPatch, is_bound: bool, own: dict[str, str], places: str | None
+) -> None:
+    for name in PLACING_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    arm = start(is_bound=is_bound)
+    arm.free()
+    lines = Path(f"/proc/{arm.pid}/environ").read_bytes().decode().split("\0")
+    environment = dict(line.partition("=")[::2] for line in lines)
+    assert environment.get("OMP_PLACES") == places
+    assert ("OMP_PROC_BIND" in environment) == (is_bound and not own)
+
+
+def test_a_killed_worker_is_an_error_that_names_the_signal(start: StartWorker) -> None:
+    arm = start()
+    arm.free()
+    os.kill(arm.pid, signal.SIGKILL)
+    with pytest.raises(ArmDiedError, match=r"head: the worker was killed by SIGKILL; the kernel kills so"):
+        arm.free()
+
+
+def test_a_worker_that_hangs_is_given_up(start: StartWorker) -> None:
+    arm = start(answer_seconds=0.2)
+    os.kill(arm.pid, signal.SIGSTOP)
+    with pytest.raises(ArmDiedError, match=r"no answer within 0.2 s"):
+        arm.free()
+    arm.close()
+    assert not is_running(arm.pid)
+
+
+def test_an_interpreter_without_our_needs_says_what_it_lacks(start: StartWorker, tmp_path: Path) -> None:
+    lying = tmp_path / "python"
+    lying.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
+    lying.chmod(0o755)
+    arm = start(side=Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(lying)))
+    with pytest.raises(ArmDiedError, match=r"base: the worker ended with exit code 1: ModuleNotFoundError.*torch"):
+        arm.hello()
+
+
+def test_an_interpreter_that_lacks_stepbench_is_given_ours_and_nothing_else_of_our_environment(
+    start: StartWorker, tmp_path: Path
+) -> None:
+    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
+    side = Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(tmp_path / "env" / "bin" / "python"))
+    arm = start(side=side)
+    arm.free()
+    with pytest.raises(ArmError, match="ModuleNotFoundError: No module named 'torch'"):
+        arm.hello()
+
+
+def test_ctrl_c_while_a_worker_is_started_leaves_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started = []
+    start = LiveArm._start
+
+    def interrupted(arm: LiveArm, requests: int, answers: int) -> subprocess.Popen[bytes]:
+        started.append(start(arm, requests, answers))
+        os.kill(os.getpid(), signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(LiveArm, "_start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        LiveArm(Side(name="base", given=".", folder=tmp_path, root=tmp_path))
+    assert started[0].returncode == -signal.SIGKILL
+
+
+def test_ctrl_c_is_left_to_the_parent(start: StartWorker) -> None:
+    arm = start()
+    arm.free()
+    os.kill(arm.pid, signal.SIGINT)
+    arm.free()
+
+
+def test_what_a_worker_started_ends_with_it(start: StartWorker, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+        "raise ImportError('enough')\n"
+    )
+    arm = start()
+    with pytest.raises(ArmError, match=r"importing net.py \(line 4\) raised ImportError: enough"):
+        arm.build(Cell(model="net.py:Net", batch_size=1))
+    child = int((tmp_path / "pid").read_text())
+    assert is_running(child)
+    arm.close()
+    assert _ends(child)
+
+
+def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path\n"
+        "from bench.runner.ab.arm import LiveArm; from bench.runner.ab.sides import Side\n"
+        "here = Path(sys.argv[1]); arm = LiveArm(Side(name='base', given='.', folder=here, root=here)); arm.free()\n"
+        "print(arm.pid, flush=True); time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        assert is_running(worker)
+        parent.kill()
+    assert _ends(worker)
+
+
+def test_modules_of_the_users_own_checkout_are_refused(start: StartWorker, tmp_path: Path) -> None:
+    checkout, tree = tmp_path / "checkout", tmp_path / "tree"
+    checkout.mkdir()
+    tree.mkdir()
+    (checkout / "mine.py").write_text("")
+    (tree / "net.py").write_text(
+        f"import sys\nsys.path.append({str(checkout)!r})\nimport mine\nfrom torch.nn import Identity as Net\n"
+    )
+    arm = start(side=Side(name="base", given="HEAD", folder=tree, root=tree, foreign=checkout))
+    with pytest.raises(ArmError, match=r"module 'mine' came from .*checkout/mine.py, not from this side's tree"):
+        arm.build(Cell(model="net.py:Net", batch_size=1, input_shape=(1,)))
+
+
+def _ends(pid: int) -> bool:
+    """Wait until a process that is not our child has ended; its end makes the descriptor readable."""
+    import select
+
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 10)[0])
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,124 @@
+"""Ranks by torch's launcher: every way they can end is one Ending that names the rank, and nothing is left."""
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from bench.core.record import Outcome
+from bench.runner import processes
+from bench.runner.processes import Ending
+from bench.runner.workers.launch import _judge, _Report
+from tests.runner.watching import ROOT, is_gone, wait_for
+
+
+def launch(how, folder, **options):
+    return processes.call("tests.runner.rank_faults:run", how, str(folder), **options)
+
+
+def pids(folder):
+    return [int(path.read_text()) for path in sorted(folder.glob("rank*"))]
+
+
+def assert_nothing_is_left(folder):
+    assert len(pids(folder)) == 2
+    for pid in pids(folder):
+        wait_for(lambda pid=pid: is_gone(pid))
+
+
+def test_every_rank_answers_and_all_agree_on_the_seconds(tmp_path):
+    ending = launch("parent_pid", tmp_path)
+    assert ending.outcome is Outcome.OK, ending
+    # Rank 0 ends its steps at 1 and 4, rank 1 at 2 and 4: the last ends are 2 and 4.
+    assert ending.value == ((0, [2.0, 2.0]), (1, [2.0, 2.0]))
+    assert_nothing_is_left(tmp_path)
+
+
+def test_launches_side_by_side_do_not_meet(tmp_path):
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    with ThreadPoolExecutor(3) as pool:
+        endings = list(pool.map(lambda folder: launch("parent_pid", folder), folders))
+    assert [ending.outcome for ending in endings] == [Outcome.OK] * 3
+
+
+@pytest.mark.parametrize(
+    ("how", "outcome", "words"),
+    [
+        ("leave", Outcome.FAILED, "rank 1 of 2: SystemExit: 3"),
+        ("raise_torch_out_of_memory", Outcome.OUT_OF_MEMORY, "rank 1 of 2: OutOfMemoryError: CUDA out of memory"),
+        ("allocate_beyond_a_limit", Outcome.OUT_OF_MEMORY, "rank 1 of 2: "),
+        ("kill", Outcome.KILLED, "rank 1 of 2: the worker was killed by SIGKILL"),
+        ("segfault", Outcome.KILLED, "rank 1 of 2: the worker was killed by SIGSEGV"),
+        ("vanish", Outcome.FAILED, "rank 1 of 2: the worker ended without an answer, exit code 7"),
+    ],
+)
+def test_a_rank_that_ends_badly_ends_the_cell_and_is_named(tmp_path, how, outcome, words):
+    ending = launch(how, tmp_path)
+    assert ending.outcome is outcome, ending
+    assert ending.reason.startswith(words)
+    assert_nothing_is_left(tmp_path)
+
+
+def test_a_rank_that_hangs_is_named_with_the_place_where_it_was(tmp_path):
+    ending = processes.call("tests.runner.rank_faults:run", "hang", str(tmp_path), 12.0)
+    assert ending.outcome is Outcome.TIMED_OUT
+    assert ending.reason.startswith("took longer than 12 s; rank 1 of 2 was in hang (faults.py:"), ending.reason
+    assert "rank 0 of 2 was in wait (ranks.py:" in ending.reason
+    assert_nothing_is_left(tmp_path)
+
+
+def test_a_thread_that_a_model_leaves_does_not_hold_its_rank(tmp_path):
+    assert launch("leave_a_thread", tmp_path, timeout_seconds=120).outcome is Outcome.OK
+    assert_nothing_is_left(tmp_path)
+
+
+def test_no_rank_outlives_a_killed_parent(tmp_path):
+    code = (
+        "from bench.runner import processes; processes.preload('bench.runner.workers.launch'); "
+        f"processes.call('tests.runner.rank_faults:run', 'hang', {str(tmp_path)!r})"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    wait_for(lambda: len(list(tmp_path.glob("rank*"))) == 2)
+    wait_for(lambda: all(path.read_text() for path in tmp_path.glob("rank*")))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    assert_nothing_is_left(tmp_path)
+
+
+def test_no_rank_outlives_a_killed_agent(tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(launch, "hang", tmp_path)
+        wait_for(lambda: len([p for p in tmp_path.glob("rank*") if p.read_text()]) == 2)
+        agent = int(Path(f"/proc/{pids(tmp_path)[0]}/stat").read_text().rpartition(") ")[2].split()[1])
+        processes.os.kill(agent, signal.SIGKILL)
+        assert future.result().outcome is Outcome.KILLED
+    assert_nothing_is_left(tmp_path)
+
+
+def said(at, reason, is_consequence=False, outcome=Outcome.FAILED):
+    return _Report(at, is_consequence, Ending(outcome=outcome, reason=reason))
+
+
+def test_the_rank_that_raised_first_is_named():
+    reports = {0: said(2.0, "ValueError: late"), 1: said(1.0, "ValueError: early")}
+    assert _judge(reports, {0: 1}, 2, is_oom=False).reason == "rank 1 of 2: ValueError: early"
+
+
+def test_a_rank_that_only_lost_its_peer_is_not_named():
+    reports = {0: said(1.0, "RuntimeError: Connection closed by peer", True), 1: said(2.0, "ValueError: mine")}
+    assert _judge(reports, {0: 1}, 2, is_oom=False).reason == "rank 1 of 2: ValueError: mine"
+
+
+def test_a_rank_that_died_without_a_word_stands_before_those_that_lost_it():
+    reports = {0: said(1.0, "RuntimeError: Connection closed by peer", True)}
+    ending = _judge(reports, {1: -9}, 2, is_oom=False)
+    assert (ending.outcome, ending.reason) == (Outcome.KILLED, "rank 1 of 2: the worker was killed by SIGKILL")
+
+
+def test_the_kernels_killer_of_a_rank_is_out_of_memory():
+    assert _judge({}, {1: -9}, 2, is_oom=True).outcome is Outcome.OUT_OF_MEMORY

@@ -1,0 +1,130 @@
+"""Cells of two gloo ranks: right gradients, phases of every rank, one record."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from bench.core.cell import Cell, Mode, Parallel
+from bench.core.errors import SuiteError
+from bench.core.record import Outcome, Phase, Sampling
+from bench.runner import processes
+from bench.runner.executor import LocalExecutor
+from bench.runner.plan import make_plan
+from bench.stats.rank_scaling import rank_scaling_of
+from bench.stats.summary import summarise
+from tests.runner.rank_faults import mean_loss_workload
+
+SHORT = Sampling(budget_seconds=0.05, max_steps=8, max_warmup_steps=4)
+
+
+@pytest.mark.parametrize("parallel", Parallel)
+def test_gradients_are_those_of_one_process_with_the_joint_batch(parallel):
+    ending = processes.call("tests.runner.rank_faults:gradients", parallel.value)
+    assert ending.outcome is Outcome.OK, ending
+    first, second = ending.value
+    assert first[0] != second[0]  # own data
+    assert first[2] == second[2]  # the same weights
+    model = mean_loss_workload().build_model()
+    with torch.no_grad():
+        for parameter, weight in zip(model.parameters(), first[2], strict=True):
+            parameter.copy_(torch.tensor(weight))
+    inputs = torch.tensor(first[0] + second[0])
+    targets = torch.tensor(first[1] + second[1])
+    torch.nn.functional.cross_entropy(model(inputs), targets).backward()
+    for rank in (first, second):
+        for parameter, found in zip(model.parameters(), rank[3], strict=True):
+            torch.testing.assert_close(parameter.grad, torch.tensor(found), rtol=1e-5, atol=1e-7)
+
+
+def test_fsdp2_keeps_a_part_of_every_weight_on_each_rank():
+    ending = processes.call("tests.runner.rank_faults:gradients", "fsdp2")
+    whole = [len(parameter) for parameter in mean_loss_workload().build_model().parameters()]
+    shards = [rank[4] for rank in ending.value]
+    assert [sum(sizes) for sizes in zip(*shards, strict=True)] == whole
+    assert all(shard < size for shard, size in zip(shards[0], whole, strict=True))
+
+
+@pytest.fixture(scope="module")
+def records():
+    alone = Cell(model="mlp@width=64", batch_size=4, threads=1)
+    cells = [alone, *(dataclasses.replace(alone, world_size=2, parallel=parallel) for parallel in Parallel)]
+    plan = make_plan(cells)
+    executor = LocalExecutor(sampling=SHORT, environments=plan.environments)
+    executor.prepare(plan.cells, lambda _: None)
+    return [executor.run(cell) for cell in plan.cells]
+
+
+def test_each_phase_is_timed_on_each_rank(records):
+    for record in records[1:]:
+        assert record.outcome is Outcome.OK, record
+        assert {(s.phase, s.rank) for s in record.samples} == {(phase, rank) for phase in PHASES for rank in (0, 1)}
+        assert len({len(sample.seconds) for sample in record.samples}) == 1  # no rank took more steps
+        assert (record.ranks.backend, record.ranks.threads, record.ranks.devices) == ("gloo", 1, ("cpu", "cpu"))
+
+
+PHASES = (Phase.STEP, Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
+
+
+def test_the_step_of_the_cell_is_the_slowest_ranks_and_examples_are_all_ranks(records):
+    for record in records[1:]:
+        by_rank = [s.seconds for s in record.samples if s.phase is Phase.STEP]
+        assert sum(record.sample_seconds(Phase.STEP)) == pytest.approx(max(map(sum, by_rank)))
+        summary = summarise(record)
+        assert summary.examples_per_second == pytest.approx(2 * 4 / summary.step.point)
+
+
+def test_a_cell_of_ranks_is_compared_with_the_cell_of_one(records):
+    for record in records[1:]:
+        scaling = rank_scaling_of(record, records)
+        assert scaling.reason is None
+        assert scaling.efficiency == pytest.approx(summarise(records[0]).step.point / summarise(record).step.point)
+        assert scaling.communication_fraction is not None
+        assert scaling.slowest_rank in (0, 1)
+
+
+def test_counts_are_those_of_one_rank(records):
+    alone, ddp, fsdp2 = (record.counters for record in records)
+    assert ddp.flops == alone.flops == fsdp2.flops
+    assert ddp.parameters == alone.parameters
+    # DDP's buckets hold each gradient once more.
+    assert ddp.predicted_peak.total_bytes == alone.predicted_peak.total_bytes + 4 * alone.parameters
+    assert fsdp2.predicted_peak is None
+
+
+def test_the_peak_is_that_of_the_rank_that_needs_most(records):
+    for record in records[1:]:
+        assert record.counters.memory.step_resident_bytes > 0
+        assert "of 2, which needs most" in record.counters.memory.method
+
+
+@pytest.mark.parametrize("parallel", Parallel)
+def test_ranks_infer_too(parallel):
+    cell = Cell(model="mlp@width=64", batch_size=4, mode=Mode.INFER, world_size=2, parallel=parallel)
+    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None, None)
+    assert ending.outcome is Outcome.OK, ending
+    assert {sample.phase for sample in ending.value.samples} == {Phase.STEP, Phase.FORWARD}
+
+
+def test_a_model_that_fails_on_its_ranks_is_a_failed_cell_that_names_one():
+    cell = Cell(model="tests.runner.user_models:BreaksInForward", batch_size=2, input_shape=(4,), world_size=2)
+    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None, None)
+    assert ending.outcome is Outcome.FAILED
+    assert ending.reason in {f"rank {rank} of 2: ValueError: shapes do not fit: (3,) and (4,)" for rank in (0, 1)}
+
+
+def test_a_cell_that_cannot_fit_is_skipped_before_any_rank_starts():
+    cell = Cell(model="mlp", batch_size=2, world_size=2)
+    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, 1 << 60, None)
+    assert "exceeds" in ending.value.skipped
+
+
+def test_more_ranks_than_gpus_are_skipped_with_both_numbers(monkeypatch):
+    cell = Cell(model="mlp", batch_size=2, world_size=2, device="cuda:0")
+    ending = processes.call("tests.runner.rank_faults:on_one_gpu", cell)
+    assert ending.value.skipped == "2 ranks need cuda:0 to cuda:1, this machine has 1 GPU"
+
+
+def test_the_inline_executor_refuses_ranks():
+    with pytest.raises(SuiteError, match="w2 needs 2 processes, and the executor inline has one"):
+        make_plan([Cell(model="mlp", batch_size=2, world_size=2)], method="inline")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.core.record import Advice, AdviceKind
+from bench.tables.advice import WORDS, advice_sentences, advice_text, marks
+from bench.tables.table import Page
+from tests.records import BUSY, NOISY, make_record, make_sweep
+
+
+@pytest.mark.parametrize("kind", AdviceKind)
+def test_every_kind_of_advice_has_words_that_say_what_to_do(kind: AdviceKind) -> None:
+    words = WORDS[kind]
+    record = make_record(advice=(Advice(kind=kind, facts=(("reason", "because"),)),))
+    ((mark, sentence),) = advice_sentences([record])
+    assert mark == words.mark == marks(record)
+    assert sentence.startswith(f"{words.title} (because): ")
+    assert words.remedy.endswith(".") and words.remedy in sentence
+    assert not words.meaning.endswith(".")
+
+
+def test_marks_are_letters_of_one_kind_each() -> None:
+    assert len({words.mark for words in WORDS.values()}) == len(WORDS)
+    assert all(len(words.mark) == 1 and words.mark.isalpha() for words in WORDS.values())
+
+
+def test_the_same_advice_in_many_cells_is_said_once() -> None:
+    sentences = [sentence for _, sentence in advice_sentences(make_sweep())]
+    assert len(sentences) == 2
+    assert sentences[0].startswith("Noisy samples in 2 of 20 cells (target 2.0 %, steps 40, budget 1.00 s): ")
+
+
+def test_one_cell_of_many_is_named_and_all_are_said_so() -> None:
+    doubtful, fine = make_record(advice=(BUSY,)), make_record("other")
+    assert advice_sentences([doubtful, fine])[0][1].startswith("Busy machine in my_net/train/b8/cpu/fp32 (")
+    assert advice_sentences([doubtful, doubtful])[0][1].startswith("Busy machine in all 2 cells (")
+    assert advice_sentences([fine]) == ()
+
+
+def test_facts_of_several_cells_become_ranges_and_examples() -> None:
+    def doubt(**facts: str | int | float) -> Advice:
+        return Advice(kind=AdviceKind.LAUNCH_BOUND, facts=tuple(facts.items()))
+
+    records = [
+        make_record(advice=(doubt(phase_sum_seconds=0.0123, peak_bytes=1024, gap_fraction=0.07, reason="cold"),)),
+        make_record(advice=(doubt(phase_sum_seconds=0.5, peak_bytes=2048, gap_fraction=0.07, reason="hot"),)),
+        make_record("third"),
+    ]
+    ((_, sentence),) = advice_sentences(records)
+    assert "phase sum 12.3 ms to 500 ms" in sentence
+    assert "peak 1.00 KiB to 2.00 KiB" in sentence
+    assert "gap 7.0 %," in sentence
+    assert "cold, and 1 more" in sentence
+
+
+def test_facts_from_outside_cannot_command_the_terminal() -> None:
+    advice = Advice(kind=AdviceKind.COUNT_FAILED, facts=(("reason", "boom\x1b[2J\nsecond line"),))
+    ((_, sentence),) = advice_sentences([make_record(advice=(advice,))])
+    assert "boom\\x1b[2J second line" in sentence
+
+
+def test_advice_fills_the_page_with_its_letter_in_front() -> None:
+    text = advice_text([replace(make_record(), advice=(NOISY,))], Page(width=60))
+    lines = text.splitlines()
+    assert lines[0].startswith("N  Noisy samples")
+    assert all(line.startswith("   ") for line in lines[1:])
+    assert max(map(len, lines)) <= 60
+
+
+def test_counters_that_disagree_are_compared_as_shares() -> None:
+    def doubt(ours: int, theirs: int) -> Advice:
+        facts = (("forward_flops", ours), ("fvcore_forward_flops", theirs))
+        return Advice(kind=AdviceKind.FLOPS_DISAGREE, facts=facts)
+
+    records = [make_record(advice=(doubt(1200, 400),)), make_record("b", advice=(doubt(10**9, 95 * 10**7),))]
+    assert "(fvcore 0.333x to 0.950x of ours in forward)" in advice_sentences(records)[0][1]
+    nearly = make_record(advice=(doubt(10**9, 10**9 - 1000),))
+    assert "(fvcore 1-1e-06x of ours in forward)" in advice_sentences([nearly])[0][1]
+
+
+def test_phase_gaps_are_said_as_shares() -> None:
+    def gap(phase_sum: float) -> Advice:
+        facts = (("phase_sum_seconds", phase_sum), ("step_seconds", 0.1))
+        return Advice(kind=AdviceKind.PHASE_GAP, facts=facts)
+
+    sentence = advice_sentences([make_record(advice=(gap(0.089),)), make_record("b", advice=(gap(0.107),))])[0][1]
+    assert "(their sum is -11 % to +7 % off)" in sentence
+    no_step = Advice(kind=AdviceKind.PHASE_GAP, facts=(("phase_sum_seconds", 0.1),))
+    assert "(phase sum 100 ms)" in advice_sentences([make_record(advice=(no_step,))])[0][1]

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.core.estimate import Estimate
+from bench.report.formats.markdown_subjects import comparison_markdown
+from bench.tables.comparison import (
+    STRIP_WIDTH,
+    Heading,
+    change,
+    comparison_report,
+    headline,
+    reason_text,
+    short_names,
+    strip,
+    strip_range,
+)
+
+HEADING = Heading(base="origin/main (1a2b3c4d5)", head="HEAD", method="6 sessions of 8 quads, 1 min 3 s, seed 5")
+
+
+def seconds(point: float) -> Estimate:
+    return Estimate(point=point, low=None, high=None, confidence=0.95, n=9, n_effective=9.0, method="median")
+
+
+def comparison(name: str, verdict: str, reason: ComparisonReason, **fields: object) -> Comparison:
+    values: dict[str, object] = {
+        "base": seconds(0.010),
+        "head": seconds(0.011),
+        "shift": math.log(1.1),
+        "low": math.log(1.08),
+        "high": math.log(1.12),
+        "p_adjusted": 0.00390625,
+        "minimum_detectable": math.log(1.021),
+        "session_shifts": (0.09, 0.095, 0.1, 0.1),
+        "facts": (("fail_at", 0.02), ("tolerate", 0.05), ("alpha", 0.05)),
+    }
+    return Comparison(
+        cell_id=f"{name}/train/b8/cpu/fp32",
+        cell_key=name,
+        verdict=ComparisonVerdict(verdict),
+        reason=reason,
+        **(values | fields),  # type: ignore[arg-type]
+    )
+
+
+SLOWER = comparison("my_net", "slower", ComparisonReason.SLOWDOWN_CONFIRMED, voided=(("busy cores", 2),))
+SAME = comparison(
+    "mlp", "same", ComparisonReason.SLOWDOWN_EXCLUDED, shift=0.001, low=-0.01, high=0.012, p_adjusted=None
+)
+MISSING = comparison(
+    "rnn",
+    "incomparable",
+    ComparisonReason.MISSING_SIDE,
+    **dict.fromkeys(("base", "head", "shift", "low", "high", "p_adjusted", "minimum_detectable")),
+    session_shifts=(),
+    facts=(("side", "base"), ("error", "no model named 'rnn'")),
+)
+ALL = (SLOWER, SAME, MISSING)
+
+
+@pytest.mark.parametrize("width", [60, 80, 132])
+def test_no_line_is_wider_than_the_page(width: int) -> None:
+    text = comparison_report(ALL, HEADING, width=width)
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_eighty_columns_hold_base_head_change_interval_and_what_would_be_seen() -> None:
+    text = comparison_report(ALL, HEADING)
+    row = next(line for line in text.splitlines() if line.startswith("my_net/b8"))
+    assert row.split() == ["my_net/b8", "10.0", "11.0", "+10.0", "+8.0..+12.0", "2.1", "SLOWER", "0.004"]
+
+
+def test_every_verdict_has_its_reason_in_one_line() -> None:
+    text = " ".join(comparison_report(ALL, HEADING).split())
+    assert "my_net/b8: SLOWER: +10.0 % on 4 fresh sessions, p 0.004; fails from +2 %" in text
+    assert "mlp/b8: same: at most +1.2 %, so a slowdown of +5 % is excluded; 2.1 % would have been seen" in text
+    assert "rnn/b8: incomparable: base: no model named 'rnn'" in text
+    assert "void sessions: busy cores 2" in text
+    assert text.endswith("3 cells: 1 slower, 1 same, 1 incomparable")
+
+
+@pytest.mark.parametrize("reason", list(ComparisonReason))
+def test_there_are_words_for_every_reason(reason: ComparisonReason) -> None:
+    full = comparison("mlp", "inconclusive", reason)
+    empty = Comparison(cell_id="mlp", cell_key="k", verdict=ComparisonVerdict.INCONCLUSIVE, reason=reason)
+    for one in (full, empty):
+        words = reason_text(one)
+        assert words
+        assert "None" not in words
+        assert "\n" not in words
+
+
+def test_counts_that_differ_are_facts_with_both_values() -> None:
+    facts = (("flops_base", 200), ("flops_head", 250), ("parameters_base", 1000), ("parameters_head", 1000_000))
+    other = comparison("mlp", "incomparable", ComparisonReason.DIFFERENT_WORK, facts=facts)
+    text = " ".join(comparison_report((other,), HEADING).split())
+    assert "FLOPs per step 200 -> 250 (+25.00 %), exactly" in text
+    assert "parameters 1,000 -> 1,000,000" in text
+    assert "no verdict on code (timed all the same)" in text
+
+
+def test_a_plain_terminal_gets_ascii_only() -> None:
+    assert comparison_report(ALL, HEADING, unicode=False).isascii()
+
+
+def test_markdown_begins_with_the_verdict_and_cannot_be_broken_by_a_name() -> None:
+    evil = comparison("x|<b>@everyone", "same", ComparisonReason.SLOWDOWN_EXCLUDED)
+    text = comparison_markdown((SLOWER, evil), HEADING)
+    assert text.startswith("### Slower: 2 cells: 1 slower, 1 same\n")
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in table}) == 1
+    assert "<b>" not in text
+    assert "@everyone" not in text
+
+
+def test_a_headline_never_calls_an_unjudged_comparison_clean() -> None:
+    unsure = comparison("mlp", "inconclusive", ComparisonReason.CANNOT_DETECT)
+    assert headline((SAME,), HEADING).startswith("No regression:")
+    assert headline((SAME, unsure), HEADING).startswith("No regression shown, not all judged")
+    unfit = Heading(base="a", head="b", method="", unfit="busy")
+    assert headline((SAME,), unfit).startswith("No verdict")
+    assert "- UNFIT: busy" in comparison_markdown((SAME,), unfit)
+
+
+def test_names_leave_out_only_what_all_cells_share() -> None:
+    names, common = short_names([SLOWER.cell_id, SAME.cell_id])
+    assert names == ["my_net/b8", "mlp/b8"]
+    assert common == "train, cpu, fp32"
+
+
+def test_a_strip_shows_where_the_sessions_lie() -> None:
+    drawn = strip((0.0, 0.0, 0.05, -0.2, 0.2), 0.1)
+    half = STRIP_WIDTH // 2
+    assert len(drawn) == STRIP_WIDTH
+    assert drawn[0] == "‹"
+    assert drawn[-1] == "›"
+    assert drawn[half] == "•"
+    assert drawn[half + half // 2] == "·"
+    assert strip((), 0.1)[half] == "│"
+
+
+def test_one_range_serves_all_strips() -> None:
+    assert strip_range((SLOWER, SAME)) == 0.1
+    assert strip_range((MISSING,)) == 0.05
+
+
+def test_a_change_is_the_ratio_not_its_logarithm() -> None:
+    assert change(math.log(1.5)) == "+50.0"
+    assert change(math.log(0.5)) == "-50.0"
+    assert change(None) == "-"

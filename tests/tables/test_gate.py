@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.core.cell import Cell
+from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
+from bench.report.formats.markdown_subjects import gate_markdown
+from bench.tables.gate import change_text, gate_summary, gate_text
+from tests.goldens import check_golden
+
+
+def make_row(model: str, **counters: int) -> CounterRow:
+    return CounterRow(
+        suite="gate", torch="2.15", cell=Cell(model=model, batch_size=8), counters=tuple(counters.items())
+    )
+
+
+def changed(name: str, expected: int | None, found: int | None) -> CounterChange:
+    return CounterChange(name=name, expected=expected, found=found)
+
+
+SAME = GateRow(verdict=GateVerdict.SAME, expected=make_row("mlp"), found=make_row("mlp"))
+MORE = GateRow(
+    verdict=GateVerdict.MORE,
+    expected=make_row("my_net"),
+    found=make_row("my_net"),
+    counters=(changed("dispatch_count", 141, 145), changed("bytes_touched", 1_033_554_192, 1_043_554_192)),
+    operations=(changed("aten.relu.default", 4, 3), changed("aten.clone.default", 0, 5)),
+)
+LESS = GateRow(
+    verdict=GateVerdict.LESS,
+    expected=make_row("gru"),
+    found=make_row("gru"),
+    counters=(changed("flops_forward", 115_867_648, 115_867_647), changed("saved_bytes", None, 3)),
+)
+MISSING = GateRow(verdict=GateVerdict.MISSING, found=make_row("user.py:net"))
+EXTRA = GateRow(verdict=GateVerdict.EXTRA, expected=make_row("rnn"))
+UNCOUNTED = GateRow(
+    verdict=GateVerdict.UNCOUNTED, expected=make_row("lstm"), found=make_row("lstm"), reason="ValueError: no <b>"
+)
+ROWS = (SAME, MORE, LESS, MISSING, EXTRA, UNCOUNTED)
+LINES = (None, "gate,2.15,my_net,145", "gate,2.15,gru,1", "gate,2.15,user.py:net,7", None, None)
+
+
+def test_text_looks_as_it_did() -> None:
+    summary = gate_summary("gate", "2.15", ROWS)
+    check_golden("gate-80.txt", f"{gate_text(ROWS, LINES)}\n\n{summary}\n")
+
+
+def test_markdown_looks_as_it_did() -> None:
+    check_golden("gate.md", gate_markdown("gate", "2.15", ROWS, LINES) + "\n")
+
+
+def test_a_gate_that_is_open_says_so_in_one_line() -> None:
+    assert gate_text((SAME,), (None,)) == ""
+    assert gate_markdown("gate", "2.15", (SAME,), (None,)) == (
+        "**bench gate: pass** · suite gate, torch 2.15: 1 cell: 1 same"
+    )
+
+
+def test_operations_that_grew_come_first() -> None:
+    assert gate_text((MORE,), (None,)).index("aten.clone") < gate_text((MORE,), (None,)).index("aten.relu")
+
+
+def test_the_row_to_commit_is_never_wrapped() -> None:
+    line = ",".join(["a_long_name"] * 30)
+    assert line in gate_text((LESS,), (line,), 60).splitlines()
+
+
+def test_a_change_is_never_written_as_no_change() -> None:
+    assert change_text(changed("x", 10**9, 10**9 + 1)) == "+0.00000010 %"
+    assert change_text(changed("x", 0, 5)) == "+5"
+    assert change_text(changed("x", 5, None)) == "not counted"
+    assert change_text(changed("x", None, 5)) == "new"
+
+
+def test_markdown_of_a_hostile_name_stays_one_table_row() -> None:
+    name = "evil|`@all\n# x"
+    row = replace(MORE, found=make_row(name), expected=make_row(name))
+    text = gate_markdown("gate", "2.15", (row,), ("a\n```b",))
+    assert "\n# x" not in text
+    assert "@all" not in text
+    assert text.count("\n```") == 2

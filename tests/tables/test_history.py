@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from bench.core.history import Pruned
+from bench.report.html.sections.history import trend_page, trend_svg
+from bench.tables.history import WHY_NO_VERDICT, level_change, nominations_text, pruned_text, trend_text, trends_table
+from tests.goldens import check_golden
+from tests.report.history_trends import ACCEPTED, FAILED, HOSTILE, NOMINATIONS, TRENDS, make_point, make_trend
+
+
+@pytest.mark.parametrize(("width", "unicode"), [(80, True), (120, True), (80, False)])
+def test_it_looks_as_it_did(width: int, unicode: bool) -> None:
+    look = {"width": width, "unicode": unicode}
+    text = "\n\n".join(
+        [
+            trends_table(TRENDS, **look),
+            trend_text(TRENDS[2], shown=12, **look),
+            trend_text(make_trend(metric="parameters", points=tuple(make_point(d, 9547360) for d in range(3))), **look),
+            nominations_text(NOMINATIONS, 4, **look),
+        ]
+    )
+    check_golden(f"history-{width}{'' if unicode else '-ascii'}.txt", f"{text}\n")
+    commands = ("bench ab", "accept: ")
+    assert all(len(line) <= width for line in text.splitlines() if not any(word in line for word in commands))
+    assert unicode or text.isascii()
+
+
+def test_the_level_begins_at_the_last_accepted_change() -> None:
+    assert level_change(make_trend()) == pytest.approx(0.2, abs=0.03)
+    assert level_change(make_trend(accepted=(ACCEPTED,))) == pytest.approx(0.0, abs=0.03)
+    assert level_change(make_trend(points=(make_point(0, 1.0),))) is None
+    assert level_change(make_trend(points=(*make_trend().points, FAILED))) is None
+
+
+def test_no_nomination_still_says_why_it_is_no_verdict() -> None:
+    text = nominations_text((), 7)
+    assert text.startswith("7 series looked at: 0 nominations")
+    assert WHY_NO_VERDICT.split()[-1] in text
+
+
+def test_a_picture_holds_every_point_its_interval_and_what_was_accepted() -> None:
+    svg = ElementTree.fromstring(trend_svg(make_trend(accepted=(ACCEPTED,), points=(*make_trend().points, FAILED))))
+    by_class = [element.get("class") for element in svg.iter() if element.get("class")]
+    assert by_class.count("point") == 23
+    assert by_class.count("dirty") == by_class.count("failed") == by_class.count("accepted") == 1
+    assert by_class.count("interval") == 24
+    ys = [float(circle.get("cy", "nan")) for circle in svg.iter("circle")]
+    assert min(ys[:16]) > max(ys[16:])  # slower is higher
+
+
+def test_nothing_measured_is_a_picture_that_says_so() -> None:
+    for points in ((), (FAILED,)):
+        assert "nothing was measured" in trend_svg(make_trend(points=points))
+    assert "nothing was measured" in trend_page([make_trend(points=())])
+
+
+def test_nothing_of_a_hostile_name_is_markup_or_reaches_the_terminal() -> None:
+    evil = make_trend(
+        cell_id=HOSTILE,
+        machine=HOSTILE,
+        fingerprint="f",
+        accepted=(replace(ACCEPTED, reason=HOSTILE),),
+        points=(*make_trend().points, replace(FAILED, reason=HOSTILE, outcome="failed")),
+    )
+    nomination = replace(NOMINATIONS[0], cell_id=HOSTILE, accept=HOSTILE, command=HOSTILE)
+    page = trend_page([evil], [nomination], title=HOSTILE)
+    assert "<script" not in page
+    assert "\x1b" not in page
+    for text in (trends_table([evil]), trend_text(evil), nominations_text([nomination], 1)):
+        assert "\x1b" not in text
+
+
+def test_pruning_is_told_before_and_after() -> None:
+    plan = Pruned(
+        is_done=False,
+        records=1200,
+        of=5000,
+        cells=3,
+        kept_accepted=2,
+        oldest="2026-01-01T00:00:00+00:00",
+        newest="2026-02-01T00:00:00+00:00",
+        runs=tuple(f"run-{n}" for n in range(12)),
+    )
+    text = pruned_text(plan)
+    assert text.startswith("1,200 of 5,000 records would go, of 3 cells, measured 2026-01-01 to 2026-02-01")
+    assert "2 more are as old, but stay" in " ".join(text.split())
+    assert "and 2 more" in text
+    assert "--yes" in text
+    done = pruned_text(replace(plan, is_done=True, folders=("/r/a",), problems=("/r/b is being measured",)))
+    assert "1,200 of 5,000 records went" in done
+    assert "of 1 cell," in pruned_text(replace(plan, cells=1))
+    assert "--yes" not in done
+    assert "/r/b is being measured" in done

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from bench.core.profile import MEANINGS, PhaseCost, ProfiledLayer
+from bench.core.record import Phase
+from bench.report.html.contract import RunData, make_data
+from bench.report.html.flame import NARROWEST, flame, flame_boxes
+from bench.report.html.page import render
+from bench.report.html.sections.profile import PROFILES, SECTION
+from bench.tables.figures import display_width
+from bench.tables.profile import LIMIT, Group, fold, layer_columns, profile_report
+from tests.goldens import check_golden
+from tests.report.profiles import GPU, LAYERS, PROFILE, STEP
+
+
+def test_profiles_look_as_they_did() -> None:
+    reports = [profile_report(PROFILE), profile_report(GPU), profile_report(GPU, unicode=False)]
+    check_golden("profiles.txt", "\n\n\n".join(reports) + "\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_no_line_is_wider_than_its_page_and_nothing_commands_the_terminal(width: int) -> None:
+    for profile in (PROFILE, GPU):
+        text = profile_report(profile, width=width)
+        assert max(map(display_width, text.splitlines())) <= width
+        assert "\x1b" not in text
+
+
+def test_folded_rows_still_sum_to_the_step() -> None:
+    groups = fold(LAYERS)
+    assert sum(group.seconds for group in groups) == pytest.approx(STEP)
+    assert sum(len(group.layers) for group in groups) == sum(bool(layer.costs) for layer in LAYERS)
+    modules = [group for group in groups if group.label not in MEANINGS]
+    assert len(modules) <= LIMIT + 1
+    assert "blocks.3 (3 layers)" in [group.label for group in groups]
+    assert "stem" in [group.label for group in groups]
+
+
+def test_all_layers_stand_when_nothing_is_to_be_folded() -> None:
+    assert [group.label for group in fold(LAYERS, None)][:3] == ["(the model itself)", "stem", "blocks.0.attention"]
+    assert "blocks.7.norm" in profile_report(PROFILE, all_layers=True)
+    assert "blocks.7.norm" not in profile_report(PROFILE)
+
+
+def test_a_row_that_is_mostly_correction_has_no_rate() -> None:
+    costs = [
+        PhaseCost(phase=Phase.FORWARD, seconds=seconds, profiled_seconds=1e-5, flops=10**6)
+        for seconds in (4e-6, 6e-6, 0.0)
+    ]
+    groups = [Group(label="fc", layers=(ProfiledLayer(name="fc", costs=(cost,)),)) for cost in costs]
+    (rates,) = (column.cells for column in layer_columns(PROFILE, groups) if "FLOP/s" in column.header)
+    assert [rate == "-" for rate in rates] == [True, False, True, False]  # the last is the step
+
+
+def test_rows_with_the_same_seconds_are_not_merged_by_mistake() -> None:
+    twins = [dataclasses.replace(LAYERS[1], name=name) for name in ("a", "b")]
+    assert [group.label for group in fold(twins)] == ["a", "b"]
+
+
+def test_boxes_sum_to_the_step_and_lie_within_their_parents() -> None:
+    root = flame(PROFILE)
+    assert root.total == pytest.approx(STEP)
+    boxes = flame_boxes(PROFILE)
+    assert boxes[0].width == pytest.approx(100)
+    for box in boxes:
+        assert box.width >= NARROWEST
+        if box.row:
+            assert any(
+                p.row == box.row - 1 and p.x <= box.x + 1e-9 and box.x + box.width <= p.x + p.width + 1e-9
+                for p in boxes
+            )
+    phases = [box for box in boxes if box.row == 1]
+    assert sum(box.width for box in phases) == pytest.approx(100)
+
+
+def test_a_run_with_profiles_has_a_section_and_one_without_has_none() -> None:
+    evil = dataclasses.replace(PROFILE, layers=(dataclasses.replace(LAYERS[1], name="<script>x</script>"),))
+    page = render(make_data([RunData(id="r", extras={PROFILES: (PROFILE, GPU, evil)})]))
+    assert "Where the time goes" in page
+    assert 'class="bar flame"' in page
+    assert "blocks.3.mlp: 2.00 ms" in page
+    assert "<script>x" not in page
+    assert SECTION.build(make_data([RunData(id="r")])) is None

@@ -1,0 +1,34 @@
+"""The scaling block: figures, reasons, and nothing where there is one process."""
+
+from bench.report.formats import markdown
+from bench.tables.scaling import ranks_table
+from tests.stats.test_rank_scaling import alone, ranks
+
+
+def test_the_block_fits_and_holds_the_figures():
+    text = ranks_table([alone(), ranks(slower=1.5)], width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    row = next(line for line in text.splitlines() if line.startswith("my_net"))
+    for figure in ("128", "80", "12.00", "1", "33"):  # examples per second, efficiency, share, slowest rank, spread
+        assert figure in row.split()
+
+
+def test_a_missing_share_has_its_reason_below():
+    text = ranks_table([ranks()])
+    assert "add --world-size 1" in text
+    assert "- " in text
+
+
+def test_runs_of_single_processes_have_no_block():
+    assert ranks_table([alone()]) == ""
+    assert markdown.ranks_table([alone()]) is None
+
+
+def test_the_markdown_page_has_the_block():
+    page = markdown.summary([alone(), ranks()])
+    assert "## Several processes" in page
+    assert "efficiency %" in page
+
+
+def test_ascii_is_enough():
+    assert ranks_table([alone(), ranks()], unicode=False).isascii()

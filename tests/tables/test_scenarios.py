@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.tables.figures import display_width
+from bench.tables.scenarios import generation_report, sampling_report
+from tests.goldens import check_golden
+from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
+
+GENERATIONS = [
+    make_generation(),
+    make_generation(uses_cache=False),
+    make_generation(batch_size=1, prompt=128),
+    FAILED_GENERATION,
+]
+SAMPLED = [make_sampled(5, training=True), make_sampled(10), make_sampled(5, guidance=3.0)]
+
+
+def test_generations_look_as_they_did() -> None:
+    check_golden("generation-80.txt", generation_report(GENERATIONS) + "\n")
+
+
+def test_samplings_look_as_they_did() -> None:
+    check_golden("sampling-80.txt", sampling_report(SAMPLED) + "\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_no_line_is_wider_than_the_page(width: int) -> None:
+    text = generation_report(GENERATIONS, width=width) + "\n" + sampling_report(SAMPLED, width=width)
+    assert max(map(display_width, text.splitlines())) <= width
+
+
+def test_every_figure_stands_in_a_wide_table() -> None:
+    text = " ".join(generation_report(GENERATIONS, width=200).split())
+    for words in ("p99", "OUT OF MEMORY: RuntimeError", "2N+4TA", "6N+12SA", "± 0", "more per 1000 tokens"):
+        assert words in text
+
+
+def test_a_cache_that_holds_more_than_its_formula_says_is_told() -> None:
+    one = make_generation()
+    assert one.counts is not None
+    assert one.counts.cache is not None
+    odd = replace(one, counts=replace(one.counts, cache=replace(one.counts.cache, held_bytes=2**20)))
+    assert "the cache holds 1.00 MiB, its formula says 336 KiB" in generation_report([odd])
+
+
+def test_control_characters_of_a_reason_do_not_reach_the_terminal() -> None:
+    odd = replace(FAILED_GENERATION, reason="\x1b[2J\nboom")
+    assert "\x1b" not in generation_report([odd])

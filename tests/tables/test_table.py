@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from bench.tables.table import Column, Page, fits, render
+
+MODEL = Column(header="model", cells=("a", "a", "b"), right=False, key=True)
+BATCH = Column(header="batch", cells=("8", "32", "8"), key=True)
+TIME = Column(header="step ms", cells=("1.5", "10", "2"))
+RATE = Column(header="rate", cells=("1", "2", "3"), rank=1)
+WIDE = Column(header="wide", cells=("x" * 30,) * 3, rank=2)
+LATE = Column(header="late", cells=("1", "2", "3"), rank=3)
+
+
+def test_repeated_keys_are_blank_and_figures_stand_right() -> None:
+    assert render([MODEL, BATCH, TIME], Page(width=40)).splitlines() == [
+        "              step",
+        "model  batch    ms",
+        "──────────────────",
+        "a          8   1.5",
+        "          32    10",
+        "b          8     2",
+    ]
+
+
+def test_the_last_key_stands_even_where_it_repeats() -> None:
+    same = Column(header="batch", cells=("8", "8", "8"), key=True)
+    lines = render([MODEL, same], Page()).splitlines()[2:]
+    assert [line.split() for line in lines] == [["a", "8"], ["8"], ["b", "8"]]
+
+
+def test_columns_join_by_rank_until_one_does_not_fit() -> None:
+    columns = [MODEL, BATCH, TIME, RATE, WIDE, LATE]
+    assert "late" in render(columns, Page(width=80))
+    narrow = render(columns, Page(width=30))
+    assert "rate" in narrow and "wide" not in narrow and "late" not in narrow  # late would fit, but ranks below wide
+    assert fits(columns, 30, 1) and not fits(columns, 30, 2)
+
+
+def test_a_name_that_is_too_long_gives_way_to_the_figures() -> None:
+    name = Column(header="model", cells=("torchvision:resnet18",), right=False, key=True)
+    text = render([name, Column(header="step", cells=("1.5",))], Page(width=20))
+    assert text.splitlines()[-1] == "torch…sion…"[:5] + text.splitlines()[-1][5:]
+    assert "resnet18" in text and "1.5" in text
+    assert max(map(len, text.splitlines())) == 20
+
+
+def test_a_span_stands_after_the_keys_and_is_cut() -> None:
+    text = render([MODEL, BATCH, TIME], Page(width=24), spans={1: "SKIPPED: no such device"})
+    assert text.splitlines()[4] == "          32  SKIPPED: …"
+    ascii_text = render([MODEL, BATCH, TIME], Page(width=24, unicode=False), spans={1: "SKIPPED: no such device"})
+    assert ascii_text.splitlines()[4] == "          32  SKIPPED:.."
+
+
+def test_groups_indent_their_rows_and_sums_stand_below_a_rule() -> None:
+    lines = render([BATCH, TIME], Page(), groups={0: "a", 2: "b"}, total=True).splitlines()
+    assert lines[2:] == ["─" * 13, "a", "      8   1.5", "     32    10", "b", "─" * 13, "      8     2"]
+
+
+def test_two_long_names_share_the_loss_and_figures_keep_theirs() -> None:
+    names = [Column(header=header, cells=("x" * 40,), right=False, key=True) for header in ("model", "claim")]
+    text = render([*names, Column(header="documented", cells=("19,600,000,000",))], Page(width=60))
+    assert text.splitlines()[-1].split() == ["x" * 7 + "…" + "x" * 13, "x" * 7 + "…" + "x" * 13, "19,600,000,000"]
