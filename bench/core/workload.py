@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-Batch = tuple[tuple[Any, ...], Any]
-"""`(inputs, targets)`: the model is called as `model(*inputs)`, the loss as `loss(outputs, targets)`."""
+Batch = tuple[Any, Any]
+"""`(inputs, targets)`. The loss is called as `loss(outputs, targets)`; the model
+
+- as `model(inputs)` where inputs are a tensor,
+- as `model(*inputs)` where they are a tuple,
+- as `model(**inputs)` where they are a mapping;
+
+what is inside may be nested at will.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +71,7 @@ class ImageSampler:
     encode: Callable[[torch.nn.Module, Any, float], Any]
     denoising: Callable[[torch.nn.Module, Any, torch.Tensor, int, float, str], Iterator[torch.Tensor]]
     decode: Callable[[torch.nn.Module, torch.Tensor], torch.Tensor] | None = None
-    parts: Callable[[torch.nn.Module, tuple[Any, ...]], Iterator[tuple[str, Any]]] | None = None
+    parts: Callable[[torch.nn.Module, Any], Iterator[tuple[str, Any]]] | None = None
     max_steps: int | None = None
 
 
@@ -75,8 +82,8 @@ class Workload:
     Attributes:
         name: The model spec it was resolved from.
         build_model: Builds the model with random weights on the current default device, in train mode.
-        make_batch: `(batch_size, device) -> (inputs, targets)`; `inputs` is a tuple of tensors. Must work on `cpu`,
-            `cuda:N`, `meta` and under a fake tensor mode, so: no data-dependent control flow, no host reads.
+        make_batch: `(batch_size, device) -> (inputs, targets)`, see `Batch`. Must work on `cpu`, `cuda:N`,
+            `meta` and under a fake tensor mode, so: no data-dependent control flow, no host reads.
         loss: `(outputs, targets) -> scalar tensor`.
         make_optimizer: `parameters -> torch.optim.Optimizer`; the workload's own choice.
         tokens_per_example: For language models; None where an example is not a sequence.

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 
 from bench.core.cell import Mode, Precision
 from bench.core.workload import Workload
+from bench.device.batch import cast, make_batch
 
 _FACTORIES = frozenset(
     {
@@ -52,7 +53,7 @@ class Subject:
     """
 
     model: nn.Module
-    inputs: tuple[Any, ...]
+    inputs: Any
     targets: Any
     is_training: bool
     batch_size: int
@@ -152,9 +153,9 @@ def build_on(kind: str, workload: Workload, *, mode: Mode, batch_size: int, prec
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
             model = replace_tensors(model, "cpu")
         device = "cpu" if kind == "fake" else kind
-        inputs, targets = workload.make_batch(batch_size, device)
+        inputs, targets = make_batch(workload, batch_size, device)
         if precision is Precision.BF16:
-            inputs, targets = _to_bf16(inputs), _to_bf16(targets)
+            inputs, targets = cast((inputs, targets), torch.bfloat16)
         yield Subject(
             model=model.train(is_training),
             inputs=inputs,
@@ -178,10 +179,3 @@ def _refuse_large(workload: Workload) -> None:
     size = sum(t.numel() * t.element_size() for t in tensors.values() if not nn.parameter.is_lazy(t))
     if size > _REAL_LIMIT_BYTES:
         raise MemoryError(f"weights of {size / 2**30:.1f} GiB are not built for real only to be counted")
-
-
-def _to_bf16(value: Any) -> Any:
-    """Cast floating-point tensors to bf16, wherever they are; leave everything else."""
-    return torch.utils._pytree.tree_map_only(
-        torch.Tensor, lambda tensor: tensor.to(torch.bfloat16) if tensor.is_floating_point() else tensor, value
-    )

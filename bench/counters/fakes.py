@@ -29,6 +29,7 @@ from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
 from bench.counters.build import on_meta
+from bench.device import batch
 from bench.device.step import Step, prepare
 
 _NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
@@ -181,6 +182,7 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
 
     Casting to bf16 and to channels_last happens here and not in `prepare`: `Module.to` refuses fake parameters.
     """
+    is_channels_last = cell.memory_format is MemoryFormat.CHANNELS_LAST
     model = on_meta(workload.build_model)
     if any(torch.nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         _give_shapes(model, workload, cell)
@@ -188,27 +190,25 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
     def convert(tensor: torch.Tensor) -> torch.Tensor:
         if cell.precision is Precision.BF16 and tensor.is_floating_point():
             tensor = tensor.to(torch.bfloat16)
-        if cell.memory_format is MemoryFormat.CHANNELS_LAST and tensor.dim() == 4:
-            tensor = tensor.contiguous(memory_format=torch.channels_last)
-        return tensor
+        return batch.channels_last_tensor(tensor) if is_channels_last else tensor
 
     def build_model() -> torch.nn.Module:
         return _replace_tensors(model, lambda tensor: convert(_fake_like(tensor)))
 
     def make_batch(batch_size: int, device: str | torch.device) -> Batch:
-        inputs, targets = workload.make_batch(batch_size, device)
-        if cell.precision is Precision.BF16 and isinstance(targets, torch.Tensor) and targets.is_floating_point():
-            targets = targets.to(torch.bfloat16)
-        return tuple(convert(value) if isinstance(value, torch.Tensor) else value for value in inputs), targets
+        inputs, targets = batch.make_batch(workload, batch_size, device)
+        if cell.precision is Precision.BF16:
+            inputs, targets = batch.cast((inputs, targets), torch.bfloat16)
+        return batch.channels_last(inputs) if is_channels_last else inputs, targets
 
     return dataclasses.replace(workload, build_model=build_model, make_batch=make_batch)
 
 
 def _give_shapes(model: torch.nn.Module, workload: Workload, cell: Cell) -> None:
     """Run lazy modules once on meta: a parameter without a shape has no bytes to track."""
-    inputs, _ = workload.make_batch(cell.batch_size, "meta")
+    inputs, _ = batch.make_batch(workload, cell.batch_size, "meta")
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        model(*inputs)
+        batch.call(model, inputs)
 
 
 def _fake_like(tensor: torch.Tensor) -> torch.Tensor:

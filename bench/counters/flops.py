@@ -34,6 +34,7 @@ from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
 from bench.counters.opinions import ask_others, ask_torch
 from bench.counters.parameters import count_layer_parameters, count_parameters
 from bench.counters.tally import FlopTally, PhaseFlops, StepFlops
+from bench.device.batch import call, tensors_in
 
 _WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Modules whose matrices are looked up or applied pointwise."""
@@ -100,7 +101,7 @@ class LayerObserver:
     def on_output(self, layer: str, output: Any) -> None:
         """Note the output of one call."""
         self.calls[layer] += 1
-        tensors = [leaf for leaf in torch.utils._pytree.tree_leaves(output) if isinstance(leaf, torch.Tensor)]
+        tensors = tensors_in(output)
         if tensors and not tensors[0].is_nested:
             self.shapes[layer] = tuple(tensors[0].shape)
         self.activation_bytes[layer] += sum(t.numel() * t.element_size() for t in {id(t): t for t in tensors}.values())
@@ -165,7 +166,7 @@ _AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float
 
 def count_module(
     module: nn.Module,
-    inputs: Sequence[Any],
+    inputs: Any,
     *,
     backward: bool = False,
     loss: Callable[[Any], torch.Tensor] | None = None,
@@ -179,7 +180,7 @@ def count_module(
 
     Args:
         module: Any module; it need not have parameters.
-        inputs: It is called as `module(*inputs)`.
+        inputs: A tuple of positional inputs, or a mapping of keywords.
         backward: Also count backward.
         loss: From the outputs to a scalar; counts as forward. By default the sum of every output that has a gradient.
         autocast: Entered around forward and loss.
@@ -192,7 +193,7 @@ def count_module(
     tally = FlopTally(tracker, None if observer is None else observer.on_operation)
     with tracker.track(), tally:
         with autocast or contextlib.nullcontext():
-            outputs = module(*inputs)
+            outputs = call(module, inputs)
             scalar = (loss or _sum_of_outputs)(outputs) if backward or loss is not None else None
         if backward:
             assert scalar is not None
@@ -286,9 +287,9 @@ def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counte
     return counters, advice
 
 
-def _run_backward(module: nn.Module, inputs: Sequence[Any], loss: torch.Tensor) -> None:
+def _run_backward(module: nn.Module, inputs: Any, loss: torch.Tensor) -> None:
     """Run backward and put the gradients back as they were."""
-    leaves = [tensor for tensor in (*_tensors_in(inputs), *module.parameters()) if tensor.is_leaf]
+    leaves = [tensor for tensor in (*tensors_in(inputs), *module.parameters()) if tensor.is_leaf]
     before = [leaf.grad for leaf in leaves]
     for leaf in leaves:
         leaf.grad = None
@@ -301,11 +302,7 @@ def _run_backward(module: nn.Module, inputs: Sequence[Any], loss: torch.Tensor) 
 
 def _sum_of_outputs(outputs: Any) -> torch.Tensor:
     """Add up every output that has a gradient, so that backward reaches all of them."""
-    sums = [tensor.sum() for tensor in _tensors_in(outputs) if tensor.requires_grad]
+    sums = [tensor.sum() for tensor in tensors_in(outputs) if tensor.requires_grad]
     if not sums:
         raise ValueError("a backward count was asked for, but no output requires a gradient; give inputs that do")
     return torch.stack(sums).sum() if len(sums) > 1 else sums[0]
-
-
-def _tensors_in(value: Any) -> list[torch.Tensor]:
-    return [leaf for leaf in torch.utils._pytree.tree_leaves(value) if isinstance(leaf, torch.Tensor)]

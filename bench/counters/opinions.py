@@ -15,6 +15,7 @@ from math import prod
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.core.cell import Mode, Precision
@@ -23,6 +24,7 @@ from bench.core.workload import Workload
 from bench.counters.build import Subject, build_on
 from bench.counters.modules import LOSS
 from bench.counters.tally import PhaseFlops, StepFlops
+from bench.device.batch import arguments, call
 
 _FVCORE_LIMIT = 10**11
 """Forward FLOPs above which fvcore is not asked: it runs the model on real tensors, seconds for 0.1 TFLOPs."""
@@ -75,7 +77,7 @@ def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Opinion:
     try:
         with _quiet(), FlopCounterMode(display=False) as counter:
             with torch.inference_mode(not subject.is_training):
-                outputs = subject.model(*subject.inputs)
+                outputs = call(subject.model, subject.inputs)
             loss = workload.loss(outputs, subject.targets) if subject.is_training else None
             forward = _by_operation(counter)
             if loss is not None:
@@ -153,7 +155,7 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
             build_on("cpu", workload, mode=mode, batch_size=batch_size, precision=Precision.FP32) as real,
             torch.no_grad(),
         ):
-            analysis = FlopCountAnalysis(real.model, real.inputs)
+            analysis = FlopCountAnalysis(*_positional(real))
             analysis.set_op_handle("aten::matmul", matmul)
             macs, skipped = analysis.by_operator(), analysis.unsupported_ops()
     except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
@@ -162,6 +164,27 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
     total = sum(theirs.values())
     causes = _fvcore_causes(theirs, skipped, 2 * unseen, ours) if total != ours.flops.forward else []
     return Opinion(counter="fvcore", forward_flops=total, note="; ".join(causes) or None)
+
+
+def _positional(subject: Subject) -> tuple[nn.Module, tuple[Any, ...]]:
+    """Return a module and the inputs that it takes by position: fvcore knows no keywords."""
+    positional, keywords = arguments(subject.inputs)
+    if not keywords:
+        return subject.model, positional
+    tensors = {name: value for name, value in keywords.items() if isinstance(value, torch.Tensor)}
+    others = {name: value for name, value in keywords.items() if name not in tensors}
+    return _ByPosition(subject.model, tuple(tensors), others), tuple(tensors.values())
+
+
+class _ByPosition(nn.Module):
+    def __init__(self, model: nn.Module, names: tuple[str, ...], others: dict[str, Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.names = names
+        self.others = others
+
+    def forward(self, *values: torch.Tensor) -> Any:
+        return self.model(**dict(zip(self.names, values, strict=True)), **self.others)
 
 
 def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], broadcast: int, ours: StepFlops) -> list[str]:

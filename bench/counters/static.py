@@ -19,6 +19,7 @@ from bench.counters.fakes import fake_step
 from bench.counters.flops import count_workload
 from bench.counters.predict import block_bytes
 from bench.counters.timeline import storages_of, tensors_in, track_steps
+from bench.device import batch
 from bench.device.step import Step
 
 
@@ -54,7 +55,7 @@ def count_saved(step: Step) -> SavedBytes:
         if step.is_training:
             step.compute_loss(outputs)
     parameters = _addresses([*step.model.parameters(), *step.model.buffers()])
-    inputs = _addresses(step.batch) - parameters
+    inputs = _addresses(batch.tensors_in(step.batch)) - parameters
     return SavedBytes(
         activations_bytes=sum(size for address, size in saved.items() if address not in parameters | inputs),
         parameters_bytes=sum(size for address, size in saved.items() if address in parameters),

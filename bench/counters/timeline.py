@@ -20,6 +20,7 @@ import torch
 from bench.core.record import Phase, PredictedPeak
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
+from bench.device import batch
 from bench.device.step import Step
 
 
@@ -154,7 +155,7 @@ def track_steps(
     """
     timeline = MemoryTimeline()
     timeline.label((list(step.model.parameters()), list(step.model.buffers())), Cause.WEIGHTS)
-    timeline.label(step.batch, Cause.INPUTS)
+    timeline.label(batch.tensors_in(step.batch), Cause.INPUTS)
     with without_collector(), timeline, _labelling_saved(timeline):
         for index in range(steps):
             is_last = index == steps - 1
@@ -189,7 +190,7 @@ def _labelling_saved(timeline: MemoryTimeline) -> contextlib.AbstractContextMana
 
 
 def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Walk tuples, lists and dicts for the tensors in them."""
+    """Walk what operations take and return: tuples, lists, dicts. Faster than `batch.tensors_in`, which opens more."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, list | tuple):

@@ -21,6 +21,7 @@ import torch
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.workload import Batch, Workload
+from bench.device.batch import arguments, cast, channels_last, make_batch, weights_channels_last
 from bench.device.ranks import Ranks
 from bench.device.settings import cell_settings
 from bench.registry.optimizers import make_optimizer
@@ -33,7 +34,6 @@ class Step:
 
     Attributes:
         model: On its device, in its precision and layout; compiled if the cell asks.
-        batch: `(inputs, targets)`.
         optimizer: None in infer mode.
         is_training: Whether `__call__` runs all four phases.
         scaler: The GradScaler of fp16-amp, else None.
@@ -57,22 +57,33 @@ class Step:
         self._autocast = autocast
         self.scaler = scaler
 
+    @property
+    def batch(self) -> Batch:
+        """`(inputs, targets)` of the step; inputs are a tuple (positional) or a mapping (keywords)."""
+        return self._batch
+
+    @batch.setter
+    def batch(self, batch: Batch) -> None:
+        self._batch = batch
+        self._positional, self._keywords = arguments(batch[0])
+        self._targets = batch[1]
+
     def forward(self) -> Any:
         """Run the model under the cell's autocast; without gradients in infer mode. Does not synchronise."""
         if self._autocast is None:
             if self.is_training:
-                return self.model(*self.batch[0])
+                return self.model(*self._positional, **self._keywords)
             with torch.inference_mode():
-                return self.model(*self.batch[0])
+                return self.model(*self._positional, **self._keywords)
         with torch.inference_mode(not self.is_training), self._precision():
-            return self.model(*self.batch[0])
+            return self.model(*self._positional, **self._keywords)
 
     def compute_loss(self, outputs: Any) -> torch.Tensor:
         """Compute the scalar loss under the cell's autocast."""
         if self._autocast is None:
-            return self._loss(outputs, self.batch[1])  # type: ignore[no-any-return]
+            return self._loss(outputs, self._targets)  # type: ignore[no-any-return]
         with self._precision():
-            return self._loss(outputs, self.batch[1])  # type: ignore[no-any-return]
+            return self._loss(outputs, self._targets)  # type: ignore[no-any-return]
 
     def backward(self, loss: torch.Tensor) -> None:
         """Fill the gradients; of the scaled loss in fp16-amp."""
@@ -131,13 +142,13 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
             model = workload.build_model()
         if ranks is not None:
             ranks.seed_data(cell.seed)
-        inputs, targets = workload.make_batch(cell.batch_size, target)
+        inputs, targets = make_batch(workload, cell.batch_size, target)
         if cell.precision is Precision.BF16:
             model = model.to(torch.bfloat16)
-            inputs, targets = _cast(inputs), _cast(targets)
+            inputs, targets = cast((inputs, targets), torch.bfloat16)
         if cell.memory_format is MemoryFormat.CHANNELS_LAST:
-            model = model.to(memory_format=torch.channels_last)
-            inputs = tuple(_channels_last(value) for value in inputs)
+            model = weights_channels_last(model)
+            inputs = channels_last(inputs)
         model.train(cell.mode is Mode.TRAIN)
         if ranks is not None:
             model = ranks.share(model, cell)
@@ -161,17 +172,3 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
             autocast=(target.type if target.type != "meta" else "cpu", dtype) if dtype else None,
             scaler=torch.amp.GradScaler(target.type) if is_scaled else None,
         )
-
-
-def _cast(value: Any) -> Any:
-    """Cast floating-point tensors to bf16, in tuples too; leave everything else."""
-    if isinstance(value, torch.Tensor) and value.is_floating_point():
-        return value.to(torch.bfloat16)
-    if isinstance(value, tuple):
-        return tuple(_cast(item) for item in value)
-    return value
-
-
-def _channels_last(value: Any) -> Any:
-    is_image = isinstance(value, torch.Tensor) and value.dim() == 4
-    return value.contiguous(memory_format=torch.channels_last) if is_image else value

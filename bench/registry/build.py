@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.errors import ModelError
 from bench.core.text import did_you_mean, one_line
+from bench.core.tree import leaves, named
 from bench.core.workload import Batch, ImageSampler, TextGenerator, Workload
 from bench.registry.loading import importable
 from bench.registry.spec import Kind, Spec, convert_literal, convert_options
@@ -57,8 +58,9 @@ def bare_workload(
 def default_loss(outputs: Any, targets: Any) -> torch.Tensor:
     """Compute cross entropy of logits `(B, n)`, n > 1, against `targets % n`; else the mean square of every output.
 
-    Where the output is a tuple, list or mapping, the mean squares of all float tensors in it are added. No value is
-    read by the host. The number means nothing; it gives every output a gradient.
+    Where the output holds several tensors (a tuple, a mapping, a dataclass, an object), the mean squares of all float
+    ones are added; a `loss` that the model computed itself is taken instead. No value is read by the host. The number
+    means nothing; it gives every output a gradient.
 
     Raises:
         ModelError: The output holds no float tensor.
@@ -67,6 +69,9 @@ def default_loss(outputs: Any, targets: Any) -> torch.Tensor:
 
     if isinstance(outputs, torch.Tensor) and outputs.dim() == 2 and outputs.shape[1] > 1:
         return torch.nn.functional.cross_entropy(outputs, targets % outputs.shape[1])
+    own = None if isinstance(outputs, torch.Tensor) else named(outputs, "loss")
+    if isinstance(own, torch.Tensor) and own.dim() == 0:
+        return own
     squares = [tensor.square().mean() for tensor in _float_tensors(outputs)]
     if not squares:
         raise ModelError(
@@ -99,18 +104,10 @@ def default_optimizer(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.O
 
 
 def _float_tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Walk through tuples, lists and mappings (dataclass outputs of libraries are mappings too)."""
+    """Walk through nested outputs: tuples, mappings, dataclasses, objects with attributes."""
     import torch
 
-    if isinstance(value, torch.Tensor):
-        if value.is_floating_point():
-            yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _float_tensors(item)
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _float_tensors(item)
+    return (tensor for tensor in leaves(value, torch.Tensor) if tensor.is_floating_point())
 
 
 CONTEXT_OPTION = "sequence_length"

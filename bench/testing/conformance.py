@@ -11,7 +11,6 @@ pytest collects the class and runs its tests on the CPU. No test downloads or ti
 from __future__ import annotations
 
 import functools
-from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -19,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from bench import registry
 from bench.core.cell import Cell, Mode
 from bench.core.workload import Workload
+from bench.device.batch import make_batch, tensors_in
 from bench.device.step import prepare
 
 
@@ -51,18 +51,17 @@ class WorkloadConformance:
         """Every tensor of a batch is on the device that was asked for, and the first input has the batch size."""
         for device in ("cpu", "meta"):
             for batch_size in (1, self.batch_size, self.batch_size + 3):
-                batch = self.workload().make_batch(batch_size, device)
-                tensors = _tensors(batch)
+                batch = make_batch(self.workload(), batch_size, device)
+                tensors = tensors_in(batch)
                 assert tensors, "a batch holds no tensor"
                 assert {tensor.device.type for tensor in tensors} == {device}, f"a batch for {device} is elsewhere"
-                assert isinstance(batch[0], tuple), "inputs must be a tuple: the model is called as model(*inputs)"
                 found = tensors[0].shape[0]
                 assert found == batch_size, f"asked for {batch_size} examples, the first input has {found}"
 
     def test_make_batch_works_under_a_fake_tensor_mode(self) -> None:
         """A batch can be made of fake tensors, so that counters may count without computing."""
         with FakeTensorMode():
-            tensors = _tensors(self.workload().make_batch(self.batch_size, "cpu"))
+            tensors = tensors_in(make_batch(self.workload(), self.batch_size, "cpu"))
         assert tensors
         assert all(isinstance(tensor, FakeTensor) for tensor in tensors), "a batch holds real tensors in a fake mode"
 
@@ -96,7 +95,7 @@ class WorkloadConformance:
         """The model runs in infer mode, and running it changes nothing."""
         with prepare(self.workload(), self._cell(mode=Mode.INFER)) as step:
             before = [parameter.detach().clone() for parameter in step.model.parameters()]
-            outputs = _tensors(step.forward())
+            outputs = tensors_in(step.forward())
             assert outputs, "the model returned no tensor"
             assert not any(tensor.requires_grad for tensor in outputs)
             assert all(map(torch.equal, before, step.model.parameters())), "inference changed a weight"
@@ -114,12 +113,3 @@ class WorkloadConformance:
 @functools.cache
 def _resolve(spec: str, input_shape: tuple[int, ...] | None) -> Workload:
     return registry.resolve(spec, input_shape=input_shape)
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    """Collect the tensors of a nested structure, in order."""
-    if isinstance(value, torch.Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, tuple | list) else []

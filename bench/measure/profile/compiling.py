@@ -9,6 +9,7 @@ from torch._dynamo.utils import counters
 
 from bench.core.profile import GraphBreak
 from bench.core.workload import Workload
+from bench.device.batch import call, make_batch
 from bench.device.step import Step
 
 MAX_BREAKS = 50
@@ -29,7 +30,7 @@ def find_breaks(step: Step) -> tuple[GraphBreak, ...]:
     compiled, model._compiled_call_impl = model._compiled_call_impl, None  # trace the model, not its compiled call
     try:
         with torch.set_grad_enabled(step.is_training):
-            explained = torch._dynamo.explain(model)(*step.batch[0])
+            explained = call(torch._dynamo.explain(model), step.batch[0])
     finally:
         model._compiled_call_impl = compiled
     breaks = []
@@ -53,7 +54,7 @@ def feed_batches(step: Step, workload: Workload, batches: Sequence[int], device:
     """
     before = graphs_so_far()
     for batch_size in batches:
-        inputs, _ = workload.make_batch(batch_size, device)
+        inputs, _ = make_batch(workload, batch_size, device)
         with torch.set_grad_enabled(step.is_training):
-            step.model(*inputs)
+            call(step.model, inputs)
     return graphs_so_far() - before

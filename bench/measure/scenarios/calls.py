@@ -109,6 +109,11 @@ def input_shape(step: Step, model: str) -> tuple[int, ...]:
         DataError: The model does not take one tensor of real numbers.
     """
     inputs = step.batch[0]
+    if isinstance(inputs, Mapping):
+        raise DataError(
+            f"model {model!r} takes inputs by keyword ({', '.join(inputs)}), and digits are one image of real numbers; "
+            "train for example my_net, walkthrough_cnn or mlp"
+        )
     if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not inputs[0].is_floating_point():
         found = ", ".join(f"{x.dtype}".removeprefix("torch.") if isinstance(x, Tensor) else "?" for x in inputs)
         raise DataError(

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.core.training import Classification, ClassScore, TrainingPlan
+from bench.core.tree import named
 from bench.device.step import Step
 from bench.measure.scenarios.calls import feed
 from bench.measure.scenarios.images import Digits
@@ -68,8 +69,10 @@ def infer(step: Step) -> Any:
 
 
 def logits_of(outputs: Any) -> Tensor:
-    """Return the logits of a classifier; one with auxiliary classifiers gives them after the main one."""
-    found = outputs if isinstance(outputs, Tensor) else outputs[0]
+    """Return the logits of a classifier: its output, its `logits`, or the first of several (auxiliary ones follow)."""
+    found = outputs if isinstance(outputs, Tensor) else named(outputs, "logits")
+    if found is None:
+        found = outputs[0]
     assert isinstance(found, Tensor)
     return found
 
