@@ -9,7 +9,6 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ from bench.core.errors import BenchError
 from bench.core.record import Outcome, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
+from bench.runner.records import open_run
 from bench.runner.workers.answers import Examination
-from bench.store.runs import RunFolder, RunInfo
 
 NULL_MODEL = "bench.runner.workers.null:workload"
 
@@ -57,7 +56,7 @@ def measure_overhead(method: str = "forkserver") -> Overhead:
     sampling = Sampling(budget_seconds=0.001, min_steps=2, max_steps=10)
     executor = LocalExecutor(sampling=sampling, method=method)
     with tempfile.TemporaryDirectory() as root:
-        folder = RunFolder.create(Path(root), RunInfo(started_at=datetime.now(UTC).isoformat()))
+        folder = open_run(Path(root))
         start = time.perf_counter()
         executor.prepare((cell,), lambda _: None)
         counted = time.perf_counter()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from bench.core.errors import BenchError, DeviceError, StoreError
 from bench.core.jsonio import from_json, to_json
 from bench.core.peaks import SCHEMA, Peaks
 from bench.core.record import Outcome
+from bench.core.units import now
 from bench.device.datasheet import datasheet
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
@@ -48,7 +48,7 @@ def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "
         skipped=skipped,
         datasheet=datasheet(environment.gpu) if environment.gpu else None,
         other_busy_cores=state.other_busy_cores,
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured_at=now(),
     )
     path = peaks_path(results, environment, name)
     make_folder(path.parent)

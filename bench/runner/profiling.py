@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.core.cell import Cell
@@ -14,15 +12,14 @@ from bench.core.errors import NothingMeasuredError, StoreError, SuiteError
 from bench.core.jsonio import to_json
 from bench.core.profile import Profile, ProfileDiff, ProfileOptions
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
-from bench.core.version import __version__
 from bench.runner import processes
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
-from bench.runner.records import Stamp
+from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
 from bench.stats.profile_diff import diff_profiles
 from bench.store.cases import read_profile, read_profiles, write_profile
-from bench.store.runs import RunFolder, RunInfo
+from bench.store.runs import RunFolder
 
 _WORKER = "bench.runner.workers.cells"
 
@@ -70,16 +67,13 @@ def profile_cells(
         raise SuiteError(f"--trace writes one file, but {len(cells)} cells were asked for; name one cell")
     processes.preload(_WORKER)
     plan = make_plan(cells, method=method)
-    info = RunInfo(
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=tuple(sys.argv),
+    peaks = known_peaks(results, plan.environments)
+    folder = open_run(
+        results,
         environment=next(iter(plan.environments.values())),
         cells=plan.cells,
         settings={"profile": to_json(options)},
-        stepbench=__version__,
     )
-    peaks = known_peaks(results, plan.environments)
-    folder = RunFolder.create(results, info)
     found, records = [], []
     with folder.locked():
         for cell in plan.cells:

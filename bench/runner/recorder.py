@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,12 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.jsonio import to_json
 from bench.core.record import Phase, Record, Sampling
-from bench.core.version import __version__
 from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
+from bench.runner.records import open_run
 from bench.runner.session import write_derived
 from bench.store.codec import digest, to_bytes
-from bench.store.runs import RunFolder, RunInfo
+from bench.store.runs import RunFolder
 from bench.suite.axes import sampling_of
 
 
@@ -50,13 +48,7 @@ class Recorder:
         plan = make_plan((cell,), method=self._method)
         if self.folder is None:
             self.environment = next(iter(plan.environments.values()))
-            info = RunInfo(
-                started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-                command=tuple(sys.argv),
-                environment=self.environment,
-                stepbench=__version__,
-            )
-            self.folder = RunFolder.create(self._results, info)
+            self.folder = open_run(self._results, environment=self.environment)
         executor = LocalExecutor(
             sampling=sampling_of(Sampling(), **sampling), environments=plan.environments, method=self._method
         )

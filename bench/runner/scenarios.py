@@ -7,11 +7,8 @@ Measure image sampling: plan the cases on this machine, run each in fresh proces
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,11 +18,10 @@ from bench.core.generation import Generation, GenerationCase
 from bench.core.image_sampling import Sampled, SamplingCase
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Sampling
-from bench.core.version import __version__
 from bench.runner import processes
 from bench.runner.plan import make_plan
+from bench.runner.records import Stamp, open_run
 from bench.store.cases import append_case
-from bench.store.runs import RunFolder, RunInfo
 
 C = TypeVar("C")
 M = TypeVar("M")
@@ -66,29 +62,16 @@ def run_cases(
     Raises:
         StoreError: A result cannot be written.
     """
-    info = RunInfo(
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=tuple(sys.argv),
-        environment=next(iter(environments.values())),
-        settings={room: [to_json(case) for case in cases]},
-        stepbench=__version__,
-    )
-    folder = RunFolder.create(results, info)
+    environment = next(iter(environments.values()))
+    folder = open_run(results, environment=environment, settings={room: [to_json(case) for case in cases]})
     measured = []
     with folder.locked():
         for index, case in enumerate(cases):
-            name, device = case.id, case.cell.device  # type: ignore[attr-defined]
+            name, cell = case.id, case.cell  # type: ignore[attr-defined]
             watch(index, len(cases), name, None)
-            started_at, started = datetime.now(UTC), time.perf_counter()
-            fields = measure(case, environments[device])
-            one = make(
-                case=case,
-                environment=environments[device],
-                started_at=started_at.isoformat(timespec="seconds"),
-                duration_seconds=time.perf_counter() - started,
-                stepbench=__version__,
-                **fields,
-            )
+            stamp = Stamp(cell)
+            fields = measure(case, environments[cell.device])
+            one = make(case=case, environment=environments[cell.device], **stamp.fields(), **fields)
             append_case(folder, room, one)
             measured.append(one)
             watch(index, len(cases), name, _words(fields))

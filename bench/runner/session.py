@@ -6,11 +6,9 @@ The loop over the cells: execute, put on disk, tell the observers. Order is the 
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,6 @@ from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError, SuiteError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record, Sampling
-from bench.core.version import __version__
 from bench.runner import processes
 from bench.runner.claims import check_models
 from bench.runner.events import (
@@ -36,8 +33,9 @@ from bench.runner.events import (
 from bench.runner.executor import Executor, LocalExecutor
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import Plan, make_plan
+from bench.runner.records import describe_resumption, describe_run
 from bench.runner.resume import remaining
-from bench.store.runs import Resumption, RunFolder, RunInfo
+from bench.store.runs import RunFolder, RunInfo
 from bench.suite.file import read_suite
 from bench.suite.sweep import Sweep, expand
 
@@ -202,14 +200,11 @@ def execute(
         is_metering=is_metering,
         peaks=known_peaks(results, plan.environments),
     )
-    info = RunInfo(
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=tuple(sys.argv),
+    info = describe_run(
         environment=next(iter(plan.environments.values())),
         cells=plan.cells,
         sweep=to_json(session.sweeps),
         settings=to_json(session.sampling),
-        stepbench=__version__,
     )
     folder = RunFolder.create(results, info) if old is None else old
     listeners = tuple(observers)
@@ -242,7 +237,6 @@ def _take_up(
     left = remaining(old, plan.cells, plan.environments, sampling, is_keeping_failures=is_keeping_failures)
     old.remove_temporaries()
     recorded = {record.cell.key for record in old.read_records()[0]} - {cell.key for cell in plan.cells}
-    resumption = Resumption(started_at=info.started_at, command=info.command, stepbench=info.stepbench)
     folder = old.rewrite(
         replace(
             info,
@@ -251,7 +245,7 @@ def _take_up(
             stepbench=old.run.stepbench,
             cells=(*plan.cells, *(cell for cell in old.run.cells if cell.key in recorded)),
             sweep=info.sweep or old.run.sweep,
-            resumptions=(*old.run.resumptions, resumption),
+            resumptions=(*old.run.resumptions, describe_resumption()),
         )
     )
     event = RunResumed(

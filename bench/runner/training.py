@@ -8,11 +8,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import multiprocessing
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -21,12 +19,11 @@ from bench.core.errors import BenchError, StoreError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome
 from bench.core.training import PipelinePoint, Progress, Training, TrainingPlan, TrainingRun
-from bench.core.version import __version__
 from bench.runner import processes
 from bench.runner.plan import make_plan
-from bench.runner.records import Stamp
+from bench.runner.records import Stamp, describe_resumption, open_run
 from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_training
-from bench.store.runs import Resumption, RunFolder, RunInfo
+from bench.store.runs import RunFolder
 
 WORKER = "bench.runner.workers.training"
 
@@ -87,14 +84,7 @@ def train(
         BenchError: The model, the device or the data is of no use; no folder is left then.
     """
     plan, environment = _prepared(plan, method)
-    info = RunInfo(
-        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        command=tuple(sys.argv),
-        environment=environment,
-        settings={"training": to_json(plan)},
-        stepbench=__version__,
-    )
-    folder = RunFolder.create(results, info)
+    folder = open_run(results, environment=environment, settings={"training": to_json(plan)})
     try:
         with folder.locked():
             return _train_into(folder, plan, environment, download, observer, stop or Stop(), method)
@@ -124,12 +114,7 @@ def resume_training(
     plan, environment = _prepared(plan, method)
     with folder.locked():
         folder.remove_temporaries()
-        resumption = Resumption(
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=tuple(sys.argv),
-            stepbench=__version__,
-        )
-        folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, resumption)))
+        folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, describe_resumption())))
         return _train_into(folder, plan, environment, False, observer, stop or Stop(), method)
 
 
@@ -182,7 +167,6 @@ def _train_into(
     if run is not None and not run.is_complete:
         outcome = Outcome.KILLED
         reason = f"stopped in epoch {len(run.epochs) + 1} after step {run.steps_done:,}"
-    record = stamp.record(outcome)
     training = Training(
         plan=plan,
         outcome=outcome,
@@ -190,9 +174,7 @@ def _train_into(
         environment=environment,
         run=run,
         output_tail=ending.output_tail,
-        started_at=record.started_at,
-        duration_seconds=record.duration_seconds,
-        stepbench=record.stepbench,
+        **stamp.fields(),
     )
     write_training(folder, training)
     _write_derived(folder, training)

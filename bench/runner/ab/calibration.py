@@ -20,13 +20,13 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
 from bench.core.jsonio import from_json, to_json
+from bench.core.units import now
 from bench.runner.ab.run import Request, Started, compare_sides
 from bench.runner.ab.session import AbSession, CellSession
 from bench.runner.ab.stages import Progress, Settings
@@ -223,7 +223,7 @@ def calibrate(request: Request, listen: Callable[[Started | Progress], None]) ->
         raise NothingMeasuredError("nothing was calibrated: no cell has three sessions that count; run more --sessions")
     calibration = Calibration(
         fingerprint=compared.environment.fingerprint,
-        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured_at=now(),
         cells=noises,
     )
     path = write_calibration(request.results, calibration)

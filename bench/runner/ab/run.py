@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +28,10 @@ from bench.runner.ab.scout import Scouted, scout
 from bench.runner.ab.session import AbSession
 from bench.runner.ab.sides import Side, open_sides
 from bench.runner.ab.stages import Comparing, Judged, Progress, Settings
+from bench.runner.records import open_run
 from bench.runner.session import plan_targets
 from bench.store.atomic import make_folder, write_bytes
-from bench.store.runs import RunFolder, RunInfo
+from bench.store.runs import RunFolder
 
 SCHEMA = 1
 """Version of comparison.json. History: 1 (2026-11-23) first."""
@@ -237,17 +236,7 @@ def _differing(found: Scouted, *, is_other_python: bool) -> tuple[str, ...]:
 
 def _create_folder(request: Request, base: Side, head: Side, found: Scouted, environment: Environment) -> RunFolder:
     settings = {"kind": "ab", "base": side_document(base), "head": side_document(head), **to_json(request.settings)}
-    folder = RunFolder.create(
-        request.results,
-        RunInfo(
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=tuple(sys.argv),
-            environment=environment,
-            cells=found.cells,
-            settings=settings,
-            stepbench=__version__,
-        ),
-    )
+    folder = open_run(request.results, environment=environment, cells=found.cells, settings=settings)
     make_folder(folder.path / "sessions")
     return folder
 

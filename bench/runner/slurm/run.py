@@ -8,25 +8,24 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError, DeviceError
 from bench.core.jsonio import to_json
 from bench.core.record import Sampling
-from bench.core.version import __version__
+from bench.core.units import now
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
+from bench.runner.records import open_run
 from bench.runner.session import Session
 from bench.runner.slurm.commands import Slurm
 from bench.runner.slurm.files import SlurmFiles, Submission, require_submissions, unrecorded
 from bench.runner.slurm.script import JobOptions, pack, script_text
 from bench.runner.slurm.status import job_name, look_at
-from bench.store.runs import RunFolder, RunInfo
+from bench.store.runs import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +66,7 @@ def submit(
     cells = cells_on_nodes(session.cells, job)
     _check_models(cells)
     is_new = not results.exists()
-    folder = RunFolder.create(
-        results,
-        RunInfo(
-            started_at=_now(),
-            command=tuple(sys.argv),
-            cells=cells,
-            sweep=to_json(session.sweeps),
-            settings=to_json(session.sampling),
-            stepbench=__version__,
-        ),
-    )
+    folder = open_run(results, cells=cells, sweep=to_json(session.sweeps), settings=to_json(session.sampling))
     try:
         submission = Submission(
             number=0,
@@ -87,7 +76,7 @@ def submit(
             timeout_seconds=timeout_seconds,
             is_predicting=is_predicting,
             is_metering=is_metering,
-            submitted_at=_now(),
+            submitted_at=now(),
         )
         return _submit(folder, submission, slurm)
     except BenchError:  # nothing was begun: leave nothing
@@ -132,7 +121,7 @@ def submit_missing(
         chunks=_pack(cells, last.sampling, job, cells_per_task),
         job=job,
         timeout_seconds=last.timeout_seconds if timeout_seconds is None else timeout_seconds,
-        submitted_at=_now(),
+        submitted_at=now(),
         job_id=None,
     )
     return _submit(folder, submission, slurm)
@@ -221,7 +210,3 @@ def _submit(folder: RunFolder, submission: Submission, slurm: Slurm) -> Submitte
         raise
     files.write_submission(replace(submission, job_id=job_id))
     return Submitted(folder=folder.path, job_id=job_id, tasks=tasks, cells=sum(map(len, submission.chunks)))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

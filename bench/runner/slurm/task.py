@@ -14,12 +14,12 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from bench.core.errors import BenchError, ExitCode
+from bench.core.units import now
 from bench.registry.code import code_hash
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks
@@ -42,7 +42,7 @@ class Task:
         self._started = time.monotonic()
         job_id = os.environ.get("SLURM_ARRAY_JOB_ID", "")
         host = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
-        self._note = TaskNote(host=host, job_id=int(job_id) if job_id.isdigit() else None, started_at=_now())
+        self._note = TaskNote(host=host, job_id=int(job_id) if job_id.isdigit() else None, started_at=now())
 
     def run(self) -> None:
         """Measure every cell of the chunk that has no record yet.
@@ -73,7 +73,7 @@ class Task:
                     return
                 environment = plan.environments.get(cell.device)
                 code = code_hash(cell.model)
-                self._say(running=cell.key, running_since=_now(), begun=begun, code=code, environment=environment)
+                self._say(running=cell.key, running_since=now(), begun=begun, code=code, environment=environment)
                 record = executor.run(cell)
                 self._folder.append(record)
                 print(f"{cell.id}  {record.outcome.value}{f': {record.reason}' if record.reason else ''}", flush=True)
@@ -95,10 +95,6 @@ class Task:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._end(signal.SIGTERM.name)
         raise SystemExit(128 + number)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def main(arguments: Sequence[str]) -> int:
