@@ -12,7 +12,7 @@ and, where there is a formula, `forward_flops(config, batch_size)` (1 MAC = 2) a
 
 A model that generates text (`bench generate`) has `make_prompt(config, batch_size, length, device)` in its file, and
 the methods `prefill(tokens, capacity)` and `decode(token, cache)`; optional are `cache_bytes`, `attention_width` and
-`context_limit`. One that samples images (`bench sample`) has `make_noise(config, batch_size, device)` and the methods
+`context_limit`. One that samples images (`bench images`) has `make_noise(config, batch_size, device)` and the methods
 `encode(tokens, guidance)` and `denoising(text, noise, steps, guidance, sampler)`; optional are `decode_images(x)` and
 `parts(*inputs)`. What each takes and returns: `TextGenerator` and `ImageSampler` in bench/core/workload.py.
 Beside it, `<name>.toml` holds what documents say of the model.

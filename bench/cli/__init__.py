@@ -1,82 +1,146 @@
 """The command line: one file per command; each parses strings, calls one function, prints.
 
-Importing this package must stay cheap, because every `bench --help` pays for it: no torch, pandas, numpy or rich at
-import time (a test guards it). Errors leave as one line on stderr and an exit code (`bench.core.errors.ExitCode`).
+A file of this folder that says `PANEL = "..."` is a command. Its name is the file's, its docstring the help, and it
+holds `command`, a function, or `app`, a group of commands; it is registered nowhere else. `bench --help` only reads
+the first line and the panel of these files, and a command imports its own file alone, because every call pays for it:
+no torch, pandas, numpy or rich at import time (tests guard it). Errors leave as one line on stderr and an exit code
+(`bench.core.errors.ExitCode`). Beside the commands: `options` (what several commands take), `output` (answers and
+help) and `progress`.
 """
 
 from __future__ import annotations
 
+import importlib
+import re
 import sys
-from typing import Any
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import typer
 
-from bench.cli.ab import command as ab
-from bench.cli.calibrate import command as calibrate
-from bench.cli.cancel import command as cancel
-from bench.cli.check import command as check
-from bench.cli.ci import CONTEXT_SETTINGS as CI_SETTINGS
-from bench.cli.ci import command as ci
-from bench.cli.collect import command as collect
-from bench.cli.compare import command as compare
-from bench.cli.count import command as count
-from bench.cli.doctor import command as doctor
-from bench.cli.export import command as export
-from bench.cli.fit import command as fit
-from bench.cli.gate import command as gate
-from bench.cli.generate import command as generate
-from bench.cli.history import app as history
-from bench.cli.listing import command as listing
-from bench.cli.peaks import command as peaks
-from bench.cli.pipeline import command as pipeline
-from bench.cli.profile import command as profile
-from bench.cli.report import command as report
-from bench.cli.run import command as run
-from bench.cli.sample import command as sample
-from bench.cli.selftest import command as selftest
-from bench.cli.show import command as show
-from bench.cli.status import command as status
-from bench.cli.train import command as train
+from bench.cli.output import Command, Group, write_section
 from bench.core.errors import BenchError, ExitCode
 from bench.core.version import __version__
+
+PANELS = ("Measure", "Understand a model", "Compare", "Results", "This machine")
+"""Headings of `bench --help`, in order."""
+
+_FIRST = ("run", "count", "ab", "show", "machine")
+"""Commands that open their panel; the others follow by name."""
+
+OLD_NAMES = MappingProxyType(
+    {
+        "doctor": "machine",
+        "peaks": "machine peaks",
+        "calibrate": "machine noise",
+        "selftest": "machine selftest",
+        "status": "slurm status",
+        "collect": "slurm collect",
+        "cancel": "slurm cancel",
+        "sample": "images",
+    }
+)
+"""What commands were called before 2026-11-28, and are called now; the old names still work and are not shown."""
 
 _INTERRUPTED = 128 + 2
 """What a shell calls a program that SIGINT ended."""
 
+
+class Entry(NamedTuple):
+    """What `bench --help` says of a command."""
+
+    panel: str
+    summary: str
+
+
+@cache
+def entries() -> Mapping[str, Entry]:
+    """Read name, panel and summary of every command from its file, without importing it; in the order of the help."""
+    found = {}
+    for path in Path(__file__).parent.glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if match := re.search(r'^PANEL = "(.+)"$', text, re.MULTILINE):
+            found[path.stem] = Entry(match[1], text.removeprefix('"""').partition("\n")[0].removesuffix('"""'))
+
+    def place(name: str) -> tuple[int, bool, str]:
+        panel = found[name].panel
+        return PANELS.index(panel) if panel in PANELS else len(PANELS), name not in _FIRST, name
+
+    return {name: found[name] for name in sorted(found, key=place)}
+
+
+def load(name: str) -> Any:
+    """Import the file of a command and make typer's command of it."""
+    module = importlib.import_module(f"bench.cli.{name}")
+    words, _, examples = (module.__doc__ or "").partition("\nExamples:\n")
+    help_texts = {"help": words.strip(), "epilog": "\n".join(line.strip() for line in examples.strip().splitlines())}
+    app = vars(module).get("app")
+    if app is None:
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        app.command(name, cls=Command, context_settings=vars(module).get("CONTEXT_SETTINGS"))(module.command)
+    made = typer.main.get_command(app)
+    made.name, made.help, made.epilog = name, help_texts["help"], help_texts["epilog"]
+    return made
+
+
+class _Folder(Mapping[str, Any]):
+    """Commands by name, each imported when it is asked for."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            if name not in entries():
+                raise KeyError(name)
+            self._loaded[name] = load(name)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(entries())
+
+    def __len__(self) -> int:
+        return len(entries())
+
+
+class Commands(Group):
+    """All commands, in panels. Typer knows panels too, but only together with rich, which is slow to import."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands: Any = _Folder()
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
+        """Write a section per panel."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, entry in entries().items():
+            panels.setdefault(entry.panel, []).append((name, entry.summary))
+        for panel, rows in panels.items():
+            write_section(formatter, panel, rows)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command; an old name leads to the new one and says so."""
+        new = OLD_NAMES.get(args[0])
+        if new is not None:
+            if not ctx.resilient_parsing:  # a shell completes
+                print(f"bench: `bench {args[0]}` is now `bench {new}`", file=sys.stderr)
+            args = [*new.split(), *args[1:]]
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
     name="bench",
+    cls=Commands,
     help="Measure what a deep-learning model costs, and know which of the numbers to believe.",
+    epilog="bench run my_net -b 8,32\nbench run path/net.py:Net --input-shape 3x224x224\nbench ab main HEAD my_net",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
 )
-app.command("run")(run)
-app.command("status")(status)
-app.command("collect")(collect)
-app.command("cancel")(cancel)
-app.command("show")(show)
-app.command("export")(export)
-app.command("list")(listing)
-app.command("count")(count)
-app.command("fit")(fit)
-app.command("generate")(generate)
-app.command("sample")(sample)
-app.command("profile")(profile)
-app.command("check")(check)
-app.command("gate")(gate)
-app.command("train")(train)
-app.command("pipeline")(pipeline)
-app.command("ab")(ab)
-app.command("compare")(compare)
-app.command("ci", context_settings=CI_SETTINGS)(ci)
-app.add_typer(history, name="history")
-app.command("report")(report)
-app.command("calibrate")(calibrate)
-app.command("selftest")(selftest)
-app.command("doctor")(doctor)
-app.command("peaks")(peaks)
 
 
 @app.callback(invoke_without_command=True)
@@ -125,7 +189,8 @@ def _found(error: typer.TyperException, message: str) -> str:
     if not hasattr(cause, "errors"):
         return ""
     typed = cause.errors()[0].get("input")
-    return f", found {typed!r}" if isinstance(typed, str) and typed not in message.split() else ""
+    is_said = not isinstance(typed, str) or typed in message.split() or repr(typed) in message
+    return "" if is_said else f", found {typed!r}"
 
 
 def _one_line(message: str) -> str:

@@ -1,14 +1,31 @@
-"""`bench ab`: is head slower than base? A verdict with a known false-alarm rate."""
+"""Judge whether one revision is slower than another.
+
+Compares two revisions, folders or environments, interleaved in fresh pairs of live processes. Exit code 1 if head is
+slower, 4 if something cannot be compared or the machine is unfit, 5 if a side is missing.
+
+Examples:
+    bench ab origin/main HEAD my_net
+    bench ab v1.0 . my_suite.toml --budget 20m --markdown verdict.md
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli import ab_options, options
-from bench.core.errors import ExitCode
+from bench.cli import options
+from bench.cli.output import answer, look
+from bench.cli.progress import duration, words_of
+from bench.core.errors import ExitCode, StoreError
+
+if TYPE_CHECKING:
+    from bench.runner.ab.run import Compared
+    from bench.runner.ab.stages import Settings
+    from bench.tables.comparison import Heading
+
+PANEL = "Compare"
 
 
 def command(
@@ -31,32 +48,28 @@ def command(
         str | None, typer.Option(help="Interpreter of the base, to compare environments.", show_default=False)
     ] = None,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of the screen.")] = 6,
-    confirm: ab_options.ConfirmOption = 8,
-    extend: ab_options.ExtendOption = 6,
-    quads: Annotated[int, typer.Option(min=1, help="Quads (4 visits) per session and cell.")] = 12,
+    confirm: options.ConfirmOption = 8,
+    extend: options.ExtendOption = 6,
+    quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
     fail_at: Annotated[str, typer.Option(help="A confirmed slowdown of this size fails.")] = "2%",
     tolerate: Annotated[str, typer.Option(help="A slowdown of this size must be excluded to pass.")] = "5%",
     alpha: Annotated[float, typer.Option(help="Chance of any false alarm in the whole suite.")] = 0.05,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if a verdict is inconclusive.")] = False,
     budget: Annotated[str | None, typer.Option(help="Longest time for all, for example 20m.")] = None,
-    seed: ab_options.SeedOption = None,
-    void: ab_options.VoidOption = True,
+    seed: options.CoinsOption = None,
+    void: options.VoidOption = True,
     bind: Annotated[
         bool, typer.Option("--bind/--no-bind", help="CPU: threads of both sides on the same cores.")
     ] = True,
     markdown: Annotated[Path | None, typer.Option(help="Also write the report as Markdown here.")] = None,
-    results: options.ResultsOption = Path("results"),
-    quiet: ab_options.QuietOption = False,
-    format: ab_options.ReportFormatOption = ab_options.ReportFormat.TABLE,  # noqa: A002 - the name of the option
+    results: options.ResultsOption = options.RESULTS,
+    quiet: options.QuietOption = False,
+    format: options.ReportFormatOption = options.ReportFormat.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Compare two revisions, folders or environments, interleaved in fresh pairs of live processes.
-
-    Exit code 1 if head is slower, 4 if something cannot be compared or the machine is unfit, 5 if a side is missing.
-    """
-    from bench.cli.ab_output import Watcher, print_compared, terminated_like_interrupted
+    from bench.cli.progress import Watcher, terminated_like_interrupted
     from bench.runner.ab.calibration import spreads_of_cells
     from bench.runner.ab.judging import exit_code
-    from bench.runner.ab.run import Request, compare_sides
+    from bench.runner.ab.run import Request, compare_sides, side_document
     from bench.runner.ab.stages import Settings, draw_seed
 
     axes = options.read_axes(
@@ -75,7 +88,7 @@ def command(
         confirm_sessions=confirm,
         extend_sessions=extend,
         quads=quads,
-        threshold=ab_options.read_threshold(fail_at, tolerate, alpha),
+        threshold=options.read_threshold(fail_at, tolerate, alpha),
         budget_seconds=options.parse_duration(budget, "--budget"),
         judges_state=void,
         binds_threads=bind,
@@ -93,5 +106,58 @@ def command(
     )
     with terminated_like_interrupted():
         compared = compare_sides(request, Watcher(is_quiet=quiet))
-    print_compared(compared, settings, format=format, markdown=markdown)
+    heading = heading_of(compared, settings)
+    if markdown is not None:
+        _write_markdown(compared, heading, markdown)
+    answer(
+        "ab",
+        format,
+        lambda: _text(compared, heading, format),
+        folder=str(compared.folder),
+        base=side_document(compared.base),
+        head=side_document(compared.head),
+        seed=compared.seed,
+        seconds=compared.seconds,
+        unfit=compared.unfit,
+        is_cut_short=compared.is_cut_short,
+        heading=heading,
+        comparisons=compared.comparisons,
+    )
     return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE
+
+
+def _text(compared: Compared, heading: Heading, format: options.ReportFormat) -> str:  # noqa: A002
+    from bench.report.formats.markdown_subjects import comparison_markdown
+    from bench.tables.comparison import comparison_report
+
+    if format is options.ReportFormat.MARKDOWN:
+        return comparison_markdown(compared.comparisons, heading).rstrip("\n")
+    return f"{comparison_report(compared.comparisons, heading, **look())}\nResults: {compared.folder}"
+
+
+def _write_markdown(compared: Compared, heading: Heading, path: Path) -> None:
+    from bench.report.formats.markdown_subjects import comparison_markdown
+
+    try:
+        path.write_text(comparison_markdown(compared.comparisons, heading), encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; the run is in {compared.folder}") from error
+
+
+def heading_of(compared: Compared, settings: Settings) -> Heading:
+    """Put what was compared, and how, into words."""
+    from bench.tables.comparison import Heading, sessions_in_words
+
+    notes = []
+    if compared.is_cut_short:
+        notes.append("the budget ended before all sessions were run")
+    if compared.differing:
+        notes.append(f"the environments differ in {', '.join(compared.differing)}")
+    return Heading(
+        base=words_of(compared.base),
+        head=words_of(compared.head),
+        method=f"{sessions_in_words([one.stage for one in compared.sessions])} of {settings.quads} quads, "
+        f"{duration(compared.seconds)}, seed {compared.seed}",
+        notes=tuple(notes),
+        unfit=compared.unfit,
+    )

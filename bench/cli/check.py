@@ -1,4 +1,13 @@
-"""`bench check`: documented values against what the models measure."""
+"""Check documented values against measured ones.
+
+Exit code 1 if one does not hold. An ERRATUM is a document known to be wrong: it stays fine while the value on record is
+measured again. A claim of time may be false on this machine, or INCONCLUSIVE: that is a row, and fails only with
+--strict.
+
+Examples:
+    bench check
+    bench check my_claims.toml --time
+"""
 
 from __future__ import annotations
 
@@ -8,10 +17,12 @@ from typing import Annotated
 
 import typer
 
-from bench.cli import ab_options, options
-from bench.cli.output import look, print_json
+from bench.cli import options
+from bench.cli.output import answer, look
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.errors import ExitCode, SuiteError
+
+PANEL = "Understand a model"
 
 
 def command(
@@ -28,20 +39,15 @@ def command(
     device: Annotated[str, typer.Option("-d", "--device", help="Of --time: cpu, cuda or cuda:N.")] = "cpu",
     sessions: Annotated[int, typer.Option(min=6, help="Of --time: fresh pairs of processes.")] = 8,
     quads: Annotated[int, typer.Option(min=1, help="Of --time: quads (4 visits) per session and claim.")] = 8,
-    seed: ab_options.SeedOption = None,
-    void: ab_options.VoidOption = True,
+    seed: options.CoinsOption = None,
+    void: options.VoidOption = True,
     strict: Annotated[
         bool, typer.Option("--strict", help="A claim of time that is false here fails too; one that is open: code 3.")
     ] = False,
     all_rows: Annotated[bool, typer.Option("--all", help="Print matches too where there are many.")] = False,
-    quiet: ab_options.QuietOption = False,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Check documented values against measured ones; exit code 1 if one does not hold.
-
-    An ERRATUM is a document known to be wrong: it stays fine while the value on record is measured again. A claim of
-    time may be false on this machine, or INCONCLUSIVE: that is a row, and fails only with --strict.
-    """
     from bench.runner.claims import check_files, check_shipped, check_torchvision
 
     if torchvision and (files or time):
@@ -56,19 +62,17 @@ def command(
         checked = _with_times(
             checked, device=device, sessions=sessions, quads=quads, seed=seed, judges_state=void, is_quiet=quiet
         )
-    if format is options.Format.JSON:
-        print_json("check", claims=checked)
-    else:
-        from bench.report.formats.terminal import claims_table
-        from bench.tables.claims import claims_summary
-
-        is_long = torchvision and not all_rows
-        shown = [claim for claim in checked if not is_long or claim.verdict is not ClaimVerdict.MATCH]
-        if shown:
-            print(claims_table(shown, **look()))
-        if is_long:
-            print(f"{claims_summary(checked)}; --all shows every row")
+    answer("check", format, lambda: _text(checked, leaves_out_matches=torchvision and not all_rows), claims=checked)
     return exit_code(checked, is_strict=strict)
+
+
+def _text(checked: tuple[CheckedClaim, ...], *, leaves_out_matches: bool) -> str:
+    from bench.report.formats.terminal import claims_table
+    from bench.tables.claims import claims_summary
+
+    shown = [claim for claim in checked if not leaves_out_matches or claim.verdict is not ClaimVerdict.MATCH]
+    lines = [claims_table(shown, **look())] if shown else []
+    return "\n".join([*lines, *([f"{claims_summary(checked)}; --all shows every row"] if leaves_out_matches else [])])
 
 
 def exit_code(checked: Sequence[CheckedClaim], *, is_strict: bool) -> ExitCode:
@@ -92,7 +96,7 @@ def _with_times(
 ) -> tuple[CheckedClaim, ...]:
     """Measure what is about time, and put it in the place of the rows that say it was not measured."""
     from bench.claims import is_timed
-    from bench.cli.ab_output import Watcher, terminated_like_interrupted
+    from bench.cli.progress import Watcher, terminated_like_interrupted
     from bench.runner.ab.ratios import check_times
     from bench.runner.ab.stages import Settings, draw_seed
 

@@ -1,4 +1,14 @@
-"""`bench ci`: the steps of a pull request, joined into one comment, one summary, annotations and one exit code."""
+"""Join gate, check and ab into one comment and exit code.
+
+Run gate, check or ab and keep the answer; then join all answers by `bench ci comment`. Options of ci stand before the
+step. A step ends with 0, whatever it found; comment gives the verdict as exit code, writes FOLDER/comment.md, appends
+to $GITHUB_STEP_SUMMARY and prints annotations.
+
+Examples:
+    bench ci gate
+    bench ci --folder X ab BASE HEAD my_net --sessions 3
+    bench ci comment
+"""
 
 from __future__ import annotations
 
@@ -10,11 +20,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import print_json
+from bench.cli.output import answer
 from bench.core.errors import ExitCode, StoreError, SuiteError
 
 if TYPE_CHECKING:
     from bench.report.ci.verdict import StepResult
+
+PANEL = "Compare"
 
 SUMMARY_LIMIT = 1_000_000
 """Bytes of a job's summary; GitHub takes 1 MiB."""
@@ -35,22 +47,17 @@ def command(
     ] = "stepbench",
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Run gate, check or ab and keep the answer; then join all answers by 'bench ci comment'.
-
-    Options of ci stand before the step: bench ci --folder X ab BASE HEAD my_net --sessions 3. A step ends with 0,
-    whatever it found; comment gives the verdict as exit code, writes FOLDER/comment.md, appends to
-    $GITHUB_STEP_SUMMARY and prints annotations.
-    """
     if step != "comment":
-        from bench.cli.ab_output import terminated_like_interrupted
+        from bench.cli.progress import terminated_like_interrupted
         from bench.runner.ci.steps import run_step
 
         with terminated_like_interrupted():
             code = run_step(step, arguments or [], folder, name)
         print(
-            f"bench ci: {name or step} ended with exit code {code}; 'bench ci comment' gives the verdict",
+            f"bench ci: {name or step} ended with exit code {code}; `bench ci comment` gives the verdict",
             file=sys.stderr,
         )
+        answer("ci", format, str, step=step, name=name or step, exit_code=code)
         return ExitCode.FINE
     if arguments:
         raise SuiteError(f"comment takes no arguments, found {arguments[0]!r}; options of ci stand before it")
@@ -70,14 +77,13 @@ def _comment(folder: Path, title: str, format: options.Format) -> int:  # noqa: 
     path = folder / "comment.md"
     write_bytes(path, ci_comment(results, title=title).encode())
     _summarise(ci_comment(results, title=title, limit=SUMMARY_LIMIT))
-    if format is options.Format.JSON:
-        print_json("ci", exit_code=code, comment=str(path), steps=_steps(results), annotations=found)
-        return code
-    for line in annotation_lines(found):
-        print(line)
-    for result in results:
-        print(f"bench ci: {result.name}: {WORDS[result.exit_code]}")
-    print(f"bench ci: {WORDS[code]}; the comment is in {path}")
+    lines = [
+        *annotation_lines(found),
+        *(f"bench ci: {result.name}: {WORDS[result.exit_code]}" for result in results),
+        f"bench ci: {WORDS[code]}; the comment is in {path}",
+    ]
+    kept = {"exit_code": code, "comment": str(path), "steps": _steps(results), "annotations": found}
+    answer("ci", format, lambda: "\n".join(lines), **kept)
     return code
 
 

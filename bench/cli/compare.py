@@ -1,51 +1,78 @@
-"""`bench compare`: two stored runs side by side; nominates, never judges."""
+"""Compare two stored runs; name what is worth a `bench ab`.
+
+Of runs of `bench profile`, the layers and operations too. Never fails a build by time. Exit code 4 if the runs were
+measured under different conditions.
+
+Examples:
+    bench compare 20261123-192034 latest
+    bench compare before.json after.json --force
+"""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import print_json, terminal_width, uses_color
-from bench.core.errors import ExitCode
+from bench.cli.output import answer, look
+from bench.core.errors import ExitCode, NothingMeasuredError
+
+if TYPE_CHECKING:
+    from bench.core.profile import ProfileDiff
+    from bench.runner.compare import Nominated
+
+PANEL = "Compare"
 
 
 def command(
-    base: Annotated[str, typer.Argument(help="Path, id or 'latest' of a run, or a JSON file of pytest-benchmark.")],
-    head: Annotated[str, typer.Argument(help="The same, of the other side.")],
+    base: Annotated[
+        str, typer.Argument(metavar="BASE", help="Path, id or 'latest' of a run, or a JSON file of pytest-benchmark.")
+    ],
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The same, of the other side.")],
     force: Annotated[bool, typer.Option("--force", help="Compare although machines or settings differ.")] = False,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Put two stored runs side by side, and name what is worth a 'bench ab'.
+    from bench.runner.compare import Nominated
+    from bench.runner.profiling import diff_runs, has_profiles
+    from bench.tables.comparison import WHY_NOT
 
-    Never fails a build by time. Exit code 4 if the runs were measured under different conditions.
-    """
-    from bench.runner.compare import compare_runs
-    from bench.tables.comparison import WHY_NOT, nominations_report
-    from bench.tables.figures import is_unicode
-
-    nominated = compare_runs(base, head, results=results, is_forced=force)
-    if format is options.Format.JSON:
-        print_json(
-            "compare",
-            nominations=nominated.nominations,
-            commands=nominated.commands,
-            notes=nominated.notes,
-            why_no_verdict=WHY_NOT,
-        )
-        return ExitCode.FINE
-    print(
-        nominations_report(
-            nominated.nominations,
-            commands=nominated.commands,
-            notes=nominated.notes,
-            width=terminal_width(),
-            color=uses_color(),
-            unicode=is_unicode(sys.stdout.encoding),
-        )
+    diffs = diff_runs(base, head, results) if has_profiles(base, results) and has_profiles(head, results) else ()
+    nominated = Nominated(nominations=(), commands=(), notes=())
+    if not (diffs and Path(base).is_file()):  # one profile, in a file of its own
+        nominated = _nominate(base, head, results, is_forced=force, has_diffs=bool(diffs))
+    answer(
+        "compare",
+        format,
+        lambda: _text(nominated, diffs),
+        nominations=nominated.nominations,
+        commands=nominated.commands,
+        notes=nominated.notes,
+        why_no_verdict=WHY_NOT,
+        diffs=diffs,
     )
     return ExitCode.FINE
+
+
+def _nominate(base: str, head: str, results: Path, *, is_forced: bool, has_diffs: bool) -> Nominated:
+    from bench.runner.compare import Nominated, compare_runs
+
+    try:
+        return compare_runs(base, head, results=results, is_forced=is_forced)
+    except NothingMeasuredError:  # two profiles may be compared although their cells differ
+        if not has_diffs:
+            raise
+    return Nominated(nominations=(), commands=(), notes=())
+
+
+def _text(nominated: Nominated, diffs: tuple[ProfileDiff, ...]) -> str:
+    from bench.tables.comparison import nominations_report
+    from bench.tables.profile import diff_report
+
+    parts = [diff_report(diff, **look()) for diff in diffs]
+    if nominated.nominations:
+        found = nominations_report(nominated.nominations, commands=nominated.commands, notes=nominated.notes, **look())
+        parts.insert(0, found)
+    return "\n\n".join(parts)

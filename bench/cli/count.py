@@ -1,14 +1,25 @@
-"""`bench count`: parameters, FLOPs, operations and predicted memory of models; nothing is timed or allocated."""
+"""Count parameters, FLOPs, operations and predicted memory.
+
+Of one step; nothing is timed or allocated.
+
+Examples:
+    bench count my_net mlp -b 8,32
+    bench count torchvision:resnet50 --layers
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import look, print_json
+from bench.cli.output import answer, look
 from bench.core.errors import ExitCode
+from bench.core.record import Record
+
+PANEL = "Understand a model"
 
 
 def command(
@@ -27,7 +38,6 @@ def command(
     ] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Count parameters, FLOPs, operations and the predicted peak of one step."""
     from bench.runner.counting import count_cells, require_counted
     from bench.suite.sweep import Sweep
 
@@ -36,15 +46,17 @@ def command(
     )
     records = count_cells(Sweep(models=tuple(models), **axes).cells(), steps=not flops_only)
     require_counted(records)
-    if format is options.Format.JSON:
-        print_json("count", records=records)
-        return ExitCode.FINE
+    answer("count", format, lambda: _text(records, layers=layers, explain=explain), records=records)
+    return ExitCode.FINE
+
+
+def _text(records: Sequence[Record], *, layers: bool, explain: bool) -> str:
     from bench.report.formats.terminal import counts_table, layers_table, opinions_table
 
-    print(counts_table(records, notes=not explain, **look()))
+    parts = [counts_table(records, notes=not explain, **look())]
     for record in records:
         if layers:
-            print(f"\n{record.cell.id}\n{layers_table(record, **look())}")
+            parts.append(f"\n{record.cell.id}\n{layers_table(record, **look())}")
         if explain:
-            print(f"\n{opinions_table(record, **look())}")
-    return ExitCode.FINE
+            parts.append(f"\n{opinions_table(record, **look())}")
+    return "\n".join(parts)

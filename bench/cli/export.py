@@ -1,4 +1,12 @@
-"""`bench export`: a stored run in the formats of other tools."""
+"""Write a stored run in the format of another tool.
+
+A cell that was not measured is left out where the format has no word for it, never written as 0. Exit code 5 if nothing
+is left.
+
+Examples:
+    bench export --to junit -o junit.xml
+    bench export latest --to pytest-benchmark
+"""
 
 from __future__ import annotations
 
@@ -11,11 +19,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
+from bench.cli.output import answer
 from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
 
 if TYPE_CHECKING:
     from bench.core.claim import CheckedClaim
     from bench.core.gate import GateRow
+
+PANEL = "Results"
 
 
 class To(StrEnum):
@@ -43,13 +54,9 @@ def command(
             "--with", metavar="FILE", help="With junit: an answer of gate or check, as JSON.", show_default=False
         ),
     ] = None,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Write a stored run in the format of another tool.
-
-    A cell that was not measured is left out where the format has no word for it, never written as 0. Exit code 5 if
-    nothing is left.
-    """
     from bench.report.formats.catalog import FORMATS
     from bench.runner.recorder import extra_info
     from bench.runner.reporting import read_run_data
@@ -84,10 +91,11 @@ def command(
     left_out = len(stored.unmeasured)
     if left_out and not chosen.holds_failures:
         print(f"bench: {left_out} of {len(stored.records)} cells were not measured and are left out", file=sys.stderr)
-    if output is None:
-        print(text, end="")
-    else:
+    if output is not None:
         write_bytes(output, text.encode())
+    shown = text if output is None else ""
+    file = None if output is None else str(output)
+    answer("export", format, lambda: shown.removesuffix("\n"), to=to, file=file, text=shown or None, left_out=left_out)
     return ExitCode.FINE
 
 

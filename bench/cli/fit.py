@@ -1,4 +1,12 @@
-"""`bench fit`: the largest batch that fits into a memory, predicted before anything is allocated."""
+"""Find the largest batch that fits into a memory.
+
+From predictions; nothing is allocated without --verify. With --verify, exit code 1 if the batch failed or held more
+than that memory, 4 if there was no room to run it.
+
+Examples:
+    bench fit my_net --memory 24GiB
+    bench fit torchvision:resnet50 -p bf16-amp --verify
+"""
 
 from __future__ import annotations
 
@@ -7,10 +15,12 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import look, print_json
+from bench.cli.output import answer, look
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
 from bench.core.units import parse_bytes
+
+PANEL = "Understand a model"
 
 
 def command(
@@ -29,24 +39,23 @@ def command(
     ] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Find the largest batch that fits into a memory, from predictions; nothing is allocated without --verify.
-
-    With --verify, exit code 1 if the batch failed or held more than that memory, 4 if there was no room to run it.
-    """
     from bench.runner.fitting import fit_cells
     from bench.suite.sweep import Sweep
+    from bench.tables.fit import fits_table
 
     axes = options.read_axes(
         mode=mode, device=device, precision=precision, optimizer=optimizer, input_shape=input_shape
     )
     cells = Sweep(models=tuple(models), **axes).cells()
     found = fit_cells(cells, _parse_memory(memory), verify=verify)
-    if format is options.Format.JSON:
-        print_json("fit", cells=found.cells, free_bytes=dict(found.free_bytes))
-    else:
-        from bench.tables.fit import fits_table
-
-        print(fits_table(found.cells, found.free_bytes, **look()))
+    free_bytes = found.free_bytes
+    answer(
+        "fit",
+        format,
+        lambda: fits_table(found.cells, free_bytes, **look()),
+        cells=found.cells,
+        free_bytes=dict(free_bytes),
+    )
     if any(one.is_refuted for one in found.cells):
         return ExitCode.REGRESSION
     is_unfit = any(one.verification and one.verification.outcome is Outcome.SKIPPED for one in found.cells)

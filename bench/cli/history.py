@@ -1,4 +1,12 @@
-"""`bench history`: runs over time in a database. It nominates; only `bench ab` judges."""
+"""Keep runs in a database; show trends and what changed.
+
+It nominates; only `bench ab` judges.
+
+Examples:
+    bench history ingest
+    bench history show my_net
+    bench history nominate --at 5%
+"""
 
 from __future__ import annotations
 
@@ -9,20 +17,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.history_progress import Progress
-from bench.cli.output import look, print_json
+from bench.cli.output import answer, look, make_group
+from bench.cli.progress import HistoryProgress
 from bench.core.errors import ExitCode
 
 if TYPE_CHECKING:
     from bench.core.history import AcceptedChange, HistoryNomination
     from bench.store.history.accepted import Descendants
 
-app = typer.Typer(
-    name="history",
-    help="Keep runs in a database: trends, and what is worth a 'bench ab'.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+PANEL = "Compare"
+
+app = make_group()
 
 AcceptedOption = Annotated[
     Path | None,
@@ -45,7 +50,7 @@ def ingest_command(
         ),
     ] = None,
     history: options.HistoryOption = None,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     pruned: Annotated[bool, typer.Option("--pruned", help="Take back what was pruned, too.")] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -56,19 +61,15 @@ def ingest_command(
     from bench.store.history.database import open_history
     from bench.store.history.ingest import ingest
 
-    progress = Progress()
+    progress = HistoryProgress()
     with open_history(_where(history, results), makes=True) as opened, progress:
         done = ingest(opened, sources or (), results=results, takes_back=pruned, progress=progress)
     for problem in done.problems:
         print(f"bench: {problem}", file=sys.stderr)
-    if format is options.Format.JSON:
-        print_json("history ingest", ingested=done)
-    else:
-        left_out = f", {done.pruned:,} left out as pruned" if done.pruned else ""
-        broken = f", {len(done.problems)} could not be read" if done.problems else ""
-        print(
-            f"{done.where}: {done.added:,} new records, {done.known:,} known{left_out}{broken}; {done.sources} sources"
-        )
+    left_out = f", {done.pruned:,} left out as pruned" if done.pruned else ""
+    broken = f", {len(done.problems)} could not be read" if done.problems else ""
+    words = f"{done.where}: {done.added:,} new records, {done.known:,} known{left_out}{broken}; {done.sources} sources"
+    answer("history ingest", format, lambda: words, ingested=done)
     if done.problems:
         return ExitCode.USAGE
     return ExitCode.FINE if done.sources else ExitCode.NOTHING
@@ -84,7 +85,7 @@ def show_command(
     ] = None,
     history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Show trends: a row per cell and machine, or a plot with its points where only one is meant."""
@@ -111,14 +112,14 @@ def show_command(
 
         make_folder(output.parent)
         write_bytes(output, trend_page(trends, nominations).encode())
-    if format is options.Format.JSON:
-        print_json("history show", trends=trends)
-        return ExitCode.FINE
-    from bench.tables.history import trend_text, trends_table
 
-    print(trend_text(trends[0], **look()) if len(trends) == 1 else trends_table(trends, **look()))
-    if output is not None:
-        print(f"Page: {output}")
+    def text() -> str:
+        from bench.tables.history import trend_text, trends_table
+
+        found = trend_text(trends[0], **look()) if len(trends) == 1 else trends_table(trends, **look())
+        return found if output is None else f"{found}\nPage: {output}"
+
+    answer("history show", format, text, trends=trends)
     return ExitCode.FINE
 
 
@@ -129,14 +130,14 @@ def nominate_command(
     last: Annotated[int, typer.Option("--last", min=2, max=2000, help="Newest measurements of each series.")] = 120,
     history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Name what is worth a look, each with the 'bench ab' command that would judge it.
 
     Never fails a build by time: the exit code is 0 however much is nominated.
     """
-    from bench.cli.ab_options import read_fraction
+    from bench.cli.options import read_fraction
     from bench.store.history.database import open_history
     from bench.store.history.nominate import COLUMNS, Settings, nominate
     from bench.store.history.queries import find_series, read_rows
@@ -145,19 +146,21 @@ def nominate_command(
     settings = Settings(last=last, at=read_fraction(at, "--at"))
     known, descendants = _accepted(accepted, results)
     nominations: list[HistoryNomination] = []
-    progress = Progress()
+    progress = HistoryProgress()
     with open_history(_where(history, results)) as opened, opened.reading() as connection, progress:
         found = find_series(connection, cell)
         for index, series in enumerate(found):
             progress(index, len(found), series.name)
             rows = read_rows(connection, series, COLUMNS, settings.last)
             nominations += nominate(series, rows, accepted=known, descendants=descendants, settings=settings)
-    if format is options.Format.JSON:
-        print_json(
-            "history nominate", nominations=nominations, series_looked_at=len(found), why_no_verdict=WHY_NO_VERDICT
-        )
-        return ExitCode.FINE
-    print(nominations_text(nominations, len(found), **look()))
+    answer(
+        "history nominate",
+        format,
+        lambda: nominations_text(nominations, len(found), **look()),
+        nominations=nominations,
+        series_looked_at=len(found),
+        why_no_verdict=WHY_NO_VERDICT,
+    )
     return ExitCode.FINE
 
 
@@ -179,7 +182,7 @@ def prune_command(
     yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Do it, or only say what would go.")] = False,
     history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Take old measurements out of the history; those at accepted commits stay, and so do raw run folders."""
@@ -200,10 +203,7 @@ def prune_command(
     )
     with open_history(_where(history, results)) as opened:
         done = prune(opened, limits, accepted=known, does=yes, folders_in=results if folders else None)
-    if format is options.Format.JSON:
-        print_json("history prune", pruned=done)
-    else:
-        print(pruned_text(done, **look()))
+    answer("history prune", format, lambda: pruned_text(done, **look()), pruned=done)
     return ExitCode.USAGE if done.problems else ExitCode.FINE
 
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from bench.core.errors import SuiteError
+from bench.core.cell import Cell, Mode, Precision
+from bench.core.errors import ExitCode, SuiteError
+from bench.core.record import Outcome, Sampling
 from bench.core.units import parse_seconds
 from bench.suite.axes import axes_of
+
+if TYPE_CHECKING:
+    from bench.core.training import TrainingPlan
+    from bench.stats.looks import Threshold
+
+RESULTS = Path("results")
+"""Folder that holds the runs, unless --results names another."""
 
 
 class Format(StrEnum):
@@ -133,3 +142,186 @@ def parse_duration(text: str | None, option: str) -> float | None:
 def split(values: list[str]) -> list[str]:
     """Part a repeated option whose values may hold several, separated by commas."""
     return [part.strip() for value in values for part in value.split(",")]
+
+
+class ReportFormat(StrEnum):
+    """How a comparison is answered."""
+
+    TABLE = "table"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="For people, machines, or a comment.")]
+CoinsOption = Annotated[
+    int | None, typer.Option("--seed", help="Of every coin; drawn if not given.", show_default=False)
+]
+ConfirmOption = Annotated[int, typer.Option(min=1, help="Fresh sessions of what the screen suspects or leaves open.")]
+ExtendOption = Annotated[int, typer.Option(min=0, help="More of them, where those do not decide.")]
+VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]
+QUADS_HELP = "Quads (4 visits) per session and cell: more take longer and lower the noise."
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+
+
+def read_fraction(text: str, option: str) -> float:
+    """Read `2%` or `0.02`.
+
+    Raises:
+        SuiteError: It is neither.
+    """
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise SuiteError(f"{option} must be a share, found {text!r}; write for example 2% or 0.02") from None
+    if not 0 <= value < 10 or (value >= 1 and not text.endswith("%")):
+        raise SuiteError(f"{option} must be a share, found {text!r}; write for example 2% or 0.02")
+    return value
+
+
+def read_threshold(fail_at: str, tolerate: str, alpha: float) -> Threshold:
+    """Read what fails and what passes.
+
+    Raises:
+        SuiteError: The values make no sense, alone or together.
+    """
+    from bench.stats.looks import Threshold
+
+    try:
+        return Threshold(
+            fail_at=read_fraction(fail_at, "--fail-at"), tolerate=read_fraction(tolerate, "--tolerate"), alpha=alpha
+        )
+    except SuiteError:
+        raise
+    except ValueError as error:
+        raise SuiteError(f"--fail-at, --tolerate, --alpha: {error}") from None
+
+
+N = TypeVar("N", int, float)
+
+BudgetOption = Annotated[
+    str | None, typer.Option(help="Longest time to sample one case (2s), without its warm-up.", show_default=False)
+]
+TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
+DEFAULT_BUDGET_SECONDS = 2.0
+
+
+def read_numbers(
+    values: list[str] | None, option: str, kind: type[N], default: tuple[N, ...], least: N
+) -> tuple[N, ...]:
+    """Read a repeated option whose values may hold several numbers, separated by commas; each number once.
+
+    Raises:
+        SuiteError: A value is no number of this kind, or less than the least.
+    """
+    if not values:
+        return default
+    numbers: list[N] = []
+    for part in (part.strip() for value in values for part in value.split(",")):
+        try:
+            number = kind(part)
+        except ValueError:
+            word = "a whole number" if kind is int else "a number"
+            raise SuiteError(f"{option} needs {word}, found {part!r}; write for example {option} {least}") from None
+        if not least <= number < float("inf"):
+            raise SuiteError(f"{option} must be {least} or more, found {part}")
+        numbers.append(number)
+    return tuple(dict.fromkeys(numbers))
+
+
+def read_cells(models: list[str], axes: dict[str, Any]) -> tuple[Cell, ...]:
+    """Make the cells of these models in infer mode; one example at a time unless the axes say otherwise."""
+    from bench.suite.sweep import Sweep
+
+    return Sweep(models=tuple(models), modes=(Mode.INFER,), **{"batch_sizes": (1,)} | axes).cells()
+
+
+def read_sampling(budget: str | None, target: float) -> Sampling:
+    """Read when to stop measuring one case."""
+    return Sampling(target=target, budget_seconds=parse_duration(budget, "--budget") or DEFAULT_BUDGET_SECONDS)
+
+
+def exit_code(outcomes: list[Outcome]) -> int:
+    """Answer 5 if no case could be measured."""
+    return ExitCode.FINE if Outcome.OK in outcomes else ExitCode.NOTHING
+
+
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="synthetic|mnist[:ROOT]",
+        help="Drawn digits, or MNIST below ROOT (data): ROOT/MNIST/raw (synthetic).",
+        show_default=False,
+    ),
+]
+OneDeviceOption = Annotated[
+    str | None, typer.Option("-d", "--device", help="cpu, cuda, cuda:N or auto (cpu).", show_default=False)
+]
+OnePrecisionOption = Annotated[
+    str | None,
+    typer.Option("-p", "--precision", help="fp32, tf32, bf16-amp, fp16-amp or bf16 (fp32).", show_default=False),
+]
+OneOptimizerOption = Annotated[
+    str | None,
+    typer.Option(help="sgd, adam, ..., also -fused or -foreach; own is the model's (adam).", show_default=False),
+]
+TrainShapeOption = Annotated[
+    str | None,
+    typer.Option("--input-shape", metavar="SHAPE", help="One example for a bare nn.Module, for example 3x48x48."),
+]
+
+OWN = "own"
+"""The optimizer that the model brings, with its own learning rate and weight decay."""
+
+
+def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
+    """Make a plan of what was typed; what was not is the documented recipe.
+
+    Raises:
+        SuiteError: A value makes no sense.
+    """
+    from bench.core.training import TrainingPlan
+
+    values = dict(typed)
+    if "precision" in values:
+        values["precision"] = _precision(values["precision"])
+    if "optimizer" in values:
+        values |= _optimizer(values)
+    if "input_shape" in values:
+        values["input_shape"] = axes_of(input_shape=values["input_shape"])["input_shape"]
+    if "checkpoint_steps" in values:
+        values["checkpoint_steps"] = _checkpoint_steps(values["checkpoint_steps"])
+    if values.get("prefetch") and not values.get("workers"):
+        raise SuiteError("--prefetch is for --workers: without workers nothing is prepared ahead")
+    if values.get("pin_memory") and values.get("device", "cpu") == "cpu":
+        raise SuiteError("--pin-memory speeds up copies to an accelerator, and the device is cpu; leave it out")
+    return TrainingPlan(model=model, **values)
+
+
+def _precision(text: str) -> Precision:
+    try:
+        return Precision(text)
+    except ValueError:
+        raise SuiteError(f"precision {text!r} is unknown. Use one of: {', '.join(Precision)}") from None
+
+
+def _optimizer(values: dict[str, Any]) -> dict[str, Any]:
+    """Check an optimizer's name; the model's own keeps its own settings where none are typed."""
+    from bench.registry.optimizers import check_optimizer
+
+    if values["optimizer"] != OWN:
+        return {"optimizer": check_optimizer(values["optimizer"])}
+    return {
+        "optimizer": None,
+        "learning_rate": values.get("learning_rate"),
+        "weight_decay": values.get("weight_decay"),
+    }
+
+
+def _checkpoint_steps(text: str) -> int | None:
+    if text == "epoch":
+        return None
+    if text == "never":
+        return 0
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise SuiteError(f"--checkpoint is 'epoch', 'never' or a number of steps, found {text!r}")

@@ -1,4 +1,4 @@
-"""Print for machines and for people."""
+"""Write for people and for machines: answers, and the help of a command."""
 
 from __future__ import annotations
 
@@ -6,12 +6,34 @@ import json
 import os
 import shutil
 import sys
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand, TyperGroup
 
 from bench.core.jsonio import to_json
 
-JSON_SCHEMA = 1
-"""Version of what `--format json` prints; described in docs/json.md. History: 1 (2026-11-23) first."""
+if TYPE_CHECKING:
+    import typer
+
+JSON_SCHEMA = 2
+"""Version of what `--format json` prints; described in docs/json.md. History: 1 (2026-11-23) first; 2 (2026-11-28)
+`command` holds the new names of commands (`machine peaks`, `images`), and `images` its answer as `images`."""
+
+
+def answer(command: str, format: str, text: Callable[[], str], /, **payload: Any) -> None:  # noqa: A002 - the option's name
+    """Print what a command answers: one JSON object where `--format json` was typed, else the text.
+
+    Args:
+        command: Name of the command, as in `bench NAME`.
+        format: What was typed for `--format`.
+        text: Makes the text; called only if it is printed. An empty text prints nothing.
+        payload: Fields of the JSON object.
+    """
+    if format == "json":
+        print_json(command, **payload)
+    elif words := text():
+        print(words)
 
 
 def print_json(command: str, **payload: Any) -> None:
@@ -34,3 +56,134 @@ def look() -> dict[str, Any]:
 def uses_color() -> bool:
     """Whether stdout is a terminal that shows colour (and `NO_COLOR` is not set)."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+class Command(TyperCommand):
+    """A command whose help names values in words, shows every default and ends with examples."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
+        """Return what follows the name in the usage line."""
+        return _usage(self)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options."""
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
+        """Write the examples."""
+        _write_examples(self.epilog, formatter)
+
+
+class Group(TyperGroup):
+    """Commands below a command, with the same help."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, options and commands."""
+        _write_parameters(self.get_params(ctx), ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
+        """Write each command with the whole first sentence of its help."""
+        write_section(
+            formatter, "Commands", [(name, first_line(one.help or "")) for name, one in self.commands.items()]
+        )
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
+        """Write the examples."""
+        _write_examples(self.epilog, formatter)
+
+
+def make_group(*, acts: bool = False) -> typer.Typer:
+    """Make the `app` of a command that has commands below it.
+
+    Args:
+        acts: The command does something by itself, too; else it prints its help.
+    """
+    import typer
+
+    class App(typer.Typer):
+        def command(self, name: str | None = None, **settings: Any) -> Any:
+            return super().command(name, **{"cls": Command} | settings)
+
+    return App(cls=Group, rich_markup_mode=None, add_completion=False, no_args_is_help=not acts)
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a docstring."""
+    return text.strip().partition("\n")[0]
+
+
+def write_section(formatter: Any, title: str, rows: Iterable[tuple[str, str]]) -> None:
+    """Write a heading and two columns, if there is a row."""
+    if rows := list(rows):
+        with formatter.section(title):
+            formatter.write_dl(rows)
+
+
+def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -> None:
+    shown = [parameter for parameter in parameters if not parameter.hidden]
+    for title, kind in (("Arguments", "argument"), ("Options", "option")):
+        rows = [(_name(one), _meaning(one, context)) for one in shown if one.param_type_name == kind]
+        write_section(formatter, title, rows)
+
+
+def _usage(command: Any) -> list[str]:
+    arguments = [one for one in command.params if one.param_type_name == "argument" and not one.hidden]
+    return ["[OPTIONS]", *(_name(one) if one.required else f"[{_name(one)}]" for one in arguments)]
+
+
+def _name(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return f"{value_name(parameter)}{'...' if parameter.nargs != 1 else ''}"
+    names = ", ".join(sorted(parameter.opts, key=len))
+    if parameter.secondary_opts:
+        names += f" / {', '.join(parameter.secondary_opts)}"
+    return names if parameter.is_flag else f"{names} {value_name(parameter)}"
+
+
+def value_name(parameter: Any) -> str:
+    """Return the word for a value in help: the metavar, the choices if they are short, or the kind of value."""
+    if parameter.metavar:
+        return str(parameter.metavar)
+    choices = _choices(parameter)
+    if choices and sum(map(len, choices)) <= 20:
+        return "|".join(choices)
+    annotation = parameter.type_descriptor.annotation
+    return {int: "N", float: "NUMBER"}.get(annotation) or str(parameter.name).upper()
+
+
+def _choices(parameter: Any) -> list[str]:
+    return [str(getattr(choice, "value", choice)) for choice in parameter.type_descriptor.choices or ()]
+
+
+def _meaning(parameter: Any, context: Any) -> str:
+    """Return the help with the choices that the name has no room for, the variable that sets it, and the default."""
+    words = " ".join((parameter.help or "").split())
+    choices = _choices(parameter)
+    if choices and not value_name(parameter).count("|"):
+        words = f"{words.removesuffix('.')}: {', '.join(choices[:-1])} or {choices[-1]}."
+    extra = [f"env: {parameter.envvar}"] if parameter.envvar else []
+    if (default := default_words(parameter, context)) is not None:
+        extra.append(f"default: {default}")
+    elif parameter.required:
+        extra.append("required")
+    return f"{words}  [{'; '.join(extra)}]" if extra else words
+
+
+def default_words(parameter: Any, context: Any) -> str | None:
+    """Return the default in words; None for a flag that is off and a value that must be typed."""
+    if isinstance(parameter.show_default, str):
+        return str(parameter.show_default)
+    value = parameter.get_default(context, call=False)
+    if value in (None, (), []) or callable(value):
+        return None
+    if value is True or value is False:
+        names = parameter.opts if value else getattr(parameter, "secondary_opts", ())
+        return names[0] if names and getattr(parameter, "secondary_opts", ()) else None
+    return str(getattr(value, "value", value))
+
+
+def _write_examples(text: str | None, formatter: Any) -> None:
+    if text:
+        formatter.write_paragraph()
+        formatter.write("Examples:\n" + "".join(f"  {line}\n" for line in text.splitlines()))

@@ -1,4 +1,12 @@
-"""`bench pipeline`: does the input pipeline keep up with the step?"""
+"""Measure whether preparing the data keeps up with the step.
+
+The loader alone, the step alone and both together, over workers, batch size, prefetching and pinning. Exit code 5 if
+nothing could be measured.
+
+Examples:
+    bench pipeline my_net --workers 0,2,4
+    bench pipeline mlp -b 64,256 --data mnist:data
+"""
 
 from __future__ import annotations
 
@@ -9,20 +17,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import look, print_json
-from bench.cli.training_options import (
-    DataOption,
-    DeviceOption,
-    OptimizerOption,
-    PrecisionOption,
-    TrainShapeOption,
-    plan_of,
-)
+from bench.cli.output import answer, look
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
 
 if TYPE_CHECKING:
     from bench.core.training import PipelinePoint, TrainingPlan
+
+PANEL = "Measure"
 
 _ON_OFF = {"on": True, "off": False}
 
@@ -37,22 +39,19 @@ def command(
     pin_memory: Annotated[
         str, typer.Option(metavar="off,on", help="Pinned memory, for copies to an accelerator.")
     ] = "off",
-    data: DataOption = None,
-    device: DeviceOption = None,
-    precision: PrecisionOption = None,
-    optimizer: OptimizerOption = None,
+    data: options.DataOption = None,
+    device: options.OneDeviceOption = None,
+    precision: options.OnePrecisionOption = None,
+    optimizer: options.OneOptimizerOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seeds weights, order and augmentation (0).")] = None,
-    input_shape: TrainShapeOption = None,
+    input_shape: options.TrainShapeOption = None,
     budget: Annotated[str, typer.Option(help="Time for the loader, the step and both, each.")] = "2s",
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Measure the loader alone, the step alone and both together, over workers, batch size, prefetching and pinning.
-
-    Exit code 5 if nothing could be measured.
-    """
     from bench.runner.training import measure_points
+    from bench.tables.training import pipeline_text
 
     seconds = options.parse_duration(budget, "--budget")
     assert seconds is not None
@@ -69,12 +68,7 @@ def command(
     plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
     is_telling = not quiet and format is not options.Format.JSON
     points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
-    if format is options.Format.JSON:
-        print_json("pipeline", points=points)
-    else:
-        from bench.tables.training import pipeline_text
-
-        print(pipeline_text(points, **look()))
+    answer("pipeline", format, lambda: pipeline_text(points, **look()), points=points)
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
 
 
@@ -103,7 +97,7 @@ def _plans(
         axes = {"batch_size": size, "workers": count, "pin_memory": pin or None}
         for ahead in _numbers(prefetch, "--prefetch", 1) if count else (None,):
             values = typed | axes | {"prefetch": ahead}
-            plans.append(plan_of(model, {name: value for name, value in values.items() if value is not None}))
+            plans.append(options.plan_of(model, {name: value for name, value in values.items() if value is not None}))
     return tuple(dict.fromkeys(plans))
 
 

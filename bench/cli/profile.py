@@ -1,17 +1,29 @@
-"""`bench profile`: where the time of a step goes, by layer and phase."""
+"""Show where the time of a step goes, by layer and phase.
+
+Layers, operations, gaps, start-up, and what to try. Exit code 5 if no cell could be profiled.
+
+Examples:
+    bench profile my_net
+    bench profile my_net --memory --try --trace trace.json.gz
+"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import look, print_json
+from bench.cli.output import answer, look
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, SuiteError
+
+if TYPE_CHECKING:
+    from bench.runner.profiling import Profiled
+
+PANEL = "Understand a model"
 
 
 def command(
@@ -37,25 +49,24 @@ def command(
     ] = None,
     diff: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="RUN RUN", help="Compare two stored profiles instead.", show_default=False),
+        typer.Option(metavar="RUN RUN", help="Old name of `bench compare RUN RUN`.", hidden=True),
     ] = None,
     timeout: Annotated[
         str | None, typer.Option(help="Give a cell up after this long, for example 10m.", show_default=False)
     ] = None,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Show where the time of a step goes: layers, operations, gaps, start-up, and what to try.
-
-    Exit code 5 if no cell could be profiled.
-    """
     if diff is not None:
         if models:
             raise SuiteError(f"--diff compares two stored runs; it takes no models, found {' '.join(models)}")
-        return _print_diff(diff, results, format)
+        from bench.cli.compare import command as compare
+
+        print(f"bench: `bench compare` is now `bench compare {' '.join(diff)}`", file=sys.stderr)
+        return compare(*diff, results=results, format=format)
     if not models:
-        raise SuiteError("no model was named; write for example `bench profile my_net`, or --diff RUN RUN")
-    from bench.cli.stopping import stoppable
+        raise SuiteError("no model was named; write for example `bench profile my_net`, or `bench compare RUN RUN`")
+    from bench.cli.progress import stoppable
     from bench.core.profile import ProfileOptions
     from bench.runner.profiling import profile_cells
     from bench.suite.sweep import Sweep
@@ -87,34 +98,21 @@ def command(
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
             on_start=_say_start,
         )
-    found = [one.profile for one in profiled.cells if one.profile is not None]
-    if format is options.Format.JSON:
-        print_json("profile", folder=str(profiled.folder), cells=profiled.cells)
-    else:
-        from bench.tables.profile import profile_report
+    answer("profile", format, lambda: _text(profiled, layers), folder=str(profiled.folder), cells=profiled.cells)
+    return ExitCode.FINE if any(one.profile is not None for one in profiled.cells) else ExitCode.NOTHING
 
-        for one in profiled.cells:
-            if one.profile is not None:
-                print(profile_report(one.profile, all_layers=layers, **look()))
-            else:
-                print(f"{one.cell.id}: not profiled: {one.reason}")
-            print()
-        print(f"Results: {profiled.folder} (flame graph: report.html)")
-    return ExitCode.FINE if found else ExitCode.NOTHING
+
+def _text(profiled: Profiled, all_layers: bool) -> str:
+    from bench.tables.profile import profile_report
+
+    parts = [
+        profile_report(one.profile, all_layers=all_layers, **look())
+        if one.profile is not None
+        else f"{one.cell.id}: not profiled: {one.reason}"
+        for one in profiled.cells
+    ]
+    return "\n\n".join([*parts, f"Results: {profiled.folder} (flame graph: report.html)"])
 
 
 def _say_start(cell: Cell) -> None:
     print(f"bench: profiling {cell.id}", file=sys.stderr, flush=True)
-
-
-def _print_diff(runs: tuple[str, str], results: Path, format: options.Format) -> int:  # noqa: A002
-    from bench.runner.profiling import diff_runs
-
-    diffs = diff_runs(*runs, results)
-    if format is options.Format.JSON:
-        print_json("profile", diffs=diffs)
-        return ExitCode.FINE
-    from bench.tables.profile import diff_report
-
-    print("\n\n".join(diff_report(one, **look()) for one in diffs))
-    return ExitCode.FINE

@@ -1,13 +1,26 @@
-"""Observers that show a run while it runs: a bar on a terminal, plain lines in a log. Both write to stderr."""
+"""What a command shows on stderr while it works, and how it ends in order when it is told to stop.
+
+A bar on a terminal, plain lines in a log; nothing where the user wants quiet.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import math
+import signal
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from statistics import median
-from typing import Any
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
 
+from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.record import Outcome, Phase, Record
-from bench.core.units import counted, format_seconds
+from bench.core.training import Epoch
+from bench.core.training import Progress as TrainingProgress
+from bench.core.units import counted, format_count, format_seconds
 from bench.runner.events import (
     CellFinished,
     CellPrepared,
@@ -19,15 +32,45 @@ from bench.runner.events import (
     RunStarted,
 )
 
+if TYPE_CHECKING:
+    from bench.runner.ab.run import Started
+    from bench.runner.ab.sides import Side
+    from bench.runner.ab.stages import Progress as AbProgress
+    from bench.runner.training import Stop
+
+STOPPING = (signal.SIGTERM, signal.SIGHUP)
+_SECONDS_BETWEEN_LINES = 20.0
+_HISTORY_LINE_SECONDS = 10.0
+_HISTORY_BAR_FROM = 20
+
+
+def _bar(*, is_transient: bool = False, shows_elapsed: bool = True, shows_left: bool = True) -> Any:
+    """Make a rich progress bar; it draws twice a second only, on a core that the measurement needs."""
+    from rich import progress
+    from rich.console import Console
+
+    times = [progress.TimeElapsedColumn()] if shows_elapsed else []
+    left = [progress.TimeRemainingColumn()] if shows_left else []
+    return progress.Progress(
+        progress.MofNCompleteColumn(),
+        progress.BarColumn(bar_width=20),
+        *times,
+        *left,
+        progress.TextColumn("{task.description}", markup=False),
+        console=Console(stderr=True),
+        refresh_per_second=2,
+        transient=is_transient,
+    )
+
 
 def make_observer(*, is_quiet: bool = False) -> Observer:
     """Choose how to show progress on stderr."""
     if is_quiet:
         return lambda _: None
-    return _Bar() if sys.stderr.isatty() else _Lines()
+    return _RunBar() if sys.stderr.isatty() else _RunLines()
 
 
-class _Lines:
+class _RunLines:
     """One line per cell, for logs."""
 
     def __init__(self) -> None:
@@ -44,7 +87,7 @@ class _Lines:
             print(f"[{event.index + 1}/{self._total}] {_words(event.record)}", file=sys.stderr, flush=True)
 
 
-class _Bar:
+class _RunBar:
     """A rich progress bar with the time left, and a line for every cell that did not end OK."""
 
     def __init__(self) -> None:
@@ -70,18 +113,7 @@ class _Bar:
             self._progress.stop()
 
     def _start(self, total: int) -> None:
-        from rich import progress
-        from rich.console import Console
-
-        self._progress = progress.Progress(
-            progress.MofNCompleteColumn(),
-            progress.BarColumn(bar_width=20),
-            progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("{task.description}", markup=False),
-            console=Console(stderr=True),
-            refresh_per_second=2,  # it draws on a core that the cell needs
-        )
+        self._progress = _bar()
         self._counting = self._progress.add_task("counting", total=total)
         self._task = self._progress.add_task("", total=total, visible=False)
         self._progress.start()
@@ -102,3 +134,252 @@ def _words(record: Record) -> str:
         return f"{record.cell.id}  {record.outcome.value}: {record.reason}"
     seconds = record.sample_seconds(Phase.STEP)
     return f"{record.cell.id}  {format_seconds(median(seconds))}" if seconds else record.cell.id
+
+
+@contextlib.contextmanager
+def watching(is_quiet: bool) -> Iterator[Callable[[int, int, str, str | None], None]]:
+    """Show on stderr which case runs: a bar on a terminal, one line per case in a log."""
+    if is_quiet:
+        yield lambda *_: None
+    elif sys.stderr.isatty():
+        yield from _case_bar()
+    else:
+        yield _case_line
+
+
+def _case_line(index: int, total: int, name: str, words: str | None) -> None:
+    if words is not None:
+        print(f"[{index + 1}/{total}] {name}  {words}", file=sys.stderr, flush=True)
+
+
+def _case_bar() -> Iterator[Callable[[int, int, str, str | None], None]]:
+    bar = _bar(shows_left=False)
+    task = bar.add_task("starting", total=None)
+
+    def show(index: int, total: int, name: str, words: str | None) -> None:
+        bar.update(task, total=total, completed=index + (words is not None), description=name)
+        if words not in (None, "done"):
+            bar.console.print(f"{name}  {words}", markup=False, highlight=False)
+
+    with bar:
+        yield show
+
+
+def make_training_observer(*, is_quiet: bool = False) -> Callable[[TrainingProgress], None]:
+    """Choose how to show progress: a bar per epoch on a terminal, a line per epoch in a log."""
+    if is_quiet:
+        return lambda _: None
+    return _TrainingBar() if sys.stderr.isatty() else _TrainingLines()
+
+
+@contextlib.contextmanager
+def stoppable_training(stop: Stop) -> Iterator[None]:
+    """Have Ctrl-C, SIGTERM and SIGHUP end a training after its step, with a checkpoint; a second one at once."""
+
+    def ask(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGINT, *STOPPING):
+            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            print("bench: stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+        stop.request(number)
+
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, *STOPPING)}
+    for each, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup
+            signal.signal(each, ask)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def epoch_words(epoch: Epoch) -> str:
+    """Say what an epoch brought, on one line."""
+    loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
+    right = "" if epoch.test_accuracy is None else f", {epoch.test_accuracy * 100:.1f} % of the test set right"
+    rate = f"{format_count(epoch.examples_per_second)} examples/s"
+    return f"epoch {epoch.epoch}: loss {loss}{right}; {format_seconds(epoch.seconds)}, {rate}"
+
+
+class _TrainingLines:
+    """A line per epoch, and within long ones another now and then, for logs."""
+
+    def __init__(self) -> None:
+        self._said_at = -math.inf
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        now = time.monotonic()
+        if progress.finished is not None:
+            print(epoch_words(progress.finished), file=sys.stderr, flush=True)
+        elif now - self._said_at > _SECONDS_BETWEEN_LINES:
+            words = f"epoch {progress.epoch}: step {progress.steps} of {progress.total_steps}"
+            loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
+            print(words + loss, file=sys.stderr, flush=True)
+        else:
+            return
+        self._said_at = now
+
+
+class _TrainingBar:
+    """A rich progress bar for the running epoch; a finished one becomes a line above it."""
+
+    def __init__(self) -> None:
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        if self._progress is None:
+            self._start()
+        if progress.finished is not None:
+            self._progress.console.print(epoch_words(progress.finished), markup=False, highlight=False)
+            self._progress.stop()
+            self._progress = None
+            return
+        words = f"epoch {progress.epoch}" + ("" if progress.loss is None else f", loss {progress.loss:.4f}")
+        self._progress.update(self._task, completed=progress.steps, total=progress.total_steps, description=words)
+
+    def _start(self) -> None:
+        self._progress = _bar(is_transient=True)
+        self._task = self._progress.add_task("")
+        self._progress.start()
+
+
+class HistoryProgress:
+    """Called with how many are done, how many there are, and the name of the next; shows nothing for a few."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._task: Any = None
+        self._told = time.monotonic()
+
+    def __enter__(self) -> HistoryProgress:
+        return self
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, done: int, total: int, name: str) -> None:
+        """Show it."""
+        if total < _HISTORY_BAR_FROM:
+            return
+        if sys.stderr.isatty():
+            self._draw(done, total, name)
+        elif time.monotonic() - self._told > _HISTORY_LINE_SECONDS:
+            self._told = time.monotonic()
+            print(f"[{done}/{total}] {name}", file=sys.stderr, flush=True)
+
+    def _draw(self, done: int, total: int, name: str) -> None:
+        if self._bar is None:
+            self._bar = _bar(is_transient=True, shows_elapsed=False)
+            self._task = self._bar.add_task("", total=total)
+            self._bar.start()
+        self._bar.update(self._task, completed=done, description=name)
+
+
+class Watcher:
+    """Says on stderr what is measured, and after every session how long it will still take."""
+
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet
+
+    def __call__(self, event: Started | AbProgress) -> None:
+        """Hear an event."""
+        from bench.runner.ab.run import Started
+
+        if self._is_quiet:
+            return
+        lines = self._started(event) if isinstance(event, Started) else [self._progress(event)]
+        for line in lines:
+            print(f"bench: {line}", file=sys.stderr, flush=True)
+
+    def _started(self, event: Started) -> list[str]:
+        from bench.runner.ab.sides import uncommitted_files
+        from bench.tables.comparison import percent_of
+
+        cells = counted(len(event.cells), "cell")
+        lines = [f"comparing {cells}, base {words_of(event.base)}, head {words_of(event.head)}"]
+        if event.head.given == "HEAD" and (count := uncommitted_files()):
+            lines.append(
+                f"{count} files have uncommitted changes, which HEAD does not include; write . to include them"
+            )
+        busy = event.machine.other_busy_cores
+        if busy is not None and busy > BUSY_CORES_LIMIT:
+            again = "sessions it spoils are void and measured again" if event.settings.judges_state else "judged anyway"
+            lines.append(f"other work keeps {busy:.1f} cores busy; {again}")
+        tolerated = math.log1p(event.settings.threshold.tolerate)
+        for cell in event.cells:
+            spread = event.spreads.get(cell.key)
+            detectable = None if spread is None else event.settings.detectable(spread)
+            if detectable is not None and detectable > tolerated:
+                sees, limit = percent_of(detectable), percent_of(tolerated)
+                lines.append(f"{cell.id}: calibrated to see {sees} %, to tolerate {limit} % takes a larger --extend")
+        return lines
+
+    def _progress(self, event: AbProgress) -> str:
+        session = event.session
+        void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
+        failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
+        left = f"{duration(event.seconds_left)} left" if event.seconds_left else "done"
+        more = f", up to {duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
+        spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
+        place = f"[{session.stage} {event.done}/{event.planned}]"
+        return f"{place} session took {duration(session.seconds)}, {left}{more}{spoiled}"
+
+
+def words_of(side: Side) -> str:
+    """Name a side: `origin/main (1a2b3c4d5)`, or its folder."""
+    name = f"{side.given} ({side.commit[:9]})" if side.commit and side.given != side.commit else side.given
+    return name if side.python == sys.executable else f"{name} with {side.python}"
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as people say it: `45 s`, `3 min 20 s`, `1 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn SIGTERM and SIGHUP into an orderly exit with 128 + signal; a second one ends the process at once."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in STOPPING:
+            signal.signal(each, signal.SIG_DFL)
+        name = signal.Signals(number).name
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            print(f"bench: stopped by {name}; what was measured before is on disk", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    before = {each: signal.getsignal(each) for each in STOPPING}
+    for each, handler in before.items():
+        if handler is not signal.SIG_IGN:  # nohup
+            signal.signal(each, stop)
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@contextlib.contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP, with which a CI ends a job, unwind like Ctrl-C: workers and worktrees go first."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_: int, __: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,4 +1,12 @@
-"""`bench report`: stored runs as one HTML page."""
+"""Write stored runs as one HTML page.
+
+It needs no server and no network. Several runs stand side by side; the first is the base. Changes between them are
+nominated, never judged.
+
+Examples:
+    bench report
+    bench report 20261123-192034 latest -o compared.html
+"""
 
 from __future__ import annotations
 
@@ -8,8 +16,10 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import print_json
+from bench.cli.output import answer
 from bench.core.errors import ExitCode
+
+PANEL = "Results"
 
 
 def command(
@@ -24,13 +34,9 @@ def command(
         "report.html"
     ),
     history: options.HistoryOption = None,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Write stored runs as one HTML page that needs no server and no network.
-
-    Several runs stand side by side; the first is the base. Changes between them are nominated, never judged.
-    """
     from bench.core.units import format_bytes
     from bench.runner.reporting import read_report_data, write_report
 
@@ -40,8 +46,7 @@ def command(
 
         data = with_history(data, history, results)
     size = write_report(data, output)
-    if format is options.Format.JSON:
-        print_json("report", file=str(output), bytes=size, runs=[run.id for run in data.runs], cells=len(data.rows))
-    else:
-        print(f"Report: {output} ({format_bytes(size)})")
+    words = f"Report: {output} ({format_bytes(size)})"
+    runs = [run.id for run in data.runs]
+    answer("report", format, lambda: words, file=str(output), bytes=size, runs=runs, cells=len(data.rows))
     return ExitCode.FINE

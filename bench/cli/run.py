@@ -1,20 +1,32 @@
-"""`bench run`: measure a sweep and store it."""
+"""Measure models over batch sizes, devices and precisions.
+
+Ends with a table and the folder of the results. Exit code 5 if no cell could be measured.
+
+Examples:
+    bench run my_net mlp -b 8,32 -p fp32,bf16-amp
+    bench run path/net.py:make_net --input-shape 3x224x224 --mode infer
+    bench run --resume latest
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli import options, slurm_options
-from bench.cli.output import look, print_json
+from bench.cli import options, slurm
+from bench.cli.output import answer, look
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
 from bench.core.units import counted
 from bench.suite.axes import sampling_of
+
+if TYPE_CHECKING:
+    from bench.runner.session import Finished
+
+PANEL = "Measure"
 
 
 def command(
@@ -68,31 +80,28 @@ def command(
         bool, typer.Option("--keep-failed", help="With --resume: do not try again what ended badly.")
     ] = False,
     executor: Annotated[str, typer.Option(help="forkserver, spawn, inline (for debuggers) or slurm.")] = "forkserver",
-    partition: slurm_options.PartitionOption = None,
-    gpus: slurm_options.GpusOption = None,
-    time: slurm_options.TimeOption = None,
-    max_parallel: slurm_options.ParallelOption = None,
-    exclusive: slurm_options.ExclusiveOption = False,
-    setup: slurm_options.SetupOption = None,
-    extra_sbatch: slurm_options.ExtraOption = None,
-    cells_per_task: slurm_options.CellsPerTaskOption = None,
-    results: options.ResultsOption = Path("results"),
+    partition: slurm.PartitionOption = None,
+    gpus: slurm.GpusOption = None,
+    time: slurm.TimeOption = None,
+    max_parallel: slurm.MaxParallelOption = None,
+    exclusive: slurm.ExclusiveOption = False,
+    setup: slurm.SetupOption = None,
+    extra_sbatch: slurm.ExtraOption = None,
+    cells_per_task: slurm.CellsPerTaskOption = None,
+    results: options.ResultsOption = options.RESULTS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Measure models over batch sizes, devices and precisions.
-
-    Ends with a table and the folder of the results. Exit code 5 if no cell could be measured.
-    """
     from bench import registry
-    from bench.cli.progress import make_observer
-    from bench.cli.stopping import stoppable
+    from bench.cli.progress import make_observer, stoppable
     from bench.runner.session import execute, plan_resumption, plan_targets
+    from bench.stats.rank_scaling import rank_scalings
+    from bench.stats.scaling import scalings
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
         raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
-    job = slurm_options.typed_job(
+    job = slurm.typed_job(
         partition=partition,
         gpus=gpus,
         time=time,
@@ -125,9 +134,7 @@ def command(
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     session = replace(session, sampling=sampling_of(session.sampling, **changes))
     if executor == "slurm":
-        from bench.cli.slurm_submit import run_on_slurm
-
-        return run_on_slurm(
+        return slurm.run_on_slurm(
             session,
             job,
             results=results,
@@ -140,11 +147,11 @@ def command(
             is_dry=dry_run,
             format=format,
         )
-    slurm_options.refuse_without_slurm(job, cells_per_task, resume, results)
+    slurm.refuse_without_slurm(job, cells_per_task, resume, results)
     if dry_run:
         for model in dict.fromkeys(cell.model for cell in session.cells):
             registry.check(model)
-        _print_cells(session.cells, format)
+        answer("run", format, lambda: _cells_text(session.cells), cells=session.cells)
         return ExitCode.FINE
     with stoppable():
         finished = execute(
@@ -158,42 +165,34 @@ def command(
             is_predicting=predict,
             is_metering=energy,
         )
-    if format is options.Format.JSON:
-        from bench.stats.rank_scaling import rank_scalings
-        from bench.stats.scaling import scalings
-
-        print_json(
-            "run",
-            folder=str(finished.folder),
-            records=finished.records,
-            claims=finished.claims,
-            scaling=scalings(finished.records),
-            ranks=rank_scalings(finished.records),
-        )
-    else:
-        from bench.report.formats.terminal import cells_table, claims_table
-        from bench.stats.scaling import scalings
-        from bench.tables.scaling import ranks_table, scaling_tables
-
-        print(cells_table(finished.records, **look()))
-        if scaling := scaling_tables(scalings(finished.records), **look()):
-            print(f"\n{scaling}")
-        if several := ranks_table(finished.records, **look()):
-            print(f"\n{several}")
-        if finished.claims:
-            print()
-            print(claims_table(finished.claims, **look()))
-        if (page := finished.folder / "report.html").is_file():
-            print(f"Report: {page}")
-        print(f"Results: {finished.folder}")
+    answer(
+        "run",
+        format,
+        lambda: _text(finished),
+        folder=str(finished.folder),
+        records=finished.records,
+        claims=finished.claims,
+        scaling=scalings(finished.records),
+        ranks=rank_scalings(finished.records),
+    )
     has_result = any(record.outcome is Outcome.OK for record in finished.records)
     return ExitCode.FINE if has_result else ExitCode.NOTHING
 
 
-def _print_cells(cells: tuple[Cell, ...], format: options.Format) -> None:  # noqa: A002
-    if format is options.Format.JSON:
-        print_json("run", cells=cells)
-        return
-    for cell in cells:
-        print(cell.id)
-    print(f"{counted(len(cells), 'cell')}; nothing was measured (--dry-run)")
+def _text(finished: Finished) -> str:
+    from bench.report.formats.terminal import cells_table, claims_table
+    from bench.stats.scaling import scalings
+    from bench.tables.scaling import ranks_table, scaling_tables
+
+    parts = [cells_table(finished.records, **look())]
+    parts += [f"\n{table}" for table in (scaling_tables(scalings(finished.records), **look()),) if table]
+    parts += [f"\n{table}" for table in (ranks_table(finished.records, **look()),) if table]
+    parts += [f"\n{claims_table(finished.claims, **look())}"] if finished.claims else []
+    page = finished.folder / "report.html"
+    parts += [f"Report: {page}"] if page.is_file() else []
+    return "\n".join([*parts, f"Results: {finished.folder}"])
+
+
+def _cells_text(cells: tuple[Cell, ...]) -> str:
+    ids = "".join(f"{cell.id}\n" for cell in cells)
+    return f"{ids}{counted(len(cells), 'cell')}; nothing was measured (--dry-run)"

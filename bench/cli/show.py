@@ -1,10 +1,16 @@
-"""`bench show`: print a stored run again."""
+"""Print a stored run again, in one of several formats.
+
+Measures nothing. Exit code 5 if the run has no record.
+
+Examples:
+    bench show
+    bench show latest --format csv --table layers
+"""
 
 from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +22,8 @@ from bench.core.errors import ExitCode, NothingMeasuredError, SuiteError
 if TYPE_CHECKING:
     from bench.report.html.contract import AbData, RunData
     from bench.store.runs import RunFolder
+
+PANEL = "Results"
 
 
 class Format(StrEnum):
@@ -49,12 +57,8 @@ def command(
         int | None, typer.Option(min=20, help="Columns of the table; default: the terminal's.", show_default=False)
     ] = None,
     table: Annotated[Table, typer.Option("--table", help="With csv: which table.")] = Table.CELLS,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
 ) -> int:
-    """Print a stored run again, as a table, Markdown for a comment, LaTeX, CSV or JSON.
-
-    Measures nothing. Exit code 5 if the run has no record.
-    """
     from bench.runner.reporting import read_run_data
     from bench.store.runs import RunFolder
 

@@ -1,32 +1,33 @@
-"""`bench train`: train a model on digits, and see what it costs and what it learns."""
+"""Train a model on digits and measure what it costs.
+
+By the documented recipe: time per epoch by part, loss and accuracy, classification report, confusion matrix. Exit
+code 5 if it did not end.
+
+Examples:
+    bench train my_net --epochs 2 --limit-examples 2000
+    bench train --resume latest
+"""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import look, print_json
-from bench.cli.training_options import (
-    DataOption,
-    DeviceOption,
-    OptimizerOption,
-    PrecisionOption,
-    TrainShapeOption,
-    plan_of,
-)
+from bench.cli.output import answer, look
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome
+
+PANEL = "Measure"
 
 
 def command(
     model: Annotated[
         str | None, typer.Argument(help="A model of images, for example my_net or mlp.", show_default=False)
     ] = None,
-    data: DataOption = None,
+    data: options.DataOption = None,
     download: Annotated[
         bool, typer.Option("--download", help="Let torchvision fetch MNIST where it is not there.")
     ] = False,
@@ -40,9 +41,9 @@ def command(
     pin_memory: Annotated[
         bool, typer.Option("--pin-memory", help="Prepare batches in pinned memory, for copies to an accelerator.")
     ] = False,
-    device: DeviceOption = None,
-    precision: PrecisionOption = None,
-    optimizer: OptimizerOption = None,
+    device: options.OneDeviceOption = None,
+    precision: options.OnePrecisionOption = None,
+    optimizer: options.OneOptimizerOption = None,
     lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate (0.001).")] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay (0.0001).")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
@@ -53,7 +54,7 @@ def command(
     limit_examples: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many examples of each set.")
     ] = None,
-    input_shape: TrainShapeOption = None,
+    input_shape: options.TrainShapeOption = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
@@ -65,16 +66,13 @@ def command(
         typer.Option(help="Go on with this run: its id, a beginning of it, folder, or latest.", show_default=False),
     ] = None,
     executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
-    results: options.ResultsOption = Path("results"),
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    results: options.ResultsOption = options.RESULTS,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Train a model on digits by the documented recipe, and measure it.
-
-    Time per epoch by part, loss and accuracy, classification report, confusion matrix. Exit code 5 if it did not end.
-    """
-    from bench.cli.training_progress import make_training_observer, stoppable_training
+    from bench.cli.progress import make_training_observer, stoppable_training
     from bench.runner.training import Stop, resume_training, train
+    from bench.tables.training import training_text
 
     if executor not in ("forkserver", "spawn", "inline"):
         raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
@@ -115,16 +113,16 @@ def command(
     else:
         if model is None:
             raise SuiteError("name a model to train, for example `bench train my_net`, or a run with --resume")
-        plan = plan_of(model, typed)
+        plan = options.plan_of(model, typed)
         with stoppable_training(stop):
             trained = train(plan, download=download, **shared)
-    if format is options.Format.JSON:
-        print_json("train", folder=str(trained.folder), training=trained.training)
-    else:
-        from bench.tables.training import training_text
-
-        print(training_text(trained.training, **look()))
-        print(f"Results: {trained.folder}")
+    answer(
+        "train",
+        format,
+        lambda: f"{training_text(trained.training, **look())}\nResults: {trained.folder}",
+        folder=str(trained.folder),
+        training=trained.training,
+    )
     if trained.training.outcome is Outcome.OK:
         return ExitCode.FINE
     if trained.checkpoint is not None:

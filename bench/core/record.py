@@ -355,7 +355,7 @@ class Record:
         tokens_per_example: Copied from the workload, so that tokens/s can be derived.
         final_loss: Loss of the last step; None in infer mode or where it is not finite.
         output_tail: The end of what the worker printed, for cells that did not end OK.
-        peak: What the device can do in this precision, if `bench peaks` has measured it on this very machine.
+        peak: What the device can do in this precision, if `bench machine peaks` has measured it on this very machine.
         code: Hash of the model's source, or its package's version; None where the source cannot be found. With the cell
             and the environment it addresses the record: a resumed run measures again what differs.
         started_at: ISO 8601 with zone.

@@ -90,7 +90,7 @@ class Workload:
         closed_form_flops: `batch_size -> FLOPs of one forward pass` (1 MAC = 2) where the model states a formula.
         source_file: Where the model is written, for annotations; None if unknown.
         generator: For models that generate text, `bench generate`.
-        sampler: For models that sample images, `bench sample`.
+        sampler: For models that sample images, `bench images`.
     """
 
     name: str = ""

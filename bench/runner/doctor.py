@@ -75,7 +75,7 @@ CELL_STARTS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What `bench doctor` found.
+    """What `bench machine` found.
 
     Attributes:
         environments: One per device, CPU first.

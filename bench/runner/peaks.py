@@ -80,12 +80,12 @@ def read_peaks(results: Path, environment: Environment, device: str) -> Peaks | 
     try:
         data = json.loads(path.read_bytes())
         if data.get("schema", 0) > SCHEMA:
-            raise StoreError(f"{path} was written by a newer stepbench; update, or run 'bench peaks' again")
+            raise StoreError(f"{path} was written by a newer stepbench; update, or run 'bench machine peaks' again")
         return from_json(Peaks, data)
     except (FileNotFoundError, NotADirectoryError):  # the latter is said when the folder is made
         return None
     except (OSError, ValueError, AttributeError) as error:
-        raise StoreError(f"{path} is no peaks file ({error}); delete it and run 'bench peaks' again") from error
+        raise StoreError(f"{path} is no peaks file ({error}); delete it and run 'bench machine peaks' again") from error
 
 
 def known_peaks(results: Path, environments: Mapping[str, Environment]) -> dict[str, Peaks]:

@@ -18,6 +18,7 @@ from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
 from bench.stats.profile_diff import diff_profiles
+from bench.store.cases import FOLDER as PROFILE_FOLDER
 from bench.store.cases import read_profile, read_profiles, write_profile
 from bench.store.runs import RunFolder
 
@@ -132,11 +133,24 @@ def profiles_of(given: str, results: Path = Path("results")) -> tuple[Profile, .
     path = Path(given)
     if path.is_file() and path.suffix == ".json" and path.name != "run.json":
         return (read_profile(path),)
-    folder = RunFolder.open(path.parent if path.name == "run.json" else given, results)
+    folder = RunFolder.open(path.parent if path.name == "run.json" else given, results, prefers_records=True)
     profiles = read_profiles(folder)
     if not profiles:
         raise StoreError(f"run {folder.run.id} has no profile; `bench profile` makes runs that do")
     return profiles
+
+
+def has_profiles(given: str, results: Path = Path("results")) -> bool:
+    """Whether a run, given as to `profiles_of`, or a file holds profiles.
+
+    Raises:
+        StoreError: There is no such run.
+    """
+    path = Path(given)
+    if path.is_file() and path.name != "run.json":
+        return path.parent.name == PROFILE_FOLDER
+    folder = RunFolder.open(path.parent if path.name == "run.json" else given, results, prefers_records=True)
+    return (folder.path / PROFILE_FOLDER).is_dir()
 
 
 def diff_runs(before: str, after: str, results: Path = Path("results")) -> tuple[ProfileDiff, ...]:

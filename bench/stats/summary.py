@@ -33,7 +33,7 @@ class Summary:
         phases: Those that were measured, in the order they run; without STEP.
         residual_fraction: Negative where the marks between phases cost time.
         flops_total: None in train mode as long as the backward FLOPs are unknown: forward alone is no step.
-        mfu: Model FLOPs utilization against the measured peak; None where `bench peaks` was never run here.
+        mfu: Model FLOPs utilization against the measured peak; None where `bench machine peaks` was never run here.
         documented_mfu: The same against the data sheet's dense peak.
     """
 

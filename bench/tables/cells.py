@@ -171,7 +171,7 @@ CELLS = (
         "mfu",
         "Float64",
         "fraction",
-        "model FLOPs utilization: FLOP/s of the step / the peak that `bench peaks` measured here in this precision",
+        "model FLOPs utilization: FLOP/s of the step / the peak that `bench machine peaks` measured in this precision",
         _summary("mfu"),
     ),
     TableColumn(

@@ -219,7 +219,7 @@ def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
 
 
 def sampling_report(measured: Sequence[Sampled], width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write the answers of `bench sample`.
+    """Write the answers of `bench images`.
 
     Args:
         measured: One per row.

@@ -128,7 +128,7 @@ TOPICS = (
         suites=("denoising",),
         tests=("tests/models/test_diffusion.py::test_training_mixes_image_and_noise_by_the_schedule",),
         figures=("flops", "parameters"),
-        commands=("bench sample diffusion",),
+        commands=("bench images diffusion",),
     ),
 )
 """Every row, in the page's order."""

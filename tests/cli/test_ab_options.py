@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.cli.ab_options import read_fraction, read_threshold
-from bench.cli.ab_output import duration
+from bench.cli.options import read_fraction, read_threshold
+from bench.cli.progress import duration
 from bench.core.errors import SuiteError
 
 

@@ -45,7 +45,7 @@ def test_run_json_holds_the_records_on_disk(capsys):
     code, out, _ = bench(capsys, "run", f"{USER}:tiny", "-b", "2", *QUICK, "--format", "json")
     assert code == ExitCode.FINE
     document = json.loads(out)
-    assert (document["schema"], document["command"]) == (1, "run")
+    assert (document["schema"], document["command"]) == (2, "run")
     (record,) = document["records"]
     (path,) = (Path(document["folder"]) / "records").iterdir()
     assert record == json.loads(path.read_text())
@@ -119,7 +119,7 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("export", "latest"), "Choose from: pytest-benchmark, github-action-benchmark,"),
         (("list", "nothing"), "Invalid value for 'what': 'nothing' is not one of 'models'"),
         (("run", "my_net", "--results", "notes.txt"), "cannot make the folder notes.txt"),
-        (("sample", "diffusion", "--target", "5"), "less than or equal to 1, found '5'"),
+        (("images", "diffusion", "--target", "5"), "less than or equal to 1, found '5'"),
         (("no-such-command",), "No such command 'no-such-command'"),
     ],
     ids=lambda value: " ".join(map(str, value)).replace(USER, "user.py") if isinstance(value, tuple) else "",
@@ -136,11 +136,14 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, words):
     assert not Path("results").exists()
 
 
-@pytest.mark.parametrize("group", [(), ("history",)])
-def test_a_group_without_a_command_prints_its_help_in_lines(capsys, group):
+@pytest.mark.parametrize(
+    ("group", "heading"),
+    [((), "\nMeasure:\n  run "), (("history",), "\nCommands:\n  "), (("slurm",), "\nCommands:\n  ")],
+)
+def test_a_group_without_a_command_prints_its_help_in_lines(capsys, group, heading):
     code, _, err = bench(capsys, *group)
     assert code == ExitCode.USAGE
-    assert "\nCommands:\n  " in err
+    assert heading in err
 
 
 def test_a_reader_that_has_had_enough_is_no_regression():
@@ -227,8 +230,8 @@ def test_list_names_every_reference_model(capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
-def test_doctor_shows_the_fingerprint_and_what_the_cpu_can_do(capsys):
-    code, out, _ = bench(capsys, "doctor", "--format", "json")
+def test_machine_shows_the_fingerprint_and_what_the_cpu_can_do(capsys):
+    code, out, _ = bench(capsys, "machine", "--format", "json")
     assert code == ExitCode.FINE
     document = json.loads(out)
     assert len(document["fingerprint"]) == 16

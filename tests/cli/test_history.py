@@ -72,7 +72,7 @@ def test_show_json_holds_what_the_records_say(capsys: pytest.CaptureFixture[str]
     bench(capsys, "ingest")
     document = answer_json(capsys, "show", "my_net", "--last", "2")
     (trend,) = document["trends"]
-    assert (document["schema"], document["command"]) == (1, "history show")
+    assert (document["schema"], document["command"]) == (2, "history show")
     assert (trend["count"], trend["metric"], len(trend["points"])) == (3, "step_median_seconds", 2)
     step = summarise(record_of(2, step=0.010 * (1 + 2 * 7 % 5 / 100))).step
     assert step is not None

@@ -59,7 +59,8 @@ def test_rows_account_for_the_step_and_everything_is_on_disk(runs) -> None:
 def test_the_rows_of_a_difference_sum_to_it(runs, capsys) -> None:
     folder, documents = runs
     names = [Path(document["folder"]).name for document in documents]
-    code, out, err = profile(capsys, "--diff", *names, "--results", str(folder / "results"), "--format", "json")
+    arguments = ["compare", *names, "--results", str(folder / "results")]
+    code, (out, err) = run_command([*arguments, "--format", "json"]), capsys.readouterr()
     assert code == ExitCode.FINE, err
     (diff,) = json.loads(out)["diffs"]
     change = diff["after_seconds"] - diff["before_seconds"]
@@ -68,8 +69,13 @@ def test_the_rows_of_a_difference_sum_to_it(runs, capsys) -> None:
         assert total == pytest.approx(change, rel=1e-6, abs=1e-12)
     removed = {row["name"] for row in diff["layers"] if row["after"] is None}
     assert {"0", "1", "2"} <= removed
-    code, out, _ = profile(capsys, "--diff", *names, "--results", str(folder / "results"))
+    code, (out, _) = run_command(arguments), capsys.readouterr()
     assert code == ExitCode.FINE
+    assert profile(capsys, "--diff", *names, "--results", str(folder / "results")) == (
+        ExitCode.FINE,
+        out,
+        f"bench: `bench profile --diff` is now `bench compare {' '.join(names)}`\n",
+    )
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -86,13 +92,12 @@ def test_a_model_that_breaks_is_said_and_nothing_was_measured(capsys, tmp_path) 
     [
         ((), "no model was named"),
         (("mlp", "--diff", "a", "b"), "it takes no models, found mlp"),
-        (("--diff", "a", "b"), "no run 'a' in"),
         (("mlp", "--trace", "/nowhere/t.json"), "there is no folder '/nowhere'"),
         (("mlp", "-b", "2,4", "--trace", "t.json"), "name one cell"),
         (("resnet5",), "Did you mean"),
         (("mlp", "--steps", "0"), "--steps"),
     ],
-    ids=["nothing", "both", "no-run", "no-folder", "two-cells", "model", "steps"],
+    ids=["nothing", "both", "no-folder", "two-cells", "model", "steps"],
 )
 def test_bad_input_is_one_line_and_exit_code_2(capsys, tmp_path, monkeypatch, arguments, words) -> None:
     monkeypatch.chdir(tmp_path)

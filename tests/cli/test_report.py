@@ -40,7 +40,7 @@ def test_json_says_what_was_written(run, tmp_path, capsys):
     assert code == ExitCode.FINE
     document = json.loads(out)
     assert document == {
-        "schema": 1,
+        "schema": 2,
         "command": "report",
         "file": "two.html",
         "bytes": (tmp_path / "two.html").stat().st_size,

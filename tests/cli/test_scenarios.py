@@ -1,4 +1,4 @@
-"""`bench generate` and `bench sample` through the real command line; cases run in real fresh processes."""
+"""`bench generate` and `bench images` through the real command line; cases run in real fresh processes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
 
 def test_sampling_prints_a_table_and_the_parts(capsys, tmp_path):
     code, out, err = run(
-        capsys, tmp_path, "sample", DIFFUSION, "--steps", "1,2", "--resolution", "8", "--schedule", "cosine", "--parts",
+        capsys, tmp_path, "images", DIFFUSION, "--steps", "1,2", "--resolution", "8", "--schedule", "cosine", "--parts",
         "--budget", "0.01s",
     )  # fmt: skip
     assert code == ExitCode.FINE, err
@@ -59,11 +59,11 @@ def test_sampling_prints_a_table_and_the_parts(capsys, tmp_path):
         (["generate", "my_net"], "does not generate text"),
         (["generate", LM, "--prompt", "0"], "--prompt must be 1 or more"),
         (["generate", LM, "--new-tokens", "many"], "--new-tokens needs a whole number, found 'many'"),
-        (["sample", LM], "does not sample images"),
-        (["sample", DIFFUSION, "--sampler", "euler"], "no sampler named 'euler'"),
-        (["sample", DIFFUSION, "--guidance", "nan"], "--guidance must be"),
-        (["sample", DIFFUSION, "--schedule", "sine"], "schedule 'sine' is not one of linear, cosine"),
-        (["sample", LM, "--resolution", "8"], "no option 'image_size'"),
+        (["images", LM], "does not sample images"),
+        (["images", DIFFUSION, "--sampler", "euler"], "no sampler named 'euler'"),
+        (["images", DIFFUSION, "--guidance", "nan"], "--guidance must be"),
+        (["images", DIFFUSION, "--schedule", "sine"], "schedule 'sine' is not one of linear, cosine"),
+        (["images", LM, "--resolution", "8"], "no option 'image_size'"),
     ],
 )
 def test_wrong_input_is_refused_in_one_line(capsys, tmp_path, arguments, words):
@@ -76,6 +76,6 @@ def test_wrong_input_is_refused_in_one_line(capsys, tmp_path, arguments, words):
 
 
 def test_a_case_that_fails_is_a_row_and_nothing_measured_is_exit_code_five(capsys, tmp_path):
-    code, out, _ = run(capsys, tmp_path, "sample", DIFFUSION, "--steps", "2", "-b", "2000000000", "-q")
+    code, out, _ = run(capsys, tmp_path, "images", DIFFUSION, "--steps", "2", "-b", "2000000000", "-q")
     assert code == ExitCode.NOTHING
     assert "OUT OF MEMORY: RuntimeError" in " ".join(out.split())

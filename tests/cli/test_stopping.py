@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from bench.cli.stopping import STOPPING, stoppable
+from bench.cli.progress import STOPPING, stoppable
 from bench.core.record import Outcome
 from bench.store.runs import RunFolder, run_paths
 from tests.runner.watching import is_gone, wait_for

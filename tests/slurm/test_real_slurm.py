@@ -73,7 +73,7 @@ def name_of(cell):
 
 
 def states(bench, run):
-    _, document = bench.json("status", run)
+    _, document = bench.json("slurm", "status", run)
     return {row["task"]: (row["state"], row["running"]) for row in document["status"]["tasks"]}
 
 
@@ -84,13 +84,13 @@ def wait_until_at_cells(bench, run, count):
 
 
 def wait_until_over(bench, run, seconds):
-    waiting = lambda: bench.json("status", run)[1]["status"]["waiting"]  # noqa: E731
+    waiting = lambda: bench.json("slurm", "status", run)[1]["status"]["waiting"]  # noqa: E731
     wait_for(lambda: waiting() == 0, "end of all tasks", seconds)
 
 
 def rows(bench, run):
     """Collect, and return outcome and reason of each cell as the table has it."""
-    _, document = bench.json("collect", run)
+    _, document = bench.json("slurm", "collect", run)
     lines = (RunFolder.open(run).tables_path / "cells.csv").read_text().splitlines()
     assert len(lines) - 1 == len(document["records"])
     return {name_of(record["cell"]): (record["outcome"], record["reason"]) for record in document["records"]}
@@ -126,7 +126,7 @@ def test_status_names_the_cell_a_task_is_at_and_collect_does_not_wait(bench, run
     wait_until_at_cells(bench, run, 2)
     at = {cell.rpartition(":")[2].partition("/")[0] for _, cell in states(bench, run).values()}
     assert at == {"sleeps", "sleeps_too"}
-    code, document = bench.json("collect", run)
+    code, document = bench.json("slurm", "collect", run)
     assert code == ExitCode.NOTHING
     assert (document["records"], document["waiting"], document["unmeasured"]) == ([], 2, 0)
 
@@ -164,12 +164,12 @@ def test_cancel_stops_the_tasks_and_the_cells_are_rows(bench, runs):
     run = runs["interrupted"]
     bench("run", "--resume", run, "--executor", "slurm", "--cells-per-task", "1")
     wait_until_at_cells(bench, run, 2)
-    code, out, _ = bench("cancel", run)
+    code, out, _ = bench("slurm", "cancel", run)
     assert (code, out) == (ExitCode.FINE, f"Run {run}: 2 tasks cancelled\n")
     wait_until_over(bench, run, 60)
     assert [outcome for outcome, _ in rows(bench, run).values()] == [Outcome.KILLED] * 2
     assert all(reason.endswith("was cancelled") for _, reason in rows(bench, run).values())
-    assert bench("cancel", run)[1] == f"Run {run}: nothing to cancel\n"
+    assert bench("slurm", "cancel", run)[1] == f"Run {run}: nothing to cancel\n"
 
 
 def test_a_setup_line_that_fails_is_every_cells_reason(bench):
@@ -243,7 +243,7 @@ def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
     )
     assert document["tasks"] == 1
     wait_until_over(bench, document["run"], TIME_LIMIT_SECONDS)
-    _, collected = bench.json("collect", document["run"])
+    _, collected = bench.json("slurm", "collect", document["run"])
     assert [record["outcome"] for record in collected["records"]] == [Outcome.OK, Outcome.OK], collected
     assert [one["reason"] for one in collected["ranks"]] == [None]
 
@@ -270,6 +270,6 @@ def test_a_controller_that_is_down_is_one_line_and_no_cell_is_called_lost(bench,
     )
     Path("elsewhere.conf").write_text(broken)
     monkeypatch.setenv("SLURM_CONF", str(Path("elsewhere.conf").resolve()))
-    code, _, err = bench("collect", runs["interrupted"])
+    code, _, err = bench("slurm", "collect", runs["interrupted"])
     assert (code, err.count("\n")) == (ExitCode.USAGE, 1)
     assert "cannot be asked" in err

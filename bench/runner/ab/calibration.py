@@ -160,7 +160,9 @@ def read_calibration(results: Path, fingerprint: str) -> Calibration | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} is no calibration ({error}); delete it and run 'bench calibrate' again") from error
+        raise StoreError(
+            f"{path} is no calibration ({error}); delete it and run 'bench machine noise' again"
+        ) from error
 
 
 def spreads_of_cells(results: Path, settings: Settings) -> Callable[[Environment, Sequence[Cell]], dict[str, float]]:

@@ -34,8 +34,8 @@ from bench.stats.looks import (
 from bench.stats.power import minimum_detectable
 
 QUADS = 12
-"""Per session and cell. `bench calibrate` found 21 (my_net) and 64 (mlp) best on two shared cores; in a suite, whose
-cells share the start of a session, fewer are."""
+"""Per session and cell. `bench machine noise` found 21 (my_net) and 64 (mlp) best on two shared cores; in a suite,
+whose cells share the start of a session, fewer are."""
 
 MOST_DEATHS = 2
 """A cell whose worker was killed so often is given up; once may be bad luck."""

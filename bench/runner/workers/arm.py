@@ -131,7 +131,7 @@ class _Worker:
             root: Top of this side's code.
             foreign: Folder whose modules must not be loaded here.
             own_models: Reference models must come from STEPBENCH_MODELS.
-            slow: Fraction of its own duration by which every step is made slower, for `bench selftest`.
+            slow: Fraction of its own duration by which every step is made slower, for `bench machine selftest`.
         """
         from bench.device.step import prepare
         from bench.measure.blocks import warm_up, without_garbage_collection

@@ -99,5 +99,5 @@ def test_a_file_that_is_no_calibration_says_what_to_do(tmp_path: Path) -> None:
     path = calibration_path(tmp_path, "f")
     path.parent.mkdir()
     path.write_text("{}")
-    with pytest.raises(StoreError, match="delete it and run 'bench calibrate' again"):
+    with pytest.raises(StoreError, match="delete it and run 'bench machine noise' again"):
         read_calibration(tmp_path, "f")

@@ -1,4 +1,4 @@
-"""Cells under the roof of their device, and their utilization (MFU); only where `bench peaks` has measured it."""
+"""Cells under the roof of their device, and their utilization (MFU), if `bench machine peaks` measured it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,15 @@
-"""`bench list`: models, suites and runs."""
+"""List models, suites or stored runs.
+
+Models with their options, those of torchvision or transformers, built-in suites, or runs of a folder.
+
+Examples:
+    bench list models --options
+    bench list runs
+"""
 
 from __future__ import annotations
 
+import textwrap
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +17,11 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import print_json, terminal_width
+from bench.cli.output import answer, terminal_width
 from bench.core.errors import ExitCode
 from bench.core.units import counted
+
+PANEL = "Results"
 
 
 class What(StrEnum):
@@ -27,10 +37,9 @@ class What(StrEnum):
 def command(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.MODELS,
     with_options: Annotated[bool, typer.Option("--options", help="What can be set on each model.")] = False,
-    results: options.ResultsOption = Path("results"),
+    results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """List models with their options, those of torchvision or transformers, built-in suites, or runs of a folder."""
     if what is What.MODELS and with_options:
         return _print_options(format)
     rows = {
@@ -40,22 +49,27 @@ def command(
         What.SUITES: _suites,
     }
     listed = _runs(results) if what is What.RUNS else rows[what]()
-    if format is options.Format.JSON:
-        print_json("list", what=what, items=[{"name": name, "about": about} for name, about in listed])
-        return ExitCode.FINE
-    width = max((len(name) for name, _ in listed), default=0)
-    for name, about in listed:
-        print(_shorten(f"{name:{width}}  {about}".rstrip(), terminal_width()))
-    if what is What.MODELS:
-        print("\nAlso torchvision:NAME ('bench list torchvision'), transformers:TYPE ('bench list")
-        print("transformers'), your package.module:callable and path/file.py:callable.")
-        print("'bench list models --options' shows what can be set.")
-        print("Set options after an @: mlp@activation=tanh,width=512.")
+    items = [{"name": name, "about": about} for name, about in listed]
+    answer("list", format, lambda: _text(listed) + (MORE_MODELS if what is What.MODELS else ""), what=what, items=items)
     return ExitCode.FINE
 
 
-def _shorten(line: str, width: int) -> str:
-    return line if len(line) <= width else line[: width - 1].rstrip() + "…"
+MORE_MODELS = """
+
+Also torchvision:NAME (`bench list torchvision`), transformers:TYPE (`bench list
+transformers`), your package.module:callable and path/file.py:callable.
+`bench list models --options` shows what can be set.
+Set options after an @: mlp@activation=tanh,width=512."""
+
+
+def _text(rows: list[tuple[str, str]]) -> str:
+    """Write names and what they are, wrapped beside the names."""
+    width = max((len(name) for name, _ in rows), default=0)
+    indent = " " * (width + 2)
+    return "\n".join(
+        textwrap.fill(f"{name:{width}}  {about}".rstrip(), terminal_width(), subsequent_indent=indent)
+        for name, about in rows
+    )
 
 
 def _models() -> list[tuple[str, str]]:
@@ -68,13 +82,13 @@ def _print_options(format: options.Format) -> int:  # noqa: A002
     from bench import registry
 
     models = [registry.describe(name) for name in registry.names()]
-    if format is options.Format.JSON:
-        print_json("list", what=What.MODELS, items=models)
-        return ExitCode.FINE
+    lines = []
     for model in models:
-        print(model.name)
+        lines.append(model.name)
         for option in model.options:
-            print(_shorten(f"  {option.name}={option.default}  {option.comment}".rstrip(), terminal_width()))
+            words = f"  {option.name}={option.default}  {option.comment}".rstrip()
+            lines.append(textwrap.fill(words, terminal_width(), subsequent_indent="    "))
+    answer("list", format, lambda: "\n".join(lines), what=What.MODELS, items=models)
     return ExitCode.FINE
 
 

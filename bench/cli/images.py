@@ -1,15 +1,24 @@
-"""`bench sample`: how fast diffusion models make images, split into text, denoising steps and decoding."""
+"""Measure image generation: per image and denoising step.
+
+Text and decoding are measured apart. Every combination runs in fresh processes. Weights are random, so the images are
+noise but take the same time. Exit code 5 if nothing could be measured.
+
+Examples:
+    bench images diffusion
+    bench images diffusion --steps 10,50 --guidance 1,3 --sampler ddim,ddpm
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bench.cli import options, scenario_options
-from bench.cli.output import look, print_json
+from bench.cli import options
+from bench.cli.output import answer, look
 from bench.core.errors import SuiteError
+
+PANEL = "Measure"
 
 SAMPLERS = ("ddim", "ddpm")
 
@@ -42,42 +51,39 @@ def command(
     threads: options.ThreadsOption = None,
     seed: options.SeedOption = None,
     parts: Annotated[bool, typer.Option("--parts", help="Also the parts of a training step of each batch.")] = False,
-    budget: scenario_options.BudgetOption = None,
-    target: scenario_options.TargetOption = 0.02,
-    results: options.ResultsOption = Path("results"),
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+    budget: options.BudgetOption = None,
+    target: options.TargetOption = 0.02,
+    results: options.ResultsOption = options.RESULTS,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Measure image sampling: seconds per image and per denoising step, text and decoding apart.
-
-    Every combination runs in fresh processes. Weights are random, so images are noise and cost what they cost. Exit
-    code 5 if nothing could be measured.
-    """
-    from bench.cli.stopping import stoppable
+    from bench.cli.progress import stoppable, watching
     from bench.core.image_sampling import SamplingCase
     from bench.runner.scenarios import run_sampling
     from bench.tables.scenarios import sampling_report
 
     axes = options.read_axes(batch_size=batch_size, device=device, precision=precision, threads=threads, seed=seed)
-    sizes = scenario_options.read_numbers(resolution, "--resolution", int, (), 1)
+    sizes = options.read_numbers(resolution, "--resolution", int, (), 1)
     named = _with_options(models, "image_size", [str(size) for size in sizes])
     named = _with_options(named, "schedule", options.split(schedule or []))
     cases = [
         SamplingCase(cell=cell, steps=count, guidance=weight, sampler=name)
-        for cell in scenario_options.read_cells(named, axes)
-        for weight in scenario_options.read_numbers(guidance, "--guidance", float, (1.0,), 0.0)
+        for cell in options.read_cells(named, axes)
+        for weight in options.read_numbers(guidance, "--guidance", float, (1.0,), 0.0)
         for name in _samplers(sampler)
-        for count in scenario_options.read_numbers(steps, "--steps", int, (10,), 1)
+        for count in options.read_numbers(steps, "--steps", int, (10,), 1)
     ]
-    sampling = scenario_options.read_sampling(budget, target)
-    with stoppable(), scenario_options.watching(quiet or format is options.Format.JSON) as watch:
+    sampling = options.read_sampling(budget, target)
+    with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
         finished = run_sampling(cases, sampling=sampling, results=results, watch=watch, parts=parts)
-    if format is options.Format.JSON:
-        print_json("sample", folder=str(finished.folder), sampled=finished.measured)
-    else:
-        print(sampling_report(finished.measured, **look()))
-        print(f"Results: {finished.folder}")
-    return scenario_options.exit_code([one.outcome for one in finished.measured])
+    answer(
+        "images",
+        format,
+        lambda: f"{sampling_report(finished.measured, **look())}\nResults: {finished.folder}",
+        folder=str(finished.folder),
+        images=finished.measured,
+    )
+    return options.exit_code([one.outcome for one in finished.measured])
 
 
 def _with_options(models: list[str], name: str, values: list[str]) -> list[str]:

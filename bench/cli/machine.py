@@ -1,0 +1,260 @@
+"""Say whether this machine is fit to measure on.
+
+Shows devices, precisions, how busy the machine is, and what measuring itself costs.
+
+Examples:
+    bench machine
+    bench machine peaks
+    bench machine noise my_net
+"""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import answer, look, make_group, terminal_width, uses_color
+from bench.core.environment import Environment
+from bench.core.errors import ExitCode
+from bench.core.units import counted, format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from bench.runner.ab.selftest import Selftest
+    from bench.runner.doctor import Diagnosis
+
+PANEL = "This machine"
+
+app = make_group(acts=True)
+
+
+@app.callback(invoke_without_command=True)
+def command(
+    context: typer.Context,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 4 if times here would be doubtful.")] = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Show devices, precisions, how busy the machine is, and what measuring itself costs."""
+    if context.invoked_subcommand is not None:
+        return ExitCode.FINE
+    from bench.runner.doctor import diagnose
+
+    found = diagnose()
+    fingerprint = found.environments[0].fingerprint
+    answer("machine", format, lambda: diagnosis_text(found), fingerprint=fingerprint, diagnosis=found)
+    return ExitCode.UNFIT if strict and found.doubts else ExitCode.FINE
+
+
+@app.command("peaks")
+def peaks_command(
+    device: Annotated[
+        str, typer.Option("-d", "--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
+    ] = "auto",
+    seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="For each probe.")] = "1s",
+    results: options.ResultsOption = options.RESULTS,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Measure the fastest products and copies of a device.
+
+    Matrix products in every precision, and memory copy and triad. Kept for this machine: later runs show MFU and what
+    bounds each layer.
+    """
+    from bench.runner.peaks import measure_peaks
+    from bench.tables.machine import peaks_table
+
+    duration = options.parse_duration(seconds, "--seconds")
+    assert duration is not None
+    peaks, path = measure_peaks(device, seconds=duration, results=results)
+    answer(
+        "machine peaks", format, lambda: f"{peaks_table(peaks, **look())}\nKept: {path}", file=str(path), peaks=peaks
+    )
+    return ExitCode.FINE
+
+
+@app.command("noise")
+def noise_command(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SUITE|MODEL", help="What to measure.", show_default="mlp my_net"),
+    ] = None,
+    batch_size: options.BatchOption = None,
+    mode: options.ModeOption = None,
+    device: options.DeviceOption = None,
+    precision: options.PrecisionOption = None,
+    input_shape: options.ShapeOption = None,
+    threads: options.ThreadsOption = None,
+    sessions: Annotated[int, typer.Option(min=6, help="Fresh pairs of processes.")] = 14,
+    quads: Annotated[int, typer.Option(min=2, help=options.QUADS_HELP)] = 12,
+    alpha: Annotated[float, typer.Option(help="Level at which comparisons here are judged.")] = 0.05,
+    seed: options.CoinsOption = None,
+    void: options.VoidOption = True,
+    results: options.ResultsOption = options.RESULTS,
+    quiet: options.QuietOption = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Measure unchanged code against itself.
+
+    Kept for this machine. `bench ab` reads it: a benchmark whose detectable slowdown exceeds its threshold says "cannot
+    judge", never same.
+    """
+    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.runner.ab.calibration import calibrate
+    from bench.runner.ab.run import Request
+    from bench.runner.ab.stages import Settings, draw_seed
+    from bench.tables.machine import calibration_report
+
+    axes = options.read_axes(
+        batch_size=batch_size,
+        mode=mode,
+        device=device,
+        precision=precision,
+        input_shape=input_shape,
+        threads=threads,
+    )
+    settings = Settings(
+        sessions=sessions,
+        confirm_sessions=0,
+        quads=quads,
+        threshold=options.read_threshold("2%", "5%", alpha),
+        seed=draw_seed() if seed is None else seed,
+        judges_state=void,
+    )
+    request = Request(
+        base=".",
+        head=".",
+        targets=tuple(targets or ("mlp", "my_net")),
+        axes=axes,
+        settings=settings,
+        results=results,
+    )
+    with terminated_like_interrupted():
+        found = calibrate(request, Watcher(is_quiet=quiet))
+
+    def text() -> str:
+        return f"{calibration_report(found.noises, width=terminal_width(), color=uses_color())}\nKept: {found.path}"
+
+    answer("machine noise", format, text, file=str(found.path), calibration=found.calibration)
+    return ExitCode.FINE
+
+
+@app.command("selftest")
+def selftest_command(
+    targets: Annotated[
+        list[str] | None, typer.Argument(metavar="SUITE|MODEL", help="What to measure.", show_default="mlp")
+    ] = None,
+    batch_size: options.BatchOption = None,
+    device: options.DeviceOption = None,
+    input_shape: options.ShapeOption = None,
+    threads: options.ThreadsOption = None,
+    slowdown: Annotated[str, typer.Option(metavar="SHARE", help="Injected into one side by a real busy-wait.")] = "5%",
+    sessions: Annotated[int, typer.Option(min=1, help="Sessions of each screen.")] = 6,
+    confirm: options.ConfirmOption = 8,
+    extend: options.ExtendOption = 6,
+    quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
+    seed: options.CoinsOption = None,
+    void: options.VoidOption = True,
+    results: options.ResultsOption = options.RESULTS,
+    quiet: options.QuietOption = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    """Check that verdicts hold here: no alarm, slowdown found.
+
+    Compares unchanged code with itself, then with a slowed copy. Exit code 1 if it alarmed or missed, 4 if this machine
+    is too busy to tell.
+    """
+    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.runner.ab.run import Request
+    from bench.runner.ab.selftest import selftest
+    from bench.runner.ab.stages import Settings, draw_seed
+
+    share = options.read_fraction(slowdown, "--slowdown")
+    settings = Settings(
+        sessions=sessions,
+        confirm_sessions=confirm,
+        extend_sessions=extend,
+        quads=quads,
+        seed=draw_seed() if seed is None else seed,
+        judges_state=void,
+    )
+    axes = options.read_axes(batch_size=batch_size, device=device, input_shape=input_shape, threads=threads)
+    request = Request(
+        base=".", head=".", targets=tuple(targets or ("mlp",)), axes=axes, settings=settings, results=results
+    )
+    with terminated_like_interrupted():
+        found = selftest(request, share, Watcher(is_quiet=quiet))
+    fields = {name: getattr(found, name) for name in found.__slots__}
+    answer("machine selftest", format, lambda: _selftest_text(found), passed=found.is_passed, **fields)
+    if found.is_passed:
+        return ExitCode.FINE
+    return ExitCode.UNFIT if found.unfit and not found.alarms else ExitCode.REGRESSION
+
+
+def _selftest_text(found: Selftest) -> str:
+    """Write both figures of every cell, and whether the test passed."""
+    from bench.cli.progress import duration
+    from bench.tables.comparison import change, percent_of, reason_text
+    from bench.tables.table import Page
+
+    page = Page(width=terminal_width())
+    lines = []
+    for comparison in found.unchanged:
+        word = "ALARM" if comparison in found.alarms else "no alarm"
+        figures = f"{change(comparison.shift)} %, sees {percent_of(comparison.minimum_detectable)} %"
+        lines.append(f"unchanged {comparison.cell_id}: {word}; {figures}, {comparison.verdict.value}")
+    for comparison in found.injected:
+        word = "MISSED" if comparison in found.missed else "found"
+        added = change(found.added.get(comparison.cell_key))
+        lines.append(f"injected {comparison.cell_id}: {word}; {added} % added; {reason_text(comparison)}")
+    if found.unfit:
+        lines.append(f"UNFIT: {found.unfit}")
+    lines.append(f"selftest {'passed' if found.is_passed else 'FAILED'} in {duration(found.seconds)}")
+    return "\n".join(page.wrap(line, "  ", first="") for line in lines)
+
+
+def diagnosis_text(diagnosis: Diagnosis) -> str:
+    """Return a diagnosis in lines of at most 80 columns where names allow."""
+    cpu = diagnosis.environments[0]
+    lines = [
+        f"Machine      {cpu.cpu}, {cpu.cores} cores, {format_bytes(cpu.memory_bytes)}, {cpu.os}",
+        f"Software     Python {cpu.python}, torch {cpu.torch}, torchvision {cpu.torchvision or '-'}",
+        f"Fingerprint  {cpu.fingerprint} (only equal ones are compared)",
+        f"Settings     {counted(cpu.threads, 'thread')}" + "".join(f", {name}={value}" for name, value in cpu.malloc),
+    ]
+    for environment in diagnosis.environments:
+        lines += _device_lines(environment, diagnosis)
+    if diagnosis.nvml:
+        lines.append(f"NVML         {diagnosis.nvml}")
+    if diagnosis.torchvision:
+        lines.append(f"torchvision  {diagnosis.torchvision}")
+    busy = diagnosis.state.other_busy_cores
+    ratio = diagnosis.spawned_call_seconds / diagnosis.forked_call_seconds
+    cell_ratio = diagnosis.spawned_cell_overhead_seconds / diagnosis.cell_overhead_seconds
+    lines += [
+        f"Load         {'-' if busy is None else f'{busy:.2f}'} cores busy with other work",
+        f"Process      {format_seconds(diagnosis.forked_call_seconds)} for a fresh process with torch, "
+        f"{ratio:.0f} x cheaper than a new interpreter",
+        f"Cell         {format_seconds(diagnosis.cell_overhead_seconds)} beside its timed steps, record on disk, "
+        f"{cell_ratio:.0f} x cheaper than spawned",
+    ]
+    lines += [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or [
+        "Verdict      nothing speaks against measuring"
+    ]
+    indent = " " * 13
+    return "\n".join(
+        textwrap.fill(line, 80, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        for line in lines
+    )
+
+
+def _device_lines(environment: Environment, diagnosis: Diagnosis) -> list[str]:
+    index = diagnosis.environments.index(environment)
+    device = "cpu" if index == 0 else f"cuda:{index - 1}"
+    name = environment.gpu if environment.gpu else "CPU"
+    able = [precision for where, precision, reason in diagnosis.precisions if where == device and reason is None]
+    unable = [(precision, reason) for where, precision, reason in diagnosis.precisions if where == device and reason]
+    return [
+        f"{device:12} {name}: {', '.join(able)}",
+        *(f"             not {precision}: {reason}" for precision, reason in unable),
+    ]
