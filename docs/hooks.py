@@ -83,6 +83,8 @@ def commands_page() -> str:
     lines = ["# Commands", "", "Made from the command line itself; `bench COMMAND --help` says the same.", ""]
     for name, command in _commands(typer.main.get_command(app)):
         lines += [f"## bench {name}", "", *(command.help or "").strip().splitlines(), ""]
+        if command.epilog:
+            lines += ["```console", *(f"$ {example}" for example in command.epilog.splitlines()), "```", ""]
         rows = [_option_row(parameter) for parameter in command.params]
         if rows:
             lines += ["| option | meaning | default |", "|---|---|---|", *rows, ""]
@@ -94,18 +96,19 @@ def _commands(group: Any, prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for name, command in group.commands.items():
         full = f"{prefix}{name}"
-        found += _commands(command, f"{full} ") if hasattr(command, "commands") else [(full, command)]
+        found += (
+            [(full, command), *_commands(command, f"{full} ")] if hasattr(command, "commands") else [(full, command)]
+        )
     return found
 
 
 def _option_row(parameter: Any) -> str:
-    is_argument = parameter.param_type_name == "argument"
-    options = ", ".join((*parameter.opts, *parameter.secondary_opts))
-    name = (parameter.metavar or parameter.name.upper()) if is_argument else options
-    default = "" if callable(parameter.default) or parameter.default in (None, False, [], ()) else parameter.default
-    value = getattr(default, "value", default)
+    from bench.cli.output import default_words, parameter_name
+
+    default = default_words(parameter)
+    shown = "" if default is None else f"`{_cell(default)}`"
     help_text = " ".join((getattr(parameter, "help", None) or "").split())
-    return f"| `{_cell(name)}` | {_cell(help_text)} | {f'`{_cell(str(value))}`' if value != '' else ''} |"
+    return f"| `{_cell(parameter_name(parameter))}` | {_cell(help_text)} | {shown} |"
 
 
 def advice_page() -> str:

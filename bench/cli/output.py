@@ -67,7 +67,7 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options."""
-        _write_parameters(self.get_params(ctx), ctx, formatter)
+        _write_parameters(self.get_params(ctx), formatter)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
         """Write the examples."""
@@ -79,7 +79,7 @@ class Group(TyperGroup):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, options and commands."""
-        _write_parameters(self.get_params(ctx), ctx, formatter)
+        _write_parameters(self.get_params(ctx), formatter)
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
@@ -120,19 +120,20 @@ def write_section(formatter: Any, title: str, rows: Iterable[tuple[str, str]]) -
             formatter.write_dl(rows)
 
 
-def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -> None:
+def _write_parameters(parameters: Iterable[Any], formatter: Any) -> None:
     shown = [parameter for parameter in parameters if not parameter.hidden]
     for title, kind in (("Arguments", "argument"), ("Options", "option")):
-        rows = [(_name(one), _meaning(one, context)) for one in shown if one.param_type_name == kind]
+        rows = [(parameter_name(one), _meaning(one)) for one in shown if one.param_type_name == kind]
         write_section(formatter, title, rows)
 
 
 def _usage(command: Any) -> list[str]:
     arguments = [one for one in command.params if one.param_type_name == "argument" and not one.hidden]
-    return ["[OPTIONS]", *(_name(one) if one.required else f"[{_name(one)}]" for one in arguments)]
+    return ["[OPTIONS]", *(parameter_name(one) if one.required else f"[{parameter_name(one)}]" for one in arguments)]
 
 
-def _name(parameter: Any) -> str:
+def parameter_name(parameter: Any) -> str:
+    """Return an option or an argument as it is typed: `-b, --batch-size N,...`."""
     if parameter.param_type_name == "argument":
         return f"{value_name(parameter)}{'...' if parameter.nargs != 1 else ''}"
     names = ", ".join(sorted(parameter.opts, key=len))
@@ -156,25 +157,25 @@ def _choices(parameter: Any) -> list[str]:
     return [str(getattr(choice, "value", choice)) for choice in parameter.type_descriptor.choices or ()]
 
 
-def _meaning(parameter: Any, context: Any) -> str:
+def _meaning(parameter: Any) -> str:
     """Return the help with the choices that the name has no room for, the variable that sets it, and the default."""
     words = " ".join((parameter.help or "").split())
     choices = _choices(parameter)
     if choices and not value_name(parameter).count("|"):
         words = f"{words.removesuffix('.')}: {', '.join(choices[:-1])} or {choices[-1]}."
     extra = [f"env: {parameter.envvar}"] if parameter.envvar else []
-    if (default := default_words(parameter, context)) is not None:
+    if (default := default_words(parameter)) is not None:
         extra.append(f"default: {default}")
     elif parameter.required:
         extra.append("required")
     return f"{words}  [{'; '.join(extra)}]" if extra else words
 
 
-def default_words(parameter: Any, context: Any) -> str | None:
+def default_words(parameter: Any) -> str | None:
     """Return the default in words; None for a flag that is off and a value that must be typed."""
     if isinstance(parameter.show_default, str):
         return str(parameter.show_default)
-    value = parameter.get_default(context, call=False)
+    value = parameter.default
     if value in (None, (), []) or callable(value):
         return None
     if value is True or value is False:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "pyarrow", "rich", "fvcore", "pynvml", "sqlalchemy", "jinja2")
 
@@ -31,13 +32,14 @@ def test_importing_it_loads_nothing_heavy(module: str, tmp_path: Path) -> None:
 def commands() -> list[list[str]]:
     from bench.cli import app
 
-    below = [
-        [group.name or "", command.name or ""]
-        for group in app.registered_groups
-        if group.typer_instance
-        for command in group.typer_instance.registered_commands
-    ]
-    return [[command.name or ""] for command in app.registered_commands] + below
+    found: list[list[str]] = []
+    for name, command in typer.main.get_command(app).commands.items():
+        found += [[name], *([name, below] for below in getattr(command, "commands", {}))]
+    return found
+
+
+def test_all_commands_are_looked_at() -> None:
+    assert {"run", "machine peaks", "history show"} <= {" ".join(names) for names in commands()}
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([*names, "--help"] for names in commands())])
