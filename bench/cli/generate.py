@@ -28,7 +28,7 @@ def command(
     new_tokens: Annotated[
         list[str] | None, typer.Option(metavar="N,...", help="Tokens to write per text (64).", show_default=False)
     ] = None,
-    batch_size: options.BatchOption = None,
+    batch_size: options.OneByOneOption = None,
     device: options.DeviceOption = None,
     precision: options.PrecisionOption = None,
     threads: options.ThreadsOption = None,

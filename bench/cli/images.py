@@ -45,7 +45,7 @@ def command(
         list[str] | None,
         typer.Option(metavar="NAME,...", help="linear or cosine: the model's option schedule.", show_default=False),
     ] = None,
-    batch_size: options.BatchOption = None,
+    batch_size: options.OneByOneOption = None,
     device: options.DeviceOption = None,
     precision: options.PrecisionOption = None,
     threads: options.ThreadsOption = None,

@@ -43,46 +43,72 @@ HistoryOption = Annotated[
 ]
 BatchOption = Annotated[
     list[str] | None,
-    typer.Option("-b", "--batch-size", metavar="N,...", help="Examples per step; repeat or write 8,32."),
+    typer.Option(
+        "-b", "--batch-size", metavar="N,...", help="Examples per step; repeat or write 8,32.", show_default="8"
+    ),
 ]
-ModeOption = Annotated[list[str] | None, typer.Option("--mode", metavar="MODE,...", help="train or infer.")]
+OneByOneOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-b", "--batch-size", metavar="N,...", help="Examples at a time; repeat or write 8,32.", show_default="1"
+    ),
+]
+ModeOption = Annotated[
+    list[str] | None, typer.Option("--mode", metavar="MODE,...", help="train or infer.", show_default="train")
+]
 DeviceOption = Annotated[
-    list[str] | None, typer.Option("-d", "--device", metavar="DEVICE,...", help="cpu, cuda, cuda:N or auto.")
+    list[str] | None,
+    typer.Option("-d", "--device", metavar="DEVICE,...", help="cpu, cuda, cuda:N or auto.", show_default="cpu"),
 ]
 PrecisionOption = Annotated[
     list[str] | None,
-    typer.Option("-p", "--precision", metavar="NAME,...", help="fp32, tf32, bf16-amp, fp16-amp or bf16."),
+    typer.Option(
+        "-p", "--precision", metavar="NAME,...", help="fp32, tf32, bf16-amp, fp16-amp or bf16.", show_default="fp32"
+    ),
 ]
 OptimizerOption = Annotated[
     list[str] | None,
     typer.Option(
         "--optimizer",
         metavar="NAME,...",
-        help="sgd, adam, adamw, rmsprop, also with -fused or -foreach; default: the model's.",
+        help="sgd, adam, adamw, rmsprop, also with -fused or -foreach.",
+        show_default="the model's",
     ),
 ]
 CompileOption = Annotated[
     list[str] | None,
-    typer.Option("--compile", metavar="MODE,...", help="none, default, reduce-overhead or max-autotune."),
+    typer.Option(
+        "--compile", metavar="MODE,...", help="none, default, reduce-overhead or max-autotune.", show_default="none"
+    ),
 ]
 MemoryFormatOption = Annotated[
-    list[str] | None, typer.Option("--memory-format", metavar="NAME,...", help="contiguous or channels_last.")
+    list[str] | None,
+    typer.Option("--memory-format", metavar="NAME,...", help="contiguous or channels_last.", show_default="contiguous"),
 ]
 ShapeOption = Annotated[
     str | None,
     typer.Option("--input-shape", metavar="SHAPE", help="One example for a bare nn.Module, for example 3x224x224."),
 ]
 ThreadsOption = Annotated[
-    list[str] | None, typer.Option("--threads", metavar="N,...", help="Threads inside an operation.")
+    list[str] | None,
+    typer.Option("--threads", metavar="N,...", help="Threads inside an operation.", show_default="torch's choice"),
 ]
 WorldSizeOption = Annotated[
     list[str] | None,
-    typer.Option("--world-size", metavar="N,...", help="Processes that train together, a batch each; 1,2 compares."),
+    typer.Option(
+        "--world-size",
+        metavar="N,...",
+        help="Processes that train together, a batch each; 1,2 compares.",
+        show_default="1",
+    ),
 ]
 ParallelOption = Annotated[
-    list[str] | None, typer.Option("--parallel", metavar="NAME,...", help="How they do: ddp or fsdp2.")
+    list[str] | None,
+    typer.Option("--parallel", metavar="NAME,...", help="How they do: ddp or fsdp2.", show_default="ddp"),
 ]
-SeedOption = Annotated[list[str] | None, typer.Option("--seed", metavar="N,...", help="Seeds weights and data.")]
+SeedOption = Annotated[
+    list[str] | None, typer.Option("--seed", metavar="N,...", help="Seeds weights and data.", show_default="0")
+]
 
 
 def read_axes(
@@ -134,6 +160,8 @@ def parse_duration(text: str | None, option: str) -> float | None:
         seconds = parse_seconds(text)
     except ValueError as error:
         raise SuiteError(f"{option}: {error}") from None
+    if text.strip()[-1] in "0123456789.":
+        raise SuiteError(f"{option}: {text!r} has no unit; write for example {text.strip()}s, or ms, m, h")
     if seconds <= 0:
         raise SuiteError(f"{option} must be more than nothing, found {text!r}")
     return seconds

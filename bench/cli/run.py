@@ -1,6 +1,7 @@
 """Measure models over batch sizes, devices and precisions.
 
-Ends with a table and the folder of the results. Exit code 5 if no cell could be measured.
+An axis that is not typed has the value of the suite, or its default. Ends with a table and the folder of the results.
+Exit code 5 if no cell could be measured.
 
 Examples:
     bench run my_net mlp -b 8,32 -p fp32,bf16-amp
@@ -33,8 +34,9 @@ def command(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Models, suite files (*.toml) or names of built-in suites; default: the suite 'quick'.",
-            show_default=False,
+            metavar="MODEL|SUITE",
+            help="Models, suite files (*.toml) or names of built-in suites.",
+            show_default="the suite quick",
         ),
     ] = None,
     batch_size: options.BatchOption = None,
@@ -50,18 +52,23 @@ def command(
     parallel: options.ParallelOption = None,
     seed: options.SeedOption = None,
     target: Annotated[
-        float | None, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this (0.02).")
+        float | None,
+        typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.", show_default="0.02"),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Longest time to sample one cell, for example 1s.", show_default=False)
+        str | None,
+        typer.Option(metavar="TIME", help="Longest time to sample one cell.", show_default="1s, or the suite's"),
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Fresh processes per cell; 3 for intervals that include their spread.")
+        int | None,
+        typer.Option(min=1, help="Fresh processes per cell; 3 for intervals with their spread.", show_default="1"),
     ] = None,
     timeout: Annotated[
         str | None,
         typer.Option(
-            help="Kill a process after this long, for example 10m; a cell takes three or more.", show_default=False
+            metavar="TIME",
+            help="Kill a process after this long, for example 10m; a cell takes three or more.",
+            show_default="none",
         ),
     ] = None,
     predict: Annotated[
@@ -73,13 +80,17 @@ def command(
     resume: Annotated[
         str | None,
         typer.Option(
-            help="Measure what this run lacks: its id, a beginning of it, its folder, or latest.", show_default=False
+            metavar="RUN",
+            help="Measure what this run lacks: its id, a beginning of it, its folder, or latest.",
+            show_default="a new run",
         ),
     ] = None,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="With --resume: do not try again what ended badly.")
     ] = False,
-    executor: Annotated[str, typer.Option(help="forkserver, spawn, inline (for debuggers) or slurm.")] = "forkserver",
+    executor: Annotated[
+        str, typer.Option(metavar="NAME", help="forkserver, spawn, inline (for debuggers) or slurm.")
+    ] = "forkserver",
     partition: slurm.PartitionOption = None,
     gpus: slurm.GpusOption = None,
     time: slurm.TimeOption = None,
@@ -93,8 +104,8 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench import registry
     from bench.cli.progress import make_observer, stoppable
+    from bench.runner.plan import check_cells
     from bench.runner.session import execute, plan_resumption, plan_targets
     from bench.stats.rank_scaling import rank_scalings
     from bench.stats.scaling import scalings
@@ -149,8 +160,7 @@ def command(
         )
     slurm.refuse_without_slurm(job, cells_per_task, resume, results)
     if dry_run:
-        for model in dict.fromkeys(cell.model for cell in session.cells):
-            registry.check(model)
+        check_cells(session.cells, method=executor)
         answer("run", format, lambda: _cells_text(session.cells), cells=session.cells)
         return ExitCode.FINE
     with stoppable():

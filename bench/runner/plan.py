@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench import registry
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.errors import BenchError, SuiteError
+from bench.core.errors import BenchError, DeviceError, SuiteError
 from bench.core.record import Outcome
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
@@ -24,6 +25,37 @@ class Plan:
     devices: Mapping[str, str] = field(default_factory=dict)
 
 
+def check_device(name: str) -> str:
+    """Return the name if a device may be called so; whether it is there, only torch knows.
+
+    Raises:
+        DeviceError: No such kind of device.
+    """
+    if re.fullmatch(r"cpu|auto|cuda(:[0-9]+)?", name):
+        return name
+    kind = name.lower().rstrip("0123456789:")
+    hint = "Did you mean 'cuda'? " if kind in ("gpu", "nvidia", "cuda", "cud", "rocm") else ""
+    raise DeviceError(f"no device kind {name!r}. {hint}Use cpu, cuda, cuda:N or auto")
+
+
+def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
+    """Refuse what the names alone tell, without importing torch or a model: a dry run and a run refuse the same.
+
+    Raises:
+        BenchError: As of `make_plan`.
+    """
+    for cell in cells:
+        if cell.world_size > 1 and method == "inline":
+            raise SuiteError(
+                f"{cell.id} needs {cell.world_size} processes, and the executor inline has one; choose forkserver"
+            )
+        check_device(cell.device)
+        if cell.optimizer is not None:
+            check_optimizer(cell.optimizer)
+    for model in dict.fromkeys(cell.model for cell in cells):
+        registry.check(model)
+
+
 def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
     """Check cells before anything is measured, in a fresh process, because that needs torch.
 
@@ -34,17 +66,7 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
     Raises:
         BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
     """
-    if method == "inline":
-        for cell in cells:
-            if cell.world_size > 1:
-                raise SuiteError(
-                    f"{cell.id} needs {cell.world_size} processes, and the executor inline has one; choose forkserver"
-                )
-    for cell in cells:
-        if cell.optimizer is not None:
-            check_optimizer(cell.optimizer)
-    for model in dict.fromkeys(cell.model for cell in cells):
-        registry.check(model)  # a misspelt name costs no import of torch
+    check_cells(cells, method=method)
     if any(cell.model.startswith("torchvision:") for cell in cells):
         processes.preload("torchvision")
     if any(cell.world_size > 1 for cell in cells):

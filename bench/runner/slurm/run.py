@@ -6,19 +6,19 @@ asked of Slurm (`slurm`); the tasks put each record on disk themselves.
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.core.cell import Cell
-from bench.core.errors import BenchError, DeviceError
+from bench.core.errors import BenchError
 from bench.core.jsonio import to_json
 from bench.core.record import Sampling
 from bench.core.units import now
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
+from bench.runner.plan import check_device
 from bench.runner.records import open_run
 from bench.runner.session import Session
 from bench.runner.slurm.commands import Slurm
@@ -166,9 +166,7 @@ def _device_on_node(device: str, job: JobOptions) -> str:
         return "cuda:0" if job.gpus else "cpu"
     if device == "cuda":
         return "cuda:0"
-    if device != "cpu" and re.fullmatch(r"cuda:[0-9]+", device) is None:
-        raise DeviceError(f"no device kind {device!r}; use cpu, cuda, cuda:N or auto")
-    return device
+    return check_device(device)
 
 
 def _check_models(cells: Sequence[Cell]) -> None:
