@@ -45,7 +45,8 @@ def command(
     input_shape: options.ShapeOption = None,
     threads: options.ThreadsOption = None,
     base_python: Annotated[
-        str | None, typer.Option(help="Interpreter of the base, to compare environments.", show_default=False)
+        str | None,
+        typer.Option(metavar="FILE", help="Interpreter of the base, to compare environments.", show_default="this one"),
     ] = None,
     sessions: Annotated[int, typer.Option(min=1, help="Sessions of the screen.")] = 6,
     confirm: options.ConfirmOption = 8,
@@ -55,13 +56,18 @@ def command(
     tolerate: Annotated[str, typer.Option(help="A slowdown of this size must be excluded to pass.")] = "5%",
     alpha: Annotated[float, typer.Option(help="Chance of any false alarm in the whole suite.")] = 0.05,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if a verdict is inconclusive.")] = False,
-    budget: Annotated[str | None, typer.Option(help="Longest time for all, for example 20m.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest time for all, for example 20m.", show_default="none")
+    ] = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
     bind: Annotated[
         bool, typer.Option("--bind/--no-bind", help="CPU: threads of both sides on the same cores.")
     ] = True,
-    markdown: Annotated[Path | None, typer.Option(help="Also write the report as Markdown here.")] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write the report as Markdown here.", show_default="no file"),
+    ] = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.ReportFormatOption = options.ReportFormat.TABLE,  # noqa: A002 - the name of the option

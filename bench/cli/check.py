@@ -28,7 +28,7 @@ PANEL = "Understand a model"
 def command(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Claim files (*.toml); default: all that come with stepbench.", show_default=False),
+        typer.Argument(help="Claim files (*.toml).", show_default="all that come with stepbench"),
     ] = None,
     torchvision: Annotated[
         bool, typer.Option("--torchvision", help="What torchvision documents of its classification models.")

@@ -23,7 +23,7 @@ PANEL = "Understand a model"
 
 
 def command(
-    models: Annotated[list[str], typer.Argument(help="Models.", show_default=False)],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models.", show_default=False)],
     batch_size: options.BatchOption = None,
     mode: options.ModeOption = None,
     precision: options.PrecisionOption = None,

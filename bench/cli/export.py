@@ -45,9 +45,7 @@ def command(
         str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
     ] = "latest",
     to: Annotated[To, typer.Option("--to", help="Format.", show_default=False)] = ...,  # type: ignore[assignment]
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File; default: standard output.", show_default=False)
-    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File.", show_default="standard output")] = None,
     answers: Annotated[
         list[Path] | None,
         typer.Option(

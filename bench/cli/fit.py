@@ -24,10 +24,10 @@ PANEL = "Understand a model"
 
 
 def command(
-    models: Annotated[list[str], typer.Argument(help="Models.", show_default=False)],
+    models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models.", show_default=False)],
     memory: Annotated[
         str | None,
-        typer.Option(help="Memory to fill, for example 24GiB; default: 90 % of what is free.", show_default=False),
+        typer.Option(help="Memory to fill, for example 24GiB.", show_default="90 % of what is free"),
     ] = None,
     mode: options.ModeOption = None,
     device: options.DeviceOption = None,

@@ -23,10 +23,10 @@ PANEL = "Measure"
 def command(
     models: Annotated[list[str], typer.Argument(help="Language models.", show_default=False)],
     prompt: Annotated[
-        list[str] | None, typer.Option(metavar="N,...", help="Tokens of the prompt (32).", show_default=False)
+        list[str] | None, typer.Option(metavar="N,...", help="Tokens of the prompt.", show_default="32")
     ] = None,
     new_tokens: Annotated[
-        list[str] | None, typer.Option(metavar="N,...", help="Tokens to write per text (64).", show_default=False)
+        list[str] | None, typer.Option(metavar="N,...", help="Tokens to write per text.", show_default="64")
     ] = None,
     batch_size: options.OneByOneOption = None,
     device: options.DeviceOption = None,

@@ -31,11 +31,11 @@ app = make_group()
 
 AcceptedOption = Annotated[
     Path | None,
-    typer.Option("--accepted", help="Accepted changes; default: accepted.csv in --results.", show_default=False),
+    typer.Option("--accepted", help="Accepted changes.", show_default="accepted.csv in --results"),
 ]
 CellArgument = Annotated[
     str | None,
-    typer.Argument(metavar="CELL", help="Key, name, beginning of a name, or glob; default: all.", show_default=False),
+    typer.Argument(metavar="CELL", help="Key, name, beginning of a name, or glob.", show_default="all"),
 ]
 
 
@@ -45,8 +45,8 @@ def ingest_command(
         list[str] | None,
         typer.Argument(
             metavar="RUN|FILE...",
-            help="Run folders, ids or 'latest'; JSON files of pytest-benchmark. Default: every run in --results.",
-            show_default=False,
+            help="Run folders, ids or 'latest'; JSON files of pytest-benchmark.",
+            show_default="every run in --results",
         ),
     ] = None,
     history: options.HistoryOption = None,

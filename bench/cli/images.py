@@ -26,24 +26,22 @@ SAMPLERS = ("ddim", "ddpm")
 def command(
     models: Annotated[list[str], typer.Argument(help="Diffusion models.", show_default=False)],
     steps: Annotated[
-        list[str] | None, typer.Option(metavar="N,...", help="Denoising steps (10).", show_default=False)
+        list[str] | None, typer.Option(metavar="N,...", help="Denoising steps.", show_default="10")
     ] = None,
     resolution: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="N,...", help="Pixels, height and width: the model's option image_size.", show_default=False
-        ),
+        typer.Option(metavar="N,...", help="Pixels, height and width.", show_default="the model's image_size"),
     ] = None,
     guidance: Annotated[
         list[str] | None,
-        typer.Option(metavar="W,...", help="Weight of the text (1: none, half the work).", show_default=False),
+        typer.Option(metavar="W,...", help="Weight of the text; 1 is none and half the work.", show_default="1"),
     ] = None,
     sampler: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,...", help="ddim or ddpm (ddim).", show_default=False)
+        list[str] | None, typer.Option(metavar="NAME,...", help="ddim or ddpm.", show_default="ddim")
     ] = None,
     schedule: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME,...", help="linear or cosine: the model's option schedule.", show_default=False),
+        typer.Option(metavar="NAME,...", help="linear or cosine.", show_default="the model's schedule"),
     ] = None,
     batch_size: options.OneByOneOption = None,
     device: options.DeviceOption = None,

@@ -37,8 +37,8 @@ HistoryOption = Annotated[
         "--history",
         metavar="FILE|URL",
         envvar="STEPBENCH_HISTORY",
-        help="SQLite file or SQLAlchemy URL (postgresql://user@host/db); default: history.sqlite in --results.",
-        show_default=False,
+        help="SQLite file or SQLAlchemy URL (postgresql://user@host/db).",
+        show_default="history.sqlite in --results",
     ),
 ]
 BatchOption = Annotated[
@@ -87,7 +87,12 @@ MemoryFormatOption = Annotated[
 ]
 ShapeOption = Annotated[
     str | None,
-    typer.Option("--input-shape", metavar="SHAPE", help="One example for a bare nn.Module, for example 3x224x224."),
+    typer.Option(
+        "--input-shape",
+        metavar="SHAPE",
+        help="One example for a bare nn.Module, for example 3x224x224.",
+        show_default="the model's own",
+    ),
 ]
 ThreadsOption = Annotated[
     list[str] | None,
@@ -181,9 +186,7 @@ class ReportFormat(StrEnum):
 
 
 ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="For people, machines, or a comment.")]
-CoinsOption = Annotated[
-    int | None, typer.Option("--seed", help="Of every coin; drawn if not given.", show_default=False)
-]
+CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seeds every coin.", show_default="drawn")]
 ConfirmOption = Annotated[int, typer.Option(min=1, help="Fresh sessions of what the screen suspects or leaves open.")]
 ExtendOption = Annotated[int, typer.Option(min=0, help="More of them, where those do not decide.")]
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]
@@ -227,7 +230,7 @@ def read_threshold(fail_at: str, tolerate: str, alpha: float) -> Threshold:
 N = TypeVar("N", int, float)
 
 BudgetOption = Annotated[
-    str | None, typer.Option(help="Longest time to sample one case (2s), without its warm-up.", show_default=False)
+    str | None, typer.Option(help="Longest time to sample one case, without its warm-up.", show_default="2s")
 ]
 TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
 DEFAULT_BUDGET_SECONDS = 2.0
@@ -277,24 +280,29 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         metavar="synthetic|mnist[:ROOT]",
-        help="Drawn digits, or MNIST below ROOT (data): ROOT/MNIST/raw (synthetic).",
-        show_default=False,
+        help="Drawn digits, or MNIST below ROOT (data): ROOT/MNIST/raw.",
+        show_default="synthetic",
     ),
 ]
 OneDeviceOption = Annotated[
-    str | None, typer.Option("-d", "--device", help="cpu, cuda, cuda:N or auto (cpu).", show_default=False)
+    str | None, typer.Option("-d", "--device", help="cpu, cuda, cuda:N or auto.", show_default="cpu")
 ]
 OnePrecisionOption = Annotated[
     str | None,
-    typer.Option("-p", "--precision", help="fp32, tf32, bf16-amp, fp16-amp or bf16 (fp32).", show_default=False),
+    typer.Option("-p", "--precision", help="fp32, tf32, bf16-amp, fp16-amp or bf16.", show_default="fp32"),
 ]
 OneOptimizerOption = Annotated[
     str | None,
-    typer.Option(help="sgd, adam, ..., also -fused or -foreach; own is the model's (adam).", show_default=False),
+    typer.Option(help="sgd, adam, ..., also -fused or -foreach; own is the model's.", show_default="adam"),
 ]
 TrainShapeOption = Annotated[
     str | None,
-    typer.Option("--input-shape", metavar="SHAPE", help="One example for a bare nn.Module, for example 3x48x48."),
+    typer.Option(
+        "--input-shape",
+        metavar="SHAPE",
+        help="One example for a bare nn.Module, for example 3x48x48.",
+        show_default="the model's own",
+    ),
 ]
 
 OWN = "own"

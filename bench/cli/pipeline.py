@@ -44,7 +44,9 @@ def command(
     precision: options.OnePrecisionOption = None,
     optimizer: options.OneOptimizerOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seeds weights, order and augmentation (0).")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seeds weights, order and augmentation.", show_default="0")
+    ] = None,
     input_shape: options.TrainShapeOption = None,
     budget: Annotated[str, typer.Option(help="Time for the loader, the step and both, each.")] = "2s",
     quiet: options.QuietOption = False,

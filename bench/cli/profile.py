@@ -38,7 +38,7 @@ def command(
     input_shape: options.ShapeOption = None,
     threads: options.ThreadsOption = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Steps to profile; default: what two seconds hold.", show_default=False)
+        int | None, typer.Option(min=1, help="Steps to profile.", show_default="what two seconds hold")
     ] = None,
     layers: Annotated[bool, typer.Option("--layers", help="A row for every layer, none folded.")] = False,
     memory: Annotated[bool, typer.Option("--memory", help="Memory over the step, by cause.")] = False,
@@ -52,7 +52,8 @@ def command(
         typer.Option(metavar="RUN RUN", help="Old name of `bench compare RUN RUN`.", hidden=True),
     ] = None,
     timeout: Annotated[
-        str | None, typer.Option(help="Give a cell up after this long, for example 10m.", show_default=False)
+        str | None,
+        typer.Option(metavar="TIME", help="Give a cell up after this long, for example 10m.", show_default="none"),
     ] = None,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -62,7 +63,7 @@ def command(
             raise SuiteError(f"--diff compares two stored runs; it takes no models, found {' '.join(models)}")
         from bench.cli.compare import command as compare
 
-        print(f"bench: `bench compare` is now `bench compare {' '.join(diff)}`", file=sys.stderr)
+        print(f"bench: `bench profile --diff` is now `bench compare {' '.join(diff)}`", file=sys.stderr)
         return compare(*diff, results=results, format=format)
     if not models:
         raise SuiteError("no model was named; write for example `bench profile my_net`, or `bench compare RUN RUN`")

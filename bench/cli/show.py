@@ -54,7 +54,7 @@ def command(
         Format, typer.Option("--format", help="For a terminal, a comment, a paper, a spreadsheet, a program.")
     ] = Format.TABLE,
     width: Annotated[
-        int | None, typer.Option(min=20, help="Columns of the table; default: the terminal's.", show_default=False)
+        int | None, typer.Option(min=20, help="Columns of the table.", show_default="the terminal's")
     ] = None,
     table: Annotated[Table, typer.Option("--table", help="With csv: which table.")] = Table.CELLS,
     results: options.ResultsOption = options.RESULTS,

@@ -158,7 +158,7 @@ GpusOption = Annotated[
     str | None, typer.Option("--gpus", help="Slurm: GPUs of a task, for example h100:1.", show_default=False)
 ]
 TimeOption = Annotated[
-    str | None, typer.Option("--time", help="Slurm: limit of a task, which measures several cells (20m).")
+    str | None, typer.Option("--time", help="Slurm: limit of a task, which measures several cells.", show_default="20m")
 ]
 MaxParallelOption = Annotated[
     int | None, typer.Option("--max-parallel", min=1, help="Slurm: most tasks at once.", show_default=False)
@@ -174,7 +174,9 @@ ExtraOption = Annotated[
 ]
 CellsPerTaskOption = Annotated[
     int | None,
-    typer.Option("--cells-per-task", min=1, help="Slurm: at most so many cells per task; default: minutes' worth."),
+    typer.Option(
+        "--cells-per-task", min=1, help="Slurm: at most so many cells per task.", show_default="minutes' worth"
+    ),
 ]
 
 

@@ -31,11 +31,16 @@ def command(
     download: Annotated[
         bool, typer.Option("--download", help="Let torchvision fetch MNIST where it is not there.")
     ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set (5).")] = None,
-    batch_size: Annotated[int | None, typer.Option("-b", "--batch-size", min=1, help="Examples per step (64).")] = None,
-    test_batch: Annotated[int | None, typer.Option(min=1, help="Examples per batch of the evaluation (256).")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set.", show_default="5")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("-b", "--batch-size", min=1, help="Examples per step.", show_default="64")
+    ] = None,
+    test_batch: Annotated[
+        int | None, typer.Option(min=1, help="Examples per batch of the evaluation.", show_default="256")
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that prepare batches; 0 is the training process (0).")
+        int | None,
+        typer.Option(min=0, help="Processes that prepare batches; 0 is the training process.", show_default="0"),
     ] = None,
     prefetch: Annotated[int | None, typer.Option(min=1, help="Batches that each worker prepares ahead.")] = None,
     pin_memory: Annotated[
@@ -44,10 +49,12 @@ def command(
     device: options.OneDeviceOption = None,
     precision: options.OnePrecisionOption = None,
     optimizer: options.OneOptimizerOption = None,
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate (0.001).")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay (0.0001).")] = None,
+    lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate.", show_default="0.001")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", show_default="0.0001")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seeds weights, order, augmentation and dropout (0).")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seeds weights, order, augmentation and dropout.", show_default="0")
+    ] = None,
     target_accuracy: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Say when this share of the test set was right: 0.95.")
     ] = None,
@@ -58,7 +65,9 @@ def command(
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            metavar="epoch|never|N", help="When to write a checkpoint: after epochs, never, also every N steps (epoch)."
+            metavar="epoch|never|N",
+            help="When to write a checkpoint: after epochs, never, also every N steps.",
+            show_default="epoch",
         ),
     ] = None,
     resume: Annotated[

@@ -16,6 +16,7 @@ import typer
 
 from bench import cli
 from bench.cli import OLD_NAMES, PANELS, app, entries, load, run_command
+from bench.cli.output import default_words, parameter_name
 from bench.core.errors import ExitCode
 
 FOLDER = Path(cli.__file__).parent
@@ -89,6 +90,26 @@ def test_every_command_ends_with_examples_that_can_be_parsed(name, capsys, monke
 def test_every_command_that_answers_takes_format_json(names) -> None:
     command = dict(EVERY)[names]
     assert any("--format" in parameter.opts for parameter in command.params)
+
+
+WITHOUT = {
+    *("--partition", "--gpus", "--max-parallel", "--setup", "--extra-sbatch", "--prefetch", "--threads"),
+    *("--target-accuracy", "--limit-examples", "--resume", "--trace", "--name", "--output", "--older-than"),
+    *("--keep", "--with"),
+}
+"""Options that do nothing unless they are typed."""
+
+
+@NAMED
+def test_every_option_shows_its_default(names) -> None:
+    silent = [
+        parameter_name(one)
+        for one in dict(EVERY)[names].params
+        if not (one.hidden or one.required or one.param_type_name == "argument" or one.is_flag)
+        and default_words(one) is None
+        and not WITHOUT.intersection(one.opts)
+    ]
+    assert not silent
 
 
 @pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
