@@ -12,6 +12,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ExitCode, SuiteError
 from bench.core.record import Outcome, Sampling
 from bench.core.units import parse_seconds
+from bench.device.backend import CPU, is_accelerator
 from bench.suite.axes import axes_of
 
 if TYPE_CHECKING:
@@ -328,7 +329,7 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
         values["checkpoint_steps"] = _checkpoint_steps(values["checkpoint_steps"])
     if values.get("prefetch") and not values.get("workers"):
         raise SuiteError("--prefetch is for --workers: without workers nothing is prepared ahead")
-    if values.get("pin_memory") and values.get("device", "cpu") == "cpu":
+    if values.get("pin_memory") and not is_accelerator(values.get("device", CPU)):
         raise SuiteError("--pin-memory speeds up copies to an accelerator, and the device is cpu; leave it out")
     return TrainingPlan(model=model, **values)
 

@@ -16,6 +16,10 @@ class Environment:
 
     Attributes:
         cores: Cores this process may use (its affinity), not those of the host.
+        gpu_settings: Settings of the GPU that decide its speed (power limit, clocks, ECC, MIG), name and value; None
+            if unavailable.
+        instruction_set: Widest vector instructions that torch's own kernels use, with oneDNN's limit if one is set.
+        variables: Environment variables that choose kernels or how they run (`ONEDNN_*`, `MKL_*`, ...), name and value.
         malloc: Allocator settings from the environment (`MALLOC_*`, `GLIBC_TUNABLES`, `LD_PRELOAD`), name and value.
         flags: torch's global switches at the start of the run, name and value, sorted.
         git_commit: Of the working directory the run was started in; None outside a repository.
@@ -29,6 +33,7 @@ class Environment:
     gpu: str | None = None
     gpu_memory_bytes: int | None = None
     gpu_uuid: str | None = None
+    gpu_settings: tuple[tuple[str, str], ...] | None = None
     driver: str | None = None
     cuda: str | None = None
     cudnn: str | None = None
@@ -38,6 +43,8 @@ class Environment:
     stepbench: str
     threads: int
     interop_threads: int
+    instruction_set: str | None = None
+    variables: tuple[tuple[str, str], ...] | None = None
     malloc: tuple[tuple[str, str], ...] = ()
     flags: tuple[tuple[str, str], ...] = ()
     git_commit: str | None = None
@@ -45,8 +52,11 @@ class Environment:
 
     @property
     def fingerprint(self) -> str:
-        """Hash the fields that decide a speed; equal fingerprints may be compared, others are INCOMPARABLE."""
-        return short_hash(self.comparable_fields())
+        """Hash the fields that decide a speed; equal fingerprints may be compared, others are INCOMPARABLE.
+
+        What is not known is left out, so that an environment keeps its fingerprint when a later version knows more.
+        """
+        return short_hash({name: value for name, value in self.comparable_fields().items() if value is not None})
 
     def comparable_fields(self) -> dict[str, object]:
         """Return the hard fields, so that a refusal can name the one that differs."""

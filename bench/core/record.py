@@ -87,6 +87,7 @@ class AdviceKind(StrEnum):
     MEMORY_UNMEASURED = "memory-unmeasured"  # the peak could not be read
     MEMORY_TOO_SMALL = "memory-too-small"  # the predicted peak exceeds the free memory; not tried
     OVERSUBSCRIBED = "oversubscribed"  # the ranks of a cell have more threads than there are cores
+    SETTINGS_CHANGED = "settings-changed"  # the model changed torch's settings: threads, default dtype, flags
     BATCH_TOO_SMALL = "batch-too-small"  # most of a step costs the same whatever the batch
     OPTIMIZER_DOMINATED = "optimizer-dominated"  # updating the weights takes a large share of the step
     MEMORY_BOUND_LAYER = "memory-bound-layer"  # a layer waits for memory, not for arithmetic

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch._C._autograd import DeviceType
 
 from bench.core.cell import Cell
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step, without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.timeline import tensors_in
+from bench.device.backend import backend_of
 from bench.device.step import Step
 
 _WITHOUT_DATA = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"})
@@ -137,17 +137,17 @@ def _base_name(func: torch._ops.OpOverload) -> str:
     return str(func.overloadpacket.__name__)
 
 
-def count_kernel_launches(step: Step) -> int | None:
-    """Count the kernels that one step launches on a CUDA device, by the profiler; None where there is none.
+def count_kernel_launches(step: Step, device: str) -> int | None:
+    """Count the kernels that one step launches on its device, by the profiler; None if it records none of this device.
 
     Run it outside any timed pass. Copies and fills by the driver (memcpy, memset) are not kernels.
     """
-    devices = {parameter.device.type for parameter in step.model.parameters()}
-    if "cuda" not in devices or not torch.cuda.is_available():
+    backend = backend_of(device)
+    activities = backend.profiler_activities()
+    if not activities:
         return None
-    torch.cuda.synchronize()
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
+    backend.synchronize()
+    with torch.profiler.profile(activities=activities) as profiler:
         step()
-        torch.cuda.synchronize()
-    kernels = [event for event in profiler.events() or () if event.device_type == DeviceType.CUDA]
-    return sum(not event.name.startswith(("Memcpy", "Memset")) for event in kernels)
+        backend.synchronize()
+    return sum(backend.is_kernel(event) for event in profiler.events() or ())

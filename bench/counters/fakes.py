@@ -30,6 +30,7 @@ from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
 from bench.counters.build import on_meta
 from bench.device import batch
+from bench.device.backend import is_accelerator
 from bench.device.step import Step, prepare
 
 _NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
@@ -143,7 +144,7 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     fakeable = _on_fake_tensors(workload, cell)
     try:
         with CorrectedFakeMode(allow_non_fake_inputs=True), prepare(fakeable, plain, device="cpu") as step:
-            if step.optimizer is not None and not cell.device.startswith("cpu"):
+            if step.optimizer is not None and is_accelerator(cell.device):
                 _choose_foreach(step.optimizer)
             yield step
     except (DataDependentOutputException, DynamicOutputShapeException) as error:

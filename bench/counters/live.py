@@ -6,27 +6,22 @@ process must not be timed afterwards: glibc settings that give memory back made 
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import dataclasses
 import gc
-import resource
-from collections.abc import Callable
-from pathlib import Path
-
-import torch
 
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.record import Memory, PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
+from bench.device.backend import backend_of
+from bench.device.cpu import clear_peak, peak_resident_bytes, resident_bytes
 from bench.device.ranks import Ranks
 from bench.device.step import Step, prepare
 
 _MMAP_THRESHOLD_BYTES = 65536
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
-_CLEAR_PEAK = "5"  # written to clear_refs: the peak starts again from what is resident now (Linux 4.0)
 
 
 def measure_memory(
@@ -34,7 +29,7 @@ def measure_memory(
     cell: Cell,
     *,
     steps: int = 2,
-    device_used: Callable[[], int | None] | None = None,
+    gpu_uuid: str | None = None,
     ranks: Ranks | None = None,
 ) -> Memory:
     """Measure the peaks of a few steps on the cell's device; two are enough, the second has the optimizer's state.
@@ -43,11 +38,11 @@ def measure_memory(
         workload: What to build.
         cell: Where and how to run it.
         steps: How many to run.
-        device_used: Reads the device memory of this process, contexts included (NVML); None is not measured.
+        gpu_uuid: Name of the GPU for its driver, which is asked what this process holds, contexts included.
         ranks: Those that train together; this process is one of them.
     """
-    if torch.device(cell.device).type == "cuda":
-        return _measure_cuda(workload, cell, steps=steps, device_used=device_used, ranks=ranks)
+    if backend_of(cell.device).memory_method is not None:
+        return _measure_allocator(workload, cell, steps=steps, gpu_uuid=gpu_uuid, ranks=ranks)
     return measure_resident(workload, cell, steps=steps, ranks=ranks)
 
 
@@ -61,15 +56,17 @@ def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2, ranks: R
     is_trimmed = _give_memory_back()
     allocator = f"mmap threshold {_MMAP_THRESHOLD_BYTES}" if is_trimmed else "allocator as it was"
     _rehearse(workload, cell, ranks)
-    before = _status_bytes("VmRSS")
+    before = resident_bytes()
     with prepare(workload, cell, ranks=ranks) as step:
-        can_clear = _clear_peak()
+        can_clear = clear_peak()
         _run(step, steps)
-        peak = _status_bytes("VmHWM") if can_clear else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = peak_resident_bytes()
     return Memory(
         peak_resident_bytes=peak,
-        step_resident_bytes=peak - before if can_clear and peak is not None and before is not None else None,
-        method=f"VmHWM after clear_refs, {allocator}" if can_clear else f"ru_maxrss since the start, {allocator}",
+        step_resident_bytes=peak - before if can_clear and before is not None else None,
+        method=f"VmHWM after clear_refs, {allocator}"
+        if can_clear
+        else f"peak resident set since the start, {allocator}",
     )
 
 
@@ -82,23 +79,26 @@ def track_live_bytes(workload: Workload, cell: Cell, *, steps: int = 2) -> Predi
         return track_steps(step, steps).peak(round_to=block_bytes(cell))
 
 
-def _measure_cuda(
-    workload: Workload, cell: Cell, *, steps: int, device_used: Callable[[], int | None] | None, ranks: Ranks | None
+def _measure_allocator(
+    workload: Workload, cell: Cell, *, steps: int, gpu_uuid: str | None, ranks: Ranks | None
 ) -> Memory:
     """Read the caching allocator's own peaks. Starts with an empty cache, so that reserved bytes are this cell's."""
-    device = torch.device(cell.device)
+    backend = backend_of(cell.device)
+    assert backend.memory_method is not None
     gc.collect()
-    torch.cuda.empty_cache()
+    backend.release()
     with prepare(workload, cell, ranks=ranks) as step:
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
+        backend.synchronize()
+        backend.reset_peak()
         _run(step, steps)
-        torch.cuda.synchronize(device)
+        backend.synchronize()
+        read, used = backend.allocator(), backend.used_bytes(gpu_uuid)
+        method = backend.memory_method.format(steps=steps)
         return Memory(
-            peak_allocated_bytes=torch.cuda.max_memory_allocated(device),
-            peak_reserved_bytes=torch.cuda.max_memory_reserved(device),
-            device_used_bytes=device_used() if device_used is not None else None,
-            method=f"torch.cuda allocator peaks over {steps} steps" + (", NVML after them" if device_used else ""),
+            peak_allocated_bytes=read.peak_allocated,
+            peak_reserved_bytes=read.peak_reserved,
+            device_used_bytes=used,
+            method=method if used is None else f"{method}, the driver's count after them",
         )
 
 
@@ -131,23 +131,3 @@ def _call_c(name: str, *arguments: int) -> int | None:
     except (OSError, AttributeError):
         return None
     return int(function(*arguments))
-
-
-def _clear_peak() -> bool:
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text(_CLEAR_PEAK)
-        return True
-    return False
-
-
-def _status_bytes(field: str) -> int | None:
-    """Read a size from /proc/self/status; None where there is none."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return None
-    for line in lines:
-        name, _, value = line.partition(":")
-        if name == field:
-            return int(value.split()[0]) * 1024
-    return None

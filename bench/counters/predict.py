@@ -9,9 +9,7 @@ from bench.core.record import Counters, PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step
 from bench.counters.timeline import track_steps
-
-CUDA_BLOCK_BYTES = 512
-"""CUDA's caching allocator rounds every allocation up to a multiple of this."""
+from bench.device.backend import backend_of
 
 
 def predict(workload: Workload, cell: Cell, *, round_to: int | None = None) -> PredictedPeak:
@@ -23,7 +21,7 @@ def predict(workload: Workload, cell: Cell, *, round_to: int | None = None) -> P
     Args:
         workload: What to build.
         cell: Compiled cells are predicted as eager ones.
-        round_to: Size of the allocator's blocks; None takes 512 bytes for CUDA cells and 1 otherwise.
+        round_to: Size of the allocator's blocks; None takes those of the cell's device.
     """
     return max(predict_steps(workload, cell, round_to=round_to), key=lambda peak: peak.total_bytes)
 
@@ -38,7 +36,7 @@ def predict_steps(
 
 def block_bytes(cell: Cell) -> int:
     """Tell to which multiple the allocator of the cell's device rounds tensors."""
-    return CUDA_BLOCK_BYTES if cell.device.startswith("cuda") else 1
+    return backend_of(cell.device).block_bytes
 
 
 def of_a_rank(counters: Counters, cell: Cell) -> PredictedPeak | None:

@@ -1,86 +1,330 @@
-"""Synchronise, and mark points on a device's own timeline.
+"""What a kind of device must be able to do (`Backend`), which kinds there are, and which devices this machine has.
 
-Which devices are there, and what they can do; a reason in words where they cannot.
+    backend = backend_of("cuda:1")
+    backend.synchronize()
+    start = backend.mark(); ...; end = backend.mark(); backend.synchronize()
+    backend.seconds_between(start, end)
+
+A new kind is one file that implements `Backend`, and one entry of `_PLACES`. `testing.backend.BackendConformance` is
+its test. Nobody outside `bench/device/` names a kind (`tests/meta/test_devices.py`). Listing the kinds, checking a name
+and finding a meter import no torch.
 """
 
 from __future__ import annotations
 
+import abc
+import difflib
+import errno
+import functools
+import importlib
 import os
 import re
-
-import torch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bench.core.cell import Precision
 from bench.core.errors import DeviceError
 
+if TYPE_CHECKING:
+    import torch
+
 # torch then asks NVML instead of initialising CUDA, so that a process that only looks can still fork.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
+CPU = "cpu"
+AUTO = "auto"
+_PLACES = {
+    CPU: "bench.device.cpu:CpuBackend",
+    "cuda": "bench.device.cuda:CudaBackend",
+    "mps": "bench.device.mps:MpsBackend",
+}
+KINDS = tuple(_PLACES)
+"""Every kind of device; `auto` takes the first device of the accelerators in this order, else the CPU."""
 
-def is_accelerator(device: str) -> bool:
-    """Whether work on this device runs asynchronously beside the host."""
-    return torch.device(device).type != "cpu"
+DEVICE_HELP = "cpu, cuda, cuda:N, mps or auto"
+"""What a user may write, as the help says it."""
 
-
-def synchronize(device: str) -> None:
-    """Wait until the device has done all work that was queued; nothing to wait for on the CPU."""
-    if is_accelerator(device):
-        torch.accelerator.synchronize(device)
-
-
-def record_event(device: str) -> torch.Event:
-    """Put a timing event into the current stream of the device; does not synchronise."""
-    event = torch.Event(device, enable_timing=True)
-    event.record()
-    return event
+_OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "apple": "mps", "host": CPU}
+_NAME = re.compile(r"([a-z]+)(?::([0-9]+))?")
 
 
-def seconds_between(start: torch.Event, end: torch.Event) -> float:
-    """Read the time between two recorded events; the caller has synchronised.
+class Meter(Protocol):
+    """Counts the energy that a device has used."""
 
-    torch gives milliseconds; this is the one place that converts them.
+    @property
+    def method(self) -> str:
+        """Name of what is read."""
+
+    def read(self) -> tuple[float, ...]:
+        """Read its counters, in joules; only differences mean something."""
+
+    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
+        """Return the joules between two readings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocatorBytes:
+    """Readings of torch's allocator for a device; None for what it does not keep."""
+
+    allocated: int | None = None
+    peak_allocated: int | None = None
+    peak_reserved: int | None = None
+
+
+class Backend(abc.ABC):
+    """One device of this machine. Making one asks the device nothing and imports no torch.
+
+    The methods without a body here are what a kind must answer; the others have an answer that is right for a device
+    that works in step with the host and keeps no counters.
+
+    Attributes:
+        kind: Name before the colon, as torch writes it.
+        label: Name of the kind in messages.
+        is_asynchronous: Whether work runs beside the host, so that only events tell when it ends.
+        block_bytes: Multiple to which the allocator rounds every tensor.
+        collective: Backend of `torch.distributed` between such devices.
+        memory_method: Where `allocator` reads; None if the memory of a step is that of the process.
+        runtime_prefixes: Beginnings of the names by which a profile shows calls of the runtime.
+        out_of_memory_words: What a RuntimeError says when memory ran out.
+        devices_per_process: Most ranks that one device takes; None if there is no limit.
     """
-    return float(start.elapsed_time(end)) / 1e3
+
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    is_asynchronous: ClassVar[bool]
+    block_bytes: ClassVar[int] = 1
+    collective: ClassVar[str] = "gloo"
+    memory_method: ClassVar[str | None] = None
+    runtime_prefixes: ClassVar[tuple[str, ...]] = ()
+    out_of_memory_words: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, index: int = 0) -> None:
+        self.index = index
+
+    @property
+    def device(self) -> str:
+        """Full name of the device."""
+        return f"{self.kind}:{self.index}"
+
+    def sibling(self, offset: int) -> Backend:
+        """Return the device for the rank so many after the first."""
+        return type(self)(self.index + offset)
+
+    # What is there, and what it can do.
+
+    @classmethod
+    @abc.abstractmethod
+    def count(cls) -> int:
+        """Count the devices of this kind, without starting the runtime, which a fork would not survive."""
+
+    @abc.abstractmethod
+    def why_not(self, precision: Precision) -> str | None:
+        """Return why the device cannot compute in a precision; None if it can."""
+
+    def why_not_ranks(self, ranks: int) -> str | None:
+        """Return why there are too few devices for so many ranks from this one on; None if there are enough."""
+        there = self.count()
+        if self.index + ranks <= there:
+            return None
+        last = self.sibling(ranks - 1).device
+        return f"{ranks} ranks need {self.device} to {last}, this machine has {there} {self.label}"
+
+    @property
+    def has_tf32(self) -> bool:
+        """Whether fp32 products may run in tf32."""
+        return self.why_not(Precision.TF32) is None
+
+    # Time.
+
+    @abc.abstractmethod
+    def synchronize(self) -> None:
+        """Wait until the device has done all work that was queued."""
+
+    @abc.abstractmethod
+    def mark(self) -> Any:
+        """Put a point in time into the device's current stream; does not synchronise."""
+
+    @abc.abstractmethod
+    def seconds_between(self, start: Any, end: Any) -> float:
+        """Return the seconds between two marks; the caller has synchronised."""
+
+    def busy_wait(self) -> tuple[Callable[[int], None], int] | None:
+        """Return what keeps the device's stream busy for so many units, and units for a first try.
+
+        Time grows in proportion to the units. None if waiting on the host is the same.
+        """
+        return None
+
+    # Memory.
+
+    @abc.abstractmethod
+    def free_bytes(self) -> int | None:
+        """Read the free memory, in bytes; None if the system does not tell."""
+
+    def allocator(self) -> AllocatorBytes:
+        """Read torch's allocator; nothing for a device whose memory is the process's."""
+        return AllocatorBytes()
+
+    def reset_peak(self) -> None:  # noqa: B027 - a device without peaks has nothing to do
+        """Let the allocator's peaks start again from what is allocated now."""
+
+    def release(self) -> None:  # noqa: B027 - nor one without a cache
+        """Give cached memory back; does not start a runtime that was not used."""
+
+    def used_bytes(self, uuid: str | None) -> int | None:
+        """Read the device memory of this process, its context included; None if unavailable."""
+        return None
+
+    # The machine.
+
+    def facts(self) -> Mapping[str, Any]:
+        """Read the fields of `Environment` that belong to this device."""
+        return {}
+
+    def state(self, uuid: str | None) -> Mapping[str, Any]:
+        """Read the fields of `MachineState` that belong to this device: clocks, temperature, load."""
+        return {}
+
+    @classmethod
+    def counters_problem(cls) -> str | None:
+        """Return why the device's own counters (clocks, energy) cannot be read; None if they can or there are none."""
+        return None
+
+    @abc.abstractmethod
+    def find_meter(self, uuid: str | None = None) -> Meter | str:
+        """Find the meter of energy, or return why there is none; imports no torch."""
+
+    # torch.
+
+    @abc.abstractmethod
+    def random_state(self) -> torch.Tensor | None:
+        """Read the state of the device's random generator; None if it is the CPU's, which everybody saves."""
+
+    @abc.abstractmethod
+    def set_random_state(self, state: torch.Tensor) -> None:
+        """Put a state of the device's random generator back."""
+
+    def join_group(self) -> None:
+        """Join the group of processes that the launcher's environment variables name."""
+        import torch
+
+        torch.distributed.init_process_group(self.collective)
+
+    def ddp_devices(self) -> list[torch.device] | None:
+        """Return the `device_ids` for DistributedDataParallel."""
+        return None
+
+    def profiler_activities(self) -> tuple[torch.profiler.ProfilerActivity, ...]:
+        """Return what the profiler records of this device, beside the host."""
+        return ()
+
+    def is_kernel(self, event: Any) -> bool:
+        """Whether an event of a profile is a kernel that a step launched on this device."""
+        return False
 
 
-_CUDA = re.compile(r"cuda(?::([0-9]+))?")
+def backend_of(device: str) -> Backend:
+    """Return the backend of a device by its name; the device need not be there.
+
+    Raises:
+        DeviceError: No such kind of device; the message suggests one.
+    """
+    kind, index = parse_device(device)
+    return _class_of(kind)(index or 0)
+
+
+def parse_device(text: str) -> tuple[str, int | None]:
+    """Split a device's name into its kind and its number, None if none is given; asks no device.
+
+    Raises:
+        DeviceError: No such kind of device; the message suggests one.
+    """
+    match = _NAME.fullmatch(text)
+    if match is None or match[1] not in KINDS or (match[1] == CPU and match[2] is not None):
+        raise DeviceError(f"no device kind {text!r}. {_suggestion(text)}Use {DEVICE_HELP}")
+    return match[1], None if match[2] is None else int(match[2])
 
 
 def normalise_device(text: str) -> str:
-    """Check a device name and complete it: `cuda` is `cuda:0`, `auto` is the first GPU or else the CPU.
+    """Check a device's name and complete it: `cuda` is `cuda:0`, `auto` is the first accelerator or else the CPU.
 
     Raises:
         DeviceError: No such kind of device, or none of that number here.
     """
-    if text == "cpu":
-        return "cpu"
-    count = torch.cuda.device_count()
-    if text == "auto":
-        return "cuda:0" if count else "cpu"
-    match = _CUDA.fullmatch(text)
-    if match is None:
-        raise DeviceError(f"no device kind {text!r}; use 'cpu', 'cuda', 'cuda:N' or 'auto'")
-    index = int(match[1] or 0)
-    if index >= count:
-        found = f"{count} CUDA device{'s' if count != 1 else ''}" if count else "no CUDA device"
+    if text == AUTO:
+        return next((kind(0).device for kind in _accelerators() if kind.count()), CPU)
+    backend = backend_of(text)
+    there = backend.count()
+    if backend.index >= there:
+        found = f"{there} {backend.label} device{'s' if there != 1 else ''}" if there else f"no {backend.label} device"
         raise DeviceError(f"device {text!r} was asked for, but torch sees {found} here; use --device cpu")
-    return f"cuda:{index}"
+    return backend.device
+
+
+def complete_device(text: str, *, has_accelerator: bool) -> str:
+    """Check and complete a device's name for another machine, which cannot be asked.
+
+    Raises:
+        DeviceError: No such kind of device.
+    """
+    if text == AUTO:
+        return next(kind(0).device for kind in _accelerators()) if has_accelerator else CPU
+    return backend_of(text).device
+
+
+def all_devices() -> tuple[str, ...]:
+    """Name every device of this machine, the CPU first."""
+    return tuple(kind(index).device for kind in map(_class_of, KINDS) for index in range(kind.count()))
+
+
+def counters_problem() -> str | None:
+    """Return why the counters of this machine's accelerators cannot be read; None if they can."""
+    return next((reason for kind in _accelerators() if (reason := kind.counters_problem())), None)
+
+
+def is_accelerator(device: str) -> bool:
+    """Whether work on this device runs asynchronously beside the host; imports no torch."""
+    return backend_of(device).is_asynchronous
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done all work that was queued."""
+    backend_of(device).synchronize()
 
 
 def why_not(device: str, precision: Precision) -> str | None:
-    """Say why a device cannot compute in a precision; None if it can."""
-    kind = torch.device(device).type
-    if precision is Precision.FP32:
-        return None
-    if kind == "cpu":
-        if precision is Precision.TF32:
-            return "tf32 is a mode of CUDA matrix units; a CPU computes fp32 in full"
-        return None if torch.amp.is_autocast_available("cpu") else "this build of torch has no autocast on the CPU"
-    major, minor = torch.cuda.get_device_capability(device)
-    if precision is Precision.FP16_AMP:
-        return None
-    if major < 8:
-        return (
-            f"{precision.value} needs compute capability 8.0; {torch.cuda.get_device_name(device)} has {major}.{minor}"
-        )
-    return None
+    """Return why a device cannot compute in a precision; None if it can."""
+    return backend_of(device).why_not(precision)
+
+
+def is_runtime_call(name: str) -> bool:
+    """Whether a profile's event of this name is a call of a device's runtime."""
+    return name.startswith(tuple(prefix for kind in _accelerators() for prefix in kind.runtime_prefixes))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error is an allocator's refusal, on whatever device; imports no torch."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    if any(cls.__name__ == "OutOfMemoryError" for cls in type(error).__mro__):  # torch's, without importing torch
+        return True
+    words = [word for kind in map(_class_of, KINDS) for word in kind.out_of_memory_words]
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def _accelerators() -> tuple[type[Backend], ...]:
+    return tuple(_class_of(kind) for kind in KINDS if kind != CPU)
+
+
+@functools.cache
+def _class_of(kind: str) -> type[Backend]:
+    module, _, name = _PLACES[kind].partition(":")
+    found: type[Backend] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _suggestion(text: str) -> str:
+    word = re.sub(r"[^a-z]", "", text.lower())
+    near = _OTHER_NAMES.get(word) or next(iter(difflib.get_close_matches(word, KINDS, n=1)), None)
+    return f"Did you mean {near!r}? " if near else ""

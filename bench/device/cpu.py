@@ -1,40 +1,224 @@
-"""How much memory is free on a device right now."""
+"""The CPU, and what the system tells of this process and this machine. The only file that reads `/proc` and `/sys`.
+
+Figures come through psutil where it knows them, so they are there on macOS too. What a system does not tell is None.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
+import psutil
 
-_MEMINFO = Path("/proc/meminfo")
+from bench.core.cell import Precision
+from bench.device.backend import Backend, Meter
+
+if TYPE_CHECKING:
+    import torch
+
+_PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
+_CPU0 = Path("/sys/devices/system/cpu/cpu0")
+_POWERCAP = Path("/sys/class/powercap")
+_CLEAR_PEAK = "5"  # written to clear_refs: the peak starts again from what is resident now (Linux 4.0)
+_Found = TypeVar("_Found")
 
 
-def free_bytes(device: str) -> int | None:
-    """Read the free memory of a device, in bytes; None where the system does not tell.
+class CpuBackend(Backend):
+    """The processor: a call returns when its work is done, and its memory is the process's."""
 
-    On the CPU what the kernel could hand out without swapping (MemAvailable), or what a container's limit leaves, if
-    that is less. On CUDA what the driver calls free; asking creates this process's context, which is then not free.
-    """
-    target = torch.device(device)
-    if target.type == "cuda":
-        return int(torch.cuda.mem_get_info(target)[0])
-    known = [size for size in (available_bytes(_MEMINFO), container_bytes(_CGROUP)) if size is not None]
-    return min(known, default=None)
+    kind = "cpu"
+    label = "CPU"
+    is_asynchronous = False
+    out_of_memory_words = ("can't allocate memory",)
 
+    @property
+    def device(self) -> str:
+        """Name of the device; there is one CPU."""
+        return self.kind
 
-def available_bytes(meminfo: Path) -> int | None:
-    """Read MemAvailable of a file like /proc/meminfo."""
-    try:
-        lines = meminfo.read_text().splitlines()
-    except OSError:
+    def sibling(self, offset: int) -> Backend:
+        """Return the same CPU: all ranks share it."""
+        return self
+
+    @classmethod
+    def count(cls) -> int:
+        """Count one."""
+        return 1
+
+    def why_not(self, precision: Precision) -> str | None:
+        """Return why torch cannot compute in a precision on the CPU."""
+        import torch
+
+        if precision is Precision.TF32:
+            return "tf32 is a mode of CUDA matrix units; a CPU computes fp32 in full"
+        if precision is Precision.FP32 or torch.amp.is_autocast_available(self.kind):
+            return None
+        return "this build of torch has no autocast on the CPU"
+
+    def why_not_ranks(self, ranks: int) -> str | None:
+        """Return None: any number of ranks may share the CPU."""
         return None
-    sizes = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return sizes[0] if sizes else None
+
+    def synchronize(self) -> None:
+        """Return at once: there is nothing to wait for."""
+
+    def mark(self) -> int:
+        """Read the host's clock, in nanoseconds."""
+        return time.perf_counter_ns()
+
+    def seconds_between(self, start: int, end: int) -> float:
+        """Return the seconds between two readings of the host's clock."""
+        return (end - start) / 1e9
+
+    def free_bytes(self) -> int | None:
+        """Read what the kernel could hand out without swapping, or what a container's limit leaves, if that is less."""
+        known = [size for size in (available_bytes(), container_bytes(_CGROUP)) if size is not None]
+        return min(known, default=None)
+
+    def find_meter(self, uuid: str | None = None, powercap: Path = _POWERCAP) -> Meter | str:
+        """Find RAPL's counters, or return why there are none."""
+        packages = tuple(sorted(path for path in powercap.glob("intel-rapl:*") if _is_package(path)))
+        if not packages:
+            return "no RAPL counter: virtual machines and most containers show none"
+        if not all(_is_readable(package) for package in packages):
+            return "RAPL's counters are readable by root only"
+        return RaplMeter(packages)
+
+    def random_state(self) -> torch.Tensor | None:
+        """Return None: torch's own generator is saved with the CPU's."""
+        return None
+
+    def set_random_state(self, state: torch.Tensor) -> None:
+        """Put back the state of torch's own generator."""
+        import torch
+
+        torch.set_rng_state(state)
+
+
+@dataclass(frozen=True, slots=True)
+class RaplMeter:
+    """The energy counters of all CPU packages. RAPL counts microjoules, whoever used them, and wraps around.
+
+    Attributes:
+        packages: Folders of the packages, each with `energy_uj` and `max_energy_range_uj`.
+    """
+
+    packages: tuple[Path, ...]
+    method: str = "RAPL energy of all CPU packages"
+
+    def read(self) -> tuple[float, ...]:
+        """Read the counters; the kernel gives microjoules."""
+        return tuple(int((package / "energy_uj").read_text()) / 1e6 for package in self.packages)
+
+    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
+        """Sum the differences; a counter that is smaller than before has wrapped around once."""
+        joules = 0.0
+        for package, start, end in zip(self.packages, before, after, strict=True):
+            wrap = int((package / "max_energy_range_uj").read_text()) / 1e6 if end < start else 0.0
+            joules += end - start + wrap
+        return joules
+
+
+# The processor.
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use; all of them where the system knows no affinity."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name(proc: Path = _PROC) -> str:
+    """Read the processor's name as its maker gives it, or else its architecture."""
+    for line in _lines(proc / "cpuinfo"):
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def cpu_mhz() -> float | None:
+    """Read the current frequency of the first core; None if the kernel does not tell (virtual machines)."""
+    path = _CPU0 / "cpufreq" / "scaling_cur_freq"
+    return int(path.read_text()) / 1e3 if path.exists() else None  # the file holds kHz
+
+
+def last_level_cache_bytes(caches: Path = _CPU0 / "cache") -> int:
+    """Read the size of the CPU's largest cache from the kernel; 0 if it does not tell."""
+    sizes = []
+    for path in caches.glob("index*/size"):
+        text = path.read_text().strip()
+        sizes.append(int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]] if text[-1:] in "KM" else int(text))
+    return max(sizes, default=0)
+
+
+# Load.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Raw counters of the machine at one moment; None if the system does not tell.
+
+    Attributes:
+        busy_seconds: CPU time of all cores spent working, since the start of the machine.
+        steal_seconds: CPU time that the hypervisor took away; None where it is not counted.
+        total_seconds: CPU time of all cores, idle included.
+        own_seconds: CPU time of this process.
+        involuntary_switches: Times this process was preempted.
+    """
+
+    busy_seconds: float | None
+    steal_seconds: float | None
+    total_seconds: float | None
+    own_seconds: float
+    involuntary_switches: int
+
+
+def read_counters() -> Reading:
+    """Read the kernel's counters; call before and after what is measured, never inside."""
+    times = _known(psutil.cpu_times)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    busy = steal = total = None
+    if times is not None:
+        fields = times._asdict()
+        waiting = sum(fields.get(name, 0.0) for name in ("idle", "iowait"))
+        steal = fields.get("steal")
+        busy = sum(fields.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
+        total = busy + waiting + (steal or 0.0)
+    return Reading(
+        busy_seconds=busy,
+        steal_seconds=steal,
+        total_seconds=total,
+        own_seconds=usage.ru_utime + usage.ru_stime,
+        involuntary_switches=usage.ru_nivcsw,
+    )
+
+
+# Memory.
+
+
+def memory_bytes() -> int:
+    """Read the size of the machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def available_bytes() -> int | None:
+    """Read what the kernel could hand out without swapping."""
+    memory = _known(psutil.virtual_memory)
+    return None if memory is None else int(memory.available)
 
 
 def container_bytes(cgroup: Path) -> int | None:
-    """Read what a container's limit (cgroup 2) leaves; None where there is no limit."""
+    """Read what a container's limit (cgroup 2) leaves; None if there is no limit."""
     try:
         limit = (cgroup / "memory.max").read_text().strip()
         used = int((cgroup / "memory.current").read_text())
@@ -49,3 +233,91 @@ def container_bytes(cgroup: Path) -> int | None:
     except (OSError, ValueError):
         return None
     return None if limit == "max" else max(0, int(limit) - used + cache)
+
+
+def resident_bytes() -> int | None:
+    """Read the resident set of this process."""
+    memory = _known(psutil.Process().memory_info)
+    return None if memory is None else int(memory.rss)
+
+
+def clear_peak() -> bool:
+    """Let the peak of the resident set start again from what is resident now; False where the kernel cannot."""
+    with contextlib.suppress(OSError):
+        (_PROC / "self" / "clear_refs").write_text(_CLEAR_PEAK)
+        return True
+    return False
+
+
+def peak_resident_bytes() -> int:
+    """Read the highest resident set since the peak was cleared, or since the start where it cannot be."""
+    for line in _lines(_PROC / "self" / "status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def oom_kills(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
+    """Count the kernel's out-of-memory kills so far: of this process's control group, else of the machine.
+
+    Only the difference of two readings means something; 0 where the kernel does not count.
+
+    Args:
+        proc: Where `self/cgroup` and `vmstat` are.
+        cgroup: Where control groups are mounted.
+    """
+    for path in (*_group_files(proc / "self" / "cgroup", cgroup), proc / "vmstat"):
+        counts = [int(line.split()[1]) for line in _lines(path) if line.startswith("oom_kill ")]
+        if counts:
+            return counts[0]
+    return 0
+
+
+def path_of_descriptor(descriptor: int) -> str | None:
+    """Return a path by which another process opens a file of this one that has no name; None if there is none."""
+    path = _PROC / str(os.getpid()) / "fd" / str(descriptor)
+    return str(path) if path.exists() else None
+
+
+def _group_files(membership: Path, cgroup: Path) -> tuple[Path, ...]:
+    """Find the files of this process's own group: version 2 has one tree, version 1 one per controller."""
+    files: list[Path] = []
+    for line in _lines(membership):
+        hierarchy, controllers, place = line.split(":", 2)
+        below = place.lstrip("/")
+        if hierarchy == "0":
+            # Inside a container the tree is often mounted at its own group, and the path is that of the host.
+            files += [cgroup / below / "memory.events", cgroup / "memory.events"]
+        elif "memory" in controllers.split(","):
+            files += [cgroup / "memory" / below / "memory.oom_control", cgroup / "memory" / "memory.oom_control"]
+    return tuple(files)
+
+
+def _known(read: Callable[[], _Found]) -> _Found | None:
+    """Ask psutil; None if this system does not tell."""
+    try:
+        return read()
+    except (OSError, psutil.Error, AttributeError, NotImplementedError):
+        return None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _is_package(path: Path) -> bool:
+    """Whether a counter is a package (`intel-rapl:0`), not a part (`intel-rapl:0:1`) nor `psys`, which holds them."""
+    name = path / "name"
+    return path.name.count(":") == 1 and name.is_file() and name.read_text().startswith("package")
+
+
+def _is_readable(package: Path) -> bool:
+    try:
+        (package / "energy_uj").read_text()
+    except OSError:
+        return False
+    return True

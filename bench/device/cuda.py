@@ -1,20 +1,229 @@
-"""The GPU's own counters, read through NVML; None where they cannot be had. The only file that imports pynvml."""
+"""GPUs of NVIDIA: through `torch.cuda`, and their own counters through NVML; None where they cannot be had.
+
+The only file that imports pynvml. CUDA and NVML number devices differently; only the UUID names the same one in both.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pynvml
+
+from bench.core.cell import Precision
+from bench.device.backend import AllocatorBytes, Backend, Meter
+
+if TYPE_CHECKING:
+    import torch
 
 _THROTTLE_REASONS = {
     "thermal": ("nvmlClocksThrottleReasonSwThermalSlowdown", "nvmlClocksThrottleReasonHwThermalSlowdown"),
     "power": ("nvmlClocksThrottleReasonSwPowerCap", "nvmlClocksThrottleReasonHwPowerBrakeSlowdown"),
     "hardware": ("nvmlClocksThrottleReasonHwSlowdown",),
 }
+
+
+class CudaBackend(Backend):
+    """One GPU of NVIDIA, with torch's caching allocator and streams."""
+
+    kind = "cuda"
+    label = "CUDA"
+    is_asynchronous = True
+    block_bytes = 512
+    collective = "nccl"
+    memory_method = "torch.cuda allocator peaks over {steps} steps"
+    runtime_prefixes = ("cuda", "cu", "hip")
+    out_of_memory_words = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+
+    @classmethod
+    def count(cls) -> int:
+        """Count the GPUs that CUDA sees; asks NVML, so that this process can still fork."""
+        import torch
+
+        return torch.cuda.device_count()
+
+    def why_not(self, precision: Precision) -> str | None:
+        """Return why the GPU cannot compute in a precision, by its compute capability."""
+        import torch
+
+        if precision in (Precision.FP32, Precision.FP16_AMP):
+            return None
+        major, minor = torch.cuda.get_device_capability(self.device)
+        if major >= 8:
+            return None
+        name = torch.cuda.get_device_name(self.device)
+        return f"{precision.value} needs compute capability 8.0; {name} has {major}.{minor}"
+
+    def synchronize(self) -> None:
+        """Wait for all streams of this GPU."""
+        import torch
+
+        torch.accelerator.synchronize(self.device)
+
+    def mark(self) -> torch.Event:
+        """Record a timing event into the GPU's current stream."""
+        import torch
+
+        event = torch.Event(self.device, enable_timing=True)
+        event.record(torch.accelerator.current_stream(self.device))  # without it, that of the current device
+        return event
+
+    def seconds_between(self, start: torch.Event, end: torch.Event) -> float:
+        """Return the seconds between two recorded events; torch gives milliseconds."""
+        return float(start.elapsed_time(end)) / 1e3
+
+    def busy_wait(self) -> tuple[Callable[[int], None], int]:
+        """Return the kernel that spins for so many cycles, on this GPU's current stream."""
+        import torch
+
+        def wait(cycles: int) -> None:
+            with torch.cuda.device(self.index):
+                torch.cuda._sleep(cycles)  # type: ignore[no-untyped-call]
+
+        return wait, 10_000_000
+
+    def free_bytes(self) -> int:
+        """Read what the driver calls free; asking creates this process's context, which is then not free."""
+        import torch
+
+        return int(torch.cuda.mem_get_info(self.device)[0])
+
+    def allocator(self) -> AllocatorBytes:
+        """Read the caching allocator."""
+        import torch
+
+        return AllocatorBytes(
+            allocated=torch.cuda.memory_allocated(self.device),
+            peak_allocated=torch.cuda.max_memory_allocated(self.device),
+            peak_reserved=torch.cuda.max_memory_reserved(self.device),
+        )
+
+    def reset_peak(self) -> None:
+        """Let the allocator's peaks start again."""
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(self.device)
+
+    def release(self) -> None:
+        """Give the allocator's unused blocks back to the driver."""
+        import torch
+
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()
+
+    def used_bytes(self, uuid: str | None) -> int | None:
+        """Read what NVML says this process holds, its CUDA context included."""
+        state = read_state(uuid) if uuid else None
+        return state.own_memory_bytes if state else None
+
+    def facts(self) -> Mapping[str, Any]:
+        """Read the GPU, its driver and libraries, and the settings that decide its speed; initialises CUDA."""
+        import torch
+
+        found = torch.cuda.get_device_properties(self.device)
+        uuid = str(found.uuid)
+        return {
+            "gpu": found.name,
+            "gpu_memory_bytes": found.total_memory,
+            "gpu_uuid": uuid,
+            "gpu_settings": read_settings(uuid) or None,
+            "driver": driver_version(),
+            "cuda": torch.version.cuda,
+            "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
+        }
+
+    def state(self, uuid: str | None) -> Mapping[str, Any]:
+        """Read clocks, temperature, throttling, power and strangers through NVML."""
+        found = read_state(uuid) if uuid else None
+        if found is None:
+            return {}
+        return {
+            "gpu_clock_mhz": found.clock_mhz,
+            "gpu_temperature_celsius": found.temperature_celsius,
+            "gpu_throttle_reasons": found.throttle_reasons,
+            "gpu_other_processes": found.other_processes,
+            "gpu_max_clock_mhz": found.max_clock_mhz,
+            "gpu_memory_clock_mhz": found.memory_clock_mhz,
+            "gpu_power_watts": found.power_watts,
+            "gpu_power_limit_watts": found.power_limit_watts,
+        }
+
+    @classmethod
+    def counters_problem(cls) -> str | None:
+        """Return why NVML cannot be used."""
+        return unavailable_reason()
+
+    def find_meter(self, uuid: str | None = None) -> Meter | str:
+        """Find NVML's counter of energy, or return why there is none."""
+        reason = unavailable_reason()
+        if reason is not None:
+            return f"no NVML: {reason}"
+        if uuid is None:
+            return "the GPU has no UUID to find it by in NVML"
+        if read_energy_millijoules(uuid) is None:
+            return "this GPU has no energy counter (older than Volta, or an instance of a MIG)"
+        return NvmlMeter(uuid)
+
+    def random_state(self) -> torch.Tensor:
+        """Read the state of the GPU's generator."""
+        import torch
+
+        return torch.cuda.get_rng_state(self.device)
+
+    def set_random_state(self, state: torch.Tensor) -> None:
+        """Put it back."""
+        import torch
+
+        torch.cuda.set_rng_state(state, self.device)
+
+    def join_group(self) -> None:
+        """Join the group over NCCL, with this GPU."""
+        import torch
+
+        torch.cuda.set_device(self.device)
+        torch.distributed.init_process_group(self.collective, device_id=torch.device(self.device))
+
+    def ddp_devices(self) -> list[torch.device]:
+        """Return this GPU."""
+        import torch
+
+        return [torch.device(self.device)]
+
+    def profiler_activities(self) -> tuple[torch.profiler.ProfilerActivity, ...]:
+        """Return the GPU's kernels."""
+        import torch
+
+        return (torch.profiler.ProfilerActivity.CUDA,)
+
+    def is_kernel(self, event: Any) -> bool:
+        """Whether a step launched it; copies and fills by the driver are not kernels."""
+        from torch._C._autograd import DeviceType
+
+        return event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
+
+
+@dataclass(frozen=True, slots=True)
+class NvmlMeter:
+    """The energy counter of one GPU.
+
+    It counts millijoules of the whole device since the driver was loaded (Volta and newer), and moves about every
+    100 ms: measure a window of seconds on a GPU that does nothing else.
+    """
+
+    uuid: str
+    method: str = "NVML total energy of the whole GPU"
+
+    def read(self) -> tuple[float, ...]:
+        """Read the counter; NVML gives millijoules, and this is the one place that converts them."""
+        millijoules = read_energy_millijoules(self.uuid)
+        return () if millijoules is None else (millijoules / 1e3,)
+
+    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
+        """Subtract; the counter never wraps while we look."""
+        return after[0] - before[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +234,10 @@ class GpuState:
         own_memory_bytes: Device memory of this process, its CUDA context included; None if NVML does not say.
         throttle_reasons: Why the clock is lower than it could be: `thermal`, `power`, `hardware`.
         other_processes: Processes beside this one that compute on the GPU.
-        max_clock_mhz: That the GPU could reach.
-        memory_clock_mhz: Of its memory.
-        power_watts: Drawn right now.
-        power_limit_watts: At which the GPU lowers its clock.
+        max_clock_mhz: Highest clock of the GPU.
+        memory_clock_mhz: Clock of its memory.
+        power_watts: Power drawn right now.
+        power_limit_watts: Power at which the GPU lowers its clock.
     """
 
     clock_mhz: float | None
@@ -84,6 +293,28 @@ def read_state(uuid: str) -> GpuState | None:
         )
 
 
+def read_settings(uuid: str) -> tuple[tuple[str, str], ...]:
+    """Read what an administrator sets of this GPU and what decides its speed; nothing without NVML.
+
+    NVML shows application clocks, not locked ones (`nvidia-smi -lgc`); those are seen in the clock after each cell.
+    """
+    with _session() as is_open:
+        handle = _handle(uuid) if is_open else None
+        if handle is None:
+            return ()
+        watts = _watts(_ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle))
+        ecc, mig = _ask(pynvml.nvmlDeviceGetEccMode, handle), _ask(pynvml.nvmlDeviceGetMigMode, handle)
+        found = {
+            "application_clock_mhz": _ask(pynvml.nvmlDeviceGetApplicationsClock, handle, pynvml.NVML_CLOCK_SM),
+            "application_memory_clock_mhz": _ask(pynvml.nvmlDeviceGetApplicationsClock, handle, pynvml.NVML_CLOCK_MEM),
+            "ecc": None if ecc is None else _switch(ecc[0]),
+            "mig": None if mig is None else _switch(mig[0]),  # the profile stands in the name of the instance
+            "persistence": _switch(_ask(pynvml.nvmlDeviceGetPersistenceMode, handle)),
+            "power_limit_watts": None if watts is None else round(watts),
+        }
+        return tuple((name, str(value)) for name, value in found.items() if value is not None)
+
+
 def read_energy_millijoules(uuid: str) -> int | None:
     """Read what the GPU with this UUID has used since the driver was loaded; None where it does not count.
 
@@ -124,6 +355,10 @@ def _ask(function: Any, *arguments: Any) -> Any | None:
 
 def _watts(milliwatts: int | None) -> float | None:
     return None if milliwatts is None else milliwatts / 1e3
+
+
+def _switch(value: int | None) -> str | None:
+    return None if value is None else ("on" if value else "off")
 
 
 def _throttle_reasons(bits: int | None) -> tuple[str, ...]:

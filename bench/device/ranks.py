@@ -19,6 +19,7 @@ import torch
 
 from bench.core.cell import Cell, Mode, Parallel
 from bench.core.record import joint_steps
+from bench.device.backend import backend_of
 
 
 class Ranks:
@@ -69,7 +70,7 @@ class Ranks:
             return model
         if cell.mode is Mode.INFER:
             return model
-        device_ids = None if self._device.type == "cpu" else [self._device]
+        device_ids = backend_of(str(self._device)).ddp_devices()
         return torch.nn.parallel.DistributedDataParallel(model, device_ids=device_ids)
 
 
@@ -99,11 +100,8 @@ def joined(device: str) -> Iterator[Ranks]:
     After an error the group is left as it is: leaving it waits for ranks that may be gone.
     """
     rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    is_cuda = torch.device(device).type == "cuda"
-    backend = "nccl" if is_cuda else "gloo"
-    if is_cuda:
-        torch.cuda.set_device(device)
-    torch.distributed.init_process_group(backend, device_id=torch.device(device) if is_cuda else None)
+    backend = backend_of(device)
+    backend.join_group()
     group = torch.distributed.new_group(backend="gloo")
-    yield Ranks(rank, world_size, device, backend, group)
+    yield Ranks(rank, world_size, device, backend.collective, group)
     torch.distributed.destroy_process_group()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Protocol
+from typing import Any, Protocol
 
-import torch
-
-from bench.device.backend import is_accelerator, record_event, seconds_between, synchronize
+from bench.device.backend import Backend, backend_of
 
 
 class Clock(Protocol):
@@ -57,33 +55,34 @@ class DeviceClock:
 
     name = "device"
 
-    def __init__(self, device: str) -> None:
-        self._device = device
-        self._events: list[torch.Event] = []
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._events: list[Any] = []
         self._host_marks: list[int] = []
 
     def start(self) -> None:
         """Synchronise, forget old marks, set the first."""
-        synchronize(self._device)
+        self._backend.synchronize()
         self._events.clear()
         self._host_marks.clear()
         self.mark()
 
     def mark(self) -> None:
         """Record an event into the current stream and note the host's time."""
-        self._events.append(record_event(self._device))
+        self._events.append(self._backend.mark())
         self._host_marks.append(time.perf_counter_ns())
 
     def collect(self) -> tuple[list[float], list[float]]:
         """Synchronise; return the device's seconds between events, and the host's between the same marks."""
-        synchronize(self._device)
-        seconds = [seconds_between(start, end) for start, end in itertools.pairwise(self._events)]
+        self._backend.synchronize()
+        seconds = [self._backend.seconds_between(start, end) for start, end in itertools.pairwise(self._events)]
         return seconds, _differences(self._host_marks)
 
 
 def clock_for(device: str) -> Clock:
     """Choose the clock that can see work on this device end."""
-    return DeviceClock(device) if is_accelerator(device) else HostClock()
+    backend = backend_of(device)
+    return DeviceClock(backend) if backend.is_asynchronous else HostClock()
 
 
 def _differences(nanoseconds: list[int]) -> list[float]:

@@ -6,8 +6,7 @@ import time
 from collections.abc import Callable
 
 from bench.core.record import EnergyWindow
-from bench.device.backend import synchronize
-from bench.device.energy import Meter
+from bench.device.backend import Meter, synchronize
 from bench.device.step import Step
 
 WINDOW_SECONDS = 3.0

@@ -14,15 +14,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.core.cell import Cell, Precision
 from bench.core.peaks import ARITHMETIC, Arithmetic, Probe, ProbeKind
-from bench.device.backend import is_accelerator, why_not
-from bench.device.cpu import free_bytes
+from bench.device.backend import backend_of, is_accelerator, why_not
+from bench.device.cpu import last_level_cache_bytes
 from bench.device.settings import cell_settings
 from bench.measure.blocks import without_garbage_collection
 from bench.measure.clock import Clock, clock_for
@@ -35,7 +34,6 @@ DTYPES = {
     Arithmetic.BF16: torch.bfloat16,
     Arithmetic.FP16: torch.float16,
 }
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _LEAST_ARRAY = 64 * 2**20
 _LARGEST_ARRAY = 2**30
 _LEAST_RUNS = 5
@@ -150,14 +148,5 @@ def _time(run: Callable[[], Any], clock: Clock, seconds: float) -> Iterator[floa
 def _array_bytes(device: str) -> int:
     """Choose the size of one array: four times the last-level cache, at most a tenth of the free memory."""
     wanted = _LARGEST_ARRAY if is_accelerator(device) else max(_LEAST_ARRAY, 4 * last_level_cache_bytes())
-    free = free_bytes(device) or wanted * 10
+    free = backend_of(device).free_bytes() or wanted * 10
     return max(4, min(wanted, _LARGEST_ARRAY, free // 10) // 4 * 4)
-
-
-def last_level_cache_bytes(caches: Path = _CACHES) -> int:
-    """Read the size of the CPU's largest cache from the kernel; 0 where it does not tell."""
-    sizes = []
-    for path in caches.glob("index*/size"):
-        text = path.read_text().strip()
-        sizes.append(int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]] if text[-1:] in "KM" else int(text))
-    return max(sizes, default=0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.record import Advice, AdviceKind, Counters, Outcome, Record
+from bench.device.cpu import usable_cores
 from bench.runner import processes
 from bench.runner.plan import make_plan
 from bench.runner.processes import Ending
@@ -60,7 +60,7 @@ def call_each(
         return processes.call(function, *arguments, method=method, timeout_seconds=timeout_seconds)
 
     # Inline, the processes are this one: two threads would share torch's global state.
-    workers = 1 if method == "inline" else min(max(len(calls), 1), len(os.sched_getaffinity(0)))
+    workers = 1 if method == "inline" else min(max(len(calls), 1), usable_cores())
     with ThreadPoolExecutor(workers) as pool:
         try:
             yield from pool.map(attempt, calls)

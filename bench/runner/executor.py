@@ -20,7 +20,7 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.peaks import Peak, Peaks
 from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Outcome, Record, Sampling
-from bench.device.energy import find_meter
+from bench.device.backend import backend_of, is_accelerator
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.counting import count_all
@@ -151,7 +151,7 @@ class LocalExecutor:
 
     def _count_launches(self, cell: Cell) -> tuple[int | None, tuple[Advice, ...]]:
         """Count the kernels of a step on an accelerator; the CPU launches none, and ranks are not profiled."""
-        if cell.device == "cpu" or cell.world_size > 1:
+        if not is_accelerator(cell.device) or cell.world_size > 1:
             return None, ()
         ending = self._call("count_launches", cell)
         if ending.outcome is Outcome.OK:
@@ -163,7 +163,7 @@ class LocalExecutor:
         """Measure the energy of a step, or say why not; nothing is started where there is no meter."""
         if cell.world_size > 1:
             return EnergyWindow(reason="the energy of several processes is not measured")
-        meter = find_meter(cell.device, gpu_uuid)
+        meter = backend_of(cell.device).find_meter(gpu_uuid)
         if isinstance(meter, str):
             return EnergyWindow(reason=meter)
         ending = self._call("meter_energy", cell, gpu_uuid)
@@ -175,7 +175,7 @@ class LocalExecutor:
         """Return the roof over a cell; None where it runs on other threads than those that were probed."""
         peaks = self._peaks.get(cell.device)
         is_alone = cell.world_size == 1 and peaks is not None and cell.threads in (None, peaks.threads)
-        is_alike = cell.device != "cpu" or is_alone
+        is_alike = is_accelerator(cell.device) or is_alone
         return peaks.over(cell.precision) if peaks is not None and is_alike else None
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench import registry
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.errors import BenchError, DeviceError, SuiteError
+from bench.core.errors import BenchError, SuiteError
 from bench.core.record import Outcome
+from bench.device.backend import AUTO, parse_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
@@ -25,19 +25,6 @@ class Plan:
     devices: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_device(name: str) -> str:
-    """Return the name if a device may be called so; whether it is there, only torch knows.
-
-    Raises:
-        DeviceError: No such kind of device.
-    """
-    if re.fullmatch(r"cpu|auto|cuda(:[0-9]+)?", name):
-        return name
-    kind = name.lower().rstrip("0123456789:")
-    hint = "Did you mean 'cuda'? " if kind in ("gpu", "nvidia", "cuda", "cud", "rocm") else ""
-    raise DeviceError(f"no device kind {name!r}. {hint}Use cpu, cuda, cuda:N or auto")
-
-
 def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
     """Refuse what the names alone tell, without importing torch or a model: a dry run and a run refuse the same.
 
@@ -49,7 +36,8 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
             raise SuiteError(
                 f"{cell.id} needs {cell.world_size} processes, and the executor inline has one; choose forkserver"
             )
-        check_device(cell.device)
+        if cell.device != AUTO:
+            parse_device(cell.device)
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
     for model in dict.fromkeys(cell.model for cell in cells):

@@ -8,14 +8,11 @@ What the child prints goes to a file, whose tail is kept; its standard input is 
 
 The process leads a session of its own. Whatever it forked dies with it: when it is done, when it is killed, and when
 this process is gone, even by SIGKILL. Only a daemon that starts another session of its own escapes.
-
-How often the kernel has killed for lack of memory: it tells its SIGKILL from anybody else's.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import faulthandler
 import fcntl
 import gc
@@ -36,55 +33,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
-
-
-def oom_kills(proc: Path = Path("/proc"), cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Count the kernel's out-of-memory kills so far: of this process's control group, else of the machine.
-
-    Only the difference of two readings means something; 0 where the kernel does not count.
-
-    Args:
-        proc: Where `self/cgroup` and `vmstat` are.
-        cgroup: Where control groups are mounted.
-    """
-    for path in (*_group_files(proc / "self" / "cgroup", cgroup), proc / "vmstat"):
-        count = _read_count(path)
-        if count is not None:
-            return count
-    return 0
-
-
-def _group_files(membership: Path, cgroup: Path) -> tuple[Path, ...]:
-    """Find the files of this process's own group: version 2 has one tree, version 1 one per controller."""
-    try:
-        lines = membership.read_text().splitlines()
-    except OSError:
-        return ()
-    files = []
-    for line in lines:
-        hierarchy, controllers, place = line.split(":", 2)
-        below = place.lstrip("/")
-        if hierarchy == "0":
-            # Inside a container the tree is often mounted at its own group, and the path is that of the host.
-            files += [cgroup / below / "memory.events", cgroup / "memory.events"]
-        elif "memory" in controllers.split(","):
-            files += [cgroup / "memory" / below / "memory.oom_control", cgroup / "memory" / "memory.oom_control"]
-    return tuple(files)
-
-
-def _read_count(path: Path) -> int | None:
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return None
-    counts = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
-    return counts[0] if counts else None
-
+from bench.device.backend import is_out_of_memory
+from bench.device.cpu import oom_kills, path_of_descriptor
 
 OUTPUT_TAIL_BYTES = 2000
 ANSWERED_GRACE_SECONDS = 1.0
@@ -132,14 +86,15 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
     """
     if method == "inline":
         return _attempt(function, arguments)
+    method = _start_method(method)
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(_preloaded)
     receiver, sender = context.Pipe(duplex=False)
     kills = oom_kills()
-    with receiver, tempfile.TemporaryFile() as output:
+    with receiver, _output_file() as output:
         with sender:
-            process = _start(context, (sender, function, arguments), output.fileno())
+            process = _start(context, (sender, function, arguments), output)
         try:
             with _exit_of(process, method) as end:
                 ready = multiprocessing.connection.wait([receiver, end], timeout_seconds)
@@ -172,9 +127,24 @@ def kill_running() -> None:
             process.kill()
 
 
-def _start(context: BaseContext, arguments: tuple[Any, ...], output: int) -> Any:
-    """Start the child with its output going to the file descriptor `output`."""
-    path = f"/proc/{os.getpid()}/fd/{output}"  # reaches the unlinked file; nothing is left if we are killed
+def _start_method(method: str) -> str:
+    """Return `spawn` for a fork server that this system lacks, or whose forks would crash: macOS' libraries do."""
+    has_server = "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+    return "spawn" if method == "forkserver" and not has_server else method
+
+
+def _output_file() -> IO[bytes]:
+    """Open a file without a name, of which nothing is left if we are killed; with one if only names can be shared."""
+    output = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    if path_of_descriptor(output.fileno()) is not None:
+        return output
+    output.close()
+    return tempfile.NamedTemporaryFile()
+
+
+def _start(context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes]) -> Any:
+    """Start the child with its output going to the file."""
+    path = path_of_descriptor(output.fileno()) or output.name
     with _start_lock, _hidden_main():
         process = context.Process(target=_child, args=(path, *arguments))  # type: ignore[attr-defined]
         process.start()
@@ -189,7 +159,7 @@ def _exit_of(process: Any, method: str) -> Iterator[int]:
     The server tells of its children's ends, but the sentinel of a spawned process is a pipe that whatever the process
     forked keeps open.
     """
-    if method == "forkserver":
+    if method == "forkserver" or not hasattr(os, "pidfd_open"):
         yield process.sentinel
         return
     try:
@@ -266,12 +236,21 @@ def die_when_closed(descriptor: int) -> None:
     polling. To the whole group, and also when we have ended: what we forked holds the pipe too.
     """
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGKILL)
+    try:
+        fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGKILL)
+    except OSError:  # only Linux knows it; elsewhere a thread sleeps until the pipe is closed
+        threading.Thread(target=_kill_when_closed, args=(descriptor,), daemon=True).start()
+        return
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
     watch = select.poll()
     watch.register(descriptor, select.POLLIN)
     if any(event & select.POLLHUP for _, event in watch.poll(0)):  # it was closed before the signal was armed
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _kill_when_closed(descriptor: int) -> None:
+    select.select([descriptor], [], [])
+    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:
@@ -293,7 +272,7 @@ def failure(error: BaseException) -> Ending:
         return Ending(outcome=Outcome.FAILED, reason=_one_line(str(error)), error=own)
     with contextlib.suppress(ValueError, OSError):  # the model closed stderr
         traceback.print_exception(error)
-    outcome = Outcome.OUT_OF_MEMORY if _is_out_of_memory(error) else Outcome.FAILED
+    outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
     text = str(error)
     return Ending(
         outcome=outcome, reason=_one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
@@ -307,17 +286,6 @@ def _receive(receiver: Connection) -> Ending | None:
     except (EOFError, OSError, pickle.UnpicklingError, ImportError, AttributeError):
         return None
     return ending if isinstance(ending, Ending) else None
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Tell an allocator's refusal; on the CPU torch has no class of its own for it."""
-    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
-        return True
-    if any(cls.__name__ == "OutOfMemoryError" for cls in type(error).__mro__):  # torch's, without importing torch
-        return True
-    text = str(error)
-    words = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(word in text for word in words)
 
 
 def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:

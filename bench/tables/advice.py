@@ -229,6 +229,13 @@ WORDS: dict[AdviceKind, Words] = {
         "the ranks together have more threads than there are cores, so they take turns; times are too long",
         "Take fewer --threads (of each rank) or a smaller --world-size, or measure on more cores.",
     ),
+    AdviceKind.SETTINGS_CHANGED: Words(
+        "1",
+        "Settings changed",
+        "the model changed torch's settings (threads, default dtype or flags), so it ran under others than the "
+        "record's environment says",
+        "Leave settings out of the model's file; choose threads by --threads and types by --precision.",
+    ),
     AdviceKind.BATCH_TOO_SMALL: Words(
         "S",
         "Batch too small",

@@ -126,4 +126,4 @@ def test_foreach_replaces_operations_per_parameter_by_one():
 
 def test_kernel_launches_are_not_measured_on_the_cpu():
     with prepare(WORKLOADS["tied"], cell()) as step:
-        assert count_kernel_launches(step) is None
+        assert count_kernel_launches(step, "cpu") is None

@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 import torch
 
-from bench.device.backend import is_accelerator, record_event, seconds_between, synchronize
+from bench.device.backend import backend_of, is_accelerator, synchronize
 
 
 @pytest.mark.parametrize(("device", "expected"), [("cpu", False), ("cuda", True), ("cuda:1", True)])
@@ -27,22 +27,27 @@ def test_milliseconds_of_events_become_seconds() -> None:
     start = mock.create_autospec(torch.Event, instance=True)
     end = mock.create_autospec(torch.Event, instance=True)
     start.elapsed_time.return_value = 12.5
-    assert seconds_between(start, end) == 0.0125
+    assert backend_of("cuda:0").seconds_between(start, end) == 0.0125
     start.elapsed_time.assert_called_once_with(end)
 
 
 def test_an_event_is_a_timing_event_in_the_current_stream() -> None:
-    with mock.patch.object(torch, "Event", autospec=True) as event:
-        made = record_event("cuda:0")
-    event.assert_called_once_with("cuda:0", enable_timing=True)
-    made.record.assert_called_once_with()
+    with (
+        mock.patch.object(torch, "Event", autospec=True) as event,
+        mock.patch.object(torch.accelerator, "current_stream", autospec=True) as stream,
+    ):
+        made = backend_of("cuda:1").mark()
+    event.assert_called_once_with("cuda:1", enable_timing=True)
+    stream.assert_called_once_with("cuda:1")  # not that of the process's current device
+    made.record.assert_called_once_with(stream.return_value)
 
 
 @pytest.mark.gpu
 def test_real_events_measure_real_work() -> None:
     matrix = torch.rand(2048, 2048, device="cuda:0")
-    start = record_event("cuda:0")
+    backend = backend_of("cuda:0")
+    start = backend.mark()
     matrix @ matrix
-    end = record_event("cuda:0")
-    synchronize("cuda:0")
-    assert seconds_between(start, end) > 0
+    end = backend.mark()
+    backend.synchronize()
+    assert backend.seconds_between(start, end) > 0

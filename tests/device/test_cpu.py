@@ -1,16 +1,30 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
-from bench.device.cpu import available_bytes, container_bytes, free_bytes
+import psutil
+import pytest
 
-MEMINFO = "MemTotal:       24000000 kB\nMemFree:         1000000 kB\nMemAvailable:   20000000 kB\n"
+from bench.device.cpu import CpuBackend, available_bytes, container_bytes, read_counters
 
 
-def test_what_the_kernel_could_hand_out_is_read_not_what_is_unused(tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text(MEMINFO)
-    assert available_bytes(tmp_path / "meminfo") == 20_000_000 * 1024
-    assert available_bytes(tmp_path / "nowhere") is None
+def test_what_the_kernel_could_hand_out_is_read_not_what_is_unused(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = SimpleNamespace(available=20_000, free=1_000)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert available_bytes() == 20_000
+
+
+def test_a_system_that_does_not_tell_gives_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise FileNotFoundError("/proc/meminfo")
+
+    for name in ("virtual_memory", "cpu_times"):
+        monkeypatch.setattr(psutil, name, refuse)
+    assert available_bytes() is None
+    reading = read_counters()
+    assert (reading.busy_seconds, reading.total_seconds, reading.steal_seconds) == (None, None, None)
+    assert reading.own_seconds > 0
 
 
 def test_a_container_s_limit_leaves_what_is_not_used_and_file_pages_can_go(tmp_path: Path) -> None:
@@ -29,6 +43,6 @@ def test_no_limit_is_none(tmp_path: Path) -> None:
 
 
 def test_this_machine_has_some_memory_free() -> None:
-    free = free_bytes("cpu")
+    free = CpuBackend().free_bytes()
     assert free is not None
-    assert 0 < free <= (available_bytes(Path("/proc/meminfo")) or free) * 2
+    assert 0 < free <= (available_bytes() or free) * 2

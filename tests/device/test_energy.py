@@ -6,7 +6,8 @@ from unittest import mock
 import pytest
 
 from bench.device import cuda
-from bench.device.energy import NvmlMeter, RaplMeter, find_meter
+from bench.device.cpu import CpuBackend, RaplMeter
+from bench.device.cuda import CudaBackend, NvmlMeter
 
 
 def make_package(powercap: Path, index: int, microjoules: int, name: str | None = None) -> Path:
@@ -22,7 +23,7 @@ def test_all_packages_are_summed_and_parts_are_not(tmp_path: Path) -> None:
     first, second = make_package(tmp_path, 0, 1_000_000), make_package(tmp_path, 1, 5_000_000)
     make_package(tmp_path, 2, 7, name="psys")
     (tmp_path / "intel-rapl:0:0").mkdir()
-    meter = find_meter("cpu", powercap=tmp_path)
+    meter = CpuBackend().find_meter(powercap=tmp_path)
     assert isinstance(meter, RaplMeter)
     before = meter.read()
     (first / "energy_uj").write_text("3000000")
@@ -39,19 +40,19 @@ def test_a_counter_that_wrapped_around_is_continued(tmp_path: Path) -> None:
 
 
 def test_a_machine_without_rapl_says_so(tmp_path: Path) -> None:
-    assert "no RAPL counter" in str(find_meter("cpu", powercap=tmp_path))
+    assert "no RAPL counter" in str(CpuBackend().find_meter(powercap=tmp_path))
 
 
 def test_a_counter_that_only_root_may_read_says_so(tmp_path: Path) -> None:
     package = make_package(tmp_path, 0, 1)
     (package / "energy_uj").unlink()
     (package / "energy_uj").mkdir()  # root may read any file, but nobody reads a folder
-    assert "root only" in str(find_meter("cpu", powercap=tmp_path))
+    assert "root only" in str(CpuBackend().find_meter(powercap=tmp_path))
 
 
 def test_a_gpu_without_a_driver_says_so() -> None:
     with mock.patch.object(cuda, "unavailable_reason", autospec=True, return_value="NVML Shared Library Not Found"):
-        assert find_meter("cuda:0", "uuid") == "no NVML: NVML Shared Library Not Found"
+        assert CudaBackend(0).find_meter("uuid") == "no NVML: NVML Shared Library Not Found"
 
 
 def test_a_gpu_that_does_not_count_says_so() -> None:
@@ -59,8 +60,8 @@ def test_a_gpu_that_does_not_count_says_so() -> None:
         mock.patch.object(cuda, "unavailable_reason", autospec=True, return_value=None),
         mock.patch.object(cuda, "read_energy_millijoules", autospec=True, return_value=None),
     ):
-        assert "no energy counter" in str(find_meter("cuda:0", "uuid"))
-        assert "no UUID" in str(find_meter("cuda:0", None))
+        assert "no energy counter" in str(CudaBackend(0).find_meter("uuid"))
+        assert "no UUID" in str(CudaBackend(0).find_meter(None))
 
 
 def test_millijoules_become_joules() -> None:
@@ -68,6 +69,6 @@ def test_millijoules_become_joules() -> None:
         mock.patch.object(cuda, "unavailable_reason", autospec=True, return_value=None),
         mock.patch.object(cuda, "read_energy_millijoules", autospec=True, side_effect=[7, 2_000, 5_500]),
     ):
-        meter = find_meter("cuda:0", "uuid")
+        meter = CudaBackend(0).find_meter("uuid")
         assert isinstance(meter, NvmlMeter)
         assert meter.between(meter.read(), meter.read()) == pytest.approx(3.5)

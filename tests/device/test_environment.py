@@ -15,7 +15,8 @@ from bench.core.environment import Environment
 from bench.core.jsonio import from_json, to_json
 from bench.device import cuda
 from bench.device import environment as module
-from bench.device.environment import Reading, read_counters, read_environment, state_between
+from bench.device.cpu import Reading, read_counters
+from bench.device.environment import read_environment, state_between
 
 
 def test_it_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +89,7 @@ def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.Monk
     assert read_environment().git_commit is None
 
 
-BEFORE = Reading(busy_ticks=1000, steal_ticks=10, total_ticks=5000, own_ticks=100.0, involuntary_switches=3)
+BEFORE = Reading(busy_seconds=10.0, steal_seconds=0.1, total_seconds=50.0, own_seconds=1.0, involuntary_switches=3)
 
 
 @pytest.fixture
@@ -97,24 +98,26 @@ def four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_other_busy_cores_are_what_we_did_not_use_ourselves(four_cores: None) -> None:
-    # One second on four cores is 400 ticks: 250 busy, 100 of them our own, so others kept 1.5 cores busy.
-    after = replace(BEFORE, busy_ticks=1250, total_ticks=5400, own_ticks=200.0, steal_ticks=30, involuntary_switches=8)
+    # One second on four cores is 4 s: 2.5 s busy, 1 s of them our own, so others kept 1.5 cores busy.
+    after = replace(
+        BEFORE, busy_seconds=12.5, total_seconds=54.0, own_seconds=2.0, steal_seconds=0.3, involuntary_switches=8
+    )
     state = state_between(BEFORE, after)
     assert state.other_busy_cores == pytest.approx(1.5)
-    assert state.steal_fraction == pytest.approx(20 / 400)
+    assert state.steal_fraction == pytest.approx(0.2 / 4)
     assert state.involuntary_switches == 5
     assert state.gpu_clock_mhz is None
 
 
 def test_readings_too_close_together_say_nothing_of_the_load(four_cores: None) -> None:
-    state = state_between(BEFORE, replace(BEFORE, busy_ticks=1020, total_ticks=5039))
+    state = state_between(BEFORE, replace(BEFORE, busy_seconds=10.2, total_seconds=50.39))
     assert state.other_busy_cores is None
     assert state.steal_fraction is None
     assert state.load_1m is not None
 
 
 def test_our_own_ticks_beyond_the_kernels_are_not_negative_load(four_cores: None) -> None:
-    after = replace(BEFORE, busy_ticks=1100, total_ticks=5400, own_ticks=205.0)
+    after = replace(BEFORE, busy_seconds=11.0, total_seconds=54.0, own_seconds=2.05)
     assert state_between(BEFORE, after).other_busy_cores == 0.0
 
 
@@ -123,8 +126,8 @@ def test_the_gpus_state_is_read_where_there_is_one(monkeypatch: pytest.MonkeyPat
         clock_mhz=900.0, temperature_celsius=80.0, throttle_reasons=("thermal",), other_processes=2, own_memory_bytes=1
     )
     asked = []
-    monkeypatch.setattr(module.nvml, "read_state", lambda uuid: asked.append(uuid) or gpu)
-    state = state_between(BEFORE, BEFORE, gpu_uuid="the-gpu")
+    monkeypatch.setattr(cuda, "read_state", lambda uuid: asked.append(uuid) or gpu)
+    state = state_between(BEFORE, BEFORE, "cuda:0", "the-gpu")
     assert asked == ["the-gpu"]
     assert state.gpu_throttle_reasons == ("thermal",)
     assert (state.gpu_clock_mhz, state.gpu_temperature_celsius, state.gpu_other_processes) == (900.0, 80.0, 2)
@@ -134,8 +137,8 @@ def test_the_kernels_counters_grow() -> None:
     first = read_counters()
     sum(range(3_000_000))
     second = read_counters()
-    assert second.own_ticks > first.own_ticks
-    assert second.total_ticks >= first.total_ticks >= first.busy_ticks
+    assert second.own_seconds > first.own_seconds
+    assert second.total_seconds >= first.total_seconds >= first.busy_seconds
 
 
 def test_an_environment_is_read_by_a_process_without_torch() -> None:

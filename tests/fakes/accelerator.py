@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from unittest import mock
 
+from bench.device.cuda import CudaBackend
 from bench.measure import clock as clock_module
 
 _KERNELS = 100
@@ -21,12 +22,12 @@ class FakeEvent:
         self.seconds = seconds
 
 
-class FakeAccelerator:
+class FakeAccelerator(CudaBackend):
     """Two timelines, in seconds: the host launches, the device works through its queue as soon as it can.
 
         accelerator = FakeAccelerator(launch_seconds=0.001)
         with accelerator.installed():
-            clock = DeviceClock("cuda:0")
+            clock = clock_for("cuda:0")
             clock.start(); accelerator.advance(0.005); clock.mark()
             clock.collect()            # ([0.00501], [0.001]); with launches of 0.007 s: ([0.00705], [0.007])
 
@@ -38,6 +39,7 @@ class FakeAccelerator:
     """
 
     def __init__(self, launch_seconds: float = 0.0) -> None:
+        super().__init__(0)
         self.launch_seconds = launch_seconds
         self.host_now = random.randrange(2**39) / 2**20
         self.device_now = self.host_now
@@ -49,28 +51,26 @@ class FakeAccelerator:
             self.host_now += self.launch_seconds / _KERNELS
             self.device_now = max(self.device_now, self.host_now) + seconds / _KERNELS
 
-    def synchronize(self, _device: str) -> None:
+    def synchronize(self) -> None:
         """Let the host wait for the device."""
         self.synchronizations += 1
         self.host_now = max(self.host_now, self.device_now)
 
-    def record_event(self, _device: str) -> FakeEvent:
+    def mark(self) -> FakeEvent:
         """Queue an event; the device passes it when the work before it is done."""
         self.device_now = max(self.device_now, self.host_now)
         return FakeEvent(self.device_now)
 
+    def seconds_between(self, start: FakeEvent, end: FakeEvent) -> float:
+        """Subtract."""
+        return end.seconds - start.seconds
+
     @contextlib.contextmanager
     def installed(self) -> Iterator[FakeAccelerator]:
         """Stand in for the real device behind `bench.measure.clock`, inside the block."""
-
-        def seconds_between(start: FakeEvent, end: FakeEvent) -> float:
-            return end.seconds - start.seconds
-
         with mock.patch.multiple(
             clock_module,
-            synchronize=self.synchronize,
-            record_event=self.record_event,
-            seconds_between=seconds_between,
+            backend_of=lambda _device: self,
             time=SimpleNamespace(perf_counter_ns=lambda: round(self.host_now * 1e9)),
         ):
             yield self

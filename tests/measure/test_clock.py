@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bench.measure import clock as clock_module
-from bench.measure.clock import DeviceClock, HostClock, clock_for
+from bench.measure.clock import HostClock, clock_for
 from tests.fakes.accelerator import FakeAccelerator
 from tests.fakes.clock import FakeClock
 
@@ -42,7 +42,7 @@ def test_the_host_clock_never_goes_backwards() -> None:
 def test_a_device_clock_reads_the_device_and_the_host_beside_it() -> None:
     accelerator = FakeAccelerator(launch_seconds=0.001)
     with accelerator.installed():
-        clock = DeviceClock("cuda:0")
+        clock = clock_for("cuda:0")
         clock.start()
         for seconds in (0.005, 0.007):
             accelerator.advance(seconds)
@@ -56,7 +56,7 @@ def test_a_device_clock_reads_the_device_and_the_host_beside_it() -> None:
 def test_a_device_clock_synchronises_at_start_and_collect_only() -> None:
     accelerator = FakeAccelerator(launch_seconds=0.001)
     with accelerator.installed():
-        clock = DeviceClock("cuda:0")
+        clock = clock_for("cuda:0")
         clock.start()
         assert accelerator.synchronizations == 1
         for _ in range(5):
@@ -70,7 +70,7 @@ def test_a_device_clock_synchronises_at_start_and_collect_only() -> None:
 def test_work_queued_before_start_is_not_counted() -> None:
     accelerator = FakeAccelerator(launch_seconds=0.001)
     with accelerator.installed():
-        clock = DeviceClock("cuda:0")
+        clock = clock_for("cuda:0")
         accelerator.advance(10.0)
         clock.start()
         accelerator.advance(0.005)
@@ -83,7 +83,7 @@ def test_work_queued_before_start_is_not_counted() -> None:
 def test_a_slow_launch_is_what_both_clocks_see() -> None:
     accelerator = FakeAccelerator(launch_seconds=0.007)
     with accelerator.installed():
-        clock = DeviceClock("cuda:0")
+        clock = clock_for("cuda:0")
         clock.start()
         accelerator.advance(0.005)
         clock.mark()
@@ -102,7 +102,7 @@ def test_a_real_device_clock_sees_work_that_the_host_does_not_wait_for() -> None
     import torch
 
     matrix = torch.rand(4096, 4096, device="cuda:0")
-    clock = DeviceClock("cuda:0")
+    clock = clock_for("cuda:0")
     for _ in range(2):  # the first time pays for the library's start
         clock.start()
         for _ in range(20):

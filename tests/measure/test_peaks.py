@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from bench.core.peaks import Arithmetic, ProbeKind
-from bench.measure.peaks import last_level_cache_bytes, probe_memory, probe_products
+from bench.device.cpu import last_level_cache_bytes
+from bench.measure.peaks import probe_memory, probe_products
 from tests.fakes.clock import FakeClock
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
 from bench.measure.blocks import TRAINING_PHASES
-from bench.measure.clock import DeviceClock
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
 from tests.fakes.accelerator import FakeAccelerator
 from tests.fakes.clock import FakeClock
@@ -200,7 +199,7 @@ def on_accelerator(launch_seconds: float) -> tuple[Timing, FakeAccelerator]:
     accelerator = FakeAccelerator(launch_seconds)
     with accelerator.installed():
         step = ScriptedStep(accelerator.advance, {**SECONDS, Phase.STEP: STEP})
-        return time_step(step, "cuda:0", Sampling(), clock=DeviceClock("cuda:0")), accelerator
+        return time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0")), accelerator
 
 
 def test_a_device_is_timed_on_its_own_clock_with_the_host_beside_it() -> None:

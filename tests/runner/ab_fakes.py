@@ -69,7 +69,7 @@ class FakeArm:
         return Visit(seconds=(self._seconds(),) * steps)
 
     def read(self) -> Reading:
-        return {"own_ticks": 0.0, "involuntary_switches": 0.0}
+        return {"own_seconds": 0.0, "involuntary_switches": 0.0}
 
     def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
         self.machine.measurements += 1

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.runner.processes import oom_kills
+from bench.device.cpu import oom_kills
 
 
 def write(path: Path, text: str) -> None:

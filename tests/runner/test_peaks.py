@@ -8,6 +8,7 @@ from bench.core.cell import Cell, Precision
 from bench.core.errors import DeviceError, StoreError
 from bench.core.peaks import ProbeKind
 from bench.core.record import EnergyWindow, Outcome
+from bench.device.cpu import CpuBackend
 from bench.runner import executor as executor_module
 from bench.runner import peaks as peaks_module
 from bench.runner.executor import LocalExecutor
@@ -70,7 +71,7 @@ def test_energy_is_measured_only_when_asked(endings):
 
 
 def test_energy_stands_in_the_record(endings, monkeypatch):
-    monkeypatch.setattr(executor_module, "find_meter", lambda *_: object())
+    monkeypatch.setattr(CpuBackend, "find_meter", lambda *_: object())
     window = EnergyWindow(joules_per_step=2.5, average_watts=50.0, window_seconds=3.0, steps=60, method="fake")
     endings["meter_energy"] = Ending(outcome=Outcome.OK, value=window)
     record = LocalExecutor(is_metering=True).run(Cell(model="my_net", batch_size=8))
@@ -78,14 +79,14 @@ def test_energy_stands_in_the_record(endings, monkeypatch):
 
 
 def test_without_a_meter_the_record_says_why(endings, monkeypatch):
-    monkeypatch.setattr(executor_module, "find_meter", lambda *_: "no RAPL counter")
+    monkeypatch.setattr(CpuBackend, "find_meter", lambda *_: "no RAPL counter")
     record = LocalExecutor(is_metering=True).run(Cell(model="my_net", batch_size=8))
     assert record.counters.energy == EnergyWindow(reason="no RAPL counter")
     assert record.counters.energy_joules is None
 
 
 def test_a_meter_that_fails_costs_no_other_figure(endings, monkeypatch):
-    monkeypatch.setattr(executor_module, "find_meter", lambda *_: object())
+    monkeypatch.setattr(CpuBackend, "find_meter", lambda *_: object())
     endings["meter_energy"] = Ending(outcome=Outcome.KILLED, reason="killed by SIGSEGV")
     record = LocalExecutor(is_metering=True).run(Cell(model="my_net", batch_size=8))
     assert record.outcome is Outcome.OK

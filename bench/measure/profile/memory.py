@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from bench.core.cell import Cell, CompileMode
 from bench.core.errors import ModelError
 from bench.core.profile import MemoryPoint, MemoryProfile, PhasePeak
@@ -14,7 +12,7 @@ from bench.core.workload import Workload
 from bench.counters.fakes import fake_step
 from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
-from bench.device.backend import is_accelerator, synchronize
+from bench.device.backend import backend_of, is_accelerator
 from bench.device.step import Step
 
 MAX_POINTS = 200
@@ -63,21 +61,22 @@ def _point(phase: Phase, peak: PredictedPeak) -> MemoryPoint:
 
 def measure_phases(step: Step, device: str) -> tuple[PhasePeak, ...]:
     """Run one step on an accelerator and read its allocator's peak in each phase; synchronises at phase borders."""
+    backend = backend_of(device)
+    if backend.allocator().peak_allocated is None:
+        return ()
     found: list[PhasePeak] = []
 
     def end(phase: Phase) -> None:
-        synchronize(device)
+        backend.synchronize()
+        read = backend.allocator()
+        assert read.peak_allocated is not None and read.allocated is not None
         found.append(
-            PhasePeak(
-                phase=phase,
-                peak_allocated_bytes=torch.cuda.max_memory_allocated(device),
-                end_allocated_bytes=torch.cuda.memory_allocated(device),
-            )
+            PhasePeak(phase=phase, peak_allocated_bytes=read.peak_allocated, end_allocated_bytes=read.allocated)
         )
-        torch.cuda.reset_peak_memory_stats(device)
+        backend.reset_peak()
 
-    synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
+    backend.synchronize()
+    backend.reset_peak()
     outputs = step.forward()
     end(Phase.FORWARD)
     if step.is_training:

@@ -17,15 +17,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.profile import Compilation, MemoryProfile, Profile, ProfileOptions, StartUp, SyncPoint
 from bench.core.record import AdviceKind, Counters
 from bench.core.version import __version__
 from bench.core.workload import Workload
 from bench.counters.flops import count_workload
-from bench.device.backend import is_accelerator, synchronize
+from bench.device.backend import backend_of, is_accelerator, synchronize
 from bench.device.step import Step, prepare
 from bench.measure.profile.advice import Findings, find_advice, options_for, try_option
 from bench.measure.profile.collect import Collected, collect
@@ -213,13 +211,12 @@ def _assemble(
 def _findings(workload: Workload, profile: Profile, passes: _Passes) -> Findings:
     cell = profile.cell
     fused = f"{passes.optimizer}-fused"
-    is_cuda = torch.device(cell.device).type == "cuda"
     return Findings(
         unused_parameters=tuple(name for name, _ in passes.unused),
         unused_elements=sum(elements for _, elements in passes.unused),
         fixed_seconds=_fixed_seconds(workload, profile),
         fused_optimizer=fused if fused in OPTIMIZERS and not passes.is_fused else None,
-        can_tf32=is_cuda and torch.cuda.get_device_capability(cell.device)[0] >= 8,
+        can_tf32=backend_of(cell.device).has_tf32,
     )
 
 

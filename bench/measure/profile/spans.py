@@ -8,11 +8,12 @@ from typing import Any
 
 from torch._C._autograd import DeviceType
 
+from bench.device.backend import is_runtime_call
+
 _BACKWARD_SCOPE = 1  # at::RecordScope::BACKWARD_FUNCTION
 EVALUATE = "autograd::engine::evaluate_function: "
 """What the engine does around a node: buffers and sums of gradients."""
 
-_RUNTIME = ("cuda", "cu", "hip")
 _WAIT = "Synchronize"
 
 
@@ -74,7 +75,7 @@ class Recording:
 def read_recording(events: Iterable[Any]) -> Recording:
     """Read the raw events of a profile: `profiler.kineto_results.events()`.
 
-    Calls of the CUDA runtime are no spans: they lie inside the operations that make them, on threads numbered by the
+    Calls of a device's runtime are no spans: they lie inside the operations that make them, on threads numbered by the
     system instead of by torch.
     """
     spans: list[Span] = []
@@ -88,7 +89,7 @@ def read_recording(events: Iterable[Any]) -> Recording:
             device.append(event)
         elif name.startswith("["):  # [memory] and the like: instants
             continue
-        elif name.startswith(_RUNTIME) and "::" not in name:
+        elif "::" not in name and is_runtime_call(name):
             launches[event.correlation_id()] = event.end_ns()
             if _WAIT in name:
                 waits.append(Wait(event.start_ns(), event.end_ns()))

@@ -14,6 +14,7 @@ import torch
 from bench.core.errors import StoreError
 from bench.core.jsonio import from_json, to_json
 from bench.core.training import Epoch, TrainingPlan
+from bench.device.backend import backend_of
 from bench.device.step import Step
 from bench.store.atomic import make_folder, write_bytes
 
@@ -50,7 +51,7 @@ def save(path: Path, plan: TrainingPlan, step: Step, place: Place) -> None:
         "optimizer": step.optimizer.state_dict(),
         "scaler": step.scaler.state_dict() if step.scaler is not None else None,
         "random": torch.get_rng_state(),
-        "device_random": torch.cuda.get_rng_state(plan.device) if plan.device.startswith("cuda") else None,
+        "device_random": backend_of(plan.device).random_state(),
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -83,5 +84,5 @@ def load(path: Path, plan: TrainingPlan, step: Step) -> Place:
         step.scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"])
     if state["device_random"] is not None:
-        torch.cuda.set_rng_state(state["device_random"], plan.device)
+        backend_of(plan.device).set_random_state(state["device_random"])
     return place

@@ -22,8 +22,9 @@ from bench.core.workload import TextGenerator, Workload
 from bench.counters.build import on_meta
 from bench.counters.flops import count_workload
 from bench.counters.parameters import count_parameters
-from bench.device.backend import is_accelerator, synchronize
-from bench.device.environment import read_counters, state_between
+from bench.device.backend import backend_of
+from bench.device.cpu import read_counters
+from bench.device.environment import state_between
 from bench.device.step import prepare
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, held_bytes, repeat, weights_met
@@ -88,7 +89,7 @@ def time_case(
 
         before = read_counters()
         warmups, is_converged = repeat(generate_once, warm_up, case.cell.device, sampling)
-        state = state_between(before, read_counters(), gpu_uuid)
+        state = state_between(before, read_counters(), case.cell.device, gpu_uuid)
     has_host = clock.name == "device"
     generation_times = GenerationTimes(
         first_token_seconds=tuple(seconds[0] for seconds, _ in times),
@@ -149,18 +150,17 @@ def generate(
 def read_cache(
     case: GenerationCase, generator: TextGenerator, model: torch.nn.Module, prompt: torch.Tensor
 ) -> CacheMemory:
-    """Generate once; read the bytes of the cache's tensors, and the allocator's peak on CUDA."""
-    device = torch.device(case.cell.device)
-    if device.type == "cuda":
-        synchronize(case.cell.device)
-        torch.cuda.reset_peak_memory_stats(device)
+    """Generate once; read the bytes of the cache's tensors, and the peak of an accelerator's allocator."""
+    backend = backend_of(case.cell.device)
+    backend.synchronize()
+    backend.reset_peak()
     _, cache = generate(case, generator, model, prompt)
     formula = generator.cache_bytes
     value_bytes = 4 if case.cell.precision in (Precision.FP32, Precision.TF32) else 2
     return CacheMemory(
         predicted_bytes=formula(case.cell.batch_size, case.total_tokens - 1, value_bytes) if formula else None,
         held_bytes=held_bytes(cache),
-        peak_allocated_bytes=torch.cuda.max_memory_allocated(device) if is_accelerator(case.cell.device) else None,
+        peak_allocated_bytes=backend.allocator().peak_allocated,
     )
 
 

@@ -21,8 +21,9 @@ from bench.core.record import Sampling
 from bench.core.workload import ImageSampler, Workload
 from bench.counters.build import on_meta
 from bench.counters.parameters import count_parameters
-from bench.device.backend import is_accelerator, synchronize
-from bench.device.environment import read_counters, state_between
+from bench.device.backend import backend_of
+from bench.device.cpu import read_counters
+from bench.device.environment import state_between
 from bench.device.step import Step, prepare
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, repeat
@@ -94,7 +95,7 @@ def time_case(
 
         before = read_counters()
         warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling)
-        state = state_between(before, read_counters(), gpu_uuid)
+        state = state_between(before, read_counters(), case.cell.device, gpu_uuid)
     times = SamplingTimes(
         encode_seconds=tuple(seconds[0] for seconds in found),
         step_seconds=tuple(tuple(seconds[1 : 1 + case.steps]) for seconds in found),
@@ -139,12 +140,11 @@ def measure_case(case: SamplingCase) -> SamplingCounts:
     except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the rest stands without this
         reason = f"FLOPs could not be counted: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
     with _prepared(case) as (model, sampler, text, noise):
-        if is_accelerator(case.cell.device):
-            synchronize(case.cell.device)
-            torch.cuda.reset_peak_memory_stats(case.cell.device)
+        backend = backend_of(case.cell.device)
+        backend.synchronize()
+        backend.reset_peak()
         images = sample(replace(case, steps=1), sampler, model, text, noise)
-        if is_accelerator(case.cell.device):
-            peak = torch.cuda.max_memory_allocated(case.cell.device)
+        peak = backend.allocator().peak_allocated
         parameters = count_parameters(model).parameters
     return SamplingCounts(
         parameters=parameters,

@@ -24,6 +24,7 @@ from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
 from bench.core.environment import Environment, MachineState
 from bench.core.estimate import Estimate
+from bench.device.backend import is_accelerator
 from bench.runner.ab.arm import Arm, Built, LiveArm, Reading, Visit
 from bench.runner.ab.judging import Fate, matrix
 from bench.runner.ab.session import StartArm
@@ -99,7 +100,7 @@ def check_times(
     if start is None:
         side = _here()
         environments, fates = _look(side, list(pairs), [pairs[pair] for pair in pairs], device)
-        start = lambda name: LiveArm(replace(side, name=name), is_bound=device == "cpu")  # noqa: E731 - one expression, used once
+        start = lambda name: LiveArm(replace(side, name=name), is_bound=not is_accelerator(device))  # noqa: E731 - one expression, used once
     own = {
         "head": {pair.key: _placed(claim.cell, device) for pair, claim in pairs.items()},
         "base": {pair.key: _placed(claim.reference_cell, device) for pair, claim in pairs.items()},

@@ -22,6 +22,7 @@ from bench.core.environment import Environment, MachineState
 from bench.core.errors import IncomparableError, NothingMeasuredError, SuiteError
 from bench.core.jsonio import to_json
 from bench.core.version import __version__
+from bench.device.backend import is_accelerator
 from bench.runner.ab.arm import LiveArm
 from bench.runner.ab.judging import Fate, with_work
 from bench.runner.ab.scout import Scouted, scout
@@ -134,7 +135,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             listen(progress)
 
         sides = {"base": base, "head": head}
-        is_bound = request.settings.binds_threads and all(cell.device == "cpu" for cell in found.cells)
+        is_bound = request.settings.binds_threads and not any(is_accelerator(cell.device) for cell in found.cells)
         judged = Comparing(
             found.cells,
             request.settings,

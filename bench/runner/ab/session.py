@@ -239,9 +239,9 @@ def _read(pair: _Pair) -> Reading:
     """Read the kernel's counters once, and add up what is our own: both workers, and this process."""
     base, head = pair.arms["base"].read(), pair.arms["head"].read()
     usage = resource.getrusage(resource.RUSAGE_SELF)
-    parent = (usage.ru_utime + usage.ru_stime) * os.sysconf("SC_CLK_TCK")
+    parent = usage.ru_utime + usage.ru_stime
     return head | {
-        "own_ticks": base["own_ticks"] + head["own_ticks"] + parent,
+        "own_seconds": base["own_seconds"] + head["own_seconds"] + parent,
         "involuntary_switches": base["involuntary_switches"] + head["involuntary_switches"],
     }
 

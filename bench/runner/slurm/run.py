@@ -16,9 +16,9 @@ from bench.core.errors import BenchError
 from bench.core.jsonio import to_json
 from bench.core.record import Sampling
 from bench.core.units import now
+from bench.device.backend import complete_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
-from bench.runner.plan import check_device
 from bench.runner.records import open_run
 from bench.runner.session import Session
 from bench.runner.slurm.commands import Slurm
@@ -158,15 +158,8 @@ def cells_on_nodes(cells: Sequence[Cell], job: JobOptions) -> tuple[Cell, ...]:
     Raises:
         DeviceError: No such kind of device.
     """
-    return tuple(dict.fromkeys(replace(cell, device=_device_on_node(cell.device, job)) for cell in cells))
-
-
-def _device_on_node(device: str, job: JobOptions) -> str:
-    if device == "auto":
-        return "cuda:0" if job.gpus else "cpu"
-    if device == "cuda":
-        return "cuda:0"
-    return check_device(device)
+    has_gpu = bool(job.gpus)
+    return tuple(dict.fromkeys(replace(c, device=complete_device(c.device, has_accelerator=has_gpu)) for c in cells))
 
 
 def _check_models(cells: Sequence[Cell]) -> None:

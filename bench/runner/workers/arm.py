@@ -25,6 +25,7 @@ from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.jsonio import from_json, to_json
 from bench.core.version import __version__
+from bench.device.backend import CPU, backend_of
 
 if TYPE_CHECKING:
     from bench.core.workload import Workload
@@ -35,7 +36,8 @@ _PR_SET_PDEATHSIG = 1
 def main(arguments: list[str]) -> None:
     """Answer requests until the parent closes the pipe."""
     requests, answers, parent = int(arguments[0]), int(arguments[1]), int(arguments[2])
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    with contextlib.suppress(AttributeError):  # Linux only; elsewhere the closed pipe of requests ends it
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent held its signals back while it started us
     if os.getppid() != parent:  # it died before we could ask to die with it
@@ -72,6 +74,7 @@ class _Worker:
         self._open = contextlib.ExitStack()
         self._step: Any = None
         self._clock: Any = None
+        self._device = CPU
 
     def hello(self) -> dict[str, Any]:
         """Import torch, which takes seconds, before anything is asked."""
@@ -146,6 +149,7 @@ class _Worker:
             self._refuse_foreign(foreign, root, own_models)
             self._clock = clock_for(wanted.device)
             self._open.enter_context(without_garbage_collection())
+            self._device = wanted.device
             seconds = warm_up(self._step, self._clock, wanted.device)
         except BaseException:
             self.free()
@@ -172,15 +176,16 @@ class _Worker:
         """Read the kernel's counters."""
         from dataclasses import asdict
 
-        from bench.device.environment import read_counters
+        from bench.device.cpu import read_counters
 
         return asdict(read_counters())
 
     def state(self, before: dict[str, Any], after: dict[str, Any], gpu_uuid: str | None) -> dict[str, Any]:
         """Derive the state of the machine between two readings, in which both workers are counted as our own."""
-        from bench.device.environment import Reading, state_between
+        from bench.device.cpu import Reading
+        from bench.device.environment import state_between
 
-        answer: dict[str, Any] = to_json(state_between(Reading(**before), Reading(**after), gpu_uuid))
+        answer: dict[str, Any] = to_json(state_between(Reading(**before), Reading(**after), self._device, gpu_uuid))
         return answer
 
     def free(self) -> dict[str, Any]:
@@ -188,9 +193,7 @@ class _Worker:
         self._step = self._clock = None
         self._open.close()
         self._open = contextlib.ExitStack()
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
+        backend_of(self._device).release()
         return {}
 
     def _resolve(self, cell: Cell, foreign: str | None, root: str, own_models: bool) -> Workload:
@@ -242,8 +245,9 @@ def slower(step: Callable[[], Any], share: float, seconds: float, device: str) -
         seconds: That every step waits on a device, which cannot be asked how long a step took without disturbing it.
         device: Where it runs.
     """
-    if device.startswith("cuda"):
-        return _slower_on_device(step, seconds, device)
+    waits = backend_of(device).busy_wait()
+    if waits is not None:
+        return _slower_on_device(step, seconds, device, *waits)
 
     def slowed() -> Any:
         start = time.perf_counter_ns()
@@ -257,24 +261,22 @@ def slower(step: Callable[[], Any], share: float, seconds: float, device: str) -
     return slowed
 
 
-def _slower_on_device(step: Callable[[], Any], seconds: float, device: str) -> Callable[[], Any]:
-    """Let a kernel wait on the stream: a host that waits would hide behind the device's queue."""
-    import torch
-
+def _slower_on_device(
+    step: Callable[[], Any], seconds: float, device: str, wait: Callable[[int], None], probe: int
+) -> Callable[[], Any]:
+    """Let kernels wait on the stream: a host that waits would hide behind the device's queue."""
     from bench.measure.clock import clock_for
 
-    wait: Callable[[int], None] = torch.cuda._sleep
-    probe = 10_000_000
     wait(probe)
     clock = clock_for(device)
     clock.start()
     wait(probe)
     clock.mark()
-    cycles = round(probe * seconds / clock.collect()[0][0])
+    units = round(probe * seconds / clock.collect()[0][0])
 
     def slowed() -> Any:
         result = step()
-        wait(cycles)
+        wait(units)
         return result
 
     return slowed

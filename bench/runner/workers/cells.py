@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-
-import torch
 
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
@@ -30,12 +29,10 @@ from bench.counters.flops import count_workload
 from bench.counters.live import measure_memory, track_live_bytes
 from bench.counters.predict import of_a_rank
 from bench.counters.static import count
-from bench.device import cuda
-from bench.device.backend import normalise_device, why_not
-from bench.device.cpu import free_bytes
-from bench.device.energy import find_meter
-from bench.device.environment import read_counters, read_environment, state_between
-from bench.device.settings import cell_settings
+from bench.device.backend import all_devices, backend_of, counters_problem, normalise_device, why_not
+from bench.device.cpu import read_counters
+from bench.device.environment import read_environment, state_between
+from bench.device.settings import cell_settings, changed_settings, read_settings
 from bench.device.step import prepare
 from bench.measure.energy import measure_energy
 from bench.measure.peaks import probe_memory, probe_products
@@ -52,10 +49,11 @@ def preflight(devices: tuple[str, ...], models: tuple[tuple[str, tuple[int, ...]
         BenchError: The first device or model that is not there.
     """
     names = tuple((device, normalise_device(device)) for device in devices)
-    for spec, input_shape in models:
-        registry.resolve(spec, input_shape=input_shape)
     unique = dict.fromkeys(name for _, name in names)
-    return Preflight(devices=names, environments=tuple((name, read_environment(name)) for name in unique))
+    environments = tuple((name, read_environment(name)) for name in unique)
+    for spec, input_shape in models:  # only now: importing a model's file may change torch's settings
+        registry.resolve(spec, input_shape=input_shape)
+    return Preflight(devices=names, environments=environments)
 
 
 def time_cell(
@@ -68,17 +66,19 @@ def time_cell(
     reason = why_not(cell.device, cell.precision)
     if reason is not None:
         return TimedCell(skipped=reason)
-    free = free_bytes(cell.device) if predicted_bytes is not None else None
+    free = free_memory(cell.device) if predicted_bytes is not None else None
     if predicted_bytes is not None and free is not None and predicted_bytes > free:
         return too_large(predicted_bytes, free)
+    settings = read_settings()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step:
         before = read_counters()
         timing = time_step(step, cell.device, sampling, process=process)
-        state = state_between(before, read_counters(), gpu_uuid)
+        state = state_between(before, read_counters(), cell.device, gpu_uuid)
+        changed = advice_on_settings(cell, settings)
     return TimedCell(
         samples=timing.samples,
-        advice=timing.advice + advice_on_machine(state, cell),
+        advice=timing.advice + advice_on_machine(state, cell) + changed,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         state=state,
@@ -88,7 +88,7 @@ def time_cell(
 def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
     """Read the peak memory of live steps; changes the process's allocator settings, so nothing is timed here."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
-    return measure_memory(workload, cell, device_used=lambda: _device_used(gpu_uuid))
+    return measure_memory(workload, cell, gpu_uuid=gpu_uuid)
 
 
 def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
@@ -97,7 +97,7 @@ def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
     Raises:
         DeviceError: There is no meter.
     """
-    meter = find_meter(cell.device, gpu_uuid)
+    meter = backend_of(cell.device).find_meter(gpu_uuid)
     if isinstance(meter, str):
         raise DeviceError(meter)
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
@@ -120,7 +120,7 @@ def count_launches(cell: Cell) -> int | None:
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step:
         step()
-        return count_kernel_launches(step)
+        return count_kernel_launches(step, cell.device)
 
 
 def count_cell(cell: Cell, opinions: bool = True, steps: bool = True) -> Counted:
@@ -136,7 +136,7 @@ def count_cell(cell: Cell, opinions: bool = True, steps: bool = True) -> Counted
 
 def free_memory(device: str) -> int | None:
     """Read the free memory of a device."""
-    return free_bytes(device)
+    return backend_of(device).free_bytes()
 
 
 def fit_cell(cell: Cell, memory_bytes: int) -> Fit:
@@ -150,8 +150,7 @@ def verify_cell(cell: Cell) -> Verification:
     """Run a cell for real and read the tensor bytes alive at its peak."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     live = track_live_bytes(workload, cell)
-    is_cuda = torch.device(cell.device).type == "cuda"
-    return Verification(live=live, allocated_bytes=torch.cuda.max_memory_allocated(cell.device) if is_cuda else None)
+    return Verification(live=live, allocated_bytes=backend_of(cell.device).allocator().peak_allocated)
 
 
 def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
@@ -188,16 +187,16 @@ def read_torchvision_documents() -> tuple[Document, ...]:
 
 def examine() -> Examination:
     """Look at the machine for half a second: devices, precisions, and how busy it is while we only sleep."""
-    devices = ("cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count())))
+    devices = all_devices()
     environments = tuple(read_environment(device) for device in devices)
     before = read_counters()
     time.sleep(0.5)
     return Examination(
         environments=environments,
         precisions=tuple((device, p.value, why_not(device, p)) for device in devices for p in Precision),
-        nvml=cuda.unavailable_reason(),
+        nvml=counters_problem(),
         torchvision=_torchvision_problem(),
-        state=state_between(before, read_counters(), environments[-1].gpu_uuid),
+        state=state_between(before, read_counters(), devices[-1], environments[-1].gpu_uuid),
     )
 
 
@@ -222,9 +221,13 @@ def _torchvision_problem() -> str | None:
     return None
 
 
-def _device_used(gpu_uuid: str | None) -> int | None:
-    state = cuda.read_state(gpu_uuid) if gpu_uuid else None
-    return state.own_memory_bytes if state else None
+def advice_on_settings(cell: Cell, before: Mapping[str, str]) -> tuple[Advice, ...]:
+    """Doubt a cell whose model changed torch's settings: it ran under others than the record's environment says."""
+    changed = changed_settings(cell, before)
+    if not changed:
+        return ()
+    facts = tuple((name, f"{asked} -> {held}") for name, (asked, held) in changed.items())
+    return (Advice(kind=AdviceKind.SETTINGS_CHANGED, facts=facts),)
 
 
 def advice_on_machine(state: MachineState, cell: Cell) -> tuple[Advice, ...]:

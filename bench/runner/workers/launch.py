@@ -33,8 +33,9 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from bench.core.record import Outcome
+from bench.device.cpu import oom_kills
 from bench.runner import processes
-from bench.runner.processes import Ending, oom_kills
+from bench.runner.processes import Ending
 
 POLL_SECONDS = 0.1
 """How often the launcher looks at its ranks; a look costs the agent some ten microseconds."""

@@ -17,9 +17,9 @@ from bench.core.cell import Cell
 from bench.core.environment import MachineState
 from bench.core.record import Advice, AdviceKind, Memory, RankSetup, Sample, Sampling
 from bench.counters.live import measure_memory
-from bench.device.backend import why_not
-from bench.device.cpu import free_bytes
-from bench.device.environment import Reading, read_counters, state_between
+from bench.device.backend import backend_of
+from bench.device.cpu import Reading, read_counters, usable_cores
+from bench.device.environment import state_between
 from bench.device.ranks import joined
 from bench.device.step import prepare
 from bench.measure.timing import time_step
@@ -54,7 +54,7 @@ def time_ranks(
     With `predicted_bytes`, of one rank, nothing is tried if less memory than all ranks of a device need is free.
     """
     devices = devices_of(cell)
-    reason = _why_no_devices(cell, devices)
+    reason = backend_of(cell.device).why_not_ranks(cell.world_size)
     if reason is not None:
         return TimedCell(skipped=reason)
     setup = _setup_of(cell, devices)
@@ -67,7 +67,7 @@ def time_ranks(
         )
     except RanksEnded as ended:
         return ended.ending
-    state = _state(ranks, gpu_uuid)
+    state = _state(ranks, cell.device, gpu_uuid)
     losses = [rank.final_loss for rank in ranks if rank.final_loss is not None]
     return TimedCell(
         samples=tuple(sample for rank in ranks for sample in rank.samples),
@@ -98,50 +98,42 @@ def measure_rank_peaks(cell: Cell, timeout_seconds: float | None) -> Memory | En
 
 def devices_of(cell: Cell) -> tuple[str, ...]:
     """Name the device of each rank: all on the CPU, or one GPU each from the cell's on."""
-    device = torch.device(cell.device)
-    if device.type == "cpu":
-        return (cell.device,) * cell.world_size
-    return tuple(f"{device.type}:{(device.index or 0) + rank}" for rank in range(cell.world_size))
+    first = backend_of(cell.device)
+    return tuple(first.sibling(rank).device for rank in range(cell.world_size))
 
 
 def _look_first(
     cell: Cell, setup: RankSetup, predicted_bytes: int | None, timeout_seconds: float | None
 ) -> TimedCell | None:
-    """Say why the devices cannot do it; GPUs are asked by ranks of their own, because a fork does not survive CUDA."""
-    on_cpu = cell.device == "cpu"
+    """Return why the devices cannot; an accelerator is asked by ranks of its own, for no fork survives its start."""
+    is_shared = not backend_of(cell.device).is_asynchronous
     found: tuple[tuple[str | None, int | None], ...] = (
         (_look(cell),)
-        if on_cpu
+        if is_shared
         else launch(_look_at_own, cell, setup, world_size=cell.world_size, timeout_seconds=timeout_seconds)
     )
     for reason, free in found:
         if reason is not None:
             return TimedCell(skipped=reason)
-        needed = None if predicted_bytes is None else predicted_bytes * (cell.world_size if on_cpu else 1)
+        needed = None if predicted_bytes is None else predicted_bytes * (cell.world_size if is_shared else 1)
         if needed is not None and free is not None and needed > free:
             return too_large(needed, free)
     return None
 
 
 def _look(cell: Cell) -> tuple[str | None, int | None]:
-    return why_not(cell.device, cell.precision), free_bytes(cell.device)
+    backend = backend_of(cell.device)
+    return backend.why_not(cell.precision), backend.free_bytes()
 
 
 def _look_at_own(cell: Cell, setup: RankSetup) -> tuple[str | None, int | None]:
     return _look(_cell_of_rank(cell, setup))
 
 
-def _why_no_devices(cell: Cell, devices: tuple[str, ...]) -> str | None:
-    there = torch.cuda.device_count()  # asks the driver without starting CUDA, which a fork would not survive
-    if cell.device == "cpu" or (torch.device(devices[-1]).index or 0) < there:
-        return None
-    return f"{cell.world_size} ranks need {devices[0]} to {devices[-1]}, this machine has {there} GPU"
-
-
 def _setup_of(cell: Cell, devices: tuple[str, ...]) -> RankSetup:
     """Give each rank its share of the threads that torch would take alone, unless the cell asks for a number."""
     return RankSetup(
-        backend="gloo" if cell.device == "cpu" else "nccl",
+        backend=backend_of(cell.device).collective,
         threads=cell.threads or max(1, torch.get_num_threads() // cell.world_size),
         devices=devices,
     )
@@ -180,17 +172,17 @@ def _size(memory: Memory) -> int:
     return memory.peak_allocated_bytes or memory.step_resident_bytes or memory.peak_resident_bytes or 0
 
 
-def _state(ranks: tuple[RankTiming, ...], gpu_uuid: str | None) -> MachineState:
+def _state(ranks: tuple[RankTiming, ...], device: str, gpu_uuid: str | None) -> MachineState:
     """Derive the machine's state around the ranks: what any of them did is none of the others' doing."""
 
     def joint(readings: list[Reading]) -> Reading:
         return replace(
             readings[0],
-            own_ticks=sum(reading.own_ticks for reading in readings),
+            own_seconds=sum(reading.own_seconds for reading in readings),
             involuntary_switches=sum(reading.involuntary_switches for reading in readings),
         )
 
-    return state_between(joint([r.before for r in ranks]), joint([r.after for r in ranks]), gpu_uuid)
+    return state_between(joint([r.before for r in ranks]), joint([r.after for r in ranks]), device, gpu_uuid)
 
 
 def _first_of_each_kind(ranks: tuple[RankTiming, ...]) -> tuple[Advice, ...]:
@@ -202,8 +194,8 @@ def _first_of_each_kind(ranks: tuple[RankTiming, ...]) -> tuple[Advice, ...]:
 
 
 def _advice_on_threads(setup: RankSetup, world_size: int) -> tuple[Advice, ...]:
-    cores = len(os.sched_getaffinity(0))
-    if setup.threads * world_size <= cores or setup.backend != "gloo":
+    cores = usable_cores()
+    if setup.threads * world_size <= cores or backend_of(setup.devices[0]).is_asynchronous:
         return ()
     facts: tuple[tuple[str, Any], ...] = (("ranks", world_size), ("threads_per_rank", setup.threads), ("cores", cores))
     return (Advice(kind=AdviceKind.OVERSUBSCRIBED, facts=facts),)

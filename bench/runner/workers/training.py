@@ -9,7 +9,8 @@ from pathlib import Path
 from bench.core.errors import DeviceError
 from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
 from bench.device.backend import why_not
-from bench.device.environment import read_counters, state_between
+from bench.device.cpu import read_counters
+from bench.device.environment import state_between
 from bench.measure.scenarios.pipeline import measure_pipeline
 from bench.measure.scenarios.training import train
 from bench.runner.workers.cells import advice_on_machine
@@ -28,7 +29,7 @@ def run_training(
     run = train(
         plan, download=download, checkpoint=checkpoint, report=connection.send, is_stopped=lambda: connection.poll()
     )
-    state = state_between(before, read_counters(), gpu_uuid)
+    state = state_between(before, read_counters(), plan.device, gpu_uuid)
     return replace(run, state=state, advice=(*run.advice, *advice_on_machine(state, plan.cell)))
 
 

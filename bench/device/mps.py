@@ -1,0 +1,128 @@
+"""The GPU of Apple silicon, through `torch.mps`.
+
+Written after torch's documentation (docs.pytorch.org/docs/stable/mps.html and .../mps_environment_variables.html) and
+tested against a stand-in of that interface. It has not run on such hardware yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bench.core.cell import Precision
+from bench.device.backend import AllocatorBytes, Backend, Meter
+
+if TYPE_CHECKING:
+    import torch
+
+_WAIT_ELEMENTS = 4096
+
+
+class MpsBackend(Backend):
+    """The one GPU of a Mac, which shares its memory with the CPU. torch keeps no peaks of its allocator."""
+
+    kind = "mps"
+    label = "MPS"
+    is_asynchronous = True
+    memory_method = "torch.mps driver allocation after {steps} steps; torch keeps no peaks on MPS"
+    out_of_memory_words = ("MPS backend out of memory",)
+
+    @classmethod
+    def count(cls) -> int:
+        """Count one where torch was built with MPS and macOS offers it."""
+        import torch
+
+        return int(torch.backends.mps.is_available())
+
+    def why_not(self, precision: Precision) -> str | None:
+        """Return why the GPU cannot compute in a precision."""
+        import torch
+
+        if precision is Precision.TF32:
+            return "tf32 is a mode of CUDA matrix units; MPS computes fp32 in full"
+        if precision is Precision.FP32 or torch.amp.is_autocast_available(self.kind):
+            return None
+        return "this build of torch has no autocast on MPS"
+
+    def synchronize(self) -> None:
+        """Wait for all kernels in all streams of the GPU."""
+        import torch
+
+        torch.mps.synchronize()
+
+    def mark(self) -> Any:
+        """Record a timing event into the current stream."""
+        import torch
+
+        event = torch.mps.event.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds_between(self, start: Any, end: Any) -> float:
+        """Return the seconds between two recorded events; torch gives milliseconds."""
+        return float(start.elapsed_time(end)) / 1e3
+
+    def busy_wait(self) -> tuple[Callable[[int], None], int]:
+        """Return what queues so many small additions; MPS has no kernel that only waits."""
+        import torch
+
+        scratch = torch.zeros(_WAIT_ELEMENTS, device=self.kind)
+
+        def wait(additions: int) -> None:
+            for _ in range(additions):
+                scratch.add_(1.0)
+
+        return wait, 1000
+
+    def free_bytes(self) -> int | None:
+        """Read what the GPU may still take of the shared memory, or what the system has left, if that is less."""
+        import torch
+
+        from bench.device.cpu import available_bytes
+
+        left = int(torch.mps.recommended_max_memory()) - int(torch.mps.driver_allocated_memory())
+        system = available_bytes()
+        return max(0, left if system is None else min(left, system))
+
+    def allocator(self) -> AllocatorBytes:
+        """Read the bytes of all tensors now."""
+        import torch
+
+        return AllocatorBytes(allocated=int(torch.mps.current_allocated_memory()))
+
+    def release(self) -> None:
+        """Give cached memory back."""
+        import torch
+
+        if self.count():
+            torch.mps.empty_cache()
+
+    def used_bytes(self, uuid: str | None) -> int | None:
+        """Read all that the Metal driver holds for this process."""
+        import torch
+
+        return int(torch.mps.driver_allocated_memory())
+
+    def facts(self) -> Mapping[str, Any]:
+        """Read the GPU's name, which is the chip's, and its share of the memory."""
+        import torch
+
+        from bench.device.cpu import cpu_name
+
+        return {"gpu": f"{cpu_name()} (MPS)", "gpu_memory_bytes": int(torch.mps.recommended_max_memory())}
+
+    def find_meter(self, uuid: str | None = None) -> Meter | str:
+        """Return why there is none."""
+        return "macOS shows no energy counter to programs without root (powermetrics needs it)"
+
+    def random_state(self) -> torch.Tensor:
+        """Read the state of the GPU's generator."""
+        import torch
+
+        return torch.mps.get_rng_state()
+
+    def set_random_state(self, state: torch.Tensor) -> None:
+        """Put it back."""
+        import torch
+
+        torch.mps.set_rng_state(state)
