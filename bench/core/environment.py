@@ -9,6 +9,8 @@ from bench.core.jsonio import to_json
 
 _NOT_IN_FINGERPRINT = frozenset({"host", "git_commit", "git_dirty", "stepbench", "gpu_uuid"})
 
+_LATER = frozenset({"gpu_settings", "instruction_set", "variables"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
@@ -54,9 +56,11 @@ class Environment:
     def fingerprint(self) -> str:
         """Hash the fields that decide a speed; equal fingerprints may be compared, others are INCOMPARABLE.
 
-        What is not known is left out, so that an environment keeps its fingerprint when a later version knows more.
+        Fields that older versions did not know are left out where they are not known, so that what those versions
+        stored keeps its fingerprint, and histories, peaks and calibrations still join.
         """
-        return short_hash({name: value for name, value in self.comparable_fields().items() if value is not None})
+        hard = self.comparable_fields()
+        return short_hash({name: value for name, value in hard.items() if value is not None or name not in _LATER})
 
     def comparable_fields(self) -> dict[str, object]:
         """Return the hard fields, so that a refusal can name the one that differs."""

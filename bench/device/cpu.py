@@ -14,9 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-import psutil
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.core.cell import Precision
 from bench.device.backend import Backend, Meter
@@ -185,11 +183,10 @@ class Reading:
 
 def read_counters() -> Reading:
     """Read the kernel's counters; call before and after what is measured, never inside."""
-    times = _known(psutil.cpu_times)
+    fields = _known(_cpu_times)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     busy = steal = total = None
-    if times is not None:
-        fields = times._asdict()
+    if fields is not None:
         waiting = sum(fields.get(name, 0.0) for name in ("idle", "iowait"))
         steal = fields.get("steal")
         busy = sum(fields.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq"))
@@ -213,7 +210,7 @@ def memory_bytes() -> int:
 
 def available_bytes() -> int | None:
     """Read what the kernel could hand out without swapping."""
-    memory = _known(psutil.virtual_memory)
+    memory = _known(lambda: _psutil().virtual_memory())
     return None if memory is None else int(memory.available)
 
 
@@ -237,7 +234,7 @@ def container_bytes(cgroup: Path) -> int | None:
 
 def resident_bytes() -> int | None:
     """Read the resident set of this process."""
-    memory = _known(psutil.Process().memory_info)
+    memory = _known(lambda: _psutil().Process().memory_info())
     return None if memory is None else int(memory.rss)
 
 
@@ -298,8 +295,26 @@ def _known(read: Callable[[], _Found]) -> _Found | None:
     """Ask psutil; None if this system does not tell."""
     try:
         return read()
-    except (OSError, psutil.Error, AttributeError, NotImplementedError):
+    except (OSError, ImportError, AttributeError, NotImplementedError):
         return None
+
+
+def _psutil() -> Any:
+    import psutil  # in a function: `--base-python` may be an interpreter that lacks it
+
+    return psutil
+
+
+def _cpu_times() -> dict[str, float]:
+    """Read the CPU time of all cores by what it went to, in seconds; from the kernel itself if psutil is not there."""
+    try:
+        found: dict[str, float] = _psutil().cpu_times()._asdict()
+    except ImportError:
+        names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+        line = (_PROC / "stat").read_text().split("\n", 1)[0]
+        ticks = os.sysconf("SC_CLK_TCK")
+        return {name: int(field) / ticks for name, field in zip(names, line.split()[1:9], strict=True)}
+    return found
 
 
 def _lines(path: Path) -> list[str]:

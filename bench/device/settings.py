@@ -41,8 +41,14 @@ def read_settings() -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
         "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
         **read_flags(),
-        **{f"{name}.fp32_precision": backend.fp32_precision for name, backend in _BACKENDS.items()},
+        **{f"{name}.fp32_precision": _precision(backend) for name, backend in _BACKENDS.items()},
     }
+
+
+def _precision(backend: Any) -> str:
+    """Read a newer switch; `none`, which torch's `cudnn.flags()` leaves behind, computes as `ieee` does."""
+    found: str = backend.fp32_precision
+    return "ieee" if found == "none" else found
 
 
 def changed_settings(cell: Cell, before: Mapping[str, str]) -> dict[str, tuple[str, str]]:

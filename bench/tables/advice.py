@@ -230,7 +230,7 @@ WORDS: dict[AdviceKind, Words] = {
         "Take fewer --threads (of each rank) or a smaller --world-size, or measure on more cores.",
     ),
     AdviceKind.SETTINGS_CHANGED: Words(
-        "1",
+        "s",
         "Settings changed",
         "the model changed torch's settings (threads, default dtype or flags), so it ran under others than the "
         "record's environment says",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,3 +154,33 @@ def test_a_gpu_stands_in_the_environment() -> None:
     assert found.driver
     assert found.gpu_uuid
     assert cuda.read_state(found.gpu_uuid) is not None
+
+
+def fingerprint_with(**variables: str) -> tuple[str, dict[str, object]]:
+    """Read the environment in a fresh interpreter: torch looks at these variables once."""
+    code = "import json; from bench.device.environment import read_environment as r; e = r(); "
+    code += "print(json.dumps([e.fingerprint, e.comparable_fields()]))"
+    names = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")
+    environment = {name: value for name, value in os.environ.items() if name not in names} | variables
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    fingerprint, fields = json.loads(child.stdout)
+    return fingerprint, fields
+
+
+def test_another_instruction_set_is_another_fingerprint() -> None:
+    usual, fields = fingerprint_with()
+    less, limited = fingerprint_with(ONEDNN_MAX_CPU_ISA="SSE41", ATEN_CPU_CAPABILITY="default")
+    assert usual != less
+    assert fields["instruction_set"] == torch.backends.cpu.get_cpu_capability()
+    assert limited["instruction_set"] == "DEFAULT, oneDNN at most SSE41"
+    assert fields["variables"] != limited["variables"]
+
+
+def test_variables_that_choose_kernels_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = read_environment()
+    for name in ("MKL_CBWR", "KMP_BLOCKTIME", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "7")
+    after = read_environment()
+    added = {name for name, _ in set(after.variables) - set(before.variables)}
+    assert added == {"MKL_CBWR", "KMP_BLOCKTIME", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"}
+    assert after.fingerprint != before.fingerprint

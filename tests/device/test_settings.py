@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bench.core.cell import Cell, Precision
-from bench.device.settings import cell_settings
+from bench.device.settings import cell_settings, changed_settings, read_settings
 
 
 def fp32_precisions() -> tuple[str, ...]:
@@ -84,3 +84,38 @@ def test_the_seed_decides_the_random_numbers(cell: Cell, random_state: None) -> 
     assert not torch.equal(draw(5), draw(6))
     expected = torch.rand(4, generator=torch.Generator().manual_seed(5))
     assert torch.equal(draw(5), expected)
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.TF32])
+def test_a_model_may_read_the_old_switches_and_the_new_ones(precision: Precision, cell: Cell) -> None:
+    is_tf32, before = precision is Precision.TF32, read_settings()
+    with cell_settings(replace(cell, precision=precision)):
+        assert torch.backends.cudnn.allow_tf32 is is_tf32
+        assert torch.backends.cuda.matmul.allow_tf32 is is_tf32
+        assert torch.get_float32_matmul_precision() == ("high" if is_tf32 else "highest")
+        assert set(fp32_precisions()) == {"tf32" if is_tf32 else "ieee"}
+        with torch.backends.cudnn.flags(enabled=False, allow_tf32=is_tf32):
+            pass
+        assert changed_settings(replace(cell, precision=precision), before) == {}
+
+
+def test_what_a_model_changes_is_named_and_put_back(cell: Cell) -> None:
+    before = read_settings()
+    with cell_settings(cell):
+        assert changed_settings(cell, before) == {}
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        torch.set_default_dtype(torch.float64)
+        torch.backends.cudnn.benchmark = True
+        changed = changed_settings(cell, before)
+    assert set(changed) == {"threads", "default_dtype", "cudnn.benchmark"}
+    assert changed["default_dtype"] == ("float32", "float64")
+    assert read_settings() == before
+
+
+def test_threads_that_the_cell_asks_for_are_no_change(cell: Cell) -> None:
+    before = read_settings()
+    asked = replace(cell, threads=torch.get_num_threads() + 1)
+    with cell_settings(asked):
+        assert changed_settings(asked, before) == {}
+        torch.set_num_threads(1)
+        assert changed_settings(asked, before)["threads"] == (str(asked.threads), "1")

@@ -9,6 +9,7 @@ import pytest
 
 from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
 from bench.measure.blocks import TRAINING_PHASES
+from bench.measure.clock import clock_for
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
 from tests.fakes.accelerator import FakeAccelerator
 from tests.fakes.clock import FakeClock
