@@ -1,11 +1,13 @@
-"""The only room that knows hardware and torch's global switches.
+"""The only package that knows hardware and torch's global switches.
 
-- `step.prepare(workload, cell)`: everything one step needs, on its device, in its precision; global state is restored.
-- `batch`: a batch as models take it, its calls, casts and layouts.
-- `capabilities`: which devices are there, and which precisions they can do, with the reason where they cannot.
-- `environment`: the hard facts of the machine (Environment) and its soft state (MachineState).
-- `accelerator`: synchronise and record events without naming CUDA elsewhere.
-- `nvml`: the GPU's own counters, or None with a reason.
+- `backend`: what a kind of device must be able to do, which kinds there are, and which devices this machine has
+- `cpu`, `cuda`, `mps`: one file per kind; `cpu` also reads what the system tells of this process and this machine
+- `datasheet`: what makers document of their devices
+- `environment`: the hard facts of the machine (Environment) and its soft state (MachineState)
+- `settings`: torch's switches, set for one cell, read, and put back
+- `batch`: a batch of any nesting, on its device and in its type
+- `step`: everything one step needs, on its device, in its precision
+- `ranks`: one process of several that train together
 
-Entered by `measure`, `counters` and `run`. Nothing here takes a time or prints.
+Called by `counters`, `measure` and `runner`. Nothing here takes a time or prints.
 """
