@@ -8,7 +8,7 @@ A column whose rows are all unmeasured is left out; `-` is a value that was not 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bench.core.cell import Cell
@@ -334,7 +334,7 @@ def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS)
     """Make the columns that name a row."""
     return [
         Column(
-            header=_HEADERS.get(name, name),
+            name=_HEADERS.get(name, name),
             cells=tuple(_axis_text(getattr(record.cell, name)) for record in records),
             right=name in {"batch_size", "threads", "world_size", "seed"},
             key=True,
@@ -351,7 +351,7 @@ def _axis_text(value: object) -> str:
 
 
 def step_columns(summaries: Sequence[Summary], rank: int = 0) -> list[Column]:
-    """Step time and half of its interval, as two columns that align at the ±."""
+    """Step time, with half of its interval as its noise."""
     points = [s.step.point if s.step else None for s in summaries]
     halves = [
         (s.step.high - s.step.low) / 2 if s.step and s.step.low is not None and s.step.high is not None else None
@@ -361,26 +361,26 @@ def step_columns(summaries: Sequence[Summary], rank: int = 0) -> list[Column]:
 
 
 def timed_columns(
-    header: str, points: Sequence[float | None], halves: Sequence[float | None], rank: int = 0
+    name: str, points: Sequence[float | None], halves: Sequence[float | None], rank: int = 0
 ) -> list[Column]:
-    """Durations and half widths in one unit where one fits all, else each with its own."""
+    """Durations with their noise in one unit where one fits all, else each with its own."""
     unit = time_unit(point for point in points if point is not None)
     values, noises = [], []
     for point, half in zip(points, halves, strict=True):
         if point is None:
             value, noise = MISSING, ""
         elif unit is None:
-            value, noise = format_seconds(point), f"± {percent(half / point)} %" if half is not None and point else ""
+            value, noise = format_seconds(point), f"{percent(half / point)} %" if half is not None and point else ""
         else:
             value, noise = with_noise(point / unit[0], None if half is None else half / unit[0])
-            noise = f"± {noise}" if noise else ""
         values.append(value)
         noises.append(noise)
-    named = f"{header} {unit[1]}" if unit else header
-    columns = [Column(header=named, cells=tuple(values), rank=rank)]
-    if any(noises):
-        columns.append(Column(header="", cells=tuple(noises), right=False, rank=rank, tight=True))
-    return columns
+    return [Column(name=name, unit=unit[1] if unit else "", cells=tuple(values), noise=noise_texts(noises), rank=rank)]
+
+
+def noise_texts(noises: Sequence[str]) -> tuple[str, ...]:
+    """Write `± ` before what is noise; nothing at all where no row has any."""
+    return tuple(f"± {noise}" if noise else "" for noise in noises) if any(noises) else ()
 
 
 def phase_columns(summaries: Sequence[Summary], rank: int) -> list[Column]:
@@ -389,7 +389,7 @@ def phase_columns(summaries: Sequence[Summary], rank: int) -> list[Column]:
     for phase, header in _PHASE_HEADERS.items():
         if any(summary.phase(phase) for summary in summaries):
             shares = (percent(_share(summary, phase)) for summary in summaries)
-            columns.append(Column(header=f"{header} %", cells=tuple(shares), rank=rank, tight=bool(columns)))
+            columns.append(Column(name=header, unit="%", cells=tuple(shares), rank=rank, tight=bool(columns)))
     return columns
 
 
@@ -404,11 +404,13 @@ def whole(value: float) -> str:
 
 
 def figure_column(
-    header: str,
+    name: str,
     values: Sequence[float | None],
     rank: int,
     write: Callable[[float], str] = significant,
     prefixes: Sequence[str] = (),
+    *,
+    unit: str = "",
 ) -> list[Column]:
     """One column of figures; none at all where nothing was measured."""
     if all(value is None for value in values):
@@ -416,20 +418,19 @@ def figure_column(
     cells = [MISSING if value is None else write(value) for value in values]
     if prefixes:
         cells = [prefix + cell if cell != MISSING else cell for prefix, cell in zip(prefixes, cells, strict=True)]
-    return [Column(header=header, cells=tuple(cells), rank=rank)]
+    return [Column(name=name, unit=unit, cells=tuple(cells), rank=rank)]
 
 
-def bytes_column(header: str, values: Sequence[float | None], rank: int, prefixes: Sequence[str] = ()) -> list[Column]:
+def bytes_column(name: str, values: Sequence[float | None], rank: int, prefixes: Sequence[str] = ()) -> list[Column]:
     """Byte counts in one binary unit where one fits all."""
     unit = byte_unit(value for value in values if value is not None)
     if unit is None:
-        return figure_column(header, values, rank, format_bytes, prefixes)
-    scale, name = unit
-    return figure_column(f"{header} {name}", values, rank, lambda value: significant(value / scale), prefixes)
+        return figure_column(name, values, rank, format_bytes, prefixes)
+    return figure_column(name, values, rank, lambda value: significant(value / unit[0]), prefixes, unit=unit[1])
 
 
 def counts_column(
-    header: str,
+    name: str,
     values: Sequence[float | None],
     rank: int,
     unit_name: str = "",
@@ -442,11 +443,10 @@ def counts_column(
     """
     unit = count_unit(value for value in (*values, *beside) if value is not None)
     if unit is None:
-        return figure_column(" ".join(filter(None, (header, unit_name))), values, rank, format_count, prefixes)
+        return figure_column(name, values, rank, format_count, prefixes, unit=unit_name)
     scale, prefix = unit
-    name = " ".join(filter(None, (header, prefix + unit_name)))
     write = (lambda value: significant(value / scale)) if scale > 1 else whole
-    return figure_column(name, values, rank, write, prefixes)
+    return figure_column(name, values, rank, write, prefixes, unit=prefix + unit_name)
 
 
 def peak_bytes(record: Record) -> tuple[int | None, str]:
@@ -458,6 +458,11 @@ def peak_bytes(record: Record) -> tuple[int | None, str]:
     return (predicted.total_bytes, "≈") if predicted else (None, "")
 
 
+def _hidden(*groups: Sequence[Column], views: frozenset[str] = frozenset({"html", "latex"})) -> list[Column]:
+    """Leave columns out of views that have room for the main figures only."""
+    return [replace(column, hidden_in=views) for group in groups for column in group]
+
+
 def figure_columns(records: Sequence[Record], summaries: Sequence[Summary]) -> list[Column]:
     """Make every column of figures of the cells table, most important rank first."""
     counters = [record.counters for record in records]
@@ -466,20 +471,26 @@ def figure_columns(records: Sequence[Record], summaries: Sequence[Summary]) -> l
     doubts = tuple(marks(record) for record in records)
     return [
         *step_columns(summaries),
-        *phase_columns(summaries, 2),
-        *figure_column("gap %", [s.residual_fraction for s in summaries], 7, lambda f: f"{f * 100:+.0f}"),
-        *figure_column("examples /s", [s.examples_per_second for s in summaries], 1, format_count),
-        *figure_column("tokens /s", [s.tokens_per_second for s in summaries], 6, format_count),
+        *_hidden(phase_columns(summaries, 2), views=frozenset({"html"})),  # phases have a section of their own there
+        *_hidden(
+            figure_column("gap", [s.residual_fraction for s in summaries], 7, lambda f: f"{f * 100:+.0f}", unit="%")
+        ),
+        *figure_column("examples", [s.examples_per_second for s in summaries], 1, format_count, unit="/s"),
+        *_hidden(figure_column("tokens", [s.tokens_per_second for s in summaries], 6, format_count, unit="/s")),
         *counts_column("", [s.flops_total for s in summaries], 4, "FLOPs", bounds),
-        *counts_column("", [s.flops_per_second for s in summaries], 8, "FLOP/s", bounds),
-        *figure_column("MFU %", [s.mfu for s in summaries], 5, lambda f: significant(f * 100, 2)),
-        *figure_column("parameters", [c.parameters for c in counters], 5, whole),
+        *_hidden(counts_column("", [s.flops_per_second for s in summaries], 8, "FLOP/s", bounds)),
+        *_hidden(figure_column("MFU", [s.mfu for s in summaries], 5, lambda f: significant(f * 100, 2), unit="%")),
+        *_hidden(figure_column("parameters", [c.parameters for c in counters], 5, whole), views=frozenset({"html"})),
         *bytes_column("peak", [value for value, _ in peaks], 3, [mark for _, mark in peaks]),
-        *figure_column("J/step", [c.energy_joules for c in counters], 6),
-        *figure_column("noise %", [s.dispersion for s in summaries], 9, lambda f: significant(f * 100, 2)),
-        *figure_column("steps", [s.step.n if s.step else None for s in summaries], 10, lambda n: f"{n:.0f}"),
-        *figure_column("worth", [s.step.n_effective if s.step else None for s in summaries], 10, lambda n: f"{n:.0f}"),
-        *([Column(header="see", cells=doubts, right=False, rank=0)] if any(doubts) else []),
+        *_hidden(
+            figure_column("J/step", [c.energy_joules for c in counters], 6),
+            figure_column("noise", [s.dispersion for s in summaries], 9, lambda f: significant(f * 100, 2), unit="%"),
+            figure_column("steps", [s.step.n if s.step else None for s in summaries], 10, lambda n: f"{n:.0f}"),
+            figure_column(
+                "worth", [s.step.n_effective if s.step else None for s in summaries], 10, lambda n: f"{n:.0f}"
+            ),
+        ),
+        *([Column(name="see", cells=doubts, right=False, rank=0)] if any(doubts) else []),
     ]
 
 

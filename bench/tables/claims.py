@@ -56,14 +56,14 @@ def claim_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
     """Make the columns of the claims table."""
     verdicts = [c.verdict.value.upper() if c.verdict is not ClaimVerdict.MATCH else "match" for c in checked]
     return [
-        Column(header="model", cells=tuple(plain(c.claim.model) for c in checked), right=False, key=True),
-        Column(header="claim", cells=tuple(plain(c.claim.id) for c in checked), right=False, key=True),
-        Column(header="documented", cells=tuple(documented_value(c) for c in checked)),
-        Column(header="measured", cells=tuple(measured_value(c) for c in checked)),
+        Column(name="model", cells=tuple(plain(c.claim.model) for c in checked), right=False, key=True),
+        Column(name="claim", cells=tuple(plain(c.claim.id) for c in checked), right=False, key=True),
+        Column(name="documented", cells=tuple(documented_value(c) for c in checked)),
+        Column(name="measured", cells=tuple(measured_value(c) for c in checked)),
         *_interval_columns(checked),
-        Column(header="verdict", cells=tuple(verdicts), right=False),
-        Column(header="scope", cells=tuple(plain(c.claim.scope) for c in checked), right=False, rank=1),
-        Column(header="source", cells=tuple(plain(c.claim.source) for c in checked), right=False, rank=2),
+        Column(name="verdict", cells=tuple(verdicts), right=False),
+        Column(name="scope", cells=tuple(plain(c.claim.scope) for c in checked), right=False, rank=1),
+        Column(name="source", cells=tuple(plain(c.claim.source) for c in checked), right=False, rank=2),
     ]
 
 
@@ -103,4 +103,4 @@ def _interval_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
     """Make the column of the intervals; none where no time was measured."""
     if all(c.interval is None for c in checked):
         return []
-    return [Column(header="95 %", cells=tuple(interval_value(c) for c in checked), right=False)]
+    return [Column(name="95 %", cells=tuple(interval_value(c) for c in checked), right=False)]

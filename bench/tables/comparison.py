@@ -221,15 +221,15 @@ def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: flo
     values = tuple("-" if c.p_adjusted is None else f"{c.p_adjusted:.3f}" for c in comparisons)
     strips = tuple(strip(c.session_shifts, scale, unicode=unicode) for c in comparisons)
     return [
-        Column(header="cell", cells=tuple(names), right=False, key=True),
-        Column(header=f"base {unit[1]}", cells=seconds("base")),
-        Column(header=f"head {unit[1]}", cells=seconds("head")),
-        Column(header="change %", cells=tuple(change(c.shift) for c in comparisons)),
-        Column(header="interval 95%", cells=interval, rank=1),
-        Column(header="sees %", cells=tuple(percent_of(c.minimum_detectable) for c in comparisons)),
-        Column(header="verdict", cells=tuple(_verdict(c) for c in comparisons), right=False),
-        Column(header="p", cells=values, rank=2),
-        Column(header=f"sessions ±{scale:.0%}", cells=strips, right=False, rank=3),
+        Column(name="cell", cells=tuple(names), right=False, key=True),
+        Column(name="base", unit=unit[1], cells=seconds("base")),
+        Column(name="head", unit=unit[1], cells=seconds("head")),
+        Column(name="change", unit="%", cells=tuple(change(c.shift) for c in comparisons)),
+        Column(name="interval 95%", cells=interval, rank=1),
+        Column(name="sees", unit="%", cells=tuple(percent_of(c.minimum_detectable) for c in comparisons)),
+        Column(name="verdict", cells=tuple(_verdict(c) for c in comparisons), right=False),
+        Column(name="p", cells=values, rank=2),
+        Column(name=f"sessions ±{scale:.0%}", cells=strips, right=False, rank=3),
     ]
 
 
@@ -300,11 +300,11 @@ def nominations_report(
     page = Page(width=width, color=color, unicode=unicode)
     unit = time_unit([s for n in nominations for s in (n.base, n.head) if s is not None]) or (1.0, "s")
     columns = [
-        Column(header="cell", cells=tuple(plain(n.cell_id) for n in nominations), right=False, key=True),
-        Column(header=f"base {unit[1]}", cells=tuple(_seconds(n.base, unit[0]) for n in nominations)),
-        Column(header=f"head {unit[1]}", cells=tuple(_seconds(n.head, unit[0]) for n in nominations)),
-        Column(header="change %", cells=tuple(change(n.shift) for n in nominations)),
-        Column(header="nominated", cells=tuple("suspect" if n.is_suspect else "" for n in nominations), right=False),
+        Column(name="cell", cells=tuple(plain(n.cell_id) for n in nominations), right=False, key=True),
+        Column(name="base", unit=unit[1], cells=tuple(_seconds(n.base, unit[0]) for n in nominations)),
+        Column(name="head", unit=unit[1], cells=tuple(_seconds(n.head, unit[0]) for n in nominations)),
+        Column(name="change", unit="%", cells=tuple(change(n.shift) for n in nominations)),
+        Column(name="nominated", cells=tuple("suspect" if n.is_suspect else "" for n in nominations), right=False),
     ]
     spans = {row: plain(n.missing) for row, n in enumerate(nominations) if n.missing}
     styles = {row: "yellow" for row, n in enumerate(nominations) if n.is_suspect or n.missing}

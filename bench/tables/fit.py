@@ -53,11 +53,8 @@ def _columns(fitted: Sequence[FittedCell]) -> list[Column]:
     live = [one.verification.live.total_bytes if one.verification and one.verification.live else None for one in fitted]
     axes = [name for name in ("mode", "device", "precision", "optimizer") if len({getattr(c, name) for c in cells}) > 1]
     return [
-        Column(header="model", cells=tuple(plain(cell.model) for cell in cells), right=False, key=True),
-        *(
-            Column(header=name, cells=tuple(_axis(cell, name) for cell in cells), right=False, key=True)
-            for name in axes
-        ),
+        Column(name="model", cells=tuple(plain(cell.model) for cell in cells), right=False, key=True),
+        *(Column(name=name, cells=tuple(_axis(cell, name) for cell in cells), right=False, key=True) for name in axes),
         *figure_column("largest batch", [fit.batch_size if fit else None for fit in fits], 0, whole),
         *bytes_column("memory", [fit.memory_bytes if fit else None for fit in fits], 1),
         *bytes_column("peak", [peak.total_bytes if peak else None for peak in peaks], 0),

@@ -69,10 +69,10 @@ def operations_text(changes: Sequence[CounterChange]) -> str:
 
 def _columns(changes: Sequence[CounterChange]) -> list[Column]:
     return [
-        Column(header="counter", cells=tuple(plain(c.name) for c in changes), right=False, key=True),
-        Column(header="recorded", cells=tuple(_value(c.expected) for c in changes)),
-        Column(header="found", cells=tuple(_value(c.found) for c in changes)),
-        Column(header="change", cells=tuple(change_text(c) for c in changes)),
+        Column(name="counter", cells=tuple(plain(c.name) for c in changes), right=False, key=True),
+        Column(name="recorded", cells=tuple(_value(c.expected) for c in changes)),
+        Column(name="found", cells=tuple(_value(c.found) for c in changes)),
+        Column(name="change", cells=tuple(change_text(c) for c in changes)),
     ]
 
 

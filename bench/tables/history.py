@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Collection, Sequence
 
 from bench.core.history import HistoryNomination, NominationKind, Pruned, Trend
-from bench.tables.cells import MISSING
+from bench.tables.cells import MISSING, noise_texts
 from bench.tables.figures import byte_unit, count_unit, plain, significant, time_unit, with_noise
 from bench.tables.table import Column, Page, render
 
@@ -150,20 +150,21 @@ def trends_table(trends: Sequence[Trend], *, width: int = 80, color: bool = Fals
     letters = {fingerprint: _letters(index) for index, (fingerprint, _) in enumerate(machines)}
     changes = [level_change(trend) for trend in trends]
     columns = [
-        Column(header="cell", cells=tuple(plain(trend.cell_id) for trend in trends), right=False, key=True),
-        Column(header="on", cells=tuple(letters[t.fingerprint or MISSING] for t in trends), right=False),
-        Column(header="n", cells=tuple(f"{trend.count:,}" for trend in trends), rank=1),
+        Column(name="cell", cells=tuple(plain(trend.cell_id) for trend in trends), right=False, key=True),
+        Column(name="on", cells=tuple(letters[t.fingerprint or MISSING] for t in trends), right=False),
+        Column(name="n", cells=tuple(f"{trend.count:,}" for trend in trends), rank=1),
         Column(
-            header=f"newest {unit}".strip(),
+            name="newest",
+            unit=unit,
             cells=tuple(MISSING if value is None else significant(value / scale) for value in newest),
         ),
-        Column(header="change %", cells=tuple(_percent(ratio) for ratio in changes)),
+        Column(name="change", unit="%", cells=tuple(_percent(ratio) for ratio in changes)),
         Column(
-            header="trend",
+            name="trend",
             cells=tuple(sparkline([p.value for p in t.points], 16, unicode=unicode) for t in trends),
             right=False,
         ),
-        Column(header="commit", cells=tuple(_commit(trend) for trend in trends), right=False, rank=2),
+        Column(name="commit", cells=tuple(_commit(trend) for trend in trends), right=False, rank=2),
     ]
     spans = {
         row: f"{t.points[-1].outcome}: {plain(t.points[-1].reason or '')}"
@@ -222,22 +223,26 @@ def _points_table(trend: Trend, shown: int, scale: float, unit: str, page: Page)
     accepted = {mark.index: mark for mark in trend.accepted}
     columns = [
         Column(
-            header="started (UTC)",
+            name="started (UTC)",
             cells=tuple(p.started_at[:16].replace("T", " ") for p in points),
             right=False,
             key=True,
         ),
-        Column(header="commit", cells=tuple(_hash(p.commit, p.is_dirty) for p in points), right=False),
-        Column(header=f"value {unit}".strip(), cells=tuple(value for value, _ in figures)),
-        Column(header="", cells=tuple(f"± {n}" if n else "" for _, n in figures), right=False, tight=True),
-        Column(header="change %", cells=tuple(_percent(ratio) for ratio in changes)),
+        Column(name="commit", cells=tuple(_hash(p.commit, p.is_dirty) for p in points), right=False),
         Column(
-            header="worth",
+            name="value",
+            unit=unit,
+            cells=tuple(value for value, _ in figures),
+            noise=noise_texts([noise for _, noise in figures]),
+        ),
+        Column(name="change", unit="%", cells=tuple(_percent(ratio) for ratio in changes)),
+        Column(
+            name="worth",
             cells=tuple(MISSING if p.n_effective is None else f"{p.n_effective:.0f}" for p in points),
             rank=1,
         ),
         Column(
-            header="", cells=tuple("accepted" if begin + i in accepted else "" for i in range(len(points))), right=False
+            name="", cells=tuple("accepted" if begin + i in accepted else "" for i in range(len(points))), right=False
         ),
     ]
     if not any(columns[-1].cells):

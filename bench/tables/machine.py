@@ -32,23 +32,24 @@ def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: boo
     documented = [_documented(peaks, probe) for probe in probes]
     is_documented = any(value is not None for value in documented)
     columns = [
-        Column(header="probe", cells=tuple(_name(probe) for probe in probes), right=False, key=True),
-        Column(header="size", cells=tuple(_size(probe) for probe in probes), right=False, rank=1),
-        Column(header="best", cells=tuple(_rate(probe, probe.best_per_second) for probe in probes)),
-        Column(header="median", cells=tuple(_rate(probe, probe.median_per_second) for probe in probes), rank=1),
-        Column(header="runs", cells=tuple(str(probe.n) for probe in probes), rank=2),
+        Column(name="probe", cells=tuple(_name(probe) for probe in probes), right=False, key=True),
+        Column(name="size", cells=tuple(_size(probe) for probe in probes), right=False, rank=1),
+        Column(name="best", cells=tuple(_rate(probe, probe.best_per_second) for probe in probes)),
+        Column(name="median", cells=tuple(_rate(probe, probe.median_per_second) for probe in probes), rank=1),
+        Column(name="runs", cells=tuple(str(probe.n) for probe in probes), rank=2),
     ]
     if is_documented:
         columns += [
             Column(
-                header="data sheet",
+                name="data sheet",
                 cells=tuple(
                     MISSING if value is None else _rate(probe, value)
                     for probe, value in zip(probes, documented, strict=True)
                 ),
             ),
             Column(
-                header="reached %",
+                name="reached",
+                unit="%",
                 cells=tuple(
                     percent(probe.best_per_second / value if value else None)
                     for probe, value in zip(probes, documented, strict=True)
@@ -119,17 +120,19 @@ def calibration_report(noises: Sequence[Noise], *, width: int = 80, color: bool 
     names, common = short_names([noise.cell_id for noise in noises])
     plans = sorted({sessions for noise in noises for sessions, _ in noise.detectable})
     columns = [
-        Column(header="cell", cells=tuple(names), right=False, key=True),
-        Column(header="sessions", cells=tuple(str(n.sessions) for n in noises), rank=1),
-        Column(header="within %", cells=tuple(percent_of(n.within) for n in noises)),
-        Column(header="between %", cells=tuple(percent_of(n.between) for n in noises)),
-        Column(header="best quads", cells=tuple(str(n.best_quads) for n in noises)),
+        Column(name="cell", cells=tuple(names), right=False, key=True),
+        Column(name="sessions", cells=tuple(str(n.sessions) for n in noises), rank=1),
+        Column(name="within", unit="%", cells=tuple(percent_of(n.within) for n in noises)),
+        Column(name="between", unit="%", cells=tuple(percent_of(n.between) for n in noises)),
+        Column(name="best quads", cells=tuple(str(n.best_quads) for n in noises)),
         *(
-            Column(header=f"sees({plan}) %", cells=tuple(percent_of(dict(n.detectable).get(plan)) for n in noises))
+            Column(
+                name=f"sees({plan})", unit="%", cells=tuple(percent_of(dict(n.detectable).get(plan)) for n in noises)
+            )
             for plan in plans
         ),
-        Column(header="2nd %", cells=tuple(change(n.slot_shift) for n in noises)),
-        Column(header="p", cells=tuple(f"{n.slot_p:.3f}" for n in noises)),
+        Column(name="2nd", unit="%", cells=tuple(change(n.slot_shift) for n in noises)),
+        Column(name="p", cells=tuple(f"{n.slot_p:.3f}" for n in noises)),
     ]
     meaning = (
         "within: spread of quads in a session; between: of sessions beyond that. sees(K): slowdown that K sessions "

@@ -37,13 +37,17 @@ def phase_rows_columns(record: Record) -> list[Column]:
     halves = [(e.high - e.low) / 2 if e and e.high is not None and e.low is not None else None for _, _, e, _ in rows]
     seconds = [record.sample_seconds(phase) if phase else () for _, _, _, phase in rows]
     return [
-        Column(header="phase", cells=tuple(name for name, _, _, _ in rows), right=False, key=True),
+        Column(name="phase", cells=tuple(name for name, _, _, _ in rows), right=False, key=True),
         *timed_columns("median", points, halves),
-        Column(header="share %", cells=tuple(percent(p / step if p and step else None) for p in points), rank=1),
+        Column(name="share", unit="%", cells=tuple(percent(p / step if p and step else None) for p in points), rank=1),
         *timed_columns("p10", [quantile(s, 0.1) if s else None for s in seconds], [None] * len(rows), 3),
         *timed_columns("p90", [quantile(s, 0.9) if s else None for s in seconds], [None] * len(rows), 3),
         *figure_column(
-            "noise %", [relative_dispersion(s) if s else None for s in seconds], 2, lambda f: significant(f * 100, 2)
+            "noise",
+            [relative_dispersion(s) if s else None for s in seconds],
+            2,
+            lambda f: significant(f * 100, 2),
+            unit="%",
         ),
         *figure_column("steps", [len(s) or None for s in seconds], 4, lambda n: f"{n:.0f}"),
         *figure_column("worth", [e.n_effective if e else None for _, _, e, _ in rows], 5, lambda n: f"{n:.0f}"),
@@ -63,12 +67,12 @@ def layer_columns(record: Record) -> list[Column]:
     backward = [layer.flops_backward for layer in layers]
     bounds = [*[""] * len(layers), "≥" if is_bound else ""]
     return [
-        Column(header="layer", cells=(*names, "sum"), right=False, key=True),
-        Column(header="type", cells=(*(plain(layer.type) for layer in layers), ""), right=False, rank=5),
-        *([Column(header="calls", cells=(*map(str, calls), ""), rank=5)] if any(count != 1 for count in calls) else []),
-        Column(header="output", cells=(*shapes, ""), right=False, rank=2),
+        Column(name="layer", cells=(*names, "sum"), right=False, key=True),
+        Column(name="type", cells=(*(plain(layer.type) for layer in layers), ""), right=False, rank=5),
+        *([Column(name="calls", cells=(*map(str, calls), ""), rank=5)] if any(count != 1 for count in calls) else []),
+        Column(name="output", cells=(*shapes, ""), right=False, rank=2),
         Column(
-            header="parameters",
+            name="parameters",
             cells=tuple(f"{n:,}" for n in (*(x.parameters for x in layers), sum(x.parameters for x in layers))),
         ),
         *counts_column("fwd", [*forward, _sum(forward)], 1, "FLOPs", bounds, [*backward, _sum(backward)]),
@@ -76,7 +80,8 @@ def layer_columns(record: Record) -> list[Column]:
         *(
             [
                 Column(
-                    header="FLOPs %",
+                    name="FLOPs",
+                    unit="%",
                     cells=(*(percent(f / total_flops) if f else MISSING for f in all_flops), "100"),
                     rank=2,
                 )
@@ -87,9 +92,10 @@ def layer_columns(record: Record) -> list[Column]:
         *bytes_column("activ.", [*(x := [y.activation_bytes for y in layers]), _sum(x)], 3),
         *bytes_column("touched fwd", [*(touched := [y.bytes_touched for y in layers]), _sum(touched)], 6),
         *figure_column(
-            "FLOPs /byte",
+            "FLOPs",
             [intensity(f, b) for f, b in zip([*forward, _sum(forward)], [*touched, _sum(touched)], strict=True)],
             4,
+            unit="/byte",
         ),
         *_bound_column(record, forward, touched),
     ]
@@ -99,7 +105,7 @@ def _bound_column(record: Record, flops: Sequence[int | None], bytes_touched: Se
     """Say which roof each layer's forward pass meets first, where this device's peaks were measured."""
     placed = [place(f, b, None, record.peak) for f, b in zip(flops, bytes_touched, strict=False)]
     bounds = [placement.bound.value if placement else MISSING for placement in placed]
-    return [Column(header="bound by", cells=(*bounds, ""), right=False, rank=4)] if any(placed) else []
+    return [Column(name="bound by", cells=(*bounds, ""), right=False, rank=4)] if any(placed) else []
 
 
 def intensity(flops: int | None, bytes_touched: int | None) -> float | None:
@@ -134,7 +140,7 @@ def count_columns(records: Sequence[Record]) -> list[Column]:
         *counts_column("fwd", forward, 0, "FLOPs", bounds, [*backward, *totals]),
         *counts_column("bwd", backward, 0, "FLOPs", bounds, [*forward, *totals]),
         *counts_column("step", totals, 2, "FLOPs", bounds, [*forward, *backward]),
-        *([Column(header="others say", cells=second, right=False, rank=6)] if any(second) else []),
+        *([Column(name="others say", cells=second, right=False, rank=6)] if any(second) else []),
         *counts_column("operations", [c.dispatch_count for c in counters], 4),
         *bytes_column("touched", [c.bytes_touched for c in counters], 5),
         *bytes_column("saved", [c.saved_bytes for c in counters], 5),
@@ -200,7 +206,7 @@ def opinion_columns(record: Record) -> list[Column]:
     backward = [flops.backward, *(opinion.backward_flops for opinion in opinions)]
     bound = "≥" if flops.is_lower_bound else ""
     return [
-        Column(header="counter", cells=names, right=False, key=True),
+        Column(name="counter", cells=names, right=False, key=True),
         *_columns("forward", forward, bound),
         *(_columns("backward", backward, bound) if any(value is not None for value in backward) else []),
     ]
@@ -210,8 +216,8 @@ def _columns(header: str, values: Sequence[int | None], bound: str) -> list[Colu
     ours, *others = values
     cells = (_figure(ours, bound), *(_figure(value) for value in others))
     return [
-        Column(header=header, cells=cells),
-        Column(header="x ours", cells=("", *(_share(value, ours) for value in others))),
+        Column(name=header, cells=cells),
+        Column(name="x ours", cells=("", *(_share(value, ours) for value in others))),
     ]
 
 

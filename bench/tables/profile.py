@@ -145,10 +145,10 @@ def operator_columns(profile: Profile) -> list[Column]:
     none = [None] * len(names)
     share = tuple(percent(value / profile.step_seconds) for value in seconds)
     return [
-        Column(header="operation", cells=tuple(names), right=False, key=True),
+        Column(name="operation", cells=tuple(names), right=False, key=True),
         *marked(timed_columns("self", [value or None for value in seconds], none), doubts),
-        *marked([Column(header="step %", cells=share)], doubts),
-        Column(header="calls", cells=tuple(f"{count:,.0f}" if count else MISSING for count in calls), rank=1),
+        *marked([Column(name="step", unit="%", cells=share)], doubts),
+        Column(name="calls", cells=tuple(f"{count:,.0f}" if count else MISSING for count in calls), rank=1),
         *(timed_columns("host", host, none, 2) if profile.clock == "device" else []),
         *bytes_column("touched", touched, 2),
     ]
@@ -364,15 +364,15 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     share = tuple(percent(value / step if value else None) for value in seconds)
     types = tuple(plain(group.layers[0].type) if len(group.layers) == 1 else "" for group in columns)
     return [
-        Column(header="layer", cells=tuple(plain(group.label) for group in columns), right=False, key=True),
-        Column(header="type", cells=types, right=False, rank=7),
+        Column(name="layer", cells=tuple(plain(group.label) for group in columns), right=False, key=True),
+        Column(name="type", cells=types, right=False, rank=7),
         *marked(timed_columns("time", [value or None for value in seconds], none), doubts),
-        *marked([Column(header="step %", cells=share)], doubts),
+        *marked([Column(name="step", unit="%", cells=share)], doubts),
         *marked(timed_columns("fwd", forward, none, 1), of_phase[Phase.FORWARD]),
         *marked(timed_columns("bwd", backward, none, 1), of_phase[Phase.BACKWARD]),
         *counts_column("", flops, 2, "FLOPs"),
         *bytes_column("touched", touched, 3),
-        *figure_column("FLOPs /byte", intensity, 3),
+        *figure_column("FLOPs", intensity, 3, unit="/byte"),
         *counts_column("", rate, 5, "FLOP/s"),
         *bytes_column("activ.", activations, 6),
     ]
@@ -545,15 +545,15 @@ def _columns(title: str, changes: Sequence[Change], diff: ProfileDiff, *, with_f
     shares = tuple(f"{value / total * 100:z.0f}" if total else "-" for value in seconds)
     none = [None] * len(names)
     columns = [
-        Column(header=title, cells=tuple(names), right=False, key=True),
+        Column(name=title, cells=tuple(names), right=False, key=True),
         *timed_columns("before", before, none),
         *timed_columns("after", after, none),
-        Column(header="change", cells=tuple(_signed(value) for value in seconds)),
-        Column(header="share %", cells=shares, rank=1),
+        Column(name="change", cells=tuple(_signed(value) for value in seconds)),
+        Column(name="share", unit="%", cells=shares, rank=1),
     ]
     if with_flops and any(flops):
         cells = tuple(f"{'+' if value > 0 else '-'}{format_count(abs(value))}" if value else "0" for value in flops)
-        columns.append(Column(header="FLOPs", cells=cells, rank=2))
+        columns.append(Column(name="FLOPs", cells=cells, rank=2))
     return columns
 
 

@@ -15,7 +15,7 @@ from bench.core.record import Record
 from bench.core.units import format_count
 from bench.stats.rank_scaling import RankScaling, rank_scalings
 from bench.stats.scaling import BATCH, Scaling
-from bench.tables.cells import MISSING, figure_column, key_columns, timed_columns
+from bench.tables.cells import MISSING, figure_column, key_columns, noise_texts, timed_columns
 from bench.tables.figures import percent, plain, significant, with_noise
 from bench.tables.table import Column, Page, TableColumn, render
 
@@ -48,21 +48,24 @@ def chosen(scalings: Sequence[Scaling], *, is_batch: bool) -> list[Scaling]:
 
 def scaling_columns(rows: Sequence[Scaling], *, is_batch: bool) -> list[Column]:
     """Make the columns of one of the two tables."""
-    keys = [Column(header="cells", cells=tuple(plain(one.group) for one in rows), right=False, key=True)]
-    sizes = Column(header="sizes", cells=tuple(_sizes(one) for one in rows), right=False, rank=2)
-    off = Column(header="off %", cells=tuple(_percent(one.misfit) for one in rows), rank=1)
+    keys = [Column(name="cells", cells=tuple(plain(one.group) for one in rows), right=False, key=True)]
+    sizes = Column(name="sizes", cells=tuple(_sizes(one) for one in rows), right=False, rank=2)
+    off = Column(name="off", unit="%", cells=tuple(_percent(one.misfit) for one in rows), rank=1)
     if is_batch:
         figures = [
             *_seconds("a", [one.overhead_seconds for one in rows]),
             *_seconds("b", [one.example_seconds for one in rows]),
-            Column(header="90 % batch", cells=tuple(_batch(one.batch_of_90_percent) for one in rows)),
+            Column(name="90 % batch", cells=tuple(_batch(one.batch_of_90_percent) for one in rows)),
         ]
     else:
         figures = [
-            Column(header="k", cells=tuple(_figure(one.exponent) for one in rows)),
-            Column(header="", cells=tuple(_reach(one.exponent) for one in rows), right=False, tight=True),
             Column(
-                header="k (FLOPs)",
+                name="k",
+                cells=tuple(_figure(one.exponent) for one in rows),
+                noise=noise_texts([_reach(one.exponent) for one in rows]),
+            ),
+            Column(
+                name="k (FLOPs)",
                 cells=tuple(MISSING if one.flops_exponent is None else f"{one.flops_exponent:.2f}" for one in rows),
             ),
         ]
@@ -98,7 +101,7 @@ def _figure(estimate: Estimate | None) -> str:
 
 def _reach(estimate: Estimate | None) -> str:
     half = _half(estimate)
-    return "" if half is None else f"± {half:.2f}"
+    return "" if half is None else f"{half:.2f}"
 
 
 def _batch(estimate: Estimate | None) -> str:
@@ -130,16 +133,19 @@ def ranks_columns(shown: Sequence[Record], found: Sequence[RankScaling]) -> list
     return [
         *key_columns(shown, _KEYS),
         *figure_column("threads each", [r.ranks.threads if r.ranks else None for r in shown], 4, lambda n: f"{n:.0f}"),
-        *figure_column("examples /s", [one.examples_per_second for one in found], 1, format_count),
-        *figure_column("efficiency %", [one.efficiency for one in found], 1, lambda f: f"{f * 100:.0f}"),
-        Column(header="comm %", cells=tuple(value for value, _ in shares), rank=1),
-        *(
-            [Column(header="", cells=tuple(noise for _, noise in shares), right=False, rank=1, tight=True)]
-            if any(noise for _, noise in shares)
-            else []
+        *figure_column("examples", [one.examples_per_second for one in found], 1, format_count, unit="/s"),
+        *figure_column("efficiency", [one.efficiency for one in found], 1, lambda f: f"{f * 100:.0f}", unit="%"),
+        Column(
+            name="comm",
+            unit="%",
+            cells=tuple(value for value, _ in shares),
+            noise=noise_texts([noise for _, noise in shares]),
+            rank=1,
         ),
         *figure_column("slowest rank", [one.slowest_rank for one in found], 3, lambda n: f"{n:.0f}"),
-        *figure_column("spread %", [one.rank_spread_fraction for one in found], 2, lambda f: significant(f * 100, 2)),
+        *figure_column(
+            "spread", [one.rank_spread_fraction for one in found], 2, lambda f: significant(f * 100, 2), unit="%"
+        ),
     ]
 
 
@@ -165,9 +171,8 @@ def _share(one: RankScaling) -> tuple[str, str]:
     if share is None:
         return MISSING, ""
     if half is None or share <= 0:
-        return f"{share * 100:.0f}", f"± {significant(half * 100, 1)}" if half else ""
-    value, noise = with_noise(share * 100, half * 100)
-    return value, f"± {noise}"
+        return f"{share * 100:.0f}", significant(half * 100, 1) if half else ""
+    return with_noise(share * 100, half * 100)
 
 
 def _of(name: str) -> Callable[[Scaling], Any]:

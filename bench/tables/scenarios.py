@@ -37,14 +37,14 @@ def key_columns(cells: Sequence[Cell], own: Sequence[tuple[str, Sequence[Any]]],
     shown = [axis for axis in _OPTIONAL_AXES if len({getattr(cell, axis) for cell in cells}) > 1]
     kept = [(header, values) for index, (header, values) in enumerate(own) if index < always or len(set(values)) > 1]
     return [
-        Column(header="model", cells=tuple(plain(cell.model) for cell in cells), right=False, key=True),
+        Column(name="model", cells=tuple(plain(cell.model) for cell in cells), right=False, key=True),
         *(
-            Column(header=axis, cells=tuple(_text(getattr(cell, axis)) for cell in cells), right=False, key=True)
+            Column(name=axis, cells=tuple(_text(getattr(cell, axis)) for cell in cells), right=False, key=True)
             for axis in shown
         ),
-        Column(header="batch", cells=tuple(str(cell.batch_size) for cell in cells), key=True),
+        Column(name="batch", cells=tuple(str(cell.batch_size) for cell in cells), key=True),
         *(
-            Column(header=header, cells=tuple(map(_text, values)), right=_is_figure(values), key=True)
+            Column(name=header, cells=tuple(map(_text, values)), right=_is_figure(values), key=True)
             for header, values in kept
         ),
     ]
@@ -147,8 +147,8 @@ def _time_columns(measured: Sequence[Generation]) -> list[Column]:
         *estimate_columns("per token", [s.token for s in summaries]),
         *_tail("p90", [s.token_p90_seconds for s in summaries], nothing, 2),
         *_tail("p99", [s.token_p99_seconds for s in summaries], nothing, 2),
-        *figure_column("prefill tokens/s", [s.prefill_tokens_per_second for s in summaries], 3, format_count),
-        *figure_column("decode tokens/s", [s.decode_tokens_per_second for s in summaries], 1, format_count),
+        *figure_column("prefill", [s.prefill_tokens_per_second for s in summaries], 3, format_count, unit="tokens/s"),
+        *figure_column("decode", [s.decode_tokens_per_second for s in summaries], 1, format_count, unit="tokens/s"),
         *counts_column("decode", [s.decode_flops_per_second for s in summaries], 4, "FLOP/s"),
     ]
 
@@ -177,7 +177,7 @@ def _flops_columns(measured: Sequence[Generation]) -> list[Column]:
     training = [f.training_flops for f in flops], [f.training_rule_flops for f in flops]
     return [
         Column(
-            header="FLOPs per token", cells=tuple(plain(one.case.cell.model) for one in measured), right=False, key=True
+            name="FLOPs per token", cells=tuple(plain(one.case.cell.model) for one in measured), right=False, key=True
         ),
         *figure_column("T", [f.context_tokens for f in flops], 0, whole),
         *counts_column("decode", decode[0], 0, beside=decode[1]),
@@ -280,11 +280,11 @@ def _columns(measured: Sequence[Sampled]) -> list[Column]:
         *(timed_columns("p90", p90, nothing, 3) if any(value is not None for value in p90) else []),
         *estimate_columns("text", [s.encode for s in summaries], 1),
         *estimate_columns("decode", [s.decode for s in summaries], 1),
-        *figure_column("images /s", [s.images_per_second for s in summaries], 2, significant),
+        *figure_column("images", [s.images_per_second for s in summaries], 2, significant, unit="/s"),
         *counts_column("step", [c.flops_per_step if c else None for c in counts], 4, "FLOPs"),
         *counts_column("", [s.flops_per_second for s in summaries], 6, "FLOP/s"),
         *bytes_column("peak", [c.peak_allocated_bytes if c else None for c in counts], 5),
-        Column(header="shape", cells=tuple(shapes), right=False, rank=5),
+        Column(name="shape", cells=tuple(shapes), right=False, rank=5),
     ]
 
 
@@ -294,9 +294,9 @@ def _part_columns(training: PartTimes) -> list[Column]:
     total = sum(one.point for one in estimates)
     halves = [(e.high - e.low) / 2 if e.low is not None and e.high is not None else None for e in estimates]
     return [
-        Column(header="part", cells=(*(plain(name) for name, _ in training.parts), "sum"), right=False, key=True),
+        Column(name="part", cells=(*(plain(name) for name, _ in training.parts), "sum"), right=False, key=True),
         *timed_columns("median", [*(one.point for one in estimates), total], [*halves, None]),
-        Column(header="%", cells=(*(percent(one.point / total) for one in estimates), "100")),
+        Column(name="%", cells=(*(percent(one.point / total) for one in estimates), "100")),
     ]
 
 

@@ -28,20 +28,38 @@ class Column:
     """One column of a table, already text.
 
     Attributes:
-        header: Name and unit; of figures, the unit (the last word) stands on a second line.
+        name: Without the unit; empty where the unit says it all (`GFLOPs`).
+        unit: Stands below the name in a terminal, after it elsewhere.
         cells: One text per row.
+        noise: One text per row, `± 0.4`, beside the figure; empty where no row has any.
         right: Figures stand right, words left.
         key: Names the row; never dropped, and blank where it repeats the row above.
         rank: The higher, the sooner it is dropped; 0 never. Columns of one rank come and go together.
         tight: Stands one space from its left neighbour instead of two.
+        hidden_in: Views that have room for the main columns only and leave it out: `html` (until asked), `latex`.
     """
 
-    header: str
+    name: str
+    unit: str = ""
     cells: tuple[str, ...]
+    noise: tuple[str, ...] = ()
     right: bool = True
     key: bool = False
     rank: int = 0
     tight: bool = False
+    hidden_in: frozenset[str] = frozenset()
+
+    @property
+    def heading(self) -> str:
+        """Name and unit in one line."""
+        return f"{self.name} {self.unit}".strip()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The cells with their noise: `12.1 ± 0.4`."""
+        if not self.noise:
+            return self.cells
+        return tuple(f"{cell} {noise}".strip() for cell, noise in zip(self.cells, self.noise, strict=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +105,8 @@ def render(
     """
     spans, styles, groups = spans or {}, styles or {}, groups or {}
     indent = 2 if groups else 0
-    columns = [_signed(_blanked(column, columns, groups), page) for column in columns]
+    aligned = _aligned(columns)
+    columns = [_signed(_blanked(column, aligned, groups), page) for column in aligned]
     columns = _fitting(columns, page.width - indent, page)
     widths = [_width(column) for column in columns]
     keys = sum(column.key for column in columns)
@@ -113,8 +132,18 @@ def render(
 
 def fits(columns: Sequence[Column], width: int, rank: int) -> bool:
     """Whether all columns up to a rank fit uncut."""
-    shown = [column for column in columns if column.key or column.rank <= rank]
+    shown = [column for column in _aligned(columns) if column.key or column.rank <= rank]
     return _total(shown, [_width(column) for column in shown]) <= width
+
+
+def _aligned(columns: Sequence[Column]) -> list[Column]:
+    """Give the noise of figures a column of its own, so that the ± stand below each other."""
+    aligned: list[Column] = []
+    for column in columns:
+        aligned.append(replace(column, noise=()))
+        if column.noise:
+            aligned.append(Column(name="", cells=column.noise, right=False, rank=column.rank, tight=True))
+    return aligned
 
 
 def _fitting(columns: Sequence[Column], width: int, page: Page) -> list[Column]:
@@ -131,7 +160,8 @@ def _fitting(columns: Sequence[Column], width: int, page: Page) -> list[Column]:
     return [
         replace(
             column,
-            header=_name(column.header, room, page),
+            name=_name(column.name, room, page),
+            unit=_name(column.unit, room, page),
             cells=tuple(_name(cell, room, page) for cell in column.cells),
         )
         if room < _width(column)
@@ -156,13 +186,17 @@ def _blanked(column: Column, columns: Sequence[Column], groups: Mapping[int, str
 def _signed(column: Column, page: Page) -> Column:
     if page.unicode:
         return column
-    return replace(column, header=page.sign(column.header), cells=tuple(map(page.sign, column.cells)))
+    return replace(
+        column, name=page.sign(column.name), unit=page.sign(column.unit), cells=tuple(map(page.sign, column.cells))
+    )
 
 
 def _header(column: Column) -> tuple[str, str]:
-    """Split a header into its two lines; one word stands on the lower."""
-    name, _, unit = column.header.rpartition(" ") if column.right else ("", "", column.header)
-    return name, unit
+    """Split a heading into two lines: the unit or, without one, the last word of a figure's name on the lower."""
+    if column.unit:
+        return column.name, column.unit
+    upper, _, lower = column.name.rpartition(" ") if column.right else ("", "", column.name)
+    return upper, lower
 
 
 def _width(column: Column) -> int:
@@ -232,30 +266,24 @@ class Table:
 def make_table(
     columns: Sequence[Column], *, caption: str, marks: Mapping[int, str] | None = None, total: bool = False
 ) -> Table:
-    """Make a table of columns; a column without a header holds the noise of the one left of it."""
-    heads: list[Head] = []
-    places: list[list[Figure]] = []
-    for column in columns:
-        if not column.header and places:
-            places[-1] = [
-                Figure(text=figure.text, noise=noise) for figure, noise in zip(places[-1], column.cells, strict=True)
-            ]
-            continue
-        heads.append(head(column.header, right=column.right))
-        places.append([Figure(text=words(cell)) for cell in column.cells])
+    """Make a table of columns."""
     return Table(
         caption=caption,
-        heads=tuple(heads),
-        rows=tuple(zip(*places, strict=True)),
+        heads=tuple(head(column) for column in columns),
+        rows=tuple(zip(*(_places(column) for column in columns), strict=True)),
         marks=dict(marks or {}),
         total=total,
     )
 
 
-def head(header: str, *, right: bool) -> Head:
-    """Part a header into name and unit: the last word of a figure's header is its unit."""
-    name, _, unit = header.rpartition(" ") if right else (header, "", "")
-    return Head(name=name or unit, unit=unit if name else "", right=right)
+def head(column: Column) -> Head:
+    """Make a column's heading; a unit without a name is the name."""
+    return Head(name=column.name or column.unit, unit=column.unit if column.name else "", right=column.right)
+
+
+def _places(column: Column) -> list[Figure]:
+    noises = column.noise or ("",) * len(column.cells)
+    return [Figure(text=words(cell), noise=noise) for cell, noise in zip(column.cells, noises, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

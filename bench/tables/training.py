@@ -84,13 +84,13 @@ def plan_text(plan: TrainingPlan, *, is_axis: bool = False) -> str:
 def epoch_columns(epochs: Sequence[Epoch]) -> list[Column]:
     """Make the columns of what was learned and how long it took."""
     return [
-        Column(header="epoch", cells=tuple(str(e.epoch) for e in epochs), key=True),
+        Column(name="epoch", cells=tuple(str(e.epoch) for e in epochs), key=True),
         *figure_column("train loss", [e.train_loss for e in epochs], 0),
-        *figure_column("train right %", [e.train_accuracy for e in epochs], 1, _percent),
+        *figure_column("train right", [e.train_accuracy for e in epochs], 1, _percent, unit="%"),
         *figure_column("test loss", [e.test_loss for e in epochs], 0),
-        *figure_column("test right %", [e.test_accuracy for e in epochs], 0, _percent),
+        *figure_column("test right", [e.test_accuracy for e in epochs], 0, _percent, unit="%"),
         *timed_columns("training", [e.seconds for e in epochs], [None] * len(epochs)),
-        *figure_column("examples /s", [e.examples_per_second for e in epochs], 0, format_count),
+        *figure_column("examples", [e.examples_per_second for e in epochs], 0, format_count, unit="/s"),
         *timed_columns("evaluation", [e.evaluation_seconds for e in epochs], [None] * len(epochs), 2),
         *timed_columns("checkpoints", [e.checkpoint_seconds or None for e in epochs], [None] * len(epochs), 3),
         *figure_column("steps", [len(e.examples) for e in epochs], 4, whole),
@@ -112,9 +112,9 @@ def part_columns(epochs: Sequence[Epoch]) -> list[Column]:
 
     sums = [sum(e.part_sum_seconds for e in row) for row, _ in rows]
     return [
-        Column(header="epoch", cells=tuple(name for _, name in rows), key=True),
-        *(Column(header=header, cells=shares(part)) for part, header in PART_HEADERS.items()),
-        Column(header="sum", cells=tuple(_share(s / t if t else None) for s, t in zip(sums, seconds, strict=True))),
+        Column(name="epoch", cells=tuple(name for _, name in rows), key=True),
+        *(Column(name=header, cells=shares(part)) for part, header in PART_HEADERS.items()),
+        Column(name="sum", cells=tuple(_share(s / t if t else None) for s, t in zip(sums, seconds, strict=True))),
         *timed_columns("sum of parts", sums, [None] * len(rows)),
         *timed_columns("epoch", seconds, [None] * len(rows)),
     ]
@@ -126,16 +126,16 @@ def score_columns(found: Classification) -> list[Column]:
     There is no mean where a class has no figure: without the class it would flatter the model.
     """
     scores = found.scores
-    headers = {"precision": "precision %", "recall": "recall %", "f1": "F1 %"}
+    headers = {"precision": "precision", "recall": "recall", "f1": "F1"}
     figures = {name: [getattr(score, name) for score in scores] for name in headers}
     means = {name: None if None in values else sum(values) / len(values) for name, values in figures.items()}
     return [
-        Column(header="class", cells=(*(plain(s.name) for s in scores), "mean"), right=False, key=True),
+        Column(name="class", cells=(*(plain(s.name) for s in scores), "mean"), right=False, key=True),
         *(
-            Column(header=header, cells=tuple(_share(value) for value in (*figures[name], means[name])))
+            Column(name=header, unit="%", cells=tuple(_share(value) for value in (*figures[name], means[name])))
             for name, header in headers.items()
         ),
-        Column(header="examples", cells=tuple(f"{n:,}" for n in (*(s.support for s in scores), _support(found)))),
+        Column(name="examples", cells=tuple(f"{n:,}" for n in (*(s.support for s in scores), _support(found)))),
     ]
 
 
@@ -143,12 +143,12 @@ def confusion_columns(found: Classification) -> list[Column]:
     """Make the confusion matrix: a row per true class, a column per predicted one; `.` is none."""
     names = [plain(score.name) for score in found.scores]
     columns = [
-        Column(header=name, cells=tuple(str(row[index]) if row[index] else "." for row in found.confusion))
+        Column(name=name, cells=tuple(str(row[index]) if row[index] else "." for row in found.confusion))
         for index, name in enumerate(names)
     ]
     if found.outside:
-        columns.append(Column(header="other", cells=tuple(str(count or ".") for count in found.outside)))
-    return [Column(header="true", cells=tuple(names), right=False, key=True), *columns]
+        columns.append(Column(name="other", cells=tuple(str(count or ".") for count in found.outside)))
+    return [Column(name="true", cells=tuple(names), right=False, key=True), *columns]
 
 
 def sentences(training: Training) -> list[str]:
@@ -225,14 +225,14 @@ def pipeline_columns(points: Sequence[PipelinePoint]) -> list[Column]:
     plans = [point.plan for point in points]
     pins = tuple("on" if plan.pin_memory else "off" for plan in plans)
     return [
-        Column(header="batch", cells=tuple(str(plan.batch_size) for plan in plans), key=True),
-        Column(header="workers", cells=tuple(str(plan.workers) for plan in plans), key=True),
-        Column(header="prefetch", cells=tuple(str(plan.prefetch or "-") for plan in plans), key=True),
-        *([Column(header="pinned", cells=pins, right=False, key=True)] if len(set(pins)) > 1 else []),
-        *figure_column("loader /s", [p.data_examples_per_second for p in points], 0, format_count),
-        *figure_column("step /s", [p.step_examples_per_second for p in points], 0, format_count),
-        *figure_column("both /s", [p.joint_examples_per_second for p in points], 0, format_count),
-        *figure_column("waiting %", [p.wait_fraction for p in points], 0, percent),
+        Column(name="batch", cells=tuple(str(plan.batch_size) for plan in plans), key=True),
+        Column(name="workers", cells=tuple(str(plan.workers) for plan in plans), key=True),
+        Column(name="prefetch", cells=tuple(str(plan.prefetch or "-") for plan in plans), key=True),
+        *([Column(name="pinned", cells=pins, right=False, key=True)] if len(set(pins)) > 1 else []),
+        *figure_column("loader", [p.data_examples_per_second for p in points], 0, format_count, unit="/s"),
+        *figure_column("step", [p.step_examples_per_second for p in points], 0, format_count, unit="/s"),
+        *figure_column("both", [p.joint_examples_per_second for p in points], 0, format_count, unit="/s"),
+        *figure_column("waiting", [p.wait_fraction for p in points], 0, percent, unit="%"),
         *timed_columns("first batch", [p.start_seconds for p in points], [None] * len(points), 1),
     ]
 

@@ -141,17 +141,17 @@ def _measured(found: Measurement, topic: Topic) -> list[str]:
 
 def _cells_table(cells: Sequence[MeasuredCell], figures: Sequence[str]) -> str:
     """Write one row per cell: the axes that vary, the step with half its interval, and the figures asked for."""
-    columns = [Column(header="model", cells=tuple(one.cell.model for one in cells), right=False)]
+    columns = [Column(name="model", cells=tuple(one.cell.model for one in cells), right=False)]
     for header, name in (("mode", "mode"), ("batch", "batch_size"), ("optimizer", "optimizer")):
         values = tuple(getattr(one.cell, name) for one in cells)
         if len(set(values)) > 1:
-            columns.append(Column(header=header, cells=tuple("own" if v is None else str(v) for v in values)))
-    columns.append(Column(header="step", cells=tuple(_step(one) for one in cells)))
+            columns.append(Column(name=header, cells=tuple("own" if v is None else str(v) for v in values)))
+    columns.append(Column(name="step", cells=tuple(_step(one) for one in cells)))
     for name in figures:
         header, get = FIGURES[name]
         texts = tuple(get(one) or MISSING for one in cells)
         if set(texts) != {MISSING}:
-            columns.append(Column(header=header, cells=texts))
+            columns.append(Column(name=header, cells=texts))
     return table(columns)
 
 
@@ -166,7 +166,7 @@ def _claims(evidence: Evidence, wanted: Callable[[CheckedClaim], bool]) -> str:
     chosen = [one for one in evidence.claims if wanted(one)]
     if not chosen:
         return NOT_YET
-    shown = [column for column in claim_columns(chosen) if column.header not in ("model", "source")]
+    shown = [column for column in claim_columns(chosen) if column.name not in ("model", "source")]
     notes = [f"- {escape(note)}" for note in claim_notes(chosen)]
     return "\n\n".join([table(shown), *(["\n".join(notes)] if notes else [])])
 

@@ -51,7 +51,7 @@ def test_a_row_that_is_mostly_correction_has_no_rate() -> None:
         for seconds in (4e-6, 6e-6, 0.0)
     ]
     groups = [Group(label="fc", layers=(ProfiledLayer(name="fc", costs=(cost,)),)) for cost in costs]
-    (rates,) = (column.cells for column in layer_columns(PROFILE, groups) if "FLOP/s" in column.header)
+    (rates,) = (column.cells for column in layer_columns(PROFILE, groups) if "FLOP/s" in column.heading)
     assert [rate == "-" for rate in rates] == [True, False, True, False]  # the last is the step
 
 

@@ -52,7 +52,7 @@ SMALL = dataclasses.replace(
 
 
 def cells(columns: list[Column], name: str) -> tuple[str, ...]:
-    (found,) = (column.cells for column in columns if column.header.startswith(name))
+    (found,) = (column.cells for column in columns if column.heading.startswith(name))
     return found
 
 
@@ -83,11 +83,11 @@ def test_the_mark_is_explained_once_where_it_stands_and_only_there() -> None:
 
 
 def test_a_name_that_begins_like_the_mark_needs_no_explanation() -> None:
-    assert not doubt_lines([Column(header="operation", cells=(f"{MARK}mine",), right=False, key=True)])
+    assert not doubt_lines([Column(name="operation", cells=(f"{MARK}mine",), right=False, key=True)])
 
 
 def test_what_was_not_measured_stays_so() -> None:
-    (column,) = marked([Column(header="fwd ms", cells=("-", "1.00", "1.00"))], [True, True, False])
+    (column,) = marked([Column(name="fwd", unit="ms", cells=("-", "1.00", "1.00"))], [True, True, False])
     assert column.cells == ("-", "~1.00", "1.00")
 
 

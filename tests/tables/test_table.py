@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from bench.tables.table import Column, Page, fits, render
+from bench.report.formats import markdown
+from bench.tables.table import Column, Page, fits, make_table, render
 
-MODEL = Column(header="model", cells=("a", "a", "b"), right=False, key=True)
-BATCH = Column(header="batch", cells=("8", "32", "8"), key=True)
-TIME = Column(header="step ms", cells=("1.5", "10", "2"))
-RATE = Column(header="rate", cells=("1", "2", "3"), rank=1)
-WIDE = Column(header="wide", cells=("x" * 30,) * 3, rank=2)
-LATE = Column(header="late", cells=("1", "2", "3"), rank=3)
+MODEL = Column(name="model", cells=("a", "a", "b"), right=False, key=True)
+BATCH = Column(name="batch", cells=("8", "32", "8"), key=True)
+TIME = Column(name="step", unit="ms", cells=("1.5", "10", "2"))
+RATE = Column(name="rate", cells=("1", "2", "3"), rank=1)
+WIDE = Column(name="wide", cells=("x" * 30,) * 3, rank=2)
+LATE = Column(name="late", cells=("1", "2", "3"), rank=3)
 
 
 def test_repeated_keys_are_blank_and_figures_stand_right() -> None:
@@ -22,7 +23,7 @@ def test_repeated_keys_are_blank_and_figures_stand_right() -> None:
 
 
 def test_the_last_key_stands_even_where_it_repeats() -> None:
-    same = Column(header="batch", cells=("8", "8", "8"), key=True)
+    same = Column(name="batch", cells=("8", "8", "8"), key=True)
     lines = render([MODEL, same], Page()).splitlines()[2:]
     assert [line.split() for line in lines] == [["a", "8"], ["8"], ["b", "8"]]
 
@@ -36,8 +37,8 @@ def test_columns_join_by_rank_until_one_does_not_fit() -> None:
 
 
 def test_a_name_that_is_too_long_gives_way_to_the_figures() -> None:
-    name = Column(header="model", cells=("torchvision:resnet18",), right=False, key=True)
-    text = render([name, Column(header="step", cells=("1.5",))], Page(width=20))
+    name = Column(name="model", cells=("torchvision:resnet18",), right=False, key=True)
+    text = render([name, Column(name="step", cells=("1.5",))], Page(width=20))
     assert text.splitlines()[-1] == "torch…sion…"[:5] + text.splitlines()[-1][5:]
     assert "resnet18" in text and "1.5" in text
     assert max(map(len, text.splitlines())) == 20
@@ -56,6 +57,29 @@ def test_groups_indent_their_rows_and_sums_stand_below_a_rule() -> None:
 
 
 def test_two_long_names_share_the_loss_and_figures_keep_theirs() -> None:
-    names = [Column(header=header, cells=("x" * 40,), right=False, key=True) for header in ("model", "claim")]
-    text = render([*names, Column(header="documented", cells=("19,600,000,000",))], Page(width=60))
+    names = [Column(name=header, cells=("x" * 40,), right=False, key=True) for header in ("model", "claim")]
+    text = render([*names, Column(name="documented", cells=("19,600,000,000",))], Page(width=60))
     assert text.splitlines()[-1].split() == ["x" * 7 + "…" + "x" * 13, "x" * 7 + "…" + "x" * 13, "19,600,000,000"]
+
+
+def test_noise_belongs_to_its_column_in_every_format_and_a_column_without_a_name_is_no_noise() -> None:
+    step = Column(name="step", unit="ms", cells=("12.1", "9.0"), noise=("± 0.4", ""))
+    remark = Column(name="", cells=("accepted", ""), right=False)
+    assert markdown.table([step, remark]).splitlines() == [
+        "| step ms |  |",
+        "|---:|---|",
+        "| 12.1 ± 0.4 | accepted |",
+        "| 9.0 |  |",
+    ]
+    assert [line.split() for line in render([step, remark], Page()).splitlines()[3:]] == [
+        ["12.1", "±", "0.4", "accepted"],
+        ["9.0"],
+    ]
+    table = make_table([step, remark], caption="c")
+    assert [(head.name, head.unit) for head in table.heads] == [("step", "ms"), ("", "")]
+    assert [(figure.text, figure.noise) for figure in table.rows[0]] == [("12.1", "± 0.4"), ("accepted", "")]
+
+
+def test_the_last_word_of_a_name_is_no_unit() -> None:
+    (head,) = make_table([Column(name="best quads", cells=("4",))], caption="c").heads
+    assert (head.name, head.unit) == ("best quads", "")

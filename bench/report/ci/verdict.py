@@ -87,9 +87,9 @@ def ci_comment(results: Sequence[StepResult], *, title: str = "stepbench", limit
     verdict = WORDS[joint_exit_code(results)]
     steps = table(
         [
-            Column(header="step", cells=tuple(plain(result.name) for result in results), right=False),
-            Column(header="verdict", cells=tuple(WORDS[result.exit_code] for result in results), right=False),
-            Column(header="says", cells=tuple(_says(result) for result in results), right=False),
+            Column(name="step", cells=tuple(plain(result.name) for result in results), right=False),
+            Column(name="verdict", cells=tuple(WORDS[result.exit_code] for result in results), right=False),
+            Column(name="says", cells=tuple(_says(result) for result in results), right=False),
         ]
     )
     head = f"{marker(title)}\n### {escape(brief(title))}: {verdict}\n\n{steps}"

@@ -22,7 +22,6 @@ LONGEST_TABLE = 40
 """Rows of one page; more make a `longtable`."""
 
 _MOST_NOTES, _LONGEST_NOTE = 10, 300
-_HIGHEST_RANK = 4
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -65,7 +64,7 @@ def latex_table(records: Sequence[Record], environment: Environment | None = Non
     """
     environment = environment or next((r.environment for r in records if r.environment), None)
     summaries = [summarise(record) for record in records]
-    columns = _joined([*key_columns(records), *(_paper_columns(records, summaries))]) if records else []
+    columns = _columns(records, summaries) if records else []
     keys = len(key_columns(records)) if records else 0
     rows = [_row(record, summaries[row], columns, row, keys) for row, record in enumerate(records)]
     sentences = [_caption(records, summaries), *([_machine(environment)] if environment else [])]
@@ -74,27 +73,13 @@ def latex_table(records: Sequence[Record], environment: Environment | None = Non
     return "\n".join([*lines, *write(columns, rows, " ".join(sentences), _label(label), _notes(records)), ""])
 
 
-def _paper_columns(records: Sequence[Record], summaries: Sequence[Summary]) -> list[Column]:
-    """Take the columns that a page of a paper can hold, as an 80-column terminal does, and the parameters."""
-    found = figure_columns(records, summaries)
-    return [column for column in found if column.rank <= _HIGHEST_RANK or column.header == "parameters"]
-
-
-def _joined(columns: Sequence[Column]) -> list[Column]:
-    """Let a `± noise` column join the figure it belongs to."""
-    joined: list[Column] = []
-    for column in columns:
-        if column.header or not joined:
-            joined.append(column)
-            continue
-        last = joined[-1]
-        cells = tuple(f"{a} {b}".strip() for a, b in zip(last.cells, column.cells, strict=True))
-        joined[-1] = Column(header=last.header, cells=cells, right=last.right, rank=last.rank, key=last.key)
-    return joined
+def _columns(records: Sequence[Record], summaries: Sequence[Summary]) -> list[Column]:
+    figures = figure_columns(records, summaries)
+    return [*key_columns(records), *(column for column in figures if "latex" not in column.hidden_in)]
 
 
 def _row(record: Record, summary: Summary, columns: Sequence[Column], row: int, keys: int) -> str:
-    cells = [escape(column.cells[row]) for column in columns]
+    cells = [escape(column.texts[row]) for column in columns]
     if summary.step is None and record.outcome is not Outcome.OK:
         words = escape(record.outcome.value.replace("_", " "))
         cells = [*cells[:keys], f"\\multicolumn{{{len(columns) - keys}}}{{l}}{{\\emph{{{words}}}}}"]
@@ -102,7 +87,7 @@ def _row(record: Record, summary: Summary, columns: Sequence[Column], row: int, 
 
 
 def _head(columns: Sequence[Column]) -> str:
-    return " & ".join(escape(column.header) for column in columns) + r" \\"
+    return " & ".join(escape(column.heading) for column in columns) + r" \\"
 
 
 def _spec(columns: Sequence[Column]) -> str:

@@ -31,20 +31,12 @@ def escape(text: str) -> str:
 
 
 def table(columns: Sequence[Column]) -> str:
-    """Write columns as a Markdown table; a `± noise` column joins the figure it belongs to."""
-    joined: list[Column] = []
-    for column in columns:
-        if column.header or not joined:
-            joined.append(column)
-            continue
-        last = joined[-1]
-        cells = tuple(f"{a} {b}".strip() for a, b in zip(last.cells, column.cells, strict=True))
-        joined[-1] = Column(header=last.header, cells=cells, right=last.right)
+    """Write columns as a Markdown table; noise stands behind its figure."""
     lines = [
-        "| " + " | ".join(escape(column.header) for column in joined) + " |",
-        "|" + "|".join("---:" if column.right else "---" for column in joined) + "|",
+        "| " + " | ".join(escape(column.heading) for column in columns) + " |",
+        "|" + "|".join("---:" if column.right else "---" for column in columns) + "|",
     ]
-    rows = zip(*(column.cells for column in joined), strict=True)
+    rows = zip(*(column.texts for column in columns), strict=True)
     return "\n".join([*lines, *("| " + " | ".join(escape(cell) for cell in row) + " |" for row in rows)])
 
 
@@ -54,7 +46,7 @@ def cells_table(records: Sequence[Record]) -> str:
         return "no cells"
     columns = [*key_columns(records), *figure_columns(records, [summarise(record) for record in records])]
     if any(record.outcome is not Outcome.OK for record in records):
-        columns.append(Column(header="outcome", cells=tuple(r.outcome.value for r in records), right=False))
+        columns.append(Column(name="outcome", cells=tuple(r.outcome.value for r in records), right=False))
     return table(columns)
 
 
@@ -148,10 +140,10 @@ def throughput_table(records: Sequence[Record]) -> str | None:
         return None
     grid = frame.pivot(index="model", columns=axes[1:], values="examples_per_second")
     grid = grid.loc[list(dict.fromkeys(frame["model"]))].sort_index(axis="columns")
-    columns = [Column(header="model", cells=tuple(grid.index), right=False)]
+    columns = [Column(name="model", cells=tuple(grid.index), right=False)]
     for (batch_size, precision), values in grid.items():
         cells = tuple("-" if pd.isna(value) else significant(value) for value in values)
-        columns.append(Column(header=f"b{batch_size} {precision}", cells=cells))
+        columns.append(Column(name=f"b{batch_size} {precision}", cells=cells))
     return table(columns)
 
 

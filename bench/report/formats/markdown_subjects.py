@@ -57,12 +57,12 @@ def gate_details(rows: Sequence[GateRow], lines: Sequence[str | None]) -> str:
         parts.append(
             table(
                 [
-                    Column(header="verdict", cells=tuple(row.verdict.value for row, _ in entries), right=False),
-                    Column(header="cell", cells=tuple(row.cell.id for row, _ in entries), right=False),
-                    Column(header="counter", cells=tuple(c.name if c else "" for _, c in entries), right=False),
-                    Column(header="recorded", cells=tuple(_value(c.expected) if c else "" for _, c in entries)),
-                    Column(header="found", cells=tuple(_value(c.found) if c else "" for _, c in entries)),
-                    Column(header="change", cells=tuple(change_text(c) if c else "" for _, c in entries)),
+                    Column(name="verdict", cells=tuple(row.verdict.value for row, _ in entries), right=False),
+                    Column(name="cell", cells=tuple(row.cell.id for row, _ in entries), right=False),
+                    Column(name="counter", cells=tuple(c.name if c else "" for _, c in entries), right=False),
+                    Column(name="recorded", cells=tuple(_value(c.expected) if c else "" for _, c in entries)),
+                    Column(name="found", cells=tuple(_value(c.found) if c else "" for _, c in entries)),
+                    Column(name="change", cells=tuple(change_text(c) if c else "" for _, c in entries)),
                 ]
             )
         )

@@ -216,5 +216,5 @@ def test_what_is_a_share_of_nothing_is_missing_and_has_no_mean() -> None:
     _, one, two = found.scores
     assert (one.precision, one.recall, one.f1) == (None, 0.0, 0.0)
     assert (two.precision, two.recall, two.f1) == (None, None, None)
-    by_header = {column.header: column.cells for column in score_columns(found)}
+    by_header = {column.heading: column.cells for column in score_columns(found)}
     assert by_header["precision %"] == ("50.0", "-", "-", "-")

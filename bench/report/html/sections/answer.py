@@ -172,14 +172,14 @@ def _best_table(data: ReportData) -> Table | None:
     best = [max(group.rows, key=_throughput) for group in groups]
     parameters = [row.record.counters.parameters for row in best]
     columns = [
-        Column(header="model", cells=tuple(group.title for group in groups), right=False),
-        Column(header="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
-        Column(header="most examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
-        Column(header="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
-        Column(header="precision", cells=tuple(row.record.cell.precision.value for row in best), right=False),
-        Column(header="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
-        Column(header="peak", cells=tuple(_peak(row) for row in best)),
-        Column(header="doubts", cells=tuple(marks(row.record) for row in best), right=False),
+        Column(name="model", cells=tuple(group.title for group in groups), right=False),
+        Column(name="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
+        Column(name="most examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
+        Column(name="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
+        Column(name="precision", cells=tuple(row.record.cell.precision.value for row in best), right=False),
+        Column(name="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
+        Column(name="peak", cells=tuple(_peak(row) for row in best)),
+        Column(name="doubts", cells=tuple(marks(row.record) for row in best), right=False),
     ]
     return make_table(columns, caption="Where each model does the most examples per second")
 

@@ -20,8 +20,6 @@ from bench.tables.table import Column, head
 
 PAGE = 100
 """Rows shown at once; those of the first page are in the page itself, so they are there without a script too."""
-_SHOWN_RANKS = frozenset({0, 1, 3, 4})
-"""Of `figure_columns`: step, throughput, peak, FLOPs, doubts. Phases (2) have a section of their own."""
 _MOST_CHOICES = 40
 _SEES = "see"
 
@@ -31,9 +29,8 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     if not data.rows:
         return None
     summaries = [row.summary for row in data.rows]
-    columns = _joined(
-        [*_run_column(data), *key_columns(data.records), *_outcome(data), *figure_columns(data.records, summaries)]
-    )
+    figures = figure_columns(data.records, summaries)
+    columns = [_described(c) for c in (*_run_column(data), *key_columns(data.records), *_outcome(data), *figures)]
     raw, note = raw_samples(data.rows)
     return {
         "caption": caption(data.records, summaries),
@@ -63,38 +60,29 @@ SECTION = Section(anchor="cells", title="Cells", build=build)
 def _run_column(data: ReportData) -> list[Column]:
     names = run_names(data)
     cells = tuple(names[row.run] for row in data.rows)
-    return [Column(header="run", cells=cells, right=False, key=True)] if any(cells) else []
+    return [Column(name="run", cells=cells, right=False, key=True)] if any(cells) else []
 
 
 def _outcome(data: ReportData) -> list[Column]:
     outcomes = tuple(row.record.outcome.value.replace("_", " ") for row in data.rows)
-    return [Column(header="outcome", cells=outcomes, right=False, key=True)] if set(outcomes) != {"ok"} else []
+    return [Column(name="outcome", cells=outcomes, right=False, key=True)] if set(outcomes) != {"ok"} else []
 
 
 def _row_marks(data: ReportData) -> dict[int, str]:
     return {row.index: "bad" for row in data.rows[:PAGE] if row.record.outcome is not Outcome.OK}
 
 
-def _joined(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """Put a column of noise beside the figures it belongs to."""
-    joined: list[dict[str, Any]] = []
-    for column in columns:
-        if not column.header and joined:
-            joined[-1]["noise"] = column.cells
-            continue
-        heading = head(column.header, right=column.right)
-        joined.append(
-            {
-                "name": heading.name,
-                "unit": heading.unit,
-                "right": column.right,
-                "is_key": column.key,
-                "shown": column.key or column.rank in _SHOWN_RANKS,
-                "texts": tuple(name(cell) for cell in column.cells),
-                "noise": (),
-            }
-        )
-    return joined
+def _described(column: Column) -> dict[str, Any]:
+    heading = head(column)
+    return {
+        "name": heading.name,
+        "unit": heading.unit,
+        "right": column.right,
+        "is_key": column.key,
+        "shown": "html" not in column.hidden_in,
+        "texts": tuple(name(cell) for cell in column.cells),
+        "noise": column.noise,
+    }
 
 
 def _choices(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

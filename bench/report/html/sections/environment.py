@@ -67,9 +67,9 @@ def _table(
     differing: set[str] | None = None,
 ) -> Table:
     columns = [
-        Column(header="field", cells=tuple(words(name.replace("_", " ")) for name in names), right=False),
+        Column(name="field", cells=tuple(words(name.replace("_", " ")) for name in names), right=False),
         *(
-            Column(header=words(run.id), cells=tuple(text.get(name, _MISSING) for name in names), right=False)
+            Column(name=words(run.id), cells=tuple(text.get(name, _MISSING) for name in names), right=False)
             for run, text in zip(runs, texts, strict=True)
         ),
     ]
@@ -88,9 +88,9 @@ def _state(runs: Sequence[RunData]) -> Table | None:
     if not rows:
         return None
     columns = [
-        Column(header="reading", cells=tuple(label for label, _ in rows), right=False),
+        Column(name="reading", cells=tuple(label for label, _ in rows), right=False),
         *(
-            Column(header=words(run.id), cells=tuple(texts[index] for _, texts in rows), right=False)
+            Column(name=words(run.id), cells=tuple(texts[index] for _, texts in rows), right=False)
             for index, run in enumerate(runs)
         ),
     ]

@@ -87,11 +87,13 @@ def _table(trends: Sequence[Trend]) -> Table:
     scale, unit = unit_of(trends[0].metric, [p.value for p in newest if p.value is not None])
     changes = [level_change(trend) for trend in trends]
     columns = [
-        Column(header="cell", cells=tuple(name(trend.cell_id) for trend in trends), right=False),
-        Column(header="measurements", cells=tuple(f"{trend.count:,}" for trend in trends)),
-        Column(header=f"newest {unit}", cells=tuple(significant((p.value or 0.0) / scale) for p in newest)),
-        Column(header="change %", cells=tuple("-" if ratio is None else f"{ratio * 100:+.1f}" for ratio in changes)),
-        Column(header="commit", cells=tuple(name((p.commit or "-")[:12]) for p in newest), right=False),
+        Column(name="cell", cells=tuple(name(trend.cell_id) for trend in trends), right=False),
+        Column(name="measurements", cells=tuple(f"{trend.count:,}" for trend in trends)),
+        Column(name="newest", unit=unit, cells=tuple(significant((p.value or 0.0) / scale) for p in newest)),
+        Column(
+            name="change", unit="%", cells=tuple("-" if ratio is None else f"{ratio * 100:+.1f}" for ratio in changes)
+        ),
+        Column(name="commit", cells=tuple(name((p.commit or "-")[:12]) for p in newest), right=False),
     ]
     return make_table(columns, caption="Newest value against the median before it, since the last accepted change")
 

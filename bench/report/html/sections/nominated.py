@@ -32,12 +32,12 @@ def _shown(pair: NominatedRuns) -> dict[str, Any]:
         return "-" if value is None else significant(value / scale)
 
     columns = [
-        Column(header="cell", cells=tuple(name(n.cell_id) for n in rows), right=False),
-        Column(header=f"base {unit}", cells=tuple(seconds(n.base) for n in rows)),
-        Column(header=f"head {unit}", cells=tuple(seconds(n.head) for n in rows)),
-        Column(header="change %", cells=tuple(change(n.shift) for n in rows)),
+        Column(name="cell", cells=tuple(name(n.cell_id) for n in rows), right=False),
+        Column(name="base", unit=unit, cells=tuple(seconds(n.base) for n in rows)),
+        Column(name="head", unit=unit, cells=tuple(seconds(n.head) for n in rows)),
+        Column(name="change", unit="%", cells=tuple(change(n.shift) for n in rows)),
         Column(
-            header="remark",
+            name="remark",
             cells=tuple(words(n.missing) or ("suspect" if n.is_suspect else "") for n in rows),
             right=False,
         ),

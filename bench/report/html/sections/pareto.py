@@ -101,10 +101,10 @@ def _table(groups: Sequence[Group]) -> Table:
     rows = [row for _, row in pairs]
     peaks = [peak_bytes(row.record) for row in rows]
     columns = [
-        Column(header="model", cells=tuple(title for title, _ in pairs), right=False),
-        Column(header="batch", cells=tuple(str(row.record.cell.batch_size) for row in rows)),
-        Column(header="precision", cells=tuple(row.record.cell.precision.value for row in rows), right=False),
-        Column(header="examples /s", cells=tuple(format_count(_rate(row)) for row in rows)),
-        Column(header="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
+        Column(name="model", cells=tuple(title for title, _ in pairs), right=False),
+        Column(name="batch", cells=tuple(str(row.record.cell.batch_size) for row in rows)),
+        Column(name="precision", cells=tuple(row.record.cell.precision.value for row in rows), right=False),
+        Column(name="examples", unit="/s", cells=tuple(format_count(_rate(row)) for row in rows)),
+        Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
     ]
     return make_table(columns, caption="Cells on the fronts: no other cell of the model is better in both")

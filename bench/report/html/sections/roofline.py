@@ -110,14 +110,18 @@ def _peak_text(row: Row) -> str:
 def _table(rows: Sequence[Row]) -> Table:
     placements = [_placed(row)[0] for row in rows]
     columns = [
-        Column(header="cell", cells=tuple(name(row.record.cell.id) for row in rows), right=False),
-        Column(header="FLOPs /byte", cells=tuple(significant(p.intensity) for p in placements)),
-        Column(header="FLOP/s", cells=tuple(format_count(p.flops_per_second) for p in placements)),
-        Column(header="bound by", cells=tuple(p.bound.value for p in placements), right=False),
-        Column(header="of its roof %", cells=tuple(percent(p.fraction) for p in placements)),
-        *figure_column("MFU %", [row.summary.mfu for row in rows], 0, lambda f: significant(f * 100, 2)),
+        Column(name="cell", cells=tuple(name(row.record.cell.id) for row in rows), right=False),
+        Column(name="FLOPs", unit="/byte", cells=tuple(significant(p.intensity) for p in placements)),
+        Column(name="FLOP/s", cells=tuple(format_count(p.flops_per_second) for p in placements)),
+        Column(name="bound by", cells=tuple(p.bound.value for p in placements), right=False),
+        Column(name="of its roof", unit="%", cells=tuple(percent(p.fraction) for p in placements)),
+        *figure_column("MFU", [row.summary.mfu for row in rows], 0, lambda f: significant(f * 100, 2), unit="%"),
         *figure_column(
-            "of the data sheet %", [row.summary.documented_mfu for row in rows], 0, lambda f: significant(f * 100, 2)
+            "of the data sheet",
+            [row.summary.documented_mfu for row in rows],
+            0,
+            lambda f: significant(f * 100, 2),
+            unit="%",
         ),
     ]
     return make_table(columns, caption="Share of the roof that each cell reaches")

@@ -109,12 +109,12 @@ def _table(data: ReportData, groups: Sequence[Group]) -> Table:
     rows = [row for _, row in pairs]
     runs = run_names(data)
     columns = [
-        Column(header="model", cells=tuple(title for title, _ in pairs), right=False),
-        *([Column(header="run", cells=tuple(runs[r.run] for r in rows), right=False)] if any(runs) else []),
-        Column(header="batch", cells=tuple(str(r.record.cell.batch_size) for r in rows)),
-        Column(header="precision", cells=tuple(r.record.cell.precision.value for r in rows), right=False),
+        Column(name="model", cells=tuple(title for title, _ in pairs), right=False),
+        *([Column(name="run", cells=tuple(runs[r.run] for r in rows), right=False)] if any(runs) else []),
+        Column(name="batch", cells=tuple(str(r.record.cell.batch_size) for r in rows)),
+        Column(name="precision", cells=tuple(r.record.cell.precision.value for r in rows), right=False),
         *step_columns([row.summary for row in rows]),
-        Column(header="examples /s", cells=tuple(_rate(row.summary.examples_per_second) for row in rows)),
+        Column(name="examples", unit="/s", cells=tuple(_rate(row.summary.examples_per_second) for row in rows)),
     ]
     return make_table(columns, caption="Latency and throughput of all charts")
 
