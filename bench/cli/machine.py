@@ -249,8 +249,8 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
 
 
 def _device_lines(environment: Environment, diagnosis: Diagnosis) -> list[str]:
-    index = diagnosis.environments.index(environment)
-    device = "cpu" if index == 0 else f"cuda:{index - 1}"
+    devices = list(dict.fromkeys(where for where, _, _ in diagnosis.precisions))  # in the environments' order
+    device = devices[diagnosis.environments.index(environment)]
     name = environment.gpu if environment.gpu else "CPU"
     able = [precision for where, precision, reason in diagnosis.precisions if where == device and reason is None]
     unable = [(precision, reason) for where, precision, reason in diagnosis.precisions if where == device and reason]

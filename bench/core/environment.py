@@ -77,7 +77,7 @@ class MachineState:
 
     Attributes:
         load_1m: Runnable tasks, averaged over a minute.
-        other_busy_cores: Cores that other processes kept busy while we measured (from /proc/stat), or None.
+        other_busy_cores: Cores that other processes kept busy while we measured, or None.
         steal_fraction: Share of CPU time that the hypervisor took away, or None.
         involuntary_switches: Times this process was preempted while measuring.
         cpu_mhz: Current frequency where readable.

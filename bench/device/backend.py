@@ -326,5 +326,5 @@ def _class_of(kind: str) -> type[Backend]:
 
 def _suggestion(text: str) -> str:
     word = re.sub(r"[^a-z]", "", text.lower())
-    near = _OTHER_NAMES.get(word) or next(iter(difflib.get_close_matches(word, KINDS, n=1)), None)
+    near = _OTHER_NAMES.get(word) or next(iter(difflib.get_close_matches(word, KINDS, n=1, cutoff=0.7)), None)
     return f"Did you mean {near!r}? " if near else ""

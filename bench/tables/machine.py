@@ -56,7 +56,7 @@ def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: boo
                 ),
             ),
         ]
-    threads = f", {counted(peaks.threads, 'thread')}" if peaks.device == "cpu" else ""
+    threads = f", {counted(peaks.threads, 'thread')}" if ":" not in peaks.device else ""
     caption = f"{plain(peaks.name)} as {peaks.device}{threads}"
     parts = [page.paint(page.wrap(caption), "dim"), "", render(columns, page), ""]
     ridges = [

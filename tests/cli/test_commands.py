@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("run", "my_net", "-p", "fp31"), "Did you mean 'fp32'?"),
         (("run", "my_net", "--optimizer", "adan"), "Did you mean 'adam'?"),
         (("run", "my_net", "-d", "gpu", "--dry-run"), "no device kind 'gpu'. Did you mean 'cuda'?"),
-        (("run", "my_net", "-d", "mps", "--dry-run"), "no device kind 'mps'. Use cpu, cuda"),
+        (("run", "my_net", "-d", "npu", "--dry-run"), "no device kind 'npu'. Use cpu, cuda"),
         (("run", "my_net", "--optimizer", "lion", "--dry-run"), "no optimizer named 'lion'"),
         (("run", "resnet5", "--dry-run"), "Did you mean 'torchvision:resnet50'?"),
         (("run", "my_net", "--budget", "1"), "--budget: '1' has no unit; write for example 1s"),

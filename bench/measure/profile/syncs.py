@@ -101,7 +101,7 @@ def _is_copy_to_host(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], o
         or (name == "copy_" and len(args) > 2 and args[2])
     ):
         return False
-    return any(tensor.device.type == "cpu" for tensor in tensors_in(outputs))
+    return any(tensor.is_cpu for tensor in tensors_in(outputs))
 
 
 def _user_line() -> tuple[str | None, int | None]:
