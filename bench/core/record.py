@@ -83,6 +83,8 @@ class AdviceKind(StrEnum):
     FLOPS_LOWER_BOUND = "flops-lower-bound"  # operations without a formula were dispatched
     FLOPS_UNMEASURED = "flops-unmeasured"  # no count could be made
     NONFINITE_LOSS = "nonfinite-loss"  # the loss is NaN or infinite
+    RANDOM_STEP = "random-step"  # counts differ with the seed
+    GRAD_MODE = "grad-mode"  # the model differentiates in its forward pass: no inference mode
     COUNT_FAILED = "count-failed"  # a counter raised; the timing stands
     MEMORY_UNMEASURED = "memory-unmeasured"  # the peak could not be read
     MEMORY_TOO_SMALL = "memory-too-small"  # the predicted peak exceeds the free memory; not tried

@@ -38,7 +38,14 @@ _REVIEWED: dict[str, str] = {
         _nested_from_padded _nested_from_padded_tensor _nested_tensor_from_tensor_list
         _jagged_to_padded_dense_forward _padded_dense_to_jagged_forward _nested_tensor_size _nested_tensor_strides
         _nested_tensor_storage_offsets _nested_view_from_buffer _nested_view_from_jagged _nested_get_offsets
-        _nested_get_lengths _nested_get_values""",
+        _nested_get_lengths _nested_get_values sparse_mask
+        _sparse_mask_projection is_coalesced _nnz sparse_dim dense_dim _sparse_coo_tensor_with_dims_and_tensors
+        _sparse_coo_tensor_with_dims _sparse_compressed_tensor_with_dims sparse_resize_ sparse_resize_and_clear_
+        copy_sparse_to_sparse_ _coalesced_ _to_sparse_csr _to_sparse_csc _to_sparse_bsr _to_sparse_bsc
+        to_sparse_csr to_sparse_csc to_sparse_bsr to_sparse_bsc _convert_indices_from_coo_to_csr
+        _convert_indices_from_csr_to_coo _validate_sparse_coo_tensor_args _validate_compressed_sparse_indices
+        _nested_get_jagged_dummy _nested_get_ragged_idx _nested_get_min_seqlen _nested_get_max_seqlen
+        _nested_select_backward _sparse_sum _sparse_sum_backward""",
     "indexing": """
         embedding embedding_dense_backward embedding_backward _embedding_bag _embedding_bag_forward_only
         _embedding_bag_dense_backward _embedding_bag_backward embedding_renorm_ index index_put index_put_
@@ -133,7 +140,13 @@ _FREE_ELSEWHERE = {
     "torchvision::ps_roi_pool": "pooling",
     "torchvision::_ps_roi_pool_backward": "pooling",
 }
-_FREE_NAMESPACES = {"prim": "question", "prims": None, "_c10d_functional": "communication", "c10d": "communication"}
+_FREE_NAMESPACES = {
+    "prim": "question",
+    "prims": None,
+    "_c10d_functional": "communication",
+    "c10d": "communication",
+    "profiler": "mark",
+}
 
 
 @functools.cache

@@ -26,6 +26,7 @@ from torch.overrides import TorchFunctionMode
 from bench.core.cell import Mode, Precision
 from bench.core.workload import Workload
 from bench.device.batch import cast, make_batch
+from bench.device.settings import generator_states, seeded
 
 _FACTORIES = frozenset(
     {
@@ -50,6 +51,8 @@ class Subject:
 
     Attributes:
         device_type: What autocast is to be asked for: fake tensors say `cpu`, and meta tensors have none.
+        precision: What it is built in; fp32 on real CPU tensors.
+        states: Of the generators when it was built (`generator_states`).
     """
 
     model: nn.Module
@@ -58,6 +61,8 @@ class Subject:
     is_training: bool
     batch_size: int
     device_type: str
+    precision: Precision
+    states: tuple[str, ...]
 
 
 class _FactoriesOnMeta(TorchFunctionMode):
@@ -88,9 +93,51 @@ def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
     Raises:
         Exception: Whatever `build` raises; a constructor that reads random numbers cannot be built here.
     """
-    with torch.random.fork_rng(devices=[]), _FactoriesOnMeta():
+    with torch.random.fork_rng(devices=[]), _uncompiled(), _FactoriesOnMeta():
         model = build()
-    return replace_tensors(model, "meta")
+    return replace_tensors(eager(model), "meta")
+
+
+@contextlib.contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let `torch.compile` return what it is given: counting sees eager operations, and importing dynamo takes long."""
+
+    def compile_nothing(model: Any = None, **_: Any) -> Any:
+        return (lambda function: function) if model is None else model
+
+    original = torch.compile
+    torch.compile = compile_nothing
+    try:
+        yield
+    finally:
+        torch.compile = original
+
+
+def build_eagerly(workload: Workload) -> nn.Module:
+    """Build a workload's model on the current device, without what compiles it or spreads it over devices."""
+    with _uncompiled():
+        return eager(workload.build_model())
+
+
+def eager(model: nn.Module) -> nn.Module:
+    """Return the model as its modules would run eagerly on one device, in place: compiled wrappers are taken off.
+
+    `nn.DataParallel` is left without devices, so that it only calls its module.
+    """
+    model = _unwrapped(model)
+    for module in list(model.modules()):
+        for name, child in list(module._modules.items()):
+            if child is not None and _unwrapped(child) is not child:
+                setattr(module, name, _unwrapped(child))
+        if isinstance(module, nn.DataParallel):
+            module.device_ids = []
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            module._compiled_call_impl = None
+    return model
+
+
+def _unwrapped(module: nn.Module) -> nn.Module:
+    return module._orig_mod if type(module).__name__ == "OptimizedModule" else module  # type: ignore[return-value]
 
 
 def replace_tensors(model: nn.Module, device: str) -> nn.Module:
@@ -130,23 +177,27 @@ def _slots(model: nn.Module) -> Iterator[tuple[dict[str, Any], str, torch.Tensor
 
 
 @contextlib.contextmanager
-def build_on(kind: str, workload: Workload, *, mode: Mode, batch_size: int, precision: Precision) -> Iterator[Subject]:
+def build_on(
+    kind: str, workload: Workload, *, mode: Mode, batch_size: int, precision: Precision, seed: int = 0
+) -> Iterator[Subject]:
     """Build a workload's model and one batch on `meta`, on `fake` CPU tensors, or for real on a device.
 
-    The random state is restored on leaving; count while the context is entered, because fake tensors need its mode.
+    All generators are seeded, and restored on leaving; count while the context is entered, because fake tensors need
+    its mode. On real CPU tensors the precision is always fp32: which others there are is the processor's choice.
 
     Raises:
         MemoryError: Real tensors of this size do not belong into a count: see `_REAL_LIMIT_BYTES`.
     """
     is_training = mode is Mode.TRAIN
+    precision = Precision.FP32 if kind == "cpu" else precision
     with contextlib.ExitStack() as stack:
+        stack.enter_context(seeded(seed, "cpu" if kind in ("meta", "fake") else kind))
         if kind in ("meta", "fake"):
             model = on_meta(workload.build_model)
         else:
-            stack.enter_context(torch.random.fork_rng())
-            _refuse_large(workload)
+            refuse_large(workload)
             with torch.device(kind):
-                model = workload.build_model()
+                model = build_eagerly(workload)
         if precision is Precision.BF16:
             model = model.to(torch.bfloat16)
         if kind == "fake":  # not before, because torch cannot cast a fake model
@@ -163,6 +214,8 @@ def build_on(kind: str, workload: Workload, *, mode: Mode, batch_size: int, prec
             is_training=is_training,
             batch_size=batch_size,
             device_type=torch.device(device).type,
+            precision=precision,
+            states=generator_states(),
         )
 
 
@@ -170,7 +223,7 @@ _REAL_LIMIT_BYTES = 2 << 30
 """Weights above this are not built for real only to be counted."""
 
 
-def _refuse_large(workload: Workload) -> None:
+def refuse_large(workload: Workload) -> None:
     """Look at the size on meta before building for real; a model that cannot be built there is given a try."""
     try:
         tensors = {id(tensor): tensor for tensor in on_meta(workload.build_model).parameters()}

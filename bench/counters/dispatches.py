@@ -17,7 +17,7 @@ from bench.core.cell import Cell
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step, without_collector
 from bench.counters.modes import OperationMode
-from bench.counters.timeline import tensors_in
+from bench.counters.timeline import storages_of, tensors_in
 from bench.device.backend import backend_of
 from bench.device.step import Step
 
@@ -118,7 +118,8 @@ def _unique_bytes(tensors: Iterable[torch.Tensor]) -> int:
     """Sum the bytes of different tensors; the same storage seen through the same view counts once."""
     sizes: dict[tuple[Any, ...], int] = {}
     for tensor in tensors:
-        if tensor.layout is not torch.strided:
+        if tensor.is_nested or tensor.layout is not torch.strided:
+            sizes |= {(storage._cdata,): storage.nbytes() for storage in storages_of(tensor)}
             continue
         view = (tensor.untyped_storage()._cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
         sizes[view] = _extent_bytes(tensor)

@@ -5,7 +5,7 @@ tensors raise in backward where there is no driver. With the corrections of `cor
 real CPU run to the bit. They stand in for an accelerator with these differences:
 
 - autocast keeps fewer operations in fp32 on the CPU than on CUDA;
-- recurrent layers use oneDNN's workspace instead of cuDNN's reserve;
+- recurrent layers keep oneDNN's workspace, by formula, instead of cuDNN's reserve;
 - a GradScaler (fp16-amp) is left out: its few scalars and operations are missing, because it reads a value.
 
 Fake tensors whose outputs are mended where torch's fake kernels differ from the real ones of the CPU.
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -23,12 +22,11 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
-from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
-from bench.counters.build import on_meta
+from bench.counters.build import build_eagerly, on_meta, refuse_large
 from bench.device import batch
 from bench.device.backend import is_accelerator
 from bench.device.step import Step, prepare
@@ -54,38 +52,15 @@ class CorrectedFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
 def _add_lstm_workspace(outputs: Any, args: Sequence[Any]) -> Any:
     """Give oneDNN's LSTM the workspace that it keeps for backward; torch's fake kernel returns an empty one.
 
-    Its layout depends on the processor's instructions, so no formula holds: oneDNN is asked, by running a small layer.
-    Exact up to 4 MiB; above, extrapolated from one and two time steps of 64 rows, where every section of it fills
-    whole pages. The error is then the rounding of about seven sections to pages: less than 32 KiB, under 1 %.
+    Its real size depends on the processor's instructions, and a count must not. So it is oneDNN's layout in fp32
+    (gates, states and their gradients: 15 values per unit and time step, 10 more per unit), not rounded to pages.
     """
-    inputs, weight = args[0], args[1]
-    reverse, hidden, has_biases, training = args[7], args[10], args[12], args[15]
+    inputs, hidden, training = args[0], args[10], args[15]
     if not training:
         return outputs
-    steps, batch_size, features = inputs.shape
-    ask = functools.partial(
-        _lstm_workspace_bytes, features=features, hidden=hidden, biases=has_biases, reverse=reverse, dtype=weight.dtype
-    )
-    first, second = ask(1, 64), ask(2, 64)
-    size = (first + (steps - 1) * (second - first)) * batch_size // 64
-    if size <= 4 * 2**20:
-        size = ask(steps, batch_size)
+    steps, batch_size, _ = inputs.shape
+    size = 4 * batch_size * hidden * (15 * steps + 10)
     return (*outputs[:3], torch.empty(size, dtype=torch.uint8, device=inputs.device))
-
-
-@functools.cache
-def _lstm_workspace_bytes(
-    steps: int, batch_size: int, *, features: int, hidden: int, biases: bool, reverse: bool, dtype: torch.dtype
-) -> int:
-    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():  # else it keeps no workspace
-        weights = [torch.zeros(4 * hidden, size, dtype=dtype) for size in (features, hidden)]
-        bias = torch.zeros(4 * hidden, dtype=dtype)
-        state = torch.zeros(1, batch_size, hidden, dtype=dtype)
-        inputs = torch.zeros(steps, batch_size, features, dtype=dtype)
-        outputs = torch.ops.aten.mkldnn_rnn_layer(
-            inputs, *weights, bias, bias, state, state, reverse, [], 2, hidden, 1, biases, False, False, True
-        )
-        return int(outputs[3].numel())
 
 
 def _keep_statistics_wide(outputs: Any, args: Sequence[Any]) -> Any:
@@ -151,6 +126,26 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
         raise ModelError(
             f"cannot predict {cell.model!r}: its step reads the value of a tensor ({error}); only a real run can tell"
         ) from error
+
+
+@contextlib.contextmanager
+def real_step(workload: Workload, cell: Cell) -> Iterator[Step]:
+    """Prepare the cell's step on real CPU tensors, in fp32: for models that read values, which fake tensors lack.
+
+    Raises:
+        MemoryError: The model is too large to be built for real only to be counted.
+    """
+    refuse_large(workload)
+    plain = dataclasses.replace(
+        cell,
+        device="cpu",
+        compile=CompileMode.NONE,
+        threads=None,
+        precision=Precision.FP32,
+        memory_format=MemoryFormat.CONTIGUOUS,
+    )
+    with prepare(dataclasses.replace(workload, build_model=lambda: build_eagerly(workload)), plain) as step:
+        yield step
 
 
 @contextlib.contextmanager

@@ -33,8 +33,10 @@ from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
 from bench.counters.opinions import ask_others, ask_torch
 from bench.counters.parameters import count_layer_parameters, count_parameters
-from bench.counters.tally import FlopTally, PhaseFlops, StepFlops
+from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, StepFlops
 from bench.device.batch import call, tensors_in
+from bench.device.settings import generator_states, seed_all
+from bench.device.step import GradMode, run_without_gradients
 
 _WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Modules whose matrices are looked up or applied pointwise."""
@@ -156,7 +158,7 @@ def layer_table(model: nn.Module, step: StepFlops, observer: LayerObserver) -> t
 
 
 def _weight_shape(module: nn.Module) -> tuple[int, ...] | None:
-    weight = module._parameters.get("weight")
+    weight = dict(module._parameters.items()).get("weight")  # a scripted module's has no `get`
     return None if weight is None else tuple(weight.shape)
 
 
@@ -172,6 +174,7 @@ def count_module(
     loss: Callable[[Any], torch.Tensor] | None = None,
     autocast: AbstractContextManager[Any] | None = None,
     observer: LayerObserver | None = None,
+    convolutions: ComplexConvolutions | None = None,
 ) -> StepFlops:
     """Count one forward pass of a module, and its backward pass if asked; on whatever device the tensors are.
 
@@ -185,13 +188,14 @@ def count_module(
         loss: From the outputs to a scalar; counts as forward. By default the sum of every output that has a gradient.
         autocast: Entered around forward and loss.
         observer: Collects shapes and bytes per layer.
+        convolutions: Counts complex convolutions as such, and not as the three real ones that torch makes of each.
 
     Raises:
         ValueError: A backward was asked for, and no output requires a gradient.
     """
     tracker = ModuleTracker(module, None if observer is None else observer.on_output)
-    tally = FlopTally(tracker, None if observer is None else observer.on_operation)
-    with tracker.track(), tally:
+    tally = FlopTally(tracker, None if observer is None else observer.on_operation, convolutions)
+    with tracker.track(), tally, convolutions or contextlib.nullcontext():
         with autocast or contextlib.nullcontext():
             outputs = call(module, inputs)
             scalar = (loss or _sum_of_outputs)(outputs) if backward or loss is not None else None
@@ -199,7 +203,8 @@ def count_module(
             assert scalar is not None
             tally.start_backward()
             _run_backward(module, inputs, scalar)
-    return tally.result("formulas of dispatched operations")
+    step = tally.result("formulas of dispatched operations")
+    return dataclasses.replace(step, saw_parts=tally.saw_parts)
 
 
 def count_workload(
@@ -210,7 +215,31 @@ def count_workload(
     precision: Precision = Precision.FP32,
     device: str = "meta",
     opinions: bool = True,
+    seed: int = 0,
 ) -> tuple[Counters, tuple[Advice, ...]]:
+    """Count one step with `count_seeded`; whether another seed counts otherwise is not asked (`static.count` does)."""
+    counters, advice, _ = count_seeded(
+        workload,
+        mode=mode,
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+        opinions=opinions,
+        seed=seed,
+    )
+    return counters, advice
+
+
+def count_seeded(
+    workload: Workload,
+    *,
+    mode: Mode,
+    batch_size: int,
+    precision: Precision,
+    device: str = "meta",
+    opinions: bool = True,
+    seed: int = 0,
+) -> tuple[Counters, tuple[Advice, ...], bool]:
     """Count parameters, FLOPs and layers of one step of a workload; nothing is timed, and on meta nothing is computed.
 
     Args:
@@ -220,43 +249,77 @@ def count_workload(
         precision: With autocast the count runs on fake CPU tensors, because meta tensors have no autocast.
         device: `meta` falls back to fake CPU tensors, then to real ones. `cpu` and `cuda:N` run the step for real.
         opinions: Ask torch's counter, fvcore and the model's closed form too; fvcore runs the model on real tensors.
+        seed: Seeds torch, Python's `random` and numpy before the model is built.
 
     Returns:
-        Counters with what could be counted, and the doubts. An error of the model becomes the advice COUNT_FAILED.
+        Counters with what could be counted, the doubts, and whether another seed may count otherwise: something was
+        drawn on the host, or real tensors were needed. An error of the model becomes the advice COUNT_FAILED.
     """
     kinds = _FALLBACKS.get("fake" if device == "meta" and precision in _AUTOCAST else device, (device,))
     reasons: list[str] = []
     for kind in kinds:
         try:
-            with build_on(kind, workload, mode=mode, batch_size=batch_size, precision=precision) as subject:
-                step, observer = _count_subject(subject, workload, precision)
-                method = "; ".join([f"{step.flops.method} on {kind} tensors", *reasons])
+            with build_on(kind, workload, mode=mode, batch_size=batch_size, precision=precision, seed=seed) as subject:
+                before = generator_states(seed)
+                has_drawn = kind == "cpu" or before[:2] != subject.states[:2]
+                step, observer = _count_subject(subject, workload)
+                method = "; ".join([f"{step.flops.method} on {_KINDS.get(kind, kind)} tensors", *reasons])
                 flops = dataclasses.replace(without_false_zero(subject.model, step.flops), method=method)
                 layers = layer_table(subject.model, step, observer)
+                has_drawn |= generator_states() != before
+                doubts = () if step.gradients is None else (advice_on_gradients(step.gradients),)
+                seed_all(seed)
                 theirs: tuple[Opinion, ...] = (ask_torch(subject, workload, step),) if opinions else ()
         except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
-            reasons.append(f"not on {kind}: {type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            reasons.append(f"not on {kind}: {error_text(error)}")
             continue
         if opinions:
             theirs += ask_others(workload, step, mode, batch_size)
-        return _counters(subject.model, flops, theirs, layers)
-    return _parameters_only(workload, reasons)
+        counters, advice = _counters(subject.model, flops, theirs, layers)
+        return counters, doubts + advice, has_drawn
+    return *_parameters_only(workload, reasons), False
 
 
-def _count_subject(subject: Subject, workload: Workload, precision: Precision) -> tuple[StepFlops, LayerObserver]:
+_KINDS = {"cpu": "real cpu (fp32)"}
+_MAX_REASON = 2000
+
+
+def error_text(error: BaseException) -> str:
+    """Put an error into one line, whole but for what is longer than a page."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
+
+
+def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, LayerObserver]:
     """Count one step of a built workload, as its mode and precision say."""
-    observer = LayerObserver()
-    dtype = _AUTOCAST.get(precision)
-    with torch.inference_mode(not subject.is_training):
-        step = count_module(
-            subject.model,
-            subject.inputs,
-            backward=subject.is_training,
-            loss=(lambda outputs: workload.loss(outputs, subject.targets)) if subject.is_training else None,
-            autocast=None if dtype is None else torch.autocast(subject.device_type, dtype=dtype),
-            observer=observer,
-        )
-    return step, observer
+    dtype = _AUTOCAST.get(subject.precision)
+
+    def run(gradients: GradMode, convolutions: ComplexConvolutions | None) -> tuple[StepFlops, LayerObserver]:
+        observer = LayerObserver()
+        with contextlib.nullcontext() if subject.is_training else gradients():
+            step = count_module(
+                subject.model,
+                subject.inputs,
+                backward=subject.is_training,
+                loss=(lambda outputs: workload.loss(outputs, subject.targets)) if subject.is_training else None,
+                autocast=None if dtype is None else torch.autocast(subject.device_type, dtype=dtype),
+                observer=observer,
+                convolutions=convolutions,
+            )
+        is_other = not subject.is_training and gradients is not torch.inference_mode
+        return dataclasses.replace(step, gradients=gradients.__name__ if is_other else None), observer
+
+    counted: tuple[StepFlops, LayerObserver] = run_without_gradients(
+        lambda mode: run(mode, None), is_training=subject.is_training
+    )
+    if counted[0].saw_parts:
+        counted = run_without_gradients(lambda mode: run(mode, ComplexConvolutions()), is_training=subject.is_training)
+    return counted
+
+
+def advice_on_gradients(mode: str) -> Advice:
+    """Say that an inference ran under another mode than `inference_mode`."""
+    return Advice(kind=AdviceKind.GRAD_MODE, facts=(("mode", mode),))
 
 
 def _counters(
@@ -276,7 +339,9 @@ def _counters(
 
 def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counters, tuple[Advice, ...]]:
     """Count what can be counted of a model that cannot run: its parameters, if it can be built at all."""
-    advice = (Advice(kind=AdviceKind.COUNT_FAILED, facts=tuple(("reason", reason) for reason in reasons)),)
+    # The last attempt is the one that matters: on real tensors nothing stands between the model and its error.
+    facts = (("counter", "all but the parameters"), ("reason", reasons[-1]))
+    advice = (Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),)
     try:
         totals = count_parameters(on_meta(workload.build_model))
     except Exception:  # noqa: BLE001 - it could not be built either; the reasons say so

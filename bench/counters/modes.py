@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass_type
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
@@ -25,6 +25,8 @@ class OperationMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Take composite operations apart, let questions pass, and operate the rest."""
         kwargs = kwargs or {}
+        if any(is_traceable_wrapper_subclass_type(kind) for kind in types):
+            return NotImplemented  # jagged tensors and their like take themselves apart, and the parts come back here
         if func.namespace == "prim":
             return func(*args, **kwargs)
         if torch.is_inference_mode_enabled() and func.has_kernel_for_dispatch_key(_COMPOSITE):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import nn
 
 
@@ -12,7 +15,7 @@ class ParameterCount:
     """Elements of unique tensors.
 
     Attributes:
-        parameters: All.
+        parameters: All; of quantised modules those behind packed weights too.
         trainable_parameters: Those with `requires_grad`.
         buffers: Of buffers, saved in the state dict or not.
     """
@@ -50,8 +53,33 @@ def count_layer_parameters(model: nn.Module) -> dict[str, ParameterCount]:
         unique_buffers = {id(b): b for b in buffers}
         seen |= unique_parameters.keys() | unique_buffers.keys()
         counts[name] = ParameterCount(
-            parameters=sum(p.numel() for p in unique_parameters.values()),
+            parameters=sum(p.numel() for p in unique_parameters.values()) + sum(p.numel() for p in _packed(module)),
             trainable_parameters=sum(p.numel() for p in unique_parameters.values() if p.requires_grad),
             buffers=sum(b.numel() for b in unique_buffers.values()),
         )
     return counts
+
+
+def _packed(module: nn.Module) -> Iterator[torch.Tensor]:
+    """Yield the weights and biases that a quantised module keeps in objects of torch's C++ side."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return  # its own object, not packed weights
+    for value in vars(module).values():
+        if isinstance(value, torch.ScriptObject):
+            yield from _unpacked(value)
+
+
+def _unpacked(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _unpacked(item)
+    elif isinstance(value, torch.ScriptObject):
+        packed: Any = value  # torch does not declare its methods
+        # A convolution's state holds its strides as tensors too; what it unpacks to is weight and bias.
+        methods = packed._method_names()
+        if "unpack" in methods:
+            yield from _unpacked(packed.unpack())
+        elif "__getstate__" in methods:
+            yield from _unpacked(packed.__getstate__())

@@ -14,11 +14,11 @@ import torch
 from bench.core.cell import Cell
 from bench.core.record import Advice, AdviceKind, Counters
 from bench.core.workload import Workload
-from bench.counters.dispatches import OperationCounter
-from bench.counters.fakes import fake_step
-from bench.counters.flops import count_workload
+from bench.counters.dispatches import OperationCounter, StepOperations
+from bench.counters.fakes import fake_step, real_step
+from bench.counters.flops import count_seeded, error_text
 from bench.counters.predict import block_bytes
-from bench.counters.timeline import storages_of, tensors_in, track_steps
+from bench.counters.timeline import MemoryTimeline, storages_of, tensors_in, track_steps
 from bench.device import batch
 from bench.device.step import Step
 
@@ -83,6 +83,12 @@ def _addresses(value: object) -> set[int]:
     return {storage._cdata for tensor in tensors_in(value) for storage in storages_of(tensor)}
 
 
+def _run_steps(step: Step) -> tuple[StepOperations, SavedBytes, MemoryTimeline]:
+    operations = OperationCounter()
+    timeline = track_steps(step, 2, around_last=operations)
+    return operations.result(), count_saved(step), timeline
+
+
 def count(
     workload: Workload, cell: Cell, *, opinions: bool = True, steps: bool = True
 ) -> tuple[Counters, tuple[Advice, ...]]:
@@ -99,17 +105,55 @@ def count(
         What could be counted, and the doubts. A counter that fails leaves its fields None and an advice with the
         reason; the others stand.
     """
-    counters, advice = count_workload(
-        workload, mode=cell.mode, batch_size=cell.batch_size, precision=cell.precision, opinions=opinions
-    )
-    if not steps:
+    counters, advice, has_drawn = _count_once(workload, cell, opinions=opinions, steps=steps)
+    if not has_drawn:
         return counters, advice
+    other, _, _ = _count_once(workload, replace(cell, seed=cell.seed + 1), opinions=False, steps=steps)
+    facts = tuple(
+        (name, value)
+        for name, one, two in zip(_COMPARED, _compared(counters), _compared(other), strict=True)
+        if one is not None and two is not None and one != two
+        for value in (one, two)
+    )
+    return counters, (*advice, Advice(kind=AdviceKind.RANDOM_STEP, facts=facts)) if facts else advice
+
+
+_COMPARED = ("forward_flops", "backward_flops", "operations", "touched_bytes", "saved_bytes", "predicted_peak_bytes")
+
+
+def _compared(counters: Counters) -> tuple[int | None, ...]:
+    flops, peak = counters.flops, counters.predicted_peak
+    return (
+        flops.forward if flops else None,
+        flops.backward if flops else None,
+        counters.dispatch_count,
+        counters.bytes_touched,
+        counters.saved_bytes,
+        peak.total_bytes if peak else None,
+    )
+
+
+def _count_once(
+    workload: Workload, cell: Cell, *, opinions: bool, steps: bool
+) -> tuple[Counters, tuple[Advice, ...], bool]:
+    """Count with the cell's seed; also return whether another seed may count otherwise."""
+    counters, advice, has_drawn = count_seeded(
+        workload,
+        mode=cell.mode,
+        batch_size=cell.batch_size,
+        precision=cell.precision,
+        opinions=opinions,
+        seed=cell.seed,
+    )
+    if not steps or (counters.flops is None and counters.parameters is None):
+        return counters, advice, has_drawn
     try:
-        return _with_step_counts(counters, workload, cell), advice
+        return _with_step_counts(counters, workload, cell), advice, has_drawn
     except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
-        reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
-        facts = (("counter", "operations, saved bytes and predicted peak"), ("reason", reason))
-        return counters, (*advice, Advice(kind=AdviceKind.COUNT_FAILED, facts=facts))
+        if counters.flops is None:  # the same error once more
+            return counters, advice, has_drawn
+        facts = (("counter", "operations, saved bytes and predicted peak"), ("reason", error_text(error)))
+        return counters, (*advice, Advice(kind=AdviceKind.COUNT_FAILED, facts=facts)), has_drawn
 
 
 def _with_step_counts(counters: Counters, workload: Workload, cell: Cell) -> Counters:
@@ -118,13 +162,19 @@ def _with_step_counts(counters: Counters, workload: Workload, cell: Cell) -> Cou
     The first step creates the optimizer's state, the second is steady: the peak is of both, the operations of the
     second.
     """
-    operations = OperationCounter()
-    with fake_step(workload, cell) as step:
-        timeline = track_steps(step, 2, around_last=operations)
-        saved = count_saved(step)
-    counted = operations.result()
+    flops = counters.flops
+    try:
+        with fake_step(workload, cell) as step:
+            counted, saved, timeline = _run_steps(step)
+    except Exception as error:  # noqa: BLE001 - a model that needs values may raise anything; real tensors have them
+        with real_step(workload, cell) as step:
+            counted, saved, timeline = _run_steps(step)
+        if flops is not None:
+            method = f"{flops.method}; operations, bytes and peak on real cpu (fp32) tensors; not on fake: "
+            flops = replace(flops, method=method + error_text(error))
     return replace(
         counters,
+        flops=flops,
         dispatches=counted.dispatches,
         bytes_touched=counted.bytes_touched,
         saved_bytes=saved.activations_bytes,

@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass_type
 
 from bench.core.record import FlopCount
 from bench.counters.audit import find_class
@@ -124,19 +125,24 @@ def _is_new(tensor: Any, args: tuple[Any, ...]) -> bool:
 
 @dataclass(slots=True)
 class PhaseFlops:
-    """FLOPs of both phases of one layer or one operation; model and executed."""
+    """FLOPs of both phases of one layer or one operation: model, executed, and as if dense and real (`plain`)."""
 
     forward: int = 0
     backward: int = 0
     executed_forward: int = 0
     executed_backward: int = 0
+    plain_forward: int = 0
+    plain_backward: int = 0
 
     def add(self, cost: Cost, *, is_backward: bool) -> None:
         """Add one operation."""
+        plain = cost.flops if cost.plain is None else cost.plain
         if is_backward:
+            self.plain_backward += plain
             self.backward += cost.flops
             self.executed_backward += cost.executed
         else:
+            self.plain_forward += plain
             self.forward += cost.flops
             self.executed_forward += cost.executed
 
@@ -150,9 +156,13 @@ class StepFlops:
         layers: By dotted module name (`` is the model itself), operations dispatched inside it and in no child; the
             loss and what could not be attributed have rows of their own. Each column sums to the total.
         operations: By operation name.
+        saw_parts: The real and imaginary part of a complex tensor were read: its convolutions are to be looked for.
+        gradients: The mode in which an inference ran, where it was not `inference_mode`.
     """
 
     flops: FlopCount
+    saw_parts: bool = False
+    gradients: str | None = None
     layers: dict[str, PhaseFlops] = field(default_factory=dict)
     operations: dict[str, PhaseFlops] = field(default_factory=dict)
 
@@ -184,8 +194,13 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
         return False
 
-    def __init__(self, tracker: ModuleTracker, observe: Observer | None = None) -> None:
+    def __init__(
+        self, tracker: ModuleTracker, observe: Observer | None = None, convolutions: ComplexConvolutions | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.saw_parts = False  # a complex tensor was read as real and imaginary part
+        self._convolutions = convolutions
+        self._twofold: set[int] = set()  # numbers of the nodes whose backward counts twice
         self.layers: defaultdict[str, PhaseFlops] = defaultdict(PhaseFlops)
         self.operations: defaultdict[str, PhaseFlops] = defaultdict(PhaseFlops)
         self.uncounted: Counter[str] = Counter()
@@ -218,8 +233,11 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run the operation and count it."""
         kwargs = kwargs or {}
+        if any(is_traceable_wrapper_subclass_type(kind) for kind in types):
+            return NotImplemented  # jagged tensors and their like take themselves apart, and the parts come back here
         plan = self._plans.get(func)
         if plan is None:
+            self.saw_parts |= func is torch.ops.aten.view_as_real.default
             plan = self._plans[func] = _plan(func)
         if plan.decompose and not (plan.formula is not None and _is_opaque(args)):
             with self:
@@ -231,6 +249,8 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         formula = plan.formula if subject is func else find_formula(subject)
         if formula is not None:
             cost = formula(args, kwargs, output)
+            if self._convolutions is not None and self._counts_twice(func):
+                cost = Cost(2 * cost.flops, cost.executed, cost.flops)
             cost = Cost(0, cost.executed) if is_recomputed else cost
             self.layers[self._tracker.current_layer()].add(cost, is_backward=self._is_backward)
             self.operations[operation_name(subject)].add(cost, is_backward=self._is_backward)
@@ -239,6 +259,58 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._observe is not None and not self._is_backward and isinstance(func, torch._ops.OpOverload):
             self._observe(self._tracker.current_layer(), func, (args, kwargs), output)
         return output
+
+    def _counts_twice(self, func: Any) -> bool:
+        """Whether this is the first of the three real convolutions that torch makes of a complex one.
+
+        The mathematics needs four: the first counts twice, forward and backward.
+        """
+        assert self._convolutions is not None
+        if func is torch.ops.aten.convolution_backward.default:
+            node: Any = torch._C._current_autograd_node()
+            return node is not None and node._sequence_nr() in self._twofold
+        if func is not torch.ops.aten.convolution.default or not self._convolutions.take_first():
+            return False
+        self._twofold.add(torch._C._autograd._get_sequence_nr() - 1)  # its node was made just before
+        return True
+
+
+class ComplexConvolutions(TorchFunctionMode):
+    """Knows when a complex convolution is under way: below autograd only its real parts are seen.
+
+    Every call of a torch function passes here, attributes of tensors too, so it is entered only where it is needed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_first = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the function; note it if it is a convolution of complex tensors."""
+        if func in _CONVOLUTIONS:
+            tensors = [*args, *(kwargs or {}).values()][:2]
+            self._is_first = any(isinstance(one, torch.Tensor) and one.is_complex() for one in tensors)
+        return func(*args, **(kwargs or {}))
+
+    def take_first(self) -> bool:
+        """Whether the convolution being dispatched is the first of a complex one; True once for each."""
+        is_first, self._is_first = self._is_first, False
+        return is_first
+
+
+_CONVOLUTIONS = frozenset(
+    {
+        torch.conv1d,
+        torch.conv2d,
+        torch.conv3d,
+        torch.conv_transpose1d,
+        torch.conv_transpose2d,
+        torch.conv_transpose3d,
+        torch.convolution,
+    }
+)
 
 
 def operation_name(operation: Any) -> str:

@@ -16,6 +16,7 @@ from enum import IntEnum
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.core.record import Phase, PredictedPeak
 from bench.counters.fakes import without_collector
@@ -201,11 +202,22 @@ def tensors_in(value: Any) -> Iterator[torch.Tensor]:
 
 
 def storages_of(tensor: torch.Tensor) -> Iterable[torch.UntypedStorage]:
-    """Return the storages of a dense or coordinate-sparse tensor; other layouts have none to read."""
+    """Return the storages of a tensor: of a sparse one those of its indices and values; mkldnn's are hidden."""
     if tensor.layout is torch.strided:
         return (tensor.untyped_storage(),)
+    with _disable_current_modes():  # reading a part is an operation, and nobody's
+        return [part.untyped_storage() for part in _parts(tensor)]
+
+
+def _parts(tensor: Any) -> tuple[torch.Tensor, ...]:
     if tensor.layout is torch.sparse_coo:
-        return (tensor._indices().untyped_storage(), tensor._values().untyped_storage())
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
+        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    if tensor.layout is torch.jagged:
+        return tensor.values(), tensor.offsets()
     return ()
 
 

@@ -20,6 +20,7 @@ import torch
 from bench.core.cell import Cell, Mode, Parallel
 from bench.core.record import joint_steps
 from bench.device.backend import backend_of
+from bench.device.settings import seed_all
 
 
 class Ranks:
@@ -51,7 +52,7 @@ class Ranks:
 
     def seed_data(self, seed: int) -> None:
         """Seed what comes after the weights: every rank has the same weights, and a batch and dropout of its own."""
-        torch.manual_seed(seed + self.rank)
+        seed_all(seed + self.rank)
 
     def share(self, model: torch.nn.Module, cell: Cell) -> torch.nn.Module:
         """Make the model one of several that train together, as the cell asks.

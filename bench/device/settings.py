@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.core.cell import Cell, Precision
 from bench.device.backend import backend_of
@@ -66,18 +69,48 @@ def changed_settings(cell: Cell, before: Mapping[str, str]) -> dict[str, tuple[s
     return {name: (value, held[name]) for name, value in asked.items() if held[name] != value}
 
 
+def seed_all(seed: int) -> None:
+    """Seed torch, Python's `random` and numpy: a model or a batch may draw from any of them."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def generator_states(seed: int | None = None) -> tuple[str, ...]:
+    """Describe the states of Python's, numpy's and torch's CPU generators, seeded before where a seed is given."""
+    if seed is not None:
+        seed_all(seed)
+    numpy = np.random.get_state(legacy=False)
+    parts = (repr(random.getstate()), repr(numpy["state"]["pos"]) + numpy["state"]["key"].tobytes().hex())
+    with _disable_current_modes():  # a fake state says nothing
+        return (*parts, torch.get_rng_state().numpy().tobytes().hex())
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
+    """Seed all generators, and put their states back on leaving: torch's (CPU and device), Python's, numpy's."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]), _random_state(device):
+        try:
+            seed_all(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
 @contextlib.contextmanager
 def cell_settings(cell: Cell) -> Iterator[None]:
     """Set seed, threads and float32 precision as the cell asks, and put everything back on leaving.
 
-    Sets the random state of the CPU and of the cell's accelerator, `torch.set_num_threads`, and the fp32 precision of
-    matrix products, convolutions and recurrent layers: on CUDA `tf32` for Precision.TF32 and `ieee` for all others; on
-    the CPU always `ieee`, because a model's file may have called `torch.set_float32_matmul_precision("medium")`, which
-    lets oneDNN compute fp32 in bf16. The older switches (`allow_tf32`) say the same, so that a model may read either.
-    What a model changes itself (threads, default dtype, flags of cuDNN, determinism) is put back too.
+    Sets the random state of torch (CPU and the cell's accelerator), of Python's `random` and of numpy,
+    `torch.set_num_threads`, and the fp32 precision of matrix products, convolutions and recurrent layers: on CUDA
+    `tf32` for Precision.TF32 and `ieee` for all others; on the CPU always `ieee`, because a model's file may have
+    called `torch.set_float32_matmul_precision("medium")`, which lets oneDNN compute fp32 in bf16. The older switches
+    (`allow_tf32`) say the same, so that a model may read either. What a model changes itself (threads, default dtype,
+    flags of cuDNN, determinism) is put back too.
     """
-    with torch.random.fork_rng(devices=[]), _random_state(cell.device), _restored():
-        torch.manual_seed(cell.seed)
+    with seeded(cell.seed, cell.device), _restored():
         if cell.threads is not None:
             torch.set_num_threads(cell.threads)
         _set_fp32_precisions(_fp32_precisions(cell), is_tf32=cell.precision is Precision.TF32)

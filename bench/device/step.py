@@ -14,7 +14,7 @@ phases and timing the step run the same code. `measure` times a step, `counters`
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -27,6 +27,34 @@ from bench.device.settings import cell_settings
 from bench.registry.optimizers import make_optimizer
 
 _AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}
+
+
+GradMode = type[torch.inference_mode] | type[torch.no_grad] | type[torch.enable_grad]
+"""How a forward pass keeps no gradients: `torch.inference_mode` and, for models that differentiate, what follows it."""
+
+_GRAD_MODES: tuple[GradMode, ...] = (torch.inference_mode, torch.no_grad, torch.enable_grad)
+
+
+def run_without_gradients(run: Callable[[GradMode], Any], *, is_training: bool) -> Any:
+    """Call `run` in inference mode; where the model differentiates in its forward pass, in the next mode that works.
+
+    Raises:
+        Exception: What `run` raised in inference mode, if no other mode helps.
+    """
+    try:
+        return run(_GRAD_MODES[0])
+    except RuntimeError as error:
+        if is_training or not is_about_gradients(error):
+            raise
+        for mode in _GRAD_MODES[1:]:
+            with contextlib.suppress(RuntimeError):
+                return run(mode)
+        raise
+
+
+def is_about_gradients(error: RuntimeError) -> bool:
+    """Whether autograd refused because it was off: not out of memory, not a wrong shape."""
+    return any(words in str(error) for words in ("require grad", "requires_grad", "nference tensor", "InferenceMode"))
 
 
 class Step:
@@ -56,6 +84,7 @@ class Step:
         self._loss = loss
         self._autocast = autocast
         self.scaler = scaler
+        self.gradients: GradMode = torch.inference_mode
 
     @property
     def batch(self) -> Batch:
@@ -70,13 +99,33 @@ class Step:
 
     def forward(self) -> Any:
         """Run the model under the cell's autocast; without gradients in infer mode. Does not synchronise."""
+        if not self.is_training:
+            return self._infer()
         if self._autocast is None:
-            if self.is_training:
-                return self.model(*self._positional, **self._keywords)
-            with torch.inference_mode():
-                return self.model(*self._positional, **self._keywords)
-        with torch.inference_mode(not self.is_training), self._precision():
             return self.model(*self._positional, **self._keywords)
+        with self._precision():
+            return self.model(*self._positional, **self._keywords)
+
+    @property
+    def fallback_mode(self) -> str | None:
+        """Name of the mode in which an inference runs, where it is not `inference_mode`."""
+        return None if self.gradients is torch.inference_mode else self.gradients.__name__
+
+    def _infer(self) -> Any:
+        try:
+            with self.gradients(), self.precision():
+                return self.model(*self._positional, **self._keywords)
+        except RuntimeError as error:
+            if self.gradients is not torch.inference_mode or not is_about_gradients(error):
+                raise
+            return run_without_gradients(self._infer_in, is_training=False)
+
+    def _infer_in(self, mode: GradMode) -> Any:
+        """Run the model in a gradient mode, and stay in it once it has worked."""
+        with mode(), self.precision():
+            outputs = self.model(*self._positional, **self._keywords)
+        self.gradients = mode
+        return outputs
 
     def compute_loss(self, outputs: Any) -> torch.Tensor:
         """Compute the scalar loss under the cell's autocast."""

@@ -208,8 +208,20 @@ WORDS: dict[AdviceKind, Words] = {
     AdviceKind.COUNT_FAILED: Words(
         "C",
         "Count failed",
-        "a counter raised an error; the times stand, the counts are missing",
-        "`bench count` shows the error.",
+        "a counter raised this error; times stand, the counts named are missing",
+        "Mend what the error names, or give the model inputs that it takes.",
+    ),
+    AdviceKind.RANDOM_STEP: Words(
+        "r",
+        "Random step",
+        "the model draws what it computes; the counts are those of this seed, and another seed gives others",
+        "Compare counts of the same seed only; times spread with the draws.",
+    ),
+    AdviceKind.GRAD_MODE: Words(
+        "i",
+        "No inference mode",
+        "the model differentiates in its forward pass, so it ran under this mode and not under inference_mode",
+        "Nothing is wrong; compare it with runs of the same mode.",
     ),
     AdviceKind.MEMORY_UNMEASURED: Words(
         "M",

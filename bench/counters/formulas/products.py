@@ -1,5 +1,8 @@
 # ruff: noqa: ARG001 - a formula has its operation's signature
-"""FLOPs of matrix and vector products: 2 per multiply-accumulate, so 2 x rows x inner x columns."""
+"""FLOPs of matrix and vector products: 2 per multiply-accumulate, so 2 x rows x inner x columns.
+
+Of a sparse operand only stored entries are multiplied; a complex multiply-accumulate is 8 FLOPs, 4 with a real factor.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +10,67 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from bench.counters.formulas.cost import Cost
+from bench.counters.formulas.cost import Cost, matched, per_product, stored
 
 
-def product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> int:
-    """`(..., M, K) @ (..., K, N)`: 2 MKN per batch; `mm`, `bmm` and scaled or integer products."""
-    return 2 * a.numel() * b.shape[-1]
+def product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> Cost:
+    """`(..., M, K) @ (..., K, N)`: 2 MKN per batch; `mm`, `bmm` and scaled or integer products.
+
+    A sparse operand meets the other's rows or columns with its stored entries; of two, those that match meet.
+    """
+    plain = 2 * a.numel() * b.shape[-1]
+    if a.layout is torch.strided and b.layout is torch.strided:
+        pairs = a.numel() * b.shape[-1]
+    elif b.layout is torch.strided:
+        pairs = stored(a) * b.shape[-1]
+    elif a.layout is torch.strided:
+        pairs = stored(b) * a.shape[-2]
+    else:
+        pairs = matched(a, b)
+    flops = per_product(a, b) * pairs
+    return Cost(flops, flops, plain)
 
 
-def added_product(_: Tensor, a: Tensor, b: Tensor, *__: Any, **___: Any) -> int:
+def added_product(_: Tensor, a: Tensor, b: Tensor, *__: Any, **___: Any) -> Cost:
     """`addmm`, `baddbmm`, `addbmm`: the product; adding the bias is pointwise (torch lacks `addbmm`)."""
-    return 2 * a.numel() * b.shape[-1]
+    return product(a, b)
 
 
-def matrix_vector(matrix: Tensor, _: Tensor, **__: Any) -> int:
+def reduced_product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> Cost:
+    """`torch.sparse.mm(a, b, reduce)`: every stored entry meets a row."""
+    return product(a, b)
+
+
+def reduced_product_backward(
+    a: Tensor, grad: Tensor, b: Tensor, reduce: str, indices: Any, output_mask: list[bool], **_: Any
+) -> int:
+    """One product for the gradient of the stored entries and one for the dense operand's, each if asked for."""
+    return per_product(a, b) * stored(a) * b.shape[-1] * (bool(output_mask[0]) + bool(output_mask[1]))
+
+
+def sampled_product(pattern: Tensor, a: Tensor, b: Tensor, **_: Any) -> Cost:
+    """`sparse.sampled_addmm`: an inner product of length K for each stored entry of the pattern."""
+    flops = per_product(a, b) * stored(pattern) * a.shape[-1]
+    return Cost(flops, flops, 2 * a.numel() * b.shape[-1])
+
+
+def matrix_vector(matrix: Tensor, vector: Tensor, **_: Any) -> Cost:
     """`(M, K) @ (K,)`: 2 MK; torch has no formula."""
-    return 2 * matrix.numel()
+    flops = per_product(matrix, vector) * stored(matrix)
+    return Cost(flops, flops, 2 * matrix.numel())
 
 
-def added_matrix_vector(_: Tensor, matrix: Tensor, __: Tensor, **___: Any) -> int:
+def added_matrix_vector(_: Tensor, matrix: Tensor, vector: Tensor, **__: Any) -> Cost:
     """`addmv`: 2 MK; torch has no formula."""
-    return 2 * matrix.numel()
+    return matrix_vector(matrix, vector)
 
 
-def inner_product(a: Tensor, _: Tensor, **__: Any) -> int:
+def inner_product(a: Tensor, b: Tensor, **_: Any) -> int:
     """`dot`, `vdot`: 2 K; torch has no formula."""
-    return 2 * a.numel()
+    return per_product(a, b) * a.numel()
 
 
 def rows_times_weight(x: Tensor, *_: Any, output: Tensor, **__: Any) -> int:
@@ -46,7 +82,7 @@ def rows_times_weight(x: Tensor, *_: Any, output: Tensor, **__: Any) -> int:
     if x.is_nested:
         elements: int = sum(prod(size) for size in x._nested_tensor_size().tolist())
         return 2 * elements * columns
-    return 2 * x.numel() * columns
+    return per_product(x, output) * stored(x) * columns  # a complex output is of a complex weight or input
 
 
 def linear_backward(x: Tensor, grad: Tensor, weight: Tensor, output_mask: list[bool], **_: Any) -> int:
@@ -91,7 +127,9 @@ def trilinear(
             sizes[dim] = max(sizes[dim], size)
     first = present[0] | present[1]
     kept = first - {dim for dim in sumdim if dim in expand3}
-    return 2 * prod(sizes[dim] for dim in first) + 2 * prod(sizes[dim] for dim in kept | present[2])
+    between = i1 if i1.is_complex() else i2
+    one = per_product(i1, i2) * prod(sizes[dim] for dim in first)
+    return one + per_product(between, i3) * prod(sizes[dim] for dim in kept | present[2])
 
 
 def distances(x1: Tensor, x2: Tensor, *_: Any, **__: Any) -> int:
@@ -125,8 +163,11 @@ def distances_within_backward(_: Tensor, x: Tensor, *__: Any, **___: Any) -> int
 
 
 _PLAIN: dict[Callable[..., int | Cost], str] = {
-    product: "mm bmm _int_mm _scaled_mm _scaled_mm_v2",
-    added_product: "addmm addmm_ _addmm_activation _sparse_addmm baddbmm baddbmm_ addbmm addbmm_",
+    product: "mm bmm _int_mm _scaled_mm _scaled_mm_v2 _sparse_sparse_matmul hspmm",
+    reduced_product: "_sparse_mm_reduce_impl",
+    reduced_product_backward: "_sparse_mm_reduce_impl_backward",
+    sampled_product: "sparse_sampled_addmm",
+    added_product: "addmm addmm_ _addmm_activation _sparse_addmm baddbmm baddbmm_ addbmm addbmm_ sspaddmm",
     matrix_vector: "mv",
     added_matrix_vector: "addmv addmv_",
     inner_product: "dot vdot",

@@ -2,7 +2,8 @@
 
 Convention: one multiply-accumulate is 2 FLOPs. Counted are operations that are products of matrices or convolutions at
 heart; pointwise operations, normalisations, softmax, reductions, pooling and lookups are not. Products are dense: a
-causal or masked attention counts whole, a sparse matrix counts as if it were full, a complex product as a real one.
+causal or masked attention counts whole. A sparse matrix counts by its stored entries, and a complex
+multiply-accumulate as 8 FLOPs (4 with a real factor).
 
 A formula is called with the operation's own arguments and returns its FLOPs, or a `Cost` where the kernel executes
 more than the mathematics needs. A user's own operation takes two lines:

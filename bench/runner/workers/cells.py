@@ -25,7 +25,7 @@ from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory
 from bench.core.units import format_bytes
 from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
-from bench.counters.flops import count_workload
+from bench.counters.flops import advice_on_gradients, count_workload
 from bench.counters.live import measure_memory, track_live_bytes
 from bench.counters.predict import of_a_rank
 from bench.counters.static import count
@@ -33,7 +33,7 @@ from bench.device.backend import all_devices, backend_of, counters_problem, norm
 from bench.device.cpu import read_counters
 from bench.device.environment import read_environment, state_between
 from bench.device.settings import cell_settings, changed_settings, read_settings
-from bench.device.step import prepare
+from bench.device.step import Step, prepare
 from bench.measure.energy import measure_energy
 from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.profile import profile
@@ -78,7 +78,7 @@ def time_cell(
         changed = advice_on_settings(cell, settings)
     return TimedCell(
         samples=timing.samples,
-        advice=timing.advice + advice_on_machine(state, cell) + changed,
+        advice=timing.advice + advice_on_machine(state, cell) + advice_on_step(step) + changed,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         state=state,
@@ -240,6 +240,12 @@ def advice_on_machine(state: MachineState, cell: Cell) -> tuple[Advice, ...]:
         facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", cell.device))
         advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
     return advice
+
+
+def advice_on_step(step: Step) -> tuple[Advice, ...]:
+    """Say where an inference ran under another mode than `inference_mode`, because the model differentiates."""
+    mode = step.fallback_mode
+    return () if mode is None else (advice_on_gradients(mode),)
 
 
 def profile_cell(cell: Cell, options: ProfileOptions, flops_per_byte: float | None = None) -> Profile | str:
