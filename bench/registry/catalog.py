@@ -26,7 +26,7 @@ from bench.registry.spec import Kind, Spec, parse
 
 GROUP = "bench.models"
 FOLDER_VARIABLE = "STEPBENCH_MODELS"
-_REGISTERED = re.compile(r"^@register_model\(\)\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+_REGISTERED = re.compile(r"^@register_model\((?:name=\"(\w+)\")?\)\n(?:[@ )].*\n)*def (\w+)\(", re.MULTILINE)
 
 
 def names() -> tuple[str, ...]:
@@ -55,16 +55,19 @@ def folder_files() -> dict[str, Path]:
 
 @functools.cache
 def torchvision_sources() -> dict[str, Path]:
-    """Find the source file of each of torchvision's classification models; empty where torchvision is not installed.
+    """Find the source file of each of torchvision's models; empty where torchvision is not installed.
 
     Importing torchvision takes seconds and fails beside a torch of another build, so the names are read from the
-    decorators in its source (a test compares them with `torchvision.models.list_models`). Detection, segmentation,
-    video, optical flow and quantised models are in sub-packages, and are left out.
+    decorators in its source (a test compares them with `torchvision.models.list_models`).
     """
     package = importlib.util.find_spec("torchvision")
     folders = package.submodule_search_locations if package else None
-    files = [path for folder in folders or () for path in sorted((Path(folder) / "models").glob("*.py"))]
-    return {name: path for path in files for name in _REGISTERED.findall(path.read_text(encoding="utf-8"))}
+    files = [path for folder in folders or () for path in sorted((Path(folder) / "models").rglob("*.py"))]
+    return {
+        name or function: path
+        for path in files
+        for name, function in _REGISTERED.findall(path.read_text(encoding="utf-8"))
+    }
 
 
 def unknown_name(name: str) -> UnknownModelError:

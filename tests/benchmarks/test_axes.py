@@ -18,7 +18,7 @@ from benchmarks.seed_page.topics import TOPICS
 from tests.records import make_record
 
 SUITES = sorted({suite for topic in TOPICS for suite in topic.suites})
-BENCHMARKS = Path(__file__).parents[2] / "bench" / "suites" / "bench_axes.py"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "bench_axes.py"
 
 
 def cells(suite: str) -> tuple[Cell, ...]:

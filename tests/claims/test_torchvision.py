@@ -47,21 +47,24 @@ def macs(claim: Claim) -> int:
     )
 
 
-def test_every_entry_is_claimed_twice() -> None:
+def test_every_entry_is_claimed_twice_but_where_the_work_depends_on_the_image() -> None:
     import torchvision
 
-    names = torchvision.models.list_models(module=torchvision.models)
+    names = torchvision.models.list_models()
     entries = [f"{name}.{weights.name}" for name in names for weights in torchvision.models.get_model_weights(name)]
-    assert len(entries) > 100
-    assert set(CLAIMS) == {f"{entry}.{what}" for entry in entries for what in ("parameters", "macs")}
+    assert len(entries) > 160
+    without_macs = {f"{name}.{weights}.macs" for name, weights, meta in DOCUMENTS if meta["_ops"] is None}
+    assert len(without_macs) == 6
+    assert set(CLAIMS) | without_macs == {f"{entry}.{what}" for entry in entries for what in ("parameters", "macs")}
 
 
 def test_documents_are_plain_data() -> None:
     for builder, weights, meta in DOCUMENTS:
         assert (type(builder), type(weights)) == (str, str)
+        assert meta["_ops"] is None or type(meta["_ops"]) is float
         assert {key: type(value) for key, value in meta.items()} == {
             "num_params": int,
-            "_ops": float,
+            "_ops": type(meta["_ops"]),
             "input_shape": tuple,
             "options": dict,
         }
@@ -70,7 +73,8 @@ def test_documents_are_plain_data() -> None:
 @pytest.mark.parametrize("claim", PARAMETERS.values(), ids=PARAMETERS)
 def test_num_params_of_every_network_is_exact(claim: Claim) -> None:
     assert claim.tolerance == 0
-    assert check(claim, count_parameters(model_of(claim.model)[0])).verdict is ClaimVerdict.MATCH
+    verdict = check(claim, count_parameters(model_of(claim.model)[0])).verdict
+    assert verdict is (ClaimVerdict.ERRATUM if claim.erratum else ClaimVerdict.MATCH), claim.id
 
 
 @pytest.mark.parametrize("entry", SMALL)
@@ -118,4 +122,4 @@ def test_the_documented_operations_are_those_of_a_batch_of_one() -> None:
 def test_a_network_is_counted_once_however_many_entries_document_it() -> None:
     subjects = needed(CLAIMS.values())
     assert len(subjects) < len(DOCUMENTS)
-    assert all(wanted == {(None, "parameters"), (None, "macs_forward")} for wanted in subjects.values())
+    assert all((None, "parameters") in wanted for wanted in subjects.values())

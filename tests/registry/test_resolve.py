@@ -13,7 +13,7 @@ from torch import nn
 
 from bench.core.errors import BenchError, ModelError, UnknownModelError
 from bench.core.workload import Workload
-from bench.registry import resolve
+from bench.registry import check, resolve
 
 
 def step(workload: Workload, batch_size: int = 2) -> torch.Tensor:
@@ -259,7 +259,7 @@ def test_check_finds_without_importing_what_resolve_finds(folder: Path, spec: st
     with pytest.raises(error) as resolved:
         resolve(spec)
     with pytest.raises(error) as checked:
-        resolve(spec)
+        check(spec)
     assert str(checked.value) == str(resolved.value)
 
 
@@ -268,4 +268,4 @@ def test_check_finds_without_importing_what_resolve_finds(folder: Path, spec: st
     ["mlp", "my_net@classes=10", "torchvision:resnet18@num_classes=10", "net.py:Net", "net:Net", "five.py@width=5"],
 )
 def test_check_lets_a_good_spec_pass(folder: Path, spec: str) -> None:
-    resolve(spec)
+    check(spec)

@@ -39,6 +39,8 @@ def test_a_model_is_built_with_random_weights_and_takes_a_step() -> None:
         ("vit_h_14", 224),
         ("vit_b_16@image_size=64", 64),
         ("regnet_y_128gf", 224),
+        ("fcn_resnet50", 520),
+        ("quantized_resnet18", 224),
     ],
 )
 def test_the_input_has_the_documented_size(spec: str, size: int) -> None:
@@ -54,7 +56,55 @@ class OnMeta(TorchFunctionMode):
         return func(*args, **{**(kwargs or {}), **on_meta})
 
 
-FAMILIES = {path: name for name, path in sorted(torchvision_sources().items(), reverse=True)}
+FAMILIES = {
+    path: name
+    for name, path in sorted(torchvision_sources().items(), reverse=True)
+    if path.parent.name not in ("detection", "quantization")  # their forward pass reads values
+}
+DETECTORS = ("fasterrcnn_mobilenet_v3_large_320_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn")
+ONE_STAGE = ("retinanet_resnet50_fpn", "fcos_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
+
+
+@pytest.mark.parametrize("name", [*DETECTORS, *ONE_STAGE])
+def test_a_detector_trains_on_its_targets_and_infers_from_images_alone(name: str) -> None:
+    sizes = "" if name.startswith("ssd") else ",min_size=64,max_size=64"
+    workload = resolve(f"torchvision:{name}@num_classes=3{sizes}", input_shape=(3, 64, 64))
+    torch.manual_seed(0)
+    model = workload.build_model()
+    inputs, targets = workload.make_batch(2, "cpu")
+    loss = workload.loss(model(*inputs), targets)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert any(parameter.grad is not None for parameter in model.parameters())
+    model.eval()
+    with torch.inference_mode():
+        found = model(*inputs)
+    assert [sorted(one)[0] for one in found] == ["boxes", "boxes"]
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per", "ignore:torch.ao.quantization")  # torchvision still uses them
+@pytest.mark.parametrize("name", ["quantized_resnet18", "quantized_mobilenet_v3_large", "quantized_googlenet"])
+def test_a_quantised_model_infers_in_int8(name: str) -> None:
+    workload = resolve(f"torchvision:{name}", input_shape=(3, 64, 64))
+    model = workload.build_model().eval()
+    inputs, _ = workload.make_batch(1, "cpu")
+    with torch.inference_mode():
+        assert model(*inputs).shape == (1, 1000)
+    assert list(model.parameters()) == []
+
+
+def test_like_builds_the_network_of_a_weights_entry_with_random_weights() -> None:
+    plain = resolve("torchvision:fcn_resnet50").build_model()
+    like = resolve("torchvision:fcn_resnet50@like=COCO_WITH_VOC_LABELS_V1")
+    torch.manual_seed(0)
+    first = like.build_model()
+    torch.manual_seed(1)
+    second = like.build_model()
+    assert plain.aux_classifier is None
+    assert first.aux_classifier is not None
+    assert not torch.equal(first.backbone.conv1.weight, second.backbone.conv1.weight)
+    with pytest.raises(ModelError, match=r"like=V9 is no weights entry of it; it has COCO_WITH_VOC_LABELS_V1"):
+        resolve("torchvision:fcn_resnet50@like=V9")
 
 
 @pytest.mark.parametrize("name", FAMILIES.values())

@@ -13,7 +13,7 @@ from bench.suite import file as module
 from bench.suite.file import Suite, read_suite
 from bench.suite.sweep import expand
 
-SUITES = sorted((Path(__file__).parents[2] / "bench" / "suites").glob("*.toml"))
+SUITES = sorted((Path(__file__).parents[2] / "bench" / "suite" / "builtin").glob("*.toml"))
 
 FULL = """
 title = "All of it"
