@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import functools
 import inspect
+import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 LIKE = "like"
 """The option that builds the network of a weights entry (`like=COCO_V1`), still with random weights."""
 
-_WARNS_WITHOUT_INIT_WEIGHTS = ("googlenet", "inception_v3")
 _FAMILIES = ("segmentation", "detection", "video", "optical_flow", "quantization")
 """torchvision's sub-packages with models; the names of `torchvision.models` itself are classification models."""
 
@@ -145,12 +145,11 @@ def _build(models: Any, name: str, like: Any, options: dict[str, Any]) -> torch.
     arguments = dict(options)
     if "weights_backbone" in takes and like is None:
         arguments["weights_backbone"] = None  # its default would be downloaded
-    if name in _WARNS_WITHOUT_INIT_WEIGHTS and like is None:
-        arguments.setdefault("init_weights", True)
     if "quantize" in takes:
         arguments.setdefault("quantize", like is None)
         like = None if like is None else like.meta["unquantized"]
-    with _without_values():
+    with _without_values(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of initialisation and of torch's own quantised tensors: nobody here can act
         model: torch.nn.Module = builder(weights=like, progress=False, **arguments)
     if _family(models, name) == "detection":
         model.register_forward_pre_hook(_drop_targets)
