@@ -177,12 +177,12 @@ def _without_values() -> Iterator[None]:
         return None if isinstance(values, _NoValues) else load(self, values, *rest, **options)
 
     WeightsEnum.get_state_dict = lambda *_, **__: _NoValues()
-    torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign]
+    torch.nn.Module.load_state_dict = load_state_dict  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
         WeightsEnum.get_state_dict = fetch
-        torch.nn.Module.load_state_dict = load  # type: ignore[method-assign]
+        torch.nn.Module.load_state_dict = load  # type: ignore[method-assign, assignment]
 
 
 def _segmentation_batch(_: str, shape: tuple[int, ...], batch_size: int, device: str | torch.device) -> Batch:
