@@ -117,8 +117,9 @@ def segmentation_loss(outputs: Any, targets: Any) -> torch.Tensor:
 def detection_loss(outputs: Any, targets: Any) -> torch.Tensor:
     """Add up the losses that a detector returns in train mode; it computes them from the targets in its inputs."""
     if isinstance(outputs, dict):
-        total: torch.Tensor = sum(outputs.values())
-        return total
+        import torch
+
+        return torch.stack(list(outputs.values())).sum()
     return default_loss(outputs, targets)
 
 
@@ -182,7 +183,7 @@ def _without_values() -> Iterator[None]:
         yield
     finally:
         WeightsEnum.get_state_dict = fetch
-        torch.nn.Module.load_state_dict = load  # type: ignore[method-assign, assignment]
+        torch.nn.Module.load_state_dict = load  # type: ignore[method-assign]
 
 
 def _segmentation_batch(_: str, shape: tuple[int, ...], batch_size: int, device: str | torch.device) -> Batch:
