@@ -13,8 +13,10 @@ from bench.core.cell import Cell, Precision
 from bench.core.environment import Environment
 from bench.core.record import Counters, FlopCount, Memory, Outcome, Phase, PredictedPeak, Record, Sample
 from bench.core.units import format_bytes
-from bench.report.html.contract import RunData, make_data
+from bench.report.html.contract import make_data
 from bench.report.html.page import render
+from bench.store.runs import RunInfo
+from bench.store.stored import StoredRun
 
 CELLS = (36, 1_000, 10_000)
 STEPS = 40
@@ -97,7 +99,9 @@ def _milliseconds(page, action):
 def bench_report(cells, benchmark, capsys, browser, tmp_path):
     records = tuple(map(_record, range(cells)))
     start = time.perf_counter()
-    data = make_data([RunData(id="run", environment=ENVIRONMENT, records=records)])
+    data = make_data(
+        [StoredRun(info=RunInfo(id="run", started_at="", environment=ENVIRONMENT), folder=tmp_path, records=records)]
+    )
     derive_seconds = time.perf_counter() - start
     html = benchmark.pedantic(render, (data,), rounds=3, iterations=1, warmup_rounds=1)
     file = tmp_path / "report.html"

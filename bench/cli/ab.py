@@ -17,13 +17,11 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look
-from bench.cli.progress import duration, words_of
 from bench.core.errors import ExitCode, StoreError
 
 if TYPE_CHECKING:
+    from bench.core.comparison import Heading
     from bench.runner.ab.run import Compared
-    from bench.runner.ab.stages import Settings
-    from bench.tables.comparison import Heading
 
 PANEL = "Compare"
 
@@ -75,8 +73,9 @@ def command(
     from bench.cli.progress import Watcher, terminated_like_interrupted
     from bench.runner.ab.calibration import spreads_of_cells
     from bench.runner.ab.judging import exit_code
-    from bench.runner.ab.run import Request, compare_sides, side_document
+    from bench.runner.ab.run import Request, compare_sides, side_document, to_document
     from bench.runner.ab.stages import Settings, draw_seed
+    from bench.store.stored import heading
 
     axes = options.read_axes(
         batch_size=batch_size,
@@ -112,13 +111,13 @@ def command(
     )
     with terminated_like_interrupted():
         compared = compare_sides(request, Watcher(is_quiet=quiet))
-    heading = heading_of(compared, settings)
+    words = heading(to_document(compared, settings))
     if markdown is not None:
-        _write_markdown(compared, heading, markdown)
+        _write_markdown(compared, words, markdown)
     answer(
         "ab",
         format,
-        lambda: _text(compared, heading, format),
+        lambda: _text(compared, words, format),
         folder=str(compared.folder),
         base=side_document(compared.base),
         head=side_document(compared.head),
@@ -126,7 +125,7 @@ def command(
         seconds=compared.seconds,
         unfit=compared.unfit,
         is_cut_short=compared.is_cut_short,
-        heading=heading,
+        heading=words,
         comparisons=compared.comparisons,
     )
     return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE
@@ -148,22 +147,3 @@ def _write_markdown(compared: Compared, heading: Heading, path: Path) -> None:
         path.write_text(comparison_markdown(compared.comparisons, heading), encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; the run is in {compared.folder}") from error
-
-
-def heading_of(compared: Compared, settings: Settings) -> Heading:
-    """Put what was compared, and how, into words."""
-    from bench.tables.comparison import Heading, sessions_in_words
-
-    notes = []
-    if compared.is_cut_short:
-        notes.append("the budget ended before all sessions were run")
-    if compared.differing:
-        notes.append(f"the environments differ in {', '.join(compared.differing)}")
-    return Heading(
-        base=words_of(compared.base),
-        head=words_of(compared.head),
-        method=f"{sessions_in_words([one.stage for one in compared.sessions])} of {settings.quads} quads, "
-        f"{duration(compared.seconds)}, seed {compared.seed}",
-        notes=tuple(notes),
-        unfit=compared.unfit,
-    )

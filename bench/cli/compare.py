@@ -20,8 +20,8 @@ from bench.cli.output import answer, look
 from bench.core.errors import ExitCode, NothingMeasuredError
 
 if TYPE_CHECKING:
+    from bench.core.comparison import Nominated
     from bench.core.profile import ProfileDiff
-    from bench.runner.compare import Nominated
 
 PANEL = "Compare"
 
@@ -35,12 +35,12 @@ def command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.runner.compare import Nominated
+    from bench.core.comparison import Nominated
     from bench.runner.profiling import diff_runs, has_profiles
     from bench.tables.comparison import WHY_NOT
 
     diffs = diff_runs(base, head, results) if has_profiles(base, results) and has_profiles(head, results) else ()
-    nominated = Nominated(nominations=(), commands=(), notes=())
+    nominated = Nominated(base=base, head=head)
     if not (diffs and Path(base).is_file()):  # one profile, in a file of its own
         nominated = _nominate(base, head, results, is_forced=force, has_diffs=bool(diffs))
     answer(
@@ -57,14 +57,15 @@ def command(
 
 
 def _nominate(base: str, head: str, results: Path, *, is_forced: bool, has_diffs: bool) -> Nominated:
-    from bench.runner.compare import Nominated, compare_runs
+    from bench.core.comparison import Nominated
+    from bench.runner.compare import compare_runs
 
     try:
         return compare_runs(base, head, results=results, is_forced=is_forced)
     except NothingMeasuredError:  # two profiles may be compared although their cells differ
         if not has_diffs:
             raise
-    return Nominated(nominations=(), commands=(), notes=())
+    return Nominated(base=base, head=head)
 
 
 def _text(nominated: Nominated, diffs: tuple[ProfileDiff, ...]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,33 +58,24 @@ def command(
 ) -> int:
     from bench.report.formats.catalog import FORMATS
     from bench.runner.recorder import extra_info
-    from bench.runner.reporting import read_run_data
     from bench.store.atomic import write_bytes
     from bench.store.runs import RunFolder
-    from bench.store.stored import Run
+    from bench.store.stored import read_stored_run
 
     chosen = FORMATS[to.value]
     if answers and not chosen.holds_verdicts:
         raise SuiteError(f"--with adds verdicts, for which {to.value} has no words; use it with --to junit")
-    folder = RunFolder.open(run, results, prefers_records=True)
-    data = read_run_data(folder)
+    data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)
-    if data.ab is not None:
-        raise SuiteError(f"{folder.path} is a comparison of bench ab, not a run; bench show prints it")
+    if data.comparison is not None:
+        raise SuiteError(f"{data.folder} is a comparison of bench ab, not a run; bench show prints it")
     claims, rows = _read_answers(answers or [])
-    stored = Run(
-        id=folder.run.id,
-        started_at=folder.run.started_at,
-        environment=folder.run.environment,
-        records=data.records,
-        claims=(*data.claims, *claims) if chosen.holds_verdicts else (),
-        gate=rows,
-    )
+    stored = replace(data, claims=(*data.claims, *claims) if chosen.holds_verdicts else (), gate=rows)
     written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured
     if not written:
         raise NothingMeasuredError(
-            f"no cell of {folder.path} was measured, so there is nothing to write as {to.value}; bench show says why"
+            f"no cell of {stored.folder} was measured, so there is nothing to write as {to.value}; bench show says why"
         )
     text = chosen.write(stored, extra_info)
     left_out = len(stored.unmeasured)

@@ -63,8 +63,8 @@ def command(
     answer(
         "generate",
         format,
-        lambda: f"{generation_report(finished.measured, **look())}\nResults: {finished.folder}",
+        lambda: f"{generation_report(finished.generations, **look())}\nResults: {finished.folder}",
         folder=str(finished.folder),
-        generations=finished.measured,
+        generations=finished.generations,
     )
-    return options.exit_code([one.outcome for one in finished.measured])
+    return options.exit_code([one.outcome for one in finished.generations])

@@ -77,11 +77,11 @@ def command(
     answer(
         "images",
         format,
-        lambda: f"{sampling_report(finished.measured, **look())}\nResults: {finished.folder}",
+        lambda: f"{sampling_report(finished.images, **look())}\nResults: {finished.folder}",
         folder=str(finished.folder),
-        images=finished.measured,
+        images=finished.images,
     )
-    return options.exit_code([one.outcome for one in finished.measured])
+    return options.exit_code([one.outcome for one in finished.images])
 
 
 def _with_options(models: list[str], name: str, values: list[str]) -> list[str]:

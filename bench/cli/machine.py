@@ -193,7 +193,7 @@ def selftest_command(
 
 def _selftest_text(found: Selftest) -> str:
     """Write both figures of every cell, and whether the test passed."""
-    from bench.cli.progress import duration
+    from bench.core.units import format_duration
     from bench.tables.comparison import change, percent_of, reason_text
     from bench.tables.table import Page
 
@@ -209,7 +209,7 @@ def _selftest_text(found: Selftest) -> str:
         lines.append(f"injected {comparison.cell_id}: {word}; {added} % added; {reason_text(comparison)}")
     if found.unfit:
         lines.append(f"UNFIT: {found.unfit}")
-    lines.append(f"selftest {'passed' if found.is_passed else 'FAILED'} in {duration(found.seconds)}")
+    lines.append(f"selftest {'passed' if found.is_passed else 'FAILED'} in {format_duration(found.seconds)}")
     return "\n".join(page.wrap(line, "  ", first="") for line in lines)
 
 

@@ -20,7 +20,7 @@ from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.record import Outcome, Phase, Record
 from bench.core.training import Epoch
 from bench.core.training import Progress as TrainingProgress
-from bench.core.units import counted, format_count, format_seconds
+from bench.core.units import counted, format_count, format_duration, format_seconds
 from bench.runner.events import (
     CellFinished,
     CellPrepared,
@@ -34,7 +34,6 @@ from bench.runner.events import (
 
 if TYPE_CHECKING:
     from bench.runner.ab.run import Started
-    from bench.runner.ab.sides import Side
     from bench.runner.ab.stages import Progress as AbProgress
     from bench.runner.training import Stop
 
@@ -295,11 +294,14 @@ class Watcher:
             print(f"bench: {line}", file=sys.stderr, flush=True)
 
     def _started(self, event: Started) -> list[str]:
+        from bench.runner.ab.run import side_document
         from bench.runner.ab.sides import uncommitted_files
+        from bench.store.stored import sides_in_words
         from bench.tables.comparison import percent_of
 
         cells = counted(len(event.cells), "cell")
-        lines = [f"comparing {cells}, base {words_of(event.base)}, head {words_of(event.head)}"]
+        base, head = sides_in_words(side_document(event.base), side_document(event.head))
+        lines = [f"comparing {cells}, base {base}, head {head}"]
         if event.head.given == "HEAD" and (count := uncommitted_files()):
             lines.append(
                 f"{count} files have uncommitted changes, which HEAD does not include; write . to include them"
@@ -321,27 +323,11 @@ class Watcher:
         session = event.session
         void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
         failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
-        left = f"{duration(event.seconds_left)} left" if event.seconds_left else "done"
-        more = f", up to {duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
+        left = f"{format_duration(event.seconds_left)} left" if event.seconds_left else "done"
+        more = f", up to {format_duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
         spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
         place = f"[{session.stage} {event.done}/{event.planned}]"
-        return f"{place} session took {duration(session.seconds)}, {left}{more}{spoiled}"
-
-
-def words_of(side: Side) -> str:
-    """Name a side: `origin/main (1a2b3c4d5)`, or its folder."""
-    name = f"{side.given} ({side.commit[:9]})" if side.commit and side.given != side.commit else side.given
-    return name if side.python == sys.executable else f"{name} with {side.python}"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration as people say it: `45 s`, `3 min 20 s`, `1 h 5 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{place} session took {format_duration(session.seconds)}, {left}{more}{spoiled}"
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from bench.core.units import counted
 from bench.suite.axes import sampling_of
 
 if TYPE_CHECKING:
-    from bench.runner.session import Finished
+    from bench.store.stored import StoredRun
 
 PANEL = "Measure"
 
@@ -189,7 +189,7 @@ def command(
     return ExitCode.FINE if has_result else ExitCode.NOTHING
 
 
-def _text(finished: Finished) -> str:
+def _text(finished: StoredRun) -> str:
     from bench.report.formats.terminal import cells_table, claims_table
     from bench.stats.scaling import scalings
     from bench.tables.scaling import ranks_table, scaling_tables

@@ -20,8 +20,7 @@ from bench.cli.output import look, print_json
 from bench.core.errors import ExitCode, NothingMeasuredError, SuiteError
 
 if TYPE_CHECKING:
-    from bench.report.html.contract import AbData, RunData
-    from bench.store.runs import RunFolder
+    from bench.store.stored import StoredComparison, StoredRun
 
 PANEL = "Results"
 
@@ -59,34 +58,33 @@ def command(
     table: Annotated[Table, typer.Option("--table", help="With csv: which table.")] = Table.CELLS,
     results: options.ResultsOption = options.RESULTS,
 ) -> int:
-    from bench.runner.reporting import read_run_data
     from bench.store.runs import RunFolder
+    from bench.store.stored import read_stored_run
 
-    folder = RunFolder.open(run, results, prefers_records=True)
-    data = read_run_data(folder)
+    data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)
-    if data.ab is not None:
-        return _show_comparison(folder, data.ab, format, width)
+    if data.comparison is not None:
+        return _show_comparison(data, data.comparison, format, width)
     if not data.records:
-        raise NothingMeasuredError(f"{folder.path} holds no record that can be read; {_advice(folder, data)}")
+        raise NothingMeasuredError(f"{data.folder} holds no record that can be read; {_advice(data)}")
     if format is Format.JSON:
-        print_json("show", folder=str(folder.path), run=folder.run, records=data.records, claims=data.claims)
+        print_json("show", folder=str(data.folder), run=data.info, records=data.records, claims=data.claims)
     elif format is Format.CSV:
         _print_csv(data, table)
     else:
-        print(_text(folder, data, format, width))
+        print(_text(data, format, width))
     return ExitCode.FINE
 
 
-def _advice(folder: RunFolder, data: RunData) -> str:
+def _advice(data: StoredRun) -> str:
     """Say what else can be done with a run without records, as those of `bench train`, `generate` and `sample` are."""
-    if any(data.extras.values()):
-        return f"bench report {folder.run.id} shows what else is in it"
+    if data.has_cases:
+        return f"bench report {data.id} shows what else is in it"
     return "measure it with bench run --resume"
 
 
-def _text(folder: RunFolder, data: RunData, format: Format, width: int | None) -> str:  # noqa: A002
+def _text(data: StoredRun, format: Format, width: int | None) -> str:  # noqa: A002
     from bench.report.ci.comment import run_comment
     from bench.report.formats.latex import latex_table
     from bench.report.formats.terminal import cells_table, claims_table
@@ -97,27 +95,25 @@ def _text(folder: RunFolder, data: RunData, format: Format, width: int | None) -
         return latex_table(data.records, data.environment, data.id).rstrip("\n")
     page = look() | ({} if width is None else {"width": width})
     parts = [cells_table(data.records, **page), *([claims_table(data.claims, **page)] if data.claims else [])]
-    return "\n\n".join([*parts, f"Results: {folder.path}"])
+    return "\n\n".join([*parts, f"Results: {data.folder}"])
 
 
-def _print_csv(data: RunData, table: Table) -> None:
+def _print_csv(data: StoredRun, table: Table) -> None:
     from bench.report.files import to_csv, to_frame
 
     rows = data.claims if table is Table.CLAIMS else data.records
     print(to_csv(to_frame(rows, table.value)).decode(), end="")
 
 
-def _show_comparison(folder: RunFolder, found: AbData, format: Format, width: int | None) -> int:  # noqa: A002
+def _show_comparison(run: StoredRun, found: StoredComparison, format: Format, width: int | None) -> int:  # noqa: A002
     """Print what `bench ab` found."""
     from bench.report.formats.markdown_subjects import comparison_markdown
     from bench.tables.comparison import comparison_report
 
     if format in (Format.LATEX, Format.CSV):
-        raise SuiteError(f"{folder.path} is a comparison, which has no {format.value}; use table, markdown or json")
+        raise SuiteError(f"{run.folder} is a comparison, which has no {format.value}; use table, markdown or json")
     if format is Format.JSON:
-        print_json(
-            "show", folder=str(folder.path), run=folder.run, heading=found.heading, comparisons=found.comparisons
-        )
+        print_json("show", folder=str(run.folder), run=run.info, heading=found.heading, comparisons=found.comparisons)
     elif format is Format.MARKDOWN:
         print(comparison_markdown(found.comparisons, found.heading), end="")
     else:

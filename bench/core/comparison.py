@@ -86,3 +86,63 @@ class Comparison:
     verdict: ComparisonVerdict
     reason: ComparisonReason
     facts: tuple[tuple[str, str | int | float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading:
+    """What stands above and below the table.
+
+    Attributes:
+        base: Of the base, in words: `origin/main (1a2b3c4)`.
+        method: How it was measured, in words.
+        notes: What to know besides, one sentence each.
+        unfit: Why the machine could not be measured on.
+    """
+
+    base: str
+    head: str
+    method: str
+    notes: tuple[str, ...] = ()
+    unfit: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nomination:
+    """One cell of two stored runs.
+
+    Attributes:
+        base: Median seconds per step; None where the cell is missing or failed there.
+        head: The same of the other run.
+        shift: log(head / base); None where a side is missing.
+        is_suspect: Changed enough to be worth `bench ab`.
+        missing: What is missing, in words; empty if nothing is.
+        processes: Fresh processes of base and of head.
+    """
+
+    cell_id: str
+    cell_key: str
+    base: float | None = None
+    head: float | None = None
+    shift: float | None = None
+    is_suspect: bool = False
+    missing: str = ""
+    processes: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nominated:
+    """Two stored runs side by side; nominates, never judges.
+
+    Attributes:
+        base: Id of the run; `head` likewise.
+        commands: Those that can judge.
+        notes: What to know besides, one sentence each.
+        refused: Why the two cannot be compared; empty if they can.
+    """
+
+    base: str
+    head: str
+    nominations: tuple[Nomination, ...] = ()
+    commands: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    refused: str = ""

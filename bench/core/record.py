@@ -334,6 +334,16 @@ class Counters:
         """How many operations one step dispatches; None where they were not counted."""
         return sum(count for _, count in self.dispatches) if self.dispatches else None
 
+    @property
+    def shown_peak(self) -> tuple[str, int] | None:
+        """The one peak to show, and its name: measured on the device, else in the process, else predicted."""
+        memory, predicted = self.memory, self.predicted_peak
+        if memory and memory.peak_allocated_bytes is not None:
+            return "peak_allocated_bytes", memory.peak_allocated_bytes
+        if memory and memory.step_resident_bytes is not None:
+            return "step_resident_bytes", memory.step_resident_bytes
+        return ("predicted_peak_bytes", predicted.total_bytes) if predicted else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankSetup:

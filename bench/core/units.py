@@ -37,6 +37,16 @@ def format_seconds(seconds: float | None, digits: int = 3) -> str:
     return _scaled(seconds, _TIME, 1000, digits) if seconds else "0 s"
 
 
+def format_duration(seconds: float) -> str:
+    """Write a duration as people say it: `45 s`, `3 min 20 s`, `1 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def format_bytes(count: float | None, digits: int = 3) -> str:
     """Print a byte count with a binary prefix: `36.4 MiB`; `-` for None."""
     if count is None:

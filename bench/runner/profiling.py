@@ -18,9 +18,9 @@ from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
 from bench.stats.profile_diff import diff_profiles
-from bench.store.cases import FOLDER as PROFILE_FOLDER
-from bench.store.cases import read_profile, read_profiles, write_profile
+from bench.store.cases import PROFILES, read_profile, read_profiles, write_profile
 from bench.store.runs import RunFolder
+from bench.store.stored import read_stored_run
 
 _WORKER = "bench.runner.workers.cells"
 
@@ -75,7 +75,7 @@ def profile_cells(
         cells=plan.cells,
         settings={"profile": to_json(options)},
     )
-    found, records = [], []
+    found = []
     with folder.locked():
         for cell in plan.cells:
             on_start(cell)
@@ -88,8 +88,7 @@ def profile_cells(
             if one.profile is not None:
                 write_profile(folder, one.profile)
             found.append(one)
-            records.append(record)
-        write_derived(folder, tuple(records), ())
+        write_derived(folder, read_stored_run(folder))
     return Profiled(folder=folder.path, cells=tuple(found))
 
 
@@ -134,7 +133,9 @@ def profiles_of(given: str, results: Path = Path("results")) -> tuple[Profile, .
     if path.is_file() and path.suffix == ".json" and path.name != "run.json":
         return (read_profile(path),)
     folder = RunFolder.open(path.parent if path.name == "run.json" else given, results, prefers_records=True)
-    profiles = read_profiles(folder)
+    profiles, problems = read_profiles(folder)
+    if problems:
+        raise problems[0]
     if not profiles:
         raise StoreError(f"run {folder.run.id} has no profile; `bench profile` makes runs that do")
     return profiles
@@ -148,9 +149,9 @@ def has_profiles(given: str, results: Path = Path("results")) -> bool:
     """
     path = Path(given)
     if path.is_file() and path.name != "run.json":
-        return path.parent.name == PROFILE_FOLDER
+        return path.parent.name == PROFILES
     folder = RunFolder.open(path.parent if path.name == "run.json" else given, results, prefers_records=True)
-    return (folder.path / PROFILE_FOLDER).is_dir()
+    return (folder.path / PROFILES).is_dir()
 
 
 def diff_runs(before: str, after: str, results: Path = Path("results")) -> tuple[ProfileDiff, ...]:

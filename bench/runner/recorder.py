@@ -17,6 +17,7 @@ from bench.runner.records import open_run
 from bench.runner.session import write_derived
 from bench.store.codec import digest, to_bytes
 from bench.store.runs import RunFolder
+from bench.store.stored import read_stored_run
 from bench.suite.axes import sampling_of
 
 
@@ -33,7 +34,6 @@ class Recorder:
         self.environment: Environment | None = None
         self._results = results
         self._method = method
-        self._records: list[Record] = []
 
     def measure(self, cell: Cell, sampling: Mapping[str, Any]) -> Record:
         """Measure one cell and store its record.
@@ -54,13 +54,12 @@ class Recorder:
         )
         record = executor.run(plan.cells[0])
         self.folder.append(record)
-        self._records.append(record)
         return record
 
     def close(self) -> None:
         """Write the tables of what was measured."""
         if self.folder is not None:
-            write_derived(self.folder, tuple(self._records), ())
+            write_derived(self.folder, read_stored_run(self.folder))
 
 
 def extra_info(record: Record) -> dict[str, Any]:

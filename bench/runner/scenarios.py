@@ -8,9 +8,9 @@ Measure image sampling: plan the cases on this machine, run each in fresh proces
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from bench.core.environment import Environment
 from bench.core.errors import BenchError
@@ -22,6 +22,7 @@ from bench.runner import processes
 from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.store.cases import append_case
+from bench.store.stored import StoredRun, read_stored_run
 
 C = TypeVar("C")
 M = TypeVar("M")
@@ -30,31 +31,23 @@ Watch = Callable[[int, int, str, str | None], None]
 """`(index, total, case id, words)`: words is None when the case starts, and says how it ended when it has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished(Generic[M]):
-    """A run that ended: where it lies and what it found."""
-
-    folder: Path
-    measured: tuple[M, ...]
-
-
 def run_cases(
     cases: Sequence[C],
     measure: Callable[[C, Environment], dict[str, Any]],
     make: Callable[..., M],
     *,
-    room: str,
+    kind: str,
     environments: Mapping[str, Environment],
     results: Path,
     watch: Watch,
-) -> Finished[M]:
+) -> StoredRun:
     """Measure cases and store each.
 
     Args:
         cases: With an `id`, and a `cell` whose device has an environment.
         measure: Gives the fields of what `make` makes, but those that are the same for every case.
         make: The type of a measured case.
-        room: The folder's name in the run.
+        kind: Name of the folder in the run's: `generation` or `sampling`.
         environments: By device.
         results: Folder that holds the runs.
         watch: Told when a case starts and ends.
@@ -63,8 +56,7 @@ def run_cases(
         StoreError: A result cannot be written.
     """
     environment = next(iter(environments.values()))
-    folder = open_run(results, environment=environment, settings={room: [to_json(case) for case in cases]})
-    measured = []
+    folder = open_run(results, environment=environment, settings={kind: [to_json(case) for case in cases]})
     with folder.locked():
         for index, case in enumerate(cases):
             name, cell = case.id, case.cell  # type: ignore[attr-defined]
@@ -72,10 +64,9 @@ def run_cases(
             stamp = Stamp(cell)
             fields = measure(case, environments[cell.device])
             one = make(case=case, environment=environments[cell.device], **stamp.fields(), **fields)
-            append_case(folder, room, one)
-            measured.append(one)
+            append_case(folder, kind, one)
             watch(index, len(cases), name, _words(fields))
-    return Finished(folder=folder.path, measured=tuple(measured))
+    return read_stored_run(folder)
 
 
 def time_and_count(
@@ -120,7 +111,7 @@ def run_generation(
     results: Path,
     watch: Watch,
     method: str = "forkserver",
-) -> Finished[Generation]:
+) -> StoredRun:
     """Measure every case; a model whose texts must be longer gets the room by its own option.
 
     Raises:
@@ -140,7 +131,7 @@ def run_generation(
         tuple(dict.fromkeys(planned)),
         measure,
         Generation,
-        room="generation",
+        kind="generation",
         environments=plan.environments,
         results=results,
         watch=watch,
@@ -167,7 +158,7 @@ def run_sampling(
     watch: Watch,
     parts: bool = False,
     method: str = "forkserver",
-) -> Finished[Sampled]:
+) -> StoredRun:
     """Measure every case; with `parts` also the parts of a training step, once per cell.
 
     Raises:
@@ -196,7 +187,7 @@ def run_sampling(
         tuple(dict.fromkeys(planned)),
         measure,
         Sampled,
-        room="sampling",
+        kind="sampling",
         environments=plan.environments,
         results=results,
         watch=watch,

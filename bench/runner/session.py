@@ -6,6 +6,7 @@ The loop over the cells: execute, put on disk, tell the observers. Order is the 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cell import Cell
-from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError, SuiteError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record, Sampling
@@ -36,6 +36,7 @@ from bench.runner.plan import Plan, make_plan
 from bench.runner.records import describe_resumption, describe_run
 from bench.runner.resume import remaining
 from bench.store.runs import RunFolder, RunInfo
+from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
 from bench.suite.file import read_suite
 from bench.suite.sweep import Sweep, expand
 
@@ -86,15 +87,6 @@ class Session:
     def cells(self) -> tuple[Cell, ...]:
         """The cells of all sweeps, each once; those of a run that is resumed are planned already."""
         return self.planned or expand(self.sweeps)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A run that ended: where it lies and what it found."""
-
-    folder: Path
-    records: tuple[Record, ...]
-    claims: tuple[CheckedClaim, ...]
 
 
 def plan_targets(targets: Sequence[str], axes: Mapping[str, Any]) -> Session:
@@ -171,7 +163,7 @@ def execute(
     is_keeping_failures: bool = False,
     is_predicting: bool = True,
     is_metering: bool = False,
-) -> Finished:
+) -> StoredRun:
     """Measure a session, store it, derive its tables.
 
     Args:
@@ -217,12 +209,12 @@ def execute(
         except BaseException:  # also after Ctrl-C: tables of what there is
             processes.kill_running()
             with contextlib.suppress(StoreError):  # the first error says more
-                write_derived(folder, folder.read_records()[0], ())
+                write_derived(folder, read_stored_run(folder))
             raise
-        records = folder.read_records()[0]
         claims = check_models(tuple(dict.fromkeys(cell.model for cell in plan.cells)), method=method)
-        write_derived(folder, records, claims)
-    return Finished(folder=folder.path, records=records, claims=claims)
+        run = replace(read_stored_run(folder), claims=claims)
+        write_derived(folder, run)
+    return run
 
 
 def _take_up(
@@ -259,12 +251,13 @@ def _take_up(
     return folder, tuple(cell for cell, _ in left.again)
 
 
-def write_derived(folder: RunFolder, records: tuple[Record, ...], claims: tuple[CheckedClaim, ...]) -> None:
-    """Write what is derived from records: the tables, the Markdown summary and the HTML report."""
+def write_derived(folder: RunFolder, run: StoredRun) -> None:
+    """Write what is derived from a run: the claims, the tables, the Markdown summary and the HTML report."""
     from bench.report.files import write_tables
     from bench.report.formats.markdown import summary
-    from bench.runner.reporting import write_run_report
+    from bench.runner.reporting import write_page
 
-    write_tables(folder, records, claims)
-    folder.write_text("tables/summary.md", summary(records, claims, folder.run.environment))
-    write_run_report(folder, records, claims)
+    write_tables(folder, run.records, run.claims)
+    folder.write_text("tables/summary.md", summary(run.records, run.claims, run.info.environment))
+    folder.write_text(CLAIMS_FILE, json.dumps(to_json(run.claims), indent=1, allow_nan=False) + "\n")
+    write_page(folder, run)

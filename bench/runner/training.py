@@ -24,6 +24,7 @@ from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, describe_resumption, open_run
 from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_training
 from bench.store.runs import RunFolder
+from bench.store.stored import read_stored_run
 
 WORKER = "bench.runner.workers.training"
 
@@ -197,11 +198,11 @@ def _listen(connection: Connection, observer: Callable[[Progress], None]) -> Non
 def _write_derived(folder: RunFolder, training: Training) -> None:
     from bench.report.files import write_training_tables
     from bench.report.formats.markdown_subjects import training_markdown
-    from bench.runner.reporting import write_training_report
+    from bench.runner.reporting import write_page
 
     write_training_tables(folder, (training,))
     folder.write_text("tables/summary.md", training_markdown(training))
-    write_training_report(folder)
+    write_page(folder, read_stored_run(folder))
 
 
 def measure_points(

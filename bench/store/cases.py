@@ -1,58 +1,48 @@
-"""What longer workloads leave in a run's folder: one JSON file per case, whole the moment the case ends.
+"""What a run's folder holds besides records: one JSON file per case, whole the moment the case ends.
 
-results/<run-id>/generation/<case-key>.json
-results/<run-id>/sampling/<case-key>.json
+profile/<cell-key>.json      of `bench profile`
+training/<plan-key>.json     of `bench train`, its checkpoint beside it until it is done
+generation/<case-key>.json   of `bench generate`
+sampling/<case-key>.json     of `bench sample`
 
-Profiles in a run's folder: `profile/<cell-key>.json`, one file per cell.
-
-Trainings in a run's folder: `training/<key>.json`, its checkpoint beside it, and tidy tables of its epochs.
+Readers return what can be read, and one problem per file that is truncated, foreign or too new.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.core.errors import StoreError
+from bench.core.generation import Generation
+from bench.core.image_sampling import Sampled
+from bench.core.jsonio import to_json
 from bench.core.profile import Profile
 from bench.core.training import TRAINING_SCHEMA, Training, TrainingPlan
 from bench.store.atomic import make_folder, write_bytes
-from bench.store.codec import Migration, from_file, to_bytes
+from bench.store.codec import from_file, to_bytes
 from bench.store.runs import RunFolder
 
 T = TypeVar("T")
 
+PROFILES = "profile"
+"""Name of the folder of a run's profiles."""
 
-def append_case(folder: RunFolder, room: str, measured: Any) -> Path:
+
+def append_case(folder: RunFolder, kind: str, measured: Any) -> Path:
     """Put one measured case on disk, whole and durable.
 
     Args:
-        folder: The run's.
-        room: `generation` or `sampling`.
+        folder: Folder of the run.
+        kind: `generation` or `sampling`.
         measured: A value with a `case` that has a key and an id.
 
     Raises:
         StoreError: It cannot be written.
     """
-    make_folder(folder.path / room)
-    path = folder.path / room / f"{measured.case.key}.json"
-    write_bytes(path, to_bytes(measured, measured.case.id))
-    return path
-
-
-def read_cases(folder: RunFolder, room: str, cls: type[T]) -> tuple[T, ...]:
-    """Read all measured cases of a room, by the time they started; () where there are none.
-
-    Raises:
-        StoreError: A file cannot be read.
-    """
-    found = [from_file(cls, path) for path in sorted((folder.path / room).glob("*.json"))]
-    return tuple(sorted(found, key=lambda one: str(getattr(one, "started_at", ""))))
-
-
-FOLDER = "profile"
+    return _write(folder.path / kind / f"{measured.case.key}.json", measured, measured.case.id)
 
 
 def write_profile(folder: RunFolder, profile: Profile) -> Path:
@@ -61,9 +51,22 @@ def write_profile(folder: RunFolder, profile: Profile) -> Path:
     Raises:
         StoreError: It cannot be written.
     """
-    path = folder.path / FOLDER / f"{profile.cell.key}.json"
+    return _write(folder.path / PROFILES / f"{profile.cell.key}.json", profile, profile.cell.id)
+
+
+def write_training(folder: RunFolder, training: Training) -> Path:
+    """Put a training on disk, whole and durable; an earlier one of the same plan is replaced.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    path = result_path(folder, training.plan)
+    return _write(path, training, path.name)
+
+
+def _write(path: Path, value: Any, name: str) -> Path:
     make_folder(path.parent)
-    write_bytes(path, to_bytes(profile, profile.cell.id))
+    write_bytes(path, to_bytes(value, name))
     return path
 
 
@@ -77,50 +80,60 @@ def read_profile(path: Path) -> Profile:
     return from_file(Profile, path)
 
 
-def read_profiles(folder: RunFolder) -> tuple[Profile, ...]:
-    """Read the profiles of a run, in the order of its cells; a run that was not profiled has none.
-
-    Raises:
-        StoreError: One cannot be read.
-    """
-    paths = [folder.path / FOLDER / f"{cell.key}.json" for cell in folder.run.cells]
-    return tuple(read_profile(path) for path in paths if path.is_file())
+def read_profiles(folder: RunFolder) -> tuple[tuple[Profile, ...], tuple[StoreError, ...]]:
+    """Read the profiles of a run, in the order of its cells."""
+    found, problems = _read(folder.path / PROFILES, read_profile)
+    planned = {cell.key: index for index, cell in enumerate(folder.run.cells)}
+    return tuple(sorted(found, key=lambda one: planned.get(one.cell.key, len(planned)))), problems
 
 
-MIGRATIONS: Mapping[int, Migration] = {}
+def read_trainings(folder: RunFolder) -> tuple[tuple[Training, ...], tuple[StoreError, ...]]:
+    """Read the trainings of a run."""
+    return _read(
+        folder.path / "training", lambda path: from_file(Training, path, migrations={}, current=TRAINING_SCHEMA)
+    )
+
+
+def read_generations(folder: RunFolder) -> tuple[tuple[Generation, ...], tuple[StoreError, ...]]:
+    """Read the cases of generating text, as planned."""
+    return _read_cases(folder, "generation", Generation)
+
+
+def read_images(folder: RunFolder) -> tuple[tuple[Sampled, ...], tuple[StoreError, ...]]:
+    """Read the cases of sampling images, as planned."""
+    return _read_cases(folder, "sampling", Sampled)
+
+
+def _read_cases(folder: RunFolder, kind: str, cls: type[T]) -> tuple[tuple[T, ...], tuple[StoreError, ...]]:
+    found, problems = _read(folder.path / kind, lambda path: from_file(cls, path))
+    settings = folder.run.settings
+    planned = settings.get(kind, []) if isinstance(settings, dict) else []
+
+    def place(one: Any) -> tuple[int, str]:
+        case = to_json(one.case)
+        return (planned.index(case) if case in planned else len(planned), one.started_at)
+
+    return tuple(sorted(found, key=place)), problems
+
+
+def _read(folder: Path, read: Callable[[Path], T]) -> tuple[tuple[T, ...], tuple[StoreError, ...]]:
+    found, problems = [], []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(read(path))
+        except StoreError as error:
+            problems.append(error)
+    return tuple(found), tuple(problems)
 
 
 def result_path(folder: RunFolder, plan: TrainingPlan) -> Path:
-    """Say where the result of a plan lies."""
+    """Return the path of a plan's result."""
     return folder.path / "training" / f"{plan.key}.json"
 
 
 def checkpoint_path(folder: RunFolder, plan: TrainingPlan) -> Path:
-    """Say where its checkpoint lies."""
+    """Return the path of its checkpoint."""
     return result_path(folder, plan).with_suffix(".ckpt")
-
-
-def write_training(folder: RunFolder, training: Training) -> Path:
-    """Put a training on disk, whole and durable; an earlier one of the same plan is replaced.
-
-    Raises:
-        StoreError: It cannot be written.
-    """
-    path = result_path(folder, training.plan)
-    make_folder(path.parent)
-    write_bytes(path, to_bytes(training, path.name))
-    return path
-
-
-def read_trainings(folder: RunFolder) -> tuple[tuple[Training, ...], tuple[StoreError, ...]]:
-    """Read what can be read of a run's trainings, and one problem per file that is truncated, foreign or too new."""
-    found, problems = [], []
-    for path in sorted((folder.path / "training").glob("*.json")):
-        try:
-            found.append(from_file(Training, path, migrations=MIGRATIONS, current=TRAINING_SCHEMA))
-        except StoreError as error:
-            problems.append(error)
-    return tuple(found), tuple(problems)
 
 
 def remove_checkpoint(folder: RunFolder, plan: TrainingPlan) -> None:

@@ -450,12 +450,9 @@ def counts_column(
 
 
 def peak_bytes(record: Record) -> tuple[int | None, str]:
-    """Choose the peak to show and its mark: measured on the device, else in the process, else predicted (`≈`)."""
-    memory, predicted = record.counters.memory, record.counters.predicted_peak
-    for value in (memory.peak_allocated_bytes, memory.step_resident_bytes) if memory else ():
-        if value is not None:
-            return value, ""
-    return (predicted.total_bytes, "≈") if predicted else (None, "")
+    """Return the peak to show and its mark: `≈` if it is only predicted."""
+    name, value = record.counters.shown_peak or ("", None)
+    return value, "≈" if name == "predicted_peak_bytes" else ""
 
 
 def _hidden(*groups: Sequence[Column], views: frozenset[str] = frozenset({"html", "latex"})) -> list[Column]:

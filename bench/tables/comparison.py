@@ -11,9 +11,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, Nomination
 from bench.stats.power import fewest_sessions
 from bench.tables.figures import plain, significant, time_unit
 from bench.tables.table import Column, Page, render
@@ -110,24 +109,6 @@ _STYLES = {
 _COMMON = re.compile(r"train|infer|cpu|[a-z]+:\d+|fp32|tf32|bf16|fp16-amp|bf16-amp")
 _RANGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 STRIP_WIDTH = 13
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Heading:
-    """What stands above and below the table.
-
-    Attributes:
-        base: Of the base, in words: `origin/main (1a2b3c4)`.
-        method: How it was measured, in words.
-        notes: What to know besides, one sentence each.
-        unfit: Why the machine could not be measured on.
-    """
-
-    base: str
-    head: str
-    method: str
-    notes: tuple[str, ...] = ()
-    unfit: str | None = None
 
 
 def comparison_report(
@@ -262,29 +243,6 @@ WHY_NOT = (
     "These are nominations, not verdicts: each side is one process or a few, measured at another time. Every process "
     "has its own speed and a machine has moods: two runs of unchanged code differed by 25 to 29 % on a shared machine."
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Nomination:
-    """One cell of two stored runs.
-
-    Attributes:
-        base: Median seconds per step; None where the cell is missing or failed there.
-        head: The same of the other run.
-        shift: log(head / base); None where a side is missing.
-        is_suspect: Changed enough to be worth `bench ab`.
-        missing: What is missing, in words; empty if nothing is.
-        processes: Fresh processes of base and of head.
-    """
-
-    cell_id: str
-    cell_key: str
-    base: float | None = None
-    head: float | None = None
-    shift: float | None = None
-    is_suspect: bool = False
-    missing: str = ""
-    processes: tuple[int, int] = (0, 0)
 
 
 def nominations_report(

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from bench.cli.options import read_fraction, read_threshold
-from bench.cli.progress import duration
 from bench.core.errors import SuiteError
+from bench.core.units import format_duration
 
 
 @pytest.mark.parametrize(("text", "value"), [("2%", 0.02), ("0.02", 0.02), ("150%", 1.5), ("0", 0.0), ("2.5%", 0.025)])
@@ -28,4 +28,4 @@ def test_a_threshold_that_tolerates_less_than_it_fails_at_is_refused() -> None:
     ("seconds", "words"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3900, "1 h 5 min")]
 )
 def test_a_duration_is_said_as_people_say_it(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words

@@ -9,8 +9,7 @@ import pytest
 
 from bench.cli import run_command
 from bench.core.errors import ExitCode
-from bench.core.generation import Generation
-from bench.store.cases import read_cases
+from bench.store.cases import read_generations
 from bench.store.runs import RunFolder
 
 LM = "decoder_lm@width=16,heads=2,layers=1,vocabulary=50"
@@ -35,7 +34,7 @@ def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
     assert {len(tokens) for tokens in one["times"]["token_seconds"]} == {2}
     assert one["counts"]["cache"]["predicted_bytes"] == one["counts"]["cache"]["held_bytes"] == 2 * 16 * 6 * 4
     folder = RunFolder.open(Path(document["folder"]))
-    (stored,) = read_cases(folder, "generation", Generation)
+    (stored,) = read_generations(folder)[0]
     assert stored.times is not None
     assert list(stored.times.first_token_seconds) == one["times"]["first_token_seconds"]
 

@@ -118,7 +118,7 @@ def test_a_comparison_is_printed_again(capsys: pytest.CaptureFixture[str]) -> No
     code, out, _ = show(capsys, "latest", "--width", "80")
     assert code == ExitCode.FINE
     assert "main (1a2b3c4d5)" in out
-    assert "6 sessions + 8 to confirm of 8 quads, 83.0 s, seed 5" in " ".join(out.split())
+    assert "6 sessions + 8 to confirm of 8 quads, 1 min 23 s, seed 5" in " ".join(out.split())
     assert "SLOWER" in out
     assert "environments differ in torch" in out
     assert max(map(len, out.splitlines())) <= 80

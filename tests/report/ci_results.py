@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading
 from bench.core.errors import ExitCode
 from bench.core.estimate import Estimate
 from bench.core.gate import GateRow, GateVerdict
 from bench.report.ci.verdict import Compared, Gated, StepResult
-from bench.tables.comparison import Heading
 from tests.records import make_claims
 from tests.report.formats.runs import gate_row
 

@@ -6,7 +6,6 @@ import pytest
 
 from bench.core.errors import HistoryError
 from bench.report.html.contract import ReportData
-from bench.report.html.sections.history import EXTRA
 from bench.runner.reporting import read_report_data, with_history
 from bench.store.history.database import open_history
 from bench.store.history.ingest import ingest
@@ -30,7 +29,7 @@ def test_the_newest_run_gets_the_trends_of_its_own_cells(results: Path) -> None:
     with open_history(str(results / "history.sqlite"), makes=True) as history:
         ingest(history, results=results)
     (results / "accepted.csv").write_text(f"cell,commit,metric,reason\nmy_net,{commit_of(1)},*,bigger\n")
-    (trend,) = with_history(report_of(results), None, results).runs[-1].extras[EXTRA]
+    (trend,) = with_history(report_of(results), None, results).trends
     assert (trend.cell_id, trend.count, len(trend.points)) == ("my_net/train/b8/cpu/fp32", 3, 3)
     assert [mark.index for mark in trend.accepted] == [1]
 
@@ -42,8 +41,8 @@ def test_without_a_history_the_report_is_as_it_was(results: Path) -> None:
 
 def test_a_history_that_cannot_be_read_is_a_remark_unless_it_was_asked_for(results: Path) -> None:
     (results / "history.sqlite").write_text("no database, but long enough to look for a header in it" * 9)
-    run = with_history(report_of(results), None, results).runs[-1]
-    assert EXTRA not in run.extras
-    assert "file is not a database" in run.problems[0]
+    data = with_history(report_of(results), None, results)
+    assert data.trends == ()
+    assert "file is not a database" in data.runs[-1].problems[0]
     with pytest.raises(HistoryError, match="file is not a database"):
         with_history(report_of(results), str(results / "history.sqlite"), results)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 
 import pytest
 
 from bench.core.errors import StoreError
 from bench.core.jsonio import to_json
 from bench.runner import reporting
-from bench.runner.reporting import read_report_data, write_report, write_run_report
+from bench.runner.reporting import read_report_data, write_report
+from bench.runner.session import write_derived
 from bench.store.runs import RunFolder, RunInfo
+from bench.store.stored import read_stored_run
 from tests.records import ENVIRONMENT, STARTED_AT, make_claims, make_record, make_sweep
 from tests.report.html.runs import compared_run
 
@@ -29,17 +32,17 @@ def stored(tmp_path):
 
 
 def test_a_stored_run_is_read_back_whole(stored):
-    write_run_report(stored, stored.records(), make_claims())
+    write_derived(stored, replace(read_stored_run(stored), claims=make_claims()))
     (run,) = read_report_data([str(stored.path)], stored.path.parent).runs
     assert run.records == make_sweep()
     assert run.claims == make_claims()
     assert run.environment == ENVIRONMENT
-    assert run.missing == ("lost/train/b8/cpu/fp32",)
+    assert [cell.id for cell in run.missing] == ["lost/train/b8/cpu/fp32"]
     assert run.problems == ()
 
 
 def test_the_page_of_a_run_is_the_page_made_later(stored):
-    write_run_report(stored, stored.records(), make_claims())
+    write_derived(stored, replace(read_stored_run(stored), claims=make_claims()))
     page = stored.path / "report.html"
     made_later = stored.path / "again.html"
     size = write_report(read_report_data(["latest"], stored.path.parent), made_later)
@@ -62,7 +65,7 @@ def test_a_page_that_cannot_be_made_costs_no_run(stored, monkeypatch, caplog):
 
     monkeypatch.setattr(reporting, "render", fail)
     with caplog.at_level(logging.WARNING):
-        write_run_report(stored, stored.records(), make_claims())
+        write_derived(stored, replace(read_stored_run(stored), claims=make_claims()))
     assert "a mistake of ours" in caplog.text
     assert stored.run.id in caplog.text
     assert not (stored.path / "report.html").exists()
@@ -70,7 +73,7 @@ def test_a_page_that_cannot_be_made_costs_no_run(stored, monkeypatch, caplog):
 
 
 def compared_folder(root):
-    ab = compared_run().ab
+    ab = compared_run().comparison
     folder = RunFolder.create(
         root, RunInfo(started_at=STARTED_AT, environment=ENVIRONMENT, cells=(make_record().cell,))
     )
@@ -92,11 +95,11 @@ def compared_folder(root):
 def test_a_comparison_is_read_with_its_heading_and_misses_no_cell(tmp_path):
     folder, ab = compared_folder(tmp_path)
     (run,) = read_report_data([str(folder.path)], tmp_path).runs
-    assert run.ab.comparisons == ab.comparisons
+    assert run.comparison.comparisons == ab.comparisons
     assert run.missing == ()
-    heading = run.ab.heading
+    heading = run.comparison.heading
     assert (heading.base, heading.head) == ("origin/main (1a2b3c4d5)", ".")
-    assert heading.method == "6 sessions + 8 to confirm of 8 quads, 270 s, seed 7"
+    assert heading.method == "6 sessions + 8 to confirm of 8 quads, 4 min 30 s, seed 7"
     assert heading.notes == ("the budget ended before all sessions were run",)
 
 

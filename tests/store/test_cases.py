@@ -3,33 +3,32 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
-from bench.core.errors import StoreError
-from bench.core.generation import Generation
-from bench.core.image_sampling import Sampled
-from bench.store.cases import append_case, read_cases
+from bench.core.jsonio import to_json
+from bench.store.cases import append_case, read_generations, read_images
 from bench.store.runs import RunFolder, RunInfo
 from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
 
 
-def test_cases_come_back_as_they_were_written(tmp_path: Path) -> None:
-    folder = RunFolder.create(tmp_path, RunInfo(started_at="2026-11-23T12:00:00+00:00"))
-    written = {make_generation(), make_generation(batch_size=1), FAILED_GENERATION}
+def test_cases_come_back_as_they_were_written_in_the_planned_order(tmp_path: Path) -> None:
+    written = (make_generation(), FAILED_GENERATION, make_generation(batch_size=1))
+    settings = {"generation": [to_json(one.case) for one in written]}
+    folder = RunFolder.create(tmp_path, RunInfo(started_at="2026-11-23T12:00:00+00:00", settings=settings))
     for one in written:
         path = append_case(folder, "generation", one)
         assert json.loads(path.read_text())["case"]["prompt_tokens"] == one.case.prompt_tokens
     append_case(folder, "sampling", make_sampled(5, training=True))
-    assert set(read_cases(folder, "generation", Generation)) == written
-    assert read_cases(folder, "sampling", Sampled) == (make_sampled(5, training=True),)
+    assert read_generations(folder) == (written, ())
+    assert read_images(folder) == ((make_sampled(5, training=True),), ())
 
 
-def test_a_truncated_case_is_named(tmp_path: Path) -> None:
+def test_a_truncated_case_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, RunInfo(started_at="2026-11-23T12:00:00+00:00"))
     path = append_case(folder, "generation", make_generation())
+    append_case(folder, "generation", FAILED_GENERATION)
     path.write_text(path.read_text()[:50])
-    with pytest.raises(StoreError, match=path.name):
-        read_cases(folder, "generation", Generation)
+    found, (problem,) = read_generations(folder)
+    assert found == (FAILED_GENERATION,)
+    assert path.name in str(problem)
 
 
 def test_the_key_tells_cases_apart() -> None:

@@ -6,14 +6,15 @@ import pytest
 
 from bench.core.profile import MEANINGS, PhaseCost, ProfiledLayer
 from bench.core.record import Phase
-from bench.report.html.contract import RunData, make_data
+from bench.report.html.contract import make_data
 from bench.report.html.flame import NARROWEST, flame, flame_boxes
 from bench.report.html.page import render
-from bench.report.html.sections.profile import PROFILES, SECTION
+from bench.report.html.sections.profile import SECTION
 from bench.tables.figures import display_width
 from bench.tables.profile import LIMIT, Group, fold, layer_columns, profile_report
 from tests.goldens import check_golden
 from tests.report.profiles import GPU, LAYERS, PROFILE, STEP
+from tests.stored_runs import make_run
 
 
 def test_profiles_look_as_they_did() -> None:
@@ -78,9 +79,9 @@ def test_boxes_sum_to_the_step_and_lie_within_their_parents() -> None:
 
 def test_a_run_with_profiles_has_a_section_and_one_without_has_none() -> None:
     evil = dataclasses.replace(PROFILE, layers=(dataclasses.replace(LAYERS[1], name="<script>x</script>"),))
-    page = render(make_data([RunData(id="r", extras={PROFILES: (PROFILE, GPU, evil)})]))
+    page = render(make_data([make_run(id="r", profiles=(PROFILE, GPU, evil))]))
     assert "Where the time goes" in page
     assert 'class="bar flame"' in page
     assert "blocks.3.mlp: 2.00 ms" in page
     assert "<script>x" not in page
-    assert SECTION.build(make_data([RunData(id="r")])) is None
+    assert SECTION.build(make_data([make_run(id="r")])) is None

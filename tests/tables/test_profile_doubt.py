@@ -6,9 +6,8 @@ import pytest
 
 from bench.core.profile import OperatorCost, PhaseCost, ProfiledLayer
 from bench.core.record import Phase
-from bench.report.html.contract import RunData, make_data
+from bench.report.html.contract import make_data
 from bench.report.html.page import render
-from bench.report.html.sections.profile import PROFILES
 from bench.tables.figures import display_width
 from bench.tables.profile import (
     MARK,
@@ -23,6 +22,7 @@ from bench.tables.profile import (
 )
 from bench.tables.table import Column
 from tests.report.profiles import GPU, PROFILE
+from tests.stored_runs import make_run
 
 EXPLAINED = "the figure is uncertain"
 
@@ -78,7 +78,7 @@ def test_the_mark_is_explained_once_where_it_stands_and_only_there() -> None:
     assert " ".join(profile_report(SMALL).split()).count(EXPLAINED) == 1
     assert EXPLAINED not in " ".join(profile_report(PROFILE).split())
     for profile, times in ((SMALL, 1), (PROFILE, 0)):
-        page = render(make_data([RunData(id="r", extras={PROFILES: (profile,)})]))
+        page = render(make_data([make_run(id="r", profiles=(profile,))]))
         assert page.count(EXPLAINED) == times
 
 

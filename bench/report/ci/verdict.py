@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.claim import CheckedClaim, ClaimVerdict
-from bench.core.comparison import Comparison, ComparisonVerdict
+from bench.core.comparison import Comparison, ComparisonVerdict, Heading
 from bench.core.errors import ExitCode
 from bench.core.gate import GateRow
 from bench.report.ci.comment import LIMIT, Section, brief, claims_section, fold
 from bench.report.formats.markdown import escape, table
 from bench.report.formats.markdown_subjects import comparison_details, gate_details
 from bench.tables.claims import claims_summary
-from bench.tables.comparison import Heading, headline
+from bench.tables.comparison import headline
 from bench.tables.figures import plain
 from bench.tables.gate import gate_summary
 from bench.tables.table import Column

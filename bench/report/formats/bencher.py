@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 
 from bench.core.text import plain
-from bench.store.stored import Measured, Run, doubts, peak_bytes
+from bench.store.stored import Measured, StoredRun, doubts
 
 _LONGEST_NAME = 1024  # characters that Bencher takes; the end of a longer name is replaced by the cell's key
 _NANOSECONDS = 1e9
 
 
-def to_bencher(run: Run) -> str:
+def to_bencher(run: StoredRun) -> str:
     """Write the cells that were measured; the others are left out."""
     benchmarks = {_name(one): _measures(one) for one in run.measured}
     return json.dumps(benchmarks, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
@@ -42,7 +42,7 @@ def _measures(one: Measured) -> dict[str, dict[str, float]]:
         "dispatches": counters.dispatch_count,
         "energy-joules": counters.energy_joules,
     }
-    if peak := peak_bytes(one.record):
+    if peak := one.record.counters.shown_peak:
         counts[peak[0].replace("_", "-")] = peak[1]
     measures |= {name: _metric(value) for name, value in counts.items() if value is not None}
     return measures | {"doubts": _metric(len(doubts(one.record)))}

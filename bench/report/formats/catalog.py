@@ -12,7 +12,7 @@ from bench.report.formats.github_action import to_bigger_is_better, to_smaller_i
 from bench.report.formats.junit import to_junit
 from bench.report.formats.openmetrics import to_openmetrics
 from bench.report.formats.pytest_benchmark import to_pytest_benchmark
-from bench.store.stored import Run
+from bench.store.stored import StoredRun
 
 ExtraInfo = Callable[[Record], dict[str, Any]]
 
@@ -27,7 +27,7 @@ class Format:
         holds_verdicts: It has a word for claims and gate rows.
     """
 
-    write: Callable[[Run, ExtraInfo], str]
+    write: Callable[[StoredRun, ExtraInfo], str]
     holds_failures: bool = False
     holds_verdicts: bool = False
 

@@ -10,21 +10,21 @@ import json
 from typing import Any
 
 from bench.core.text import plain
-from bench.store.stored import Measured, Run, doubts, peak_bytes
+from bench.store.stored import Measured, StoredRun, doubts
 
 
-def to_smaller_is_better(run: Run) -> str:
+def to_smaller_is_better(run: StoredRun) -> str:
     """Write what should shrink: seconds per step, and the peak of memory in bytes."""
     entries = []
     for one in run.measured:
         entries.append(_entry(one, "step", one.seconds, "s", _half_width(one)))
-        if peak := peak_bytes(one.record):
+        if peak := one.record.counters.shown_peak:
             name, count = peak
             entries.append(_entry(one, name.removesuffix("_bytes").replace("_", " "), count, "bytes"))
     return _text(entries)
 
 
-def to_bigger_is_better(run: Run) -> str:
+def to_bigger_is_better(run: StoredRun) -> str:
     """Write what should grow: examples per second, and tokens per second of language models."""
     entries = []
     for one in run.measured:

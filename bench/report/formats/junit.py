@@ -19,7 +19,7 @@ from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.gate import GateRow, GateVerdict
 from bench.core.record import Outcome, Record
 from bench.core.text import plain
-from bench.store.stored import Measured, Run, doubts, ending
+from bench.store.stored import Measured, StoredRun, doubts, ending
 
 _UNJUDGED = (ClaimVerdict.UNMEASURED, ClaimVerdict.INCONCLUSIVE)
 
@@ -44,7 +44,7 @@ class _Case:
     said: str = ""
 
 
-def to_junit(run: Run) -> str:
+def to_junit(run: StoredRun) -> str:
     """Write a run, with its claims and gate rows where there are any."""
     measured = {one.record.cell.key: one for one in run.measured}
     suites = {
@@ -111,7 +111,7 @@ def _gate_case(row: GateRow) -> _Case:
     )
 
 
-def _add_suite(root: ElementTree.Element, run: Run, name: str, cases: Sequence[_Case]) -> None:
+def _add_suite(root: ElementTree.Element, run: StoredRun, name: str, cases: Sequence[_Case]) -> None:
     environment = run.environment
     suite = ElementTree.SubElement(
         root,
@@ -120,7 +120,7 @@ def _add_suite(root: ElementTree.Element, run: Run, name: str, cases: Sequence[_
             "name": name,
             "package": "stepbench",
             "id": str(len(root)),
-            "timestamp": datetime.fromisoformat(run.started_at).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
+            "timestamp": datetime.fromisoformat(run.info.started_at).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
             "hostname": plain(environment.host) if environment and environment.host else "localhost",
             "tests": str(len(cases)),
             "failures": str(sum(case.failure is not None for case in cases)),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.core.comparison import Comparison
+from bench.core.comparison import Comparison, Heading
 from bench.core.gate import GateRow
 from bench.core.training import Training
 from bench.report.formats.markdown import escape, table
 from bench.tables.advice import loose_advice_sentences
-from bench.tables.comparison import Heading, _notes, headline, short_names, strip_range
 from bench.tables.comparison import _columns as comparison_columns
+from bench.tables.comparison import _notes, headline, short_names, strip_range
 from bench.tables.figures import plain
 from bench.tables.gate import _WORDS, _value, change_text, gate_summary, operations_text
 from bench.tables.table import Column, Page

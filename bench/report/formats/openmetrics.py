@@ -14,7 +14,7 @@ from datetime import datetime
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
 from bench.core.text import plain
-from bench.store.stored import Measured, Run, doubts
+from bench.store.stored import Measured, StoredRun, doubts
 
 PREFIX = "stepbench"
 
@@ -60,7 +60,7 @@ GAUGES = (
 )
 
 
-def to_openmetrics(run: Run) -> str:
+def to_openmetrics(run: StoredRun) -> str:
     """Write a run."""
     measured = run.measured
     lines = [*_info(run)]
@@ -77,12 +77,12 @@ def to_openmetrics(run: Run) -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-def _info(run: Run) -> Iterator[str]:
+def _info(run: StoredRun) -> Iterator[str]:
     yield from _head("run", "info", "The run, and where it was measured.")
     labels = {"run": run.id, **_environment(run.environment)}
     yield _sample(f"{PREFIX}_run_info", labels, 1)
     yield from _head("run_started_timestamp_seconds", "gauge", "When the run started.", "seconds")
-    started = datetime.fromisoformat(run.started_at).timestamp()
+    started = datetime.fromisoformat(run.info.started_at).timestamp()
     yield _sample(f"{PREFIX}_run_started_timestamp_seconds", {"run": run.id}, started)
 
 

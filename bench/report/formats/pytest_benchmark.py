@@ -14,10 +14,10 @@ from typing import Any
 from bench.core.jsonio import to_json
 from bench.core.record import Record
 from bench.core.text import plain
-from bench.store.stored import Measured, Run
+from bench.store.stored import Measured, StoredRun
 
 
-def to_pytest_benchmark(run: Run, extra_info: Callable[[Record], dict[str, Any]]) -> str:
+def to_pytest_benchmark(run: StoredRun, extra_info: Callable[[Record], dict[str, Any]]) -> str:
     """Write a run.
 
     Args:
@@ -43,7 +43,7 @@ def to_pytest_benchmark(run: Run, extra_info: Callable[[Record], dict[str, Any]]
             "dirty": bool(environment and environment.git_dirty),
         },
         "benchmarks": [_benchmark(one, extra_info(one.record)) for one in run.measured],
-        "datetime": run.started_at,
+        "datetime": run.info.started_at,
         "version": pytest_benchmark.__version__,
         "stepbench": {
             "run": run.id,

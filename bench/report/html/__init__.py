@@ -13,7 +13,7 @@ To add a section, write three things:
 3. its line in `sections/__init__.py`.
 
 Figures come from `report.columns` and `report.figures`, charts from `lines.line_chart` and `bars.bar_group`: values in,
-places out, so tests need no browser. What no `Record` holds enters as `RunData.extras`. A section shows as much as a
+places out, so tests need no browser. What a run holds stands in `store.stored.StoredRun`. A section shows as much as a
 person can read, and says what it left out (`limits.first`).
 
 No `style=` attributes and no event attributes: the page's policy (CSP) lets only its own style sheet and script run, by

@@ -3,68 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bench.core.claim import CheckedClaim
-from bench.core.comparison import Comparison
-from bench.core.environment import Environment
+from bench.core.comparison import Nominated
+from bench.core.history import Trend
 from bench.core.record import Record
 from bench.stats.summary import Summary, summarise
-from bench.tables.comparison import Heading, Nomination
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbData:
-    """What `bench ab` found, as its folder says."""
-
-    comparisons: tuple[Comparison, ...]
-    heading: Heading
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NominatedRuns:
-    """Two stored runs side by side; nominates, never judges.
-
-    Attributes:
-        base: Id of the run; `head` likewise.
-        commands: Those that can judge.
-        refused: Why the two cannot be compared; empty where they can.
-    """
-
-    base: str
-    head: str
-    nominations: tuple[Nomination, ...] = ()
-    commands: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    refused: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunData:
-    """One run, read.
-
-    Attributes:
-        id: Name of its folder.
-        started_at: ISO 8601.
-        command: As typed.
-        environment: Of the run; records have their own.
-        missing: Ids of planned cells that have no record.
-        problems: What could not be read, one sentence each.
-        ab: Of a folder of `bench ab`; such a run has no records.
-        extras: What other rooms bring, by name; their sections know the types.
-    """
-
-    id: str
-    started_at: str = ""
-    command: tuple[str, ...] = ()
-    environment: Environment | None = None
-    records: tuple[Record, ...] = ()
-    claims: tuple[CheckedClaim, ...] = ()
-    missing: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
-    ab: AbData | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)
+from bench.store.stored import StoredRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +37,13 @@ class ReportData:
         runs: Oldest first, as they were asked for.
         rows: Of all runs, in their order.
         nominated: Each run against the first one.
+        trends: History of the newest run's cells.
     """
 
-    runs: tuple[RunData, ...]
+    runs: tuple[StoredRun, ...]
     rows: tuple[Row, ...]
-    nominated: tuple[NominatedRuns, ...] = ()
+    nominated: tuple[Nominated, ...] = ()
+    trends: tuple[Trend, ...] = ()
 
     @property
     def claims(self) -> tuple[CheckedClaim, ...]:
@@ -107,7 +56,7 @@ class ReportData:
         return tuple(row.record for row in self.rows)
 
 
-def make_data(runs: Sequence[RunData], nominated: Sequence[NominatedRuns] = ()) -> ReportData:
+def make_data(runs: Sequence[StoredRun], nominated: Sequence[Nominated] = ()) -> ReportData:
     """Derive every figure once."""
     pairs = [(number, record) for number, run in enumerate(runs) for record in run.records]
     rows = tuple(

@@ -28,11 +28,12 @@ from bench.runner.ab.judging import Fate, with_work
 from bench.runner.ab.scout import Scouted, scout
 from bench.runner.ab.session import AbSession
 from bench.runner.ab.sides import Side, open_sides
-from bench.runner.ab.stages import Comparing, Judged, Progress, Settings
+from bench.runner.ab.stages import Comparing, Progress, Settings
 from bench.runner.records import open_run
 from bench.runner.session import plan_targets
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.runs import RunFolder
+from bench.store.stored import COMPARISON_FILE
 
 SCHEMA = 1
 """Version of comparison.json. History: 1 (2026-11-23) first."""
@@ -158,8 +159,8 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             seed=request.settings.seed,
             seconds=time.monotonic() - started,
         )
-        document = json.dumps(to_document(compared, request.settings, judged), indent=1, allow_nan=False)
-        folder.write_text("comparison.json", document + "\n")
+        document = json.dumps(to_document(compared, request.settings), indent=1, allow_nan=False)
+        folder.write_text(COMPARISON_FILE, document + "\n")
         return compared
 
 
@@ -180,7 +181,7 @@ def plan_cells(request: Request, head: Side) -> tuple[Cell, ...]:
     return plan_targets(targets, request.axes).cells
 
 
-def to_document(compared: Compared, settings: Settings, judged: Judged) -> dict[str, Any]:
+def to_document(compared: Compared, settings: Settings) -> dict[str, Any]:
     """Make what stands in comparison.json."""
     return {
         "schema": SCHEMA,
@@ -196,7 +197,7 @@ def to_document(compared: Compared, settings: Settings, judged: Judged) -> dict[
         "comparisons": to_json(compared.comparisons),
         "sessions": [
             {"stage": one.stage, "index": one.index, "first": one.first, "seconds": one.seconds}
-            for one in judged.sessions
+            for one in compared.sessions
         ],
         "stepbench": __version__,
     }

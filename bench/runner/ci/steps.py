@@ -23,13 +23,12 @@ from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
-from bench.core.comparison import Comparison
+from bench.core.comparison import Comparison, Heading
 from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
 from bench.core.jsonio import from_json
 from bench.report.ci.verdict import Answer, Compared, Gated, StepResult
 from bench.store.atomic import make_folder, store_error, write_bytes
-from bench.tables.comparison import Heading
 
 STEPS = ("gate", "check", "ab")
 SCHEMA = 1

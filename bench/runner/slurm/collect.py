@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bench.core.cell import Cell
@@ -23,6 +23,7 @@ from bench.runner.session import write_derived
 from bench.runner.slurm.commands import Slurm
 from bench.runner.slurm.status import Task, TaskEnding, look_at
 from bench.store.runs import RunFolder
+from bench.store.stored import read_stored_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +137,7 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
     waiting = len(held & {cell.key for cell in missing})
     models = tuple(dict.fromkeys(cell.model for cell in folder.run.cells))
     claims = check_models(models) if not waiting else ()
-    write_derived(folder, all_records, claims)
+    write_derived(folder, replace(read_stored_run(folder), records=all_records, claims=claims))
     return Collected(
         folder=folder,
         records=all_records,

@@ -6,15 +6,16 @@ from dataclasses import replace
 
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
 from bench.core.record import Outcome
-from bench.store.stored import Run
+from bench.store.stored import StoredRun
 from tests.records import ENVIRONMENT, STARTED_AT, make_claims, make_record, make_sweep
+from tests.stored_runs import make_run
 
 HOSTILE = "=cmd|' /C calc'!A0<script>alert(1)</script>\"\x1b[31m\x00\ufffe\u202e]]>&{}\\%$#_~^@\n# EOF\n::error::x"
-RUN = Run(id="20261123-175309-ab12cd", started_at=STARTED_AT, environment=ENVIRONMENT, records=make_sweep())
+RUN = make_run(id="20261123-175309-ab12cd", started_at=STARTED_AT, environment=ENVIRONMENT, records=make_sweep())
 UNMEASURED = {"mlp/train/b32/cpu/bf16-amp", "walkthrough_cnn/train/b32/cpu/bf16-amp"}
 
 
-def hostile_run() -> Run:
+def hostile_run() -> StoredRun:
     """Every text that can come from outside is hostile, one of them a megabyte long."""
     records = (
         make_record(HOSTILE),
@@ -27,7 +28,7 @@ def hostile_run() -> Run:
     claims = tuple(
         replace(c, reason=HOSTILE, claim=replace(c.claim, id=HOSTILE, source=HOSTILE)) for c in make_claims()
     )
-    return Run(
+    return make_run(
         id="20261123-175309-ab12cd",
         started_at=STARTED_AT,
         environment=environment,

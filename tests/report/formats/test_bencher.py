@@ -6,9 +6,9 @@ import jsonschema
 import pytest
 
 from bench.report.formats.bencher import to_bencher
-from bench.store.stored import Run
 from tests.records import STARTED_AT, make_record
 from tests.report.formats.runs import RUN, UNMEASURED
+from tests.stored_runs import make_run
 
 # The JSON Schema of Bencher Metric Format as its reference page publishes it, and the longest names it takes.
 METRIC = {
@@ -56,6 +56,6 @@ def test_what_was_not_counted_is_no_measure() -> None:
 
 def test_long_names_are_cut_and_stay_apart() -> None:
     records = (make_record("m" * 2000), make_record("m" * 2000, batch_size=9))
-    benchmarks = json.loads(to_bencher(Run(id="r", started_at=STARTED_AT, records=records)))
+    benchmarks = json.loads(to_bencher(make_run(id="r", started_at=STARTED_AT, records=records)))
     jsonschema.validate(benchmarks, BMF)
     assert len(benchmarks) == 2

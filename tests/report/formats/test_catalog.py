@@ -11,13 +11,13 @@ import pytest
 from bench.cli.export import To
 from bench.report.formats.catalog import FORMATS
 from bench.runner.recorder import extra_info
-from bench.store.stored import Run
+from bench.store.stored import StoredRun
 from tests.report.formats.runs import HOSTILE, RUN, UNMEASURED, hostile_run
 
 JSON_FORMATS = [name for name in FORMATS if name not in ("junit", "openmetrics")]
 
 
-def write(name: str, run: Run) -> str:
+def write(name: str, run: StoredRun) -> str:
     return FORMATS[name].write(run, extra_info)
 
 

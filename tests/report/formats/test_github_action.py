@@ -6,9 +6,9 @@ import jsonschema
 import pytest
 
 from bench.report.formats.github_action import to_bigger_is_better, to_smaller_is_better
-from bench.store.stored import Run
 from tests.records import STARTED_AT, make_record
 from tests.report.formats.runs import RUN, UNMEASURED
+from tests.stored_runs import make_run
 
 # What the action's own type `BenchmarkResult` asks for; further keys are dropped by it.
 RESULTS = {
@@ -52,7 +52,7 @@ def test_a_step_is_in_seconds_with_half_its_interval_and_its_doubts() -> None:
 
 
 def test_throughput_grows_and_language_models_have_tokens_too() -> None:
-    run = Run(id="r", started_at=STARTED_AT, records=(make_record(step=0.5, tokens_per_example=64),))
+    run = make_run(id="r", started_at=STARTED_AT, records=(make_record(step=0.5, tokens_per_example=64),))
     results = json.loads(to_bigger_is_better(run))
     assert {result["unit"]: result["value"] for result in results} == pytest.approx(
         {"examples/s": 8 / 0.5, "tokens/s": 64 * 8 / 0.5}, rel=0.01
@@ -62,6 +62,6 @@ def test_throughput_grows_and_language_models_have_tokens_too() -> None:
 def test_units_do_not_change_with_the_size_of_a_figure() -> None:
     for seconds in (1e-7, 1.0, 1e4):
         (step, _) = json.loads(
-            to_smaller_is_better(Run(id="r", started_at=STARTED_AT, records=(make_record(step=seconds),)))
+            to_smaller_is_better(make_run(id="r", started_at=STARTED_AT, records=(make_record(step=seconds),)))
         )
         assert step["unit"] == "s"

@@ -8,9 +8,10 @@ import pytest
 
 from bench.core.gate import GateVerdict
 from bench.report.formats.junit import to_junit
-from bench.store.stored import Run
-from tests.records import make_claims
+from bench.store.stored import StoredRun
+from tests.records import STARTED_AT, make_claims
 from tests.report.formats.runs import RUN, gate_row, hostile_run
+from tests.stored_runs import make_run
 
 FULL = replace(
     RUN, claims=make_claims(), gate=tuple(gate_row(v) for v in (GateVerdict.SAME, GateVerdict.MORE, GateVerdict.LESS))
@@ -57,8 +58,8 @@ def check_schema(element: ElementTree.Element) -> None:
         check_schema(child)
 
 
-@pytest.mark.parametrize("run", [RUN, FULL, hostile_run(), Run(id="r", started_at=RUN.started_at)])
-def test_it_follows_the_published_schemas(run: Run) -> None:
+@pytest.mark.parametrize("run", [RUN, FULL, hostile_run(), make_run(id="r", started_at=STARTED_AT)])
+def test_it_follows_the_published_schemas(run: StoredRun) -> None:
     check_schema(ElementTree.fromstring(to_junit(run)))
 
 

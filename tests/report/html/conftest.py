@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bench.report.html.contract import RunData, make_data
+from bench.report.html.contract import make_data
 from bench.report.html.page import render
+from bench.store.stored import StoredRun
 
 
 @dataclass
@@ -53,7 +54,7 @@ def open_page(chromium: Any, tmp_path: Path) -> Iterator[OpenPage]:
     """Return a function that opens HTML or runs in a new page of the browser, from a file as a person would."""
     contexts = []
 
-    def opened(*runs: RunData, html: str | None = None, **options: Any) -> Opened:
+    def opened(*runs: StoredRun, html: str | None = None, **options: Any) -> Opened:
         file = tmp_path / f"report-{len(contexts)}.html"
         text = render(make_data(runs)) if html is None else html
         file.write_text(text, encoding="utf-8")

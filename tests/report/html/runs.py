@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
-from bench.core.cell import Precision
+from bench.core.cell import Cell, Precision
 from bench.core.claim import CheckedClaim
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading
 from bench.core.estimate import Estimate
 from bench.core.peaks import Arithmetic, Peak
 from bench.core.record import LayerCount, Outcome, Record
-from bench.report.html.contract import AbData, RunData
-from bench.tables.comparison import Heading
+from bench.store.stored import StoredComparison, StoredRun
 from tests.records import ENVIRONMENT, NOISY, make_claims, make_layers, make_record, make_sweep
+from tests.stored_runs import make_run
 
 SCRIPT = "<script>alert(1)</script>"
 FORMULA = "=cmd|' /C calc'!A0"
@@ -24,36 +25,35 @@ PEAK = Peak(
 )
 
 
-def ordinary_run(run_id: str = "20261123-175309-ab12cd", **changes: object) -> RunData:
+def ordinary_run(run_id: str = "20261123-175309-ab12cd", **changes: object) -> StoredRun:
     records = list(make_sweep())
     counters = replace(records[8].counters, layers=make_layers())
     records[8] = replace(records[8], counters=counters)
-    run = RunData(
-        id=run_id,
-        started_at="2026-11-23T17:53:09+00:00",
-        command=("/usr/bin/bench", "run"),
-        environment=ENVIRONMENT,
-        records=tuple(records),
-        claims=make_claims(),
-    )
-    return replace(run, **changes)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {
+        "started_at": "2026-11-23T17:53:09+00:00",
+        "command": ("/usr/bin/bench", "run"),
+        "environment": ENVIRONMENT,
+        "records": tuple(records),
+        "claims": make_claims(),
+    }
+    return make_run(run_id, **(fields | changes))
 
 
-def growing_run() -> RunData:
+def growing_run() -> StoredRun:
     """Three batches and three depths, which fits can be made of."""
     batches = [make_record("my_net", size, step=0.004 + 0.0005 * size) for size in (1, 8, 64)]
     depths = [make_record(f"mlp@depth={size}", step=0.001 * max(4, size)) for size in (2, 4, 8, 16)]
-    return RunData(id="growing", records=(*batches, *depths))
+    return make_run(id="growing", records=(*batches, *depths))
 
 
-def run_with_peaks(run_id: str = "peaked") -> RunData:
+def run_with_peaks(run_id: str = "peaked") -> StoredRun:
     """Give the fp32 cells of the ordinary run a roof."""
     run = ordinary_run(run_id)
     records = (replace(r, peak=PEAK) if r.cell.precision is Precision.FP32 else r for r in run.records)
     return replace(run, records=tuple(records))
 
 
-def hostile_run() -> RunData:
+def hostile_run() -> StoredRun:
     """Everything that comes from outside tries to be markup, script or a formula."""
     layer = LayerCount(name=BREAKOUT, type=SCRIPT, parameters=3, flops_forward=5)
     first = make_record(SCRIPT, advice=(NOISY,))
@@ -74,19 +74,19 @@ def hostile_run() -> RunData:
         )
         for one in make_claims()
     )
-    return RunData(
+    return make_run(
         id=SCRIPT,
         started_at=BREAKOUT,
         command=("bench", "run", SCRIPT, BREAKOUT),
         environment=replace(ENVIRONMENT, host=SCRIPT, cpu=BREAKOUT, flags=((SCRIPT, BREAKOUT),)),
         records=tuple(records),
         claims=claims,
-        missing=(SCRIPT,),
+        missing=(Cell(model=SCRIPT, batch_size=8),),
         problems=(BREAKOUT,),
     )
 
 
-def long_run(cells: int, steps: int = 12) -> RunData:
+def long_run(cells: int, steps: int = 12) -> StoredRun:
     """Make many cells: models x batch sizes x precisions, of which some fail and some are doubtful.
 
     Only the first hundred have phases: deriving the figures of thousands of cells is not what is tested.
@@ -110,14 +110,14 @@ def long_run(cells: int, steps: int = 12) -> RunData:
         if index >= 100:
             record = replace(record, samples=record.samples[:1])
         records.append(record)
-    return RunData(id="20261123-180000-000000", environment=ENVIRONMENT, records=tuple(records))
+    return make_run(id="20261123-180000-000000", environment=ENVIRONMENT, records=tuple(records))
 
 
-def compared_run() -> RunData:
-    return RunData(
+def compared_run() -> StoredRun:
+    return make_run(
         id="20261123-190000-abcdef",
         environment=ENVIRONMENT,
-        ab=AbData(
+        comparison=StoredComparison(
             comparisons=(
                 _comparison("mlp/train/b8/cpu/fp32", ComparisonVerdict.SLOWER, 0.08),
                 _comparison("my_net/train/b8/cpu/fp32", ComparisonVerdict.SAME, 0.002),

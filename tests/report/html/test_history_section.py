@@ -2,15 +2,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.report.html.contract import RunData, make_data
+from bench.report.html.contract import make_data
 from bench.report.html.page import render
 from bench.report.html.sections import history
 from tests.report.history_trends import ACCEPTED, FAILED, HOSTILE, make_trend
 from tests.report.html.runs import ordinary_run
+from tests.stored_runs import make_run
 
 
 def data_of(*trends: object) -> object:
-    return make_data([ordinary_run(extras={history.EXTRA: trends})])
+    return replace(make_data([ordinary_run()]), trends=trends)
 
 
 def test_each_cell_is_a_chart_and_those_that_moved_most_come_first() -> None:
@@ -27,7 +28,7 @@ def test_each_cell_is_a_chart_and_those_that_moved_most_come_first() -> None:
 def test_a_cell_with_one_value_is_no_trend() -> None:
     one = make_trend(points=(make_trend().points[0], FAILED))
     assert history.build(data_of(one)) is None  # type: ignore[arg-type]
-    assert history.build(make_data([RunData(id="x")])) is None
+    assert history.build(make_data([make_run(id="x")])) is None
 
 
 def test_many_cells_are_the_first_and_a_note() -> None:

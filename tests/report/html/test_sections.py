@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from bench.core.cell import Cell
 from bench.core.claim import ClaimVerdict
+from bench.core.comparison import Nominated, Nomination
 from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Phase
-from bench.report.html.contract import NominatedRuns, ReportData, Row, RunData, Section, make_data
+from bench.report.html.contract import ReportData, Row, Section, make_data
 from bench.report.html.page import render
 from bench.report.html.raw import BUDGET, raw_samples
 from bench.report.html.sections import (
@@ -30,26 +32,26 @@ from bench.report.html.sections import (
     scaling,
     verdicts,
 )
-from bench.report.html.sections.profile import PROFILES
 from bench.stats.summary import Summary
-from bench.tables.comparison import Nomination
+from bench.store.stored import StoredRun
 from bench.tables.figures import first, seconds_text, words
 from tests.records import ENVIRONMENT, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 from tests.report.profiles import PROFILE
 from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
+from tests.stored_runs import make_run
 from tests.trainings import make_training
 
 CASES = {
     "profiles": (PROFILE,),
-    "generation": (make_generation(), FAILED_GENERATION),
-    "sampling": (make_sampled(2, training=True), make_sampled(5)),
+    "generations": (make_generation(), FAILED_GENERATION),
+    "images": (make_sampled(2, training=True), make_sampled(5)),
     "trainings": (make_training(),),
 }
 
 
-def built(section: Section, *runs: RunData, **more: object) -> dict:
+def built(section: Section, *runs: StoredRun, **more: object) -> dict:
     values = section.build(make_data(runs or [ordinary_run()], **more))  # type: ignore[arg-type]
     assert values is not None
     return dict(values)
@@ -57,13 +59,15 @@ def built(section: Section, *runs: RunData, **more: object) -> dict:
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.anchor)
 def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: Section) -> None:
-    assert section is answer.SECTION or section.build(make_data([RunData(id="empty")])) is None
+    assert section is answer.SECTION or section.build(make_data([make_run(id="empty")])) is None
 
 
 def test_every_section_shows_itself_on_a_full_report() -> None:
-    second = ordinary_run("second", extras={"history": (make_trend(),), PROFILES: (PROFILE,), **CASES})
+    second = ordinary_run("second", **CASES)
     runs = [growing_run(), run_with_peaks(), second, compared_run()]
-    data = make_data(runs, [NominatedRuns(base="first", head="second", refused="other machines")])
+    data = replace(
+        make_data(runs, [Nominated(base="first", head="second", refused="other machines")]), trends=(make_trend(),)
+    )
     page = render(data)
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]
 
@@ -85,22 +89,24 @@ def test_the_answer_comes_first_and_counts() -> None:
 
 
 def test_a_run_without_fault_says_so() -> None:
-    run = RunData(id="r", environment=ENVIRONMENT, records=(make_record(),))
+    run = make_run(id="r", environment=ENVIRONMENT, records=(make_record(),))
     assert built(answer.SECTION, run)["headline"] == "1 cell of 1 model, all measured"
 
 
 def test_what_was_never_finished_or_cannot_be_read_is_a_failure_too() -> None:
-    run = ordinary_run(records=(make_record(),), missing=("lost/b8",), problems=("x.json is truncated",))
+    run = ordinary_run(
+        records=(make_record(),), missing=(Cell(model="lost", batch_size=8),), problems=("x.json is truncated",)
+    )
     values = built(answer.SECTION, run)
     assert values["headline"] == "1 of 2 cells of 1 model measured; 1 never finished"
     assert values["failures"] == (
-        ("lost/b8", "never finished: no record"),
+        ("lost/train/b8/cpu/fp32", "never finished: no record"),
         (run.id, "x.json is truncated"),
     )
 
 
 def test_runs_that_cannot_be_compared_are_no_zero_of_changes() -> None:
-    pair = NominatedRuns(base="a", head="b", refused="torch differs")
+    pair = Nominated(base="a", head="b", refused="torch differs")
     values = built(answer.SECTION, ordinary_run("a"), ordinary_run("b"), nominated=[pair])
     assert [card["text"] for card in values["cards"] if card["anchor"] == "nominated"] == [
         "run not comparable with the first"
@@ -135,7 +141,7 @@ def test_a_table_of_many_cells_has_its_first_page_only_in_the_document() -> None
 
 def test_raw_samples_read_back_within_half_a_per_mille() -> None:
     record = make_record(processes=3)
-    found, note = raw_samples(make_data([RunData(id="r", records=(record,))]).rows)
+    found, note = raw_samples(make_data([make_run(id="r", records=(record,))]).rows)
     assert note == ""
     steps = [sample for sample in record.samples if sample.phase is Phase.STEP]
     for one, sample in zip(found[0], steps, strict=True):
@@ -145,7 +151,7 @@ def test_raw_samples_read_back_within_half_a_per_mille() -> None:
 
 def test_raw_samples_are_bounded_and_say_so() -> None:
     record = make_record(n=5000)
-    found, note = raw_samples(make_data([RunData(id="r", records=(record,) * 3)]).rows)
+    found, note = raw_samples(make_data([make_run(id="r", records=(record,) * 3)]).rows)
     (one,) = found[0]
     assert len(one["steps"]) <= 2000
     assert (one["every"], one["of"]) == (3, 5000)
@@ -219,7 +225,7 @@ def test_the_front_holds_what_nothing_beats() -> None:
         replace(make_record(batch_size=batch, step=step), counters=counters(peak))
         for batch, step, peak in ((1, 0.1, 100), (2, 0.1, 200), (3, 0.3, 150), (4, 0.1, 200), (5, 0.1, 300))
     ]
-    rows = make_data([RunData(id="r", records=tuple(records))]).rows
+    rows = make_data([make_run(id="r", records=tuple(records))]).rows
     assert [row.record.cell.batch_size for row in pareto.front(rows)] == [1, 4, 5]
 
 
@@ -274,7 +280,7 @@ def test_verdicts_stand_on_one_scale_with_zero_in_the_middle() -> None:
 
 
 def test_nominations_come_with_the_warning_and_the_command() -> None:
-    pair = NominatedRuns(
+    pair = Nominated(
         base="a",
         head="b",
         nominations=(
@@ -299,7 +305,7 @@ def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
 
 
 def test_digits_follow_the_noise() -> None:
-    data = make_data([RunData(id="r", records=(make_record(step=0.0123, noise=0.2),))])
+    data = make_data([make_run(id="r", records=(make_record(step=0.0123, noise=0.2),))])
     assert re.fullmatch(r"12\.\d ± 0\.\d ms|12 ± 1 ms|12\.3 ± \d\.\d ms", seconds_text(data.rows[0].summary.step))
     assert seconds_text(None) == "-"
 
@@ -313,26 +319,26 @@ def test_a_hostile_run_is_text_everywhere() -> None:
 
 
 def test_an_outcome_is_a_column_only_where_one_is_not_ok() -> None:
-    run = RunData(id="r", records=(make_record(), make_record(batch_size=16, step=None, outcome=Outcome.KILLED)))
+    run = make_run(id="r", records=(make_record(), make_record(batch_size=16, step=None, outcome=Outcome.KILLED)))
     named = [column["name"] for column in built(cells.SECTION, run)["columns"]]
     assert "outcome" in named
     assert "outcome" not in [
-        c["name"] for c in built(cells.SECTION, RunData(id="r", records=(make_record(),)))["columns"]
+        c["name"] for c in built(cells.SECTION, make_run(id="r", records=(make_record(),)))["columns"]
     ]
 
 
 def test_a_section_of_anothers_can_stand_on_the_page() -> None:
     def build(data: ReportData) -> dict[str, object]:
-        return {"table": data.runs[0].extras["table"], "peaks": [], "charts": [], "legend": [], "notes": []}
+        return {"table": table, "peaks": [], "charts": [], "legend": [], "notes": []}
 
     table = built(answer.SECTION)["best"]
     section = Section(anchor="roofline", title="Mine", build=build)
-    page = render(make_data([ordinary_run(extras={"table": table})]), sections=(section,))
+    page = render(make_data([ordinary_run()]), sections=(section,))
     assert re.findall(r"<h2[^>]*>([^<]*)", page) == ["Mine"]
 
 
 def test_generated_text_and_sampled_images_have_their_tables_and_notes() -> None:
-    run = RunData(id="cases", extras=CASES)
+    run = make_run(id="cases", **CASES)
     generated, sampled = built(generation.SECTION, run), built(sampling.SECTION, run)
     assert [table.caption.split(",")[0] for table in generated["tables"]] == [
         "Time to the first token and per token",

@@ -2,14 +2,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.report.html.contract import RunData, make_data
+from bench.report.html.contract import make_data
 from bench.report.html.page import render
 from bench.report.html.sections import training
+from tests.stored_runs import make_run
 from tests.trainings import make_epoch, make_training
 
 
 def page(*trainings) -> str:
-    return render(make_data([RunData(id="one", extras={"trainings": trainings})]), sections=(training.SECTION,))
+    return render(make_data([make_run(id="one", trainings=trainings)]), sections=(training.SECTION,))
 
 
 def test_a_training_has_curves_a_split_and_its_classes() -> None:
@@ -20,7 +21,7 @@ def test_a_training_has_curves_a_split_and_its_classes() -> None:
 
 
 def test_a_run_without_trainings_has_no_such_section() -> None:
-    assert training.build(make_data([RunData(id="one")])) is None
+    assert training.build(make_data([make_run(id="one")])) is None
 
 
 def test_a_training_without_anything_still_says_why() -> None:
@@ -32,7 +33,7 @@ def test_many_steps_are_drawn_as_means() -> None:
     epoch = make_epoch(examples=(1,) * 1000, losses=(None, *[1.0] * 999), correct=(1,) * 1000)
     one = make_training()
     built = training.build(
-        make_data([RunData(id="one", extras={"trainings": (replace(one, run=replace(one.run, epochs=(epoch,))),)})])
+        make_data([make_run(id="one", trainings=(replace(one, run=replace(one.run, epochs=(epoch,))),))])
     )
     assert built is not None
     losses = built["trainings"][0]["charts"][0]

@@ -22,7 +22,6 @@ from bench.tables.table import Column, Table, make_table
 _MOST_FAILURES = 12
 _MOST_CHANGES = 8
 _MOST_MODELS = 40
-_CASE_ROOMS = ("generation", "sampling")
 
 
 def build(data: ReportData) -> Mapping[str, Any]:
@@ -31,14 +30,14 @@ def build(data: ReportData) -> Mapping[str, Any]:
     failures = [
         (name(row.record.cell.id), words(text)) for row in data.rows if (text := outcome_text(row.record)) is not None
     ]
-    failures += [(name(cell), "never finished: no record") for run in data.runs for cell in run.missing]
+    failures += [(name(cell.id), "never finished: no record") for run in data.runs for cell in run.missing]
     failures += [(name(run.id), words(problem)) for run in data.runs for problem in run.problems]
     shown, more = first(failures, _MOST_FAILURES, "of them")
     changes, more_changes = first(_changes(data), _MOST_CHANGES, "changes")
     return {
         "headline": _headline(data),
         "machines": list(dict.fromkeys(_machine(run.environment) for run in data.runs if run.environment)),
-        "runs": [_run(run.id, run.started_at, run.command) for run in data.runs],
+        "runs": [_run(run.id, run.info.started_at, run.info.command) for run in data.runs],
         "cards": _cards(data),
         "doubts": doubts,
         "failures": shown,
@@ -53,7 +52,7 @@ SECTION = Section(anchor="answer", title="The answer", build=build)
 
 
 def _headline(data: ReportData) -> str:
-    compared = [headline(run.ab.comparisons, run.ab.heading) for run in data.runs if run.ab]
+    compared = [headline(run.comparison.comparisons, run.comparison.heading) for run in data.runs if run.comparison]
     if compared and not data.rows:
         return compared[0]
     models = {row.record.cell.model for row in data.rows}
@@ -61,7 +60,7 @@ def _headline(data: ReportData) -> str:
     missing = sum(len(run.missing) for run in data.runs)
     good, total = outcomes[Outcome.OK], len(data.rows) + missing
     of = f"of {count_of(len(models), 'model')}"
-    cases = sum(len(run.extras.get(room, ())) for run in data.runs for room in _CASE_ROOMS)
+    cases = sum(len(run.generations) + len(run.images) for run in data.runs)
     if not total and cases:
         return f"{count_of(cases, 'combination')} of generating text or sampling images measured"
     if not total:
@@ -121,10 +120,10 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
 def _change_cards(data: ReportData) -> list[dict[str, str]]:
     cards = []
     for run in data.runs:
-        if run.ab:
-            verdicts = Counter(c.verdict for c in run.ab.comparisons)
+        if run.comparison:
+            verdicts = Counter(c.verdict for c in run.comparison.comparisons)
             slower = verdicts[ComparisonVerdict.SLOWER]
-            text = f"slower, {summary(run.ab.comparisons).partition(': ')[0]} compared"
+            text = f"slower, {summary(run.comparison.comparisons).partition(': ')[0]} compared"
             cards.append(_card(slower, text, "verdicts", "bad" if slower else "good"))
     suspects = sum(n.is_suspect for pair in data.nominated for n in pair.nominations)
     refused = sum(bool(pair.refused) for pair in data.nominated)
@@ -145,11 +144,11 @@ def _changes(data: ReportData) -> list[str]:
     """Say what changed: verdicts first, then nominations by size."""
     found = []
     for run in data.runs:
-        if run.ab:
-            names, _ = short_names([c.cell_id for c in run.ab.comparisons])
+        if run.comparison:
+            names, _ = short_names([c.cell_id for c in run.comparison.comparisons])
             found += [
                 f"{name(cell)}: {c.verdict.value.upper()}: {words(reason_text(c))}"
-                for cell, c in zip(names, run.ab.comparisons, strict=True)
+                for cell, c in zip(names, run.comparison.comparisons, strict=True)
                 if c.verdict in (ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER)
             ]
     suspects = [n for pair in data.nominated for n in pair.nominations if n.is_suspect]

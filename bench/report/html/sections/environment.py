@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.core.environment import Environment, MachineState
 from bench.core.units import format_bytes
-from bench.report.html.contract import ReportData, RunData, Section
+from bench.report.html.contract import ReportData, Section
+from bench.store.stored import StoredRun
 from bench.tables.figures import percent, significant, words
 from bench.tables.table import Column, Table, make_table
 
@@ -60,7 +61,7 @@ def _texts(environment: Environment) -> dict[str, str]:
 
 
 def _table(
-    runs: Sequence[RunData],
+    runs: Sequence[StoredRun],
     texts: Sequence[Mapping[str, str]],
     names: Sequence[str],
     caption: str,
@@ -77,7 +78,7 @@ def _table(
     return make_table(columns, caption=caption, marks=marks)
 
 
-def _state(runs: Sequence[RunData]) -> Table | None:
+def _state(runs: Sequence[StoredRun]) -> Table | None:
     """Give the range of each reading over the cells of a run."""
     states = [[record.state for record in run.records if record.state is not None] for run in runs]
     rows = [

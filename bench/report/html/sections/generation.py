@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.core.generation import Generation
 from bench.report.html.contract import ReportData, Section
 from bench.tables.figures import first, words
 from bench.tables.scenarios import generation_notes, generation_tables
 from bench.tables.table import make_table
-
-EXTRA = "generation"
-"""Key in `RunData.extras` of a tuple of `Generation`."""
 
 _MOST = 200
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Show the cases of all runs."""
-    found: list[Generation] = [one for run in data.runs for one in run.extras.get(EXTRA, ())]
+    found = [one for run in data.runs for one in run.generations]
     measured, note = first(found, _MOST, "combinations")
     if not measured:
         return None

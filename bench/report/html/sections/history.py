@@ -20,17 +20,13 @@ from bench.tables.figures import first, name, plain, significant, words
 from bench.tables.history import WHY_NO_VERDICT, level_change, nominations_text, scale_of, unit_of
 from bench.tables.table import Column, Table, make_table
 
-EXTRA = "history"
-"""Key in `RunData.extras` of a tuple of `Trend`."""
-
 _MOST = 24
 _MOST_ROWS = 400
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Show the trends that runs bring, the largest changes first."""
-    found: list[Trend] = [trend for run in data.runs for trend in run.extras.get(EXTRA, ())]
-    drawable = [trend for trend in found if sum(point.value is not None for point in trend.points) > 1]
+    """Show the trends, the largest changes first."""
+    drawable = [trend for trend in data.trends if sum(point.value is not None for point in trend.points) > 1]
     ordered = sorted(drawable, key=lambda trend: -abs(level_change(trend) or 0.0))
     trends, note = first(ordered, _MOST, "cells")
     if not trends:

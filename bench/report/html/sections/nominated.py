@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.report.html.contract import NominatedRuns, ReportData, Section
+from bench.core.comparison import Nominated
+from bench.report.html.contract import ReportData, Section
 from bench.tables.comparison import WHY_NOT, change
 from bench.tables.figures import first, name, significant, time_unit, words
 from bench.tables.table import Column, make_table
@@ -23,7 +24,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
 SECTION = Section(anchor="nominated", title="Changes between runs", build=build)
 
 
-def _shown(pair: NominatedRuns) -> dict[str, Any]:
+def _shown(pair: Nominated) -> dict[str, Any]:
     ordered = sorted(pair.nominations, key=lambda n: (not n.is_suspect, -abs(n.shift or 0.0)))
     rows, note = first(ordered, _MOST, "cells")
     scale, unit = time_unit([s for n in rows for s in (n.base, n.head) if s is not None]) or (1.0, "s")

@@ -12,16 +12,13 @@ from bench.tables.figures import first, name, words
 from bench.tables.profile import doubt_lines, fold, headline, layer_columns, operator_columns, sentences
 from bench.tables.table import make_table
 
-PROFILES = "profiles"
-"""Name of the extra that holds a run's profiles."""
-
 _MOST_PROFILES = 8
 _MOST_ROWS = 80
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Show every profile of every run."""
-    found: list[Profile] = [profile for run in data.runs for profile in run.extras.get(PROFILES, ())]
+    found = [profile for run in data.runs for profile in run.profiles]
     shown, note = first(found, _MOST_PROFILES, "profiles")
     if not shown:
         return None

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.core.image_sampling import Sampled
 from bench.report.html.contract import ReportData, Section
 from bench.tables.figures import first, words
 from bench.tables.scenarios import sampling_notes, sampling_tables
 from bench.tables.table import make_table
-
-EXTRA = "sampling"
-"""Key in `RunData.extras` of a tuple of `Sampled`."""
 
 _MOST = 200
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Show the cases of all runs."""
-    found: list[Sampled] = [one for run in data.runs for one in run.extras.get(EXTRA, ())]
+    found = [one for run in data.runs for one in run.images]
     measured, note = first(found, _MOST, "combinations")
     if not measured:
         return None

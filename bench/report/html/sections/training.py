@@ -17,9 +17,6 @@ from bench.tables.figures import first, name, words
 from bench.tables.table import make_table
 from bench.tables.training import confusion_columns, epoch_columns, recipe, score_columns, sentences
 
-TRAININGS = "trainings"
-"""Key in `RunData.extras` of a tuple of `Training`."""
-
 _MOST_TRAININGS = 8
 _MOST_POINTS = 150
 _MOST_EPOCHS = 30
@@ -28,7 +25,7 @@ _COLORS = {part: index for index, part in enumerate(Part)}
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Show each training of each run; what is no training is left to the other sections."""
-    found = [training for run in data.runs for training in run.extras.get(TRAININGS, ())]
+    found = [training for run in data.runs for training in run.trainings]
     shown, note = first(found, _MOST_TRAININGS, "trainings")
     if not shown:
         return None

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.comparison import Comparison, ComparisonVerdict
-from bench.report.html.contract import AbData, ReportData, Section
+from bench.report.html.contract import ReportData, Section
+from bench.store.stored import StoredComparison
 from bench.tables.comparison import change, fact_lines, headline, percent_of, reason_text, short_names, strip_range
 from bench.tables.figures import first, name, seconds_text, words
 
@@ -35,7 +36,7 @@ class Strip:
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Show each comparison folder that is among the runs."""
-    found = [(run.id, run.ab) for run in data.runs if run.ab is not None]
+    found = [(run.id, run.comparison) for run in data.runs if run.comparison is not None]
     return {"comparisons": [_shown(run_id, ab) for run_id, ab in found]} if found else None
 
 
@@ -47,7 +48,7 @@ def place(shift: float, scale: float) -> float:
     return 50 + 50 * max(-1.0, min(1.0, shift / scale))
 
 
-def _shown(run_id: str, ab: AbData) -> dict[str, Any]:
+def _shown(run_id: str, ab: StoredComparison) -> dict[str, Any]:
     comparisons, note = first(ab.comparisons, _MOST, "cells")
     names, common = short_names([c.cell_id for c in comparisons])
     scale = max(strip_range(comparisons), *(_reach(c) for c in comparisons), 0.01)
