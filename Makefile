@@ -5,13 +5,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: bench test lint docs lock clean help
+.PHONY: bench test test-all lint docs lock clean help
 
 bench: $(READY)  ## measure every reference model, print the table, fill results/
 	$(BIN)/bench run
 
-test: $(READY)  ## run all tests
-	$(BIN)/python -m pytest -q
+test: $(READY)  ## run the tests that are quick and need no server
+	$(BIN)/python -m pytest -q -m 'not slow and not thorough'
+
+test-all: $(READY)  ## run the tests that `make test` leaves out
+	$(BIN)/python -m pytest -q -m 'slow and not thorough and not gpu'
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .
@@ -40,4 +43,4 @@ clean:  ## remove the environment and caches; results stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | sort
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## / \t/' | sort

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+SERVERS = {"chromium", "postgres"}
+
 
 def pytest_configure() -> None:
     """Hear Ctrl-C again: a shell that starts this in the background ignores it, and every process below would too."""
@@ -23,6 +25,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if _needs_a_server(item):
+            item.add_marker(pytest.mark.slow)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu:
         import torch
@@ -30,6 +35,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not torch.cuda.is_available():
             for item in gpu:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def _needs_a_server(item: pytest.Item) -> bool:
+    """Tell what runs against Slurm, PostgreSQL or Chromium: a mark nobody can forget."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    callspec = getattr(item, "callspec", None)
+    is_postgres = callspec is not None and callspec.params.get("url") == "postgresql"
+    return is_postgres or bool(fixtures & SERVERS) or item.get_closest_marker("slurm") is not None
 
 
 def torch_state() -> dict[str, Any] | None:

@@ -53,6 +53,10 @@ def peaks_command(
         str, typer.Option("-d", "--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
     ] = "auto",
     seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="For each probe.")] = "1s",
+    timeout: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Give up after this long.", show_default="10min beyond the probes"),
+    ] = None,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -66,7 +70,9 @@ def peaks_command(
 
     duration = options.parse_duration(seconds, "--seconds")
     assert duration is not None
-    peaks, path = measure_peaks(device, seconds=duration, results=results)
+    peaks, path = measure_peaks(
+        device, seconds=duration, results=results, timeout_seconds=options.parse_duration(timeout, "--timeout")
+    )
     answer(
         "machine peaks", format, lambda: f"{peaks_table(peaks, **look())}\nKept: {path}", file=str(path), peaks=peaks
     )

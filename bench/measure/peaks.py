@@ -20,14 +20,15 @@ import torch
 
 from bench.core.cell import Cell, Precision
 from bench.core.peaks import ARITHMETIC, Arithmetic, Probe, ProbeKind
+from bench.core.units import format_seconds
 from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
 from bench.device.settings import cell_settings
 from bench.measure.blocks import without_garbage_collection
 from bench.measure.clock import Clock, clock_for
 
-CPU_SIZES = (1024, 2048)
-ACCELERATOR_SIZES = (4096, 8192, 16384)
+CPU_SIZES = (256, 1024, 2048)
+ACCELERATOR_SIZES = (1024, 4096, 8192, 16384)
 DTYPES = {
     Arithmetic.FP32: torch.float32,
     Arithmetic.TF32: torch.float32,
@@ -37,12 +38,15 @@ DTYPES = {
 _LEAST_ARRAY = 64 * 2**20
 _LARGEST_ARRAY = 2**30
 _LEAST_RUNS = 5
+_PATIENCE = 3  # a size may take so many times the seconds asked for
 
 
 def probe_products(
     device: str, seconds: float = 1.0, sizes: Sequence[int] | None = None, clock: Clock | None = None
 ) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...]]:
-    """Time matrix products in every arithmetic of a device.
+    """Time matrix products in every arithmetic of a device, up to the largest size that is affordable.
+
+    A product of one size tells what the next one will cost: without bf16 instructions one of 2048 rows takes a minute.
 
     Args:
         device: `cpu` or `cuda:N`.
@@ -51,7 +55,7 @@ def probe_products(
         clock: For tests.
 
     Returns:
-        The probes, and each arithmetic that was not probed with the reason.
+        The probes, and each arithmetic that was not probed, or not at every size, with the reason.
     """
     sizes = sizes or (ACCELERATOR_SIZES if is_accelerator(device) else CPU_SIZES)
     probes: list[Probe] = []
@@ -65,7 +69,16 @@ def probe_products(
         for size in sizes:
             with cell_settings(Cell(model="peaks", batch_size=1, device=device, precision=precision)):
                 run = _product(device, size, DTYPES[arithmetic])
-                probes.append(_probe(run, device, seconds, clock, ProbeKind.MATMUL, arithmetic, size, 2 * size**3))
+                probe = _probe(run, device, seconds, clock, ProbeKind.MATMUL, arithmetic, size, 2 * size**3)
+            probes.append(probe)
+            larger = next((other for other in sizes if other > size), None)
+            if larger is None:
+                continue
+            needed = (2 + _LEAST_RUNS) * 2 * larger**3 / probe.best_per_second
+            if needed > _PATIENCE * seconds:
+                enough = format_seconds(needed / _PATIENCE)
+                skipped.append((arithmetic, f"products of {larger} rows take too long; --seconds {enough} would do"))
+                break
     return tuple(probes), tuple(skipped)
 
 

@@ -47,7 +47,7 @@ class LocalExecutor:
     Args:
         sampling: How long to measure.
         environments: By full device name, from the preflight.
-        timeout_seconds: Per process; None waits.
+        timeout_seconds: Per process; by default `processes.DEFAULT_TIMEOUT_SECONDS` beyond the budget.
         method: `forkserver`, `spawn` or `inline`.
         is_predicting: Skip a cell whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step, in a process of its own.
@@ -69,7 +69,8 @@ class LocalExecutor:
     ) -> None:
         self._sampling = sampling or Sampling()
         self._environments = environments or {}
-        self._timeout_seconds = timeout_seconds
+        beyond_budget = processes.DEFAULT_TIMEOUT_SECONDS + self._sampling.budget_seconds
+        self._timeout_seconds = beyond_budget if timeout_seconds is None else timeout_seconds
         self._method = method
         self._is_predicting = is_predicting
         self._is_metering = is_metering
@@ -184,11 +185,10 @@ class LocalExecutor:
 
     def _call_ranks(self, function: str, *arguments: Any) -> processes.Ending:
         """Call what launches ranks: it keeps the time itself, to say which rank was late; we wait a little longer."""
-        limit = self._timeout_seconds
         return processes.call(
             f"{RANKS_WORKER}:{function}",
             *arguments,
-            limit,
-            timeout_seconds=None if limit is None else limit + RANKS_GRACE_SECONDS,
+            self._timeout_seconds,
+            timeout_seconds=self._timeout_seconds + RANKS_GRACE_SECONDS,
             method=self._method,
         )

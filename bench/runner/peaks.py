@@ -21,8 +21,12 @@ from bench.runner import processes
 from bench.runner.workers.answers import Preflight
 from bench.store.atomic import make_folder, write_bytes
 
+PROBES_AT_MOST = 60  # sizes, arithmetics and warm-up, each times the patience of a probe
 
-def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "forkserver") -> tuple[Peaks, Path]:
+
+def measure_peaks(
+    device: str, *, seconds: float, results: Path, method: str = "forkserver", timeout_seconds: float | None = None
+) -> tuple[Peaks, Path]:
     """Probe a device in a fresh process and keep what it can do.
 
     Args:
@@ -30,15 +34,17 @@ def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "
         seconds: For each probe.
         results: Folder under which `peaks/` lies.
         method: How the process is started.
+        timeout_seconds: Of each process; by default ten minutes, and for the probes what they may take beside.
 
     Raises:
         DeviceError: There is no such device, or probing it failed.
         StoreError: The result cannot be written.
     """
-    checked: Preflight = _call("preflight", (device,), (), method=method)
+    checked: Preflight = _call("preflight", (device,), (), method=method, timeout_seconds=timeout_seconds)
     name = dict(checked.devices)[device]
     environment = dict(checked.environments)[name]
-    probes, skipped, state = _call("probe_device", name, seconds, method=method)
+    limit = timeout_seconds or processes.DEFAULT_TIMEOUT_SECONDS + PROBES_AT_MOST * seconds
+    probes, skipped, state = _call("probe_device", name, seconds, method=method, timeout_seconds=limit)
     peaks = Peaks(
         device=name,
         name=environment.gpu or environment.cpu,
@@ -56,8 +62,9 @@ def measure_peaks(device: str, *, seconds: float, results: Path, method: str = "
     return peaks, path
 
 
-def _call(function: str, *arguments: Any, method: str) -> Any:
-    ending = processes.call(f"bench.runner.workers.cells:{function}", *arguments, method=method)
+def _call(function: str, *arguments: Any, method: str, timeout_seconds: float | None) -> Any:
+    function = f"bench.runner.workers.cells:{function}"
+    ending = processes.call(function, *arguments, method=method, timeout_seconds=timeout_seconds)
     if isinstance(ending.error, BenchError):
         raise ending.error
     if ending.outcome is not Outcome.OK:

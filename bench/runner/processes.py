@@ -8,6 +8,9 @@ What the child prints goes to a file, whose tail is kept; its standard input is 
 
 The process leads a session of its own. Whatever it forked dies with it: when it is done, when it is killed, and when
 this process is gone, even by SIGKILL. Only a daemon that starts another session of its own escapes.
+
+No call lasts for ever: without a limit of its own it ends after `DEFAULT_TIMEOUT_SECONDS`. When the server itself is
+killed (by the OOM killer, say), the calls that it took along are made again, once, on a new server.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import fcntl
 import gc
 import importlib
 import io
+import math
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import pickle
 import select
@@ -27,6 +32,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import types
 from collections.abc import Iterator
@@ -40,11 +46,14 @@ from bench.core.record import Outcome
 from bench.device.backend import is_out_of_memory
 from bench.device.cpu import oom_kills, path_of_descriptor
 
+DEFAULT_TIMEOUT_SECONDS = 600.0
 OUTPUT_TAIL_BYTES = 2000
 ANSWERED_GRACE_SECONDS = 1.0
 DYING_GRACE_SECONDS = 10.0
+SERVER_GRACE_SECONDS = 2.0
 _F_SETSIG = 10  # Linux; the fcntl module does not name it
 _preloaded: list[str] = ["bench.runner.workers.preloaded"]
+_LOST = 255  # what multiprocessing makes of a child whose server is gone
 _start_lock = threading.Lock()  # `__main__` is hidden for all threads
 _running: set[Any] = set()  # processes of all threads that have not ended
 
@@ -81,12 +90,28 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
     Args:
         function: `package.module:name`; a name, so that the parent need not import what the child needs.
         arguments: Passed on; they and the function's value are pickled.
-        timeout_seconds: Kill the process after this long.
+        timeout_seconds: Kill the process after this long; None is `DEFAULT_TIMEOUT_SECONDS`, `math.inf` waits.
         method: `forkserver`, `spawn` where a library does not survive a fork, or `inline`: only catches exceptions.
     """
     if method == "inline":
         return _attempt(function, arguments)
     method = _start_method(method)
+    limit = DEFAULT_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
+    try:
+        return _call_once(function, arguments, limit, method)
+    except _ServerDiedError:
+        print("the server of fresh processes was killed; a new one is started", file=sys.stderr)
+    try:
+        return _call_once(function, arguments, limit, method)
+    except _ServerDiedError:
+        return Ending(outcome=Outcome.KILLED, reason="the server of fresh processes was killed twice")
+
+
+class _ServerDiedError(Exception):
+    """The server that forks processes is gone, and with it what it had forked."""
+
+
+def _call_once(function: str, arguments: tuple[Any, ...], limit: float, method: str) -> Ending:
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(_preloaded)
@@ -94,10 +119,10 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
     kills = oom_kills()
     with receiver, _output_file() as output:
         with sender:
-            process = _start(context, (sender, function, arguments), output)
+            process, server = _start(context, (sender, function, arguments), output, method)
         try:
             with _exit_of(process, method) as end:
-                ready = multiprocessing.connection.wait([receiver, end], timeout_seconds)
+                ready = multiprocessing.connection.wait([receiver, end], None if limit == math.inf else limit)
             message = _receive(receiver) if receiver in ready or receiver.poll() else None
             if ready and end not in ready:
                 # A process that has answered may still hang in its threads' exit; it has nothing more to say. One that
@@ -112,8 +137,10 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
             return message
         return replace(message, output_tail=tail)
     if not ready:
-        reason = f"took longer than {timeout_seconds:g} s"
+        reason = f"took longer than {limit:g} s"
         return Ending(outcome=Outcome.TIMED_OUT, reason=reason, output_tail=tail)
+    if server is not None and exit_code == _LOST and _is_dead(server):
+        raise _ServerDiedError
     if not is_ended:
         return Ending(outcome=Outcome.FAILED, reason="the worker closed the pipe for its answer", output_tail=tail)
     outcome, reason = how_it_died(exit_code, is_oom=exit_code == -signal.SIGKILL and oom_kills() > kills)
@@ -142,14 +169,43 @@ def _output_file() -> IO[bytes]:
     return tempfile.NamedTemporaryFile()
 
 
-def _start(context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes]) -> Any:
-    """Start the child with its output going to the file."""
+def _start(
+    context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes], method: str
+) -> tuple[Any, int | None]:
+    """Start the child with its output going to the file; also return the number of its server.
+
+    Raises:
+        _ServerDiedError: Before the child was there.
+    """
     path = path_of_descriptor(output.fileno()) or output.name
     with _start_lock, _hidden_main():
         process = context.Process(target=_child, args=(path, *arguments))  # type: ignore[attr-defined]
-        process.start()
+        try:
+            process.start()
+        except (EOFError, ConnectionError) as error:
+            if method != "forkserver":
+                raise
+            server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+            if server is not None:
+                _is_dead(server)  # waits for its end: multiprocessing would take a dying one for a living
+            raise _ServerDiedError from error
+        server = multiprocessing.forkserver._forkserver._forkserver_pid if method == "forkserver" else None  # type: ignore[attr-defined]
     _running.add(process)
-    return process
+    return process, server
+
+
+def _is_dead(server: int) -> bool:
+    """Tell whether the server is gone; its pipes close a moment before it can be waited for."""
+    until = time.monotonic() + SERVER_GRACE_SECONDS
+    while True:
+        try:
+            if os.waitid(os.P_PID, server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return True
+        except ChildProcessError:  # another thread has waited for it already
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
 
 
 @contextlib.contextmanager

@@ -81,7 +81,9 @@ def time_and_count(
         environment: Of the case's device.
         method: How processes are started.
     """
-    timed = processes.call(f"{worker}:time_case", case, sampling, environment.gpu_uuid, method=method)
+    limit = processes.DEFAULT_TIMEOUT_SECONDS + sampling.budget_seconds
+    arguments = (case, sampling, environment.gpu_uuid)
+    timed = processes.call(f"{worker}:time_case", *arguments, method=method, timeout_seconds=limit)
     if timed.outcome is not Outcome.OK:
         return {"outcome": timed.outcome, "reason": timed.reason}
     counted = processes.call(f"{worker}:measure_case", case, method=method)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import multiprocessing
 import threading
 from collections.abc import Callable, Sequence
@@ -155,7 +156,8 @@ def _train_into(
     stop.connect(here)
     try:
         arguments = (plan, download, checkpoint, environment.gpu_uuid, there)
-        ending = processes.call(f"{WORKER}:run_training", *arguments, method=method)
+        # A training lasts as many steps as its plan has; whoever watches it can stop it and resume it.
+        ending = processes.call(f"{WORKER}:run_training", *arguments, method=method, timeout_seconds=math.inf)
     finally:
         stop.connect(None)
         there.close()  # the last holder of that side, so the listener comes to the end
@@ -228,7 +230,13 @@ def measure_points(
     points = []
     for plan in plans:
         full = replace(plan, device=known.cells[0].device)
-        ending = processes.call("bench.runner.workers.training:run_point", full, budget_seconds, method=method)
+        ending = processes.call(
+            "bench.runner.workers.training:run_point",
+            full,
+            budget_seconds,
+            method=method,
+            timeout_seconds=processes.DEFAULT_TIMEOUT_SECONDS + 3 * budget_seconds,
+        )
         if ending.error is not None:
             raise ending.error
         point = ending.value or PipelinePoint(plan=full, outcome=ending.outcome, reason=ending.reason)

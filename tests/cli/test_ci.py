@@ -155,6 +155,7 @@ def as_committed(place: Place) -> None:
     run_git(place.repository, "checkout", "--quiet", "--", ".")
 
 
+@pytest.mark.slow
 def test_no_change_is_green_in_every_step(place: Place) -> None:
     place.put_ready(comparison(ComparisonVerdict.SAME), code=ExitCode.FINE)
     done = place.rehearse(gate="suite.toml", check="claims.toml", ab="suite.toml")

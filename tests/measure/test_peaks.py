@@ -30,6 +30,15 @@ def test_products_are_counted_as_two_n_cubed() -> None:
     assert [arithmetic for arithmetic, _ in skipped] == [Arithmetic.TF32, Arithmetic.FP16]
 
 
+def test_a_size_that_one_product_shows_to_be_too_slow_is_left_out_and_named() -> None:
+    # 0.5 s for 8 rows is 4 s for 16, and seven of them take 28 s: 3 times 9.33 s.
+    probes, skipped = probe_products("cpu", 1e-9, sizes=(8, 16, 32), clock=SteadyClock())
+    assert [probe.size for probe in probes] == [8, 8]
+    reasons = dict(skipped)
+    assert reasons[Arithmetic.BF16] == reasons[Arithmetic.FP32]
+    assert reasons[Arithmetic.FP32].startswith("products of 16 rows take too long; --seconds 9.33")
+
+
 def test_memory_probes_count_what_the_program_reads_and_writes() -> None:
     copy, triad = probe_memory("cpu", 0.001, array_bytes=4096, clock=SteadyClock())
     assert (copy.kind, copy.work, triad.kind, triad.work) == (ProbeKind.COPY, 2 * 4096, ProbeKind.TRIAD, 3 * 4096)

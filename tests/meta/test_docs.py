@@ -61,6 +61,7 @@ def cheap_commands(found: list[Block]) -> list[list[str]]:
     return [json.loads(text) for text in dict.fromkeys(map(json.dumps, cheap))]
 
 
+@pytest.mark.slow
 def test_the_commands_of_readme_and_docs_end_well(tmp_path: Path) -> None:
     for page in PAGES.values():
         write_files(tmp_path, page)

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 
 def answer(value):
@@ -197,3 +198,19 @@ def fill_memory():
     held = []
     while True:
         held.append(bytearray(b"x") * (4 << 20))
+
+
+def note_and_answer_the_second_time(path):
+    """Hang the first time that it is called with a path, and say the second time which time it is."""
+    with Path(path).open("a") as file:
+        file.write("x")
+    times = Path(path).stat().st_size
+    if times == 1:
+        hang()
+    return times
+
+
+def note_and_vanish(path):
+    with Path(path).open("a") as file:
+        file.write("x")
+    os._exit(255)

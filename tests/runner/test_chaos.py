@@ -11,6 +11,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from bench.core.record import Outcome, Phase
 from bench.store.runs import RunFolder, run_paths
 from tests.runner import chaos
@@ -20,6 +22,7 @@ KILLS = 10
 TOKEN = "STEPBENCH_CHAOS"
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_ten_times_ends_with_one_true_record_per_cell(tmp_path):
     draw = random.Random(20261123)
     written: dict[Path, int] = {}  # when each record was first seen to be written

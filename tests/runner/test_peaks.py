@@ -30,12 +30,19 @@ def endings(monkeypatch):
     return table
 
 
+@pytest.mark.slow
 def test_a_device_is_probed_once_and_read_ever_after(tmp_path):
     peaks, path = measure_peaks("cpu", seconds=0.001, results=tmp_path)
     assert path == next((tmp_path / "peaks").iterdir())
     assert {probe.kind for probe in peaks.probes} == set(ProbeKind)
     assert json.loads(path.read_text())["fingerprint"] == peaks.fingerprint
     assert peaks.over(Precision.FP32).ridge > 0
+
+
+def test_a_product_that_never_ends_is_one_line(tmp_path):
+    with pytest.raises(DeviceError, match=r"could not be probed: took longer than 0\.3 s"):
+        measure_peaks("cpu", seconds=60, results=tmp_path, timeout_seconds=0.3)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_device_that_is_not_there_is_one_line(tmp_path):

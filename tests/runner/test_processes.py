@@ -1,8 +1,10 @@
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -222,3 +224,38 @@ def test_the_waiting_parent_does_not_spin():
     wall, own = time.perf_counter(), time.process_time()
     processes.call("time:sleep", 1.5)
     assert time.process_time() - own < 0.2 * (time.perf_counter() - wall)
+
+
+def test_without_a_limit_of_its_own_a_call_ends_at_the_default(monkeypatch):
+    monkeypatch.setattr(processes, "DEFAULT_TIMEOUT_SECONDS", 1.0)
+    ending = call("hang")
+    assert (ending.outcome, ending.reason) == (Outcome.TIMED_OUT, "took longer than 1 s")
+
+
+def server_pid():
+    call("answer", 1)
+    return multiprocessing.forkserver._forkserver._forkserver_pid
+
+
+def test_calls_outlive_the_death_of_their_server_and_each_ends_once(tmp_path, capsys):
+    server = server_pid()
+    counts = [tmp_path / f"count{number}" for number in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        calls = [pool.submit(call, "note_and_answer_the_second_time", str(path)) for path in counts]
+        wait_for(lambda: all(path.exists() for path in counts))
+        os.kill(server, signal.SIGKILL)
+        endings = [found.result() for found in calls]
+    assert [ending.value for ending in endings] == [2, 2]
+    assert server_pid() != server
+    assert "the server of fresh processes was killed" in capsys.readouterr().err
+
+
+def test_a_server_that_died_between_two_calls_is_replaced():
+    os.kill(server_pid(), signal.SIGKILL)
+    assert call("answer", 2).value == 2
+
+
+def test_a_child_that_ends_with_the_code_of_a_lost_one_is_not_called_again(tmp_path):
+    ending = call("note_and_vanish", str(tmp_path / "count"))
+    assert ending.outcome is Outcome.FAILED
+    assert (tmp_path / "count").read_text() == "x"

@@ -10,6 +10,8 @@ from bench.stats.signflip import joint_sign_flip_p, sign_flip_p
 
 from .simulate import sessions, suite_sessions
 
+pytestmark = pytest.mark.slow  # simulations
+
 SLOWER = ComparisonVerdict.SLOWER
 
 

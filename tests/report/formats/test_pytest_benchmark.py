@@ -23,6 +23,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_pytest_benchmark_compare_reads_it(exported: Path) -> None:
     code = "from pytest_benchmark.cli import main; main()"
     other = exported.with_name("0002_run.json")  # pytest-benchmark fails on one file given twice

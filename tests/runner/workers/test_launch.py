@@ -64,6 +64,7 @@ def test_a_rank_that_ends_badly_ends_the_cell_and_is_named(tmp_path, how, outcom
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_rank_that_hangs_is_named_with_the_place_where_it_was(tmp_path):
     ending = processes.call("tests.runner.rank_faults:run", "hang", str(tmp_path), 12.0)
     assert ending.outcome is Outcome.TIMED_OUT
