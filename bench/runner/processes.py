@@ -169,9 +169,7 @@ def _output_file() -> IO[bytes]:
     return tempfile.NamedTemporaryFile()
 
 
-def _start(
-    context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes], method: str
-) -> tuple[Any, int | None]:
+def _start(context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes], method: str) -> tuple[Any, int | None]:
     """Start the child with its output going to the file; also return the number of its server.
 
     Raises:
