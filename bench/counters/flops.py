@@ -26,12 +26,12 @@ import torch
 from torch import nn
 
 from bench.core.cell import Mode, Precision
-from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount, Opinion
+from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount
 from bench.core.workload import Workload
 from bench.counters.build import Subject, build_on, on_meta
 from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
-from bench.counters.opinions import ask_others, ask_torch
+from bench.counters.opinions import Answer, ask_others, ask_torch
 from bench.counters.parameters import count_layer_parameters, count_parameters
 from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, StepFlops
 from bench.device.batch import call, tensors_in
@@ -60,8 +60,8 @@ def without_false_zero(model: nn.Module, flops: FlopCount) -> FlopCount:
     return dataclasses.replace(flops, forward=None, backward=None, executed_forward=None, executed_backward=None)
 
 
-def find_doubts(flops: FlopCount, opinions: tuple[Opinion, ...]) -> tuple[Advice, ...]:
-    """Turn what is doubtful about a count into advice; one per counter that disagrees by any amount.
+def find_doubts(flops: FlopCount, answers: tuple[Answer, ...]) -> tuple[Advice, ...]:
+    """Turn what is doubtful about a count into advice; one per counter that disagrees for no known cause.
 
     Counters are compared forward, and backward where both have one. One that could not count does not disagree.
     """
@@ -72,12 +72,13 @@ def find_doubts(flops: FlopCount, opinions: tuple[Opinion, ...]) -> tuple[Advice
     advice = []
     if flops.is_lower_bound:
         advice.append(Advice(kind=AdviceKind.FLOPS_LOWER_BOUND, facts=(("uncounted", names),)))
-    for opinion in opinions:
+    for answer in answers:
+        opinion = answer.opinion
         for phase, ours, theirs in (
             ("forward", flops.forward, opinion.forward_flops),
             ("backward", flops.backward, opinion.backward_flops),
         ):
-            if theirs is None or ours is None or theirs == ours:
+            if theirs is None or ours is None or theirs == ours or phase not in answer.unexplained:
                 continue
             facts = ((f"{phase}_flops", ours), (f"{opinion.counter}_{phase}_flops", theirs))
             advice.append(Advice(kind=AdviceKind.FLOPS_DISAGREE, facts=facts))
@@ -269,7 +270,7 @@ def count_seeded(
                 has_drawn |= generator_states() != before
                 doubts = () if step.gradients is None else (advice_on_gradients(step.gradients),)
                 seed_all(seed)
-                theirs: tuple[Opinion, ...] = (ask_torch(subject, workload, step),) if opinions else ()
+                theirs: tuple[Answer, ...] = (ask_torch(subject, workload, step),) if opinions else ()
         except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
             reasons.append(f"not on {kind}: {error_text(error)}")
             continue
@@ -323,7 +324,7 @@ def advice_on_gradients(mode: str) -> Advice:
 
 
 def _counters(
-    model: nn.Module, flops: FlopCount, opinions: tuple[Opinion, ...], layers: tuple[LayerCount, ...]
+    model: nn.Module, flops: FlopCount, answers: tuple[Answer, ...], layers: tuple[LayerCount, ...]
 ) -> tuple[Counters, tuple[Advice, ...]]:
     totals = count_parameters(model)
     counters = Counters(
@@ -331,10 +332,10 @@ def _counters(
         trainable_parameters=totals.trainable_parameters,
         buffers=totals.buffers,
         flops=flops,
-        opinions=opinions,
+        opinions=tuple(answer.opinion for answer in answers),
         layers=layers,
     )
-    return counters, find_doubts(flops, opinions)
+    return counters, find_doubts(flops, answers)
 
 
 def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counters, tuple[Advice, ...]]:

@@ -11,19 +11,20 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from bench.core.cell import Mode, Precision
 from bench.core.record import Opinion
 from bench.core.workload import Workload
 from bench.counters.build import Subject, build_on
 from bench.counters.modules import LOSS
-from bench.counters.tally import PhaseFlops, StepFlops
+from bench.counters.tally import PhaseFlops, StepFlops, operation_name
 from bench.device.batch import arguments, call
 
 _FVCORE_LIMIT = 10**11
@@ -63,7 +64,18 @@ _FVCORE_BLIND = frozenset(
 """Operations with products inside that fvcore passes over."""
 
 
-def ask_others(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> tuple[Opinion, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What another counter says, and the phases in which nobody knows why it differs from ours.
+
+    A phase without a difference, or with one whose cause is known, is not among them.
+    """
+
+    opinion: Opinion
+    unexplained: tuple[str, ...] = ()
+
+
+def ask_others(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> tuple[Answer, ...]:
     """Ask fvcore, and the model itself where it states a closed form; one that fails says so in its note."""
     opinions = [ask_fvcore(workload, ours, mode, batch_size)]
     if workload.closed_form_flops is not None:
@@ -71,7 +83,7 @@ def ask_others(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
     return tuple(opinions)
 
 
-def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Opinion:
+def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Answer:
     """Count the same step with `torch.utils.flop_counter.FlopCounterMode` as it is, on the same tensors."""
     backward = None
     try:
@@ -84,18 +96,23 @@ def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Opinion:
                 loss.backward()  # type: ignore[no-untyped-call]
                 backward = _by_operation(counter) - forward
     except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
-        return Opinion(counter="torch", note=f"could not count: {type(error).__name__}: {_first_line(error)}")
+        note = f"could not count: {type(error).__name__}: {_first_line(error)}"
+        return Answer(opinion=Opinion(counter="torch", note=note))
     finally:
         subject.model.zero_grad(set_to_none=True)
-    causes = _torch_causes("forward", forward, ours.operations)
-    if backward is not None:
-        causes += _torch_causes("backward", backward, ours.operations)
-    return Opinion(
+    causes, unexplained = [], []
+    for phase, counts in (("forward", forward), ("backward", backward)):
+        if counts is not None:
+            found, is_explained = _torch_causes(phase, counts, ours.operations)
+            causes += found
+            unexplained += [] if is_explained else [phase]
+    opinion = Opinion(
         counter="torch",
         forward_flops=forward.total(),
         backward_flops=None if backward is None else backward.total(),
         note="; ".join(causes) or None,
     )
+    return Answer(opinion=opinion, unexplained=tuple(unexplained))
 
 
 def _by_operation(counter: FlopCounterMode) -> Counter[str]:
@@ -103,43 +120,47 @@ def _by_operation(counter: FlopCounterMode) -> Counter[str]:
     return Counter({str(operation): flops for operation, flops in counts.items()})
 
 
-def _torch_causes(phase: str, theirs: Mapping[str, int], ours: Mapping[str, PhaseFlops]) -> list[str]:
-    """Name each operation on which both differ in one phase, with both figures and what explains them."""
-    causes = []
+def _torch_causes(phase: str, theirs: Mapping[str, int], ours: Mapping[str, PhaseFlops]) -> tuple[list[str], bool]:
+    """Name each operation on which both differ in one phase, with both figures and what explains them, if anything."""
+    causes, is_explained = [], True
+    known = {operation_name(operation.default) for operation in flop_registry if hasattr(operation, "default")}
     for name in sorted({*theirs, *ours}):
         row = ours.get(name, PhaseFlops())
-        model, executed = (
-            (row.forward, row.executed_forward) if phase == "forward" else (row.backward, row.executed_backward)
+        model, executed, plain = (
+            (row.forward, row.executed_forward, row.plain_forward)
+            if phase == "forward"
+            else (row.backward, row.executed_backward, row.plain_backward)
         )
         other = theirs.get(name, 0)
         if other == model:
             continue
-        if other == executed:
-            why = "it counts what is computed again as the model's"
-        elif other == 0:
-            why = "it has no formula"
-        elif name == "aten.convolution_backward":
-            why = "its formula forgets the groups of the weight gradient"
+        if other == executed != plain:
+            why = ": it counts what is computed again as the model's"
+        elif other == 0 and name not in known:
+            why = ": it has no formula"
+        elif other == plain and name == "aten.convolution_backward":
+            why = ": its formula forgets the groups of the weight gradient"
+        elif other == plain:
+            why = ": it takes sparse and complex tensors for dense and real ones"
         else:
-            why = "the formulas differ"
-        causes.append(f"{phase} {name} {other:,} against {model:,}: {why}")
-    return causes
+            why, is_explained = "", False
+        causes.append(f"{phase} {name} {other:,} against {model:,}{why}")
+    return causes, is_explained
 
 
-def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> Opinion:
+def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> Answer:
     """Count the forward pass with fvcore, on real tensors: its products and convolutions only, MACs doubled.
 
     fvcore also counts normalisation, pooling and interpolation by rules of its own; those are left out here.
     """
     if (ours.flops.forward or 0) > _FVCORE_LIMIT:
-        return Opinion(
-            counter="fvcore", note="not asked: it would run this step on real tensors; ask at a smaller batch"
-        )
+        note = "not asked: it would run this step on real tensors; ask at a smaller batch"
+        return Answer(opinion=Opinion(counter="fvcore", note=note))
     try:
         with _quiet():  # it defines TorchScript functions when it is imported, which torch warns about
             from fvcore.nn import FlopCountAnalysis, jit_handles
     except ImportError as error:
-        return Opinion(counter="fvcore", note=f"not installed: {_first_line(error)}")
+        return Answer(opinion=Opinion(counter="fvcore", note=f"not installed: {_first_line(error)}"))
     unseen = 0
 
     def matmul(inputs: Any, outputs: Any) -> Any:
@@ -159,11 +180,15 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
             analysis.set_op_handle("aten::matmul", matmul)
             macs, skipped = analysis.by_operator(), analysis.unsupported_ops()
     except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
-        return Opinion(counter="fvcore", note=f"could not count: {type(error).__name__}: {_first_line(error)}")
+        note = f"could not count: {type(error).__name__}: {_first_line(error)}"
+        return Answer(opinion=Opinion(counter="fvcore", note=note))
     theirs = {family: 2 * int(sum(macs[name] for name in names)) for family, names in _FVCORE_PRODUCTS.items()}
     total = sum(theirs.values())
-    causes = _fvcore_causes(theirs, skipped, 2 * unseen, ours) if total != ours.flops.forward else []
-    return Opinion(counter="fvcore", forward_flops=total, note="; ".join(causes) or None)
+    causes, is_explained = _fvcore_causes(theirs, skipped, 2 * unseen, ours)
+    return Answer(
+        opinion=Opinion(counter="fvcore", forward_flops=total, note="; ".join(causes) or None),
+        unexplained=() if is_explained else ("forward",),
+    )
 
 
 def _positional(subject: Subject) -> tuple[nn.Module, tuple[Any, ...]]:
@@ -187,13 +212,23 @@ class _ByPosition(nn.Module):
         return self.model(**dict(zip(self.names, values, strict=True)), **self.others)
 
 
-def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], broadcast: int, ours: StepFlops) -> list[str]:
-    """Say which family differs, what fvcore passed over, and what it does not see."""
+def _fvcore_causes(
+    theirs: Mapping[str, int], skipped: Mapping[str, int], broadcast: int, ours: StepFlops
+) -> tuple[list[str], bool]:
+    """Say which family differs, what fvcore passed over and does not see, and whether that explains the difference.
+
+    What it passes over explains that it counts fewer products; no figure can be put to it, because below autograd such
+    an operation may arrive in parts.
+    """
+    total = sum(theirs.values())
+    if total == ours.flops.forward:
+        return [], True
     is_convolution = {name: "convolution" in name for name in ours.operations}
     own = {
         "conv": sum(row.forward for name, row in ours.operations.items() if is_convolution[name]),
         "products": sum(row.forward for name, row in ours.operations.items() if not is_convolution[name]),
     }
+    plain = sum(row.plain_forward for row in ours.operations.values())
     causes = [f"{family} {theirs[family]:,} against {own[family]:,}" for family in own if theirs[family] != own[family]]
     counted = {name.replace(".", "::", 1) for name, row in ours.operations.items() if row.forward}  # a user's own too
     passed_over = [
@@ -203,21 +238,26 @@ def _fvcore_causes(theirs: Mapping[str, int], skipped: Mapping[str, int], broadc
     ]
     if passed_over:
         causes.append(f"it passes over {', '.join(passed_over)}")
-    if (loss := ours.layers.get(LOSS)) is not None and loss.forward:
+    loss = ours.layers.get(LOSS, PhaseFlops())
+    if loss.forward:
         causes.append(f"it does not see the loss, {loss.forward:,}")
+    if plain != ours.flops.forward:
+        causes.append(f"it takes sparse and complex tensors for dense and real ones, {plain:,}")
     if broadcast:
         causes.append(f"it ignores the batches to which matmul broadcasts its first operand, {broadcast:,}")
-    return causes
+    missing = plain - loss.plain_forward - broadcast - total
+    return causes, missing == 0 or (missing > 0 and bool(passed_over) and theirs["conv"] == own["conv"])
 
 
-def _closed_form(flops: int, ours: StepFlops) -> Opinion:
+def _closed_form(flops: int, ours: StepFlops) -> Answer:
     """Compare with the model's own formula of its forward pass, which leaves out the loss."""
     loss = ours.layers.get(LOSS, PhaseFlops()).forward
     model = (ours.flops.forward or 0) - loss
     note = None if flops == model else f"the model states {flops:,}, its operations sum to {model:,}"
     if loss:
         note = "; ".join(filter(None, (note, f"the formula leaves out the loss, {loss:,}")))
-    return Opinion(counter="closed-form", forward_flops=flops, note=note)
+    opinion = Opinion(counter="closed-form", forward_flops=flops, note=note)
+    return Answer(opinion=opinion, unexplained=() if flops == model else ("forward",))
 
 
 @contextlib.contextmanager

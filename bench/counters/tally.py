@@ -250,7 +250,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if formula is not None:
             cost = formula(args, kwargs, output)
             if self._convolutions is not None and self._counts_twice(func):
-                cost = Cost(2 * cost.flops, cost.executed, cost.flops)
+                cost = Cost(2 * cost.flops, cost.executed, cost.plain or cost.flops)
             cost = Cost(0, cost.executed) if is_recomputed else cost
             self.layers[self._tracker.current_layer()].add(cost, is_backward=self._is_backward)
             self.operations[operation_name(subject)].add(cost, is_backward=self._is_backward)

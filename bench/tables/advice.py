@@ -184,8 +184,8 @@ WORDS: dict[AdviceKind, Words] = {
     AdviceKind.FLOPS_DISAGREE: Words(
         "D",
         "FLOPs disagree",
-        "two counters give different FLOPs for the same forward pass",
-        "`bench count --explain` shows both and says why.",
+        "two counters give different FLOPs for the same pass, and no known cause explains it",
+        "`bench count --explain` shows both, by operation.",
     ),
     AdviceKind.FLOPS_LOWER_BOUND: Words(
         "A",

@@ -44,7 +44,7 @@ def test_activations_grow_in_proportion_to_the_batch():
 
 
 def test_fake_equals_real_in_every_precision():
-    for name in ("convolutional", "lstm", "attention"):
+    for name in ("convolutional", "attention"):
         for precision in (Precision.FP32, Precision.BF16_AMP):
             one = cell(precision=precision)
             with prepare(WORKLOADS[name], one) as step:

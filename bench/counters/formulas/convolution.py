@@ -61,7 +61,7 @@ def convolution_backward(
     groups: int,
     output_mask: list[bool],
     **_: Any,
-) -> int:
+) -> Cost:
     """One pass per gradient asked for: input (`output_mask[0]`) and weight (`output_mask[1]`).
 
     Each multiply-accumulate of the forward, `y[p] += w * x[q]`, returns once in each: `dx[q] += w * dy[p]` and
@@ -70,7 +70,8 @@ def convolution_backward(
     groups meet only each other: it is too high by the number of groups, 20.7 times for efficientnet_b0.
     """
     one = passes(x if transposed else grad, weight)
-    return one * (bool(output_mask[0]) + bool(output_mask[1]))
+    flops = one * (bool(output_mask[0]) + bool(output_mask[1]))
+    return Cost(flops, flops, one * (bool(output_mask[0]) + groups * bool(output_mask[1])))
 
 
 def deformable_convolution(x: Tensor, weight: Tensor, *_: Any, output: Tensor, **__: Any) -> int:

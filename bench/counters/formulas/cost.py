@@ -13,7 +13,8 @@ class Cost(NamedTuple):
     Attributes:
         flops: What the mathematics needs.
         executed: What the kernel does; more where it recomputes something that it did not keep.
-        plain: What a counter says that takes every tensor for dense and real; None is `flops`.
+        plain: What torch's own formula is known to say where it differs: it takes every tensor for dense and real, and
+            multiplies a weight gradient by its groups. None is `flops`.
     """
 
     flops: int
