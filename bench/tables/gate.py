@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from bench.core.cell import Mode
 from bench.core.gate import CounterChange, GateRow, GateVerdict
+from bench.core.units import counted
 from bench.tables.cells import MISSING
 from bench.tables.figures import plain, significant
 from bench.tables.table import Column, Page, render
@@ -21,11 +23,24 @@ _STYLES = {GateVerdict.LESS: "yellow"}
 
 
 def gate_summary(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
-    """Count the verdicts: `suite gate, torch 2.15: 17 cells: 16 same, 1 more`."""
+    """Count the verdicts, and name the counters that stayed empty: `suite gate, torch 2.15: 17 cells: 17 same`."""
     counts = Counter(row.verdict for row in rows)
     found = [f"{counts[verdict]} {verdict.value}" for verdict in GateVerdict if counts[verdict]]
     cells = f"{len(rows)} cell{'' if len(rows) == 1 else 's'}"
-    return f"suite {plain(suite)}, torch {plain(torch)}: {cells}: {', '.join(found) or 'none'}"
+    return f"suite {plain(suite)}, torch {plain(torch)}: {cells}: {', '.join(found) or 'none'}{_empty(rows)}"
+
+
+def _empty(rows: Sequence[GateRow]) -> str:
+    """Name the counters that were not counted in cells that pass; an inference has no backward."""
+    empty = Counter(
+        name
+        for row in rows
+        if row.is_passing and row.found is not None
+        for name, value in row.found.counters
+        if value is None and not (name == "flops_backward" and row.cell.mode is Mode.INFER)
+    )
+    named = ", ".join(f"{name.replace('_', ' ')} in {counted(cells, 'cell')}" for name, cells in empty.items())
+    return f"; not counted: {named}" if named else ""
 
 
 def gate_text(

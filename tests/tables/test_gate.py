@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Mode
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
 from bench.report.formats.markdown_subjects import gate_markdown
 from bench.tables.gate import change_text, gate_summary, gate_text
@@ -81,3 +81,14 @@ def test_markdown_of_a_hostile_name_stays_one_table_row() -> None:
     assert "\n# x" not in text
     assert "@all" not in text
     assert text.count("\n```") == 2
+
+
+def test_a_gate_that_passes_on_what_is_left_names_the_empty_counters() -> None:
+    row = CounterRow(
+        suite="gate",
+        torch="2.15",
+        cell=Cell(model="gcn", mode=Mode.INFER, batch_size=8),
+        counters=(("flops_forward", 3), ("flops_backward", None), ("bytes_touched", None)),
+    )
+    summary = gate_summary("gate", "2.15", (GateRow(verdict=GateVerdict.SAME, expected=row, found=row),))
+    assert summary.endswith("1 same; not counted: bytes touched in 1 cell")  # an inference has no backward
