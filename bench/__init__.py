@@ -52,6 +52,8 @@ def run(
     world_size: int | Sequence[int] = 1,
     parallel: str | Sequence[str] = "ddp",
     seed: int | Sequence[int] = 0,
+    accumulate: int | Sequence[int] = 1,
+    clip_norm: float | Sequence[float] | None = None,
     target: float = 0.02,
     budget_seconds: float = 1.0,
     processes: int = 1,
@@ -76,6 +78,8 @@ def run(
         world_size: Processes that train together, each on a batch of its own.
         parallel: How several processes do: `ddp` or `fsdp2`.
         seed: Seeds weights and data.
+        accumulate: Batches whose gradients add up before an update.
+        clip_norm: Largest norm of all gradients together; None clips nothing.
         target: Stop when the 95 % interval of the median step is within this fraction of it.
         budget_seconds: Longest sampling per cell, without the warm-up.
         processes: Fresh processes per cell; 3 for intervals that include the spread between processes.
@@ -107,6 +111,8 @@ def run(
         "world_size": world_size,
         "parallel": parallel,
         "seed": seed,
+        "accumulate": accumulate,
+        "clip_norm": clip_norm,
     }
     sweep = sweep_of(models=models, **{name: value for name, value in axes.items() if value is not None})
     session = Session(sweeps=(sweep,))

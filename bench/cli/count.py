@@ -29,6 +29,8 @@ def command(
     precision: options.PrecisionOption = None,
     optimizer: options.OptimizerOption = None,
     input_shape: options.ShapeOption = None,
+    accumulate: options.AccumulateOption = None,
+    clip_norm: options.ClipNormOption = None,
     layers: Annotated[bool, typer.Option("--layers", help="A row per layer.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="What torch, fvcore and a closed form say, and why they differ.")
@@ -42,7 +44,13 @@ def command(
     from bench.suite.sweep import Sweep
 
     axes = options.read_axes(
-        batch_size=batch_size, mode=mode, precision=precision, optimizer=optimizer, input_shape=input_shape
+        batch_size=batch_size,
+        mode=mode,
+        precision=precision,
+        optimizer=optimizer,
+        input_shape=input_shape,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
     )
     records = count_cells(Sweep(models=tuple(models), **axes).cells(), steps=not flops_only)
     require_counted(records)

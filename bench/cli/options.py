@@ -116,6 +116,15 @@ SeedOption = Annotated[
     list[str] | None, typer.Option("--seed", metavar="N,...", help="Seeds weights and data.", show_default="0")
 ]
 
+AccumulateOption = Annotated[
+    list[str] | None,
+    typer.Option("--accumulate", metavar="N,...", help="Batches whose gradients add up before an update."),
+]
+ClipNormOption = Annotated[
+    list[str] | None,
+    typer.Option("--clip-norm", metavar="X,...", help="Largest norm of all gradients together; none clips nothing."),
+]
+
 
 def read_axes(
     *,
@@ -131,6 +140,8 @@ def read_axes(
     world_size: list[str] | None = None,
     parallel: list[str] | None = None,
     seed: list[str] | None = None,
+    accumulate: list[str] | None = None,
+    clip_norm: list[str] | None = None,
 ) -> dict[str, Any]:
     """Read what was typed into fields of `Sweep`; an axis that was not typed is left out.
 
@@ -149,6 +160,8 @@ def read_axes(
         "world_size": world_size,
         "parallel": parallel,
         "seed": seed,
+        "accumulate": accumulate,
+        "clip_norm": clip_norm,
     }
     axes = axes_of(**{name: split(values) for name, values in typed.items() if values})
     return axes if input_shape is None else axes | axes_of(input_shape=input_shape)

@@ -36,6 +36,8 @@ def command(
     compile: options.CompileOption = None,  # noqa: A002 - the name of the option
     memory_format: options.MemoryFormatOption = None,
     input_shape: options.ShapeOption = None,
+    accumulate: options.AccumulateOption = None,
+    clip_norm: options.ClipNormOption = None,
     threads: options.ThreadsOption = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to profile.", show_default="what two seconds hold")
@@ -81,6 +83,8 @@ def command(
         compile=compile,
         memory_format=memory_format,
         input_shape=input_shape,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
         threads=threads,
     )
     if trace is not None and not trace.absolute().parent.is_dir():

@@ -47,6 +47,8 @@ def command(
     compile: options.CompileOption = None,  # noqa: A002 - the name of the option
     memory_format: options.MemoryFormatOption = None,
     input_shape: options.ShapeOption = None,
+    accumulate: options.AccumulateOption = None,
+    clip_norm: options.ClipNormOption = None,
     threads: options.ThreadsOption = None,
     world_size: options.WorldSizeOption = None,
     parallel: options.ParallelOption = None,
@@ -130,6 +132,8 @@ def command(
         compile=compile,
         memory_format=memory_format,
         input_shape=input_shape,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
         threads=threads,
         world_size=world_size,
         parallel=parallel,

@@ -69,6 +69,8 @@ class Cell:
         world_size: Processes that train together.
         parallel: How they do; DDP where there is one.
         seed: Seeds weights and data.
+        accumulate: Batches whose gradients are added up before an update; a step has so many times the examples.
+        clip_norm: The largest norm of all gradients together; larger ones are scaled down. None clips nothing.
     """
 
     model: str
@@ -84,6 +86,13 @@ class Cell:
     world_size: int = 1
     parallel: Parallel = Parallel.DDP
     seed: int = 0
+    accumulate: int = 1
+    clip_norm: float | None = None
+
+    @property
+    def examples_per_step(self) -> int:
+        """Number of examples that one step of all processes sees."""
+        return self.batch_size * self.accumulate * self.world_size
 
     @property
     def id(self) -> str:
@@ -105,6 +114,10 @@ class Cell:
             parts.append(self.parallel.value)
         if self.seed != 0:
             parts.append(f"seed{self.seed}")
+        if self.accumulate != 1:
+            parts.append(f"accumulate{self.accumulate}")
+        if self.clip_norm is not None:
+            parts.append(f"clip{self.clip_norm:g}")
         return "/".join(parts)
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.core.cell import Cell
-from bench.core.record import SCHEMA, Advice, AdviceKind, FlopCount, Phase
+from bench.core.record import SCHEMA, Advice, AdviceKind, FlopCount, Phase, phase_of
 
 LOSS = "(loss)"
 UNATTRIBUTED = "(unattributed)"
@@ -65,13 +65,17 @@ class PhaseCost:
         bytes_touched: Read and written by its operations, caches ignored.
     """
 
-    phase: Phase
+    phase: Phase | str
     seconds: float
     profiled_seconds: float
     host_seconds: float | None = None
     events: float = 0.0
     flops: int | None = None
     bytes_touched: int | None = None
+
+    def __post_init__(self) -> None:
+        """Read the name of a phase as that phase."""
+        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +119,9 @@ class ProfiledLayer:
         flops, size = self.flops, self.bytes_touched
         return flops / size if flops and size else None
 
-    def seconds_in(self, phase: Phase) -> float:
+    def seconds_in(self, phase: Phase | str) -> float:
         """Of one phase; 0 where it costs nothing there."""
-        return sum(cost.seconds for cost in self.costs if cost.phase is phase)
+        return sum(cost.seconds for cost in self.costs if cost.phase == phase)
 
 
 def _total(values: Iterable[int | None]) -> int | None:
@@ -182,25 +186,33 @@ class SyncPoint:
     """
 
     operation: str
-    phase: Phase
+    phase: Phase | str
     layer: str
     calls: int
     file: str | None = None
     line: int | None = None
     code: str | None = None
 
+    def __post_init__(self) -> None:
+        """Read the name of a phase as that phase."""
+        object.__setattr__(self, "phase", phase_of(self.phase))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPoint:
     """Bytes of the tensors alive at one instant of a step, by cause; fields as in `PredictedPeak`."""
 
-    phase: Phase
+    phase: Phase | str
     weights_bytes: int
     gradients_bytes: int
     optimizer_state_bytes: int
     inputs_bytes: int
     saved_activations_bytes: int
     temporary_bytes: int
+
+    def __post_init__(self) -> None:
+        """Read the name of a phase as that phase."""
+        object.__setattr__(self, "phase", phase_of(self.phase))
 
     @property
     def total_bytes(self) -> int:
@@ -219,9 +231,13 @@ class MemoryPoint:
 class PhasePeak:
     """What the accelerator's allocator held in one phase: at most, and at its end."""
 
-    phase: Phase
+    phase: Phase | str
     peak_allocated_bytes: int
     end_allocated_bytes: int
+
+    def __post_init__(self) -> None:
+        """Read the name of a phase as that phase."""
+        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

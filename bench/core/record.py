@@ -37,7 +37,7 @@ def mean_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
     return tuple(sum(values) / len(values) for values in zip(*ranks, strict=True))
 
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of the record files. History:
 
 - 1 (2026-11-23) first.
@@ -45,6 +45,7 @@ SCHEMA = 3
   foreign file; the number makes it say that the file is newer.
 - 3 (2026-11-23) `Sample.rank`, `Record.ranks`, `Cell.parallel`; `Counters.energy`, `Record.peak`, clocks and power in
   `MachineState`.
+- 4 (2026-11-28) `Sample.phase` may be a name of the user's own; `Cell.accumulate`, `Cell.clip_norm`.
 """
 
 
@@ -56,6 +57,18 @@ class Phase(StrEnum):
     BACKWARD = "backward"
     OPTIMIZER = "optimizer"
     STEP = "step"
+
+
+def phase_of(name: str) -> Phase | str:
+    """Return the phase of that name; a step of one's own has phases with names of its own."""
+    try:
+        return Phase(name)
+    except ValueError:
+        return str(name)
+
+
+UNMARKED = "unmarked"
+"""What a step of one's own does outside all of its phases."""
 
 
 class Outcome(StrEnum):
@@ -143,6 +156,7 @@ class Sample:
     """The raw times of one phase in one process.
 
     Attributes:
+        phase: A `Phase`, or the name that a step of one's own gave it.
         seconds: One value per step, in the order they were taken.
         clock: `host` (perf_counter) or `device` (events on the device's stream).
         host_seconds: For `clock == "device"`: what the same step took the host to launch; else empty.
@@ -153,7 +167,7 @@ class Sample:
         converged: The target of `Sampling` was reached; None where the phase follows another one's stopping.
     """
 
-    phase: Phase
+    phase: Phase | str
     seconds: tuple[float, ...]
     clock: str = "host"
     host_seconds: tuple[float, ...] = ()
@@ -162,6 +176,10 @@ class Sample:
     process: int = 0
     rank: int = 0
     converged: bool | None = None
+
+    def __post_init__(self) -> None:
+        """Read the name of a phase as that phase."""
+        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -396,19 +414,19 @@ class Record:
     ranks: RankSetup | None = None
     schema: int = SCHEMA
 
-    def process_seconds(self, phase: Phase) -> tuple[tuple[float, ...], ...]:
+    def process_seconds(self, phase: Phase | str) -> tuple[tuple[float, ...], ...]:
         """Return the raw seconds of one phase, one series per fresh process; empty if it was not measured.
 
         Ranks that trained together are one series: a step ends when the last of them ends it, and the other phases are
         the mean over the ranks (`bench.core.record`).
         """
-        samples = [sample for sample in self.samples if sample.phase is phase and sample.seconds]
+        samples = [sample for sample in self.samples if sample.phase == phase and sample.seconds]
         if self.cell.world_size == 1:
             return tuple(sample.seconds for sample in samples)
         join = joint_steps if phase is Phase.STEP else mean_steps
         processes = dict.fromkeys(sample.process for sample in samples)
         return tuple(join([s.seconds for s in samples if s.process == process]) for process in processes)
 
-    def sample_seconds(self, phase: Phase) -> tuple[float, ...]:
+    def sample_seconds(self, phase: Phase | str) -> tuple[float, ...]:
         """Return the seconds of one phase, the series of all processes joined; empty if it was not measured."""
         return tuple(second for seconds in self.process_seconds(phase) for second in seconds)

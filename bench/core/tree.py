@@ -18,19 +18,25 @@ T = TypeVar("T")
 
 def leaves(value: Any, kind: type[T]) -> Iterator[T]:
     """Walk through a value for everything of one kind, depth first; a value that holds itself is entered once."""
-    yield from _leaves(value, kind, set())
+    for _, leaf in paths(value, kind):
+        yield leaf
 
 
-def _leaves(value: Any, kind: type[T], above: set[int]) -> Iterator[T]:
+def paths(value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
+    """Walk as `leaves` does, with the dotted path of each leaf: `heads.0.critic`."""
+    yield from _paths(value, kind, "", set())
+
+
+def _paths(value: Any, kind: type[T], path: str, above: set[int]) -> Iterator[tuple[str, T]]:
     if isinstance(value, kind):
-        yield value
+        yield path, value
         return
     children = _children(value)
     if children is None or id(value) in above:
         return
     above.add(id(value))
-    for child in children.values():
-        yield from _leaves(child, kind, above)
+    for name, child in children.items():
+        yield from _paths(child, kind, f"{path}.{name}" if path else str(name), above)
     above.discard(id(value))
 
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.core.errors import ModelError
+
 if TYPE_CHECKING:
     import torch
 
@@ -21,6 +23,14 @@ Batch = tuple[Any, Any]
 
 what is inside may be nested at will.
 """
+
+
+def _no_loss(_outputs: Any, _targets: Any) -> torch.Tensor:
+    raise ModelError("the workload has no loss; give it `loss` and `make_optimizer`, or a `train_step` of its own")
+
+
+def _no_optimizer(_parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    raise ModelError("the workload has no optimizer; give it `make_optimizer`, or a `train_step` of its own")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +96,11 @@ class Workload:
             `meta` and under a fake tensor mode, so: no data-dependent control flow, no host reads.
         loss: `(outputs, targets) -> scalar tensor`.
         make_optimizer: `parameters -> torch.optim.Optimizer`; the workload's own choice.
+        train_step: `(step, model, batch, state)`: a training step of one's own, instead of loss and optimizer. It marks
+            its phases (`with step.phase("forward"):`; repeated ones add up, nested ones are refused) and does what it
+            likes. `step.precision()` is the cell's autocast, `step.scaler` its GradScaler.
+        make_state: `model -> state`, what `train_step` needs beside the model: optimizers, schedulers, a second
+            network, in whatever container. Called once, when the model is on its device.
         tokens_per_example: For language models; None where an example is not a sequence.
         closed_form_flops: `batch_size -> FLOPs of one forward pass` (1 MAC = 2) where the model states a formula.
         source_file: Where the model is written, for annotations; None if unknown.
@@ -96,8 +111,10 @@ class Workload:
     name: str = ""
     build_model: Callable[[], torch.nn.Module]
     make_batch: Callable[[int, str | torch.device], Batch]
-    loss: Callable[[Any, Any], torch.Tensor]
-    make_optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer]
+    loss: Callable[[Any, Any], torch.Tensor] = _no_loss
+    make_optimizer: Callable[[Iterable[torch.nn.Parameter]], torch.optim.Optimizer] = _no_optimizer
+    train_step: Callable[[Any, torch.nn.Module, Batch, Any], Any] | None = None
+    make_state: Callable[[torch.nn.Module], Any] | None = None
     tokens_per_example: int | None = None
     closed_form_flops: Callable[[int], int] | None = None
     source_file: str | None = None

@@ -14,7 +14,7 @@ there (it has nothing to fill), and whatever constants remain on the CPU are mov
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,11 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
-from bench.core.cell import Mode, Precision
-from bench.core.workload import Workload
+from bench.core.cell import Cell, Mode, Precision
+from bench.core.workload import Batch, Workload
 from bench.device.batch import cast, make_batch
 from bench.device.settings import generator_states, seeded
+from bench.device.step import AUTOCAST, OwnStep, make_state, networks_of
 
 _FACTORIES = frozenset(
     {
@@ -63,6 +64,12 @@ class Subject:
     device_type: str
     precision: Precision
     states: tuple[str, ...]
+    step: OwnStep | None = None
+
+    @property
+    def counted(self) -> nn.Module:
+        """The model; with the other networks of a step of one's own, where it has some."""
+        return self.model if self.step is None else whole(self.step.networks)
 
 
 class _FactoriesOnMeta(TorchFunctionMode):
@@ -207,8 +214,14 @@ def build_on(
         inputs, targets = make_batch(workload, batch_size, device)
         if precision is Precision.BF16:
             inputs, targets = cast((inputs, targets), torch.bfloat16)
+        model = model.train(is_training)
+        step = None
+        if workload.train_step is not None and is_training:
+            cell = Cell(model=workload.name, batch_size=batch_size, precision=precision)
+            step = _own_step(kind, workload, cell, model, (inputs, targets), device)
         yield Subject(
-            model=model.train(is_training),
+            model=model,
+            step=step,
             inputs=inputs,
             targets=targets,
             is_training=is_training,
@@ -217,6 +230,32 @@ def build_on(
             precision=precision,
             states=generator_states(),
         )
+
+
+def _own_step(kind: str, workload: Workload, cell: Cell, model: nn.Module, batch: Batch, device: str) -> OwnStep:
+    assert workload.train_step is not None
+    with contextlib.ExitStack() as stack:
+        if kind == "meta":
+            stack.enter_context(torch.random.fork_rng(devices=[]))
+            stack.enter_context(_FactoriesOnMeta())
+        state = make_state(workload, cell, model, torch.device(device))
+    for network in networks_of(model, state).values():
+        if kind == "meta":
+            replace_tensors(network, "meta")
+    dtype = AUTOCAST.get(cell.precision)
+    return OwnStep(
+        train_step=workload.train_step,
+        state=state,
+        model=model,
+        batch=batch,
+        loss=workload.loss,
+        autocast=None if dtype is None else (torch.device(device).type, dtype),
+    )
+
+
+def whole(networks: Mapping[str, nn.Module]) -> nn.Module:
+    """Return the model, or a module that holds the model and every further network under its name."""
+    return networks["model"] if len(networks) == 1 else nn.ModuleDict(dict(networks))
 
 
 _REAL_LIMIT_BYTES = 2 << 30

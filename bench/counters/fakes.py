@@ -119,8 +119,9 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     fakeable = _on_fake_tensors(workload, cell)
     try:
         with CorrectedFakeMode(allow_non_fake_inputs=True), prepare(fakeable, plain, device="cpu") as step:
-            if step.optimizer is not None and is_accelerator(cell.device):
-                _choose_foreach(step.optimizer)
+            if is_accelerator(cell.device):
+                for optimizer in step.optimizers:
+                    _choose_foreach(optimizer)
             yield step
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise ModelError(

@@ -28,15 +28,16 @@ from torch import nn
 from bench.core.cell import Mode, Precision
 from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount
 from bench.core.workload import Workload
-from bench.counters.build import Subject, build_on, on_meta
+from bench.counters.build import Subject, build_on, on_meta, whole
 from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
 from bench.counters.opinions import Answer, ask_others, ask_torch
 from bench.counters.parameters import count_layer_parameters, count_parameters
 from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, StepFlops
 from bench.device.batch import call, tensors_in
+from bench.device.marks import Marks
 from bench.device.settings import generator_states, seed_all
-from bench.device.step import GradMode, run_without_gradients
+from bench.device.step import AUTOCAST, GradMode, OwnStep, run_without_gradients
 
 _WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Modules whose matrices are looked up or applied pointwise."""
@@ -164,7 +165,6 @@ def _weight_shape(module: nn.Module) -> tuple[int, ...] | None:
 
 
 _FALLBACKS = {"meta": ("meta", "fake", "cpu"), "fake": ("fake", "cpu")}
-_AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}
 
 
 def count_module(
@@ -206,6 +206,16 @@ def count_module(
             _run_backward(module, inputs, scalar)
     step = tally.result("formulas of dispatched operations")
     return dataclasses.replace(step, saw_parts=tally.saw_parts)
+
+
+def count_own_step(step: OwnStep, *, observer: LayerObserver | None = None) -> StepFlops:
+    """Count one step that a workload wrote itself, on whatever device; autograd tells what is backward."""
+    tracker = ModuleTracker(whole(step.networks), None if observer is None else observer.on_output)
+    tally = FlopTally(tracker, None if observer is None else observer.on_operation, by_engine=True)
+    tally.start_backward()
+    with tracker.track(), tally:
+        step.split(Marks())
+    return tally.result("formulas of dispatched operations")
 
 
 def count_workload(
@@ -256,7 +266,7 @@ def count_seeded(
         Counters with what could be counted, the doubts, and whether another seed may count otherwise: something was
         drawn on the host, or real tensors were needed. An error of the model becomes the advice COUNT_FAILED.
     """
-    kinds = _FALLBACKS.get("fake" if device == "meta" and precision in _AUTOCAST else device, (device,))
+    kinds = _FALLBACKS.get("fake" if device == "meta" and precision in AUTOCAST else device, (device,))
     reasons: list[str] = []
     for kind in kinds:
         try:
@@ -265,18 +275,19 @@ def count_seeded(
                 has_drawn = kind == "cpu" or before[:2] != subject.states[:2]
                 step, observer = _count_subject(subject, workload)
                 method = "; ".join([f"{step.flops.method} on {_KINDS.get(kind, kind)} tensors", *reasons])
-                flops = dataclasses.replace(without_false_zero(subject.model, step.flops), method=method)
-                layers = layer_table(subject.model, step, observer)
+                flops = dataclasses.replace(without_false_zero(subject.counted, step.flops), method=method)
+                layers = layer_table(subject.counted, step, observer)
                 has_drawn |= generator_states() != before
                 doubts = () if step.gradients is None else (advice_on_gradients(step.gradients),)
                 seed_all(seed)
+                opinions = opinions and subject.step is None  # others count a forward pass, not a step of one's own
                 theirs: tuple[Answer, ...] = (ask_torch(subject, workload, step),) if opinions else ()
         except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
             reasons.append(f"not on {kind}: {error_text(error)}")
             continue
         if opinions:
             theirs += ask_others(workload, step, mode, batch_size)
-        counters, advice = _counters(subject.model, flops, theirs, layers)
+        counters, advice = _counters(subject.counted, flops, theirs, layers)
         return counters, doubts + advice, has_drawn
     return *_parameters_only(workload, reasons), False
 
@@ -293,7 +304,10 @@ def error_text(error: BaseException) -> str:
 
 def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, LayerObserver]:
     """Count one step of a built workload, as its mode and precision say."""
-    dtype = _AUTOCAST.get(subject.precision)
+    if isinstance(subject.step, OwnStep):
+        own = LayerObserver()
+        return count_own_step(subject.step, observer=own), own
+    dtype = AUTOCAST.get(subject.precision)
 
     def run(gradients: GradMode, convolutions: ComplexConvolutions | None) -> tuple[StepFlops, LayerObserver]:
         observer = LayerObserver()

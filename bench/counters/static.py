@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, CompileMode, Mode, Precision
 from bench.core.record import Advice, AdviceKind, Counters
 from bench.core.workload import Workload
 from bench.counters.dispatches import OperationCounter, StepOperations
@@ -20,7 +20,7 @@ from bench.counters.flops import count_seeded, error_text
 from bench.counters.predict import block_bytes
 from bench.counters.timeline import MemoryTimeline, storages_of, tensors_in, track_steps
 from bench.device import batch
-from bench.device.step import Step
+from bench.device.step import LongStep, OwnStep, Step, needs_closure, prepare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +45,22 @@ def count_saved_bytes(workload: Workload, cell: Cell) -> SavedBytes:
 
 
 def count_saved(step: Step) -> SavedBytes:
-    """Run forward and loss of a step, real or fake, and count what they save.
+    """Run forward and loss of a step, real or fake, and count what they save, of one batch where there are several.
+
+    Of a step of one's own, all that is saved in it, though not all of it at once.
 
     Counts the whole storage of a saved view. Tensors that a custom function hides in its context by other means than
     `save_for_backward` are not seen; what a checkpointed part would save is not counted, because it is not kept.
     """
     with collect_saved() as saved:
-        outputs = step.forward()
-        if step.is_training:
-            step.compute_loss(outputs)
-    parameters = _addresses([*step.model.parameters(), *step.model.buffers()])
+        if isinstance(step, OwnStep):
+            step()
+        else:
+            outputs = step.forward()
+            if step.is_training:
+                step.compute_loss(outputs)
+    networks = step.networks.values()
+    parameters = _addresses([tensor for one in networks for tensor in (*one.parameters(), *one.buffers())])
     inputs = _addresses(batch.tensors_in(step.batch)) - parameters
     return SavedBytes(
         activations_bytes=sum(size for address, size in saved.items() if address not in parameters | inputs),
@@ -145,6 +151,7 @@ def _count_once(
         opinions=opinions,
         seed=cell.seed,
     )
+    counters = _whole_step(counters, workload, cell)
     if not steps or (counters.flops is None and counters.parameters is None):
         return counters, advice, has_drawn
     try:
@@ -154,6 +161,67 @@ def _count_once(
             return counters, advice, has_drawn
         facts = (("counter", "operations, saved bytes and predicted peak"), ("reason", error_text(error)))
         return counters, (*advice, Advice(kind=AdviceKind.COUNT_FAILED, facts=facts)), has_drawn
+
+
+def _whole_step(counters: Counters, workload: Workload, cell: Cell) -> Counters:
+    """Multiply the FLOPs of one batch by the batches of a step: those that accumulate, those that a closure evaluates.
+
+    How often a closure is evaluated depends on values, so a step is run for it, on real tensors in fp32.
+    """
+    if counters.flops is None or cell.mode is not Mode.TRAIN or workload.train_step is not None:
+        return counters
+    times, words = cell.accumulate, f"{cell.accumulate} batches per step"
+    if cell.optimizer is None and needs_closure(_own_optimizer(workload)):
+        plain = replace(cell, device="cpu", precision=Precision.FP32, compile=CompileMode.NONE, clip_norm=None)
+        with prepare(workload, plain) as step:
+            assert isinstance(step, LongStep)
+            step()
+            evaluations = step.evaluations
+        times *= evaluations
+        words += f", {evaluations} evaluations of the closure in the first step, as many as the values ask for"
+    if times == 1 and "closure" not in words:
+        return counters
+
+    def multiplied(value: int | None) -> int | None:
+        return None if value is None else value * times
+
+    flops = counters.flops
+    return replace(
+        counters,
+        flops=replace(
+            flops,
+            forward=multiplied(flops.forward),
+            backward=multiplied(flops.backward),
+            executed_forward=multiplied(flops.executed_forward),
+            executed_backward=multiplied(flops.executed_backward),
+            method=f"{flops.method}; {words}",
+        ),
+        opinions=tuple(
+            replace(
+                one,
+                forward_flops=multiplied(one.forward_flops),
+                backward_flops=multiplied(one.backward_flops),
+            )
+            for one in counters.opinions
+        ),
+        layers=tuple(
+            replace(
+                layer,
+                calls=layer.calls * times,
+                flops_forward=multiplied(layer.flops_forward),
+                flops_backward=multiplied(layer.flops_backward),
+            )
+            for layer in counters.layers
+        ),
+    )
+
+
+def _own_optimizer(workload: Workload) -> torch.optim.Optimizer | None:
+    """Make the workload's optimizer of a parameter of no size, to see what kind it is."""
+    try:
+        return workload.make_optimizer([torch.nn.Parameter(torch.zeros(1))])
+    except Exception:  # noqa: BLE001 - it wants parameters of its own model; counting them names the reason
+        return None
 
 
 def _with_step_counts(counters: Counters, workload: Workload, cell: Cell) -> Counters:

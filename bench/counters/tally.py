@@ -184,6 +184,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Args:
         tracker: Knows which module an operation belongs to.
+        by_engine: Let autograd tell what is backward, for steps that go forward and backward as they like.
         observe: Also told of each operation of the forward pass.
     """
 
@@ -195,10 +196,16 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return False
 
     def __init__(
-        self, tracker: ModuleTracker, observe: Observer | None = None, convolutions: ComplexConvolutions | None = None
+        self,
+        tracker: ModuleTracker,
+        observe: Observer | None = None,
+        convolutions: ComplexConvolutions | None = None,
+        *,
+        by_engine: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.saw_parts = False  # a complex tensor was read as real and imaginary part
+        self._by_engine = by_engine
         self._convolutions = convolutions
         self._twofold: set[int] = set()  # numbers of the nodes whose backward counts twice
         self.layers: defaultdict[str, PhaseFlops] = defaultdict(PhaseFlops)
@@ -243,7 +250,12 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
             with self:
                 return func.decompose(*args, **kwargs)
         # Backward itself runs without gradients; what builds a graph in it, or runs a module, is recomputation.
-        is_recomputed = self._is_backward and (torch.is_grad_enabled() or self._tracker.is_inside)
+        # (Autograd told apart by itself: a gradient penalty builds a graph in backward and repeats nothing.)
+        is_backward = self._is_backward
+        is_recomputed = is_backward and (torch.is_grad_enabled() or self._tracker.is_inside)
+        if self._by_engine:
+            is_backward = torch._C._current_graph_task_id() != -1
+            is_recomputed = is_backward and self._tracker.is_inside
         subject, is_runnable = _unwrap_kernel(func, kwargs)
         output = self._cache.run(func, args, kwargs) if is_runnable else None
         formula = plan.formula if subject is func else find_formula(subject)
@@ -252,11 +264,11 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if self._convolutions is not None and self._counts_twice(func):
                 cost = Cost(2 * cost.flops, cost.executed, cost.plain or cost.flops)
             cost = Cost(0, cost.executed) if is_recomputed else cost
-            self.layers[self._tracker.current_layer()].add(cost, is_backward=self._is_backward)
-            self.operations[operation_name(subject)].add(cost, is_backward=self._is_backward)
+            self.layers[self._tracker.current_layer()].add(cost, is_backward=is_backward)
+            self.operations[operation_name(subject)].add(cost, is_backward=is_backward)
         elif not plan.is_free:
             self.uncounted[operation_name(subject)] += 1
-        if self._observe is not None and not self._is_backward and isinstance(func, torch._ops.OpOverload):
+        if self._observe is not None and not is_backward and isinstance(func, torch._ops.OpOverload):
             self._observe(self._tracker.current_layer(), func, (args, kwargs), output)
         return output
 

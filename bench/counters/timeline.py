@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from bench.core.record import Phase, PredictedPeak
+from bench.core.record import UNMARKED, Phase, PredictedPeak
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.device import batch
+from bench.device.marks import Marks
 from bench.device.step import Step
 
 
@@ -48,7 +49,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         self._causes: list[Cause] = []  # per token
         self._events: list[tuple[int, int, int]] = []  # token, bytes before, bytes after
         self._borders: list[int] = []  # index into the events at the end of each step
-        self._phases: list[tuple[int, Phase]] = []  # index into the events at the end of each phase
+        self._phases: list[tuple[int, Phase | str]] = []  # index into the events at the end of each phase
 
     def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation and note the storages it returned; unknown inputs are constants of the model."""
@@ -69,7 +70,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
                     token = self._watch(storage)
                     self._causes[token] = min(self._causes[token], cause)
 
-    def end_phase(self, phase: Phase) -> None:
+    def end_phase(self, phase: Phase | str) -> None:
         """Mark the end of a phase."""
         self._phases.append((len(self._events), phase))
 
@@ -102,13 +103,13 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
             start = border
         return tuple(_as_peak(top) for top in highest)
 
-    def history(self, *, round_to: int = 1) -> list[tuple[Phase, PredictedPeak]]:
+    def history(self, *, round_to: int = 1) -> list[tuple[Phase | str, PredictedPeak]]:
         """Replay the last step: its phase and what was alive after each allocation and free, oldest first."""
         start = self._borders[-2] if len(self._borders) > 1 else 0
         live = [0] * len(Cause)
-        found: list[tuple[Phase, PredictedPeak]] = []
+        found: list[tuple[Phase | str, PredictedPeak]] = []
         ends = iter(self._phases)
-        end, phase = next(ends)
+        end, phase = next(ends, (len(self._events), UNMARKED))
         for index, (token, before, after) in enumerate(self._events[: self._borders[-1]]):
             live[self._causes[token]] += _round_up(after, round_to) - _round_up(before, round_to)
             while index >= end:
@@ -155,7 +156,8 @@ def track_steps(
         around_last: Entered around the last step: another counter that wants a steady step.
     """
     timeline = MemoryTimeline()
-    timeline.label((list(step.model.parameters()), list(step.model.buffers())), Cause.WEIGHTS)
+    for network in step.networks.values():
+        timeline.label((list(network.parameters()), list(network.buffers())), Cause.WEIGHTS)
     timeline.label(batch.tensors_in(step.batch), Cause.INPUTS)
     with without_collector(), timeline, _labelling_saved(timeline):
         for index in range(steps):
@@ -167,19 +169,17 @@ def track_steps(
 
 
 def _run(step: Step, timeline: MemoryTimeline) -> None:
-    """Run one step as `Step.__call__` does, with the same references held, naming storages between its phases."""
-    outputs = step.forward()
-    timeline.end_phase(Phase.FORWARD)
-    if step.optimizer is None:
-        return
-    loss = step.compute_loss(outputs)
-    timeline.end_phase(Phase.LOSS)
-    step.backward(loss)
-    timeline.end_phase(Phase.BACKWARD)
-    timeline.label([parameter.grad for parameter in step.model.parameters()], Cause.GRADIENTS)
-    step.optimize()
-    timeline.end_phase(Phase.OPTIMIZER)
-    timeline.label(list(step.optimizer.state.values()), Cause.OPTIMIZER_STATE)
+    """Run one step, naming storages where its phases end."""
+    parameters = [parameter for network in step.networks.values() for parameter in network.parameters()]
+
+    def end(phase: Phase | str) -> None:
+        timeline.end_phase(phase)
+        if phase is not Phase.FORWARD:
+            timeline.label([parameter.grad for parameter in parameters], Cause.GRADIENTS)
+
+    step.split(Marks(end=end))
+    for optimizer in step.optimizers:
+        timeline.label(batch.tensors_in(optimizer.state), Cause.OPTIMIZER_STATE)
 
 
 def _labelling_saved(timeline: MemoryTimeline) -> contextlib.AbstractContextManager[object]:

@@ -14,19 +14,25 @@ phases and timing the step run the same code. `measure` times a step, `counters`
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
+from bench.core.errors import ModelError
+from bench.core.record import Phase
+from bench.core.tree import leaves, paths
 from bench.core.workload import Batch, Workload
 from bench.device.batch import arguments, cast, channels_last, make_batch, weights_channels_last
+from bench.device.marks import NOTHING, Marks, unmarked
 from bench.device.ranks import Ranks
 from bench.device.settings import cell_settings
 from bench.registry.optimizers import make_optimizer
 
-_AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}
+AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}
 
 
 GradMode = type[torch.inference_mode] | type[torch.no_grad] | type[torch.enable_grad]
@@ -74,13 +80,14 @@ class Step:
         batch: Batch,
         loss: Any,
         optimizer: torch.optim.Optimizer | None,
+        is_training: bool | None = None,
         autocast: tuple[str, torch.dtype] | None = None,
         scaler: torch.amp.GradScaler | None = None,
     ) -> None:
         self.model = model
         self.batch = batch
         self.optimizer = optimizer
-        self.is_training = optimizer is not None
+        self.is_training = optimizer is not None if is_training is None else is_training
         self._loss = loss
         self._autocast = autocast
         self.scaler = scaler
@@ -163,6 +170,30 @@ class Step:
         self.optimize()
         return loss
 
+    def split(self, marks: Marks) -> None:
+        """Run the same step with its phases marked; freed tensors fall into the last one."""
+        with marks(Phase.FORWARD):
+            outputs = self.forward()
+        if not self.is_training:
+            return
+        with marks(Phase.LOSS):
+            loss = self.compute_loss(outputs)
+        with marks(Phase.BACKWARD):
+            self.backward(loss)
+        with marks(Phase.OPTIMIZER):
+            self.optimize()
+            del outputs, loss
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Every optimizer of the step; none in infer mode."""
+        return () if self.optimizer is None else (self.optimizer,)
+
+    @property
+    def networks(self) -> dict[str, torch.nn.Module]:
+        """The model, and what a step of one's own has beside it, by name."""
+        return {"model": self.model}
+
     def precision(self) -> contextlib.AbstractContextManager[Any]:
         """Enter the cell's autocast, for work beside the four phases; nothing where it has none."""
         return contextlib.nullcontext() if self._autocast is None else self._precision()
@@ -171,6 +202,163 @@ class Step:
         assert self._autocast is not None
         device_type, dtype = self._autocast
         return torch.autocast(device_type, dtype=dtype)
+
+
+class LongStep(Step):
+    """The built-in step with more in it: several batches before an update, clipping, an optimizer with a closure."""
+
+    def __init__(self, *, accumulate: int = 1, clip_norm: float | None = None, **common: Any) -> None:
+        """Take `Step`'s arguments, and how many batches make a step and the largest norm of the gradients."""
+        super().__init__(**common)
+        self._accumulate = accumulate
+        self._clip_norm = clip_norm
+        self._has_closure = needs_closure(self.optimizer)
+        self.evaluations = 0
+
+    def optimize(self) -> None:
+        """Clip the gradients where the cell asks, then update the weights and drop the gradients."""
+        self._clip()
+        super().optimize()
+
+    def __call__(self) -> torch.Tensor | None:
+        """Run one whole step; return the last loss."""
+        return self._run(unmarked)
+
+    def split(self, marks: Marks) -> None:
+        """Run the step with its phases marked; what the closure of an optimizer does is not the optimizer's."""
+        self._run(marks)
+
+    def _run(self, marks: Callable[[str], contextlib.AbstractContextManager[Any]]) -> torch.Tensor:
+        self.evaluations = 0
+        if not self._has_closure:
+            loss = self._gradients(marks)
+            with marks(Phase.OPTIMIZER):
+                self.optimize()
+            return loss
+        assert self.optimizer is not None
+        losses: list[torch.Tensor] = []
+        with contextlib.ExitStack() as updating:
+
+            def evaluate() -> torch.Tensor:
+                updating.close()  # what follows is not the optimizer's own work
+                losses[:] = [self._gradients(marks)]
+                updating.enter_context(marks(Phase.OPTIMIZER))
+                self._clip()
+                return losses[0]
+
+            updating.enter_context(marks(Phase.OPTIMIZER))
+            self.optimizer.step(evaluate)  # type: ignore[arg-type]
+            self.optimizer.zero_grad(set_to_none=True)
+        return losses[0]
+
+    def _gradients(self, marks: Callable[[str], contextlib.AbstractContextManager[Any]]) -> torch.Tensor:
+        """Add up the gradients of all batches of a step; return the loss of the last one."""
+        self.evaluations += 1
+        if self._has_closure:
+            assert self.optimizer is not None
+            self.optimizer.zero_grad(set_to_none=True)
+        for index in range(self._accumulate):
+            with marks(Phase.FORWARD):
+                outputs = self.forward()
+            with marks(Phase.LOSS):
+                loss = self.compute_loss(outputs)
+                if self._accumulate > 1:
+                    loss = loss / self._accumulate
+            with marks(Phase.BACKWARD), self._synchronising(index == self._accumulate - 1):
+                self.backward(loss)
+                del outputs
+        return loss
+
+    def _synchronising(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Let ranks exchange gradients with the last batch of a step only."""
+        wait = getattr(self.model, "no_sync", None)
+        if wait is not None:  # DDP
+            return contextlib.nullcontext() if is_last else wait()
+        switch = getattr(self.model, "set_requires_gradient_sync", None)
+        if switch is not None:  # FSDP2
+            switch(is_last)
+        return NOTHING
+
+    def _clip(self) -> None:
+        if self._clip_norm is None:
+            return
+        if self.scaler is not None:
+            assert self.optimizer is not None
+            self.scaler.unscale_(self.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm)
+
+
+class OwnStep(Step):
+    """A step that the workload wrote itself: `train_step(step, model, batch, state)`.
+
+    Attributes:
+        state: What `make_state` returned.
+        phase: Marks a phase: `with step.phase("forward"):`. In a whole step it does nothing.
+    """
+
+    def __init__(self, *, train_step: Callable[..., Any], state: Any, **common: Any) -> None:
+        """Take `Step`'s arguments, the function and its state."""
+        super().__init__(optimizer=None, is_training=True, **common)
+        self.state = state
+        self.phase: Callable[[str], contextlib.AbstractContextManager[Any]] = unmarked
+        self._train_step = train_step
+        self._uses_precision = False
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """Every optimizer in the state, each once."""
+        return tuple(dict.fromkeys(leaves(self.state, torch.optim.Optimizer)))
+
+    @property
+    def networks(self) -> dict[str, torch.nn.Module]:
+        """The model and every further network in the state, by name."""
+        return networks_of(self.model, self.state)
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """Enter the cell's autocast; nothing where it has none."""
+        self._uses_precision = True
+        return super().precision()
+
+    def __call__(self) -> torch.Tensor | None:
+        """Run the step; return what it returns if that is a tensor, to be looked at as its loss."""
+        returned = self._train_step(self, self.model, self._batch, self.state)
+        return returned if isinstance(returned, torch.Tensor) and returned.numel() == 1 else None
+
+    def split(self, marks: Marks) -> None:
+        """Run the step with its phases marked.
+
+        Raises:
+            ModelError: Its phases are nested, or it ignores the cell's autocast and would be booked as what it is not.
+        """
+        self.phase = marks
+        try:
+            self()
+        finally:
+            self.phase = unmarked
+        if self._autocast is not None and not self._uses_precision:
+            raise ModelError(
+                "the train_step never enters `with step.precision():`, so autocast would be recorded and not used; "
+                "enter it around forward and loss, or measure fp32 or bf16"
+            )
+
+
+def networks_of(model: torch.nn.Module, state: Any) -> dict[str, torch.nn.Module]:
+    """Name the model (`model`) and every further network in a step's state, by its path there."""
+    known = {id(module) for module in model.modules()}
+    found = {"model": model}
+    for path, network in paths(state, torch.nn.Module):
+        if id(network) not in known:
+            known.update(id(module) for module in network.modules())
+            found[path.replace(".", "_") if path not in ("", "model") else "state"] = network
+    return found
+
+
+def needs_closure(optimizer: torch.optim.Optimizer | None) -> bool:
+    """Whether an optimizer evaluates the model itself, as LBFGS does: its `step` cannot be called without a closure."""
+    if optimizer is None:
+        return False
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty
 
 
 @contextlib.contextmanager
@@ -183,6 +371,9 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
         device: Put the tensors here instead of on the cell's device. For counters, on fake or meta tensors: nothing is
             compiled then, and no GradScaler is used, because it reads a value on the host.
         ranks: Those that train together; this process is one of them.
+
+    Raises:
+        ModelError: There is nothing to train, or the cell asks for what the step cannot do.
     """
     is_counted = device is not None
     target = torch.device(device or cell.device)
@@ -201,23 +392,83 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
         model.train(cell.mode is Mode.TRAIN)
         if ranks is not None:
             model = ranks.share(model, cell)
-        optimizer = None
-        if cell.mode is Mode.TRAIN:
-            trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-            optimizer = (
-                workload.make_optimizer(trainable)
-                if cell.optimizer is None
-                else make_optimizer(cell.optimizer, trainable)
-            )
-        dtype = _AUTOCAST.get(cell.precision)
+        make = _step_maker(workload, cell, model, target, is_shared=ranks is not None)
+        dtype = AUTOCAST.get(cell.precision)
         is_scaled = cell.precision is Precision.FP16_AMP and cell.mode is Mode.TRAIN and not is_counted
         if cell.compile is not CompileMode.NONE and not is_counted:
             model.compile(mode=None if cell.compile is CompileMode.DEFAULT else cell.compile.value)
-        yield Step(
+        yield make(
             model=model,
             batch=(inputs, targets),
             loss=workload.loss,
-            optimizer=optimizer,
             autocast=(target.type if target.type != "meta" else "cpu", dtype) if dtype else None,
             scaler=torch.amp.GradScaler(target.type) if is_scaled else None,
         )
+
+
+def _step_maker(
+    workload: Workload, cell: Cell, model: torch.nn.Module, device: torch.device, *, is_shared: bool
+) -> Callable[..., Step]:
+    """Choose the kind of step, with its optimizer or its state."""
+    if cell.mode is not Mode.TRAIN:
+        return functools.partial(Step, optimizer=None)
+    if workload.train_step is not None:
+        return functools.partial(
+            OwnStep,
+            train_step=workload.train_step,
+            state=make_state(workload, cell, model, device, is_shared=is_shared),
+        )
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ModelError(
+            f"model {cell.model!r} has no trainable parameter, so there is nothing to train; add --mode infer"
+        )
+    optimizer = (
+        workload.make_optimizer(trainable) if cell.optimizer is None else make_optimizer(cell.optimizer, trainable)
+    )
+    has_closure = needs_closure(optimizer)
+    if has_closure and cell.precision is Precision.FP16_AMP:
+        raise ModelError(
+            f"{type(optimizer).__name__} evaluates the model in a closure, which torch's GradScaler (fp16-amp) does "
+            "not support; measure bf16-amp or fp32"
+        )
+    if cell.accumulate == 1 and cell.clip_norm is None and not has_closure:
+        return functools.partial(Step, optimizer=optimizer)
+    return functools.partial(LongStep, optimizer=optimizer, accumulate=cell.accumulate, clip_norm=cell.clip_norm)
+
+
+def make_state(
+    workload: Workload, cell: Cell, model: torch.nn.Module, device: torch.device, *, is_shared: bool = False
+) -> Any:
+    """Make the state of a step of one's own; further networks in it follow the cell's precision and layout.
+
+    Raises:
+        ModelError: The cell asks for what such a step does itself, or several processes cannot share what is in it.
+    """
+    asked = [
+        option
+        for option, is_asked in (
+            ("--optimizer", cell.optimizer is not None),
+            ("--accumulate", cell.accumulate != 1),
+            ("--clip-norm", cell.clip_norm is not None),
+        )
+        if is_asked
+    ]
+    if asked:
+        raise ModelError(
+            f"model {cell.model!r} has a train_step of its own, which does that itself; leave out {', '.join(asked)}"
+        )
+    with torch.device(device):
+        state = None if workload.make_state is None else workload.make_state(model)
+    further = [network for network in networks_of(model, state).values() if network is not model]
+    if further and is_shared:
+        raise ModelError(
+            f"the state of {cell.model!r} holds a network of its own, whose gradients several processes would not "
+            "share; measure it with --world-size 1"
+        )
+    for network in further:
+        if cell.precision is Precision.BF16:
+            network.to(torch.bfloat16)
+        if cell.memory_format is MemoryFormat.CHANNELS_LAST:
+            weights_channels_last(network)
+    return state

@@ -13,9 +13,10 @@ import time
 from collections.abc import Iterator
 from typing import Protocol
 
-from bench.core.record import Phase, Sampling
+from bench.core.record import UNMARKED, Phase, Sampling
 from bench.device.backend import is_accelerator
-from bench.device.step import Step
+from bench.device.marks import Marks
+from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.clock import Clock
 from bench.stats.stopping import WarmupRule
 
@@ -48,13 +49,18 @@ def time_steps(step: Step, clock: Clock, count: int) -> tuple[list[float], list[
     return clock.collect()
 
 
-def time_phases(step: Step, clock: Clock, count: int) -> tuple[dict[Phase, list[float]], dict[Phase, list[float]]]:
+Seconds = dict[Phase | str, list[float]]
+
+
+def time_phases(step: Step, clock: Clock, count: int) -> tuple[Seconds, Seconds]:
     """Time `count` steps with a mark at every phase border; the phases of a step follow without a gap.
 
     Returns:
         Seconds per phase, and the host's seconds per phase on an accelerator (else empty lists). An inference has the
         one phase FORWARD.
     """
+    if isinstance(step, LongStep | OwnStep):
+        return _time_marked(step, clock, count)
     clock.start()
     if step.is_training:
         for _ in range(count):
@@ -77,8 +83,52 @@ def time_phases(step: Step, clock: Clock, count: int) -> tuple[dict[Phase, list[
     return _by_phase(seconds, phases), _by_phase(host_seconds, phases)
 
 
-def _by_phase(seconds: list[float], phases: tuple[Phase, ...]) -> dict[Phase, list[float]]:
+def _by_phase(seconds: list[float], phases: tuple[Phase, ...]) -> Seconds:
     return {phase: seconds[index :: len(phases)] for index, phase in enumerate(phases)}
+
+
+def _time_marked(step: LongStep | OwnStep, clock: Clock, count: int) -> tuple[Seconds, Seconds]:
+    """Time steps that mark their phases themselves: a mark where one begins, and one where it ends.
+
+    Phases that come several times in a step add up; in a step without it a phase took 0. What a step of one's own does
+    between its phases is a phase, too.
+    """
+    borders: list[Phase | str] = []
+
+    def begin(_: Phase | str) -> None:
+        clock.mark()
+        borders.append(UNMARKED)
+
+    def end(phase: Phase | str) -> None:
+        clock.mark()
+        borders.append(phase)
+
+    marks = Marks(begin, end)
+    clock.start()
+    for _ in range(count):
+        step.split(marks)
+        clock.mark()
+        borders.append(Phase.STEP)
+    names = [name for name in dict.fromkeys(borders) if name not in (Phase.STEP, UNMARKED)]
+    if isinstance(step, OwnStep):
+        names.append(UNMARKED)
+    seconds, host_seconds = clock.collect()
+    return _add_up(seconds, borders, names), _add_up(host_seconds, borders, names)
+
+
+def _add_up(seconds: list[float], borders: list[Phase | str], names: list[Phase | str]) -> Seconds:
+    found: Seconds = {name: [] for name in names}
+    if not seconds:
+        return found
+    step: dict[Phase | str, float] = {}
+    for taken, border in zip(seconds, borders, strict=True):
+        name = UNMARKED if border is Phase.STEP else border
+        step[name] = step.get(name, 0.0) + taken
+        if border is Phase.STEP:
+            for each in names:
+                found[each].append(step.get(each, 0.0))
+            step = {}
+    return found
 
 
 class Team(Protocol):

@@ -126,10 +126,10 @@ def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> tuple[
 
 def _sample(
     step: Step, clock: Clock, sampling: Sampling, step_seconds: float, team: Team
-) -> tuple[dict[Phase, _Series], StopRule, int]:
+) -> tuple[dict[Phase | str, _Series], StopRule, int]:
     """Alternate blocks of whole and split steps until the rule is satisfied; both kinds get equally many steps."""
     rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds / 2))  # the other half times the phases
-    series: dict[Phase, _Series] = {Phase.STEP: _Series()}
+    series: dict[Phase | str, _Series] = {Phase.STEP: _Series()}
     lead_ins = 0
     block = max(1, round(BLOCK_SECONDS / max(step_seconds, 1e-7)))
     while not rule.is_finished:
@@ -146,7 +146,13 @@ def _sample(
             step()
         phases, host_phases = time_phases(step, clock, count)
         for phase, values in phases.items():
-            series.setdefault(phase, _Series()).extend(values, host_phases[phase])
+            if phase not in series:
+                earlier = len(series[Phase.STEP].seconds) - count
+                series[phase] = _Series([0.0] * earlier, [0.0] * earlier if host_seconds else [])
+            series[phase].extend(values, host_phases[phase])
+        for phase, kept in series.items():  # of one's own: it came in other steps, so it took none of these
+            if phase not in phases and phase is not Phase.STEP:
+                kept.extend([0.0] * count, [0.0] * len(host_seconds))
         rule.add(team.agree(seconds))
     return series, rule, lead_ins
 

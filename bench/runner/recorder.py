@@ -73,7 +73,9 @@ def extra_info(record: Record) -> dict[str, Any]:
         "cell_key": record.cell.key,
         "record_digest": digest(json.loads(to_bytes(record, record.cell.id))),
         "phase_median_seconds": {
-            phase.value: quantile(seconds, 0.5) for phase in Phase if (seconds := record.sample_seconds(phase))
+            str(phase): quantile(seconds, 0.5)
+            for phase in dict.fromkeys((*Phase, *(sample.phase for sample in record.samples)))
+            if (seconds := record.sample_seconds(phase))
         },
         "parameters": counters.parameters,
         "trainable_parameters": counters.trainable_parameters,

@@ -1,7 +1,7 @@
 """What one Record says, derived from its raw samples on read: the one place where tables and reports get their figures.
 
 step                 median of the unsplit step, with its interval
-throughput           batch size * world_size / step; every process has a batch of its own
+throughput           batch size * accumulate * world_size / step; every process has batches of its own
 phase_sum            sum of the phases' medians
 residual_fraction    1 - phase_sum / step: the share of the step that no phase explains
 flops_per_second     FLOPs of the step / step; the model's FLOPs, without recomputation, of one process, as MFU wants
@@ -30,7 +30,7 @@ class Summary:
     Attributes:
         step: Of all processes.
         dispersion: IQR / median of the steps of all processes.
-        phases: Those that were measured, in the order they run; without STEP.
+        phases: Those that were measured, in the order they run, then those of one's own naming; without STEP.
         residual_fraction: Negative where the marks between phases cost time.
         flops_total: None in train mode as long as the backward FLOPs are unknown: forward alone is no step.
         mfu: Model FLOPs utilization against the measured peak; None where `bench machine peaks` was never run here.
@@ -41,7 +41,7 @@ class Summary:
     step_p10_seconds: float | None = None
     step_p90_seconds: float | None = None
     dispersion: float | None = None
-    phases: tuple[tuple[Phase, Estimate], ...] = ()
+    phases: tuple[tuple[Phase | str, Estimate], ...] = ()
     phase_sum_seconds: float | None = None
     residual_fraction: float | None = None
     examples_per_second: float | None = None
@@ -52,12 +52,12 @@ class Summary:
     documented_mfu: float | None = None
     roofline: Placement | None = None
 
-    def phase(self, phase: Phase) -> Estimate | None:
+    def phase(self, phase: Phase | str) -> Estimate | None:
         """Return the estimate of one phase, or None."""
         return dict(self.phases).get(phase)
 
 
-def estimate_phase(record: Record, phase: Phase) -> Estimate | None:
+def estimate_phase(record: Record, phase: Phase | str) -> Estimate | None:
     """Estimate the median seconds of one phase over all processes; None where no step of it was timed."""
     samples = record.process_seconds(phase)
     return estimate_median_of_processes(samples) if samples else None
@@ -67,11 +67,12 @@ def summarise(record: Record) -> Summary:
     """Derive every figure of a Record."""
     step = estimate_phase(record, Phase.STEP)
     seconds = record.sample_seconds(Phase.STEP)
-    estimates = ((phase, estimate_phase(record, phase)) for phase in SPLIT_PHASES)
+    own = (sample.phase for sample in record.samples if sample.phase not in (*SPLIT_PHASES, Phase.STEP))
+    estimates = ((phase, estimate_phase(record, phase)) for phase in dict.fromkeys((*SPLIT_PHASES, *own)))
     phases = tuple((phase, estimate) for phase, estimate in estimates if estimate is not None)
     phase_sum = sum(estimate.point for _, estimate in phases) if phases else None
     latency = step.point if step is not None and step.point > 0 else None
-    examples = record.cell.world_size * record.cell.batch_size / latency if latency else None
+    examples = record.cell.examples_per_step / latency if latency else None
     tokens = record.tokens_per_example
     total = flops_total(record)
     rate = total / latency if latency and total is not None else None

@@ -106,6 +106,19 @@ def _parse_seed(value: Any) -> int:
     return seed
 
 
+def _parse_norm(value: Any) -> float | None:
+    """Read the largest norm of the gradients; `none` clips nothing."""
+    if value is None or value == "none":
+        return None
+    try:
+        norm = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        norm = math.nan
+    if not 0 < norm < math.inf:
+        raise SuiteError(f"clip norm must be a number above 0, or none, found {value!r}")
+    return norm
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
     """One dimension of a sweep: the field of `Sweep` that holds its values, and how one value is read."""
@@ -140,6 +153,8 @@ AXES: dict[str, Axis] = {
     "world_size": Axis(field="world_sizes", read=lambda value: parse_positive(value, "world size")),
     "parallel": Axis(field="parallel", read=lambda value: parse_choice(Parallel, value, "parallel")),
     "seed": Axis(field="seeds", read=_parse_seed),
+    "accumulate": Axis(field="accumulate", read=lambda value: parse_positive(value, "accumulate")),
+    "clip_norm": Axis(field="clip_norms", read=_parse_norm),
 }
 """Every axis, by its name in suite files, in Python and, with dashes, on the command line; also the field of `Cell`."""
 

@@ -30,6 +30,8 @@ def _options(cell: Cell) -> list[str]:
         ("--compile", "compile"),
         ("--memory-format", "memory_format"),
         ("--threads", "threads"),
+        ("--accumulate", "accumulate"),
+        ("--clip-norm", "clip_norm"),
     ):
         value = getattr(cell, field)
         if value != getattr(default, field):

@@ -40,6 +40,8 @@ class Sweep:
     world_sizes: tuple[int, ...] = (1,)
     parallel: tuple[Parallel, ...] = (Parallel.DDP,)
     seeds: tuple[int, ...] = (0,)
+    accumulate: tuple[int, ...] = (1,)
+    clip_norms: tuple[float | None, ...] = (None,)
     exclude: tuple[tuple[Rule, ...], ...] = ()
     include: tuple[Cell, ...] = ()
 
@@ -60,7 +62,7 @@ class Sweep:
             self.memory_formats,
             self.threads,
         )
-        inner = tuple(itertools.product(self.world_sizes, self.parallel, self.seeds))
+        inner = tuple(itertools.product(self.world_sizes, self.parallel, self.seeds, self.accumulate, self.clip_norms))
         cells = (
             Cell(
                 model=model,
@@ -76,6 +78,8 @@ class Sweep:
                 world_size=world_size,
                 parallel=parallel if world_size > 1 else Parallel.DDP,
                 seed=seed,
+                accumulate=accumulate if mode is Mode.TRAIN else 1,
+                clip_norm=clip_norm if mode is Mode.TRAIN else None,
             )
             for (
                 model,
@@ -88,7 +92,7 @@ class Sweep:
                 memory_format,
                 threads,
             ) in product
-            for world_size, parallel, seed in inner
+            for world_size, parallel, seed, accumulate, clip_norm in inner
         )
         kept = [cell for cell in cells if not any(_matches(cell, group) for group in self.exclude)]
         unique = tuple(dict.fromkeys([*kept, *self.include]))

@@ -320,7 +320,13 @@ CELLS = (
 MISSING = "-"
 _ALWAYS_KEYS = ("model", "batch_size", "precision")
 _KEY_ORDER = ("model", "mode", "device", "batch_size", "precision")
-_HEADERS = {"batch_size": "batch", "memory_format": "layout", "input_shape": "shape", "world_size": "world"}
+_HEADERS = {
+    "batch_size": "batch",
+    "memory_format": "layout",
+    "input_shape": "shape",
+    "world_size": "world",
+    "clip_norm": "clip",
+}
 _PHASE_HEADERS = {Phase.FORWARD: "fwd", Phase.LOSS: "loss", Phase.BACKWARD: "bwd", Phase.OPTIMIZER: "opt"}
 
 
@@ -335,8 +341,8 @@ def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS)
     return [
         Column(
             name=_HEADERS.get(name, name),
-            cells=tuple(_axis_text(getattr(record.cell, name)) for record in records),
-            right=name in {"batch_size", "threads", "world_size", "seed"},
+            cells=tuple(_axis_text(name, getattr(record.cell, name)) for record in records),
+            right=name in {"batch_size", "threads", "world_size", "seed", "accumulate", "clip_norm"},
             key=True,
             tight=name == "precision",
         )
@@ -344,9 +350,9 @@ def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS)
     ]
 
 
-def _axis_text(value: object) -> str:
+def _axis_text(name: str, value: object) -> str:
     if value is None:
-        return "own"
+        return "none" if name == "clip_norm" else "own"
     return plain("x".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
@@ -390,10 +396,20 @@ def phase_columns(summaries: Sequence[Summary], rank: int) -> list[Column]:
         if any(summary.phase(phase) for summary in summaries):
             shares = (percent(_share(summary, phase)) for summary in summaries)
             columns.append(Column(name=header, unit="%", cells=tuple(shares), rank=rank, tight=bool(columns)))
+    own = [_own_phases(summary) for summary in summaries]
+    if any(own):
+        cells = tuple(text or MISSING for text in own)
+        columns.append(Column(name="own phases", unit="%", cells=cells, right=False, rank=rank))
     return columns
 
 
-def _share(summary: Summary, phase: Phase) -> float | None:
+def _own_phases(summary: Summary) -> str:
+    """Name the phases that a step of one's own marked, each with its share of the unsplit step."""
+    own = (phase for phase, _ in summary.phases if phase not in _PHASE_HEADERS)
+    return ", ".join(f"{plain(phase)} {percent(_share(summary, phase))}" for phase in own)
+
+
+def _share(summary: Summary, phase: Phase | str) -> float | None:
     estimate = summary.phase(phase)
     return estimate.point / summary.step.point if estimate and summary.step and summary.step.point else None
 

@@ -25,8 +25,8 @@ from bench.tables.table import INTERVAL, SHORT_AXES, Column, TableColumn, axes, 
 def phase_rows_columns(record: Record) -> list[Column]:
     """Make the phases table of one cell: phases, their sum, the unsplit step, the gap."""
     summary = summarise(record)
-    rows: list[tuple[str, float | None, Estimate | None, Phase | None]] = [
-        (phase.value, estimate.point, estimate, phase) for phase, estimate in summary.phases
+    rows: list[tuple[str, float | None, Estimate | None, Phase | str | None]] = [
+        (str(phase), estimate.point, estimate, phase) for phase, estimate in summary.phases
     ]
     if len(rows) > 1:
         rows.append(("sum of phases", summary.phase_sum_seconds, None, None))
@@ -305,7 +305,11 @@ def value_text(value: ClaimValue | None) -> str | None:
 PHASES = (
     *axes(SHORT_AXES),
     TableColumn(
-        "phase", "string", "", "`forward`, `loss`, `backward`, `optimizer`; `step` is unsplit", lambda r: r.sample.phase
+        "phase",
+        "string",
+        "",
+        "`forward`, `loss`, `backward`, `optimizer`; `step` is unsplit; own names too",
+        lambda r: r.sample.phase,
     ),
     TableColumn("process", "Int64", "", "index of the fresh process, from 0", lambda r: r.sample.process),
     TableColumn("rank", "Int64", "", "of several processes that train together, from 0", lambda r: r.sample.rank),

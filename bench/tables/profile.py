@@ -48,7 +48,7 @@ def is_doubtful(layers: Sequence[ProfiledLayer], phase: Phase | None = None) -> 
     What is left of an idle row is sure: it is the step without its kernels.
     """
     costs = [
-        cost for layer in layers if layer.name != IDLE for cost in layer.costs if phase is None or cost.phase is phase
+        cost for layer in layers if layer.name != IDLE for cost in layer.costs if phase is None or cost.phase == phase
     ]
     return _is_mostly_correction(sum(cost.seconds for cost in costs), sum(cost.profiled_seconds for cost in costs))
 
@@ -95,18 +95,18 @@ def memory_text(memory: MemoryProfile, page: Page) -> str:
     signs = _BLOCKS if page.unicode else _PLAIN
     scale = (len(signs) - 1) / max(1, high - low)
     line = "".join(signs[round((point.total_bytes - low) * scale)] for point in points)
-    phases = "".join(_LETTERS[point.phase.value] for point in points)
+    phases = "".join(_LETTERS.get(point.phase, str(point.phase)[0]) for point in points)
     peak = memory.peak
     causes = [(f.name.removesuffix("_bytes"), getattr(peak, f.name)) for f in fields(MemoryPoint) if f.name != "phase"]
     known = ", ".join(f"{_SHORT.get(name, name)} {format_bytes(size)}" for name, size in causes if size)
     words = [
         page.wrap(f"Memory over a step, {format_bytes(low)} to {format_bytes(high)} ({memory.method})", "  ", ""),
         f"  {line}\n  {phases}",
-        page.wrap(f"Peak {format_bytes(peak.total_bytes)} in {peak.phase.value}: {known}", "  ", ""),
+        page.wrap(f"Peak {format_bytes(peak.total_bytes)} in {peak.phase}: {known}", "  ", ""),
     ]
     if memory.measured:
         measured = ", ".join(
-            f"{one.phase.value} {format_bytes(one.peak_allocated_bytes)} (left {format_bytes(one.end_allocated_bytes)})"
+            f"{one.phase} {format_bytes(one.peak_allocated_bytes)} (left {format_bytes(one.end_allocated_bytes)})"
             for one in memory.measured
         )
         words.append(page.wrap(f"Peaks of the allocator by phase: {measured}", "  ", ""))
@@ -426,7 +426,7 @@ def _sync_lines(profile: Profile) -> list[str]:
         where = f"{plain(sync.file)}:{sync.line}" if sync.file else "in torch"
         code = f": {plain(sync.code)}" if sync.code else ""
         times = f" {sync.calls} times" if sync.calls > 1 else ""
-        lines.append(f"Reads a value{times} in {sync.phase.value} ({plain(sync.operation)}), {where}{code}")
+        lines.append(f"Reads a value{times} in {sync.phase} ({plain(sync.operation)}), {where}{code}")
     return lines
 
 

@@ -326,6 +326,8 @@ _AXIS_MEANINGS = {
     "world_size": ("Int64", "processes", "processes that train together"),
     "parallel": ("string", "", "how they do: `ddp` or `fsdp2`; without meaning for one process"),
     "seed": ("Int64", "", "seed of weights and data; the data of rank R are seeded by seed + R"),
+    "accumulate": ("Int64", "batches", "batches whose gradients are added up before an update"),
+    "clip_norm": ("Float64", "", "largest norm of the gradients; empty clips nothing"),
 }
 
 

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.core.profile import AUTOGRAD, COMPILED, GRADIENTS, LOSS, OPTIMIZER, PYTHON, UNATTRIBUTED, ZERO_GRAD
-from bench.core.record import Phase
+from bench.core.record import Phase, phase_of
 from bench.measure.profile.marks import LAYER_MARK, PHASE_MARK, STEP_MARK
 from bench.measure.profile.spans import Recording, Span
 
-_PHASE_LAYERS = {
+_PHASE_LAYERS: dict[Phase | str, str] = {
     Phase.FORWARD: UNATTRIBUTED,
     Phase.LOSS: LOSS,
     Phase.BACKWARD: AUTOGRAD,
@@ -59,7 +59,7 @@ def _own_layer(name: str) -> str | None:
     if name.startswith(LAYER_MARK):
         return name.removeprefix(LAYER_MARK)
     if name.startswith(PHASE_MARK):
-        return _PHASE_LAYERS[Phase(name.removeprefix(PHASE_MARK))]
+        return _PHASE_LAYERS.get(phase_of(name.removeprefix(PHASE_MARK)), UNATTRIBUTED)
     if name == STEP_MARK:
         return UNATTRIBUTED
     if name.startswith(_ZERO_GRAD):
@@ -85,7 +85,7 @@ class PhaseBorder:
 
     start: int
     step: int
-    phase: Phase | None  # None: between two steps
+    phase: Phase | str | None  # None: between two steps
 
 
 class Attribution:
@@ -182,7 +182,7 @@ class Attribution:
     def _phase_borders(self) -> Iterator[PhaseBorder]:
         """A phase lasts until the next one starts, or its step ends."""
         starts = [
-            (frame.span.start, Phase(frame.span.name.removeprefix(PHASE_MARK)))
+            (frame.span.start, phase_of(frame.span.name.removeprefix(PHASE_MARK)))
             for frame in self.frames
             if frame.span.name.startswith(PHASE_MARK)
         ]

@@ -49,7 +49,7 @@ class Collected:
 
     warmup_seconds: tuple[float, ...]
     plain_seconds: tuple[float, ...]
-    plain_phases: dict[Phase, float]
+    plain_phases: dict[Phase | str, float]
     plain_host_seconds: tuple[float, ...]
     steps: tuple[StepTime, ...]
     device_steps: tuple[DeviceStep, ...]
@@ -68,7 +68,7 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
     clock = clock_for(cell.device)
     plain: list[float] = []
     host: list[float] = []
-    phases: defaultdict[Phase, list[float]] = defaultdict(list)
+    phases: defaultdict[Phase | str, list[float]] = defaultdict(list)
     profiled: list[StepTime] = []
     device: list[DeviceStep] = []
     with without_garbage_collection():

@@ -16,6 +16,7 @@ from torch._C._profiler import _RecordFunctionFast
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from bench.core.record import Phase
+from bench.device.marks import Marks
 from bench.device.step import Step
 
 STEP_MARK = "bench.step"
@@ -58,15 +59,15 @@ def layer_marks(model: nn.Module) -> Iterator[None]:
 
 def run_marked(step: Step) -> None:
     """Run one step as `Step.__call__` does, with a mark around each phase; freed tensors fall into the last one."""
+    spans: list[_RecordFunctionFast] = []
+
+    def begin(phase: Phase | str) -> None:
+        span = _RecordFunctionFast(PHASE_MARK + phase)
+        span.__enter__()
+        spans.append(span)
+
+    def end(_: Phase | str) -> None:
+        spans.pop().__exit__(None, None, None)
+
     with _RecordFunctionFast(STEP_MARK):
-        with _RecordFunctionFast(PHASE_MARK + Phase.FORWARD.value):
-            outputs = step.forward()
-        if not step.is_training:
-            return
-        with _RecordFunctionFast(PHASE_MARK + Phase.LOSS.value):
-            loss = step.compute_loss(outputs)
-        with _RecordFunctionFast(PHASE_MARK + Phase.BACKWARD.value):
-            step.backward(loss)
-        with _RecordFunctionFast(PHASE_MARK + Phase.OPTIMIZER.value):
-            step.optimize()
-            del outputs, loss
+        step.split(Marks(begin, end))

@@ -13,6 +13,7 @@ from bench.counters.fakes import fake_step
 from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
 from bench.device.backend import backend_of, is_accelerator
+from bench.device.marks import Marks
 from bench.device.step import Step
 
 MAX_POINTS = 200
@@ -40,14 +41,14 @@ def profile_memory(workload: Workload, cell: Cell, step: Step) -> MemoryProfile:
     return MemoryProfile(points=thin(history), measured=measured, method=method)
 
 
-def thin(history: Sequence[tuple[Phase, PredictedPeak]]) -> tuple[MemoryPoint, ...]:
+def thin(history: Sequence[tuple[Phase | str, PredictedPeak]]) -> tuple[MemoryPoint, ...]:
     """Keep so many points, evenly spread: of each stretch its highest."""
     width = -(-len(history) // MAX_POINTS) or 1
     stretches = (history[start : start + width] for start in range(0, len(history), width))
     return tuple(_point(*max(stretch, key=lambda item: item[1].total_bytes)) for stretch in stretches)
 
 
-def _point(phase: Phase, peak: PredictedPeak) -> MemoryPoint:
+def _point(phase: Phase | str, peak: PredictedPeak) -> MemoryPoint:
     return MemoryPoint(
         phase=phase,
         weights_bytes=peak.weights_bytes,
@@ -66,7 +67,7 @@ def measure_phases(step: Step, device: str) -> tuple[PhasePeak, ...]:
         return ()
     found: list[PhasePeak] = []
 
-    def end(phase: Phase) -> None:
+    def end(phase: Phase | str) -> None:
         backend.synchronize()
         read = backend.allocator()
         assert read.peak_allocated is not None and read.allocated is not None
@@ -77,14 +78,5 @@ def measure_phases(step: Step, device: str) -> tuple[PhasePeak, ...]:
 
     backend.synchronize()
     backend.reset_peak()
-    outputs = step.forward()
-    end(Phase.FORWARD)
-    if step.is_training:
-        loss = step.compute_loss(outputs)
-        end(Phase.LOSS)
-        step.backward(loss)
-        end(Phase.BACKWARD)
-        step.optimize()
-        del outputs, loss
-        end(Phase.OPTIMIZER)
+    step.split(Marks(end=end))
     return tuple(found)

@@ -160,17 +160,21 @@ def _attempt(what: str, notes: list[str], do: Callable[[], Found]) -> Found | No
 
 def _step_and_find_unused(step: Step) -> list[tuple[str, int]]:
     """Run one step, and name the trainable parameters that got no gradient, with their elements."""
-    outputs = step.forward()
     if not step.is_training:
+        step()
         return []
-    step.backward(step.compute_loss(outputs))
-    unused = [
-        (name, parameter.numel())
-        for name, parameter in step.model.named_parameters()
-        if parameter.requires_grad and parameter.grad is None
+    used: set[str] = set()
+    trainable = [(name, one) for name, one in step.model.named_parameters() if one.requires_grad]
+    hooks = [
+        one.register_post_accumulate_grad_hook(lambda _, name=name: used.add(name))  # type: ignore[no-untyped-call]
+        for name, one in trainable
     ]
-    step.optimize()
-    return unused
+    try:
+        step()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [(name, one.numel()) for name, one in trainable if name not in used]
 
 
 def _assemble(

@@ -87,7 +87,7 @@ def layer_rows(
     steps: Sequence[StepTime],
     host_steps: Sequence[StepTime] | None,
     step_seconds: float,
-    phase_seconds: Mapping[Phase, float],
+    phase_seconds: Mapping[Phase | str, float],
     counts: Sequence[LayerCount],
     work: Work | None,
 ) -> tuple[ProfiledLayer, ...]:
@@ -104,7 +104,8 @@ def layer_rows(
     nanoseconds = mean_counts(steps, lambda step: step.layers)
     profiled = {key: value / 1e9 for key, value in nanoseconds.items()}
     events = mean_counts(steps, lambda step: step.layer_events)
-    seconds = without_overhead(profiled, events, step_seconds, [(phase, IDLE) for phase in _PHASES])
+    phases = dict.fromkeys([*_PHASES, *(phase for phase, _ in profiled)])
+    seconds = without_overhead(profiled, events, step_seconds, [(phase, IDLE) for phase in phases])
     if phase_seconds:
         seconds = _by_phases(profiled, events, step_seconds, phase_seconds)
     host = mean_counts(host_steps, lambda step: step.layers) if host_steps else {}
@@ -126,7 +127,7 @@ def layer_rows(
                 flops=flops.get((phase, name)),
                 bytes_touched=bytes_touched.get((phase, name)),
             )
-            for phase in _PHASES
+            for phase in dict.fromkeys([*_PHASES, *(phase for phase, _ in sorted(keys))])
             if (phase, name) in keys
         )
         count = known.get(name)
@@ -150,14 +151,14 @@ def _by_phases(
     profiled: Mapping[LayerKey, float],
     events: Mapping[LayerKey, float],
     step_seconds: float,
-    phase_seconds: Mapping[Phase, float],
+    phase_seconds: Mapping[Phase | str, float],
 ) -> dict[LayerKey, float]:
     """Correct each phase by itself, to the share of the step that it has without the profiler."""
     known = {phase for phase, _ in profiled} & set(phase_seconds)
     total = sum(phase_seconds[phase] for phase in known)
     rows: dict[LayerKey, float] = {}
     for phase in known:
-        part = {key: value for key, value in profiled.items() if key[0] is phase}
+        part = {key: value for key, value in profiled.items() if key[0] == phase}
         rows |= without_overhead(part, events, step_seconds * phase_seconds[phase] / total)
     return rows
 

@@ -75,7 +75,7 @@ class _Spotter(OperationMode):  # type: ignore[no-untyped-call]
 
     def __init__(self, whereabouts: Whereabouts) -> None:
         super().__init__()
-        self.found: Counter[tuple[str, Phase, str, str | None, int | None]] = Counter()
+        self.found: Counter[tuple[str, Phase | str, str, str | None, int | None]] = Counter()
         self._whereabouts = whereabouts
 
     def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from bench.core.record import Phase
 from bench.measure.profile.attribution import Attribution, Frame
 from bench.measure.profile.spans import Kernel, Recording, Wait
 
-LayerKey = tuple[Phase, str]
+LayerKey = tuple[Phase | str, str]
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ def device_times(recording: Recording, attribution: Attribution) -> list[DeviceS
 
     A kernel belongs to the step in which it was launched.
     """
-    by_step: defaultdict[int, list[tuple[Kernel, Frame | None, Phase]]] = defaultdict(list)
+    by_step: defaultdict[int, list[tuple[Kernel, Frame | None, Phase | str]]] = defaultdict(list)
     for kernel in recording.kernels:
         frame = attribution.frame_of(kernel.operation)
         launched = kernel.launched if kernel.launched is not None else frame.span.start if frame else kernel.start

@@ -14,6 +14,7 @@ from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.fakes import fake_step, without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.modules import ModuleTracker
+from bench.device.marks import Marks
 from bench.device.step import Step
 
 
@@ -26,7 +27,7 @@ class Work:
         operators: By operation, as torch's profiler names them.
     """
 
-    layers: dict[tuple[Phase, str], int]
+    layers: dict[tuple[Phase | str, str], int]
     operators: dict[str, int]
 
     @property
@@ -60,7 +61,7 @@ class Whereabouts:
     """Knows the phase under way and the layer within it."""
 
     def __init__(self, tracker: ModuleTracker) -> None:
-        self.phase = Phase.FORWARD
+        self.phase: Phase | str = Phase.FORWARD
         self._tracker = tracker
 
     def current_layer(self) -> str:
@@ -73,22 +74,17 @@ class Whereabouts:
 
 def run_phases(step: Step, phases: Whereabouts) -> None:
     """Run one step as `Step.__call__` does, telling of its phases."""
-    phases.phase = Phase.FORWARD
-    outputs = step.forward()
-    if not step.is_training:
-        return
-    phases.phase = Phase.LOSS
-    loss = step.compute_loss(outputs)
-    phases.phase = Phase.BACKWARD
-    step.backward(loss)
-    phases.phase = Phase.OPTIMIZER
-    step.optimize()
+
+    def begin(phase: Phase | str) -> None:
+        phases.phase = phase
+
+    step.split(Marks(begin))
 
 
 class _WorkCounter(OperationMode):  # type: ignore[no-untyped-call]
     def __init__(self, phases: Whereabouts) -> None:
         super().__init__()
-        self.layers: Counter[tuple[Phase, str]] = Counter()
+        self.layers: Counter[tuple[Phase | str, str]] = Counter()
         self.operators: Counter[str] = Counter()
         self._phases = phases
 

@@ -14,7 +14,7 @@ NARROWEST = 0.1
 """Percent of the width; a narrower box cannot be seen, and is left out with all below it."""
 
 _LETTERS_PER_PERCENT = 1.4
-_COLORS = {Phase.FORWARD: 0, Phase.LOSS: 2, Phase.BACKWARD: 1, Phase.OPTIMIZER: 5}
+_COLORS: dict[Phase | str, int] = {Phase.FORWARD: 0, Phase.LOSS: 2, Phase.BACKWARD: 1, Phase.OPTIMIZER: 5}
 
 
 @dataclass(slots=True)
@@ -23,7 +23,7 @@ class Flame:
 
     name: str
     seconds: float = 0.0
-    phase: Phase | None = None
+    phase: Phase | str | None = None
     children: dict[str, Flame] = field(default_factory=dict)
 
     @property
@@ -55,12 +55,13 @@ class FlameBox:
 def flame(profile: Profile) -> Flame:
     """Arrange the rows of a profile as step, phase, module, module within it; the boxes sum to the step."""
     root = Flame("step")
-    for phase in _COLORS:
+    own = sorted({cost.phase for layer in profile.layers for cost in layer.costs} - set(_COLORS))
+    for phase in (*_COLORS, *own):
         for layer in profile.layers:
             seconds = layer.seconds_in(phase)
             if seconds <= 0:
                 continue
-            box = root.children.setdefault(phase.value, Flame(phase.value, phase=phase))
+            box = root.children.setdefault(str(phase), Flame(str(phase), phase=phase))
             is_module = bool(layer.name) and not layer.name.startswith("(")
             path = layer.name.split(".") if is_module else [layer.name or "(the model itself)"]
             for index, part in enumerate(path):
@@ -85,7 +86,7 @@ def _place(box: Flame, x: float, row: int, total: float) -> Iterator[FlameBox]:
         x=x,
         width=width,
         row=row,
-        color=_COLORS[box.phase] if box.phase else 4,
+        color=_COLORS.get(box.phase, 3) if box.phase else 4,
         text=shorten(name.rpartition(".")[2], room) if room >= 3 else "",
         full=f"{name}: {format_seconds(box.total)}, {box.total / total:.1%}",
     )

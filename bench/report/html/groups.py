@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from bench.core.cell import Cell, Precision
@@ -21,6 +21,15 @@ PRECISION_COLORS = {
     Precision.TF32: 5,
 }
 PHASE_COLORS = {Phase.FORWARD: 0, Phase.LOSS: 6, Phase.BACKWARD: 1, Phase.OPTIMIZER: 2}
+_OTHER_COLORS = (3, 5, 4)
+
+
+def phase_colors(phases: Iterable[Phase | str]) -> dict[Phase | str, int]:
+    """Give every phase a colour: the built-in ones always theirs, those of one's own what is left, in turn."""
+    own = [phase for phase in dict.fromkeys(phases) if phase not in PHASE_COLORS]
+    colors: dict[Phase | str, int] = {phase: color for phase, color in PHASE_COLORS.items()}  # noqa: C416 - widens
+    colors |= {phase: _OTHER_COLORS[index % len(_OTHER_COLORS)] for index, phase in enumerate(own)}
+    return colors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bench.core.record import Phase
 from bench.report.html.bars import Bar, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
-from bench.report.html.groups import PHASE_COLORS, grouped, run_names
+from bench.report.html.groups import grouped, phase_colors, run_names
 from bench.tables.figures import first, percent, seconds_text
 
 _MOST_GROUPS = 24
@@ -22,15 +23,17 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     if not groups:
         return None
     runs = run_names(data)
+    colors = phase_colors(phase for group in groups for row in group.rows for phase, _ in row.summary.phases)
     keys = ["batch", "precision", *(["run"] if any(runs) else [])]
     cut = any(len(group.rows) > _MOST_BARS for group in groups)
     notes = [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""]
     return {
         "keys": keys,
         "groups": [
-            bar_group(group.title, [_bar(row, runs) for row in group.rows[:_MOST_BARS]], whole=1.0) for group in groups
+            bar_group(group.title, [_bar(row, runs, colors) for row in group.rows[:_MOST_BARS]], whole=1.0)
+            for group in groups
         ],
-        "legend": [{"name": phase.value, "color": color, "dash": 0} for phase, color in PHASE_COLORS.items()],
+        "legend": [{"name": str(phase), "color": color, "dash": 0} for phase, color in colors.items()],
         "notes": [*filter(None, notes), "All others are in the table of cells."] if any(notes) else [],
     }
 
@@ -38,7 +41,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
 SECTION = Section(anchor="phases", title="Phases of a step", build=build)
 
 
-def _bar(row: Row, runs: list[str]) -> Bar:
+def _bar(row: Row, runs: list[str], colors: Mapping[Phase | str, int]) -> Bar:
     cell, summary = row.record.cell, row.summary
     assert summary.step is not None
     whole = summary.step.point or 1.0
@@ -48,8 +51,8 @@ def _bar(row: Row, runs: list[str]) -> Bar:
         names=names,
         parts=tuple(
             Part(
-                name=phase.value,
-                color=PHASE_COLORS[phase],
+                name=str(phase),
+                color=colors[phase],
                 value=estimate.point / whole,
                 text=percent(estimate.point / whole),
             )
