@@ -118,11 +118,15 @@ SeedOption = Annotated[
 
 AccumulateOption = Annotated[
     list[str] | None,
-    typer.Option("--accumulate", metavar="N,...", help="Batches whose gradients add up before an update."),
+    typer.Option(
+        "--accumulate", metavar="N,...", help="Batches whose gradients add up before an update.", show_default="1"
+    ),
 ]
 ClipNormOption = Annotated[
     list[str] | None,
-    typer.Option("--clip-norm", metavar="X,...", help="Largest norm of all gradients together; none clips nothing."),
+    typer.Option(
+        "--clip-norm", metavar="X,...", help="Largest norm of all gradients together, or none.", show_default="none"
+    ),
 ]
 
 

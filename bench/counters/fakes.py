@@ -198,7 +198,24 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
             inputs, targets = batch.cast((inputs, targets), torch.bfloat16)
         return batch.channels_last(inputs) if is_channels_last else inputs, targets
 
-    return dataclasses.replace(workload, build_model=build_model, make_batch=make_batch)
+    def make_state(model: torch.nn.Module) -> Any:
+        assert workload.make_state is not None
+        if cell.precision is not Precision.BF16:
+            return workload.make_state(model)
+        # Its networks are made in bf16: `prepare` cannot cast fake parameters, which an optimizer may hold already.
+        default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            return workload.make_state(model)
+        finally:
+            torch.set_default_dtype(default)
+
+    return dataclasses.replace(
+        workload,
+        build_model=build_model,
+        make_batch=make_batch,
+        make_state=None if workload.make_state is None else make_state,
+    )
 
 
 def _give_shapes(model: torch.nn.Module, workload: Workload, cell: Cell) -> None:

@@ -327,7 +327,7 @@ _AXIS_MEANINGS = {
     "parallel": ("string", "", "how they do: `ddp` or `fsdp2`; without meaning for one process"),
     "seed": ("Int64", "", "seed of weights and data; the data of rank R are seeded by seed + R"),
     "accumulate": ("Int64", "batches", "batches whose gradients are added up before an update"),
-    "clip_norm": ("Float64", "", "largest norm of the gradients; empty clips nothing"),
+    "clip_norm": ("Float64", "norm", "largest norm of the gradients; empty clips nothing"),
 }
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 
+import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
@@ -19,6 +20,7 @@ from bench import registry
 from bench.core.cell import Cell, Mode
 from bench.core.workload import Workload
 from bench.device.batch import make_batch, tensors_in
+from bench.device.marks import Marks
 from bench.device.step import prepare
 
 
@@ -67,6 +69,8 @@ class WorkloadConformance:
 
     def test_the_loss_is_a_finite_scalar_with_a_graph(self) -> None:
         """One forward pass in train mode gives a loss that backward can start from."""
+        if self.workload().train_step is not None:
+            pytest.skip("the training step is the workload's own, and its loss too")
         with prepare(self.workload(), self._cell()) as step:
             loss = step.compute_loss(step.forward())
         assert loss.shape == (), f"the loss has shape {tuple(loss.shape)}; it must be a scalar"
@@ -83,6 +87,13 @@ class WorkloadConformance:
         assert all(bool(torch.isfinite(parameter).all()) for parameter in after), (
             "a weight is not finite after one step"
         )
+
+    def test_the_phases_of_a_step_follow_one_another(self) -> None:
+        """A step marks at least one phase, none inside another; one of the workload's own, too."""
+        seen: list[str] = []
+        with prepare(self.workload(), self._cell()) as step:
+            step.split(Marks(end=seen.append))
+        assert seen, "the train_step marks no phase; write `with step.phase('forward'):` around its parts"
 
     def test_two_runs_of_one_seed_are_bitwise_equal(self) -> None:
         """Weights, data and dropout follow the seed; another seed gives another model."""
@@ -103,11 +114,12 @@ class WorkloadConformance:
     def _cell(self, seed: int = 0, mode: Mode = Mode.TRAIN) -> Cell:
         return Cell(model=self.spec or "workload", batch_size=self.batch_size, seed=seed, mode=mode)
 
-    def _trained(self, seed: int) -> tuple[float, list[torch.Tensor]]:
+    def _trained(self, seed: int) -> tuple[float | None, list[torch.Tensor]]:
         with prepare(self.workload(), self._cell(seed)) as step:
             loss = step()
-            assert loss is not None
-            return float(loss.detach()), [parameter.detach() for parameter in step.model.parameters()]
+            return None if loss is None else float(loss.detach()), [
+                parameter.detach() for parameter in step.model.parameters()
+            ]
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from bench.core.record import Sampling
 from bench.core.training import TrainingPlan
 from bench.counters.flops import count_module
 from bench.device.backend import is_accelerator
-from bench.device.step import Step
+from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.blocks import without_garbage_collection
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS
 from bench.stats.stopping import StopRule
@@ -106,8 +106,13 @@ def input_shape(step: Step, model: str) -> tuple[int, ...]:
     """Read the shape of one example off the step's own batch.
 
     Raises:
-        DataError: The model does not take one tensor of real numbers.
+        DataError: The model does not take one tensor of real numbers, or its step is not the four plain phases.
     """
+    if isinstance(step, LongStep | OwnStep):
+        raise DataError(
+            f"model {model!r} has a training step of its own or an optimizer with a closure (LBFGS), which trainings "
+            "and pipelines do not run; `bench run` measures it"
+        )
     inputs = step.batch[0]
     if isinstance(inputs, Mapping):
         raise DataError(
