@@ -11,6 +11,7 @@ help) and `progress`.
 from __future__ import annotations
 
 import importlib
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ import typer
 
 from bench.cli.output import Command, Group, write_section
 from bench.core.errors import BenchError, ExitCode
+from bench.core.text import one_line
 from bench.core.version import __version__
 
 PANELS = ("Measure", "Understand a model", "Compare", "Results", "This machine")
@@ -44,6 +46,9 @@ OLD_NAMES = MappingProxyType(
     }
 )
 """What commands were called before 2026-11-28, and are called now; the old names still work and are not shown."""
+
+TRACEBACK_VARIABLE = "STEPBENCH_TRACEBACK"
+"""Set by `--traceback`, or by hand, to see where an internal error came from."""
 
 _INTERRUPTED = 128 + 2
 """What a shell calls a program that SIGINT ended."""
@@ -144,7 +149,12 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    traceback: bool = typer.Option(False, "--traceback", help="Show the whole of an internal error."),
+) -> None:
+    if traceback:
+        os.environ[TRACEBACK_VARIABLE] = "1"
     if version:
         typer.echo(f"stepbench {__version__}")
         raise typer.Exit
@@ -156,7 +166,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run_command(arguments: list[str] | None = None) -> int:
-    """Run one command; print any error as one line on stderr; return the exit code."""
+    """Run one command; print any error as one line on stderr; return the exit code, 70 for one that nobody foresaw."""
     try:
         code = int(app(args=arguments, prog_name="bench", standalone_mode=False) or ExitCode.FINE)
         if code == _INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
@@ -177,6 +187,17 @@ def run_command(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (head, less) has had enough
         sys.stderr.close()
         return int(ExitCode.FINE)
+    except Exception as error:  # noqa: BLE001 - the very top: what nobody foresaw must not end as 1, a regression
+        if os.environ.get(TRACEBACK_VARIABLE):
+            import traceback
+
+            traceback.print_exc()
+        print(
+            f"bench: internal error, {one_line(error)}; this is a defect of stepbench, please report it with the "
+            "output of bench --traceback",
+            file=sys.stderr,
+        )
+        return int(ExitCode.INTERNAL)
     except SystemExit as stop:  # typer turns a broken pipe into 1, which means a regression here
         if isinstance(stop.__context__, BrokenPipeError):
             return int(ExitCode.FINE)

@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     INCONCLUSIVE = 3  # only with --strict
     UNFIT = 4  # environment unfit, or the sides are incomparable
     NOTHING = 5  # nothing measured, or a base is missing
+    INTERNAL = 70  # an error of stepbench itself, never a verdict; the number is that of sysexits.h
 
 
 class BenchError(Exception):

@@ -58,6 +58,7 @@ def test_exit_codes_are_those_that_the_design_promises() -> None:
         "INCONCLUSIVE": 3,
         "UNFIT": 4,
         "NOTHING": 5,
+        "INTERNAL": 70,
     }
 
 

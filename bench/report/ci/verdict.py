@@ -25,8 +25,16 @@ WORDS = {
     ExitCode.INCONCLUSIVE: "inconclusive",
     ExitCode.UNFIT: "no verdict",
     ExitCode.NOTHING: "nothing to judge",
+    ExitCode.INTERNAL: "no verdict",
 }
-_LOUDEST = (ExitCode.REGRESSION, ExitCode.USAGE, ExitCode.NOTHING, ExitCode.UNFIT, ExitCode.INCONCLUSIVE)
+_LOUDEST = (
+    ExitCode.REGRESSION,
+    ExitCode.USAGE,
+    ExitCode.INTERNAL,
+    ExitCode.NOTHING,
+    ExitCode.UNFIT,
+    ExitCode.INCONCLUSIVE,
+)
 _ORDER = (
     ComparisonVerdict.SLOWER,
     ComparisonVerdict.INCOMPARABLE,

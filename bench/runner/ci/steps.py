@@ -133,6 +133,8 @@ def _result(name: str, document: Mapping[str, Any]) -> StepResult:
     if code is not None and not known:
         problem = f"ended with exit code {code}; {problem}".rstrip("; ")
     answer = document["answer"]
+    if code == ExitCode.REGRESSION and answer is None:  # an older version's way of saying that it broke
+        known, problem = False, problem or "ended with exit code 1 and gave no answer"
     return StepResult(
         name=name,
         command=shlex.join(["bench", document["step"], *document["arguments"]]),
