@@ -11,6 +11,8 @@ at least four times the last-level cache.
 
 from __future__ import annotations
 
+import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +22,6 @@ import torch
 
 from bench.core.cell import Cell, Precision
 from bench.core.peaks import ARITHMETIC, Arithmetic, Probe, ProbeKind
-from bench.core.units import format_seconds
 from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
 from bench.device.settings import cell_settings
@@ -46,7 +47,9 @@ def probe_products(
 ) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...]]:
     """Time matrix products in every arithmetic of a device, up to the largest size that is affordable.
 
-    A product of one size tells what the next one will cost: without bf16 instructions one of 2048 rows takes a minute.
+    The rate of one size tells whether to try one product of the next, and that one product whether the size is probed:
+    small products on a busy CPU are far slower than their share, and one of 2048 rows without bf16 instructions takes
+    a minute.
 
     Args:
         device: `cpu` or `cuda:N`.
@@ -66,19 +69,22 @@ def probe_products(
         if reason is not None:
             skipped.append((arithmetic, reason))
             continue
-        for size in sizes:
+        one_takes = 0.0  # what one product of the next size will take at the rate of the last
+        for size, larger in itertools.zip_longest(sizes, sizes[1:]):
+            if one_takes > _PATIENCE * seconds:
+                skipped.append((arithmetic, _too_long(size, one_takes)))
+                break
             with cell_settings(Cell(model="peaks", batch_size=1, device=device, precision=precision)):
                 run = _product(device, size, DTYPES[arithmetic])
+                if size != sizes[0]:
+                    needed = (2 + _LEAST_RUNS) * _seconds_of_one(run, clock or clock_for(device))
+                    if needed > _PATIENCE * seconds:
+                        skipped.append((arithmetic, _too_long(size, needed)))
+                        break
                 probe = _probe(run, device, seconds, clock, ProbeKind.MATMUL, arithmetic, size, 2 * size**3)
             probes.append(probe)
-            larger = next((other for other in sizes if other > size), None)
-            if larger is None:
-                continue
-            needed = (2 + _LEAST_RUNS) * 2 * larger**3 / probe.best_per_second
-            if needed > _PATIENCE * seconds:
-                enough = format_seconds(needed / _PATIENCE)
-                skipped.append((arithmetic, f"products of {larger} rows take too long; --seconds {enough} would do"))
-                break
+            if larger is not None:
+                one_takes = 2 * larger**3 / probe.best_per_second
     return tuple(probes), tuple(skipped)
 
 
@@ -100,6 +106,19 @@ def probe_memory(
         (ProbeKind.TRIAD, 3, lambda: torch.add(source, other, alpha=3.0, out=target)),
     )
     return tuple(_probe(run, device, seconds, clock, kind, None, size, arrays * size) for kind, arrays, run in runs)
+
+
+def _seconds_of_one(run: Callable[[], Any], clock: Clock) -> float:
+    clock.start()
+    run()
+    clock.mark()
+    (taken,), _ = clock.collect()
+    return taken
+
+
+def _too_long(size: int, needed: float) -> str:
+    """Say that a size was left out, and with how many seconds it may not be."""
+    return f"products of {size} rows take too long; try --seconds {max(1, math.ceil(needed / _PATIENCE))}s"
 
 
 def _why_not(device: str, arithmetic: Arithmetic, precision: Precision) -> str | None:

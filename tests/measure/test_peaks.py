@@ -12,10 +12,14 @@ from tests.fakes.clock import FakeClock
 
 
 class SteadyClock(FakeClock):
-    """Every marked run took 0.5 s, the first of a block a quarter more."""
+    """Every marked run took 0.5 s (times `scale`), the first of a block a quarter more."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
 
     def mark(self) -> None:
-        self.advance(0.5 if len(self._marks) > 1 else 0.625)
+        self.advance(self.scale * (0.5 if len(self._marks) > 1 else 0.625))
         super().mark()
 
 
@@ -30,13 +34,23 @@ def test_products_are_counted_as_two_n_cubed() -> None:
     assert [arithmetic for arithmetic, _ in skipped] == [Arithmetic.TF32, Arithmetic.FP16]
 
 
-def test_a_size_that_one_product_shows_to_be_too_slow_is_left_out_and_named() -> None:
-    # 0.5 s for 8 rows is 4 s for 16, and seven of them take 28 s: 3 times 9.33 s.
-    probes, skipped = probe_products("cpu", 1e-9, sizes=(8, 16, 32), clock=SteadyClock())
-    assert [probe.size for probe in probes] == [8, 8]
-    reasons = dict(skipped)
-    assert reasons[Arithmetic.BF16] == reasons[Arithmetic.FP32]
-    assert reasons[Arithmetic.FP32].startswith("products of 16 rows take too long; --seconds 9.33")
+@pytest.mark.parametrize(
+    ("scale", "seconds", "sizes", "reason"),
+    [
+        # 0.5 s for 8 rows is 4 s for one product of 16: not tried at all.
+        (1.0, 1e-9, [8], "products of 16 rows take too long; try --seconds 2s"),
+        # It may take 4 s of 4.2 s. It is tried, takes 0.625 s, and seven of them would take 4.375 s.
+        (2**-10, 1.4 * 2**-10, [8], "products of 16 rows take too long; try --seconds 1s"),
+        # Seven take 4.375 s of 4.5 s.
+        (2**-10, 1.5 * 2**-10, [8, 16], None),
+    ],
+)
+def test_one_product_decides_whether_a_size_is_probed(
+    scale: float, seconds: float, sizes: list[int], reason: str | None
+) -> None:
+    probes, skipped = probe_products("cpu", seconds, sizes=(8, 16), clock=SteadyClock(scale))
+    assert [probe.size for probe in probes] == sizes * 2
+    assert dict(skipped).get(Arithmetic.FP32) == dict(skipped).get(Arithmetic.BF16) == reason
 
 
 def test_memory_probes_count_what_the_program_reads_and_writes() -> None:
