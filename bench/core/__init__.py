@@ -8,5 +8,5 @@
 - `estimate`: a number with its interval
 - `tree`: one walk through nested values
 - `workload`: what a model brings (the only type that is not JSON)
-- `jsonio`, `units`, `errors`, `text`
+- `jsonio`, `units`, `errors`, `text`, `git`
 """

@@ -51,29 +51,21 @@ class Quad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One cell, base against head. Shifts are log-ratios head / base: 0.05 is 5.1 % slower.
+class Judgement:
+    """What the statistics say of one cell. Shifts are log-ratios head / base: 0.05 is 5.1 % slower.
 
     Attributes:
-        cell_id: For people.
-        cell_key: Joins with records.
-        base: Seconds per step of the base; None where it was not measured.
-        head: The same for the head.
         shift: Hodges-Lehmann shift of the sessions that were judged; None without sessions.
-        low: Of its interval; None where there are too few sessions for one.
-        p_adjusted: Of the slower test, or of the faster one where the shift is negative; adjusted for the whole suite,
+        low: Lower end of its interval; None if there are too few sessions for one.
+        p_adjusted: p of the slower test, or of the faster one if the shift is negative; adjusted for the whole suite,
             and for the share of alpha that its look may spend.
-        minimum_detectable: Shift that would have been found with 80 % power; None where the spread is unknown.
+        minimum_detectable: Shift that would have been found with 80 % power; None if the spread is unknown.
         session_shifts: One per session that was judged, in order.
-        screen_shifts: Those of the screen, where fresh sessions decided instead.
-        voided: Reason and count of sessions that the machine's state spoiled.
-        facts: Further facts of the reason, name and value: the field that differs, the thresholds.
+        screen_shifts: Those of the screen, if fresh sessions decided instead.
     """
 
-    cell_id: str
-    cell_key: str
-    base: Estimate | None = None
-    head: Estimate | None = None
+    verdict: ComparisonVerdict
+    reason: ComparisonReason
     shift: float | None = None
     low: float | None = None
     high: float | None = None
@@ -82,9 +74,26 @@ class Comparison:
     minimum_detectable: float | None = None
     session_shifts: tuple[float, ...] = ()
     screen_shifts: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Judgement):
+    """One cell, base against head: its judgement, and what was measured.
+
+    Attributes:
+        cell_id: For people.
+        cell_key: Joins with records.
+        base: Seconds per step of the base; None if it was not measured.
+        head: The same for the head.
+        voided: Reason and count of sessions that the machine's state spoiled.
+        facts: Further facts of the reason, name and value: the field that differs, the thresholds.
+    """
+
+    cell_id: str
+    cell_key: str
+    base: Estimate | None = None
+    head: Estimate | None = None
     voided: tuple[tuple[str, int], ...] = ()
-    verdict: ComparisonVerdict
-    reason: ComparisonReason
     facts: tuple[tuple[str, str | int | float], ...] = ()
 
 

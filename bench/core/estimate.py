@@ -27,7 +27,11 @@ class Estimate:
 
     @property
     def half_width(self) -> float | None:
+        """Half the interval, in the unit of the point; None without an interval."""
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
+    def relative_half_width(self) -> float | None:
         """Half the interval as a fraction of the point: 0.02 is ± 2 %."""
-        if self.low is None or self.high is None or self.point == 0:
-            return None
-        return (self.high - self.low) / 2 / abs(self.point)
+        half = self.half_width
+        return None if half is None or self.point == 0 else half / abs(self.point)

@@ -6,12 +6,13 @@ import importlib.metadata
 import os
 import platform
 import socket
-import subprocess
 from pathlib import Path
 
 import torch
 
 from bench.core.environment import Environment, MachineState
+from bench.core.errors import BenchError
+from bench.core.git import git
 from bench.core.version import __version__
 from bench.device.backend import backend_of
 from bench.device.cpu import Reading, cpu_mhz, cpu_name, memory_bytes, usable_cores
@@ -127,12 +128,7 @@ def _version(distribution: str) -> str | None:
 def _git_state(folder: Path) -> tuple[str | None, bool | None]:
     """Read the commit of a folder and whether tracked files differ from it; (None, None) outside a repository."""
     try:
-        commit = _git(folder, "rev-parse", "HEAD")
-        return commit, bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
+        commit = git(folder, "rev-parse", "HEAD", timeout_seconds=10)
+        return commit, bool(git(folder, "status", "--porcelain", "--untracked-files=no", timeout_seconds=10))
+    except BenchError:
         return None, None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

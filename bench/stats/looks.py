@@ -31,7 +31,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.core.comparison import ComparisonReason, ComparisonVerdict
+from bench.core.comparison import ComparisonReason, ComparisonVerdict, Judgement
 from bench.stats.power import fewest_sessions, minimum_detectable, session_spread
 from bench.stats.shift import estimate_shift, hodges_lehmann
 from bench.stats.signflip import joint_sign_flip_p, sign_flip_p
@@ -72,22 +72,6 @@ class Threshold:
 
 
 _FOUND = frozenset({ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
-    """The statistical half of a `Comparison`, with the same fields."""
-
-    verdict: ComparisonVerdict
-    reason: ComparisonReason
-    shift: float | None = None
-    low: float | None = None
-    high: float | None = None
-    confidence: float = 0.95
-    p_adjusted: float | None = None
-    minimum_detectable: float | None = None
-    session_shifts: tuple[float, ...] = ()
-    screen_shifts: tuple[float, ...] = ()
 
 
 def screen(

@@ -115,7 +115,7 @@ def _compared(found: RankScaling, ranks: Summary, alone: Summary) -> RankScaling
         return replace(found, efficiency=efficiency, reason="a phase was not timed")
     estimates = [estimate for pair in pairs for estimate in pair if estimate is not None]
     seconds = sum(mine.point - other.point for mine, other in pairs if mine is not None and other is not None)
-    halves = [(e.high - e.low) / 2 for e in estimates if e.high is not None and e.low is not None]
+    halves = [half for estimate in estimates if (half := estimate.half_width) is not None]
     return replace(
         found,
         efficiency=efficiency,

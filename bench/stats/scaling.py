@@ -302,7 +302,7 @@ def _scaling(axis: str, name: str, found: dict[int, Record]) -> Scaling:
     steps = {size: s.step for size, s in summaries.items() if s.step is not None and s.step.point > 0}
     sizes, points = tuple(steps), [step.point for step in steps.values()]
     scaling = Scaling(group=name, axis=axis, sizes=sizes, seconds=tuple(points))
-    halves = [None if step.half_width is None else step.half_width * step.point for step in steps.values()]
+    halves = [step.half_width for step in steps.values()]
     fitted = (fit_weighted_line if axis == BATCH else fit_power)(sizes, points, halves)
     if fitted is None:
         return replace(scaling, reason=f"{len(sizes)} sizes were measured; a fit needs {MIN_POINTS}")

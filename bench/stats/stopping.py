@@ -120,4 +120,5 @@ class StopRule(_Steps):
         self._estimated_at = self.steps
 
     def _within_target(self, estimate: Estimate | None) -> bool:
-        return estimate is not None and estimate.half_width is not None and estimate.half_width <= self._sampling.target
+        half = None if estimate is None else estimate.relative_half_width
+        return half is not None and half <= self._sampling.target

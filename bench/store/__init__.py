@@ -2,11 +2,12 @@
 
 Enters: Records, Claims that were checked, a `RunInfo`. Leaves: files under `results/<run-id>/`, and Records again.
 
-- `records`: `RunFolder` (create, open, append, records), `RunInfo`, `latest`, `run_paths`
-- `tables`: `to_frame`, `write_tables`, `COLUMNS`; imports pandas, so import it only where a table is written
-- `training`: what `bench train` leaves, and its checkpoint
-- `migrate`: old record files stay readable
-- `atomic`: a file is written whole or not at all
+- `runs`: `RunFolder` (create, open, append, records), `RunInfo`, `latest`, `run_paths`
+- `cases`: what a folder holds besides records: profiles, trainings, generated texts and images
+- `stored`: `StoredRun`, all that a folder holds as one value, and what could not be read
+- `pytest_benchmark`: its JSON files; `expected`: counters on record
+- `codec`: JSON files and their schema, old ones too; `atomic`: a file is written whole or not at all
+- `history/`: the index across runs
 
-Raw values are stored; every column of a table is derived on read. This room knows nothing of models, clocks or reports.
+Raw values are stored; every column of a table is derived on read. Nothing here knows models or clocks.
 """

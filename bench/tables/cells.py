@@ -359,10 +359,7 @@ def _axis_text(name: str, value: object) -> str:
 def step_columns(summaries: Sequence[Summary], rank: int = 0) -> list[Column]:
     """Step time, with half of its interval as its noise."""
     points = [s.step.point if s.step else None for s in summaries]
-    halves = [
-        (s.step.high - s.step.low) / 2 if s.step and s.step.low is not None and s.step.high is not None else None
-        for s in summaries
-    ]
+    halves = [s.step.half_width if s.step else None for s in summaries]
     return timed_columns("step", points, halves, rank)
 
 

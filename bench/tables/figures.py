@@ -162,8 +162,4 @@ def count_of(number: int, one: str, many: str = "") -> str:
 
 def seconds_text(estimate: Estimate | None) -> str:
     """Write a duration with half its interval in its own unit: `7.5 ± 0.6 ms`."""
-    if estimate is None:
-        return "-"
-    has_interval = estimate.low is not None and estimate.high is not None
-    half = (estimate.high - estimate.low) / 2 if has_interval else None  # type: ignore[operator]
-    return duration(estimate.point, half)
+    return "-" if estimate is None else duration(estimate.point, estimate.half_width)

@@ -34,7 +34,7 @@ def phase_rows_columns(record: Record) -> list[Column]:
         rows.append(("step (unsplit)", summary.step.point, summary.step, Phase.STEP))
     step = summary.step.point if summary.step else None
     points = [point for _, point, _, _ in rows]
-    halves = [(e.high - e.low) / 2 if e and e.high is not None and e.low is not None else None for _, _, e, _ in rows]
+    halves = [e.half_width if e else None for _, _, e, _ in rows]
     seconds = [record.sample_seconds(phase) if phase else () for _, _, _, phase in rows]
     return [
         Column(name="phase", cells=tuple(name for name, _, _, _ in rows), right=False, key=True),

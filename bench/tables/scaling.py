@@ -86,13 +86,9 @@ def _sizes(one: Scaling) -> str:
 
 
 def _seconds(header: str, estimates: Sequence[Estimate | None]) -> list[Column]:
-    return timed_columns(header, [None if e is None else e.point for e in estimates], [_half(e) for e in estimates])
-
-
-def _half(estimate: Estimate | None) -> float | None:
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return None
-    return (estimate.high - estimate.low) / 2
+    return timed_columns(
+        header, [None if e is None else e.point for e in estimates], [e.half_width if e else None for e in estimates]
+    )
 
 
 def _figure(estimate: Estimate | None) -> str:
@@ -100,7 +96,7 @@ def _figure(estimate: Estimate | None) -> str:
 
 
 def _reach(estimate: Estimate | None) -> str:
-    half = _half(estimate)
+    half = estimate.half_width if estimate else None
     return "" if half is None else f"{half:.2f}"
 
 

@@ -68,10 +68,7 @@ def estimate_columns(header: str, estimates: Sequence[Estimate | None], rank: in
     """Make a column of medians and one of half their intervals, where there are any."""
     if not any(estimates):
         return []
-    halves = [
-        (one.high - one.low) / 2 if one is not None and one.low is not None and one.high is not None else None
-        for one in estimates
-    ]
+    halves = [one.half_width if one else None for one in estimates]
     return timed_columns(header, [one.point if one else None for one in estimates], halves, rank)
 
 
@@ -292,7 +289,7 @@ def _part_columns(training: PartTimes) -> list[Column]:
     """One row per part and the sum of their medians, with their shares."""
     estimates = [estimate_median(seconds) for _, seconds in training.parts]
     total = sum(one.point for one in estimates)
-    halves = [(e.high - e.low) / 2 if e.low is not None and e.high is not None else None for e in estimates]
+    halves = [one.half_width for one in estimates]
     return [
         Column(name="part", cells=(*(plain(name) for name, _ in training.parts), "sum"), right=False, key=True),
         *timed_columns("median", [*(one.point for one in estimates), total], [*halves, None]),

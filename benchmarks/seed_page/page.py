@@ -158,7 +158,7 @@ def _cells_table(cells: Sequence[MeasuredCell], figures: Sequence[str]) -> str:
 def _step(one: MeasuredCell) -> str:
     if one.step is None:
         return one.outcome.value.replace("_", " ")
-    half = one.step.half_width
+    half = one.step.relative_half_width
     return format_seconds(one.step.point) + (f" ± {100 * half:.1f} %" if half is not None else "")
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import typer
 
+from tests.cli.stored import store_run
+
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "pyarrow", "rich", "fvcore", "pynvml", "sqlalchemy", "jinja2")
 
 
@@ -56,3 +58,18 @@ def test_the_check_can_fail(tmp_path: Path) -> None:
     assert loaded("import bench.stats.estimate", tmp_path) == ["numpy"]
     (tmp_path / "rich.py").write_text("")
     assert loaded("from bench.cli import app\nimport rich", tmp_path) == ["rich"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_page"),
+    [
+        (["show", "--format", "csv"], False),
+        (["show", "--format", "json"], False),
+        (["export", "--to", "junit"], False),
+        (["report"], True),
+    ],
+)
+def test_only_the_report_loads_html_sections(arguments: list[str], is_page: bool, tmp_path: Path) -> None:
+    store_run(tmp_path / "results")
+    code = f"from bench.cli import run_command\nassert run_command({arguments!r}) == 0"
+    assert bool(loaded(code, tmp_path, ("bench.report.html.sections", "bench.report.html.contract"))) == is_page

@@ -70,7 +70,7 @@ def workers_in(folder: Path) -> list[str]:
             place, line = (process / "cwd").readlink(), (process / "cmdline").read_bytes()
         except OSError:
             continue
-        if place.is_relative_to(folder) and b"arm_worker" in line:
+        if place.is_relative_to(folder) and b"workers.arm" in line:
             found.append(process.name)
     return found
 

@@ -1,10 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core.estimate import Estimate
 from bench.stats.estimate import (
     estimate_median,
     estimate_median_of_processes,
@@ -178,3 +180,11 @@ def test_relative_dispersion_is_iqr_over_median():
     assert relative_dispersion([2.0] * 8) == 0.0
     assert relative_dispersion([1.0, 2.0, 3.0]) is None
     assert relative_dispersion([0.0] * 8) is None
+
+
+def test_half_widths_are_absolute_and_relative() -> None:
+    estimate = Estimate(point=2.0, low=1.9, high=2.3, confidence=0.95, n=9, n_effective=9.0, method="test")
+    assert estimate.half_width == pytest.approx(0.2)
+    assert estimate.relative_half_width == pytest.approx(0.1)
+    assert replace(estimate, low=None).half_width is None
+    assert replace(estimate, point=0.0).relative_half_width is None

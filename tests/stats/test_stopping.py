@@ -150,7 +150,7 @@ def test_a_converged_rule_is_within_its_target():
     assert steps < 500
     assert rule.is_converged is True
     assert rule.estimate == estimate_median(noise[:steps].tolist())
-    assert rule.estimate.half_width <= 0.02
+    assert rule.estimate.relative_half_width <= 0.02
 
 
 def test_correlated_steps_are_sampled_longer():

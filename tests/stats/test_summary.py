@@ -37,8 +37,8 @@ def test_throughput_does_not_depend_on_the_number_of_steps() -> None:
 
 def test_three_processes_give_an_interval_with_their_spread() -> None:
     one, three = (summarise(make_record(processes=processes, noise=0.001)).step for processes in (1, 3))
-    assert one and three and one.half_width is not None and three.half_width is not None
-    assert three.half_width > 10 * one.half_width  # the processes differ by 2 %, the steps by 0.1 %
+    assert one and three and one.relative_half_width is not None and three.relative_half_width is not None
+    assert three.relative_half_width > 10 * one.relative_half_width  # the processes differ by 2 %, the steps by 0.1 %
     assert three.n_effective == 3 and three.n == 120
 
 

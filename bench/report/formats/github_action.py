@@ -17,7 +17,7 @@ def to_smaller_is_better(run: StoredRun) -> str:
     """Write what should shrink: seconds per step, and the peak of memory in bytes."""
     entries = []
     for one in run.measured:
-        entries.append(_entry(one, "step", one.seconds, "s", _half_width(one)))
+        entries.append(_entry(one, "step", one.seconds, "s", one.summary.step.half_width if one.summary.step else None))
         if peak := one.record.counters.shown_peak:
             name, count = peak
             entries.append(_entry(one, name.removesuffix("_bytes").replace("_", " "), count, "bytes"))
@@ -28,7 +28,7 @@ def to_bigger_is_better(run: StoredRun) -> str:
     """Write what should grow: examples per second, and tokens per second of language models."""
     entries = []
     for one in run.measured:
-        half = one.summary.step.half_width if one.summary.step else None
+        half = one.summary.step.relative_half_width if one.summary.step else None
         for unit, rate in (
             ("examples/s", one.summary.examples_per_second),
             ("tokens/s", one.summary.tokens_per_second),
@@ -44,11 +44,6 @@ def _entry(one: Measured, what: str, value: float, unit: str, half: float | None
         entry["range"] = f"± {half:.3g}"
     said = [f"median of {len(one.steps)} steps; ± is half its 95 % interval"] if half is not None else []
     return entry | {"extra": "\n".join([*said, *_extra(one)])}
-
-
-def _half_width(one: Measured) -> float | None:
-    step = one.summary.step
-    return (step.high - step.low) / 2 if step and step.low is not None and step.high is not None else None
 
 
 def _extra(one: Measured) -> list[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 from bench.core.cell import Cell
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Judgement
 from bench.core.errors import ExitCode
 from bench.core.estimate import Estimate
 from bench.runner.ab.session import AbSession, CellSession
 from bench.stats.estimate import estimate_median_of_processes
-from bench.stats.looks import Judgement, Threshold, judge_suite
+from bench.stats.looks import Threshold, judge_suite
 
 Facts = tuple[tuple[str, str | int | float], ...]
 
@@ -88,18 +88,9 @@ def judge_all(
                 cell_key=cell.key,
                 base=_estimate(good, "base"),
                 head=_estimate(good, "head"),
-                shift=judgement.shift,
-                low=judgement.low,
-                high=judgement.high,
-                confidence=judgement.confidence,
-                p_adjusted=judgement.p_adjusted,
-                minimum_detectable=judgement.minimum_detectable,
-                session_shifts=judgement.session_shifts,
-                screen_shifts=judgement.screen_shifts,
                 voided=voided,
-                verdict=judgement.verdict,
-                reason=judgement.reason,
                 facts=(("fail_at", threshold.fail_at), ("tolerate", threshold.tolerate), ("alpha", threshold.alpha)),
+                **{field.name: getattr(judgement, field.name) for field in fields(Judgement)},
             )
         )
     return tuple(comparisons)

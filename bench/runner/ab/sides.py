@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import BenchError, NothingMeasuredError
+from bench.core.git import git
 from bench.registry.catalog import FOLDER_VARIABLE
-from bench.runner.ab.worktrees import checkouts, find_commit, git, need_commit, repository_of
+from bench.runner.ab.worktrees import checkouts, find_commit, need_commit, repository_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,35 +18,15 @@ import re
 import shutil
 import signal
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.core.errors import BenchError, NothingMeasuredError
+from bench.core.git import git
 
 _PREFIX = f"stepbench-ab-{re.sub('[^A-Za-z0-9]', '', socket.gethostname())[:32]}-"
 _LOCK = "owner.lock"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git in a folder and return what it printed, without the last line break.
-
-    Raises:
-        BenchError: git is not installed, or failed; with the last line of what it said.
-    """
-    command = ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *arguments]
-    try:
-        # GIT_DIR and its kin are set inside hooks and would lead every command to the user's own checkout.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        # Its own process group, so that Ctrl-C does not kill it half-way through a checkout or a removal.
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, process_group=0)
-    except OSError as error:
-        raise BenchError(f"git cannot be run ({error.strerror}); install it, or compare two folders") from error
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise BenchError(f"git {arguments[0]} failed: {said[-1] if said else f'exit code {done.returncode}'}")
-    return done.stdout.rstrip("\n")
 
 
 def repository_of(folder: Path) -> Path | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
-import subprocess
 from pathlib import Path
+
+from bench.core.errors import BenchError
+from bench.core.git import git
 
 
 def reachable_commits(folder: Path) -> frozenset[str] | None:
@@ -12,21 +14,20 @@ def reachable_commits(folder: Path) -> frozenset[str] | None:
 
     A shallow clone reaches little of what there is, so it counts as none.
     """
-    if _git(folder, "rev-parse", "--is-shallow-repository") != ["false"]:
+    if _lines(folder, "rev-parse", "--is-shallow-repository") != ["false"]:
         return None
-    lines = _git(folder, "rev-list", "--all", "HEAD")
+    lines = _lines(folder, "rev-list", "--all", "HEAD")
     return None if lines is None else frozenset(lines)
 
 
 @functools.lru_cache(maxsize=256)
 def descendants(folder: Path, commit: str) -> frozenset[str]:
     """Return the commits of any branch that descend from this one; none where git does not know it."""
-    return frozenset(_git(folder, "rev-list", "--ancestry-path", "--all", "HEAD", f"^{commit}") or ())
+    return frozenset(_lines(folder, "rev-list", "--ancestry-path", "--all", "HEAD", f"^{commit}") or ())
 
 
-def _git(folder: Path, *arguments: str) -> list[str] | None:
+def _lines(folder: Path, *arguments: str) -> list[str] | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True)
-    except OSError:
+        return git(folder, *arguments).split()
+    except BenchError:
         return None
-    return done.stdout.split() if done.returncode == 0 else None
