@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("here", deadline=None)  # no test depends on how fast this machine is
+hypothesis.settings.load_profile("here")
 
 SERVERS = {"chromium", "postgres"}
 

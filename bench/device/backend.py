@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bench.core.cell import Precision
 from bench.core.errors import DeviceError
+from bench.core.units import counted
 
 if TYPE_CHECKING:
     import torch
@@ -81,6 +82,7 @@ class Backend(abc.ABC):
     Attributes:
         kind: Name before the colon, as torch writes it.
         label: Name of the kind in messages.
+        unit: What one device of it is called.
         is_asynchronous: Whether work runs beside the host, so that only events tell when it ends.
         block_bytes: Multiple to which the allocator rounds every tensor.
         collective: Backend of `torch.distributed` between such devices.
@@ -92,6 +94,7 @@ class Backend(abc.ABC):
 
     kind: ClassVar[str]
     label: ClassVar[str]
+    unit: ClassVar[str] = "GPU"
     is_asynchronous: ClassVar[bool]
     block_bytes: ClassVar[int] = 1
     collective: ClassVar[str] = "gloo"
@@ -128,7 +131,7 @@ class Backend(abc.ABC):
         if self.index + ranks <= there:
             return None
         last = self.sibling(ranks - 1).device
-        return f"{ranks} ranks need {self.device} to {last}, this machine has {there} {self.label}"
+        return f"{ranks} ranks need {self.device} to {last}, this machine has {counted(there, self.unit)}"
 
     @property
     def has_tf32(self) -> bool:

@@ -35,6 +35,7 @@ class CpuBackend(Backend):
 
     kind = "cpu"
     label = "CPU"
+    unit = "CPU"
     is_asynchronous = False
     out_of_memory_words = ("can't allocate memory",)
 

@@ -74,7 +74,7 @@ else:
 # Is `bench`, but for the comparison, whose answer lies ready, and for the report.
 BENCH = f"""#!/bin/bash
 for word in "$@"; do
-    if [ "$word" = ab ]; then cp "$READY_COMPARISON" "$3/ab.json"; exit 0; fi
+    if [ "$word" = ab ]; then mkdir -p "$3"; cp "$READY_COMPARISON" "$3/ab.json"; exit 0; fi
     if [ "$word" = report ]; then echo html > "${{@: -1}}"; exit 0; fi
 done
 exec {sys.executable} -m bench "$@"
