@@ -35,9 +35,10 @@ from bench.counters.opinions import Answer, ask_others, ask_torch
 from bench.counters.parameters import count_layer_parameters, count_parameters
 from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, StepFlops
 from bench.device.batch import call, tensors_in
+from bench.device.gradients import GradMode, run_without_gradients
 from bench.device.marks import Marks
 from bench.device.settings import generator_states, seed_all
-from bench.device.step import AUTOCAST, GradMode, OwnStep, run_without_gradients
+from bench.device.step import AUTOCAST, OwnStep
 
 _WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Modules whose matrices are looked up or applied pointwise."""

@@ -4,6 +4,7 @@
 - `cpu`, `cuda`, `mps`: one file per kind; `cpu` also reads what the system tells of this process and this machine
 - `datasheet`: what makers document of their devices
 - `environment`: the hard facts of the machine (Environment) and its soft state (MachineState)
+- `gradients`: how a forward pass keeps no gradients.
 - `marks`: where a phase of a step begins and ends
 - `settings`: torch's switches, set for one cell, read, and put back
 - `batch`: a batch of any nesting, on its device and in its type

@@ -28,7 +28,7 @@ def test_records_of_schema_2_are_still_readable() -> None:
 
 def test_records_of_schema_3_are_still_readable() -> None:
     record = from_file(Record, GOLDEN / "record-schema-3.json")
-    assert (record.schema, record.cell.key, record.samples[0].rank) == (3, "a40d002417cecee0", 0)
+    assert (record.schema, record.cell.key, record.samples[0].rank) == (SCHEMA, "a40d002417cecee0", 0)
 
 
 def test_a_record_of_schema_1_has_no_code_and_becomes_todays() -> None:
