@@ -88,6 +88,8 @@ WRONG = {
     "threads": [0, "two"],
     "world_size": [0, "two", 1.5],
     "parallel": ["zero3", 2],
+    "accumulate": [0, -1, 1.5, "x", True],
+    "clip_norm": [0, -1.0, "x", True, float("inf"), float("nan")],
     "seed": ["abc", None, True, 1.5, 2**63],
 }
 
