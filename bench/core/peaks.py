@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bench.core.cell import Precision
+from bench.core.precision import Arithmetic, row_of
 
 SCHEMA = 1
 """Version of the peaks files. History: 1 (2026-11-23) first."""
@@ -17,25 +18,6 @@ class ProbeKind(StrEnum):
     MATMUL = "matmul"
     COPY = "copy"
     TRIAD = "triad"
-
-
-class Arithmetic(StrEnum):
-    """What a matrix product computes in; several precisions of a cell share one."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    BF16 = "bf16"
-    FP16 = "fp16"
-
-
-ARITHMETIC = {
-    Precision.FP32: Arithmetic.FP32,
-    Precision.TF32: Arithmetic.TF32,
-    Precision.BF16_AMP: Arithmetic.BF16,
-    Precision.BF16: Arithmetic.BF16,
-    Precision.FP16_AMP: Arithmetic.FP16,
-}
-"""What the matrix products of a cell compute in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +118,7 @@ class Peaks:
 
     def over(self, precision: Precision) -> Peak:
         """Return the roof over cells of one precision."""
-        arithmetic = ARITHMETIC[precision]
+        arithmetic = row_of(precision).arithmetic
         product = self.best(ProbeKind.MATMUL, arithmetic)
         memory = [probe.best_per_second for kind in (ProbeKind.COPY, ProbeKind.TRIAD) if (probe := self.best(kind))]
         sheet = self.datasheet

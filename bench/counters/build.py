@@ -27,7 +27,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.workload import Batch, Workload
 from bench.device.batch import cast, make_batch
 from bench.device.settings import generator_states, seeded
-from bench.device.step import AUTOCAST, OwnStep, make_state, networks_of
+from bench.device.step import OwnStep, autocast_dtype, cast_dtype, make_state, networks_of
 
 _FACTORIES = frozenset(
     {
@@ -205,15 +205,16 @@ def build_on(
             refuse_large(workload)
             with torch.device(kind):
                 model = build_eagerly(workload)
-        if precision is Precision.BF16:
-            model = model.to(torch.bfloat16)
+        dtype = cast_dtype(precision)
+        if dtype is not None:
+            model = model.to(dtype)
         if kind == "fake":  # not before, because torch cannot cast a fake model
             stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
             model = replace_tensors(model, "cpu")
         device = "cpu" if kind == "fake" else kind
         inputs, targets = make_batch(workload, batch_size, device)
-        if precision is Precision.BF16:
-            inputs, targets = cast((inputs, targets), torch.bfloat16)
+        if dtype is not None:
+            inputs, targets = cast((inputs, targets), dtype)
         model = model.train(is_training)
         step = None
         if workload.train_step is not None and is_training:
@@ -242,7 +243,7 @@ def _own_step(kind: str, workload: Workload, cell: Cell, model: nn.Module, batch
     for network in networks_of(model, state).values():
         if kind == "meta":
             replace_tensors(network, "meta")
-    dtype = AUTOCAST.get(cell.precision)
+    dtype = autocast_dtype(cell.precision)
     return OwnStep(
         train_step=workload.train_step,
         state=state,

@@ -29,7 +29,7 @@ from bench.core.workload import Batch, Workload
 from bench.counters.build import build_eagerly, on_meta, refuse_large
 from bench.device import batch
 from bench.device.backend import is_accelerator
-from bench.device.step import Step, prepare
+from bench.device.step import Step, cast_dtype, prepare
 
 _NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 
@@ -113,7 +113,7 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
         device="cpu",
         compile=CompileMode.NONE,
         threads=None,
-        precision=Precision.FP32 if cell.precision is Precision.BF16 else cell.precision,
+        precision=cell.precision if cast_dtype(cell.precision) is None else Precision.FP32,
         memory_format=MemoryFormat.CONTIGUOUS,
     )
     fakeable = _on_fake_tensors(workload, cell)
@@ -177,16 +177,17 @@ def _choose_foreach(optimizer: torch.optim.Optimizer) -> None:
 def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
     """Build the model on meta, where constructors may read constants, and let it turn fake when it is asked for.
 
-    Casting to bf16 and to channels_last happens here and not in `prepare`: `Module.to` refuses fake parameters.
+    Casting to another type and to channels_last happens here and not in `prepare`: `Module.to` refuses fake parameters.
     """
     is_channels_last = cell.memory_format is MemoryFormat.CHANNELS_LAST
+    dtype = cast_dtype(cell.precision)
     model = on_meta(workload.build_model)
     if any(torch.nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
         _give_shapes(model, workload, cell)
 
     def convert(tensor: torch.Tensor) -> torch.Tensor:
-        if cell.precision is Precision.BF16 and tensor.is_floating_point():
-            tensor = tensor.to(torch.bfloat16)
+        if dtype is not None and tensor.is_floating_point():
+            tensor = tensor.to(dtype)
         return batch.channels_last_tensor(tensor) if is_channels_last else tensor
 
     def build_model() -> torch.nn.Module:
@@ -194,17 +195,17 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
 
     def make_batch(batch_size: int, device: str | torch.device) -> Batch:
         inputs, targets = batch.make_batch(workload, batch_size, device)
-        if cell.precision is Precision.BF16:
-            inputs, targets = batch.cast((inputs, targets), torch.bfloat16)
+        if dtype is not None:
+            inputs, targets = batch.cast((inputs, targets), dtype)
         return batch.channels_last(inputs) if is_channels_last else inputs, targets
 
     def make_state(model: torch.nn.Module) -> Any:
         assert workload.make_state is not None
-        if cell.precision is not Precision.BF16:
+        if dtype is None:
             return workload.make_state(model)
-        # Its networks are made in bf16: `prepare` cannot cast fake parameters, which an optimizer may hold already.
+        # Its networks are made in that type: `prepare` cannot cast fake parameters, which an optimizer may hold.
         default = torch.get_default_dtype()
-        torch.set_default_dtype(torch.bfloat16)
+        torch.set_default_dtype(dtype)
         try:
             return workload.make_state(model)
         finally:

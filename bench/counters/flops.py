@@ -38,7 +38,7 @@ from bench.device.batch import call, tensors_in
 from bench.device.gradients import GradMode, run_without_gradients
 from bench.device.marks import Marks
 from bench.device.settings import generator_states, seed_all
-from bench.device.step import AUTOCAST, OwnStep
+from bench.device.step import OwnStep, autocast_dtype
 
 _WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Modules whose matrices are looked up or applied pointwise."""
@@ -267,7 +267,7 @@ def count_seeded(
         Counters with what could be counted, the doubts, and whether another seed may count otherwise: something was
         drawn on the host, or real tensors were needed. An error of the model becomes the advice COUNT_FAILED.
     """
-    kinds = _FALLBACKS.get("fake" if device == "meta" and precision in AUTOCAST else device, (device,))
+    kinds = _FALLBACKS.get("fake" if device == "meta" and autocast_dtype(precision) else device, (device,))
     reasons: list[str] = []
     for kind in kinds:
         try:
@@ -308,7 +308,7 @@ def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, Lay
     if isinstance(subject.step, OwnStep):
         own = LayerObserver()
         return count_own_step(subject.step, observer=own), own
-    dtype = AUTOCAST.get(subject.precision)
+    dtype = autocast_dtype(subject.precision)
 
     def run(gradients: GradMode, convolutions: ComplexConvolutions | None) -> tuple[StepFlops, LayerObserver]:
         observer = LayerObserver()

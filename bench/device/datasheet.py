@@ -6,7 +6,8 @@ tensor cores. A relative's value never stands in: `NVIDIA L4` is no `NVIDIA L40S
 
 from __future__ import annotations
 
-from bench.core.peaks import Arithmetic, Datasheet
+from bench.core.peaks import Datasheet
+from bench.core.precision import Arithmetic
 
 _A100 = (("fp32", 19.5e12), ("tf32", 156e12), ("bf16", 312e12), ("fp16", 312e12))
 _H100_SXM = (("fp32", 66.9e12), ("tf32", 494.7e12), ("bf16", 989.4e12), ("fp16", 989.4e12))

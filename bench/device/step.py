@@ -23,6 +23,7 @@ import torch
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import ModelError
+from bench.core.precision import row_of
 from bench.core.record import Phase
 from bench.core.tree import leaves, paths
 from bench.core.workload import Batch, Workload
@@ -33,7 +34,17 @@ from bench.device.ranks import Ranks
 from bench.device.settings import cell_settings
 from bench.registry.optimizers import make_optimizer
 
-AUTOCAST = {Precision.BF16_AMP: torch.bfloat16, Precision.FP16_AMP: torch.float16}
+
+def autocast_dtype(precision: Precision) -> torch.dtype | None:
+    """Return the dtype of autocast in a precision; None without autocast."""
+    name = row_of(precision).autocasts_to
+    return None if name is None else getattr(torch, name)
+
+
+def cast_dtype(precision: Precision) -> torch.dtype | None:
+    """Return the dtype that a precision casts the whole model to; None if it stays fp32."""
+    name = row_of(precision).casts_to
+    return None if name is None else getattr(torch, name)
 
 
 class Step:
@@ -348,6 +359,7 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
     Raises:
         ModelError: There is nothing to train, or the cell asks for what the step cannot do.
     """
+    row_of(cell.precision)  # refuses what nothing here knows, before anything is built
     is_counted = device is not None
     target = torch.device(device or cell.device)
     with cell_settings(cell):
@@ -356,9 +368,10 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
         if ranks is not None:
             ranks.seed_data(cell.seed)
         inputs, targets = make_batch(workload, cell.batch_size, target)
-        if cell.precision is Precision.BF16:
-            model = model.to(torch.bfloat16)
-            inputs, targets = cast((inputs, targets), torch.bfloat16)
+        whole = cast_dtype(cell.precision)
+        if whole is not None:
+            model = model.to(whole)
+            inputs, targets = cast((inputs, targets), whole)
         if cell.memory_format is MemoryFormat.CHANNELS_LAST:
             model = weights_channels_last(model)
             inputs = channels_last(inputs)
@@ -366,8 +379,8 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
         if ranks is not None:
             model = ranks.share(model, cell)
         make = _step_maker(workload, cell, model, target, is_shared=ranks is not None)
-        dtype = AUTOCAST.get(cell.precision)
-        is_scaled = cell.precision is Precision.FP16_AMP and cell.mode is Mode.TRAIN and not is_counted
+        dtype = autocast_dtype(cell.precision)
+        is_scaled = row_of(cell.precision).is_scaled and cell.mode is Mode.TRAIN and not is_counted
         if cell.compile is not CompileMode.NONE and not is_counted:
             model.compile(mode=None if cell.compile is CompileMode.DEFAULT else cell.compile.value)
         yield make(
@@ -400,7 +413,7 @@ def _step_maker(
         workload.make_optimizer(trainable) if cell.optimizer is None else make_optimizer(cell.optimizer, trainable)
     )
     has_closure = needs_closure(optimizer)
-    if has_closure and cell.precision is Precision.FP16_AMP:
+    if has_closure and row_of(cell.precision).is_scaled:
         raise ModelError(
             f"{type(optimizer).__name__} evaluates the model in a closure, which torch's GradScaler (fp16-amp) does "
             "not support; measure bf16-amp or fp32"
@@ -440,8 +453,8 @@ def make_state(
             "share; measure it with --world-size 1"
         )
     for network in further:
-        if cell.precision is Precision.BF16:
-            network.to(torch.bfloat16)
+        if (whole := cast_dtype(cell.precision)) is not None:
+            network.to(whole)
         if cell.memory_format is MemoryFormat.CHANNELS_LAST:
             weights_channels_last(network)
     return state

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 
 from bench.core.cell import Cell, Precision
-from bench.core.peaks import ARITHMETIC, Arithmetic, Probe, ProbeKind
+from bench.core.peaks import Probe, ProbeKind
+from bench.core.precision import PRECISIONS, Arithmetic
 from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
 from bench.device.settings import cell_settings
@@ -64,7 +65,7 @@ def probe_products(
     probes: list[Probe] = []
     skipped: list[tuple[Arithmetic, str]] = []
     for arithmetic in Arithmetic:
-        precision = next(precision for precision, found in ARITHMETIC.items() if found is arithmetic)
+        precision = next(precision for precision, row in PRECISIONS.items() if row.arithmetic is arithmetic)
         reason = _why_not(device, arithmetic, precision)
         if reason is not None:
             skipped.append((arithmetic, reason))

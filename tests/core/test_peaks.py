@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from bench.core.cell import Precision
 from bench.core.jsonio import from_json, to_json
-from bench.core.peaks import Arithmetic, Datasheet, Peaks, Probe, ProbeKind
+from bench.core.peaks import Datasheet, Peaks, Probe, ProbeKind
+from bench.core.precision import Arithmetic
 
 
 def probe(kind: ProbeKind, best: float, arithmetic: Arithmetic | None = None) -> Probe:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.core.peaks import Arithmetic
+from bench.core.precision import Arithmetic
 from bench.device.datasheet import _SHEETS, datasheet
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.core.peaks import Arithmetic, ProbeKind
+from bench.core.peaks import ProbeKind
+from bench.core.precision import Arithmetic
 from bench.device.cpu import last_level_cache_bytes
 from bench.measure.peaks import probe_memory, probe_products
 from tests.fakes.clock import FakeClock

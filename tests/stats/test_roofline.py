@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.peaks import Arithmetic, Peak
+from bench.core.peaks import Peak
+from bench.core.precision import Arithmetic
 from bench.stats.roofline import Bound, model_flops_utilization, place
 
 PEAK = Peak(arithmetic=Arithmetic.FP32, flops_per_second=1000.0, bytes_per_second=100.0, measured_at="2026-11-23")

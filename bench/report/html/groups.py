@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from bench.core.cell import Cell, Precision
+from bench.core.precision import row_of
 from bench.core.record import Phase
 from bench.report.html.contract import ReportData, Row
 from bench.tables.cells import varying_axes
@@ -13,13 +14,6 @@ from bench.tables.figures import name
 
 _ON_PANEL = frozenset({"batch_size", "precision"})
 
-PRECISION_COLORS = {
-    Precision.FP32: 0,
-    Precision.BF16_AMP: 1,
-    Precision.FP16_AMP: 2,
-    Precision.BF16: 3,
-    Precision.TF32: 5,
-}
 PHASE_COLORS = {Phase.FORWARD: 0, Phase.LOSS: 6, Phase.BACKWARD: 1, Phase.OPTIMIZER: 2}
 _OTHER_COLORS = (3, 5, 4)
 
@@ -84,7 +78,7 @@ def legend_of(data: ReportData, rows: Sequence[Row]) -> list[dict[str, object]]:
     found = {(row.run, row.record.cell.precision) for row in rows}
     order = list(Precision)
     return [
-        {"name": series_name(data, run, precision), "color": PRECISION_COLORS[precision], "dash": dash_of(data, run)}
+        {"name": series_name(data, run, precision), "color": row_of(precision).color, "dash": dash_of(data, run)}
         for run, precision in sorted(found, key=lambda pair: (order.index(pair[1]), pair[0]))
     ]
 

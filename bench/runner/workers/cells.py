@@ -19,7 +19,8 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import BUSY_CORES_LIMIT, MachineState
 from bench.core.errors import BenchError, DeviceError
 from bench.core.fit import Fit, Verification
-from bench.core.peaks import Arithmetic, Probe
+from bench.core.peaks import Probe
+from bench.core.precision import Arithmetic
 from bench.core.profile import Profile, ProfileOptions
 from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Sampling
 from bench.core.units import format_bytes

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from bench.core.cell import Mode, Precision
 from bench.core.claim import ClaimVerdict
-from bench.core.peaks import Arithmetic, Peak
+from bench.core.peaks import Peak
+from bench.core.precision import Arithmetic
 from bench.core.record import Counters, FlopCount, LayerCount, Opinion, Outcome, Phase, Record, Sample
 from bench.report.formats.terminal import (
     cells_table,

@@ -10,7 +10,8 @@ from bench.core.cell import Cell, Precision
 from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading
 from bench.core.estimate import Estimate
-from bench.core.peaks import Arithmetic, Peak
+from bench.core.peaks import Peak
+from bench.core.precision import Arithmetic
 from bench.core.record import LayerCount, Outcome, Record
 from bench.store.stored import StoredComparison, StoredRun
 from tests.records import ENVIRONMENT, NOISY, make_claims, make_layers, make_record, make_sweep

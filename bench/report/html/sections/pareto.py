@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.core.precision import row_of
 from bench.core.units import format_bytes, format_count
 from bench.report.html.axes import linear
 from bench.report.html.contract import ReportData, Row, Section
-from bench.report.html.groups import PRECISION_COLORS, Group, grouped, legend_of, series_name, series_of
+from bench.report.html.groups import Group, grouped, legend_of, series_name, series_of
 from bench.report.html.lines import Chart, Point, Series, line_chart
 from bench.tables.cells import peak_bytes
 from bench.tables.figures import byte_unit, count_unit, first
@@ -79,7 +80,7 @@ def _chart(data: ReportData, group: Group) -> Chart:
         Series(
             name=series_name(data, run, precision),
             points=tuple(map(point, rows)),
-            color=PRECISION_COLORS[precision],
+            color=row_of(precision).color,
             has_line=False,
         )
         for (run, precision), rows in series_of(group.rows).items()

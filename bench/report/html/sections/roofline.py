@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.peaks import Peak
+from bench.core.precision import row_of
 from bench.core.units import format_bytes, format_count
 from bench.report.html.axes import logarithmic
 from bench.report.html.contract import ReportData, Row, Section
-from bench.report.html.groups import PRECISION_COLORS, legend_of
+from bench.report.html.groups import legend_of
 from bench.report.html.lines import Chart, Point, Series, line_chart
 from bench.stats.roofline import Placement
 from bench.tables.cells import figure_column
@@ -63,7 +64,7 @@ def _chart(device: str, rows: Sequence[Row]) -> Chart:
     roofs, marks = [], []
     for precision in precisions:
         own = [row for row in rows if row.record.cell.precision is precision]
-        color = PRECISION_COLORS[precision]
+        color = row_of(precision).color
         roofs.append(
             Series(
                 name=f"roof {precision.value}",
