@@ -5,8 +5,9 @@
     start = backend.mark(); ...; end = backend.mark(); backend.synchronize()
     backend.seconds_between(start, end)
 
-A new kind is one file that implements `Backend`, and one entry of `_PLACES`. Nobody outside `bench/device/` names a kind (`tests/meta/test_devices.py`). Listing the kinds, checking a name
-and finding a meter import no torch.
+A new kind is one file that implements `Backend`, and one entry of `_PLACES`. Nobody
+outside `bench/device/` names a kind (`tests/meta/test_devices.py`). Listing the kinds, checking a name and finding a
+meter import no torch.
 """
 
 from __future__ import annotations
