@@ -46,6 +46,10 @@ _FACTORIES = frozenset(
 _INITIALISERS = frozenset(getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and name[0] != "_")
 
 
+REAL_TENSORS = "cpu"
+"""The kind of tensors that hold values: those of the host, whatever device the cell is for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """A workload, built to be counted.
@@ -196,7 +200,7 @@ def build_on(
         MemoryError: Real tensors of this size do not belong into a count: see `_REAL_LIMIT_BYTES`.
     """
     is_training = mode is Mode.TRAIN
-    precision = Precision.FP32 if kind == "cpu" else precision
+    precision = Precision.FP32 if kind == REAL_TENSORS else precision
     with contextlib.ExitStack() as stack:
         stack.enter_context(seeded(seed, "cpu" if kind in ("meta", "fake") else kind))
         if kind in ("meta", "fake"):

@@ -28,7 +28,7 @@ from torch import nn
 from bench.core.cell import Mode, Precision
 from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount
 from bench.core.workload import Workload
-from bench.counters.build import Subject, build_on, on_meta, whole
+from bench.counters.build import REAL_TENSORS, Subject, build_on, on_meta, whole
 from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
 from bench.counters.opinions import Answer, ask_others, ask_torch
@@ -273,7 +273,7 @@ def count_seeded(
         try:
             with build_on(kind, workload, mode=mode, batch_size=batch_size, precision=precision, seed=seed) as subject:
                 before = generator_states(seed)
-                has_drawn = kind == "cpu" or before[:2] != subject.states[:2]
+                has_drawn = kind == REAL_TENSORS or before[:2] != subject.states[:2]
                 step, observer = _count_subject(subject, workload)
                 method = "; ".join([f"{step.flops.method} on {_KINDS.get(kind, kind)} tensors", *reasons])
                 flops = dataclasses.replace(without_false_zero(subject.counted, step.flops), method=method)
