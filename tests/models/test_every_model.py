@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import dataclasses
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -179,14 +181,25 @@ def test_a_few_steps_on_one_batch_lower_the_loss(model_file: ModuleType) -> None
     assert evaluate() < before
 
 
+@contextlib.contextmanager
+def unless_this_cpu_cannot() -> Iterator[None]:
+    """Skip where oneDNN has no kernel for this processor: a CPU without bf16 instructions has no LSTM in bf16."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "could not create a primitive descriptor" not in str(error):
+            raise
+        pytest.skip(f"this CPU has no such kernel: {error}")
+
+
 def test_a_step_works_under_bf16_autocast_and_keeps_float32_gradients(model_file: ModuleType) -> None:
     torch.manual_seed(0)
     config = small_config(model_file)
     model = model_file.build_model(config)
     inputs, targets = model_file.make_batch(config, 2, "cpu")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with unless_this_cpu_cannot(), torch.autocast("cpu", dtype=torch.bfloat16):
         loss = model_file.loss(model(*inputs), targets)
-    loss.backward()
+        loss.backward()
     assert torch.isfinite(loss)
     assert {parameter.grad.dtype for parameter in model.parameters() if parameter.grad is not None} == {torch.float32}
 
@@ -198,7 +211,8 @@ def test_a_step_works_when_model_and_floats_are_cast_to_bf16(model_file: ModuleT
     inputs, targets = model_file.make_batch(config, 2, "cpu")
     inputs = tuple(value.bfloat16() if value.is_floating_point() else value for value in inputs)
     targets = targets.bfloat16() if targets.is_floating_point() else targets
-    outputs = model(*inputs)
+    with unless_this_cpu_cannot():
+        outputs = model(*inputs)
     assert outputs.dtype is torch.bfloat16
     model_file.loss(outputs, targets).backward()
 

@@ -37,7 +37,7 @@ def ordinary_run(run_id: str = "20261123-175309-ab12cd", **changes: object) -> S
         "records": tuple(records),
         "claims": make_claims(),
     }
-    return make_run(run_id, **(fields | changes))
+    return make_run(**({"id": run_id} | fields | changes))
 
 
 def growing_run() -> StoredRun:
