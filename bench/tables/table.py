@@ -81,7 +81,12 @@ class Page:
     def wrap(self, text: str, indent: str = "", first: str | None = None) -> str:
         """Break running text into lines of the page's width."""
         begin = indent if first is None else first
-        return textwrap.fill(self.sign(text), max(self.width, 20), initial_indent=begin, subsequent_indent=indent)
+        signed, widest = self.sign(text), max(self.width, 20)
+        for width in range(widest, 9, -1):  # textwrap counts characters, and some take two columns
+            filled = textwrap.fill(signed, width, initial_indent=begin, subsequent_indent=indent)
+            if all(display_width(line) <= widest for line in filled.splitlines()):
+                break
+        return filled
 
 
 def render(

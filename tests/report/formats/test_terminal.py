@@ -65,6 +65,11 @@ def test_no_line_is_wider_than_the_page(width: int, unicode: bool) -> None:
         assert not too_wide
 
 
+def test_a_note_with_wide_characters_fits_its_page() -> None:
+    record = make_record(model="0" * 28 + "\u2e80\u2f00\U00018d09\U0001b2fc", batch_size=1, outcome=Outcome.SKIPPED)
+    assert all(display_width(line) <= 80 for line in cells_table([make_record(model="0"), record], 80).splitlines())
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(
