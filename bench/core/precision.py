@@ -13,6 +13,8 @@ from types import MappingProxyType
 from bench.core.cell import Precision
 from bench.core.errors import SuiteError
 
+_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+
 
 class Arithmetic(StrEnum):
     """What a matrix product computes in; several precisions of a cell share one."""
@@ -44,12 +46,12 @@ class PrecisionRow:
     @property
     def weight_bytes(self) -> int:
         """Bytes of one weight, and of one gradient."""
-        return 4 if self.casts_to is None else 2
+        return _BYTES[self.casts_to or "float32"]
 
     @property
     def activation_bytes(self) -> int:
         """Bytes of one value that a matrix product returns."""
-        return 4 if self.casts_to is None and self.autocasts_to is None else 2
+        return _BYTES[self.casts_to or self.autocasts_to or "float32"]
 
 
 PRECISIONS: Mapping[Precision, PrecisionRow] = MappingProxyType(

@@ -6,9 +6,12 @@
 - `count_parameters(model)`, `on_meta(build)`: tensors once each; a model without its numbers
 - `register_formula(operation, formula)`: teach the counter a user's own operation (`formulas`)
 
-FLOPs: 1 MAC = 2; products of matrices and convolutions; dense, whatever the mask. `tally` counts what is dispatched,
-`formulas_*` say what it costs, `audit` names what nobody can count, `modules` finds the layer, `opinions` asks others.
-In goes a Workload or a module; out come `Counters` and `Advice`. May be called by `run`, `cli` and the plugin.
+FLOPs: 1 MAC = 2; products of matrices and convolutions; dense, whatever the mask. `build` makes the model without its
+numbers, `tally` counts what is dispatched (`modes`), `formulas` say what it costs, `audit` names what nobody can count,
+`modules` finds the layer, `opinions` asks others, `parameters` counts tensors. `fakes` makes whole steps on tensors
+without storage: of them `dispatches` counts operations and bytes, `timeline` follows the storages, `predict` reads the
+peak, `fit` looks for the largest batch. `live` measures memory while steps really run.
+In goes a Workload or a module; out come `Counters` and `Advice`. Called by `measure` and `bench.runner.workers`.
 """
 
 from bench.counters.build import on_meta

@@ -1,9 +1,10 @@
-"""The only room with a timer: a step goes in, raw seconds per phase come out.
+"""Times a step: a step goes in, raw seconds per phase come out; so do longer workloads and profiles.
 
-- `clock`: host and device clocks with one interface, `mark` and `collect`.
-- `team`: the other ranks of a cell, asked between blocks.
-- `blocks`: the timed loops, a few lines each; whatever stands in them is paid by every measurement.
-- `timing`: warm-up, alternating blocks of whole and split steps, stopping.
+- `clock`: host and device clocks with one interface, `mark` and `collect`
+- `blocks`: the timed loops; every line in them is paid by every measurement
+- `timing`: warm-up, alternating blocks of whole and split steps, stopping
+- `energy`: a pass of its own; `peaks`: what the device can do at most
+- `scenarios`: trainings, generation, images; `profile`: where the time of a step goes
 
-Called by `run.worker`. It reads no memory, counts nothing and prints nothing.
+Called by `bench.runner.workers`. Prints nothing.
 """

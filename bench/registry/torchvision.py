@@ -65,7 +65,7 @@ def torchvision_workload(spec: Spec, input_shape: tuple[int, ...] | None) -> Wor
     family = _family(models, spec.place)
     like = _weights_entry(models, spec, options.pop(LIKE, None))
     shape = _documented_shape(models, family, spec.place, options) if input_shape is None else input_shape
-    build = functools.partial(_build, models, spec.place, like, options)
+    build = functools.partial(_build, models, family, spec.place, like, options)
     source = torchvision_sources().get(spec.place)
     loss = {"segmentation": segmentation_loss, "detection": detection_loss}.get(family, classifier_loss)
     workload = bare_workload(spec.text, building(build, spec), shape, str(source) if source else None, loss)
@@ -140,7 +140,7 @@ def _weights_entry(models: Any, spec: Spec, name: Any) -> Any:
     return entries[name]
 
 
-def _build(models: Any, name: str, like: Any, options: dict[str, Any]) -> torch.nn.Module:
+def _build(models: Any, family: str, name: str, like: Any, options: dict[str, Any]) -> torch.nn.Module:
     builder = models.get_model_builder(name)
     takes = inspect.signature(builder).parameters
     arguments = dict(options)
@@ -152,7 +152,7 @@ def _build(models: Any, name: str, like: Any, options: dict[str, Any]) -> torch.
     with _without_values(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of initialisation and of torch's own quantised tensors: nobody here can act
         model: torch.nn.Module = builder(weights=like, progress=False, **arguments)
-    if _family(models, name) == "detection":
+    if family == "detection":
         model.register_forward_pre_hook(_drop_targets)
     return model
 

@@ -1,11 +1,14 @@
-"""Runs cells: plan, execute, store; prints and formats nothing.
+"""Runs cells, each in fresh processes, and stores what came of them; formats nothing.
 
-- `plan`: options -> cells, checked against this machine by a preflight in a fresh process.
-- `scheduler`: for every cell: emit, execute, append, emit.
-- `executor`: one cell -> one Record, whatever happens; `processes`: a call in a fresh process and how it ended.
-- `resume`: which cells a stored run still lacks. `oom_kills`: the kernel's count. `overhead`: what isolation costs.
-- `worker`: what happens inside those processes (the only file here that imports torch); `answers`: what they return.
-- `events`: what observers hear. `results`: tables and summary of a finished run. `checking`: claims against counts.
+- `session`: one run, from targets to a finished folder; `plan`: cells as typed to cells of this machine
+- `executor`: one cell to one `Record`, whatever happens; `processes`: a call in a fresh process, and how it ended
+- `records`: opens a run's folder; `resume`: which cells a run still lacks; `events`: what observers hear
+- `recorder`: cells one at a time, for pytest
+- `counting`, `fitting`, `profiling`, `training`, `scenarios`, `peaks`, `doctor`, `claims`: the other commands
+  that start processes
+- `compare`: two stored runs side by side; `reporting`: stored runs to the HTML page
+- `ab`: two revisions compared; `slurm`: runs on a cluster; `ci`: the steps of CI
+- `workers`: what runs inside the processes, the only part that imports torch
 
-Called by the doors: `cli`, `pytest_plugin` and `bench.run()`. The parent process never imports torch.
+Called by `cli`, `pytest_plugin` and `bench.run()`. The parent process never imports torch.
 """

@@ -2,7 +2,7 @@
 
     call("package.module:function", *arguments)  ->  Ending(outcome, value, reason, output_tail)
 
-The process is forked from a server that has imported torch and run nothing (FACTS: 0.2 s instead of 5 s). The parent
+The process is forked from a server that has imported torch and run nothing (0.2 s instead of 5 s). The parent
 blocks on the pipe and the process's sentinel; it never spins, because a spinning parent disturbs what the child times.
 What the child prints goes to a file, whose tail is kept; its standard input is empty.
 

@@ -2,7 +2,8 @@
 
 - `sweep`: the axes, their product, include and exclude.
 - `axes`: one axis value from what people type, or a one-line error.
-- `file`: TOML suite files.
+- `file`: TOML suite files; `builtin`: those that come with stepbench.
+- `command`: planned cells, back to the command that measures them.
 
 Pure: knows no hardware and no models, so a cell made here may still end as SKIPPED.
 """

@@ -1,1 +1,10 @@
-"""What a record says, in words and figures: the catalog of columns and the words of every doubt."""
+"""What a record says, in words and figures: columns with their units, and the words of every doubt; no file, no torch.
+
+- `table`: `Column`, and columns to a table that fits its page; `figures`: digits that follow the noise, safe text
+- `catalog`: the columns of every stored table; `cells`, `parts`: those of cells, phases, layers and counts
+- `advice`: the words of every doubt
+- `claims`, `comparison`, `fit`, `gate`, `history`, `machine`, `profile`, `scaling`, `scenarios`, `training`: one
+  subject each, to columns and sentences
+
+What was not measured is `-`, never 0.
+"""

@@ -4,11 +4,10 @@
 - `marks`, `collect`: whole steps without the profiler and marked steps under it, in alternation
 - `spans`: torch's profiler events to plain values; nothing below `spans` knows torch's profiler
 - `attribution`: spans to frames that know their layer; backward by autograd's sequence numbers
-- `host_time`, `device_time`: frames to seconds per phase, layer and operation; gaps of the device and their cause
+- `times`: frames to seconds per phase, layer and operation; gaps of the device and their cause
 - `rows`: those seconds, without the profiler's own cost, beside FLOPs and bytes (`work`)
 - `syncs`, `memory`, `compiling`, `trace`: passes of their own
-- `advising`, `trying`: what the figures suggest, and what it brings when it is tried
-- `difference`: two profiles row by row
+- `advice`: what the figures suggest, and what it brings when it is tried
 
 Enters: a Workload and a Cell. Leaves: `bench.core.profile.Profile`. Call it in a fresh process.
 """

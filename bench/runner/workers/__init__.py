@@ -1,1 +1,9 @@
-"""What runs in worker processes; the only part of the runner that imports torch."""
+"""What runs inside worker processes; the parent names these modules and never imports them, but `answers`.
+
+- `preloaded`: what the server that forks the processes imports, once
+- `cells`: preflight, counting, timing, memory and profiles of a cell; `ranks`: a cell of several processes
+- `launch`: a function on several ranks; `training`: a training, or one point of an input pipeline
+- `arm`: one worker of an A/B session, a freshly started interpreter
+- `null`: a model that does nothing, to measure the cost of measuring
+- `answers`: the values that cross the process border; no torch
+"""
