@@ -244,8 +244,8 @@ def _documented_shape(models: Any, family: str, name: str, options: dict[str, An
     return (3, _FRAMES, size, size) if family == "video" else (3, size, size)
 
 
-_DATA_DEPENDENT = ("fasterrcnn_mobilenet", "maskrcnn_resnet50_fpn", "keypointrcnn")
-"""Detectors whose operations depend on how many objects they find, so a documented count is of one image only."""
+_DATA_DEPENDENT = ("fasterrcnn", "maskrcnn", "keypointrcnn")
+"""Two-stage detectors: their work depends on how many objects the first stage proposes, on image and weights."""
 
 Document = tuple[str, str, dict[str, Any]]
 """`(builder, weights, meta)`, all plain values."""

@@ -54,7 +54,7 @@ def test_every_entry_is_claimed_twice_but_where_the_work_depends_on_the_image() 
     entries = [f"{name}.{weights.name}" for name in names for weights in torchvision.models.get_model_weights(name)]
     assert len(entries) > 160
     without_macs = {f"{name}.{weights}.macs" for name, weights, meta in DOCUMENTS if meta["_ops"] is None}
-    assert len(without_macs) == 6
+    assert len(without_macs) == 8  # the two-stage detectors
     assert set(CLAIMS) | without_macs == {f"{entry}.{what}" for entry in entries for what in ("parameters", "macs")}
 
 
