@@ -20,7 +20,7 @@ from bench.claims.reading import (
     suggest,
 )
 from bench.core.claim import Claim, ClaimValue, Erratum
-from bench.core.errors import ClaimError
+from bench.core.errors import UsageError
 
 _CLAIM_KEYS = (
     "id",
@@ -44,17 +44,17 @@ def load(path: str | Path) -> tuple[Claim, ...]:
     """Read the `[[claim]]` tables of a claim file; () where it holds ratios only.
 
     Raises:
-        ClaimError: The file is missing, is not TOML, or says something that makes no sense; one line that names the
+        UsageError: The file is missing, is not TOML, or says something that makes no sense; one line that names the
             file, the claim, what was found and what would be right.
     """
     content, document = read_file(path)
     if not entries(content, "claim", f"{path}") and not entries(content, "ratio", f"{path}"):
-        raise ClaimError(f"{path}: no claim found; write each as a [[claim]] or a [[ratio]] table")
+        raise UsageError(f"{path}: no claim found; write each as a [[claim]] or a [[ratio]] table")
     claims: dict[str, Claim] = {}
     for number, entry in enumerate(entries(content, "claim", f"{path}"), start=1):
         claim = _claim(need_table(entry, f"{path}: claim {number}"), document, f"{path}: claim {number}")
         if claim.id in claims:
-            raise ClaimError(f"{path}: claim {number}: the id {claim.id!r} is taken; ids are unique in a file")
+            raise UsageError(f"{path}: claim {number}: the id {claim.id!r} is taken; ids are unique in a file")
         claims[claim.id] = claim
     return tuple(claims.values())
 
@@ -65,12 +65,12 @@ def _claim(entry: Mapping[str, Any], document: Mapping[str, Any], where: str) ->
     where = f"{where} ({claim_id})"
     model = read_text(entry, "model", where) or read_text(document, "model", f"{where}: [document]")
     if not model:
-        raise ClaimError(f"{where}: names no model; add `model` to the claim or to [document]")
+        raise UsageError(f"{where}: names no model; add `model` to the claim or to [document]")
     quantity = _quantity(entry, where)
     relative_to = read_text(entry, "relative_to", where)
     relative_layer = read_text(entry, "relative_layer", where)
     if relative_layer and not relative_to:
-        raise ClaimError(f"{where}: relative_layer needs relative_to; name the model, be it the same")
+        raise UsageError(f"{where}: relative_layer needs relative_to; name the model, be it the same")
     value = _value(entry, "value", quantity, bool(relative_to), where)
     tolerance = _tolerance(entry, value, where)
     return Claim(
@@ -92,39 +92,39 @@ def _claim(entry: Mapping[str, Any], document: Mapping[str, Any], where: str) ->
 def _quantity(entry: Mapping[str, Any], where: str) -> str:
     name = read_text(entry, "quantity", where, required=True)
     if name not in QUANTITIES:
-        raise ClaimError(f"{where}: unknown quantity {name!r}; {suggest(name, QUANTITIES)}")
+        raise UsageError(f"{where}: unknown quantity {name!r}; {suggest(name, QUANTITIES)}")
     if QUANTITIES[name].needs_layer and not entry.get("layer"):
-        raise ClaimError(f"{where}: {name} is of one layer; add `layer`")
+        raise UsageError(f"{where}: {name} is of one layer; add `layer`")
     if QUANTITIES[name].is_shape and "relative_to" in entry:
-        raise ClaimError(f"{where}: {name} is a shape and has no ratio; compare output_elements")
+        raise UsageError(f"{where}: {name} is a shape and has no ratio; compare output_elements")
     return name
 
 
 def _value(entry: Mapping[str, Any], key: str, quantity: str, is_ratio: bool, where: str) -> ClaimValue:
     if key not in entry:
-        raise ClaimError(f"{where}: has no {key!r}; add it")
+        raise UsageError(f"{where}: has no {key!r}; add it")
     value = entry[key]
     if QUANTITIES[quantity].is_shape and not is_ratio:
         if not isinstance(value, list) or not value or not all(size == "B" or is_size(size) for size in value):
-            raise ClaimError(f'{where}: {key} needs a shape like ["B", 64, 24, 24], found {value!r}')
+            raise UsageError(f'{where}: {key} needs a shape like ["B", 64, 24, 24], found {value!r}')
         return tuple(None if size == "B" else size for size in value)
     if not is_number(value) or value < 0:
-        raise ClaimError(f"{where}: {key} needs a number from 0 up, found {value!r}")
+        raise UsageError(f"{where}: {key} needs a number from 0 up, found {value!r}")
     return value  # type: ignore[no-any-return]
 
 
 def _tolerance(entry: Mapping[str, Any], value: ClaimValue, where: str) -> float:
     """Read the relative tolerance, or derive it: a printed digit's unit lets the true value be half of it away."""
     if "tolerance" in entry and "rounded_to" in entry:
-        raise ClaimError(f"{where}: has both tolerance and rounded_to; keep one")
+        raise UsageError(f"{where}: has both tolerance and rounded_to; keep one")
     for key in ("tolerance", "rounded_to"):
         if key in entry and (not is_number(entry[key]) or entry[key] < 0):
-            raise ClaimError(f"{where}: {key} needs a number from 0 up, found {entry[key]!r}")
+            raise UsageError(f"{where}: {key} needs a number from 0 up, found {entry[key]!r}")
         if entry.get(key) and isinstance(value, tuple):
-            raise ClaimError(f"{where}: a shape is exact; remove {key}")
+            raise UsageError(f"{where}: a shape is exact; remove {key}")
     if entry.get("rounded_to") and not isinstance(value, tuple):
         if value == 0:
-            raise ClaimError(f"{where}: rounded_to makes no sense for 0; remove it")
+            raise UsageError(f"{where}: rounded_to makes no sense for 0; remove it")
         return float(entry["rounded_to"] / 2 / value)
     return float(entry.get("tolerance", 0.0))
 
@@ -140,7 +140,7 @@ def _erratum(
     measured = _value(table, "measured", quantity, is_ratio, where)
     reason = read_text(table, "reason", where, required=True)
     if agree(value, measured, tolerance):
-        raise ClaimError(f"{where}: measured agrees with the documented value; remove the erratum")
+        raise UsageError(f"{where}: measured agrees with the documented value; remove the erratum")
     return Erratum(measured=measured, reason=reason)
 
 
@@ -149,5 +149,5 @@ def _input_shape(table: Mapping[str, Any], where: str) -> tuple[int, ...] | None
     if shape is None:
         return None
     if not isinstance(shape, list) or not shape or not all(is_size(size) for size in shape):
-        raise ClaimError(f"{where}: input_shape needs one example's shape like [3, 224, 224], found {shape!r}")
+        raise UsageError(f"{where}: input_shape needs one example's shape like [3, 224, 224], found {shape!r}")
     return tuple(shape)

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.core.errors import ClaimError
+from bench.core.errors import UsageError
 
 _FILE_KEYS = ("document", "claim", "ratio")
 _DOCUMENT_KEYS = ("title", "place", "model", "input_shape")
@@ -19,7 +19,7 @@ def read_file(path: str | Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
     """Read a claim file; return all of it, and its `[document]`.
 
     Raises:
-        ClaimError: It cannot be read, is not TOML, or has an unknown key.
+        UsageError: It cannot be read, is not TOML, or has an unknown key.
     """
     content = _parse_toml(Path(path))
     refuse_unknown_keys(content, _FILE_KEYS, f"{path}")
@@ -33,25 +33,25 @@ def _parse_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ClaimError(f"{path}: no such claim file") from None
+        raise UsageError(f"{path}: no such claim file") from None
     except OSError as error:
-        raise ClaimError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ClaimError(f"{path}: is not UTF-8 text; a claim file is TOML") from None
+        raise UsageError(f"{path}: is not UTF-8 text; a claim file is TOML") from None
     except tomllib.TOMLDecodeError as error:  # its message ends in the line and column
-        raise ClaimError(f"{path}: is not TOML: {' '.join(str(error).split())}") from None
+        raise UsageError(f"{path}: is not TOML: {' '.join(str(error).split())}") from None
 
 
 def need_table(value: Any, where: str) -> Mapping[str, Any]:
     """Return a TOML table.
 
     Raises:
-        ClaimError: It is missing or something else.
+        UsageError: It is missing or something else.
     """
     if value is None:
-        raise ClaimError(f"{where} is missing; a claim file starts with [document] and its title")
+        raise UsageError(f"{where} is missing; a claim file starts with [document] and its title")
     if not isinstance(value, dict):
-        raise ClaimError(f"{where} needs a table, found {value!r}")
+        raise UsageError(f"{where} needs a table, found {value!r}")
     return value
 
 
@@ -59,11 +59,11 @@ def entries(content: Mapping[str, Any], key: str, where: str) -> list[Any]:
     """Return the `[[key]]` tables of a file; none is an empty list.
 
     Raises:
-        ClaimError: The key holds something else.
+        UsageError: The key holds something else.
     """
     value = content.get(key, [])
     if not isinstance(value, list):
-        raise ClaimError(f"{where}: no {key} found; write each as a [[{key}]] table")
+        raise UsageError(f"{where}: no {key} found; write each as a [[{key}]] table")
     return value
 
 
@@ -71,13 +71,13 @@ def read_text(table: Mapping[str, Any], key: str, where: str, *, required: bool 
     """Return a text; empty where it is missing.
 
     Raises:
-        ClaimError: It is no text, or missing although required.
+        UsageError: It is no text, or missing although required.
     """
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise ClaimError(f"{where}: {key} needs text, found {value!r}")
+        raise UsageError(f"{where}: {key} needs text, found {value!r}")
     if required and not value.strip():
-        raise ClaimError(f"{where}: has no {key!r}; add it")
+        raise UsageError(f"{where}: has no {key!r}; add it")
     return value
 
 
@@ -91,11 +91,11 @@ def refuse_unknown_keys(table: Mapping[str, Any], known: Collection[str], where:
     """Refuse a misspelt key.
 
     Raises:
-        ClaimError: There is one; the message suggests another.
+        UsageError: There is one; the message suggests another.
     """
     for key in table:
         if key not in known:
-            raise ClaimError(f"{where}: unknown key {key!r}; {suggest(key, known)}")
+            raise UsageError(f"{where}: unknown key {key!r}; {suggest(key, known)}")
 
 
 def suggest(name: str, known: Collection[str]) -> str:

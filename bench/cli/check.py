@@ -20,7 +20,7 @@ import typer
 from bench.cli import options
 from bench.cli.output import answer, look
 from bench.core.claim import CheckedClaim, ClaimVerdict
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 
 PANEL = "Understand a model"
 
@@ -51,7 +51,7 @@ def command(
     from bench.runner.claims import check_files, check_shipped, check_torchvision
 
     if torchvision and (files or time):
-        raise SuiteError("--torchvision checks its own claims, which are counts; leave files and --time away")
+        raise UsageError("--torchvision checks its own claims, which are counts; leave files and --time away")
     if torchvision:
         checked = check_torchvision()
     elif files:

@@ -21,7 +21,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer
-from bench.core.errors import ExitCode, StoreError, SuiteError
+from bench.core.errors import ExitCode, StoreError, UsageError
 
 if TYPE_CHECKING:
     from bench.report.ci.verdict import StepResult
@@ -60,7 +60,7 @@ def command(
         answer("ci", format, str, step=step, name=name or step, exit_code=code)
         return ExitCode.FINE
     if arguments:
-        raise SuiteError(f"comment takes no arguments, found {arguments[0]!r}; options of ci stand before it")
+        raise UsageError(f"comment takes no arguments, found {arguments[0]!r}; options of ci stand before it")
     return _comment(folder, title, format)
 
 

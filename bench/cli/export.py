@@ -21,7 +21,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer
-from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
+from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, UsageError
 
 if TYPE_CHECKING:
     from bench.core.claim import CheckedClaim
@@ -64,12 +64,12 @@ def command(
 
     chosen = FORMATS[to.value]
     if answers and not chosen.holds_verdicts:
-        raise SuiteError(f"--with adds verdicts, for which {to.value} has no words; use it with --to junit")
+        raise UsageError(f"--with adds verdicts, for which {to.value} has no words; use it with --to junit")
     data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)
     if data.comparison is not None:
-        raise SuiteError(f"{data.folder} is a comparison of bench ab, not a run; bench show prints it")
+        raise UsageError(f"{data.folder} is a comparison of bench ab, not a run; bench show prints it")
     claims, rows = _read_answers(answers or [])
     stored = replace(data, claims=(*data.claims, *claims) if chosen.holds_verdicts else (), gate=rows)
     written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured

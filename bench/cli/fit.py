@@ -16,7 +16,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import parse_bytes
 
@@ -68,7 +68,7 @@ def _parse_memory(text: str | None) -> int | None:
     try:
         size = parse_bytes(text)
     except ValueError as error:
-        raise SuiteError(f"--memory: {error}") from None
+        raise UsageError(f"--memory: {error}") from None
     if size < 1:
-        raise SuiteError(f"--memory must be more than nothing, found {text!r}")
+        raise UsageError(f"--memory must be more than nothing, found {text!r}")
     return size

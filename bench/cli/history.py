@@ -186,7 +186,7 @@ def prune_command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Take old measurements out of the history; those at accepted commits stay, and so do raw run folders."""
-    from bench.core.errors import HistoryError
+    from bench.core.errors import UsageError
     from bench.store.history.database import open_history
     from bench.store.history.git import reachable_commits
     from bench.store.history.prune import Limits, prune
@@ -194,7 +194,7 @@ def prune_command(
 
     reachable = reachable_commits(Path.cwd()) if unreachable else None
     if unreachable and reachable is None:
-        raise HistoryError(
+        raise UsageError(
             "--unreachable needs the whole git repository of the commits; this is none, or a shallow clone"
         )
     known, _ = _accepted(accepted, results)

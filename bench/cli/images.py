@@ -16,7 +16,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 
 PANEL = "Measure"
 
@@ -97,5 +97,5 @@ def _samplers(typed: list[str] | None) -> list[str]:
     names = options.split(typed or ["ddim"])
     unknown = [name for name in names if name not in SAMPLERS]
     if unknown:
-        raise SuiteError(f"no sampler named {unknown[0]!r}. Use one of: {', '.join(SAMPLERS)}")
+        raise UsageError(f"no sampler named {unknown[0]!r}. Use one of: {', '.join(SAMPLERS)}")
     return list(dict.fromkeys(names))

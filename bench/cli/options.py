@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from bench.core.cell import Cell, Mode, Precision
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome, Sampling
 from bench.core.units import parse_seconds
 from bench.device.backend import CPU, is_accelerator
@@ -150,7 +150,7 @@ def read_axes(
     """Read what was typed into fields of `Sweep`; an axis that was not typed is left out.
 
     Raises:
-        SuiteError: A value makes no sense.
+        UsageError: A value makes no sense.
     """
     typed = {
         "batch_size": batch_size,
@@ -175,18 +175,18 @@ def parse_duration(text: str | None, option: str) -> float | None:
     """Read a duration option: `90s`, `20m`.
 
     Raises:
-        SuiteError: It is not a positive duration.
+        UsageError: It is not a positive duration.
     """
     if text is None:
         return None
     try:
         seconds = parse_seconds(text)
     except ValueError as error:
-        raise SuiteError(f"{option}: {error}") from None
+        raise UsageError(f"{option}: {error}") from None
     if text.strip()[-1] in "0123456789.":
-        raise SuiteError(f"{option}: {text!r} has no unit; write for example {text.strip()}s, or ms, m, h")
+        raise UsageError(f"{option}: {text!r} has no unit; write for example {text.strip()}s, or ms, m, h")
     if seconds <= 0:
-        raise SuiteError(f"{option} must be more than nothing, found {text!r}")
+        raise UsageError(f"{option} must be more than nothing, found {text!r}")
     return seconds
 
 
@@ -216,14 +216,14 @@ def read_fraction(text: str, option: str) -> float:
     """Read `2%` or `0.02`.
 
     Raises:
-        SuiteError: It is neither.
+        UsageError: It is neither.
     """
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
-        raise SuiteError(f"{option} must be a share, found {text!r}; write for example 2% or 0.02") from None
+        raise UsageError(f"{option} must be a share, found {text!r}; write for example 2% or 0.02") from None
     if not 0 <= value < 10 or (value >= 1 and not text.endswith("%")):
-        raise SuiteError(f"{option} must be a share, found {text!r}; write for example 2% or 0.02")
+        raise UsageError(f"{option} must be a share, found {text!r}; write for example 2% or 0.02")
     return value
 
 
@@ -231,7 +231,7 @@ def read_threshold(fail_at: str, tolerate: str, alpha: float) -> Threshold:
     """Read what fails and what passes.
 
     Raises:
-        SuiteError: The values make no sense, alone or together.
+        UsageError: The values make no sense, alone or together.
     """
     from bench.stats.looks import Threshold
 
@@ -239,10 +239,8 @@ def read_threshold(fail_at: str, tolerate: str, alpha: float) -> Threshold:
         return Threshold(
             fail_at=read_fraction(fail_at, "--fail-at"), tolerate=read_fraction(tolerate, "--tolerate"), alpha=alpha
         )
-    except SuiteError:
-        raise
     except ValueError as error:
-        raise SuiteError(f"--fail-at, --tolerate, --alpha: {error}") from None
+        raise UsageError(f"--fail-at, --tolerate, --alpha: {error}") from None
 
 
 N = TypeVar("N", int, float)
@@ -260,7 +258,7 @@ def read_numbers(
     """Read a repeated option whose values may hold several numbers, separated by commas; each number once.
 
     Raises:
-        SuiteError: A value is no number of this kind, or less than the least.
+        UsageError: A value is no number of this kind, or less than the least.
     """
     if not values:
         return default
@@ -270,9 +268,9 @@ def read_numbers(
             number = kind(part)
         except ValueError:
             word = "a whole number" if kind is int else "a number"
-            raise SuiteError(f"{option} needs {word}, found {part!r}; write for example {option} {least}") from None
+            raise UsageError(f"{option} needs {word}, found {part!r}; write for example {option} {least}") from None
         if not least <= number < float("inf"):
-            raise SuiteError(f"{option} must be {least} or more, found {part}")
+            raise UsageError(f"{option} must be {least} or more, found {part}")
         numbers.append(number)
     return tuple(dict.fromkeys(numbers))
 
@@ -331,7 +329,7 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
     """Make a plan of what was typed; what was not is the documented recipe.
 
     Raises:
-        SuiteError: A value makes no sense.
+        UsageError: A value makes no sense.
     """
     from bench.core.training import TrainingPlan
 
@@ -345,9 +343,9 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
     if "checkpoint_steps" in values:
         values["checkpoint_steps"] = _checkpoint_steps(values["checkpoint_steps"])
     if values.get("prefetch") and not values.get("workers"):
-        raise SuiteError("--prefetch is for --workers: without workers nothing is prepared ahead")
+        raise UsageError("--prefetch is for --workers: without workers nothing is prepared ahead")
     if values.get("pin_memory") and not is_accelerator(values.get("device", CPU)):
-        raise SuiteError("--pin-memory speeds up copies to an accelerator, and the device is cpu; leave it out")
+        raise UsageError("--pin-memory speeds up copies to an accelerator, and the device is cpu; leave it out")
     return TrainingPlan(model=model, **values)
 
 
@@ -355,7 +353,7 @@ def _precision(text: str) -> Precision:
     try:
         return Precision(text)
     except ValueError:
-        raise SuiteError(f"precision {text!r} is unknown. Use one of: {', '.join(Precision)}") from None
+        raise UsageError(f"precision {text!r} is unknown. Use one of: {', '.join(Precision)}") from None
 
 
 def _optimizer(values: dict[str, Any]) -> dict[str, Any]:
@@ -378,4 +376,4 @@ def _checkpoint_steps(text: str) -> int | None:
         return 0
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
-    raise SuiteError(f"--checkpoint is 'epoch', 'never' or a number of steps, found {text!r}")
+    raise UsageError(f"--checkpoint is 'epoch', 'never' or a number of steps, found {text!r}")

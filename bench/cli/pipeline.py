@@ -18,7 +18,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def _parts(text: str) -> list[str]:
 def _numbers(text: str, option: str, least: int) -> list[int]:
     numbers = [int(part) if part.isascii() and part.isdigit() else -1 for part in _parts(text)]
     if min(numbers) < least:
-        raise SuiteError(f"{option} takes whole numbers from {least} on, separated by commas; found {text!r}")
+        raise UsageError(f"{option} takes whole numbers from {least} on, separated by commas; found {text!r}")
     return numbers
 
 
 def _on_off(text: str) -> bool:
     if text not in _ON_OFF:
-        raise SuiteError(f"--pin-memory takes off, on or both, separated by a comma; found {text!r}")
+        raise UsageError(f"--pin-memory takes off, on or both, separated by a comma; found {text!r}")
     return _ON_OFF[text]

@@ -18,7 +18,7 @@ import typer
 from bench.cli import options
 from bench.cli.output import answer, look
 from bench.core.cell import Cell
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bench.runner.profiling import Profiled
@@ -62,13 +62,13 @@ def command(
 ) -> int:
     if diff is not None:
         if models:
-            raise SuiteError(f"--diff compares two stored runs; it takes no models, found {' '.join(models)}")
+            raise UsageError(f"--diff compares two stored runs; it takes no models, found {' '.join(models)}")
         from bench.cli.compare import command as compare
 
         print(f"bench: `bench profile --diff` is now `bench compare {' '.join(diff)}`", file=sys.stderr)
         return compare(*diff, results=results, format=format)
     if not models:
-        raise SuiteError("no model was named; write for example `bench profile my_net`, or `bench compare RUN RUN`")
+        raise UsageError("no model was named; write for example `bench profile my_net`, or `bench compare RUN RUN`")
     from bench.cli.progress import stoppable
     from bench.core.profile import ProfileOptions
     from bench.runner.profiling import profile_cells
@@ -88,7 +88,7 @@ def command(
         threads=threads,
     )
     if trace is not None and not trace.absolute().parent.is_dir():
-        raise SuiteError(f"--trace: there is no folder {str(trace.absolute().parent)!r}")
+        raise UsageError(f"--trace: there is no folder {str(trace.absolute().parent)!r}")
     asked = ProfileOptions(
         steps=steps,
         is_with_memory=memory,

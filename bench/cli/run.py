@@ -19,7 +19,7 @@ import typer
 from bench.cli import options, slurm
 from bench.cli.output import answer, look
 from bench.core.cell import Cell
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import counted
 from bench.suite.axes import sampling_of
@@ -113,7 +113,7 @@ def command(
     from bench.stats.scaling import scalings
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
-        raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
+        raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
     job = slurm.typed_job(
         partition=partition,
         gpus=gpus,
@@ -142,7 +142,7 @@ def command(
     if resume is None or models:
         session = plan_targets(models or [], axes)
     elif axes:
-        raise SuiteError(f"--resume alone takes the cells of the run; name the targets too to change {', '.join(axes)}")
+        raise UsageError(f"--resume alone takes the cells of the run; name the targets too to change {', '.join(axes)}")
     else:
         session = plan_resumption(resume, results)
     typed = {"target": target, "budget_seconds": options.parse_duration(budget, "--budget"), "processes": processes}

@@ -17,7 +17,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import look, print_json
-from bench.core.errors import ExitCode, NothingMeasuredError, SuiteError
+from bench.core.errors import ExitCode, NothingMeasuredError, UsageError
 
 if TYPE_CHECKING:
     from bench.store.stored import StoredComparison, StoredRun
@@ -111,7 +111,7 @@ def _show_comparison(run: StoredRun, found: StoredComparison, format: Format, wi
     from bench.tables.comparison import comparison_report
 
     if format in (Format.LATEX, Format.CSV):
-        raise SuiteError(f"{run.folder} is a comparison, which has no {format.value}; use table, markdown or json")
+        raise UsageError(f"{run.folder} is a comparison, which has no {format.value}; use table, markdown or json")
     if format is Format.JSON:
         print_json("show", folder=str(run.folder), run=run.info, heading=found.heading, comparisons=found.comparisons)
     elif format is Format.MARKDOWN:

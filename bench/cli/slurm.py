@@ -18,7 +18,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look, make_group
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import counted
 
@@ -193,7 +193,7 @@ def typed_job(
     """Return the fields of `JobOptions` that were typed.
 
     Raises:
-        SuiteError: A value makes no sense.
+        UsageError: A value makes no sense.
     """
     typed = {
         "partition": partition,
@@ -213,7 +213,7 @@ def typed_job(
         values = typed[field]
         for value in (values,) if isinstance(values, str) else values or ():  # type: ignore[union-attr]
             if not value.strip() or "\n" in value:
-                raise SuiteError(f"{option} must be one line that is not empty, found {value!r}")
+                raise UsageError(f"{option} must be one line that is not empty, found {value!r}")
     return {name: value for name, value in typed.items() if value is not None}
 
 
@@ -221,20 +221,20 @@ def refuse_without_slurm(typed: dict[str, Any], cells_per_task: int | None, resu
     """Refuse what only makes sense on a cluster where none was asked for.
 
     Raises:
-        SuiteError: An option of a cluster was typed, or the run to be resumed was submitted to one: this machine's
+        UsageError: An option of a cluster was typed, or the run to be resumed was submitted to one: this machine's
             environment is another, so it would measure everything again.
         StoreError: There is no such run.
     """
     names = [name.replace("_seconds", "").replace("_", "-") for name in typed]
     names += ["cells-per-task"] if cells_per_task is not None else []
     if names:
-        raise SuiteError(f"--{names[0]} is for a cluster; add --executor slurm, or leave it out")
+        raise UsageError(f"--{names[0]} is for a cluster; add --executor slurm, or leave it out")
     if resume is not None:
         from bench.store.runs import RunFolder
 
         folder = RunFolder.open(resume, results)
         if (folder.path / "slurm").is_dir():
-            raise SuiteError(f"{folder.run.id} was submitted to Slurm; add --executor slurm to submit what it lacks")
+            raise UsageError(f"{folder.run.id} was submitted to Slurm; add --executor slurm to submit what it lacks")
 
 
 def run_on_slurm(
@@ -272,7 +272,7 @@ def run_on_slurm(
     from bench.store.runs import RunFolder
 
     if refused:
-        raise SuiteError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
+        raise UsageError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
     if is_dry:
         script = preview(session, JobOptions(**typed), results=results, cells_per_task=cells_per_task)
         words = f"{script}# {counted(len(session.cells), 'cell')}; nothing was submitted (--dry-run)"

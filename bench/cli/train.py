@@ -17,7 +17,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look
-from bench.core.errors import ExitCode, SuiteError
+from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
 PANEL = "Measure"
@@ -84,7 +84,7 @@ def command(
     from bench.tables.training import training_text
 
     if executor not in ("forkserver", "spawn", "inline"):
-        raise SuiteError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
+        raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
     typed: dict[str, Any] = {
         "data": data,
         "epochs": epochs,
@@ -116,12 +116,12 @@ def command(
     if resume is not None:
         refused = [*([model] if model else []), *typed, *(["download"] if download else [])]
         if refused:
-            raise SuiteError(f"--resume takes everything from the run; leave out {', '.join(refused)}")
+            raise UsageError(f"--resume takes everything from the run; leave out {', '.join(refused)}")
         with stoppable_training(stop):
             trained = resume_training(resume, **shared)
     else:
         if model is None:
-            raise SuiteError("name a model to train, for example `bench train my_net`, or a run with --resume")
+            raise UsageError("name a model to train, for example `bench train my_net`, or a run with --resume")
         plan = options.plan_of(model, typed)
         with stoppable_training(stop):
             trained = train(plan, download=download, **shared)

@@ -1,15 +1,9 @@
-"""The errors of stepbench: everything a user can cause derives from `BenchError`.
+"""The six errors of stepbench: everything a user can cause is one of them, and ends in its exit code.
 
-    BenchError                          exit 2: wrong usage
-    ├── UnknownModelError               (LookupError)  no model of that name
-    ├── ModelError                      the user's model or workload cannot be built or used
-    ├── SuiteError                      (ValueError)   an axis value or a suite file that makes no sense
-    ├── DeviceError                     (LookupError)  a device that is not there
-    ├── DataError                       (ValueError)   a data set that is not there, damaged, or of no use to the model
-    ├── ClaimError                      (ValueError)   a claim file that cannot be read
-    ├── StoreError                      (OSError)      a results folder or record that cannot be read or written
-    │   └── SchemaError                                a file or a history written by a newer stepbench
-    ├── HistoryError                    a history database that cannot be reached, read or changed
+    BenchError                          exit 2: what all of them are
+    ├── UsageError                      an option, a suite, claim or data file, a device or a name that makes no sense
+    ├── ModelError                      no such model, or one that cannot be built, fed or used
+    ├── StoreError                      a results folder, a file in it or a history that cannot be read or written
     ├── IncomparableError               exit 4: the two sides were not measured under the same conditions
     └── NothingMeasuredError            exit 5: nothing was measured, or a base is missing
 
@@ -39,40 +33,24 @@ class BenchError(Exception):
     exit_code = ExitCode.USAGE
 
 
-class UnknownModelError(BenchError, LookupError):
-    """No model answers to the name that was asked for."""
+class UsageError(BenchError):
+    """An option, a file that a person writes, or a name makes no sense here."""
 
 
 class ModelError(BenchError):
-    """A user's model or workload cannot be imported, built or fed."""
+    """A model is not known, or cannot be imported, built or fed."""
 
 
-class SuiteError(BenchError, ValueError):
-    """An axis value, an option or a suite file makes no sense."""
+class StoreError(BenchError):
+    """A results folder, a file in it or a history cannot be read or written.
 
+    Args:
+        is_other_version: A newer stepbench wrote it, or one too old to be read: it is left alone, never measured again.
+    """
 
-class DeviceError(BenchError, LookupError):
-    """The device that was asked for is not on this machine."""
-
-
-class DataError(BenchError, ValueError):
-    """A data set is not there, is damaged, or does not fit the model."""
-
-
-class ClaimError(BenchError, ValueError):
-    """A claim file cannot be understood."""
-
-
-class StoreError(BenchError, OSError):
-    """A results folder or a file in it cannot be read or written."""
-
-
-class SchemaError(StoreError):
-    """A file was written by a newer stepbench than this one."""
-
-
-class HistoryError(BenchError):
-    """A history database, or what was asked of it, makes no sense or cannot be reached."""
+    def __init__(self, message: str, *, is_other_version: bool = False) -> None:
+        super().__init__(message)
+        self.is_other_version = is_other_version
 
 
 class IncomparableError(BenchError):

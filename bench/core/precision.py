@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from bench.core.cell import Precision
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 
 _BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -69,10 +69,10 @@ def row_of(precision: Precision) -> PrecisionRow:
     """Return what a precision means.
 
     Raises:
-        SuiteError: Nothing here knows it.
+        UsageError: Nothing here knows it.
     """
     row = PRECISIONS.get(precision)
     if row is None:
         known = ", ".join(PRECISIONS)
-        raise SuiteError(f"precision {str(precision)!r} has no row in bench.core.precision; it has {known}")
+        raise UsageError(f"precision {str(precision)!r} has no row in bench.core.precision; it has {known}")
     return row

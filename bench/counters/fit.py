@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 
 from bench.core.cell import Cell
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.fit import Fit, FitLimit, Probe
 from bench.core.record import PredictedPeak
 from bench.core.workload import Workload
@@ -33,10 +33,10 @@ def fit(workload: Workload, cell: Cell, memory_bytes: int, *, max_batch_size: in
     kernels' workspaces, fragmentation.
 
     Raises:
-        SuiteError: A memory or a limit below 1.
+        UsageError: A memory or a limit below 1.
     """
     if memory_bytes < 1 or max_batch_size < 1:
-        raise SuiteError(f"memory and largest batch must be positive, not {memory_bytes} and {max_batch_size}")
+        raise UsageError(f"memory and largest batch must be positive, not {memory_bytes} and {max_batch_size}")
     search = _Search(workload, cell, memory_bytes)
     smallest = search.smallest_batch()
     fits, fails = 0, smallest

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bench.core.cell import Precision
-from bench.core.errors import DeviceError
+from bench.core.errors import UsageError
 from bench.core.units import counted
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def backend_of(device: str) -> Backend:
     """Return the backend of a device by its name; the device need not be there.
 
     Raises:
-        DeviceError: No such kind of device; the message suggests one.
+        UsageError: No such kind of device; the message suggests one.
     """
     kind, index = parse_device(device)
     return _class_of(kind)(index or 0)
@@ -241,11 +241,11 @@ def parse_device(text: str) -> tuple[str, int | None]:
     """Split a device's name into its kind and its number, None if none is given; asks no device.
 
     Raises:
-        DeviceError: No such kind of device; the message suggests one.
+        UsageError: No such kind of device; the message suggests one.
     """
     match = _NAME.fullmatch(text)
     if match is None or match[1] not in KINDS or (match[1] == CPU and match[2] is not None):
-        raise DeviceError(f"no device kind {text!r}. {_suggestion(text)}Use {DEVICE_HELP}")
+        raise UsageError(f"no device kind {text!r}. {_suggestion(text)}Use {DEVICE_HELP}")
     return match[1], None if match[2] is None else int(match[2])
 
 
@@ -253,7 +253,7 @@ def normalise_device(text: str) -> str:
     """Check a device's name and complete it: `cuda` is `cuda:0`, `auto` is the first accelerator or else the CPU.
 
     Raises:
-        DeviceError: No such kind of device, or none of that number here.
+        UsageError: No such kind of device, or none of that number here.
     """
     if text == AUTO:
         return next((kind(0).device for kind in _accelerators() if kind.count()), CPU)
@@ -261,7 +261,7 @@ def normalise_device(text: str) -> str:
     there = backend.count()
     if backend.index >= there:
         found = f"{there} {backend.label} device{'s' if there != 1 else ''}" if there else f"no {backend.label} device"
-        raise DeviceError(f"device {text!r} was asked for, but torch sees {found} here; use --device cpu")
+        raise UsageError(f"device {text!r} was asked for, but torch sees {found} here; use --device cpu")
     return backend.device
 
 
@@ -269,7 +269,7 @@ def complete_device(text: str, *, has_accelerator: bool) -> str:
     """Check and complete a device's name for another machine, which cannot be asked.
 
     Raises:
-        DeviceError: No such kind of device.
+        UsageError: No such kind of device.
     """
     if text == AUTO:
         return next(kind(0).device for kind in _accelerators()) if has_accelerator else CPU

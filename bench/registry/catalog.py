@@ -19,7 +19,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from bench.core.errors import BenchError, ModelError, UnknownModelError
+from bench.core.errors import BenchError, ModelError
 from bench.core.text import nearest
 from bench.registry.loading import importable
 from bench.registry.spec import Kind, Spec, parse
@@ -70,13 +70,13 @@ def torchvision_sources() -> dict[str, Path]:
     }
 
 
-def unknown_name(name: str) -> UnknownModelError:
+def unknown_name(name: str) -> ModelError:
     """Make the error for a name that nothing answers to, with the nearest name there is."""
     torchvision = {known: f"torchvision:{known}" for known in sorted(torchvision_sources())}
     own = {known: known for known in names()}
     match = nearest(name.removeprefix("torchvision:"), [*own, *torchvision])
     hint = f" Did you mean {({**torchvision, **own})[match]!r}?" if match else ""
-    return UnknownModelError(f"no model named {name!r}.{hint} Or pass 'package.module:callable'. See 'bench list'.")
+    return ModelError(f"no model named {name!r}.{hint} Or pass 'package.module:callable'. See 'bench list'.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

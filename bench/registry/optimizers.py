@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -26,13 +26,13 @@ def check_optimizer(name: str) -> str:
     """Return the name if there is such an optimizer.
 
     Raises:
-        SuiteError: There is none; the message suggests one.
+        UsageError: There is none; the message suggests one.
     """
     if name in OPTIMIZERS:
         return name
     close = difflib.get_close_matches(name, OPTIMIZERS, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise SuiteError(f"no optimizer named {name!r}. {hint}Use one of: {', '.join(OPTIMIZERS)}")
+    raise UsageError(f"no optimizer named {name!r}. {hint}Use one of: {', '.join(OPTIMIZERS)}")
 
 
 def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
@@ -44,7 +44,7 @@ def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter]) -> torch
         parameters: What to optimise.
 
     Raises:
-        SuiteError: No optimizer of that name.
+        UsageError: No optimizer of that name.
     """
     import torch
 

@@ -38,8 +38,8 @@ def resolve(spec: str, *, input_shape: tuple[int, ...] | None = None) -> Workloa
             model, an error for a model that makes its own batches.
 
     Raises:
-        UnknownModelError: Nothing answers to the name.
-        ModelError: The model cannot be imported, an option is wrong, or the shape is missing or not wanted.
+        ModelError: Nothing answers to the name; the model cannot be imported; an option is wrong; the shape is missing
+            or not wanted.
     """
     parsed = parse(spec)
     if parsed.kind is Kind.TORCHVISION:
@@ -78,8 +78,7 @@ def check(spec: str) -> None:
     be imported, a callable that is made at run time, a value that the model itself refuses.
 
     Raises:
-        UnknownModelError: Nothing answers to the name.
-        ModelError: The spec cannot be resolved.
+        ModelError: Nothing answers to the name; the spec cannot be resolved.
     """
     parsed = parse(spec)
     if parsed.kind is Kind.NAME and parsed.place not in names():

@@ -49,8 +49,7 @@ def torchvision_workload(spec: Spec, input_shape: tuple[int, ...] | None) -> Wor
     auxiliary heads, another position embedding). A quantised model is built in int8; it can infer only.
 
     Raises:
-        UnknownModelError: torchvision has no model of that name.
-        ModelError: torchvision cannot be imported, or weights are asked for.
+        ModelError: torchvision has no model of that name; it cannot be imported, or weights are asked for.
     """
     models = import_models()
     if spec.place not in torchvision_names():

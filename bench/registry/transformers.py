@@ -19,7 +19,7 @@ from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.core.errors import ModelError, UnknownModelError
+from bench.core.errors import ModelError
 from bench.core.text import did_you_mean, one_line
 from bench.core.workload import Batch, TextGenerator, Workload
 from bench.registry.build import building
@@ -78,8 +78,7 @@ def check_transformers(spec: Spec) -> None:
     """Refuse a type that is not there, without importing the library.
 
     Raises:
-        ModelError: The library is not installed.
-        UnknownModelError: It has no such type, or none that can be built here.
+        ModelError: The library is not installed; it has no such type, or none that can be built here.
     """
     known = transformers_tasks()
     if not known:
@@ -88,7 +87,7 @@ def check_transformers(spec: Spec) -> None:
             "pip install 'stepbench[transformers]'"
         )
     if spec.place not in known:
-        raise UnknownModelError(
+        raise ModelError(
             f"transformers has no language model or image classifier of type {spec.place!r}."
             f"{did_you_mean(spec.place, known)} See 'bench list transformers'."
         )
@@ -108,8 +107,7 @@ def transformers_workload(spec: Spec) -> Workload:
     it; generation uses it.
 
     Raises:
-        UnknownModelError: No such type.
-        ModelError: The library is not installed, or an option is unknown or of a wrong type.
+        ModelError: No such type; the library is not installed, or an option is unknown or of a wrong type.
     """
     check_transformers(spec)
     library = import_transformers()

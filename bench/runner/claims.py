@@ -48,7 +48,7 @@ def check_files(paths: Iterable[Path], *, method: str = "forkserver") -> tuple[C
     """Check every claim of these files; a ratio of times is UNMEASURED here.
 
     Raises:
-        ClaimError: A file cannot be read.
+        UsageError: A file cannot be read.
     """
     files = tuple(paths)
     claims = [claim for path in files for claim in load(path)]
@@ -102,7 +102,7 @@ def load_all_ratios(paths: Iterable[Path]) -> tuple[Claim, ...]:
     """Read the ratios of all these files, in order.
 
     Raises:
-        ClaimError: A file cannot be read.
+        UsageError: A file cannot be read.
     """
     return tuple(ratio for path in paths for ratio in load_ratios(path))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.cell import Cell
-from bench.core.errors import BenchError, DeviceError
+from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, FittedCell, Verification
 from bench.core.record import Outcome
 from bench.core.units import format_bytes
@@ -79,4 +79,4 @@ def _free_memory(device: str, method: str) -> int:
     ending = processes.call("bench.runner.workers.cells:free_memory", device, method=method)
     if ending.outcome is Outcome.OK and ending.value is not None:
         return int(ending.value)
-    raise DeviceError(f"the free memory of {device} cannot be read; give --memory, for example --memory 24GiB")
+    raise UsageError(f"the free memory of {device} cannot be read; give --memory, for example --memory 24GiB")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.environment import Environment
-from bench.core.errors import BenchError, DeviceError, StoreError
+from bench.core.errors import BenchError, StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
 from bench.core.peaks import SCHEMA, Peaks
 from bench.core.record import Outcome
@@ -37,7 +37,7 @@ def measure_peaks(
         timeout_seconds: Of each process; by default ten minutes, and for the probes what they may take beside.
 
     Raises:
-        DeviceError: There is no such device, or probing it failed.
+        UsageError: There is no such device, or probing it failed.
         StoreError: The result cannot be written.
     """
     checked: Preflight = _call("preflight", (device,), (), method=method, timeout_seconds=timeout_seconds)
@@ -68,7 +68,7 @@ def _call(function: str, *arguments: Any, method: str, timeout_seconds: float | 
     if isinstance(ending.error, BenchError):
         raise ending.error
     if ending.outcome is not Outcome.OK:
-        raise DeviceError(f"the device could not be probed: {ending.reason or ending.outcome.value}")
+        raise UsageError(f"the device could not be probed: {ending.reason or ending.outcome.value}")
     return ending.value
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from bench import registry
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.errors import BenchError, SuiteError
+from bench.core.errors import BenchError, UsageError
 from bench.core.record import Outcome
 from bench.device.backend import AUTO, parse_device
 from bench.registry.optimizers import check_optimizer
@@ -33,7 +33,7 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
     """
     for cell in cells:
         if cell.world_size > 1 and method == "inline":
-            raise SuiteError(
+            raise UsageError(
                 f"{cell.id} needs {cell.world_size} processes, and the executor inline has one; choose forkserver"
             )
         if cell.device != AUTO:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.errors import NothingMeasuredError, StoreError, SuiteError
+from bench.core.errors import NothingMeasuredError, StoreError, UsageError
 from bench.core.jsonio import to_json
 from bench.core.profile import Profile, ProfileDiff, ProfileOptions
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
@@ -65,7 +65,7 @@ def profile_cells(
         BenchError: A model or device is not there, or the results cannot be written.
     """
     if options.trace and len(cells) > 1:
-        raise SuiteError(f"--trace writes one file, but {len(cells)} cells were asked for; name one cell")
+        raise UsageError(f"--trace writes one file, but {len(cells)} cells were asked for; name one cell")
     processes.preload(_WORKER)
     plan = make_plan(cells, method=method)
     peaks = known_peaks(results, plan.environments)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
-from bench.core.errors import SchemaError, StoreError
+from bench.core.errors import StoreError
 from bench.core.record import AdviceKind, Outcome, Record, Sampling
 from bench.registry.code import code_hash
 from bench.store.runs import RunFolder
@@ -58,11 +58,11 @@ def remaining(
         is_keeping_failures: Do not try cells again that failed, ran out of memory, took too long or were killed.
 
     Raises:
-        SchemaError: A newer stepbench wrote a record; it is left alone.
+        StoreError: A newer stepbench wrote a record; it is left alone.
     """
     records, problems = folder.read_records()
     for problem in problems:
-        if isinstance(problem, SchemaError):
+        if problem.is_other_version:
             raise problem
     known = {record.cell.key: record for record in records}
     codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}

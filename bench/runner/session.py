@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cell import Cell
-from bench.core.errors import StoreError, SuiteError
+from bench.core.errors import StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Record, Sampling
 from bench.runner import processes
@@ -97,7 +97,7 @@ def plan_targets(targets: Sequence[str], axes: Mapping[str, Any]) -> Session:
         axes: Fields of `Sweep` that were asked for by hand; they override those of a suite.
 
     Raises:
-        SuiteError: A suite cannot be read.
+        UsageError: A suite cannot be read.
     """
     sampling = Sampling()
     sweeps: list[Sweep] = []
@@ -119,11 +119,11 @@ def suite_path(target: str) -> Path | None:
     """Return the suite file a target names; None if it names a model.
 
     Raises:
-        SuiteError: It ends in `.toml` but there is no such file.
+        UsageError: It ends in `.toml` but there is no such file.
     """
     if target.endswith(".toml"):
         if not Path(target).is_file():
-            raise SuiteError(f"no suite file {target!r}; built-in suites: {', '.join(builtin_suites())}")
+            raise UsageError(f"no suite file {target!r}; built-in suites: {', '.join(builtin_suites())}")
         return Path(target)
     return builtin_suites().get(target)
 

@@ -74,8 +74,7 @@ def read_profile(path: Path) -> Profile:
     """Read one profile.
 
     Raises:
-        StoreError: It is not there, truncated, or something else.
-        SchemaError: A newer stepbench wrote it.
+        StoreError: It is not there, truncated, or something else; a newer stepbench wrote it.
     """
     return from_file(Profile, path)
 

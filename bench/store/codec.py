@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.core.errors import SchemaError, StoreError
+from bench.core.errors import StoreError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import SCHEMA
 from bench.store.atomic import store_error
@@ -36,21 +36,24 @@ def migrate(
         current: The version to arrive at.
 
     Raises:
-        SchemaError: A newer stepbench wrote it, or the step from its version is gone.
-        StoreError: It is not an object with a `schema`.
+        StoreError: A newer stepbench wrote it; the step from its version is gone; it has no `schema`.
     """
     if not isinstance(data, dict) or type(data.get("schema")) is not int:
         raise StoreError(f"{where} is not a stepbench file: it has no schema number; move it elsewhere")
     schema = data["schema"]
     if schema > current:
-        raise SchemaError(
+        raise StoreError(
             f"{where} has schema {schema}, this stepbench reads up to {current}: it was written by a newer stepbench"
-            f" ({data.get('stepbench', 'version unknown')}); update with `pip install -U stepbench`"
+            f" ({data.get('stepbench', 'version unknown')}); update with `pip install -U stepbench`",
+            is_other_version=True,
         )
     migrated: dict[str, Any] = dict(data)
     while schema < current:
         if schema not in migrations:
-            raise SchemaError(f"{where} has schema {schema}, which no stepbench of this line wrote; move it elsewhere")
+            raise StoreError(
+                f"{where} has schema {schema}, which no stepbench of this line wrote; move it elsewhere",
+                is_other_version=True,
+            )
         migrated = migrations[schema](migrated)
         schema += 1
         migrated["schema"] = schema
@@ -81,8 +84,7 @@ def from_file(
     """Read a value of type `cls` from a file, after migrating it to the current schema; by default that of records.
 
     Raises:
-        StoreError: The file cannot be read, is truncated, or holds something else.
-        SchemaError: A newer stepbench wrote it.
+        StoreError: The file cannot be read, is truncated, or holds something else; a newer stepbench wrote it.
     """
     return from_data(cls, parse_file(path), path, migrations=migrations, current=current)
 
@@ -107,8 +109,7 @@ def from_data(
     """Make a value of type `cls` of a file's JSON, after migrating it; `path` names the file in errors.
 
     Raises:
-        StoreError: It is something else.
-        SchemaError: A newer stepbench wrote it.
+        StoreError: It is something else; a newer stepbench wrote it.
     """
     migrated = migrate(data, str(path), migrations=migrations, current=current)
     try:

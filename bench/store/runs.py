@@ -116,8 +116,7 @@ class RunFolder:
             prefers_records: `latest` is the newest run with records, see `latest`.
 
         Raises:
-            StoreError: There is no such run, or its `run.json` cannot be read.
-            SchemaError: A newer stepbench wrote it.
+            StoreError: There is no such run, or its `run.json` cannot be read; a newer stepbench wrote it.
         """
         if str(path_or_id) == "latest":
             return cls.open(latest(root, prefers_records=prefers_records))
@@ -193,7 +192,6 @@ class RunFolder:
 
         Raises:
             StoreError: A file is truncated or foreign; `read_records` returns the others and the problem.
-            SchemaError: A newer stepbench wrote one.
         """
         records, problems = self.read_records()
         if problems:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from bench.core.cell import CompileMode, MemoryFormat, Mode, Parallel, Precision
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.suite.sweep import Sweep
 
@@ -28,28 +28,28 @@ def parse_choice(kind: type[E], text: Any, axis: str) -> E:
     """Read one value of an enumerated axis.
 
     Raises:
-        SuiteError: There is no such value; the message lists them.
+        UsageError: There is no such value; the message lists them.
     """
     try:
         return kind(text)
     except ValueError:
-        raise SuiteError(f"{axis} {text!r} is unknown. {suggest(str(text), [item.value for item in kind])}") from None
+        raise UsageError(f"{axis} {text!r} is unknown. {suggest(str(text), [item.value for item in kind])}") from None
 
 
 def parse_positive(text: Any, axis: str) -> int:
     """Read a whole number of at least 1.
 
     Raises:
-        SuiteError: It is not one.
+        UsageError: It is not one.
     """
     try:
         value = _whole(text)
     except (TypeError, ValueError):
-        raise SuiteError(f"{axis} must be a whole number, found {text!r}; write for example 32") from None
+        raise UsageError(f"{axis} must be a whole number, found {text!r}; write for example 32") from None
     if value < 1:
-        raise SuiteError(f"{axis} must be at least 1, found {value}")
+        raise UsageError(f"{axis} must be at least 1, found {value}")
     if value > _LARGEST:
-        raise SuiteError(f"{axis} must be at most {_LARGEST}, found {value}")
+        raise UsageError(f"{axis} must be at most {_LARGEST}, found {value}")
     return value
 
 
@@ -57,14 +57,14 @@ def parse_shape(text: Any) -> tuple[int, ...]:
     """Read `3x224x224` or `[3, 224, 224]` as a shape without the batch.
 
     Raises:
-        SuiteError: It is not a shape.
+        UsageError: It is not a shape.
     """
     try:
         shape = tuple(_whole(part) for part in (text.lower().split("x") if isinstance(text, str) else text))
     except (TypeError, ValueError):
         shape = ()
     if not shape or min(shape) < 1:
-        raise SuiteError(f"input shape must look like 3x224x224 (one example, without the batch), found {text!r}")
+        raise UsageError(f"input shape must look like 3x224x224 (one example, without the batch), found {text!r}")
     return shape
 
 
@@ -90,7 +90,7 @@ def _whole(value: Any) -> int:
 def _text(axis: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if not isinstance(value, str) or not value.strip():
-            raise SuiteError(f"{axis} must be a name, found {value!r}")
+            raise UsageError(f"{axis} must be a name, found {value!r}")
         return value
 
     return read
@@ -100,9 +100,9 @@ def _parse_seed(value: Any) -> int:
     try:
         seed = _whole(value)
     except (TypeError, ValueError):
-        raise SuiteError(f"seed must be a whole number, found {value!r}") from None
+        raise UsageError(f"seed must be a whole number, found {value!r}") from None
     if not -(2**63) <= seed < 2**63:
-        raise SuiteError(f"seed must fit into 64 bits, found {seed}")
+        raise UsageError(f"seed must fit into 64 bits, found {seed}")
     return seed
 
 
@@ -115,7 +115,7 @@ def _parse_norm(value: Any) -> float | None:
     except (TypeError, ValueError):
         norm = math.nan
     if not 0 < norm < math.inf:
-        raise SuiteError(f"clip norm must be a number above 0, or none, found {value!r}")
+        raise UsageError(f"clip norm must be a number above 0, or none, found {value!r}")
     return norm
 
 
@@ -130,11 +130,11 @@ class Axis:
         """Read a value or a list of values, each once.
 
         Raises:
-            SuiteError: There is none, or one makes no sense.
+            UsageError: There is none, or one makes no sense.
         """
         values = given if isinstance(given, list | tuple) else [given]
         if not values:
-            raise SuiteError(f"{self.field} is an empty list; give it a value or leave it out")
+            raise UsageError(f"{self.field} is an empty list; give it a value or leave it out")
         return tuple(dict.fromkeys(self.read(value) for value in values))
 
 
@@ -163,7 +163,7 @@ def axes_of(**axes: Any) -> dict[str, Any]:
     """Read axes by their names in a suite file, each a value or a list, into fields of `Sweep`.
 
     Raises:
-        SuiteError: An axis is unknown or a value makes no sense.
+        UsageError: An axis is unknown or a value makes no sense.
     """
     values: dict[str, Any] = {}
     for name, given in axes.items():
@@ -171,7 +171,7 @@ def axes_of(**axes: Any) -> dict[str, Any]:
             values[name] = None if given is None else parse_shape(given)
             continue
         if name not in AXES:
-            raise SuiteError(f"no axis named {name!r}. {suggest(name, [*AXES, 'input_shape'])}")
+            raise UsageError(f"no axis named {name!r}. {suggest(name, [*AXES, 'input_shape'])}")
         values[AXES[name].field] = AXES[name].read_all(given)
     return values
 
@@ -180,7 +180,7 @@ def sweep_of(*, models: Any, **axes: Any) -> Sweep:
     """Make a sweep of these models over these axes.
 
     Raises:
-        SuiteError: As `axes_of`.
+        UsageError: As `axes_of`.
     """
     return Sweep(**axes_of(model=models, **axes))
 
@@ -189,18 +189,18 @@ def sampling_of(base: Sampling, **values: Any) -> Sampling:
     """Change fields of a Sampling, each checked: a number, positive, and whole where it counts something.
 
     Raises:
-        SuiteError: A field is unknown or a value makes no sense.
+        UsageError: A field is unknown or a value makes no sense.
     """
     defaults: dict[str, int | float] = {field.name: getattr(Sampling(), field.name) for field in fields(Sampling)}
     changes: dict[str, Any] = {}
     for name, value in values.items():
         if name not in defaults:
-            raise SuiteError(f"[sampling] has an unknown key {name!r}. {suggest(name, defaults)}")
+            raise UsageError(f"[sampling] has an unknown key {name!r}. {suggest(name, defaults)}")
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise SuiteError(f"sampling.{name} must be a number, found {value!r}")
+            raise UsageError(f"sampling.{name} must be a number, found {value!r}")
         if isinstance(defaults[name], int) and value != int(value):
-            raise SuiteError(f"sampling.{name} must be a whole number, found {value!r}")
+            raise UsageError(f"sampling.{name} must be a whole number, found {value!r}")
         if value < 0 or (value == 0 and defaults[name] != 0):
-            raise SuiteError(f"sampling.{name} must be more than 0, found {value!r}")
+            raise UsageError(f"sampling.{name} must be more than 0, found {value!r}")
         changes[name] = type(defaults[name])(value)
     return replace(base, **changes)

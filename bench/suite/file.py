@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cell import Cell
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.suite.axes import AXES, axes_of, parse_shape, sampling_of, suggest
 from bench.suite.sweep import Rule, Sweep
@@ -53,25 +53,25 @@ def read_suite(path: Path, sampling: Sampling | None = None) -> Suite:
         sampling: What the file's `[sampling]` table changes; default settings if None.
 
     Raises:
-        SuiteError: It cannot be read, is not TOML, or has an unknown key or a wrong value; the message names it.
+        UsageError: It cannot be read, is not TOML, or has an unknown key or a wrong value; the message names it.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise SuiteError(f"cannot read the suite file {path}: {error.strerror}") from error
+        raise UsageError(f"cannot read the suite file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SuiteError(f"{path} is not a TOML suite file: {error}") from error
+        raise UsageError(f"{path} is not a TOML suite file: {error}") from error
     try:
         return _suite(data, path.stem, sampling or Sampling())
-    except SuiteError as error:
-        raise SuiteError(f"{path}: {error}") from error
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
 
 
 def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
     _check_keys(data, ("title", "sampling", "sweep"), "the suite")
     tables = data.get("sweep", [])
     if not isinstance(tables, list) or not tables:
-        raise SuiteError("a suite needs at least one [[sweep]] table")
+        raise UsageError("a suite needs at least one [[sweep]] table")
     return Suite(
         title=str(data.get("title", name)),
         sweeps=tuple(_sweep(table) for table in tables),
@@ -82,7 +82,7 @@ def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
 def _sweep(data: Mapping[str, Any]) -> Sweep:
     _check_keys(data, (*AXES, "input_shape", "exclude", "include"), "[[sweep]]")
     if "model" not in data:
-        raise SuiteError("a [[sweep]] needs `model`, a name or a list of names")
+        raise UsageError("a [[sweep]] needs `model`, a name or a list of names")
     axes = {key: value for key, value in data.items() if key not in ("exclude", "include")}
     return Sweep(
         **axes_of(**axes),
@@ -94,7 +94,7 @@ def _sweep(data: Mapping[str, Any]) -> Sweep:
 def _rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
     _check_keys(data, AXES, "[[sweep.exclude]]")
     if not data:
-        raise SuiteError("an empty [[sweep.exclude]] would leave nothing; name at least one axis")
+        raise UsageError("an empty [[sweep.exclude]] would leave nothing; name at least one axis")
     return tuple(Rule(axis=key, values=tuple(map(str, AXES[key].read_all(value)))) for key, value in data.items())
 
 
@@ -102,7 +102,7 @@ def _cell(data: Mapping[str, Any]) -> Cell:
     _check_keys(data, (*AXES, "input_shape"), "[[sweep.include]]")
     for key in ("model", "batch_size"):
         if key not in data:
-            raise SuiteError(f"a [[sweep.include]] needs `{key}`")
+            raise UsageError(f"a [[sweep.include]] needs `{key}`")
     values: dict[str, Any] = {key: AXES[key].read(value) for key, value in data.items() if key in AXES}
     if "input_shape" in data:
         values["input_shape"] = parse_shape(data["input_shape"])
@@ -114,16 +114,16 @@ def _cell(data: Mapping[str, Any]) -> Cell:
 def _check_keys(data: Mapping[str, Any], known: Any, where: str) -> None:
     for key in _table(data, where):
         if key not in known:
-            raise SuiteError(f"{where} has an unknown key {key!r}. {suggest(key, known)}")
+            raise UsageError(f"{where} has an unknown key {key!r}. {suggest(key, known)}")
 
 
 def _table(data: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise SuiteError(f"{where} must be a table, found {data!r}")
+        raise UsageError(f"{where} must be a table, found {data!r}")
     return data
 
 
 def _tables(data: Any, where: str) -> list[Any]:
     if not isinstance(data, list):
-        raise SuiteError(f"{where} must be a list of tables, found {data!r}")
+        raise UsageError(f"{where} must be a list of tables, found {data!r}")
     return data

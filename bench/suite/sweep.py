@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Parallel, Precision
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class Sweep:
         """Expand to cells, each once, in the order of the axes.
 
         Raises:
-            SuiteError: Nothing is left to measure.
+            UsageError: Nothing is left to measure.
         """
         product = itertools.product(
             self.models,
@@ -97,7 +97,7 @@ class Sweep:
         kept = [cell for cell in cells if not any(_matches(cell, group) for group in self.exclude)]
         unique = tuple(dict.fromkeys([*kept, *self.include]))
         if not unique:
-            raise SuiteError("the sweep holds no cell: name at least one model, and exclude less")
+            raise UsageError("the sweep holds no cell: name at least one model, and exclude less")
         return unique
 
 

@@ -23,7 +23,7 @@ from bench.claims import (
 )
 from bench.core.cell import Cell, Mode
 from bench.core.claim import Claim, ClaimVerdict, Relation
-from bench.core.errors import ClaimError
+from bench.core.errors import UsageError
 from bench.core.estimate import Estimate
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Counters, FlopCount, LayerCount
@@ -114,7 +114,7 @@ REFUSED = {
 def test_what_makes_no_sense_is_refused_in_one_line(written: Path, case: str) -> None:
     text, said = REFUSED[case]
     written.write_text(text + DOCUMENT if text.startswith("ratio =") else DOCUMENT + text)
-    with pytest.raises(ClaimError) as caught:
+    with pytest.raises(UsageError) as caught:
         load_ratios(written)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.cli.options import read_fraction, read_threshold
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.units import format_duration
 
 
@@ -14,13 +14,13 @@ def test_a_share_is_read_with_or_without_percent(text: str, value: float) -> Non
 
 @pytest.mark.parametrize("text", ["2", "x", "-1%", "%", "nan", ""])
 def test_what_is_no_share_is_refused_by_name(text: str) -> None:
-    with pytest.raises(SuiteError, match="--fail-at must be a share"):
+    with pytest.raises(UsageError, match="--fail-at must be a share"):
         read_fraction(text, "--fail-at")
 
 
 def test_a_threshold_that_tolerates_less_than_it_fails_at_is_refused() -> None:
     assert read_threshold("2%", "5%", 0.05).tolerate == pytest.approx(0.05)
-    with pytest.raises(SuiteError, match="fail_at <= tolerate"):
+    with pytest.raises(UsageError, match="fail_at <= tolerate"):
         read_threshold("5%", "2%", 0.05)
 
 

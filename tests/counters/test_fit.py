@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.workload import Workload
 from bench.counters.fit import FitLimit, fit, verify
 from bench.counters.predict import predict
@@ -66,5 +66,5 @@ def test_verifying_runs_the_answer_for_real():
 
 @pytest.mark.parametrize("memory", [0, -1])
 def test_a_memory_below_one_byte_is_refused(memory: int):
-    with pytest.raises(SuiteError, match="must be positive"):
+    with pytest.raises(UsageError, match="must be positive"):
         fit(WORKLOADS["mse"], cell(), memory)

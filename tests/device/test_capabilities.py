@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.core.cell import Precision
-from bench.core.errors import DeviceError
+from bench.core.errors import UsageError
 from bench.device.backend import normalise_device, why_not
 
 
@@ -50,7 +50,7 @@ def test_a_device_that_is_not_there_is_refused(
     monkeypatch: pytest.MonkeyPatch, count: int, text: str, words: str
 ) -> None:
     have_gpus(monkeypatch, count)
-    with pytest.raises(DeviceError) as caught:
+    with pytest.raises(UsageError) as caught:
         normalise_device(text)
     assert words in str(caught.value)
     assert repr(text) in str(caught.value)

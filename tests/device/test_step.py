@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.workload import Workload
 from bench.device.step import Step, prepare
 from bench.registry import OPTIMIZERS
@@ -170,7 +170,7 @@ def test_an_optimizer_by_name_trains(workload: Workload, cell: Cell, name: str) 
 
 
 def test_an_unknown_optimizer_is_the_users_to_mend(workload: Workload, cell: Cell) -> None:
-    with pytest.raises(SuiteError, match="adamw"), prepare(workload, replace(cell, optimizer="adamx")):
+    with pytest.raises(UsageError, match="adamw"), prepare(workload, replace(cell, optimizer="adamx")):
         pass
 
 

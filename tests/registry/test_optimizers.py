@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.registry import OPTIMIZERS, make_optimizer
 
 CLASSES = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "rmsprop": torch.optim.RMSprop}
@@ -40,7 +40,7 @@ def test_the_variants_compute_the_same_step(kind: str) -> None:
 
 
 def test_an_unknown_optimizer_is_answered_with_the_nearest() -> None:
-    with pytest.raises(SuiteError, match=r"no optimizer named 'adamv'. Did you mean 'adam"):
+    with pytest.raises(UsageError, match=r"no optimizer named 'adamv'. Did you mean 'adam"):
         make_optimizer("adamv", [])
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.errors import BenchError, ModelError, UnknownModelError
+from bench.core.errors import BenchError, ModelError
 from bench.core.workload import Workload
 from bench.registry import check, resolve
 
@@ -244,8 +244,8 @@ def test_an_edited_file_is_loaded_again(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "error"),
     [
-        ("resnet5", UnknownModelError),
-        ("torchvision:resnet5", UnknownModelError),
+        ("resnet5", ModelError),
+        ("torchvision:resnet5", ModelError),
         ("mlp@widht=3", ModelError),
         ("mlp@width=a", ModelError),
         ("nowhere.py:f", ModelError),

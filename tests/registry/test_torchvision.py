@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from bench.core.errors import ModelError, UnknownModelError
+from bench.core.errors import ModelError
 from bench.registry import resolve, torchvision_sources
 
 models = pytest.importorskip("torchvision.models")
@@ -126,7 +126,7 @@ def test_weights_are_refused_so_that_nothing_is_downloaded() -> None:
 
 
 def test_an_unknown_model_and_an_unknown_argument_are_one_line_each() -> None:
-    with pytest.raises(UnknownModelError, match=r"Did you mean 'torchvision:resnet50'"):
+    with pytest.raises(ModelError, match=r"Did you mean 'torchvision:resnet50'"):
         resolve("torchvision:resnet5")
     workload = resolve("torchvision:resnet18@colour=red")
     with pytest.raises(ModelError, match=r"building 'torchvision:resnet18@colour=red' raised TypeError: .*colour"):

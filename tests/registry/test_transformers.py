@@ -11,7 +11,7 @@ import torch
 
 from bench import registry
 from bench.core.cell import Cell, Mode
-from bench.core.errors import ModelError, UnknownModelError
+from bench.core.errors import ModelError
 from bench.core.generation import GenerationCase
 from bench.counters.build import on_meta
 from bench.counters.parameters import count_parameters
@@ -113,7 +113,7 @@ def test_a_cache_is_not_filled_in_training_steps() -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "words"),
     [
-        ("transformers:gtp2", UnknownModelError, "of type 'gtp2'. Did you mean 'gpt2'"),
+        ("transformers:gtp2", ModelError, "of type 'gtp2'. Did you mean 'gpt2'"),
         ("transformers:gpt2@n_layr=2", ModelError, "has no option 'n_layr'. Did you mean 'n_layer'"),
         ("transformers:gpt2@n_layer=two", ModelError, "n_layer=two is not an int"),
         ("transformers:gpt2@task=image", ModelError, "gpt2 has no task 'image'; it has causal"),
@@ -132,7 +132,7 @@ def test_a_wrong_type_is_found_without_importing_the_library(monkeypatch: pytest
 
     monkeypatch.setattr(transformers_models, "import_transformers", lambda: pytest.fail("it was imported"))
     registry.check(GPT2)
-    with pytest.raises(UnknownModelError):
+    with pytest.raises(ModelError):
         registry.check("transformers:gtp2")
 
 

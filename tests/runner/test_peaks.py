@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.core.cell import Cell, Precision
-from bench.core.errors import DeviceError, StoreError
+from bench.core.errors import StoreError, UsageError
 from bench.core.peaks import ProbeKind
 from bench.core.record import EnergyWindow, Outcome
 from bench.device.cpu import CpuBackend
@@ -40,13 +40,13 @@ def test_a_device_is_probed_once_and_read_ever_after(tmp_path):
 
 
 def test_a_product_that_never_ends_is_one_line(tmp_path):
-    with pytest.raises(DeviceError, match=r"could not be probed: took longer than 0\.3 s"):
+    with pytest.raises(UsageError, match=r"could not be probed: took longer than 0\.3 s"):
         measure_peaks("cpu", seconds=60, results=tmp_path, timeout_seconds=0.3)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_device_that_is_not_there_is_one_line(tmp_path):
-    with pytest.raises(DeviceError, match="no device kind 'tpu'"):
+    with pytest.raises(UsageError, match="no device kind 'tpu'"):
         measure_peaks("tpu", seconds=0.001, results=tmp_path)
     assert not list(tmp_path.iterdir())
 

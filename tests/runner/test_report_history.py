@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.errors import HistoryError
+from bench.core.errors import StoreError
 from bench.report.html.contract import ReportData
 from bench.runner.reporting import read_report_data, with_history
 from bench.store.history.database import open_history
@@ -44,5 +44,5 @@ def test_a_history_that_cannot_be_read_is_a_remark_unless_it_was_asked_for(resul
     data = with_history(report_of(results), None, results)
     assert data.trends == ()
     assert "file is not a database" in data.runs[-1].problems[0]
-    with pytest.raises(HistoryError, match="file is not a database"):
+    with pytest.raises(StoreError, match="file is not a database"):
         with_history(report_of(results), str(results / "history.sqlite"), results)

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from bench.core.cell import Cell
-from bench.core.errors import SchemaError, StoreError
+from bench.core.errors import StoreError
 from bench.core.record import SCHEMA, Advice, AdviceKind, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.resume import Again, remaining
+from bench.store.codec import migrate
 from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT, make_record
 
@@ -117,8 +118,12 @@ def test_a_record_that_cannot_be_read_is_measured_again_and_said(folder, text):
 def test_a_record_of_a_newer_stepbench_is_refused_not_overwritten(folder):
     path = folder.append(measured())
     path.write_text(path.read_text().replace(f'"schema": {SCHEMA}', f'"schema": {SCHEMA + 1}'))
-    with pytest.raises(SchemaError, match="newer stepbench"):
+    with pytest.raises(StoreError, match="newer stepbench") as caught:
         remaining(folder, (CELL,), HERE, Sampling())
+    assert caught.value.is_other_version
+    with pytest.raises(StoreError) as of_rubbish:
+        migrate([], "f")
+    assert not of_rubbish.value.is_other_version
 
 
 def test_a_run_is_measured_by_one_process_at_a_time(folder):

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from bench.core.errors import DataError, StoreError
+from bench.core.errors import StoreError, UsageError
 from bench.core.record import Outcome
 from bench.core.training import Training, TrainingPlan
 from bench.runner.training import Stop, resume_training, train
@@ -93,7 +93,7 @@ def test_a_killed_and_a_stopped_training_go_on_to_the_loss_of_one_that_was_left_
 
 
 def test_what_cannot_be_trained_leaves_no_folder(plan, tmp_path) -> None:
-    with pytest.raises(DataError, match="no MNIST files"):
+    with pytest.raises(UsageError, match="no MNIST files"):
         train(dataclasses.replace(plan, model="mlp", input_shape=None, data="mnist:nowhere"))
     assert run_paths(tmp_path / "results") == ()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.errors import SchemaError, StoreError
+from bench.core.errors import StoreError
 from bench.core.record import SCHEMA, Record
 from bench.store.codec import MIGRATIONS, from_file, migrate, to_bytes
 from tests.goldens import GOLDEN, check_golden
@@ -59,7 +59,7 @@ def test_migrations_run_in_order_and_leave_their_input_alone() -> None:
 
 
 def test_a_schema_without_a_way_here_is_an_error() -> None:
-    with pytest.raises(SchemaError, match="schema 1"):
+    with pytest.raises(StoreError, match="schema 1"):
         migrate({"schema": 1}, "f", migrations={}, current=3)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.cell import Cell
-from bench.core.errors import SchemaError, StoreError
+from bench.core.errors import StoreError
 from bench.core.record import SCHEMA, Advice, AdviceKind, Outcome, Phase, Sample
 from bench.store import runs as records_module
 from bench.store.codec import from_file, to_bytes
@@ -181,7 +181,7 @@ def test_a_newer_schema_is_refused_in_words(tmp_path: Path) -> None:
     path = folder.append(make_record())
     data = json.loads(path.read_text())
     path.write_text(json.dumps({**data, "schema": SCHEMA + 1, "stepbench": "9.0", "new_field": 1}))
-    with pytest.raises(SchemaError, match=r"newer stepbench \(9.0\); update"):
+    with pytest.raises(StoreError, match=r"newer stepbench \(9.0\); update"):
         folder.records()
 
 

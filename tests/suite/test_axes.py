@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.suite.axes import AXES, parse_choice, parse_positive, parse_shape, suggest
 
 
-def one_line(caught: pytest.ExceptionInfo[SuiteError]) -> str:
+def one_line(caught: pytest.ExceptionInfo[UsageError]) -> str:
     message = str(caught.value)
     assert message
     assert "\n" not in message
@@ -23,14 +23,14 @@ def test_whole_numbers_are_read(text: str | int, expected: int) -> None:
 
 @pytest.mark.parametrize("text", ["0", "-1", 0, -5])
 def test_numbers_below_one_are_refused(text: str | int) -> None:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_positive(text, "batch size")
     assert one_line(caught) == f"batch size must be at least 1, found {int(text)}"
 
 
 @pytest.mark.parametrize("text", ["abc", "", "1.5", "8,32", True, "0x10", 2.5, None, [8]])
 def test_what_is_no_whole_number_is_refused(text: object) -> None:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_positive(text, "batch size")  # type: ignore[arg-type]
     assert one_line(caught).startswith(f"batch size must be a whole number, found {text!r}")
 
@@ -42,7 +42,7 @@ def test_shapes_are_read(text: str, expected: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "3x", "3x0", "3x-1", "3,224", "axb"])
 def test_what_is_no_shape_is_refused(text: str) -> None:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_shape(text)
     assert "3x224x224" in one_line(caught)
     assert repr(text) in str(caught.value)
@@ -55,7 +55,7 @@ def test_every_choice_is_read_by_its_value(kind: type) -> None:
 
 
 def test_an_unknown_choice_is_refused_with_the_nearest_and_all() -> None:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_choice(Precision, "bf16-apm", "precision")
     assert one_line(caught) == (
         "precision 'bf16-apm' is unknown. Did you mean 'bf16-amp'? Use one of: fp32, tf32, bf16-amp, fp16-amp, bf16"
@@ -72,7 +72,7 @@ def test_every_axis_is_a_field_of_a_cell() -> None:
 
 @pytest.mark.parametrize("axis", AXES)
 def test_an_empty_list_is_refused_on_every_axis(axis: str) -> None:
-    with pytest.raises(SuiteError, match="empty list"):
+    with pytest.raises(UsageError, match="empty list"):
         AXES[axis].read_all([])
 
 
@@ -96,7 +96,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("axis", "value"), [(axis, value) for axis, values in WRONG.items() for value in values])
 def test_a_wrong_value_is_refused_in_one_line_that_shows_it(axis: str, value: object) -> None:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UsageError) as caught:
         AXES[axis].read_all(value)
     assert str(value) in one_line(caught)
 

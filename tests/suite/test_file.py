@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.cell import Cell, Mode, Precision
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.suite import file as module
 from bench.suite.file import Suite, read_suite
@@ -131,7 +131,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("text", "words"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_named_in_one_line_with_the_file(text: str, words: str, tmp_path: Path) -> None:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UsageError) as caught:
         read(tmp_path, text)
     message = str(caught.value)
     assert words in message
@@ -140,12 +140,12 @@ def test_what_is_wrong_is_named_in_one_line_with_the_file(text: str, words: str,
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match=r"cannot read the suite file .*none\.toml: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read the suite file .*none\.toml: No such file"):
         read_suite(tmp_path / "none.toml")
-    with pytest.raises(SuiteError, match="cannot read the suite file"):
+    with pytest.raises(UsageError, match="cannot read the suite file"):
         read_suite(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SuiteError, match="not a TOML suite file"):
+    with pytest.raises(UsageError, match="not a TOML suite file"):
         read_suite(tmp_path / "binary.toml")
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.cell import Cell, Mode, Parallel, Precision
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.suite.axes import axes_of, sampling_of, sweep_of
 from bench.suite.sweep import Rule, Sweep, expand
@@ -90,7 +90,7 @@ def test_included_cells_come_last_once_and_are_not_excluded() -> None:
 
 def test_a_sweep_without_cells_is_refused() -> None:
     for sweep in (Sweep(models=()), Sweep(models=("a",), exclude=((Rule(axis="model", values=("a",)),),))):
-        with pytest.raises(SuiteError, match="no cell") as caught:
+        with pytest.raises(UsageError, match="no cell") as caught:
             sweep.cells()
         assert "\n" not in str(caught.value)
 
@@ -114,7 +114,7 @@ def test_enums_are_taken_as_well_as_their_values() -> None:
 
 
 def test_an_unknown_axis_is_refused_with_the_nearest() -> None:
-    with pytest.raises(SuiteError) as caught:
+    with pytest.raises(UsageError) as caught:
         sweep_of(models="m", batchsize=8)
     assert "no axis named 'batchsize'. Did you mean 'batch_size'?" in str(caught.value)
     assert "\n" not in str(caught.value)

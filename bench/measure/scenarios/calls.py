@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.core.errors import DataError
+from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.core.training import TrainingPlan
 from bench.counters.flops import count_module
@@ -106,22 +106,22 @@ def input_shape(step: Step, model: str) -> tuple[int, ...]:
     """Read the shape of one example off the step's own batch.
 
     Raises:
-        DataError: The model does not take one tensor of real numbers, or its step is not the four plain phases.
+        UsageError: The model does not take one tensor of real numbers, or its step is not the four plain phases.
     """
     if isinstance(step, LongStep | OwnStep):
-        raise DataError(
+        raise UsageError(
             f"model {model!r} has a training step of its own or an optimizer with a closure (LBFGS), which trainings "
             "and pipelines do not run; `bench run` measures it"
         )
     inputs = step.batch[0]
     if isinstance(inputs, Mapping):
-        raise DataError(
+        raise UsageError(
             f"model {model!r} takes inputs by keyword ({', '.join(inputs)}), and digits are one image of real numbers; "
             "train for example my_net, walkthrough_cnn or mlp"
         )
     if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not inputs[0].is_floating_point():
         found = ", ".join(f"{x.dtype}".removeprefix("torch.") if isinstance(x, Tensor) else "?" for x in inputs)
-        raise DataError(
+        raise UsageError(
             f"model {model!r} takes {len(inputs)} input{'s' if len(inputs) != 1 else ''} ({found}), and digits are one "
             "image of real numbers; train for example my_net, walkthrough_cnn or mlp"
         )

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.core.errors import BenchError, DataError
+from bench.core.errors import BenchError, UsageError
 from bench.core.training import DataFacts, TrainingPlan
 from bench.store.atomic import make_folder, write_bytes
 
@@ -183,7 +183,7 @@ class Frame:
         """Find the image that fills an input of this shape.
 
         Raises:
-            DataError: None does.
+            UsageError: None does.
         """
         shape = tuple(input_shape)
         if len(shape) == 3 and shape[0] in (1, 3) and shape[1] == shape[2]:
@@ -193,7 +193,7 @@ class Frame:
                 size = math.isqrt(shape[0] // channels)
                 if size * size * channels == shape[0]:
                     return cls(size, channels, True)
-        raise DataError(
+        raise UsageError(
             f"model {model!r} takes {'x'.join(map(str, shape)) or 'a scalar'} per example, and digits are square "
             "images of 1 or 3 channels (or such an image in a row); train for example my_net, walkthrough_cnn or mlp"
         )
@@ -290,12 +290,12 @@ def open_digits(plan: TrainingPlan, input_shape: Sequence[int], *, download: boo
         download: Let torchvision fetch MNIST if it is not there.
 
     Raises:
-        DataError: The data are not there, damaged, cannot be fetched, or do not fit the input.
+        UsageError: The data are not there, damaged, cannot be fetched, or do not fit the input.
     """
     frame = Frame.of(input_shape, plan.model)
     kind, _, place = plan.data.partition(":")
     if kind not in ("synthetic", "mnist"):
-        raise DataError(f"no data named {plan.data!r}; use 'synthetic' or 'mnist:FOLDER'")
+        raise UsageError(f"no data named {plan.data!r}; use 'synthetic' or 'mnist:FOLDER'")
     root = Path(place) if place else synthetic_root() if kind == "synthetic" else Path("data")
     train, test = (_read(root, plan.data, is_train, download and kind == "mnist") for is_train in (True, False))
     limit = plan.limit_examples or max(len(train), len(test))
@@ -322,12 +322,12 @@ def _read(root: Path, data: str, is_train: bool, download: bool) -> Any:
         words = " ".join(str(error).split()) or type(error).__name__
         if "not found" in words and "download=True" in words:
             hint = " --download fetches them." if data.startswith("mnist") else ""
-            raise DataError(
+            raise UsageError(
                 f"data {data!r}: no MNIST files in {root / 'MNIST' / 'raw'} (train-images-idx3-ubyte and three "
                 f"more).{hint}"
             ) from error
         if "downloading" in words.lower() or isinstance(error, OSError):
-            raise DataError(
+            raise UsageError(
                 f"data {data!r} could not be fetched ({words[:150]}); get MNIST's four files another way and put them "
                 f"into {root / 'MNIST' / 'raw'}"
             ) from error
@@ -339,9 +339,9 @@ def _read(root: Path, data: str, is_train: bool, download: bool) -> Any:
     return found
 
 
-def _damaged(root: Path, is_train: bool, words: str) -> DataError:
+def _damaged(root: Path, is_train: bool, words: str) -> UsageError:
     files = f"{'train' if is_train else 't10k'}-images-idx3-ubyte or its labels"
-    return DataError(
+    return UsageError(
         f"the data in {root / 'MNIST' / 'raw'} are damaged: {files}: {words[:150]}; delete that folder, and they are "
         "made or fetched again"
     )
@@ -367,7 +367,7 @@ def _import_torchvision() -> Any:
     try:
         import_models()  # says what to do where it cannot be imported
     except BenchError as error:
-        raise DataError(f"the data are read by torchvision: {error}") from error
+        raise UsageError(f"the data are read by torchvision: {error}") from error
     from torchvision import datasets
 
     return datasets

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from bench import registry
-from bench.core.errors import DataError, ModelError
+from bench.core.errors import ModelError, UsageError
 from bench.core.record import Advice, AdviceKind
 from bench.core.training import Epoch, Part, Progress, TrainingPlan, TrainingRun
 from bench.device.backend import is_accelerator
@@ -297,7 +297,7 @@ def _check_outputs(step: Step, plan: TrainingPlan, data: Digits) -> None:
     outputs = infer(step)
     if not isinstance(outputs, Tensor) or outputs.dim() != 2 or outputs.shape[1] < data.facts.classes:
         found = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-        raise DataError(
+        raise UsageError(
             f"model {plan.model!r} answers {found} for a batch of 2; it must be (2, n) logits with n >= "
             f"{data.facts.classes}, one per digit; set its option, for example my_net@classes=10"
         )

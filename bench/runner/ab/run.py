@@ -19,7 +19,7 @@ from typing import Any
 from bench.core.cell import Cell, Precision
 from bench.core.comparison import Comparison
 from bench.core.environment import Environment, MachineState
-from bench.core.errors import IncomparableError, NothingMeasuredError, SuiteError
+from bench.core.errors import IncomparableError, NothingMeasuredError, UsageError
 from bench.core.jsonio import to_json
 from bench.core.version import __version__
 from bench.device.backend import is_accelerator
@@ -168,12 +168,12 @@ def plan_cells(request: Request, head: Side) -> tuple[Cell, ...]:
     """Expand the targets into cells; suite files are the head's, so that base and head run the same benchmarks.
 
     Raises:
-        SuiteError: There is no target, or a suite cannot be read.
+        UsageError: There is no target, or a suite cannot be read.
     """
     targets = list(request.targets)
     if not targets:
         if head.models is None:
-            raise SuiteError("name what to compare: 'package.module:callable', 'path/file.py:callable' or a suite file")
+            raise UsageError("name what to compare: 'package.module:callable', 'path/file.py:callable' or a suite file")
         return plan_targets([], {"batch_sizes": (8,), "precisions": (Precision.FP32,), **request.axes}).cells
     for index, target in enumerate(targets):
         if target.endswith(".toml") and not Path(target).is_absolute():

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.core.cell import Cell, Parallel
-from bench.core.errors import BenchError, NothingMeasuredError, SuiteError
+from bench.core.errors import BenchError, NothingMeasuredError, UsageError
 from bench.core.gate import CounterRow, GateRow, GateVerdict
 from bench.core.record import AdviceKind, Counters
 from bench.runner.counting import count_all
@@ -107,7 +107,7 @@ def update_command(suite: str, folder: Path) -> str:
 def _cells(suite: str) -> tuple[str, tuple[Cell, ...]]:
     path = suite_path(suite)
     if path is None:
-        raise SuiteError(f"no suite {suite!r}; give a file (*.toml) or one of: {', '.join(builtin_suites())}")
+        raise UsageError(f"no suite {suite!r}; give a file (*.toml) or one of: {', '.join(builtin_suites())}")
     return path.stem, expand(read_suite(path).sweeps)
 
 

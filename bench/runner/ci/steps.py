@@ -24,7 +24,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison, Heading
-from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
+from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, UsageError
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
 from bench.core.jsonio import from_json
 from bench.report.ci.verdict import Answer, Compared, Gated, StepResult
@@ -51,14 +51,14 @@ def run_step(step: str, arguments: Sequence[str], folder: Path, name: str | None
         The exit code of the step.
 
     Raises:
-        SuiteError: There is no such step, or the name is none for a file.
+        UsageError: There is no such step, or the name is none for a file.
         StoreError: The answer cannot be kept.
     """
     if step not in STEPS:
-        raise SuiteError(f"no step {step!r}; use one of: {', '.join(STEPS)}, or 'comment' for the verdict")
+        raise UsageError(f"no step {step!r}; use one of: {', '.join(STEPS)}, or 'comment' for the verdict")
     name = name or step
     if not _NAME.fullmatch(name):
-        raise SuiteError(f"{name!r} cannot be the name of a step; use letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{name!r} cannot be the name of a step; use letters, digits, '.', '_' and '-'")
     make_folder(folder)
     write_bytes(folder / ".gitignore", b"*\n")  # answers are not part of the change they are about
     kept: dict[str, Any] = {"schema": SCHEMA, "step": step, "arguments": list(arguments)}

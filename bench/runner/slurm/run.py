@@ -156,7 +156,7 @@ def cells_on_nodes(cells: Sequence[Cell], job: JobOptions) -> tuple[Cell, ...]:
     """Complete the cells' devices without asking this machine, which may be a login node without any.
 
     Raises:
-        DeviceError: No such kind of device.
+        UsageError: No such kind of device.
     """
     has_gpu = bool(job.gpus)
     return tuple(dict.fromkeys(replace(c, device=complete_device(c.device, has_accelerator=has_gpu)) for c in cells))

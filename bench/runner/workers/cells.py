@@ -17,7 +17,7 @@ from bench import registry
 from bench.claims import BATCH_SIZE, Subject
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import BUSY_CORES_LIMIT, MachineState
-from bench.core.errors import BenchError, DeviceError
+from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, Verification
 from bench.core.peaks import Probe
 from bench.core.precision import Arithmetic
@@ -96,11 +96,11 @@ def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
     """Measure the energy of a step over a window of seconds.
 
     Raises:
-        DeviceError: There is no meter.
+        UsageError: There is no meter.
     """
     meter = backend_of(cell.device).find_meter(gpu_uuid)
     if isinstance(meter, str):
-        raise DeviceError(meter)
+        raise UsageError(meter)
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step:
         return measure_energy(step, cell.device, meter)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from bench.core.errors import DeviceError
+from bench.core.errors import UsageError
 from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
 from bench.device.backend import why_not
 from bench.device.cpu import read_counters
@@ -46,4 +46,4 @@ def run_point(plan: TrainingPlan, budget_seconds: float) -> PipelinePoint:
 def _check_device(plan: TrainingPlan) -> None:
     reason = why_not(plan.device, plan.precision)
     if reason is not None:
-        raise DeviceError(reason)
+        raise UsageError(reason)

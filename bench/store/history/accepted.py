@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench.core.errors import HistoryError, StoreError
+from bench.core.errors import StoreError, UsageError
 from bench.core.history import AcceptedChange, AcceptedMark
 from bench.store.atomic import store_error
 from bench.store.history.schema import EXACT, MEASURED
@@ -69,7 +69,7 @@ def _read(values: Sequence[str], where: str, line: int) -> AcceptedChange:
     if metric not in ("*", OUTCOME):
         try:
             check_metric(metric)
-        except HistoryError as error:
+        except UsageError as error:
             raise StoreError(f"{where}: {error}") from None
     if not reason:
         raise StoreError(f"{where}: an accepted change needs a reason")
@@ -80,12 +80,12 @@ def check_metric(metric: str) -> str:
     """Return the name of a metric.
 
     Raises:
-        HistoryError: There is none of that name.
+        UsageError: There is none of that name.
     """
     if metric not in MEASURED:
         close = difflib.get_close_matches(metric, MEASURED, n=1)
         hint = f"Did you mean {close[0]!r}?" if close else f"Known are step_median_seconds, {', '.join(EXACT)}, ..."
-        raise HistoryError(f"no metric named {metric!r}. {hint}")
+        raise UsageError(f"no metric named {metric!r}. {hint}")
     return metric
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError
 
-from bench.core.errors import HistoryError, NothingMeasuredError
+from bench.core.errors import NothingMeasuredError, StoreError
 from bench.store.atomic import make_folder
 from bench.store.history.migrations import VERSION, check, migrate, version_of
 from bench.store.history.urls import read_url, scrub, shown
@@ -55,8 +55,8 @@ def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
         makes: Make it where there is none.
 
     Raises:
-        HistoryError: It cannot be reached, read or written, or holds something else; never with a password in it.
-        SchemaError: A newer stepbench made it.
+        StoreError: It cannot be reached, read or written; it holds something else; a newer stepbench made it. The
+            message never holds a password.
         NothingMeasuredError: There is none.
     """
     url = read_url(given)
@@ -74,7 +74,7 @@ def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip()
         line = scrub(" ".join(reason.split())[:300], url)
-        raise HistoryError(f"cannot use the history {where}: {line or type(error).__name__}") from None
+        raise StoreError(f"cannot use the history {where}: {line or type(error).__name__}") from None
 
 
 def _engine(url: URL) -> Engine:
@@ -82,7 +82,7 @@ def _engine(url: URL) -> Engine:
         try:
             return create_engine(url)
         except (ModuleNotFoundError, NoSuchModuleError) as error:
-            raise HistoryError(
+            raise StoreError(
                 f"a history in PostgreSQL needs a driver ({error}); pip install 'stepbench[postgres]'"
             ) from None
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
@@ -108,10 +108,10 @@ def _check_file(path: Path, makes: bool) -> None:
     elif not path.exists():
         raise NothingMeasuredError(f"there is no history at {path}; make it with `bench history ingest`")
     if path.is_dir():
-        raise HistoryError(f"{path} is a folder, not a history; name a file in it with --history")
+        raise StoreError(f"{path} is a folder, not a history; name a file in it with --history")
     target = path if path.exists() else path.parent
     if makes and not os.access(target, os.W_OK):
-        raise HistoryError(f"cannot write the history {path}: no permission for {target}; name a file with --history")
+        raise StoreError(f"cannot write the history {path}: no permission for {target}; name a file with --history")
 
 
 def _prepare(history: History, makes: bool) -> None:
@@ -122,7 +122,7 @@ def _prepare(history: History, makes: bool) -> None:
         elif not makes:
             raise NothingMeasuredError(f"{history.where} holds no history yet; fill it with `bench history ingest`")
         elif connection.dialect.name == "sqlite" and inspect(connection).get_table_names():
-            raise HistoryError(f"{history.where} is a database of something else; name another file with --history")
+            raise StoreError(f"{history.where} is a database of something else; name another file with --history")
     if found != VERSION:
         with history.writing() as connection:
             migrate(connection, history.where)

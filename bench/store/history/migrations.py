@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, insert, inspect, select, text, update
 
-from bench.core.errors import SchemaError
+from bench.core.errors import StoreError
 from bench.store.history.schema import schema
 
 VERSION = 2
@@ -103,12 +103,13 @@ def check(found: int, where: str, known: int = VERSION) -> None:
     """Refuse what a newer stepbench wrote.
 
     Raises:
-        SchemaError: It is newer than this stepbench.
+        StoreError: It is newer than this stepbench.
     """
     if found > known:
-        raise SchemaError(
+        raise StoreError(
             f"the history {where} has schema {found}, this stepbench knows up to {known}: a newer stepbench made it; "
-            "update with `pip install -U stepbench`, or name another with --history"
+            "update with `pip install -U stepbench`, or name another with --history",
+            is_other_version=True,
         )
 
 
@@ -116,7 +117,7 @@ def migrate(connection: Connection, where: str, to: int = VERSION) -> int:
     """Bring the tables up to a version, in the caller's transaction; return the version they had, 0 for none.
 
     Raises:
-        SchemaError: They are newer.
+        StoreError: They are newer.
     """
     dialect = connection.dialect.name
     if dialect == "postgresql":  # two processes may make the tables at once; SQLite's own lock is held already

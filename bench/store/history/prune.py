@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, insert, not_, or_, select
 
-from bench.core.errors import HistoryError, StoreError
+from bench.core.errors import StoreError, UsageError
 from bench.core.history import AcceptedChange, Pruned
 from bench.store.codec import digest, parse_file
 from bench.store.history.accepted import is_named
@@ -62,10 +62,10 @@ def prune(
         now: For tests.
 
     Raises:
-        HistoryError: No limit was given.
+        UsageError: No limit was given.
     """
     if limits == Limits():
-        raise HistoryError("prune what? Give --older-than, --keep or --unreachable")
+        raise UsageError("prune what? Give --older-than, --keep or --unreachable")
     with history.writing() if does else history.reading() as connection:
         reached = _reached(connection, limits, now or datetime.now(UTC))
         protected = _protected(connection, accepted)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from bench.core.cell import Cell
-from bench.core.errors import HistoryError, NothingMeasuredError
+from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.history import AcceptedChange, HistoryPoint, Trend
 from bench.core.jsonio import from_json
 from bench.store.history.accepted import Descendants, is_named, marks
@@ -49,7 +49,7 @@ def find_series(connection: Connection, pattern: str | None = None) -> tuple[Ser
 
     Raises:
         NothingMeasuredError: The history is empty, or no measurement of these cells is left.
-        HistoryError: No cell is meant.
+        UsageError: No cell is meant.
     """
     named = {row.key: row for row in connection.execute(select(cells).order_by(cells.c.name, cells.c.key))}
     if not named:
@@ -57,7 +57,7 @@ def find_series(connection: Connection, pattern: str | None = None) -> tuple[Ser
     wanted = [key for key, row in named.items() if pattern is None or is_named(pattern, key=key, name=row.name)]
     if not wanted:
         some = ", ".join(row.name for row in list(named.values())[:3])
-        raise HistoryError(f"no cell {pattern!r} among {len(named)}; there are for example {some}")
+        raise UsageError(f"no cell {pattern!r} among {len(named)}; there are for example {some}")
     machines = {row.fingerprint: row.machine for row in connection.execute(select(environments))}
     columns = (records.c.cell_key, records.c.fingerprint)
     question = select(*columns, func.count().label("n"), func.max(records.c.started_at).label("newest"))

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bench.core.errors import HistoryError
+from bench.core.errors import UsageError
 
 _EXAMPLES = "write for example results/history.sqlite or postgresql://user@host/database"
 _POSTGRES = ("postgresql", "postgres")  # the second is what many hosts hand out
@@ -17,23 +17,23 @@ def read_url(given: str) -> URL:
     """Read a path or a URL.
 
     Raises:
-        HistoryError: It is neither, or of another database. The text itself is not repeated: it may hold a password.
+        UsageError: It is neither, or of another database. The text itself is not repeated: it may hold a password.
     """
     if "://" not in given:
         if not given.strip():
-            raise HistoryError(f"--history is empty; {_EXAMPLES}")
+            raise UsageError(f"--history is empty; {_EXAMPLES}")
         return URL.create("sqlite", database=given)
     try:
         url = make_url(given)
     except (ArgumentError, ValueError):  # for a password with an @ or a / that is not written as %40 or %2F, too
-        raise HistoryError(f"--history cannot be read as a URL; {_EXAMPLES}") from None
+        raise UsageError(f"--history cannot be read as a URL; {_EXAMPLES}") from None
     backend, _, driver = url.drivername.partition("+")
     if backend in _POSTGRES:
         return url.set(drivername=f"postgresql+{driver or 'psycopg'}")
     if backend != "sqlite":
-        raise HistoryError(f"a history cannot be kept in {backend!r}, only in SQLite or PostgreSQL; {_EXAMPLES}")
+        raise UsageError(f"a history cannot be kept in {backend!r}, only in SQLite or PostgreSQL; {_EXAMPLES}")
     if url.database in (None, "", ":memory:"):
-        raise HistoryError(f"--history names no file: a history in memory is lost at once; {_EXAMPLES}")
+        raise UsageError(f"--history names no file: a history in memory is lost at once; {_EXAMPLES}")
     return url
 
 

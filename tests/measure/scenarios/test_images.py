@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.core.errors import DataError
+from bench.core.errors import UsageError
 from bench.measure.scenarios.images import Frame, idx_paths, open_digits, write_digits
 from tests.measure.scenarios.small import small_plan
 
@@ -33,7 +33,7 @@ def test_the_image_follows_the_input(shape, frame) -> None:
 
 @pytest.mark.parametrize("shape", [(3, 48, 32), (2, 8, 8), (785,), (), (4, 3, 8, 8)])
 def test_an_input_that_no_square_image_fills_is_refused(shape) -> None:
-    with pytest.raises(DataError, match="digits are square images"):
+    with pytest.raises(UsageError, match="digits are square images"):
         Frame.of(shape, "net")
 
 
@@ -124,7 +124,7 @@ def damage(path: Path, how: str) -> None:
 def test_damaged_files_are_one_line_that_names_the_folder(tmp_path, file, how) -> None:
     write_digits(tmp_path, train=72, test=30)
     damage(idx_paths(tmp_path)[file], how)
-    with pytest.raises(DataError, match="delete that folder") as raised:
+    with pytest.raises(UsageError, match="delete that folder") as raised:
         open_digits(small_plan(f"mnist:{tmp_path}"), FLAT)
     assert "\n" not in str(raised.value) and str(tmp_path) in str(raised.value)
 
@@ -133,7 +133,7 @@ def test_data_that_are_not_there_are_not_fetched_unasked(tmp_path, monkeypatch) 
     from torchvision.datasets import MNIST
 
     monkeypatch.setattr(MNIST, "download", lambda _: pytest.fail("it was not asked to download"))
-    with pytest.raises(DataError, match=r"no MNIST files in .*--download fetches them"):
+    with pytest.raises(UsageError, match=r"no MNIST files in .*--download fetches them"):
         open_digits(small_plan(f"mnist:{tmp_path}"), FLAT)
 
 
@@ -144,11 +144,11 @@ def test_data_that_cannot_be_fetched_are_one_line(tmp_path, monkeypatch) -> None
         raise RuntimeError("Error downloading train-images-idx3-ubyte.gz:\nTried a, got:\n<urlopen error>\n")
 
     monkeypatch.setattr(MNIST, "download", unreachable)
-    with pytest.raises(DataError, match="could not be fetched") as raised:
+    with pytest.raises(UsageError, match="could not be fetched") as raised:
         open_digits(small_plan(f"mnist:{tmp_path}"), FLAT, download=True)
     assert "\n" not in str(raised.value)
 
 
 def test_an_unknown_name_of_data_says_which_there_are() -> None:
-    with pytest.raises(DataError, match="use 'synthetic' or 'mnist:FOLDER'"):
+    with pytest.raises(UsageError, match="use 'synthetic' or 'mnist:FOLDER'"):
         open_digits(small_plan("cifar"), FLAT)

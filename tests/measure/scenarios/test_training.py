@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from bench import registry
-from bench.core.errors import DataError, StoreError
+from bench.core.errors import StoreError, UsageError
 from bench.core.record import AdviceKind
 from bench.core.training import Part
 from bench.device.step import prepare
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_is_an_advice_with_its_place(data) -> None:
     ],
 )
 def test_a_model_that_does_not_fit_the_data_is_one_line(data, model, words) -> None:
-    with pytest.raises(DataError, match=words) as raised:
+    with pytest.raises(UsageError, match=words) as raised:
         train(small_plan(data, model=model))
     assert "\n" not in str(raised.value)
 

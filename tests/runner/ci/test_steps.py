@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.claim import ClaimVerdict
-from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, SuiteError
+from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, UsageError
 from bench.runner.ci.steps import read_answer, read_results, run_step
 
 CHECK = {"schema": 1, "command": "check", "claims": []}
@@ -85,7 +85,7 @@ def test_an_empty_folder_is_exit_code_5_and_a_foreign_file_is_named(tmp_path: Pa
 
 @pytest.mark.parametrize(("step", "name"), [("run", None), ("gate", "../x"), ("gate", ".hidden")])
 def test_a_step_or_name_that_makes_no_sense_is_refused(step: str, name: str | None, tmp_path: Path) -> None:
-    with pytest.raises(SuiteError):
+    with pytest.raises(UsageError):
         run_step(step, [], tmp_path, name)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from bench.cli import run_command as run_bench
 from bench.core.cell import Cell, CompileMode
-from bench.core.errors import BenchError, DeviceError, ExitCode, ModelError
+from bench.core.errors import BenchError, ExitCode, ModelError, UsageError
 from bench.core.record import Outcome, Record, Sampling
 from bench.runner.plan import Plan
 from bench.runner.session import Session
@@ -331,7 +331,7 @@ def test_devices_are_completed_without_asking_the_login_node():
     assert devices == ["cuda:0", "cpu"]
     (auto,) = slurm_run.cells_on_nodes(cells[2:3], JobOptions())
     assert auto.device == "cpu"
-    with pytest.raises(DeviceError, match="'tpu'"):
+    with pytest.raises(UsageError, match="'tpu'"):
         slurm_run.cells_on_nodes([replace(cells[0], device="tpu")], JobOptions())
 
 

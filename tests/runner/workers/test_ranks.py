@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bench.core.cell import Cell, Mode, Parallel
-from bench.core.errors import SuiteError
+from bench.core.errors import UsageError
 from bench.core.record import Outcome, Phase, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
@@ -126,5 +126,5 @@ def test_more_ranks_than_gpus_are_skipped_with_both_numbers(monkeypatch):
 
 
 def test_the_inline_executor_refuses_ranks():
-    with pytest.raises(SuiteError, match="w2 needs 2 processes, and the executor inline has one"):
+    with pytest.raises(UsageError, match="w2 needs 2 processes, and the executor inline has one"):
         make_plan([Cell(model="mlp", batch_size=2, world_size=2)], method="inline")

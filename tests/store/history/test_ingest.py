@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from bench.core.cell import Cell
-from bench.core.errors import HistoryError
+from bench.core.errors import StoreError
 from bench.core.jsonio import to_json
 from bench.core.record import SCHEMA, Outcome
 from bench.runner.recorder import extra_info
@@ -251,5 +251,5 @@ def test_a_history_in_a_folder_that_cannot_be_written_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)  # root may write anywhere
-    with pytest.raises(HistoryError, match=r"no permission for .*; name a file with --history"):
+    with pytest.raises(StoreError, match=r"no permission for .*; name a file with --history"):
         open_history(str(tmp_path / "h.sqlite"), makes=True).__enter__()

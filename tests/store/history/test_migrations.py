@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, func, inspect, select, text
 
-from bench.core.errors import HistoryError, NothingMeasuredError, SchemaError
+from bench.core.errors import NothingMeasuredError, StoreError
 from bench.store.history.database import History, open_history
 from bench.store.history.migrations import MIGRATIONS, VERSION, migrate, version_of
 from bench.store.history.queries import STEP, find_series, read_rows
@@ -84,14 +84,14 @@ def test_a_newer_history_is_refused_with_both_versions(url: str) -> None:
         connection.execute(text("UPDATE stepbench_schema SET version = 99"))
     for makes in (False, True):
         words = rf"has schema 99, this stepbench knows up to {VERSION}"
-        with pytest.raises(SchemaError, match=words), open_history(url, makes=makes):
+        with pytest.raises(StoreError, match=words), open_history(url, makes=makes):
             pass
 
 
 def test_a_step_that_fails_leaves_no_half_of_it(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = {**MIGRATIONS, 2: (MIGRATIONS[2][0], "CREATE TABLE nonsense (")}
     monkeypatch.setattr("bench.store.history.migrations.MIGRATIONS", broken)
-    with pytest.raises(HistoryError, match="cannot use the history"), open_history(url, makes=True):
+    with pytest.raises(StoreError, match="cannot use the history"), open_history(url, makes=True):
         pass
     monkeypatch.undo()
     with pytest.raises(NothingMeasuredError, match="holds no history yet"), open_history(url):
@@ -114,14 +114,14 @@ def test_a_database_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE photos (id INTEGER)"))
     engine.dispose()
-    with pytest.raises(HistoryError, match="is a database of something else"), open_history(str(path), makes=True):
+    with pytest.raises(StoreError, match="is a database of something else"), open_history(str(path), makes=True):
         pass
 
 
 def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
     path = tmp_path / "notes.sqlite"
     path.write_text("not a database, but long enough to look for a header in it\n" * 9)
-    with pytest.raises(HistoryError, match="file is not a database"), open_history(str(path)):
+    with pytest.raises(StoreError, match="file is not a database"), open_history(str(path)):
         pass
-    with pytest.raises(HistoryError, match="is a folder"), open_history(str(tmp_path)):
+    with pytest.raises(StoreError, match="is a folder"), open_history(str(tmp_path)):
         pass

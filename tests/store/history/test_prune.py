@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
-from bench.core.errors import HistoryError, NothingMeasuredError
+from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.history import AcceptedChange
 from bench.store.history.database import History
 from bench.store.history.ingest import add_entries, ingest
@@ -75,7 +75,7 @@ def test_limits_add_up_and_none_is_an_error(history: History) -> None:
     add_entries(history, entries(10))
     plan = prune(history, Limits(older_than_seconds=8.5 * DAY, keep=9), now=NOW)
     assert plan.records == 2
-    with pytest.raises(HistoryError, match="prune what"):
+    with pytest.raises(UsageError, match="prune what"):
         prune(history, Limits())
 
 

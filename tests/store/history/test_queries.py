@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from bench.core.cell import Precision
-from bench.core.errors import HistoryError, NothingMeasuredError
+from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.history import AcceptedChange
 from bench.store.history.database import History
 from bench.store.history.ingest import add_entries
@@ -48,7 +48,7 @@ def test_a_cell_that_is_not_there_and_an_empty_history_say_so(history: History) 
     add_entries(history, entries(1))
     with (
         history.reading() as connection,
-        pytest.raises(HistoryError, match=r"no cell 'my_ne' among 1; .* my_net/train"),
+        pytest.raises(UsageError, match=r"no cell 'my_ne' among 1; .* my_net/train"),
     ):
         find_series(connection, "my_ne")
 

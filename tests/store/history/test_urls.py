@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.core.errors import HistoryError
+from bench.core.errors import StoreError, UsageError
 from bench.store.history.database import open_history
 from bench.store.history.urls import read_url, scrub, shown
 
@@ -51,13 +51,13 @@ def test_no_form_of_a_password_is_shown(given: str) -> None:
     ],
 )
 def test_what_is_no_history_is_refused_without_repeating_it(given: str, words: str) -> None:
-    with pytest.raises(HistoryError, match=words) as caught:
+    with pytest.raises(UsageError, match=words) as caught:
         read_url(given)
     assert "secret" not in str(caught.value)
 
 
 def test_a_server_that_is_not_there_is_one_line_without_the_password() -> None:
-    with pytest.raises(HistoryError) as caught, open_history("postgresql://team:hunter2@127.0.0.1:1/bench"):
+    with pytest.raises(StoreError) as caught, open_history("postgresql://team:hunter2@127.0.0.1:1/bench"):
         pass
     message = str(caught.value)
     assert "cannot use the history postgresql+psycopg://team:***@127.0.0.1:1/bench" in message
@@ -67,7 +67,7 @@ def test_a_server_that_is_not_there_is_one_line_without_the_password() -> None:
 
 def test_a_driver_that_is_not_there_says_what_to_install() -> None:
     with (
-        pytest.raises(HistoryError, match=r"pip install 'stepbench\[postgres\]'"),
+        pytest.raises(StoreError, match=r"pip install 'stepbench\[postgres\]'"),
         open_history("postgresql+nope://x/y"),
     ):
         pass
