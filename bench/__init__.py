@@ -48,6 +48,7 @@ def run(
     compile: str | Sequence[str] = "none",  # noqa: A002 - the field's word
     memory_format: str | Sequence[str] = "contiguous",
     input_shape: Sequence[int] | str | None = None,
+    input: Sequence[str] | str | None = None,  # noqa: A002 - as the option
     threads: int | Sequence[int] | None = None,
     world_size: int | Sequence[int] = 1,
     parallel: str | Sequence[str] = "ddp",
@@ -74,6 +75,8 @@ def run(
         compile: `none`, `default`, `reduce-overhead` or `max-autotune`.
         memory_format: `contiguous` or `channels_last`.
         input_shape: One example for a bare `nn.Module`, `(3, 224, 224)`.
+        input: Every input of a bare `nn.Module`, instead: `["3x224x224", "ids:int64:128:0..30522"]`; those with a name
+            are keywords.
         threads: Threads inside an operation, of each process; None leaves torch's choice, shared out among processes.
         world_size: Processes that train together, each on a batch of its own.
         parallel: How several processes do: `ddp` or `fsdp2`.
@@ -107,6 +110,7 @@ def run(
         "compile": compile,
         "memory_format": memory_format,
         "input_shape": input_shape,
+        "input": input,
         "threads": threads,
         "world_size": world_size,
         "parallel": parallel,

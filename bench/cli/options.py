@@ -10,6 +10,7 @@ import typer
 
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ExitCode, UsageError
+from bench.core.inputs import only_shape, read_input_shape
 from bench.core.record import Outcome, Sampling
 from bench.core.units import parse_seconds
 from bench.device.backend import CPU, is_accelerator
@@ -87,11 +88,12 @@ MemoryFormatOption = Annotated[
     typer.Option("--memory-format", metavar="NAME,...", help="contiguous or channels_last.", show_default="contiguous"),
 ]
 ShapeOption = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
+        "--input",
         "--input-shape",
-        metavar="SHAPE",
-        help="One example for a bare nn.Module, for example 3x224x224.",
+        metavar="INPUT,...",
+        help="Of a bare nn.Module: 3x224x224, int64:128:0..30522, mask:bool:128.",
         show_default="the model's own",
     ),
 ]
@@ -139,7 +141,7 @@ def read_axes(
     optimizer: list[str] | None = None,
     compile: list[str] | None = None,  # noqa: A002 - the field's word, as in torch
     memory_format: list[str] | None = None,
-    input_shape: str | None = None,
+    input_shape: list[str] | None = None,
     threads: list[str] | None = None,
     world_size: list[str] | None = None,
     parallel: list[str] | None = None,
@@ -168,7 +170,7 @@ def read_axes(
         "clip_norm": clip_norm,
     }
     axes = axes_of(**{name: split(values) for name, values in typed.items() if values})
-    return axes if input_shape is None else axes | axes_of(input_shape=input_shape)
+    return axes if not input_shape else axes | axes_of(input=input_shape)
 
 
 def parse_duration(text: str | None, option: str) -> float | None:
@@ -339,7 +341,7 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
     if "optimizer" in values:
         values |= _optimizer(values)
     if "input_shape" in values:
-        values["input_shape"] = axes_of(input_shape=values["input_shape"])["input_shape"]
+        values["input_shape"] = only_shape(read_input_shape(values["input_shape"]))
     if "checkpoint_steps" in values:
         values["checkpoint_steps"] = _checkpoint_steps(values["checkpoint_steps"])
     if values.get("prefetch") and not values.get("workers"):

@@ -6,6 +6,7 @@
 - `claim`: Claim and what came of checking it
 - `training`, `pipeline`: a whole training, and an input pipeline beside its step
 - `estimate`: a number with its interval
+- `inputs`: what a bare module is fed
 - `tree`: one walk through nested values
 - `workload`: what a model brings (the only type that is not JSON)
 - `jsonio`, `units`, `errors`, `text`, `git`

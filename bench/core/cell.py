@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from bench.core.inputs import InputShape, inputs_text
 from bench.core.jsonio import to_json
 
 
@@ -64,7 +65,8 @@ class Cell:
         batch_size: Examples per step; of each process where there are several (weak scaling).
         device: `cpu` or `cuda:N`; of several processes the first one's, the others take those that follow.
         optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, each also `-fused` or `-foreach`; None is the workload's own.
-        input_shape: Shape of one example, without the batch; only for a bare `nn.Module`.
+        input_shape: Shape of one example, without the batch, or each of several inputs as `bench.core.inputs` writes
+            it; only for a bare `nn.Module`.
         threads: Intra-operation threads of a process; None is torch's default, shared out among processes.
         world_size: Processes that train together.
         parallel: How they do; DDP where there is one.
@@ -81,7 +83,7 @@ class Cell:
     optimizer: str | None = None
     compile: CompileMode = CompileMode.NONE
     memory_format: MemoryFormat = MemoryFormat.CONTIGUOUS
-    input_shape: tuple[int, ...] | None = None
+    input_shape: InputShape | None = None
     threads: int | None = None
     world_size: int = 1
     parallel: Parallel = Parallel.DDP
@@ -104,8 +106,8 @@ class Cell:
             parts.append(f"compile-{self.compile.value}")
         if self.memory_format is not MemoryFormat.CONTIGUOUS:
             parts.append(self.memory_format.value)
-        if self.input_shape is not None:
-            parts.append("x".join(map(str, self.input_shape)))
+        if (inputs := inputs_text(self.input_shape)) is not None:
+            parts.append(inputs)
         if self.threads is not None:
             parts.append(f"t{self.threads}")
         if self.world_size != 1:

@@ -37,3 +37,17 @@ def one_line(error: BaseException, limit: int = 300) -> str:
     text = " ".join(str(error).split())
     text = text if len(text) <= limit else text[: limit - 3] + "..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def input_hint(error: BaseException) -> str:
+    """Say what to feed a model whose embedding raised this error, as a sentence to stand before it; else nothing.
+
+    The embedding is found in the frames of the traceback, so nothing here knows torch.
+    """
+    frame = error.__traceback__
+    while frame is not None:
+        rows = getattr(frame.tb_frame.f_locals.get("self"), "__dict__", {}).get("num_embeddings")
+        if isinstance(rows, int) and ("'indices'" in str(error) or "index out of range" in str(error)):
+            return f"this model expects token ids below {rows}, for example --input int64:128:0..{rows}. "
+        frame = frame.tb_next
+    return ""

@@ -19,10 +19,14 @@ Batch = tuple[Any, Any]
 
 - as `model(inputs)` where inputs are a tensor,
 - as `model(*inputs)` where they are a tuple,
-- as `model(**inputs)` where they are a mapping;
+- as `model(**inputs)` where they are a mapping; what it holds under `"*"`, a tuple, is passed by position;
 
 what is inside may be nested at will.
 """
+
+
+POSITIONAL = "*"
+"""Key of the positional inputs of a batch that has keywords too."""
 
 
 def _no_loss(_outputs: Any, _targets: Any) -> torch.Tensor:

@@ -27,6 +27,7 @@ from torch import nn
 
 from bench.core.cell import Mode, Precision
 from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount
+from bench.core.text import input_hint
 from bench.core.workload import Workload
 from bench.counters.build import REAL_TENSORS, Subject, build_on, on_meta, whole
 from bench.counters.dispatches import is_counted, touched_bytes
@@ -299,7 +300,7 @@ _MAX_REASON = 2000
 
 def error_text(error: BaseException) -> str:
     """Put an error into one line, whole but for what is longer than a page."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    text = f"{input_hint(error)}{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
 
 

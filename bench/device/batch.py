@@ -12,7 +12,7 @@ import torch
 
 from bench.core.errors import ModelError
 from bench.core.tree import changed, leaves
-from bench.core.workload import Batch, Workload
+from bench.core.workload import POSITIONAL, Batch, Workload
 
 _EXAMPLE = "for example `return (images,), labels` or `return {'input_ids': ids}, labels`"
 
@@ -42,7 +42,11 @@ def make_batch(workload: Workload, batch_size: int, device: str | torch.device) 
 
 def arguments(inputs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Return what the model is called with: `model(*positional, **keywords)`."""
-    return ((), inputs) if isinstance(inputs, Mapping) else (tuple(inputs), {})
+    if not isinstance(inputs, Mapping):
+        return tuple(inputs), {}
+    if POSITIONAL not in inputs:
+        return (), inputs
+    return tuple(inputs[POSITIONAL]), {name: value for name, value in inputs.items() if name != POSITIONAL}
 
 
 def call(model: Any, inputs: Any) -> Any:

@@ -10,8 +10,8 @@ A spec is `reference[@key=value[,key=value]...]`, where the reference is
   `nn.Module`, a class of them, or a function that returns either; options become keyword arguments;
 - `path/file.py` alone, if the file has the five names that every file of `bench.models` has.
 
-A bare `nn.Module` needs `input_shape`, the shape of one example. Everything that is wrong with a spec is an
-ModelError or a ModelError of one line. `check` finds what can be found without importing torch or the model.
+A bare `nn.Module` needs `input_shape`, the shape of one example or all inputs. What is wrong with a spec is a
+ModelError of one line. `check` finds what can be found without importing torch or the model.
 
 The environment variable STEPBENCH_MODELS may name a folder of model files; they are found by name before the entry
 points. It serves whoever keeps a folder of models, and `bench ab`, which gives each side its own.

@@ -17,9 +17,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from bench.core.errors import ModelError
+from bench.core.inputs import INTEGERS, Input, InputShape, inputs_of
 from bench.core.text import did_you_mean, one_line
 from bench.core.tree import leaves, named
-from bench.core.workload import Batch, ImageSampler, TextGenerator, Workload
+from bench.core.workload import POSITIONAL, Batch, ImageSampler, TextGenerator, Workload
 from bench.registry.loading import importable
 from bench.registry.spec import Kind, Spec, convert_literal, convert_options
 
@@ -32,18 +33,22 @@ AUXILIARY_WEIGHT = 0.3  # of each auxiliary classifier's loss, as in the GoogLeN
 def bare_workload(
     name: str,
     build_model: Callable[[], torch.nn.Module],
-    input_shape: tuple[int, ...],
+    input_shape: InputShape,
     source_file: str | None,
     loss: Callable[[Any, Any], torch.Tensor] | None = None,
 ) -> Workload:
-    """Complete a module into a Workload: normal random input, `default_loss`, SGD."""
+    """Complete a module into a Workload: random inputs, `default_loss`, SGD."""
+    inputs = inputs_of(input_shape)
 
     def make_batch(batch_size: int, device: str | torch.device) -> Batch:
         import torch
 
-        inputs = torch.randn(batch_size, *input_shape, device=device)
+        drawn = [(one.name, _draw(one, batch_size, device)) for one in inputs]
+        positional = tuple(tensor for name, tensor in drawn if name is None)
+        named = {name: tensor for name, tensor in drawn if name is not None}
+        fed = positional if not named else {POSITIONAL: positional, **named} if positional else named
         # How many classes there are is known only from the output, so the loss takes these modulo that number.
-        return (inputs,), torch.randint(2**31, (batch_size,), device=device)
+        return fed, torch.randint(2**31, (batch_size,), device=device)
 
     return Workload(
         name=name,
@@ -53,6 +58,20 @@ def bare_workload(
         make_optimizer=default_optimizer,
         source_file=source_file,
     )
+
+
+def _draw(one: Input, batch_size: int, device: str | torch.device) -> torch.Tensor:
+    """Draw a batch of one input: normally distributed, or evenly from its bounds."""
+    import torch
+
+    size, dtype = (batch_size, *one.shape), getattr(torch, one.dtype)
+    if one.bounds is None:
+        return torch.randn(size, dtype=dtype, device=device)
+    low, high = one.bounds
+    if one.dtype in INTEGERS:
+        kind = torch.uint8 if dtype is torch.bool else dtype
+        return torch.randint(int(low), int(high), size, dtype=kind, device=device).to(dtype)
+    return torch.rand(size, dtype=dtype, device=device) * (high - low) + low
 
 
 def default_loss(outputs: Any, targets: Any) -> torch.Tensor:
@@ -179,7 +198,7 @@ def _bound(function: Callable[..., int] | None, config: Any) -> Callable[..., in
 FIVE_NAMES = ("Config", "build_model", "make_batch", "loss", "make_optimizer")
 
 
-def to_workload(target: Any, spec: Spec, input_shape: tuple[int, ...] | None) -> Workload:
+def to_workload(target: Any, spec: Spec, input_shape: InputShape | None) -> Workload:
     """Make a Workload of whatever was found.
 
     A function is called here if there is no `input_shape`, because it must return a Workload then; with one it must
@@ -223,9 +242,7 @@ def building(build: Callable[[], Any], spec: Spec) -> Callable[[], torch.nn.Modu
 
         model = _called(build, spec)
         if isinstance(model, Workload):
-            raise ModelError(
-                f"model {spec.text!r} returned a Workload, which makes its own batches; leave out --input-shape"
-            )
+            raise ModelError(f"model {spec.text!r} returned a Workload, which makes its own batches; leave out --input")
         if not isinstance(model, torch.nn.Module):
             raise ModelError(f"model {spec.text!r} returned a {type(model).__name__}, not an nn.Module")
         return model
@@ -248,7 +265,7 @@ def _called(call: Callable[[], Any], spec: Spec) -> Any:
         raise ModelError(f"building {spec.text!r} raised {one_line(error)}") from error
 
 
-def _from_five_names(module: ModuleType, spec: Spec, input_shape: tuple[int, ...] | None) -> Workload:
+def _from_five_names(module: ModuleType, spec: Spec, input_shape: InputShape | None) -> Workload:
     found = vars(module)
     missing = [name for name in FIVE_NAMES if name not in found]
     if missing:
@@ -259,7 +276,7 @@ def _from_five_names(module: ModuleType, spec: Spec, input_shape: tuple[int, ...
         )
     if input_shape is not None:
         raise ModelError(
-            f"model {spec.text!r} makes its own batches; --input-shape is for a bare nn.Module. "
+            f"model {spec.text!r} makes its own batches; --input is for a bare nn.Module. "
             "Set its options instead, 'bench list' names them"
         )
     config = _make_config(found["Config"], spec)
@@ -293,18 +310,16 @@ def _make_config(config_type: Any, spec: Spec) -> Any:
         raise ModelError(f"model {spec.text!r}: {' '.join(str(error).split())}") from error
 
 
-def _from_workload(
-    workload: Workload, spec: Spec, input_shape: tuple[int, ...] | None, options: Any = None
-) -> Workload:
+def _from_workload(workload: Workload, spec: Spec, input_shape: InputShape | None, options: Any = None) -> Workload:
     if spec.options if options is None else options:
         raise ModelError(f"model {spec.text!r} is a Workload that is made already; it takes no options")
     if input_shape is not None:
-        raise ModelError(f"model {spec.text!r} is a Workload, which makes its own batches; leave out --input-shape")
+        raise ModelError(f"model {spec.text!r} is a Workload, which makes its own batches; leave out --input")
     return dataclasses.replace(workload, name=spec.text, build_model=building(workload.build_model, spec))
 
 
 def _from_module(
-    build: Callable[[], Any], spec: Spec, input_shape: tuple[int, ...] | None, source_file: str | None
+    build: Callable[[], Any], spec: Spec, input_shape: InputShape | None, source_file: str | None
 ) -> Workload:
     if input_shape is None:
         raise _shape_missing(spec)
@@ -313,8 +328,8 @@ def _from_module(
 
 def _shape_missing(spec: Spec) -> ModelError:
     return ModelError(
-        f"model {spec.text!r} is an nn.Module, which does not say what it is fed; add the shape of one example, for "
-        "example --input-shape 3x224x224, or return a bench.Workload"
+        f"model {spec.text!r} is an nn.Module, which does not say what it is fed; add what one example is, for "
+        "example --input 3x224x224 or --input int64:128:0..30522, or return a bench.Workload"
     )
 
 

@@ -10,6 +10,7 @@ import dataclasses
 from pathlib import Path
 
 from bench.core.errors import ModelError
+from bench.core.inputs import InputShape
 from bench.core.text import one_line
 from bench.core.workload import Workload
 from bench.registry.build import to_workload
@@ -29,13 +30,13 @@ from bench.registry.torchvision import torchvision_workload
 from bench.registry.transformers import check_transformers, transformers_workload
 
 
-def resolve(spec: str, *, input_shape: tuple[int, ...] | None = None) -> Workload:
+def resolve(spec: str, *, input_shape: InputShape | None = None) -> Workload:
     """Find the model that a spec names; imports torch and the model's file, builds nothing yet.
 
     Args:
         spec: See the docstring of `bench.registry`.
-        input_shape: Shape of one example without the batch: needed for a bare `nn.Module`, possible for a torchvision
-            model, an error for a model that makes its own batches.
+        input_shape: Shape of one example without the batch, or all inputs (`bench.core.inputs`): needed for a bare
+            `nn.Module`, possible for a torchvision model, an error for a model that makes its own batches.
 
     Raises:
         ModelError: Nothing answers to the name; the model cannot be imported; an option is wrong; the shape is missing
@@ -46,7 +47,7 @@ def resolve(spec: str, *, input_shape: tuple[int, ...] | None = None) -> Workloa
         return torchvision_workload(parsed, input_shape)
     if parsed.kind is Kind.TRANSFORMERS:
         if input_shape is not None:
-            raise ModelError(f"model {spec!r} makes its own batches; set its options instead of --input-shape")
+            raise ModelError(f"model {spec!r} makes its own batches; set its options instead of --input")
         return transformers_workload(parsed)
     if parsed.kind is Kind.NAME:
         return _resolve_name(parsed, input_shape)
@@ -56,7 +57,7 @@ def resolve(spec: str, *, input_shape: tuple[int, ...] | None = None) -> Workloa
     return workload if workload.source_file else dataclasses.replace(workload, source_file=module.__file__)
 
 
-def _resolve_name(spec: Spec, input_shape: tuple[int, ...] | None) -> Workload:
+def _resolve_name(spec: Spec, input_shape: InputShape | None) -> Workload:
     path = folder_files().get(spec.place)
     if path is not None:
         return to_workload(load_file(path, spec.text), spec, input_shape)

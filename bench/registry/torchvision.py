@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import ModelError
+from bench.core.inputs import InputShape, only_shape
 from bench.core.workload import Batch, Workload
 from bench.registry.build import bare_workload, building, classifier_loss, default_loss
 from bench.registry.catalog import torchvision_sources, unknown_name
@@ -39,7 +40,7 @@ _BOXES = 4  # objects in each drawn image
 _AUXILIARY_WEIGHT = 0.5  # of the auxiliary head's loss, as in torchvision's reference training of segmentation
 
 
-def torchvision_workload(spec: Spec, input_shape: tuple[int, ...] | None) -> Workload:
+def torchvision_workload(spec: Spec, input_shape: InputShape | None) -> Workload:
     """Make the Workload of a torchvision model.
 
     One example is what torchvision documents the model at: an image of the smallest size that its weights are evaluated
@@ -63,7 +64,7 @@ def torchvision_workload(spec: Spec, input_shape: tuple[int, ...] | None) -> Wor
             )
     family = _family(models, spec.place)
     like = _weights_entry(models, spec, options.pop(LIKE, None))
-    shape = _documented_shape(models, family, spec.place, options) if input_shape is None else input_shape
+    shape = _documented_shape(models, family, spec.place, options) if input_shape is None else only_shape(input_shape)
     build = functools.partial(_build, models, family, spec.place, like, options)
     source = torchvision_sources().get(spec.place)
     loss = {"segmentation": segmentation_loss, "detection": detection_loss}.get(family, classifier_loss)

@@ -43,6 +43,7 @@ from typing import IO, Any
 
 from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
+from bench.core.text import input_hint
 from bench.device.backend import is_out_of_memory
 from bench.device.cpu import oom_kills, path_of_descriptor
 
@@ -329,7 +330,8 @@ def failure(error: BaseException) -> Ending:
     outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
     text = str(error)
     return Ending(
-        outcome=outcome, reason=_one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+        outcome=outcome,
+        reason=input_hint(error) + _one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__),
     )
 
 

@@ -16,9 +16,9 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.errors import StoreError
 from bench.core.gate import CounterRow
+from bench.core.inputs import inputs_text, read_input_shape
 from bench.core.jsonio import from_json, to_json
 from bench.store.atomic import make_folder, store_error, write_bytes
-from bench.tables.table import shape_text
 
 COUNTERS_FILE, DISPATCHES_FILE = "counters.csv", "dispatches.csv"
 CELL_COLUMNS = (
@@ -95,7 +95,7 @@ def counters_line(row: CounterRow) -> str:
 
 
 def _fields(row: CounterRow) -> tuple[str, ...]:
-    values = to_json(row.cell) | {"input_shape": shape_text(row.cell.input_shape)}
+    values = to_json(row.cell) | {"input_shape": inputs_text(row.cell.input_shape)}
     counters = dict(row.counters)
     return (row.suite, row.torch, *(_text(values[c]) for c in CELL_COLUMNS), *(_text(counters[c]) for c in COUNTERS))
 
@@ -135,9 +135,9 @@ def _read(path: Path, header: Sequence[str]) -> Iterator[tuple[str, dict[str, st
 def _read_cell(line: Mapping[str, str], where: str) -> Cell:
     values: dict[str, Any] = {name: line[name] or None for name in CELL_COLUMNS}
     values["batch_size"] = _whole(line["batch_size"], where)
-    if line["input_shape"]:
-        values["input_shape"] = [_whole(size, where) for size in line["input_shape"].split("x")]
     try:
+        if line["input_shape"]:
+            values["input_shape"] = read_input_shape(line["input_shape"])
         return from_json(Cell, values)
     except ValueError as error:
         raise StoreError(f"{where}: {error}") from error

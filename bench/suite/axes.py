@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from bench.core.cell import CompileMode, MemoryFormat, Mode, Parallel, Precision
 from bench.core.errors import UsageError
+from bench.core.inputs import read_input_shape
 from bench.core.record import Sampling
 from bench.suite.sweep import Sweep
 
@@ -51,21 +52,6 @@ def parse_positive(text: Any, axis: str) -> int:
     if value > _LARGEST:
         raise UsageError(f"{axis} must be at most {_LARGEST}, found {value}")
     return value
-
-
-def parse_shape(text: Any) -> tuple[int, ...]:
-    """Read `3x224x224` or `[3, 224, 224]` as a shape without the batch.
-
-    Raises:
-        UsageError: It is not a shape.
-    """
-    try:
-        shape = tuple(_whole(part) for part in (text.lower().split("x") if isinstance(text, str) else text))
-    except (TypeError, ValueError):
-        shape = ()
-    if not shape or min(shape) < 1:
-        raise UsageError(f"input shape must look like 3x224x224 (one example, without the batch), found {text!r}")
-    return shape
 
 
 def suggest(text: str, known: Iterable[str]) -> str:
@@ -159,6 +145,10 @@ AXES: dict[str, Axis] = {
 """Every axis, by its name in suite files, in Python and, with dashes, on the command line; also the field of `Cell`."""
 
 
+INPUT_NAMES = ("input", "input_shape")
+"""What a bare module is fed, in full or as one shape: no axis, all inputs together make one batch."""
+
+
 def axes_of(**axes: Any) -> dict[str, Any]:
     """Read axes by their names in a suite file, each a value or a list, into fields of `Sweep`.
 
@@ -167,11 +157,13 @@ def axes_of(**axes: Any) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for name, given in axes.items():
-        if name == "input_shape":
-            values[name] = None if given is None else parse_shape(given)
+        if name in INPUT_NAMES:
+            if given is not None and values.get("input_shape") is not None:
+                raise UsageError("input and input_shape mean the same; give one of them")
+            values["input_shape"] = values.get("input_shape") if given is None else read_input_shape(given)
             continue
         if name not in AXES:
-            raise UsageError(f"no axis named {name!r}. {suggest(name, [*AXES, 'input_shape'])}")
+            raise UsageError(f"no axis named {name!r}. {suggest(name, [*AXES, *INPUT_NAMES])}")
         values[AXES[name].field] = AXES[name].read_all(given)
     return values
 

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable
 
 from bench.core.cell import Cell
+from bench.core.inputs import inputs_text
 
 
 def ab_commands(base: str | None, head: str | None, cells: Iterable[Cell]) -> tuple[str, ...]:
@@ -36,6 +37,6 @@ def _options(cell: Cell) -> list[str]:
         value = getattr(cell, field)
         if value != getattr(default, field):
             options += [option, str(value)]
-    if cell.input_shape is not None:
-        options += ["--input-shape", "x".join(map(str, cell.input_shape))]
+    if (inputs := inputs_text(cell.input_shape)) is not None:
+        options += ["--input", inputs]
     return options

@@ -32,7 +32,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
-from bench.suite.axes import AXES, axes_of, parse_shape, sampling_of, suggest
+from bench.suite.axes import AXES, INPUT_NAMES, axes_of, sampling_of, suggest
 from bench.suite.sweep import Rule, Sweep
 
 
@@ -80,7 +80,7 @@ def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
 
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:
-    _check_keys(data, (*AXES, "input_shape", "exclude", "include"), "[[sweep]]")
+    _check_keys(data, (*AXES, *INPUT_NAMES, "exclude", "include"), "[[sweep]]")
     if "model" not in data:
         raise UsageError("a [[sweep]] needs `model`, a name or a list of names")
     axes = {key: value for key, value in data.items() if key not in ("exclude", "include")}
@@ -99,13 +99,12 @@ def _rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
 
 
 def _cell(data: Mapping[str, Any]) -> Cell:
-    _check_keys(data, (*AXES, "input_shape"), "[[sweep.include]]")
+    _check_keys(data, (*AXES, *INPUT_NAMES), "[[sweep.include]]")
     for key in ("model", "batch_size"):
         if key not in data:
             raise UsageError(f"a [[sweep.include]] needs `{key}`")
     values: dict[str, Any] = {key: AXES[key].read(value) for key, value in data.items() if key in AXES}
-    if "input_shape" in data:
-        values["input_shape"] = parse_shape(data["input_shape"])
+    values |= axes_of(**{key: value for key, value in data.items() if key in INPUT_NAMES})
     if values.get("world_size", 1) == 1:
         values.pop("parallel", None)
     return Cell(**values)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Parallel, Precision
 from bench.core.errors import UsageError
+from bench.core.inputs import InputShape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ class Sweep:
     optimizers: tuple[str | None, ...] = (None,)
     compile: tuple[CompileMode, ...] = (CompileMode.NONE,)
     memory_formats: tuple[MemoryFormat, ...] = (MemoryFormat.CONTIGUOUS,)
-    input_shape: tuple[int, ...] | None = None
+    input_shape: InputShape | None = None
     threads: tuple[int | None, ...] = (None,)
     world_sizes: tuple[int, ...] = (1,)
     parallel: tuple[Parallel, ...] = (Parallel.DDP,)

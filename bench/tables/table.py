@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from bench.core.inputs import inputs_text
 from bench.tables.figures import ascii_only, display_width, shorten, words
 
 GAP = 2
@@ -322,7 +323,7 @@ _AXIS_MEANINGS = {
     "optimizer": ("string", "", "optimizer that was asked for; empty is the workload's own"),
     "compile": ("string", "", "`torch.compile` mode; `none` is eager"),
     "memory_format": ("string", "", "`contiguous` or `channels_last`"),
-    "input_shape": ("string", "", "shape of one example, for a bare module; else empty"),
+    "input_shape": ("string", "", "shape of one example or all inputs, for a bare module; else empty"),
     "threads": (
         "Int64",
         "threads",
@@ -338,7 +339,7 @@ _AXIS_MEANINGS = {
 
 def _axis(name: str) -> Callable[[Any], Any]:
     if name == "input_shape":
-        return lambda row: shape_text(row.record.cell.input_shape)
+        return lambda row: inputs_text(row.record.cell.input_shape)
     return lambda row: getattr(row.record.cell, name)
 
 

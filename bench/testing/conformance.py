@@ -18,6 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from bench import registry
 from bench.core.cell import Cell, Mode
+from bench.core.inputs import InputShape
 from bench.core.workload import Workload
 from bench.device.batch import make_batch, tensors_in
 from bench.device.marks import Marks
@@ -34,7 +35,7 @@ class WorkloadConformance:
     """
 
     spec: str = ""
-    input_shape: tuple[int, ...] | None = None
+    input_shape: InputShape | None = None
     batch_size: int = 2
 
     def workload(self) -> Workload:
@@ -123,5 +124,5 @@ class WorkloadConformance:
 
 
 @functools.cache
-def _resolve(spec: str, input_shape: tuple[int, ...] | None) -> Workload:
+def _resolve(spec: str, input_shape: InputShape | None) -> Workload:
     return registry.resolve(spec, input_shape=input_shape)

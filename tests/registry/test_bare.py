@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from bench.core.errors import ModelError
+from bench.device.batch import arguments
 from bench.registry.build import bare_workload, classifier_loss, default_loss
 
 
@@ -64,3 +65,33 @@ def test_a_step_reads_nothing_on_the_host_so_fake_tensors_suffice() -> None:
         inputs, targets = workload.make_batch(5, "cpu")
         workload.loss(model(*inputs), targets).backward()
         workload.make_optimizer(model.parameters()).step()
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_every_input_is_drawn_in_its_type_and_range(device: str) -> None:
+    texts = ("3x8", "int64:5:10..13", "uint8:4", "mask:bool:5:1..2", "t:float64:scalar:2..3", "z:complex64:6")
+    inputs, _ = bare_workload("net", torch.nn.Identity, texts, None).make_batch(64, device)
+    positional, named = arguments(inputs)
+    image, ids, small = positional
+    assert [(t.dtype, tuple(t.shape)) for t in positional] == [
+        (torch.float32, (64, 3, 8)),
+        (torch.int64, (64, 5)),
+        (torch.uint8, (64, 4)),
+    ]
+    assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in named.items()} == {
+        "mask": (torch.bool, (64, 5)),
+        "t": (torch.float64, (64,)),
+        "z": (torch.complex64, (64, 6)),
+    }
+    if device == "cpu":
+        assert image.min() < 0 < image.max()
+        assert set(ids.unique().tolist()) == {10, 11, 12}
+        assert named["mask"].all()
+        assert 2 <= named["t"].min() < named["t"].max() < 3
+        assert small.max() > 200
+
+
+def test_named_inputs_alone_are_a_mapping_and_unnamed_ones_a_tuple() -> None:
+    named, _ = bare_workload("net", torch.nn.Identity, ("x:5",), None).make_batch(2, "cpu")
+    unnamed, _ = bare_workload("net", torch.nn.Identity, ("5", "int64:3:0..2"), None).make_batch(2, "cpu")
+    assert (list(named), len(unnamed)) == (["x"], 2)

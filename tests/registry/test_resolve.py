@@ -67,7 +67,7 @@ def test_a_wrong_option_is_refused_before_anything_is_built(spec: str, says: str
 
 
 def test_a_reference_model_refuses_an_input_shape() -> None:
-    with pytest.raises(ModelError, match=r"'mlp' makes its own batches; --input-shape is for a bare nn.Module"):
+    with pytest.raises(ModelError, match=r"'mlp' makes its own batches; --input is for a bare nn.Module"):
         resolve("mlp", input_shape=(3,))
 
 
@@ -117,7 +117,7 @@ def test_lack_of_memory_is_not_disguised(folder: Path, name: str, error: type[Ex
 
 @pytest.mark.parametrize("spec", ["net.py:Net", "net.py:make_net", "net.py:instance"])
 def test_a_bare_module_without_a_shape_is_told_what_to_add(folder: Path, spec: str) -> None:
-    with pytest.raises(ModelError, match=r"is an nn.Module, .* --input-shape 3x224x224"):
+    with pytest.raises(ModelError, match=r"is an nn.Module, .* --input 3x224x224"):
         resolve(spec)
 
 
@@ -197,7 +197,7 @@ def test_what_is_wrong_with_a_user_s_spec_is_said_in_one_line(folder: Path, spec
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        ("loads:made", "is a Workload, which makes its own batches; leave out --input-shape"),
+        ("loads:made", "is a Workload, which makes its own batches; leave out --input"),
         ("five.py", "makes its own batches"),
     ],
 )
@@ -208,7 +208,7 @@ def test_a_shape_where_none_is_wanted_is_refused(folder: Path, spec: str, says: 
 
 @pytest.mark.parametrize(
     ("spec", "says"),
-    [("loads:workload", "returned a Workload, .* leave out --input-shape"), ("net:number", "a int, not")],
+    [("loads:workload", "returned a Workload, .* leave out --input"), ("net:number", "a int, not")],
 )
 def test_a_function_that_returns_no_module_is_refused_when_it_is_called(folder: Path, spec: str, says: str) -> None:
     workload = resolve(spec, input_shape=(6,))

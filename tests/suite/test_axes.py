@@ -6,7 +6,7 @@ import pytest
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import UsageError
-from bench.suite.axes import AXES, parse_choice, parse_positive, parse_shape, suggest
+from bench.suite.axes import AXES, axes_of, parse_choice, parse_positive, suggest
 
 
 def one_line(caught: pytest.ExceptionInfo[UsageError]) -> str:
@@ -37,13 +37,13 @@ def test_what_is_no_whole_number_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [("3x224x224", (3, 224, 224)), ("10", (10,)), ("3X8x8", (3, 8, 8))])
 def test_shapes_are_read(text: str, expected: tuple[int, ...]) -> None:
-    assert parse_shape(text) == expected
+    assert axes_of(input_shape=text) == {"input_shape": expected}
 
 
-@pytest.mark.parametrize("text", ["", "x", "3x", "3x0", "3x-1", "3,224", "axb"])
+@pytest.mark.parametrize("text", ["", "x", "3x", "3x0", "3x-1", "3,224", "axb", "3x224,"])
 def test_what_is_no_shape_is_refused(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse_shape(text)
+        axes_of(input_shape=text)
     assert "3x224x224" in one_line(caught)
     assert repr(text) in str(caught.value)
 

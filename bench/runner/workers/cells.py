@@ -19,6 +19,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.environment import BUSY_CORES_LIMIT, MachineState
 from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, Verification
+from bench.core.inputs import InputShape
 from bench.core.peaks import Probe
 from bench.core.precision import Arithmetic
 from bench.core.profile import Profile, ProfileOptions
@@ -43,7 +44,7 @@ from bench.registry.torchvision import Document, torchvision_documents
 from bench.runner.workers.answers import Counted, CountedCells, CountedSubjects, Examination, Preflight, TimedCell
 
 
-def preflight(devices: tuple[str, ...], models: tuple[tuple[str, tuple[int, ...] | None], ...]) -> Preflight:
+def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...]) -> Preflight:
     """Check devices and model names before anything runs; reads the environment of each device.
 
     Raises:
