@@ -122,9 +122,10 @@ def advice_page() -> str:
         "them, and as `advice` with its facts in the records.",
         "",
     ]
-    for kind, words in WORDS.items():
-        lines += [f"## {words.title} {{ #{kind.value} }}", ""]
-        lines += [f"Letter **{words.mark}**, in records `{kind.value}`.", ""]
+    for words in dict.fromkeys(WORDS.values()):
+        kinds = [kind.value for kind, other in WORDS.items() if other is words]
+        lines += [f"## {words.title} {{ #{kinds[0]} }}", ""]
+        lines += [f"Letter **{words.mark}**, in records {', '.join(f'`{kind}`' for kind in kinds)}.", ""]
         lines += [f"{words.meaning[0].upper()}{words.meaning[1:]}.", "", words.remedy, ""]
     return "\n".join(lines)
 

@@ -46,6 +46,7 @@ SCHEMA = 4
 - 3 (2026-11-23) `Sample.rank`, `Record.ranks`, `Cell.parallel`; `Counters.energy`, `Record.peak`, clocks and power in
   `MachineState`.
 - 4 (2026-11-28) `Sample.phase` may be a name of the user's own; `Cell.accumulate`, `Cell.clip_norm`.
+  (2026-11-29, unreleased still) `Sampling` has `min_blocks`, `undecided_steps` and `floor_seconds`.
 """
 
 
@@ -87,7 +88,8 @@ class AdviceKind(StrEnum):
 
     NOISY_SAMPLES = "noisy-samples"  # the interval did not reach the target within the budget
     FEW_SAMPLES = "few-samples"  # too few steps for an interval
-    WARMUP_UNSETTLED = "warmup-unsettled"  # steps still changed when warm-up ended
+    WARMUP_UNSETTLED = "warmup-unsettled"  # steps still changed when warm-up ended; in records before 2026-11-29
+    DRIFTING_SAMPLES = "drifting-samples"  # the last third of the steps differs from the first
     LAUNCH_BOUND = "launch-bound"  # the host is slower than the device
     BUSY_MACHINE = "busy-machine"  # fewer free cores than threads
     THROTTLED_CLOCK = "throttled-clock"  # the device lowered its clock
@@ -131,7 +133,10 @@ class Sampling:
     Attributes:
         target: Stop when the 95 % interval of the median is within this fraction of it.
         budget_seconds: Give up trying after this long: whole and split steps together, without the warm-up.
-        min_steps: At least this many steps are timed, whatever they take.
+        min_steps: At least this many whole steps are timed, or as many as fit into `floor_seconds`.
+        min_blocks: At least this many blocks of whole steps likewise, because steps taken together share their luck.
+        undecided_steps: Where the budget is spent and there is no interval, go on to this many steps at most.
+        floor_seconds: What these three may cost where it is more than the budget; five steps are timed in any case.
         max_steps: At most this many.
         min_warmup_steps: Executed and recorded, not counted.
         max_warmup_steps: The warm-up ends here although steps still change.
@@ -142,7 +147,10 @@ class Sampling:
 
     target: float = 0.02
     budget_seconds: float = 1.0
-    min_steps: int = 5
+    min_steps: int = 20
+    min_blocks: int = 5
+    undecided_steps: int = 60
+    floor_seconds: float = 20.0
     max_steps: int = 10_000
     min_warmup_steps: int = 3
     max_warmup_steps: int = 20

@@ -4,6 +4,7 @@
     until the rule says stop:
         a block of whole steps      no mark inside a step: the STEP
         a block of split steps      a mark at every phase border: FORWARD, LOSS, BACKWARD, OPTIMIZER
+                                    (of long steps one for every fourth whole one: phases are shares of a step)
 
 Whole and split steps are passes of their own, interleaved in blocks, because a machine drifts: two passes one after the
 other differ by more than the marks cost (docs/LOG.md).
@@ -15,13 +16,15 @@ import math
 import statistics
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
 from bench.device.backend import is_accelerator
 from bench.device.step import Step
 from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
-from bench.stats.estimate import estimate_median
-from bench.stats.stopping import StopRule, WarmupRule
+from bench.stats.estimate import drift, estimate_median, shift_beyond_chance
+from bench.stats.stopping import FEWEST_STEPS, StopRule, WarmupRule
 
 BLOCK_SECONDS = 0.05
 """A block lasts about this long: long against its start, short against the machine's drift."""
@@ -33,7 +36,13 @@ LAUNCH_BOUND_FRACTION = 0.9
 """A step is launch-bound when launching takes the host more than this share of the device's time."""
 
 PHASE_GAP_LIMIT = 0.05
-"""A sum of phases that misses the step by more than this earns an Advice."""
+"""A sum of phases that misses the step by more than this, and by more than chance, earns an Advice."""
+
+NOISE_LIMIT = 0.05
+"""An interval wider than this, and than the target asked for, earns an Advice; a narrower one speaks for itself."""
+
+SHORT_BLOCK = 5
+"""Steps are short where a block has so many: 10 ms. Their first one after a pause is dropped, and as many are split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +92,7 @@ def time_step(
     if is_accelerator(device):
         sampling = replace(sampling, min_warmup_seconds=max(sampling.min_warmup_seconds, ACCELERATOR_WARMUP_SECONDS))
     with without_garbage_collection():
-        warmup_seconds, is_settled = _warm_up(step, clock, sampling, team)
+        warmup_seconds = _warm_up(step, clock, sampling, team)
         series, rule, lead_ins = _sample(step, clock, sampling, warmup_seconds[-1], team)
     samples = tuple(
         Sample(
@@ -100,15 +109,15 @@ def time_step(
     )
     loss = step()  # outside every timed block; reading a loss synchronises
     final_loss = None if loss is None else float(loss.detach())
-    advice = list(_advice(samples, sampling, is_settled))
+    advice = list(_advice(samples, sampling))
     if final_loss is not None and not math.isfinite(final_loss):
         advice.append(Advice(kind=AdviceKind.NONFINITE_LOSS, facts=(("loss", str(final_loss)),)))
         final_loss = None
     return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss)
 
 
-def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> tuple[list[float], bool]:
-    """Run steps until they settle; long steps are cut short by the budget. Returns their seconds, and if they did."""
+def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[float]:
+    """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each."""
     rule = WarmupRule(sampling)
     seconds: list[float] = []
     while not rule.is_finished:
@@ -121,43 +130,56 @@ def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> tuple[
         is_late = sum(seconds[1:]) > max(sampling.budget_seconds, sampling.min_warmup_seconds)
         if is_late and len(seconds) >= sampling.min_warmup_steps:
             break
-    return seconds, bool(rule.is_converged)
+    return seconds
+
+
+def _whole_per_split(sampling: Sampling, step_seconds: float) -> int:
+    """Tell how many whole steps are timed for each split one: where a step is long, five split steps are enough."""
+    fitting = int(max(sampling.budget_seconds, sampling.floor_seconds) / step_seconds)
+    return max(1, min(sampling.min_steps, fitting) // FEWEST_STEPS)
 
 
 def _sample(
     step: Step, clock: Clock, sampling: Sampling, step_seconds: float, team: Team
 ) -> tuple[dict[Phase | str, _Series], StopRule, int]:
-    """Alternate blocks of whole and split steps until the rule is satisfied; both kinds get equally many steps."""
-    rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds / 2))  # the other half times the phases
-    series: dict[Phase | str, _Series] = {Phase.STEP: _Series()}
-    lead_ins = 0
+    """Alternate blocks of whole and split steps until the rule is satisfied; long steps are split less often."""
     block = max(1, round(BLOCK_SECONDS / max(step_seconds, 1e-7)))
+    is_long = block < SHORT_BLOCK
+    stride = _whole_per_split(sampling, step_seconds) if is_long else 1
+    # The rest of the budget times the phases.
+    rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds * stride / (stride + 1)))
+    series: dict[Phase | str, _Series] = {Phase.STEP: _Series()}
+    lead_ins = split = 0
     while not rule.is_finished:
         count = min(block, sampling.max_steps - rule.steps)
         team.wait()
         # Where steps are short, the first one after a pause pays for cold caches or an empty queue: run it, drop it.
-        if block >= 5:
+        if not is_long:
             step()
             lead_ins += 1
         seconds, host_seconds = time_steps(step, clock, count)
         series[Phase.STEP].extend(seconds, host_seconds)
+        rule.add(team.agree(seconds))
+        count = math.ceil(rule.steps / stride) - split
+        if count == 0:
+            continue
+        split += count
         team.wait()
-        if block >= 5:
+        if not is_long:
             step()
         phases, host_phases = time_phases(step, clock, count)
         for phase, values in phases.items():
             if phase not in series:
-                earlier = len(series[Phase.STEP].seconds) - count
+                earlier = split - count
                 series[phase] = _Series([0.0] * earlier, [0.0] * earlier if host_seconds else [])
             series[phase].extend(values, host_phases[phase])
         for phase, kept in series.items():  # of one's own: it came in other steps, so it took none of these
             if phase not in phases and phase is not Phase.STEP:
-                kept.extend([0.0] * count, [0.0] * len(host_seconds))
-        rule.add(team.agree(seconds))
+                kept.extend([0.0] * count, [0.0] * count if host_seconds else [])
     return series, rule, lead_ins
 
 
-def _advice(samples: tuple[Sample, ...], sampling: Sampling, is_settled: bool) -> list[Advice]:
+def _advice(samples: tuple[Sample, ...], sampling: Sampling) -> list[Advice]:
     """Say what to doubt about these samples."""
     by_phase = {sample.phase: sample for sample in samples}
     step = by_phase[Phase.STEP]
@@ -167,11 +189,13 @@ def _advice(samples: tuple[Sample, ...], sampling: Sampling, is_settled: bool) -
     def doubt(kind: AdviceKind, **facts: float) -> None:
         advice.append(Advice(kind=kind, facts=tuple(facts.items())))
 
-    if not is_settled:
-        doubt(AdviceKind.WARMUP_UNSETTLED, warmup_steps=len(step.warmup_seconds))
-    if estimate_median(step.seconds).low is None:
+    estimate = estimate_median(step.seconds)
+    drifted = drift(step.seconds)
+    if drifted is not None:
+        doubt(AdviceKind.DRIFTING_SAMPLES, drift_fraction=drifted, budget_seconds=sampling.budget_seconds)
+    elif estimate.low is None:
         doubt(AdviceKind.FEW_SAMPLES, steps=len(step.seconds), budget_seconds=sampling.budget_seconds)
-    elif not step.converged:
+    elif (estimate.relative_half_width or 0.0) > max(sampling.target, NOISE_LIMIT):
         doubt(
             AdviceKind.NOISY_SAMPLES,
             target=sampling.target,
@@ -181,7 +205,10 @@ def _advice(samples: tuple[Sample, ...], sampling: Sampling, is_settled: bool) -
     if step.host_seconds and statistics.median(step.host_seconds) > LAUNCH_BOUND_FRACTION * median:
         host_seconds = statistics.median(step.host_seconds)
         doubt(AdviceKind.LAUNCH_BOUND, host_seconds=host_seconds, device_seconds=median)
-    phase_sum = sum(statistics.median(sample.seconds) for sample in samples if sample.phase is not Phase.STEP)
-    if abs(phase_sum - median) > PHASE_GAP_LIMIT * median:
+    phases = [sample.seconds for sample in samples if sample.phase is not Phase.STEP]
+    phase_sum = sum(statistics.median(seconds) for seconds in phases)
+    split = np.sum(np.array(phases), axis=0)
+    is_marked = shift_beyond_chance(np.array(step.seconds), split, PHASE_GAP_LIMIT) is not None
+    if abs(phase_sum - median) > PHASE_GAP_LIMIT * median and (is_marked or len(split) < FEWEST_STEPS):
         doubt(AdviceKind.PHASE_GAP, phase_sum_seconds=phase_sum, step_seconds=median)
     return advice

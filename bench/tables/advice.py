@@ -54,6 +54,31 @@ def _gaps(all_facts: Sequence[Facts]) -> str:
     return f"their sum is {low if low == high else f'{low} to {high}'} off"
 
 
+def _few(all_facts: Sequence[Facts]) -> str:
+    """Say how many steps there were where they gave no interval."""
+    steps = [int(value) for facts in all_facts for name, value in facts if name == "steps"]
+    return f"no interval from {_range(steps)} steps" if steps else ""
+
+
+def _noisy(all_facts: Sequence[Facts]) -> str:
+    steps = [int(value) for facts in all_facts for name, value in facts if name == "steps"]
+    return f"a wide interval from {_range(steps)} steps" if steps else ""
+
+
+def _drifts(all_facts: Sequence[Facts]) -> str:
+    """Say by how much the last third of the steps is slower than the first."""
+    found = [float(value) for facts in all_facts for name, value in facts if name == "drift_fraction"]
+    if not found:
+        return ""
+    low, high = (f"{value * 100:+.0f} %" for value in (min(found), max(found)))
+    return f"the last third of the steps took {low if low == high else f'{low} to {high}'} against the first"
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
 def _waits(all_facts: Sequence[Facts]) -> str:
     """Say what a step waits: `it waits 12.3 ms and works 4.56 ms, 73 % of the time, with 0 workers`."""
     parts = []
@@ -73,6 +98,9 @@ def _ratio(value: float) -> str:
 
 _DERIVED: dict[AdviceKind, Callable[[Sequence[Facts]], str]] = {
     AdviceKind.FLOPS_DISAGREE: _disagreements,
+    AdviceKind.FEW_SAMPLES: _few,
+    AdviceKind.NOISY_SAMPLES: _noisy,
+    AdviceKind.DRIFTING_SAMPLES: _drifts,
     AdviceKind.PHASE_GAP: _gaps,
     AdviceKind.DATA_STARVED: _waits,
 }
@@ -126,7 +154,7 @@ class Words:
     """What a kind of advice says.
 
     Attributes:
-        mark: One letter, for the table; unique.
+        mark: One letter, for the table. Kinds that one remedy cures share these words, and so their letter.
         title: Names the doubt.
         meaning: What it does to the figures.
         remedy: What to do.
@@ -138,25 +166,18 @@ class Words:
     remedy: str
 
 
+_SHORT = Words(
+    "N",
+    "Needs more steps",
+    "too few or too uneven steps for a narrow interval, or steps that still grew slower or faster",
+    "Measure longer with --budget.",
+)
+
 WORDS: dict[AdviceKind, Words] = {
-    AdviceKind.NOISY_SAMPLES: Words(
-        "N",
-        "Noisy samples",
-        "the interval of the median did not reach its target within the budget",
-        "Trust the interval, not the last digit; measure longer (--budget) or on a quieter machine.",
-    ),
-    AdviceKind.FEW_SAMPLES: Words(
-        "F",
-        "Few samples",
-        "too few independent steps for an interval; correlated steps count as fewer",
-        "Measure longer (--budget), or take a smaller batch.",
-    ),
-    AdviceKind.WARMUP_UNSETTLED: Words(
-        "W",
-        "Warm-up unsettled",
-        "steps still changed when the warm-up ended, so early samples may be slower than late ones",
-        "Measure longer (--budget), and look at the raw samples in the record.",
-    ),
+    AdviceKind.FEW_SAMPLES: _SHORT,
+    AdviceKind.NOISY_SAMPLES: _SHORT,
+    AdviceKind.DRIFTING_SAMPLES: _SHORT,
+    AdviceKind.WARMUP_UNSETTLED: _SHORT,
     AdviceKind.LAUNCH_BOUND: Words(
         "L",
         "Launch-bound",
@@ -321,22 +342,52 @@ WORDS: dict[AdviceKind, Words] = {
 def marks(record: Record) -> str:
     """Return the letters of a record's doubts, in the order of `WORDS`."""
     kinds = {advice.kind for advice in record.advice}
-    return "".join(words.mark for kind, words in WORDS.items() if kind in kinds)
+    return "".join(words.mark for words, of_words in _by_words() if kinds & of_words)
+
+
+def _by_words() -> list[tuple[Words, set[AdviceKind]]]:
+    """Group the kinds of advice by their words, in the order of `WORDS`."""
+    grouped: dict[Words, set[AdviceKind]] = {}
+    for kind, words in WORDS.items():
+        grouped.setdefault(words, set()).add(kind)
+    return list(grouped.items())
 
 
 def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     """Put all doubts into words, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
     sentences = []
-    for kind, words in WORDS.items():
-        facts = [advice.facts for record in records for advice in record.advice if advice.kind is kind]
-        cells = [record for record in records if any(advice.kind is kind for advice in record.advice)]
+    for words, kinds in _by_words():
+        advice = [one for record in records for one in record.advice if one.kind in kinds]
+        cells = [record for record in records if any(one.kind in kinds for one in record.advice)]
         if not cells:
             continue
-        where = _where(cells, len(records))
-        known = facts_text(kind, facts)
-        detail = f" ({known})" if known else ""
-        sentences.append((words.mark, f"{words.title}{where}{detail}: {words.meaning}. {words.remedy}"))
+        remedy = _longer(cells, advice) if words is _SHORT else words.remedy
+        sentences.append((words.mark, _sentence(words, advice, remedy, _where(cells, len(records)))))
     return tuple(sentences)
+
+
+def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = "") -> str:
+    known = "; ".join(
+        text
+        for kind in dict.fromkeys(one.kind for one in advice)
+        if (text := facts_text(kind, [one.facts for one in advice if one.kind is kind]))
+    )
+    detail = f" ({known})" if known else ""
+    return f"{words.title}{where}{detail}: {words.meaning}. {remedy}"
+
+
+def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
+    """Say which command measures these cells for ten times as long, and for ten seconds at least."""
+    spent = [value for one in advice for name, value in one.facts if name == "budget_seconds" and value]
+    budget = max([10.0, *(10 * float(value) for value in spent)])
+    cells = [record.cell for record in records]
+    axes = [
+        " ".join(dict.fromkeys(plain(cell.model) for cell in cells)),
+        f"--mode {','.join(dict.fromkeys(cell.mode.value for cell in cells))}",
+        f"-b {','.join(dict.fromkeys(str(cell.batch_size) for cell in cells))}",
+        f"-p {','.join(dict.fromkeys(cell.precision.value for cell in cells))}",
+    ]
+    return f"Measure longer: `bench run {' '.join(axes)} --budget {budget:.0f}s`."
 
 
 def loose_advice_text(advice: Sequence[Advice], page: Page) -> str:
@@ -347,12 +398,10 @@ def loose_advice_text(advice: Sequence[Advice], page: Page) -> str:
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:
     """Make the sentences of doubts that belong to no record, one per kind."""
     sentences = []
-    for kind, words in WORDS.items():
-        facts = [one.facts for one in advice if one.kind is kind]
-        if facts:
-            known = facts_text(kind, facts)
-            detail = f" ({known})" if known else ""
-            sentences.append((words.mark, f"{words.title}{detail}: {words.meaning}. {words.remedy}"))
+    for words, kinds in _by_words():
+        found = [one for one in advice if one.kind in kinds]
+        if found:
+            sentences.append((words.mark, _sentence(words, found, words.remedy)))
     return tuple(sentences)
 
 

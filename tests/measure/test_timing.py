@@ -11,6 +11,7 @@ from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
 from bench.measure.blocks import TRAINING_PHASES
 from bench.measure.clock import clock_for
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
+from bench.stats.estimate import estimate_median
 from tests.fakes.accelerator import FakeAccelerator
 from tests.fakes.clock import FakeClock
 from tests.fakes.step import ScriptedStep
@@ -68,28 +69,49 @@ def test_the_warmup_runs_first_is_recorded_and_not_counted() -> None:
     assert by_phase(timing)[Phase.FORWARD].warmup_seconds == ()
 
 
-def test_a_warmup_that_does_not_settle_ends_and_says_so() -> None:
+def test_a_warmup_that_does_not_settle_ends() -> None:
     falling = [2.0 ** (4 - 0.1 * index) for index in range(20)] + [0.0625] * 1000
     sampling = Sampling(max_warmup_steps=20, budget_seconds=1000)
     timing, _ = timed({**SECONDS, Phase.STEP: falling}, sampling)
     assert len(by_phase(timing)[Phase.STEP].warmup_seconds) == 20
-    assert facts(timing, AdviceKind.WARMUP_UNSETTLED) == {"warmup_steps": 20}
+    assert AdviceKind.DRIFTING_SAMPLES not in kinds(timing)  # what counts is whether the timed steps drift
 
 
-def test_whole_and_split_steps_alternate_in_blocks() -> None:
-    timing, step = timed(SECONDS, Sampling(min_steps=4, target=0.02))
+@pytest.mark.parametrize("growth", [0.01, -0.01])
+def test_steps_that_drift_are_doubted_and_have_no_interval(growth: float) -> None:
+    warmup = [STEP] * 10
+    drifting = [STEP * (1 + growth) ** index for index in range(1000)]
+    timing, _ = timed({**SECONDS, Phase.STEP: warmup + drifting}, Sampling(budget_seconds=0.25))
+    found = facts(timing, AdviceKind.DRIFTING_SAMPLES)
+    sample = by_phase(timing)[Phase.STEP]
+    assert len(sample.seconds) == 60  # it went on, because there was no interval
+    assert found == {"drift_fraction": pytest.approx((1 + growth) ** 40 - 1), "budget_seconds": 0.25}
+    assert estimate_median(sample.seconds).low is None
+
+
+def test_long_steps_are_split_once_in_four() -> None:
+    timing, step = timed(SECONDS)
     warmup = len(by_phase(timing)[Phase.STEP].warmup_seconds)
-    count = len(by_phase(timing)[Phase.STEP].seconds)
-    assert step.ran[warmup:-1] == [Phase.STEP, *TRAINING_PHASES] * count
+    turn = [Phase.STEP, *TRAINING_PHASES, *[Phase.STEP] * 3]
+    assert step.ran[warmup:-1] == turn * 5
+    assert {phase: len(sample.seconds) for phase, sample in by_phase(timing).items()} == {
+        Phase.STEP: 20,
+        **dict.fromkeys(TRAINING_PHASES, 5),
+    }
 
 
-def test_both_kinds_of_steps_get_equally_many() -> None:
+def test_steps_of_seconds_are_split_five_times_too() -> None:
+    timing, _ = timed({phase: seconds * 200 for phase, seconds in SECONDS.items()})  # 11 s: five are timed
+    assert {len(sample.seconds) for sample in timing.samples} == {5}
+
+
+def test_both_kinds_of_short_steps_get_equally_many() -> None:
     samples = by_phase(timed(SHORT)[0])
     assert len({len(sample.seconds) for sample in samples.values()}) == 1
 
 
 def test_blocks_last_about_as_long_whatever_the_step() -> None:
-    timing, step = timed(SHORT, Sampling(min_steps=1))
+    timing, step = timed(SHORT, Sampling(min_steps=1, min_blocks=1))
     warmup = len(by_phase(timing)[Phase.STEP].warmup_seconds)
     first_split = step.ran.index(Phase.FORWARD)
     block = first_split - warmup - 2  # a lead-in before each of the two blocks
@@ -114,10 +136,10 @@ def test_long_steps_have_no_lead_in() -> None:
 
 
 def test_sampling_stops_when_the_interval_is_within_the_target() -> None:
-    timing, _ = timed(SECONDS, Sampling(min_steps=5, budget_seconds=1000))
+    timing, _ = timed(SECONDS, Sampling(budget_seconds=1000))
     sample = by_phase(timing)[Phase.STEP]
     assert sample.converged is True
-    assert 5 <= len(sample.seconds) < 20
+    assert len(sample.seconds) == 20
     assert by_phase(timing)[Phase.FORWARD].converged is None
 
 
@@ -132,8 +154,15 @@ def test_sampling_that_does_not_converge_ends_with_the_budget_and_says_so() -> N
         "steps": len(sample.seconds),
         "budget_seconds": 20.0,
     }
-    # Half the budget is for whole steps; the step that crosses the border is the last one.
-    assert 10.0 <= sum(sample.seconds) < 10.0 + 9 * STEP
+    # Four fifths of the budget are for whole steps; the step that crosses the border is the last one.
+    assert 16.0 <= sum(sample.seconds) < 16.0 + 9 * STEP
+
+
+def test_an_interval_that_misses_its_target_and_is_narrow_is_no_doubt() -> None:
+    noisy = [STEP * factor for factor in (1, 1.04, 0.97, 1.02, 0.99, 1.05, 0.95)]
+    timing, _ = timed({**SECONDS, Phase.STEP: noisy}, Sampling(budget_seconds=0.25, target=0.001))
+    assert by_phase(timing)[Phase.STEP].converged is False
+    assert AdviceKind.NOISY_SAMPLES not in kinds(timing)
 
 
 @pytest.mark.parametrize("most", [1, 30, 57, 100])
@@ -220,7 +249,8 @@ def test_an_accelerator_is_warmed_up_for_its_second() -> None:
 def test_the_device_is_synchronised_at_borders_of_blocks_only() -> None:
     timing, accelerator = on_accelerator(launch_seconds=2**-12)
     sample = by_phase(timing)[Phase.STEP]
-    blocks = len(sample.warmup_seconds) + 2 * len(sample.seconds)  # a block is one step here
+    split = len(by_phase(timing)[Phase.FORWARD].seconds)
+    blocks = len(sample.warmup_seconds) + len(sample.seconds) + split  # a block is one step here
     assert accelerator.synchronizations == 2 * blocks
 
 

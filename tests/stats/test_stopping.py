@@ -15,6 +15,9 @@ SAMPLING = Sampling(
     target=0.02,
     budget_seconds=10.0,
     min_steps=5,
+    min_blocks=1,
+    undecided_steps=5,
+    floor_seconds=0.0,
     max_steps=500,
     min_warmup_steps=3,
     max_warmup_steps=20,
@@ -151,6 +154,56 @@ def test_a_converged_rule_is_within_its_target():
     assert rule.is_converged is True
     assert rule.estimate == estimate_median(noise[:steps].tolist())
     assert rule.estimate.relative_half_width <= 0.02
+
+
+def blocks_until_finished(sampling, seconds, block=1):
+    rule = StopRule(sampling)
+    for count in range(1, 1000):
+        rule.add([seconds] * block)
+        if rule.is_finished:
+            return count
+    return None
+
+
+@pytest.mark.parametrize(
+    "seconds, steps",
+    [(0.001, 20), (0.1, 20), (1.0, 20), (2.0, 10), (3.0, 7), (100.0, 5)],
+    ids=lambda value: str(value),
+)
+def test_twenty_steps_or_as_many_as_fit_into_twenty_seconds_but_five_at_least(seconds, steps):
+    assert blocks_until_finished(Sampling(budget_seconds=0.25), seconds) == steps
+
+
+def test_a_larger_budget_than_twenty_seconds_fits_more_long_steps():
+    assert blocks_until_finished(Sampling(budget_seconds=60.0), 5.0) == 12
+
+
+def test_steps_that_come_in_blocks_take_five_of_them():
+    assert blocks_until_finished(Sampling(budget_seconds=0.01), 0.001, block=50) == 5
+
+
+def no_interval(count):
+    """Ten-step moods of two speeds: too few independent values for an interval, however long."""
+    return [0.1 if index // 10 % 2 else 0.11 for index in range(count)]
+
+
+def test_the_budget_does_not_end_it_while_there_is_no_interval_but_sixty_steps_do():
+    rule = StopRule(Sampling(budget_seconds=0.25))
+    assert steps_until_finished(rule, no_interval(200)) == 60
+    assert rule.is_converged is False
+
+
+def test_the_floor_ends_it_without_an_interval():
+    rule = StopRule(Sampling(budget_seconds=0.25, floor_seconds=3.0))
+    assert steps_until_finished(rule, no_interval(200)) == 29
+
+
+def test_with_an_interval_the_budget_ends_it_at_twenty_steps_although_the_target_is_missed():
+    noise = 0.0625 * np.exp(0.2 * np.random.default_rng(1).standard_normal(100))
+    rule = StopRule(Sampling(budget_seconds=0.25))
+    assert steps_until_finished(rule, noise.tolist()) == 20
+    assert rule.estimate.low is not None
+    assert rule.is_converged is False
 
 
 def test_correlated_steps_are_sampled_longer():
