@@ -11,7 +11,7 @@ bench: $(READY)  ## measure every reference model, print the table, fill results
 	$(BIN)/bench run
 
 test: $(READY)  ## run the tests that are quick and need no server
-	$(BIN)/python -m pytest -q -m 'not slow and not thorough'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not thorough'
 
 test-all: $(READY)  ## run the tests that `make test` leaves out
 	$(BIN)/python -m pytest -q -m 'slow and not thorough and not gpu'

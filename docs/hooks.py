@@ -124,7 +124,7 @@ def advice_page() -> str:
     ]
     for words in dict.fromkeys(WORDS.values()):
         kinds = [kind.value for kind, other in WORDS.items() if other is words]
-        lines += [f"## {words.title} {{ #{kinds[0]} }}", ""]
+        lines += ["".join(f'<a id="{kind}"></a>' for kind in kinds), "", f"## {words.title}", ""]
         lines += [f"Letter **{words.mark}**, in records {', '.join(f'`{kind}`' for kind in kinds)}.", ""]
         lines += [f"{words.meaning[0].upper()}{words.meaning[1:]}.", "", words.remedy, ""]
     return "\n".join(lines)

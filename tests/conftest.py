@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,9 +19,14 @@ SERVERS = {"chromium", "postgres"}
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C again: a shell that starts this in the background ignores it, and every process below would too."""
+    """Hear Ctrl-C, and let a pytest that a test starts be no part of this one's pytest-xdist.
+
+    Hear Ctrl-C again: a shell that starts this in the background ignores it, and every process below would too.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST_")]:
+        del os.environ[name]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -116,7 +116,7 @@ def test_ctrl_c_while_a_worker_is_started_leaves_none(monkeypatch: pytest.Monkey
 
     def interrupted(arm: LiveArm, requests: int, answers: int) -> subprocess.Popen[bytes]:
         started.append(start(arm, requests, answers))
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # to this thread, so it is here that it arrives
         return started[-1]
 
     monkeypatch.setattr(LiveArm, "_start", interrupted)
