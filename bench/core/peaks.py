@@ -130,3 +130,19 @@ class Peaks:
             documented_bytes_per_second=sheet.bytes_per_second if sheet else None,
             measured_at=self.measured_at,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slowdowns:
+    """How many times as long as in fp32 a small training step takes, by precision.
+
+    Attributes:
+        device: `cpu` or `cuda:N`.
+        fingerprint: Of the machine.
+        ratios: Precision and ratio; what could not be probed is not there.
+    """
+
+    device: str
+    fingerprint: str
+    ratios: tuple[tuple[Precision, float], ...]
+    schema: int = 1

@@ -46,7 +46,8 @@ SCHEMA = 4
 - 3 (2026-11-23) `Sample.rank`, `Record.ranks`, `Cell.parallel`; `Counters.energy`, `Record.peak`, clocks and power in
   `MachineState`.
 - 4 (2026-11-28) `Sample.phase` may be a name of the user's own; `Cell.accumulate`, `Cell.clip_norm`.
-  (2026-11-29, unreleased still) `Sampling` has `min_blocks`, `undecided_steps` and `floor_seconds`.
+  (2026-11-29, unreleased still) `Sampling` has `min_blocks`, `undecided_steps`, `floor_seconds` and
+  `skip_slower_than`.
 """
 
 
@@ -142,6 +143,7 @@ class Sampling:
         max_warmup_steps: The warm-up ends here although steps still change.
         min_warmup_seconds: For accelerators, whose clocks need time to settle.
         warmup_tolerance: Two successive windows of steps differ by less than this when the warm-up has settled.
+        skip_slower_than: Skip cells of a precision whose probed step takes so many times as long as fp32's; 0: none.
         processes: Fresh processes per cell; an interval that includes the spread between processes needs 3.
     """
 
@@ -156,6 +158,7 @@ class Sampling:
     max_warmup_steps: int = 20
     min_warmup_seconds: float = 0.0
     warmup_tolerance: float = 0.05
+    skip_slower_than: float = 0.0
     processes: int = 1
 
 

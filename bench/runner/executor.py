@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Precision
 from bench.core.environment import Environment
 from bench.core.peaks import Peak, Peaks
 from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Outcome, Record, Sampling
@@ -52,6 +52,7 @@ class LocalExecutor:
         is_predicting: Skip a cell whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step, in a process of its own.
         peaks: By full device name, what this machine was measured to be able to do.
+        slow: By device and precision, why cells are skipped: a probe found them too slow here.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
     """
 
@@ -65,6 +66,7 @@ class LocalExecutor:
         is_predicting: bool = True,
         is_metering: bool = False,
         peaks: Mapping[str, Peaks] | None = None,
+        slow: Mapping[tuple[str, Precision], str] | None = None,
         worker: str = "bench.runner.workers.cells",
     ) -> None:
         self._sampling = sampling or Sampling()
@@ -75,11 +77,13 @@ class LocalExecutor:
         self._is_predicting = is_predicting
         self._is_metering = is_metering
         self._peaks = peaks or {}
+        self._slow = slow or {}
         self._worker = worker
         self._counted: dict[str, tuple[Counted, str | None]] = {}  # with the code that was counted
 
     def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
         """Count all cells, side by side."""
+        cells = [cell for cell in cells if (cell.device, cell.precision) not in self._slow]
         codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}
         options: dict[str, Any] = {"method": self._method, "timeout_seconds": self._timeout_seconds}
         for cell, counted in count_all(cells, worker=self._worker, **options):
@@ -92,6 +96,9 @@ class LocalExecutor:
         environment = self._environments.get(cell.device)
         gpu_uuid = environment.gpu_uuid if environment else None
         code = code_hash(cell.model)
+        if (slow := self._slow.get((cell.device, cell.precision))) is not None:
+            about = {"environment": environment, "sampling": self._sampling, "code": code}
+            return stamp.record(Outcome.SKIPPED, reason=slow, **about)
         counters, doubts = self._counters_of(cell, code)
         peak = counters.predicted_peak if self._is_predicting else None
         predicted_bytes = peak.total_bytes if peak else None

@@ -35,6 +35,7 @@ from bench.runner.peaks import known_peaks
 from bench.runner.plan import Plan, make_plan
 from bench.runner.records import describe_resumption, describe_run
 from bench.runner.resume import remaining
+from bench.runner.slowdown import slow_precisions
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
 from bench.suite.file import read_suite
@@ -112,6 +113,8 @@ def plan_targets(targets: Sequence[str], axes: Mapping[str, Any]) -> Session:
         sweeps += (replace(sweep, **axes) for sweep in suite.sweeps)
     if models:
         sweeps.append(Sweep(models=tuple(dict.fromkeys(models)), **axes))
+    if models or "precisions" in axes:  # what was asked for by name is measured, however slow it is
+        sampling = replace(sampling, skip_slower_than=0.0)
     return Session(sweeps=tuple(sweeps), sampling=sampling)
 
 
@@ -183,6 +186,7 @@ def execute(
     """
     old = RunFolder.open(resume, results) if resume is not None else None
     plan = make_plan(session.cells, method=method)
+    limit = session.sampling.skip_slower_than
     executor = LocalExecutor(
         sampling=session.sampling,
         environments=plan.environments,
@@ -191,6 +195,7 @@ def execute(
         is_predicting=is_predicting,
         is_metering=is_metering,
         peaks=known_peaks(results, plan.environments),
+        slow=slow_precisions(plan.cells, plan.environments, results, limit, method=method),
     )
     info = describe_run(
         environment=next(iter(plan.environments.values())),

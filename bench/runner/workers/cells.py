@@ -39,6 +39,7 @@ from bench.device.step import Step, prepare
 from bench.measure.energy import measure_energy
 from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.profile import profile
+from bench.measure.slowdown import measure_slowdown
 from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
 from bench.runner.workers.answers import Counted, CountedCells, CountedSubjects, Examination, Preflight, TimedCell
@@ -115,6 +116,11 @@ def probe_device(
     products, skipped = probe_products(device, seconds)
     probes = (*products, *probe_memory(device, seconds))
     return probes, skipped, state_between(before, read_counters())
+
+
+def probe_slowdown(device: str, precision: Precision) -> float | None:
+    """Measure how many times as long as in fp32 a small step takes; None where the device cannot compute in it."""
+    return measure_slowdown(device, precision) if why_not(device, precision) is None else None
 
 
 def count_launches(cell: Cell) -> int | None:
