@@ -123,11 +123,9 @@ class LocalExecutor:
         return record(
             Outcome.OK,
             samples=tuple(sample for answer in timed for sample in answer.samples),
-            advice=(
-                *dict.fromkeys(a for answer in timed for a in answer.advice),
-                *memory_doubts,
-                *launch_doubts,
-                *doubts,
+            # Each once: what both the count and the clock met, and every process.
+            advice=tuple(
+                dict.fromkeys((*(a for t in timed for a in t.advice), *memory_doubts, *launch_doubts, *doubts))
             ),
             tokens_per_example=timed[0].tokens_per_example,
             final_loss=timed[-1].final_loss,

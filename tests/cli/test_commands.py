@@ -113,7 +113,7 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("run", "notes.txt:net"), "notes.txt"),
         (("run", "broken.py:net"), "broken.py"),
         (("run", f"{USER}:absent"), "absent"),
-        (("run", f"{USER}:tiny"), "--input-shape"),
+        (("run", f"{USER}:tiny"), "--input 3x224x224"),
         (("run", f"{USER}:raises"), "this callable always raises"),
         (("run", "--no-such-option"), "No such option: --no-such-option"),
         (("run", "suite.toml"), "unknown key 'batchsize'. Did you mean 'batch_size'?"),

@@ -105,6 +105,26 @@ def test_a_compiled_wrapper_is_counted_as_its_module():
     assert [layer.name for layer in counters.layers] == ["", "0", "1", "2"]
 
 
+@pytest.mark.parametrize("container", ["dict", "list"])
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_tensors_inside_a_container_are_counted_in_every_precision(container, precision):
+    spec = f"net@container={container}"
+    counters, advice = counted("dict_inputs_bf16", spec, batch_size=4, mode=Mode.TRAIN, precision=precision)
+    assert (values(counters), advice) == ((512, 512), ())
+    assert counters.dispatches
+
+
+def test_a_mapping_is_counted_as_keywords():
+    counters, advice = counted("keyword_inputs", "net", batch_size=2, mode=Mode.TRAIN)
+    assert (counters.flops.forward, advice) == (768, ())
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_bare_tensor_is_one_input_at_every_batch_size(batch_size):
+    counters, advice = counted("tensor_not_tuple", "net", batch_size=batch_size)
+    assert (counters.flops.forward, advice) == (batch_size * 10 * 2 * (16 * 32 + 32 * 4), ())
+
+
 def of_module(build, make_inputs, mode=Mode.INFER):
     workload = Workload(
         build_model=build,
@@ -215,3 +235,52 @@ def test_an_lstm_is_counted_whole_in_half_precision_on_any_processor(precision):
     assert advice == ()
     assert counters.saved_bytes > 0
     assert "real" not in counters.flops.method
+
+
+class Calls(nn.Module):
+    """Calls a function of its layer or weight and its input."""
+
+    def __init__(self, layer, function):
+        super().__init__()
+        self.layer = layer
+        self.function = function
+
+    def forward(self, x):
+        y = self.function(self.layer, x)
+        return y.abs() if y.is_complex() else y
+
+
+@pytest.mark.parametrize(
+    ("build", "function", "shape", "products", "backward"),
+    [
+        # Five steps of batch 2; in backward the first step has no gradient of its state to compute.
+        (lambda: nn.RNN(4, 6, dtype=torch.cfloat), lambda net, x: net(x)[0], (5, 2, 4), 600, 888),
+        (lambda: nn.LSTM(4, 6, dtype=torch.cfloat), lambda net, x: net(x)[0], (5, 2, 4), 4 * 600, 4 * 888),
+        (lambda: nn.GRUCell(4, 6, dtype=torch.cfloat), lambda net, x: net(x), (2, 4), 3 * 120, 3 * 120),
+        (
+            lambda: nn.Parameter(torch.randn(5, 6, dtype=torch.cfloat)),
+            lambda w, x: torch.einsum("bij,jk->bik", x, w),
+            (3, 4, 5),
+            3 * 4 * 5 * 6,
+            3 * 4 * 5 * 6,
+        ),
+    ],
+    ids=["rnn", "lstm", "gru cell", "einsum"],
+)
+def test_complex_recurrent_layers_and_einsum_are_eight_per_product(build, function, shape, products, backward):
+    flops = of_module(
+        lambda: Calls(build(), function),
+        lambda device: (torch.randn(shape, dtype=torch.cfloat, device=device),),
+        Mode.TRAIN,
+    )
+    assert (flops.forward, flops.backward) == (8 * products, 8 * backward)
+
+
+@pytest.mark.parametrize(("layout", "entries"), [("coo", 11), ("csr", 11), ("csc", 11), ("bsr", 20)])
+def test_a_sparse_weight_costs_its_stored_entries(layout, entries):
+    def build():
+        weight = LAYOUTS[layout](torch.eye(6) + torch.diag(torch.ones(5), 1))
+        return Calls(nn.Parameter(weight), lambda w, x: nn.functional.linear(x, w))
+
+    flops = of_module(build, lambda device: (torch.randn(4, 6, device=device),))
+    assert flops.forward == 2 * 4 * entries
