@@ -1,7 +1,7 @@
 """Measure models over batch sizes, devices and precisions.
 
 An axis that is not typed has the value of the suite, or its default. Ends with a table and the folder of the results.
-Exit code 5 if no cell could be measured.
+Exit code 5 if no cell could be measured; 1 if any failed, with `--strict`.
 
 Examples:
     bench run my_net mlp -b 8,32 -p fp32,bf16-amp
@@ -103,6 +103,7 @@ def command(
     cells_per_task: slurm.CellsPerTaskOption = None,
     results: options.ResultsOption = options.RESULTS,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a cell failed.")] = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -114,6 +115,10 @@ def command(
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
+    if strict and executor == "slurm":
+        raise UsageError(
+            "--strict needs results, and slurm only submits; leave it out and read what bench slurm status says"
+        )
     job = slurm.typed_job(
         partition=partition,
         gpus=gpus,
@@ -189,8 +194,15 @@ def command(
         scaling=scalings(finished.records),
         ranks=rank_scalings(finished.records),
     )
+    if strict and _failed(finished):
+        return ExitCode.REGRESSION
     has_result = any(record.outcome is Outcome.OK for record in finished.records)
     return ExitCode.FINE if has_result else ExitCode.NOTHING
+
+
+def _failed(finished: StoredRun) -> int:
+    """Count the cells that ended badly; what was skipped did not fail."""
+    return sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in finished.records)
 
 
 def _text(finished: StoredRun) -> str:
@@ -204,7 +216,10 @@ def _text(finished: StoredRun) -> str:
     parts += [f"\n{claims_table(finished.claims, **look())}"] if finished.claims else []
     page = finished.folder / "report.html"
     parts += [f"Report: {page}"] if page.is_file() else []
-    return "\n".join([*parts, f"Results: {finished.folder}"])
+    parts += [f"Results: {finished.folder}"]
+    if failed := _failed(finished):
+        parts += [f"{failed} of {counted(len(finished.records), 'cell')} failed; with --strict that is exit code 1"]
+    return "\n".join(parts)
 
 
 def _cells_text(cells: tuple[Cell, ...]) -> str:

@@ -19,7 +19,7 @@ class ExitCode(IntEnum):
     """What every command answers to the shell; CI never has to parse text."""
 
     FINE = 0
-    REGRESSION = 1  # or a claim mismatch
+    REGRESSION = 1  # or a claim mismatch; with --strict a cell that failed
     USAGE = 2
     INCONCLUSIVE = 3  # only with --strict
     UNFIT = 4  # environment unfit, or the sides are incomparable

@@ -41,6 +41,14 @@ def test_run_measures_stores_and_says_where(capsys):
     assert {path.name for path in folder.tables_path.iterdir()} == {"summary.md", *tables}
 
 
+def test_what_is_skipped_does_not_fail_a_strict_run(capsys):
+    cells = ("-b", "2", "-p", "fp32,tf32", "--strict")  # no CPU has tf32
+    code, out, _ = bench(capsys, "run", f"{USER}:tiny", *cells, *QUICK)
+    assert code == ExitCode.FINE
+    assert out.splitlines()[-1].startswith("Results: ")
+    assert "1 skipped" in out
+
+
 def test_run_json_holds_the_records_on_disk(capsys):
     code, out, _ = bench(capsys, "run", f"{USER}:tiny", "-b", "2", *QUICK, "--format", "json")
     assert code == ExitCode.FINE
@@ -51,9 +59,11 @@ def test_run_json_holds_the_records_on_disk(capsys):
     assert record == json.loads(path.read_text())
 
 
-def test_a_model_that_fails_is_a_row_and_the_others_are_measured(capsys):
-    code, out, _ = bench(capsys, "run", f"{USER}:BreaksInForward", f"{USER}:tiny", "-b", "2", *QUICK)
-    assert code == ExitCode.FINE
+@pytest.mark.parametrize(("strict", "expected"), [((), ExitCode.FINE), (("--strict",), ExitCode.REGRESSION)])
+def test_a_model_that_fails_is_a_row_and_the_others_are_measured(capsys, strict, expected):
+    code, out, _ = bench(capsys, "run", f"{USER}:BreaksInForward", f"{USER}:tiny", "-b", "2", *QUICK, *strict)
+    assert code == expected
+    assert out.splitlines()[-1] == "1 of 2 cells failed; with --strict that is exit code 1"
     broken, good = RunFolder.open(latest(Path("results"))).records()
     assert (broken.outcome, good.outcome) == (Outcome.FAILED, Outcome.OK)
     assert broken.reason == "ValueError: shapes do not fit: (3,) and (4,)"
