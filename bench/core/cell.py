@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.core.inputs import InputShape, inputs_text
 from bench.core.jsonio import to_json
+from bench.core.precision import Precision as Precision
 
 
 class Mode(StrEnum):
@@ -17,16 +18,6 @@ class Mode(StrEnum):
 
     TRAIN = "train"
     INFER = "infer"
-
-
-class Precision(StrEnum):
-    """How the step computes. `amp` is autocast (with a GradScaler for fp16); plain `bf16` casts the whole model."""
-
-    FP32 = "fp32"
-    TF32 = "tf32"
-    BF16_AMP = "bf16-amp"
-    FP16_AMP = "fp16-amp"
-    BF16 = "bf16"
 
 
 class CompileMode(StrEnum):

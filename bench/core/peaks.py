@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bench.core.cell import Precision
-from bench.core.precision import Arithmetic, row_of
+from bench.core.precision import Arithmetic
 
 SCHEMA = 1
 """Version of the peaks files. History: 1 (2026-11-23) first."""
@@ -118,7 +118,7 @@ class Peaks:
 
     def over(self, precision: Precision) -> Peak:
         """Return the roof over cells of one precision."""
-        arithmetic = row_of(precision).arithmetic
+        arithmetic = precision.row.arithmetic
         product = self.best(ProbeKind.MATMUL, arithmetic)
         memory = [probe.best_per_second for kind in (ProbeKind.COPY, ProbeKind.TRIAD) if (probe := self.best(kind))]
         sheet = self.datasheet

@@ -1,19 +1,16 @@
-"""What each precision means: one row each, read by whatever prepares, counts, predicts, measures or shows a step.
+"""What each precision means: one row each, read by whatever offers, prepares, counts, predicts, measures or shows it.
 
-A precision without a row is refused in words before anything runs, so that nothing is measured under its name.
+A row is the name, too: there is no precision without a row, so that nothing is measured under a name that means
+nothing. What a kind of device needs for an arithmetic stands in `device/`; an arithmetic it does not list it refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
-from bench.core.cell import Precision
-from bench.core.errors import UsageError
-
-_BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+_TYPES = {"float64": (8, "Double"), "float32": (4, "Float"), "bfloat16": (2, "BFloat16"), "float16": (2, "Half")}
+"""Of each type of torch: bytes of a value, and the name in torch's messages."""
 
 
 class Arithmetic(StrEnum):
@@ -23,6 +20,7 @@ class Arithmetic(StrEnum):
     TF32 = "tf32"
     BF16 = "bf16"
     FP16 = "fp16"
+    FP64 = "fp64"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,33 +44,45 @@ class PrecisionRow:
     @property
     def weight_bytes(self) -> int:
         """Bytes of one weight, and of one gradient."""
-        return _BYTES[self.casts_to or "float32"]
+        return _TYPES[self.casts_to or "float32"][0]
+
+    @property
+    def product_type(self) -> str:
+        """Name of torch's dtype of what a matrix product returns."""
+        return self.casts_to or self.autocasts_to or "float32"
 
     @property
     def activation_bytes(self) -> int:
         """Bytes of one value that a matrix product returns."""
-        return _BYTES[self.casts_to or self.autocasts_to or "float32"]
+        return _TYPES[self.product_type][0]
 
 
-PRECISIONS: Mapping[Precision, PrecisionRow] = MappingProxyType(
-    {
-        Precision.FP32: PrecisionRow(arithmetic=Arithmetic.FP32, color=0),
-        Precision.BF16_AMP: PrecisionRow(arithmetic=Arithmetic.BF16, color=1, autocasts_to="bfloat16"),
-        Precision.FP16_AMP: PrecisionRow(arithmetic=Arithmetic.FP16, color=2, autocasts_to="float16", is_scaled=True),
-        Precision.BF16: PrecisionRow(arithmetic=Arithmetic.BF16, color=3, casts_to="bfloat16"),
-        Precision.TF32: PrecisionRow(arithmetic=Arithmetic.TF32, color=5),
-    }
-)
+class Precision(StrEnum):
+    """How the step computes. `amp` is autocast (with a GradScaler for fp16); without it the whole model is cast."""
+
+    row: PrecisionRow
+
+    def __new__(cls, name: str, row: PrecisionRow | None = None) -> Precision:
+        """Make a member of its row; called with a name alone, the enum finds the member."""
+        assert row is not None
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.row = row
+        return member
+
+    FP32 = "fp32", PrecisionRow(arithmetic=Arithmetic.FP32, color=0)
+    TF32 = "tf32", PrecisionRow(arithmetic=Arithmetic.TF32, color=5)
+    BF16_AMP = "bf16-amp", PrecisionRow(arithmetic=Arithmetic.BF16, color=1, autocasts_to="bfloat16")
+    FP16_AMP = "fp16-amp", PrecisionRow(arithmetic=Arithmetic.FP16, color=2, autocasts_to="float16", is_scaled=True)
+    BF16 = "bf16", PrecisionRow(arithmetic=Arithmetic.BF16, color=3, casts_to="bfloat16")
+    FP16 = "fp16", PrecisionRow(arithmetic=Arithmetic.FP16, color=6, casts_to="float16")
+    FP64 = "fp64", PrecisionRow(arithmetic=Arithmetic.FP64, color=7, casts_to="float64")
 
 
-def row_of(precision: Precision) -> PrecisionRow:
-    """Return what a precision means.
+def first_of(arithmetic: Arithmetic) -> Precision | None:
+    """Return the first precision that computes in an arithmetic: what stands for it in probes and tables."""
+    return next((precision for precision in Precision if precision.row.arithmetic is arithmetic), None)
 
-    Raises:
-        UsageError: Nothing here knows it.
-    """
-    row = PRECISIONS.get(precision)
-    if row is None:
-        known = ", ".join(PRECISIONS)
-        raise UsageError(f"precision {str(precision)!r} has no row in bench.core.precision; it has {known}")
-    return row
+
+UNUSUAL_TYPES = tuple(name for dtype, (_, name) in _TYPES.items() if dtype != "float32")
+"""Types, as torch's messages name them, that only a precision brings into a model."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.core.cell import Cell, Mode, Parallel
-from bench.core.precision import row_of
 from bench.core.record import Counters, PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step
@@ -51,5 +50,5 @@ def of_a_rank(counters: Counters, cell: Cell) -> PredictedPeak | None:
         return peak
     if cell.parallel is Parallel.FSDP2:
         return None
-    buckets = (counters.trainable_parameters or 0) * row_of(cell.precision).weight_bytes
+    buckets = (counters.trainable_parameters or 0) * cell.precision.row.weight_bytes
     return replace(peak, total_bytes=peak.total_bytes + buckets, gradients_bytes=peak.gradients_bytes + buckets)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from bench.core.cell import Cell, Precision
+from bench.core.cell import Cell
+from bench.core.precision import Arithmetic
 from bench.device.backend import backend_of
 
 _TF32_BACKENDS: dict[str, Any] = {
@@ -105,7 +106,7 @@ def cell_settings(cell: Cell) -> Iterator[None]:
 
     Sets the random state of torch (CPU and the cell's accelerator), of Python's `random` and of numpy,
     `torch.set_num_threads`, and the fp32 precision of matrix products, convolutions and recurrent layers: on CUDA
-    `tf32` for Precision.TF32 and `ieee` for all others; on the CPU always `ieee`, because a model's file may have
+    `tf32` for that arithmetic and `ieee` for all others; on the CPU always `ieee`, because a model's file may have
     called `torch.set_float32_matmul_precision("medium")`, which lets oneDNN compute fp32 in bf16. The older switches
     (`allow_tf32`) say the same, so that a model may read either. What a model changes itself (threads, default dtype,
     flags of cuDNN, determinism) is put back too.
@@ -113,12 +114,12 @@ def cell_settings(cell: Cell) -> Iterator[None]:
     with seeded(cell.seed, cell.device), _restored():
         if cell.threads is not None:
             torch.set_num_threads(cell.threads)
-        _set_fp32_precisions(_fp32_precisions(cell), is_tf32=cell.precision is Precision.TF32)
+        _set_fp32_precisions(_fp32_precisions(cell), is_tf32=cell.precision.row.arithmetic is Arithmetic.TF32)
         yield
 
 
 def _fp32_precisions(cell: Cell) -> dict[str, str]:
-    is_tf32 = cell.precision is Precision.TF32
+    is_tf32 = cell.precision.row.arithmetic is Arithmetic.TF32
     return {name: "tf32" if is_tf32 and name in _TF32_BACKENDS else "ieee" for name in _BACKENDS}
 
 

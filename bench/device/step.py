@@ -23,7 +23,6 @@ import torch
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import ModelError
-from bench.core.precision import row_of
 from bench.core.record import Phase
 from bench.core.tree import leaves, paths
 from bench.core.workload import Batch, Workload
@@ -37,13 +36,13 @@ from bench.registry.optimizers import make_optimizer
 
 def autocast_dtype(precision: Precision) -> torch.dtype | None:
     """Return the dtype of autocast in a precision; None without autocast."""
-    name = row_of(precision).autocasts_to
+    name = precision.row.autocasts_to
     return None if name is None else getattr(torch, name)
 
 
 def cast_dtype(precision: Precision) -> torch.dtype | None:
     """Return the dtype that a precision casts the whole model to; None if it stays fp32."""
-    name = row_of(precision).casts_to
+    name = precision.row.casts_to
     return None if name is None else getattr(torch, name)
 
 
@@ -359,7 +358,6 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
     Raises:
         ModelError: There is nothing to train, or the cell asks for what the step cannot do.
     """
-    row_of(cell.precision)  # refuses what nothing here knows, before anything is built
     is_counted = device is not None
     target = torch.device(device or cell.device)
     with cell_settings(cell):
@@ -380,7 +378,7 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
             model = ranks.share(model, cell)
         make = _step_maker(workload, cell, model, target, is_shared=ranks is not None)
         dtype = autocast_dtype(cell.precision)
-        is_scaled = row_of(cell.precision).is_scaled and cell.mode is Mode.TRAIN and not is_counted
+        is_scaled = cell.precision.row.is_scaled and cell.mode is Mode.TRAIN and not is_counted
         if cell.compile is not CompileMode.NONE and not is_counted:
             model.compile(mode=None if cell.compile is CompileMode.DEFAULT else cell.compile.value)
         yield make(
@@ -413,7 +411,7 @@ def _step_maker(
         workload.make_optimizer(trainable) if cell.optimizer is None else make_optimizer(cell.optimizer, trainable)
     )
     has_closure = needs_closure(optimizer)
-    if has_closure and row_of(cell.precision).is_scaled:
+    if has_closure and cell.precision.row.is_scaled:
         raise ModelError(
             f"{type(optimizer).__name__} evaluates the model in a closure, which torch's GradScaler (fp16-amp) does "
             "not support; measure bf16-amp or fp32"

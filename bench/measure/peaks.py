@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from bench.core.cell import Cell, Precision
+from bench.core.cell import Cell
 from bench.core.peaks import Probe, ProbeKind
-from bench.core.precision import PRECISIONS, Arithmetic
+from bench.core.precision import Arithmetic, first_of
 from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
 from bench.device.settings import cell_settings
@@ -31,12 +31,6 @@ from bench.measure.clock import Clock, clock_for
 
 CPU_SIZES = (256, 1024, 2048)
 ACCELERATOR_SIZES = (1024, 4096, 8192, 16384)
-DTYPES = {
-    Arithmetic.FP32: torch.float32,
-    Arithmetic.TF32: torch.float32,
-    Arithmetic.BF16: torch.bfloat16,
-    Arithmetic.FP16: torch.float16,
-}
 _LEAST_ARRAY = 64 * 2**20
 _LARGEST_ARRAY = 2**30
 _LEAST_RUNS = 5
@@ -65,8 +59,10 @@ def probe_products(
     probes: list[Probe] = []
     skipped: list[tuple[Arithmetic, str]] = []
     for arithmetic in Arithmetic:
-        precision = next(precision for precision, row in PRECISIONS.items() if row.arithmetic is arithmetic)
-        reason = _why_not(device, arithmetic, precision)
+        precision = first_of(arithmetic)
+        if precision is None:
+            continue
+        reason = why_not(device, precision)
         if reason is not None:
             skipped.append((arithmetic, reason))
             continue
@@ -76,7 +72,7 @@ def probe_products(
                 skipped.append((arithmetic, _too_long(size, one_takes)))
                 break
             with cell_settings(Cell(model="peaks", batch_size=1, device=device, precision=precision)):
-                run = _product(device, size, DTYPES[arithmetic])
+                run = _product(device, size, getattr(torch, precision.row.product_type))
                 if size != sizes[0]:
                     needed = (2 + _LEAST_RUNS) * _seconds_of_one(run, clock or clock_for(device))
                     if needed > _PATIENCE * seconds:
@@ -120,12 +116,6 @@ def _seconds_of_one(run: Callable[[], Any], clock: Clock) -> float:
 def _too_long(size: int, needed: float) -> str:
     """Say that a size was left out, and with how many seconds it may not be."""
     return f"products of {size} rows take too long; try --seconds {max(1, math.ceil(needed / _PATIENCE))}s"
-
-
-def _why_not(device: str, arithmetic: Arithmetic, precision: Precision) -> str | None:
-    if arithmetic is Arithmetic.FP16 and not is_accelerator(device):
-        return "half precision on a CPU is for storage; products in it are no peak of anything"
-    return why_not(device, precision)
 
 
 def _product(device: str, size: int, dtype: torch.dtype) -> Callable[[], Any]:

@@ -106,7 +106,7 @@ _STYLES = {
     ComparisonVerdict.INCONCLUSIVE: "yellow",
     ComparisonVerdict.INCOMPARABLE: "yellow",
 }
-_COMMON = re.compile(r"train|infer|cpu|[a-z]+:\d+|fp32|tf32|bf16|fp16-amp|bf16-amp")
+_COMMON = re.compile("|".join(["train|infer|cpu|[a-z]+:\\d+", *Precision]))
 _RANGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 STRIP_WIDTH = 13
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.core.cell import Precision
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.peaks import Peaks, Probe, ProbeKind
 from bench.core.units import counted, format_bytes, format_count
@@ -61,7 +60,7 @@ def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: boo
     parts = [page.paint(page.wrap(caption), "dim"), "", render(columns, page), ""]
     ridges = [
         f"{peak.arithmetic.value} {significant(peak.ridge)}"
-        for precision in (Precision.FP32, Precision.TF32, Precision.BF16, Precision.FP16_AMP)
+        for precision in filter(None, map(first_of, Arithmetic))
         if (peak := peaks.over(precision)).ridge is not None
     ]
     if ridges:

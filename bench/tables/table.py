@@ -319,7 +319,7 @@ _AXIS_MEANINGS = {
     "mode": ("string", "", "`train` (a whole training step) or `infer` (forward only, eval mode, no gradients)"),
     "batch_size": ("Int64", "examples", "examples per step, of each process"),
     "device": ("string", "", "`cpu` or `cuda:N`; of several processes the first one's"),
-    "precision": ("string", "", "`fp32`, `tf32`, `bf16-amp`, `fp16-amp`, `bf16`"),
+    "precision": ("string", "", choices(Precision)),
     "optimizer": ("string", "", "optimizer that was asked for; empty is the workload's own"),
     "compile": ("string", "", "`torch.compile` mode; `none` is eager"),
     "memory_format": ("string", "", "`contiguous` or `channels_last`"),

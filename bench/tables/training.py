@@ -331,7 +331,7 @@ EPOCHS = (
     TableColumn("batch_size", "Int64", "examples", "examples per step", _plan("batch_size")),
     TableColumn("workers", "Int64", "processes", "that prepare batches; 0 is the training process", _plan("workers")),
     TableColumn("device", "string", "", "`cpu` or `cuda:N`", _plan("device")),
-    TableColumn("precision", "string", "", "`fp32`, `tf32`, `bf16-amp`, `fp16-amp`, `bf16`", _plan("precision")),
+    TableColumn("precision", "string", "", choices(Precision), _plan("precision")),
     TableColumn("seed", "Int64", "", "seed of weights, order, augmentation and dropout", _plan("seed")),
     TableColumn("epoch", "Int64", "", "from 1", lambda r: r.epoch.epoch),
     TableColumn("steps", "Int64", "steps", "training steps", lambda r: len(r.epoch.examples)),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
-from bench.core.precision import Arithmetic, row_of
+from bench.core.precision import Arithmetic
 from bench.core.profile import OPTIMIZER, ZERO_GRAD, Profile, ProfiledLayer, Trial
 from bench.core.record import Advice, AdviceKind
 from bench.core.workload import Workload
@@ -89,7 +89,7 @@ def options_for(profile: Profile, findings: Findings) -> tuple[Option, ...]:
         found.append(_option(cell, AdviceKind.CHANNELS_LAST, text, memory_format=layout))
     if AdviceKind.TF32_OFF in kinds:
         found.append(_option(cell, AdviceKind.TF32_OFF, "--precision tf32", precision=Precision.TF32))
-    if row_of(cell.precision).arithmetic is Arithmetic.BF16:
+    if cell.precision.row.arithmetic is Arithmetic.BF16:
         found.append(_option(cell, AdviceKind.BF16_SLOWER, "--precision fp32", precision=Precision.FP32))
     return tuple(found)
 

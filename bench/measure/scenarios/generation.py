@@ -17,7 +17,6 @@ from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
 from bench.core.errors import ModelError
 from bench.core.generation import CacheMemory, GenerationCase, GenerationCounts, GenerationTimes, TokenFlops
-from bench.core.precision import row_of
 from bench.core.record import Sampling
 from bench.core.workload import TextGenerator, Workload
 from bench.counters.build import on_meta
@@ -157,7 +156,7 @@ def read_cache(
     backend.reset_peak()
     _, cache = generate(case, generator, model, prompt)
     formula = generator.cache_bytes
-    value_bytes = row_of(case.cell.precision).activation_bytes
+    value_bytes = case.cell.precision.row.activation_bytes
     return CacheMemory(
         predicted_bytes=formula(case.cell.batch_size, case.total_tokens - 1, value_bytes) if formula else None,
         held_bytes=held_bytes(cache),

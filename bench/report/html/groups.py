@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from bench.core.cell import Cell, Precision
-from bench.core.precision import row_of
 from bench.core.record import Phase
 from bench.report.html.contract import ReportData, Row
 from bench.tables.cells import varying_axes
@@ -78,7 +77,7 @@ def legend_of(data: ReportData, rows: Sequence[Row]) -> list[dict[str, object]]:
     found = {(row.run, row.record.cell.precision) for row in rows}
     order = list(Precision)
     return [
-        {"name": series_name(data, run, precision), "color": row_of(precision).color, "dash": dash_of(data, run)}
+        {"name": series_name(data, run, precision), "color": precision.row.color, "dash": dash_of(data, run)}
         for run, precision in sorted(found, key=lambda pair: (order.index(pair[1]), pair[0]))
     ]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.core.precision import row_of
 from bench.core.units import format_bytes, format_count
 from bench.report.html.axes import linear
 from bench.report.html.contract import ReportData, Row, Section
@@ -80,7 +79,7 @@ def _chart(data: ReportData, group: Group) -> Chart:
         Series(
             name=series_name(data, run, precision),
             points=tuple(map(point, rows)),
-            color=row_of(precision).color,
+            color=precision.row.color,
             has_line=False,
         )
         for (run, precision), rows in series_of(group.rows).items()

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.peaks import Peak
-from bench.core.precision import row_of
 from bench.core.units import format_bytes, format_count
 from bench.report.html.axes import logarithmic
 from bench.report.html.contract import ReportData, Row, Section
@@ -64,7 +63,7 @@ def _chart(device: str, rows: Sequence[Row]) -> Chart:
     roofs, marks = [], []
     for precision in precisions:
         own = [row for row in rows if row.record.cell.precision is precision]
-        color = row_of(precision).color
+        color = precision.row.color
         roofs.append(
             Series(
                 name=f"roof {precision.value}",

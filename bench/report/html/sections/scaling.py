@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.estimate import Estimate
-from bench.core.precision import row_of
 from bench.core.units import format_count
 from bench.report.html.axes import doubling, linear
 from bench.report.html.contract import ReportData, Row, Section
@@ -83,7 +82,7 @@ def _chart(data: ReportData, group: Group, y_label: str, point: Any) -> Chart:
         Series(
             name=series_name(data, run, precision),
             points=tuple(point(row, row.summary.step) for row in rows if row.summary.step and row.summary.step.point),
-            color=row_of(precision).color,
+            color=precision.row.color,
             dash=dash_of(data, run),
         )
         for (run, precision), rows in series_of(group.rows).items()
