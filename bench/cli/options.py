@@ -12,6 +12,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ExitCode, UsageError
 from bench.core.inputs import only_shape, read_input_shape
 from bench.core.record import Outcome, Sampling
+from bench.core.text import choices
 from bench.core.units import parse_seconds
 from bench.device.backend import CPU, is_accelerator
 from bench.suite.axes import axes_of
@@ -65,7 +66,7 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     list[str] | None,
     typer.Option(
-        "-p", "--precision", metavar="NAME,...", help="fp32, tf32, bf16-amp, fp16-amp or bf16.", show_default="fp32"
+        "-p", "--precision", metavar="NAME,...", help=f"{choices(Precision, ' or', '')}.", show_default="fp32"
     ),
 ]
 OptimizerOption = Annotated[
@@ -307,7 +308,7 @@ OneDeviceOption = Annotated[
 ]
 OnePrecisionOption = Annotated[
     str | None,
-    typer.Option("-p", "--precision", help="fp32, tf32, bf16-amp, fp16-amp or bf16.", show_default="fp32"),
+    typer.Option("-p", "--precision", help=f"{choices(Precision, ' or', '')}.", show_default="fp32"),
 ]
 OneOptimizerOption = Annotated[
     str | None,

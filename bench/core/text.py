@@ -20,6 +20,12 @@ def plain(text: str) -> str:
     return "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in line)
 
 
+def choices(values: Iterable[str], last: str = ",", quote: str = "`") -> str:
+    """Write values as words: "`train`, `infer`", or with ` or` before the last."""
+    *others, end = (f"{quote}{value}{quote}" for value in values)
+    return f"{', '.join(others)}{last} {end}" if others else end
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word most like `word`, or None if none is alike."""
     matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

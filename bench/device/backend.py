@@ -23,8 +23,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from bench.core.cell import Precision
 from bench.core.errors import UsageError
+from bench.core.precision import UNUSUAL_TYPES, Arithmetic, Precision
 from bench.core.units import counted
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ DEVICE_HELP = "cpu, cuda, cuda:N, mps or auto"
 
 _OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "apple": "mps", "host": CPU}
 _NAME = re.compile(r"([a-z]+)(?::([0-9]+))?")
+_UNUSUAL_TYPE = re.compile(rf"\b({'|'.join(UNUSUAL_TYPES)})\b")
 
 
 class Meter(Protocol):
@@ -89,6 +90,8 @@ class Backend(abc.ABC):
         memory_method: Where `allocator` reads; None if the memory of a step is that of the process.
         runtime_prefixes: Beginnings of the names by which a profile shows calls of the runtime.
         out_of_memory_words: What a RuntimeError says when memory ran out.
+        missing_kernel_words: What a RuntimeError says, besides naming a type, when a kernel is not for this device.
+        arithmetics: Why it lacks an arithmetic, as words after its name; None if it has it.
         devices_per_process: Most ranks that one device takes; None if there is no limit.
     """
 
@@ -101,6 +104,8 @@ class Backend(abc.ABC):
     memory_method: ClassVar[str | None] = None
     runtime_prefixes: ClassVar[tuple[str, ...]] = ()
     out_of_memory_words: ClassVar[tuple[str, ...]] = ()
+    missing_kernel_words: ClassVar[tuple[str, ...]] = ()
+    arithmetics: ClassVar[Mapping[Arithmetic, str | None]]
 
     def __init__(self, index: int = 0) -> None:
         self.index = index
@@ -121,9 +126,23 @@ class Backend(abc.ABC):
     def count(cls) -> int:
         """Count the devices of this kind, without starting the runtime, which a fork would not survive."""
 
-    @abc.abstractmethod
     def why_not(self, precision: Precision) -> str | None:
         """Return why the device cannot compute in a precision; None if it can."""
+        lacks = self.lacks(precision.row.arithmetic)
+        if lacks is not None:
+            return f"{precision.value} {lacks}"
+        if precision.row.autocasts_to is None:
+            return None
+        import torch
+
+        is_there = torch.amp.is_autocast_available(self.kind)
+        return (
+            None if is_there else f"{precision.value} needs autocast, which this build of torch lacks on {self.label}"
+        )
+
+    def lacks(self, arithmetic: Arithmetic) -> str | None:
+        """Return what the device lacks for an arithmetic, as words after a precision's name; None if it has it."""
+        return self.arithmetics.get(arithmetic, f"computes in {arithmetic.value}, which {self.label} has no row for")
 
     def why_not_ranks(self, ranks: int) -> str | None:
         """Return why there are too few devices for so many ranks from this one on; None if there are enough."""
@@ -314,6 +333,16 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     words = [word for kind in map(_class_of, KINDS) for word in kind.out_of_memory_words]
     return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def is_missing_kernel(error: BaseException) -> bool:
+    """Whether torch says that it has no kernel for a type here; only a precision brings such a type into a model."""
+    if not isinstance(error, RuntimeError):
+        return False
+    if isinstance(error, NotImplementedError) and _UNUSUAL_TYPE.search(str(error)):
+        return True
+    words = [word for kind in map(_class_of, KINDS) for word in kind.missing_kernel_words]
+    return any(word in str(error) for word in words)
 
 
 def _accelerators() -> tuple[type[Backend], ...]:

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bench.core.cell import Precision
+from bench.core.precision import Arithmetic
 from bench.device.backend import Backend, Meter
 
 if TYPE_CHECKING:
@@ -38,6 +39,16 @@ class CpuBackend(Backend):
     unit = "CPU"
     is_asynchronous = False
     out_of_memory_words = ("can't allocate memory",)
+    missing_kernel_words = ("could not create a primitive", "mkldnn_bf16", "bf16 path needs the cpu support")
+    arithmetics = MappingProxyType(
+        {
+            Arithmetic.FP32: None,
+            Arithmetic.BF16: None,
+            Arithmetic.FP16: None,
+            Arithmetic.FP64: None,
+            Arithmetic.TF32: "is a mode of CUDA matrix units; a CPU computes fp32 in full",
+        }
+    )
 
     @property
     def device(self) -> str:
@@ -52,16 +63,6 @@ class CpuBackend(Backend):
     def count(cls) -> int:
         """Count one."""
         return 1
-
-    def why_not(self, precision: Precision) -> str | None:
-        """Return why torch cannot compute in a precision on the CPU."""
-        import torch
-
-        if precision is Precision.TF32:
-            return "tf32 is a mode of CUDA matrix units; a CPU computes fp32 in full"
-        if precision is Precision.FP32 or torch.amp.is_autocast_available(self.kind):
-            return None
-        return "this build of torch has no autocast on the CPU"
 
     def why_not_ranks(self, ranks: int) -> str | None:
         """Return None: any number of ranks may share the CPU."""

@@ -9,11 +9,12 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pynvml
 
-from bench.core.cell import Precision
+from bench.core.precision import Arithmetic
 from bench.device.backend import AllocatorBytes, Backend, Meter
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ _THROTTLE_REASONS = {
 }
 
 
+_CAPABILITIES = {Arithmetic.BF16: (8, 0), Arithmetic.TF32: (8, 0)}
+
+
 class CudaBackend(Backend):
     """One GPU of NVIDIA, with torch's caching allocator and streams."""
 
@@ -36,6 +40,7 @@ class CudaBackend(Backend):
     collective = "nccl"
     memory_method = "torch.cuda allocator peaks over {steps} steps"
     runtime_prefixes = ("cuda", "cu", "hip")
+    arithmetics = MappingProxyType(dict.fromkeys((Arithmetic.FP32, Arithmetic.FP16, Arithmetic.FP64)))
     out_of_memory_words = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
     @classmethod
@@ -45,17 +50,16 @@ class CudaBackend(Backend):
 
         return torch.cuda.device_count()
 
-    def why_not(self, precision: Precision) -> str | None:
-        """Return why the GPU cannot compute in a precision, by its compute capability."""
+    def lacks(self, arithmetic: Arithmetic) -> str | None:
+        """Return what the GPU lacks for an arithmetic, by its compute capability."""
+        needed = _CAPABILITIES.get(arithmetic)
+        if needed is None:
+            return super().lacks(arithmetic)
         import torch
 
-        if precision in (Precision.FP32, Precision.FP16_AMP):
-            return None
-        major, minor = torch.cuda.get_device_capability(self.device)
-        if major >= 8:
-            return None
-        name = torch.cuda.get_device_name(self.device)
-        return f"{precision.value} needs compute capability 8.0; {name} has {major}.{minor}"
+        found = torch.cuda.get_device_capability(self.device)
+        name, versions = torch.cuda.get_device_name(self.device), (f"{a}.{b}" for a, b in (needed, found))
+        return None if found >= needed else "needs compute capability {}; {name} has {}".format(*versions, name=name)
 
     def synchronize(self) -> None:
         """Wait for all streams of this GPU."""

@@ -1,7 +1,7 @@
 """What makers document of their devices, by the exact name the driver gives; an unknown device is None.
 
 Dense figures only: data sheets that print tensor-core rates "with sparsity" are halved here. FP32 is the rate without
-tensor cores. A relative's value never stands in: `NVIDIA L4` is no `NVIDIA L40S`.
+tensor cores, FP64 the rate with them. A relative's value never stands in: `NVIDIA L4` is no `NVIDIA L40S`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from bench.core.peaks import Datasheet
 from bench.core.precision import Arithmetic
 
-_A100 = (("fp32", 19.5e12), ("tf32", 156e12), ("bf16", 312e12), ("fp16", 312e12))
-_H100_SXM = (("fp32", 66.9e12), ("tf32", 494.7e12), ("bf16", 989.4e12), ("fp16", 989.4e12))
+_A100 = (("fp32", 19.5e12), ("tf32", 156e12), ("bf16", 312e12), ("fp16", 312e12), ("fp64", 19.5e12))
+_H100_SXM = (("fp32", 66.9e12), ("tf32", 494.7e12), ("bf16", 989.4e12), ("fp16", 989.4e12), ("fp64", 66.9e12))
 _A100_SOURCE = "NVIDIA A100 Tensor Core GPU datasheet, r4"
 _H100_SOURCE = "NVIDIA H100 Tensor Core GPU architecture whitepaper"
 

@@ -7,9 +7,10 @@ It passes `bench.testing.backend` on a fake of torch's functions; it has not run
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bench.core.cell import Precision
+from bench.core.precision import Arithmetic
 from bench.device.backend import AllocatorBytes, Backend, Meter
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ class MpsBackend(Backend):
     is_asynchronous = True
     memory_method = "torch.mps driver allocation after {steps} steps; torch keeps no peaks on MPS"
     out_of_memory_words = ("MPS backend out of memory",)
+    arithmetics = MappingProxyType(
+        {
+            Arithmetic.FP32: None,
+            Arithmetic.BF16: None,
+            Arithmetic.FP16: None,
+            Arithmetic.TF32: "is a mode of CUDA matrix units; MPS computes fp32 in full",
+            Arithmetic.FP64: "needs 64-bit floating point, which MPS does not have",
+        }
+    )
 
     @classmethod
     def count(cls) -> int:
@@ -33,16 +43,6 @@ class MpsBackend(Backend):
         import torch
 
         return int(torch.backends.mps.is_available())
-
-    def why_not(self, precision: Precision) -> str | None:
-        """Return why the GPU cannot compute in a precision."""
-        import torch
-
-        if precision is Precision.TF32:
-            return "tf32 is a mode of CUDA matrix units; MPS computes fp32 in full"
-        if precision is Precision.FP32 or torch.amp.is_autocast_available(self.kind):
-            return None
-        return "this build of torch has no autocast on MPS"
 
     def synchronize(self) -> None:
         """Wait for all kernels in all streams of the GPU."""

@@ -44,7 +44,7 @@ from typing import IO, Any
 from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
 from bench.core.text import input_hint
-from bench.device.backend import is_out_of_memory
+from bench.device.backend import is_missing_kernel, is_out_of_memory
 from bench.device.cpu import oom_kills, path_of_descriptor
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
@@ -320,11 +320,16 @@ def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:
 
 
 def failure(error: BaseException) -> Ending:
-    """Turn an exception into an ending, and print its traceback where it is not the user's to mend."""
+    """Turn an exception into an ending, and print its traceback where it is not the user's to mend.
+
+    What torch has no kernel for on this machine is SKIPPED: nothing failed, it cannot be measured here.
+    """
     if isinstance(error, BenchError):
         # A class of the user's own could not be read by the parent, which does not know their module.
         own = error if type(error).__module__.startswith("bench.") else ModelError(str(error))
         return Ending(outcome=Outcome.FAILED, reason=_one_line(str(error)), error=own)
+    if is_missing_kernel(error):
+        return Ending(outcome=Outcome.SKIPPED, reason=_one_line(f"torch has no kernel for this here: {error}"))
     with contextlib.suppress(ValueError, OSError):  # the model closed stderr
         traceback.print_exception(error)
     outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, Nomination
+from bench.core.precision import Precision
 from bench.stats.power import fewest_sessions
 from bench.tables.figures import plain, significant, time_unit
 from bench.tables.table import Column, Page, render

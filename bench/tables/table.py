@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.core.inputs import inputs_text
+from bench.core.precision import Precision
+from bench.core.text import choices
 from bench.tables.figures import ascii_only, display_width, shorten, words
 
 GAP = 2

@@ -11,7 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.core.precision import Precision
 from bench.core.record import Outcome
+from bench.core.text import choices
 from bench.core.training import (
     Classification,
     ClassScore,

@@ -23,6 +23,8 @@ from tests.counters.small import (
     token_workload,
 )
 
+WHOLE = [precision for precision in Precision if precision.row.casts_to]
+
 
 def test_peak_of_a_linear_layer_is_the_sum_worked_out_by_hand():
     batch, features, outputs = 32, 100, 7
@@ -62,6 +64,18 @@ def test_sgd_with_momentum_creates_its_state_in_the_first_step():
     assert steady.total_bytes == first.total_bytes + steady.optimizer_state_bytes
 
 
+def test_memory_follows_the_bytes_of_the_type():
+    fp32, fp16, fp64 = (
+        predict(WORKLOADS["convolutional"], cell(3, precision=precision))
+        for precision in (Precision.FP32, Precision.FP16, Precision.FP64)
+    )
+    whole = 8  # one counter of batches, int64 in every precision
+    weights = [one.weights_bytes - whole for one in (fp16, fp32, fp64)]
+    assert weights == [weights[0], 2 * weights[0], 4 * weights[0]]
+    assert fp16.gradients_bytes * 2 == fp32.gradients_bytes == fp64.gradients_bytes // 2
+    assert fp16.saved_activations_bytes < fp32.saved_activations_bytes < fp64.saved_activations_bytes
+
+
 def _not_yet_filled(workload: Workload) -> int:
     """Bytes of parameters whose gradients do not exist at the peak: all but the last layer's weight and bias."""
     parameters = list(workload.build_model().parameters())
@@ -73,7 +87,7 @@ def _not_yet_filled(workload: Workload) -> int:
     [(name, cell(optimizer="adam")) for name in WORKLOADS if name != "lstm"]
     + [(name, cell(mode=Mode.INFER)) for name in WORKLOADS]
     + [(name, cell(3, precision=Precision.BF16_AMP)) for name in WORKLOADS if name != "lstm"]
-    + [("convolutional", cell(3, precision=Precision.BF16))]
+    + [("convolutional", cell(3, precision=precision)) for precision in WHOLE]
     + [("convolutional", cell(optimizer=optimizer)) for optimizer in ("sgd", "adam-foreach", "adamw-fused", "rmsprop")],
     ids=lambda value: value if isinstance(value, str) else value.id,
 )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from bench.core.cell import Precision
 from bench.core.errors import UsageError
-from bench.device.backend import normalise_device, why_not
+from bench.core.record import Outcome
+from bench.device.backend import is_missing_kernel, normalise_device, why_not
+from bench.runner.processes import failure
 
 
 def have_gpus(monkeypatch: pytest.MonkeyPatch, count: int, capability: tuple[int, int] = (9, 0)) -> None:
@@ -64,8 +68,8 @@ def test_a_cpu_can_do_all_but_tf32(precision: Precision) -> None:
 
 
 CAN = {
-    (7, 0): {Precision.FP32, Precision.FP16_AMP},
-    (7, 5): {Precision.FP32, Precision.FP16_AMP},
+    (7, 0): {Precision.FP32, Precision.FP16_AMP, Precision.FP16, Precision.FP64},
+    (7, 5): {Precision.FP32, Precision.FP16_AMP, Precision.FP16, Precision.FP64},
     (8, 0): set(Precision),
     (9, 0): set(Precision),
 }
@@ -89,3 +93,44 @@ def test_a_cpu_without_autocast_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(torch.amp, "is_autocast_available", lambda _kind: False)
     assert "autocast" in (why_not("cpu", Precision.BF16_AMP) or "")
     assert why_not("cpu", Precision.FP32) is None
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: torch.nn.functional.ctc_loss(
+            torch.zeros(5, 1, 3, dtype=torch.half),
+            torch.ones(1, 2, dtype=torch.long),
+            torch.tensor([5]),
+            torch.tensor([2]),
+        ),
+        lambda: torch.cdist(torch.zeros(2, 2, dtype=torch.half), torch.zeros(2, 2, dtype=torch.half)),
+        lambda: torch.linalg.inv(torch.eye(2, dtype=torch.bfloat16)),
+    ],
+)
+def test_a_kernel_that_torch_lacks_for_a_type_skips_the_cell(compute: Callable[[], object]) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        compute()
+    assert is_missing_kernel(caught.value)
+    ending = failure(caught.value)
+    assert ending.outcome is Outcome.SKIPPED
+    assert str(caught.value).split("\n")[0][:40] in str(ending.reason)
+
+
+@pytest.mark.parametrize(
+    "compute",
+    [
+        lambda: torch.ones(2, dtype=torch.long).mean(),
+        lambda: torch.mm(torch.zeros(2, 2, dtype=torch.half), torch.zeros(2, 2)),
+        lambda: torch.zeros(2, 2) @ torch.zeros(3, 3),
+    ],
+)
+def test_a_mistake_of_the_model_is_no_missing_kernel(compute: Callable[[], object]) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        compute()
+    assert not is_missing_kernel(caught.value)
+
+
+def test_onednn_without_a_primitive_is_a_missing_kernel() -> None:
+    assert is_missing_kernel(RuntimeError("could not create a primitive descriptor for the LSTM forward propagation"))
+    assert not is_missing_kernel(ValueError("could not create a primitive"))

@@ -77,6 +77,8 @@ DTYPES = {  # weights, outputs
     Precision.BF16_AMP: (torch.float32, torch.bfloat16),
     Precision.FP16_AMP: (torch.float32, torch.float16),
     Precision.BF16: (torch.bfloat16, torch.bfloat16),
+    Precision.FP16: (torch.float16, torch.float16),
+    Precision.FP64: (torch.float64, torch.float64),
 }
 
 

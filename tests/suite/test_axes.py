@@ -58,7 +58,8 @@ def test_an_unknown_choice_is_refused_with_the_nearest_and_all() -> None:
     with pytest.raises(UsageError) as caught:
         parse_choice(Precision, "bf16-apm", "precision")
     assert one_line(caught) == (
-        "precision 'bf16-apm' is unknown. Did you mean 'bf16-amp'? Use one of: fp32, tf32, bf16-amp, fp16-amp, bf16"
+        "precision 'bf16-apm' is unknown. Did you mean 'bf16-amp'? Use one of: fp32, tf32, bf16-amp, fp16-amp, bf16, "
+        "fp16, fp64"
     )
 
 
