@@ -235,15 +235,16 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
     if diagnosis.torchvision:
         lines.append(f"torchvision  {diagnosis.torchvision}")
     busy = diagnosis.state.other_busy_cores
-    ratio = diagnosis.spawned_call_seconds / diagnosis.forked_call_seconds
-    cell_ratio = diagnosis.spawned_cell_overhead_seconds / diagnosis.cell_overhead_seconds
+    call, cell = diagnosis.forked_call_seconds, diagnosis.cell_overhead_seconds
+    new_call, new_cell = diagnosis.spawned_call_seconds, diagnosis.spawned_cell_overhead_seconds
     lines += [
         f"Load         {'-' if busy is None else f'{busy:.2f}'} cores busy with other work",
-        f"Process      {format_seconds(diagnosis.forked_call_seconds)} for a fresh process with torch, "
-        f"{ratio:.0f} x cheaper than a new interpreter",
-        f"Cell         {format_seconds(diagnosis.cell_overhead_seconds)} beside its timed steps, record on disk, "
-        f"{cell_ratio:.0f} x cheaper than spawned",
+        f"Process      {format_seconds(new_call if call is None else call)} for a fresh process with torch"
+        + ("; this system forks none" if call is None else f", {new_call / call:.0f} x cheaper than a new interpreter"),
+        f"Cell         {format_seconds(new_cell if cell is None else cell)} beside its timed steps, record on disk"
+        + ("" if cell is None else f", {new_cell / cell:.0f} x cheaper than spawned"),
     ]
+    lines += [f"Not told     {what}" for what in diagnosis.untold]
     lines += [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or [
         "Verdict      nothing speaks against measuring"
     ]

@@ -79,11 +79,22 @@ class _RunLines:
         if isinstance(event, RunResumed):
             _say_resumed(event)
         elif isinstance(event, RunStarted):
+            _say_untold()
             self._total = len(event.cells)
             cells = counted(self._total, "cell")
             print(f"bench: measuring {cells} into {event.folder}; counting first", file=sys.stderr, flush=True)
         elif isinstance(event, CellFinished):
             print(f"[{event.index + 1}/{self._total}] {_words(event.record)}", file=sys.stderr, flush=True)
+
+
+def _say_untold() -> None:
+    from bench.device.cpu import untold
+
+    if found := untold():
+        what = ", ".join(line.partition(":")[0] for line in found)
+        print(
+            f"bench: this system does not tell {what}; 'bench machine' says what follows", file=sys.stderr, flush=True
+        )
 
 
 class _RunBar:
@@ -98,6 +109,7 @@ class _RunBar:
         if isinstance(event, RunResumed):
             _say_resumed(event)
         elif isinstance(event, RunStarted):
+            _say_untold()
             self._start(len(event.cells))
         elif isinstance(event, CellPrepared):
             self._progress.update(self._counting, advance=1, description=f"counting {event.cell.id}")

@@ -6,7 +6,6 @@ process must not be timed afterwards: glibc settings that give memory back made 
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import gc
 
@@ -16,7 +15,7 @@ from bench.core.workload import Workload
 from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
 from bench.device.backend import backend_of
-from bench.device.cpu import clear_peak, peak_resident_bytes, resident_bytes
+from bench.device.cpu import call_c, clear_peak, peak_resident_bytes, resident_bytes
 from bench.device.ranks import Ranks
 from bench.device.step import Step, prepare
 
@@ -114,20 +113,11 @@ def _rehearse(workload: Workload, cell: Cell, ranks: Ranks | None) -> None:
         step()
     del step
     gc.collect()
-    _call_c("malloc_trim", 0)
+    call_c("malloc_trim", 0)
 
 
 def _give_memory_back() -> bool:
     """Tell glibc to return freed blocks at once; False where there is no glibc."""
     return all(
-        _call_c("mallopt", option, _MMAP_THRESHOLD_BYTES) == 1 for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)
+        call_c("mallopt", option, _MMAP_THRESHOLD_BYTES) == 1 for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)
     )
-
-
-def _call_c(name: str, *arguments: int) -> int | None:
-    """Call a function of the C library; None where it has none of that name."""
-    try:
-        function = getattr(ctypes.CDLL(None), name)
-    except (OSError, AttributeError):
-        return None
-    return int(function(*arguments))

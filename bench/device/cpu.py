@@ -6,9 +6,11 @@ Figures come through psutil where it knows them, so they are there on macOS too.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -143,7 +145,13 @@ def cpu_name(proc: Path = _PROC) -> str:
     for line in _lines(proc / "cpuinfo"):
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    try:  # macOS; there `platform` knows only "arm", by which one chip would pass for another
+        asked = subprocess.run(
+            ("sysctl", "-n", "machdep.cpu.brand_string"), capture_output=True, text=True, check=False, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return platform.processor() or platform.machine()
+    return asked.stdout.strip() or platform.processor() or platform.machine()
 
 
 def cpu_mhz() -> float | None:
@@ -159,6 +167,37 @@ def last_level_cache_bytes(caches: Path = _CPU0 / "cache") -> int:
         text = path.read_text().strip()
         sizes.append(int(text[:-1]) * {"K": 2**10, "M": 2**20}[text[-1]] if text[-1:] in "KM" else int(text))
     return max(sizes, default=0)
+
+
+def call_c(name: str, *arguments: int) -> int | None:
+    """Call a function of the C library; None where it has none of that name."""
+    function = _c_function(name)
+    return None if function is None else int(function(*arguments))
+
+
+def untold() -> tuple[str, ...]:
+    """Name what this system does not tell, then what that means for a measurement; Linux tells all of it."""
+    found = []
+    if not hasattr(os, "sched_getaffinity"):
+        found.append("which cores this process may use: all are counted")
+    if read_counters().busy_seconds is None:
+        found.append("what other processes do: a busy machine is not doubted")
+    if available_bytes() is None:
+        found.append("how much memory is free: whether a model fits is not known before it runs")
+    if not os.access(_PROC / "self" / "clear_refs", os.W_OK):
+        found.append("the memory of a step: the peak of its process since the start stands for it")
+    if _c_function("mallopt") is None:
+        found.append("what the allocator keeps: freed memory may count as used")
+    if not _lines(_PROC / "vmstat") and not _group_files(_PROC / "self" / "cgroup", _CGROUP):
+        found.append("what it kills when memory runs out: such a cell is `killed`, not `out of memory`")
+    return tuple(found)
+
+
+def _c_function(name: str) -> Any:
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (OSError, AttributeError):
+        return None
 
 
 # Load.
@@ -297,8 +336,17 @@ def _known(read: Callable[[], _Found]) -> _Found | None:
     """Ask psutil; None if this system does not tell."""
     try:
         return read()
-    except (OSError, ImportError, AttributeError, NotImplementedError):
+    except _refusals():
         return None
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return what psutil raises where a system does not tell, or shows a process less than it needs."""
+    known = (OSError, ImportError, AttributeError, NotImplementedError)
+    try:
+        return (*known, _psutil().Error)
+    except ImportError:
+        return known
 
 
 def _psutil() -> Any:

@@ -16,6 +16,7 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.record import Outcome, Sampling
+from bench.device.cpu import untold
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.records import open_run
@@ -83,12 +84,13 @@ class Diagnosis:
         nvml: Why the GPU's own counters cannot be read; None if they can.
         torchvision: Why torchvision cannot be imported; None if it can.
         state: Of the machine while it should have been idle.
-        forked_call_seconds: Median cost of one call in a fresh process forked from the server.
+        forked_call_seconds: Median cost of one call in a fresh process forked from the server; None without a server.
         spawned_call_seconds: The same by a newly started interpreter; what the server saves.
         cell_overhead_seconds: Median cost of one whole cell of a model that does nothing, from its start to its record
-            on disk, without its timed steps.
+            on disk, without its timed steps; None without a server.
         spawned_cell_overhead_seconds: The same, each of the cell's processes newly started.
         doubts: What would make times here doubtful, one sentence each.
+        untold: What this system does not tell, each with what that means for a measurement.
     """
 
     environments: tuple[Environment, ...]
@@ -96,28 +98,33 @@ class Diagnosis:
     nvml: str | None
     torchvision: str | None
     state: MachineState
-    forked_call_seconds: float
+    forked_call_seconds: float | None
     spawned_call_seconds: float
-    cell_overhead_seconds: float
+    cell_overhead_seconds: float | None
     spawned_cell_overhead_seconds: float
     doubts: tuple[str, ...]
+    untold: tuple[str, ...]
 
 
 def diagnose() -> Diagnosis:
     """Examine the machine: devices, precisions, how busy it is, what a fresh process costs. Takes seconds."""
     examined: Examination = _value(processes.call("bench.runner.workers.cells:examine"))
-    forked = [_timed_call("forkserver") for _ in range(PROCESS_STARTS)]
+    call = cell = None
+    if processes.has_server():
+        call = statistics.median(_timed_call("forkserver") for _ in range(PROCESS_STARTS))
+        cell = statistics.median(measure_overhead().total_seconds for _ in range(CELL_STARTS))
     return Diagnosis(
         environments=examined.environments,
         precisions=examined.precisions,
         nvml=examined.nvml,
         torchvision=examined.torchvision,
         state=examined.state,
-        forked_call_seconds=statistics.median(forked),
+        forked_call_seconds=call,
         spawned_call_seconds=_timed_call("spawn"),
-        cell_overhead_seconds=statistics.median(measure_overhead().total_seconds for _ in range(CELL_STARTS)),
+        cell_overhead_seconds=cell,
         spawned_cell_overhead_seconds=measure_overhead("spawn").total_seconds,
         doubts=_doubts(examined),
+        untold=untold(),
     )
 
 

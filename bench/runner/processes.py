@@ -155,10 +155,13 @@ def kill_running() -> None:
             process.kill()
 
 
+def has_server() -> bool:
+    """Whether fresh processes are forked from a server; macOS' libraries do not survive a fork."""
+    return "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
+
+
 def _start_method(method: str) -> str:
-    """Return `spawn` for a fork server that this system lacks, or whose forks would crash: macOS' libraries do."""
-    has_server = "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
-    return "spawn" if method == "forkserver" and not has_server else method
+    return "spawn" if method == "forkserver" and not has_server() else method
 
 
 def _output_file() -> IO[bytes]:

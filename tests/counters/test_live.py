@@ -54,7 +54,7 @@ def test_a_cpu_measurement_leaves_the_accelerator_fields_empty(monkeypatch: pyte
 
 
 def test_a_function_that_the_c_library_does_not_have_is_none():
-    assert live._call_c("no_such_function_in_libc") is None
+    assert live.call_c("no_such_function_in_libc") is None
 
 
 def test_live_bytes_see_a_tensor_that_is_kept_too_long():
