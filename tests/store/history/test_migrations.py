@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,17 @@ from sqlalchemy import Connection, create_engine, func, inspect, select, text
 
 from bench.core.errors import NothingMeasuredError, StoreError
 from bench.store.history.database import History, open_history
+from bench.store.history.ingest import ingest
 from bench.store.history.migrations import MIGRATIONS, VERSION, migrate, version_of
 from bench.store.history.queries import STEP, find_series, read_rows
 from bench.store.history.schema import metadata, records
 from bench.store.history.urls import read_url
+from bench.store.runs import RunFolder, RunInfo
+from tests.goldens import GOLDEN as GOLDENS
+from tests.store.history.entries import CELL
 
 GOLDEN = Path(__file__).parent / "history-schema-1.sqlite"
+OLD_RUN = GOLDENS / "old-run"
 
 
 def described(connection: Connection) -> dict[str, dict[str, tuple[str, bool]]]:
@@ -62,6 +68,25 @@ def test_a_file_of_schema_1_is_upgraded_with_all_it_holds(tmp_path: Path) -> Non
         assert [row[STEP] for row in rows] == pytest.approx([0.010, 0.011, 0.012])
         assert [row["energy_joules"] for row in rows] == [None] * 3
         assert rows[0]["started_at"].isoformat() == "2026-01-01T00:00:00+00:00"
+
+
+def test_a_run_of_an_older_version_is_read_and_goes_on_in_the_history_that_this_version_kept(tmp_path: Path) -> None:
+    # The run, and the history of it, were written by stepbench of 23 November 2026, before the fingerprint knew
+    # instruction sets; its fingerprint is that version's own.
+    history_file, run = tmp_path / "old.sqlite", tmp_path / "results" / "old"
+    shutil.copy(GOLDEN.with_name("history-schema-2.sqlite"), history_file)
+    shutil.copytree(OLD_RUN, run)
+    records, problems = RunFolder.open(run).read_records()
+    assert [(record.cell.id, record.environment.fingerprint) for record in records] == [(CELL.id, "4f3d697b0ab894a2")]
+    assert problems == ()
+    again = RunFolder.create(tmp_path / "results", RunInfo(started_at="2026-11-29T12:00:00+00:00"))
+    again.append(replace(records[0], started_at="2026-11-29T12:00:00+00:00"))
+    with open_history(str(history_file)) as history:
+        ingested = ingest(history, (str(run), str(again.path)), results=tmp_path / "results")
+        assert (ingested.known, ingested.added, ingested.problems) == (1, 1, ())
+        with history.reading() as connection:
+            (series,) = find_series(connection)
+    assert (series.name, series.fingerprint, series.count) == (CELL.id, "4f3d697b0ab894a2", 2)
 
 
 def test_tables_of_schema_1_are_upgraded_in_any_database(url: str) -> None:
