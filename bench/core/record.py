@@ -98,6 +98,7 @@ class AdviceKind(StrEnum):
     FLOPS_DISAGREE = "flops-disagree"  # two counters differ
     FLOPS_LOWER_BOUND = "flops-lower-bound"  # operations without a formula were dispatched
     FLOPS_UNMEASURED = "flops-unmeasured"  # no count could be made
+    SKIPPED_UPDATES = "skipped-updates"  # fp16 gradients overflowed, so timed steps left the optimizer out
     NONFINITE_LOSS = "nonfinite-loss"  # the loss is NaN or infinite
     RANDOM_STEP = "random-step"  # counts differ with the seed
     GRAD_MODE = "grad-mode"  # the model differentiates in its forward pass: no inference mode

@@ -139,9 +139,12 @@ def _base_name(func: torch._ops.OpOverload) -> str:
 
 
 def count_kernel_launches(step: Step, device: str) -> int | None:
-    """Count the kernels that one step launches on its device, by the profiler; None if it records none of this device.
+    """Count the kernels that one step launches on its device, by the profiler; None on a device that launches none.
 
     Run it outside any timed pass. Copies and fills by the driver (memcpy, memset) are not kernels.
+
+    Raises:
+        RuntimeError: The profiler saw no kernel at all: another tool or the driver kept it from looking.
     """
     backend = backend_of(device)
     activities = backend.profiler_activities()
@@ -151,4 +154,10 @@ def count_kernel_launches(step: Step, device: str) -> int | None:
     with torch.profiler.profile(activities=activities) as profiler:
         step()
         backend.synchronize()
-    return sum(backend.is_kernel(event) for event in profiler.events() or ())
+    launches = sum(backend.is_kernel(event) for event in profiler.events() or ())
+    if launches == 0:
+        raise RuntimeError(
+            "the profiler saw no kernel of this step: another profiler (nsys, DCGM) may hold the device's counters, or "
+            "the driver does not allow reading them"
+        )
+    return launches

@@ -16,8 +16,12 @@ from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
 from bench.device.backend import backend_of
 from bench.device.cpu import call_c, clear_peak, peak_resident_bytes, resident_bytes
+from bench.device.gradients import settle_scale
 from bench.device.ranks import Ranks
 from bench.device.step import Step, prepare
+
+COMPILING_STEPS = 3
+"""The first step compiles and tries kernels, the second records a graph (reduce-overhead), the third replays it."""
 
 _MMAP_THRESHOLD_BYTES = 65536
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
@@ -87,6 +91,8 @@ def _measure_allocator(
     gc.collect()
     backend.release()
     with prepare(workload, cell, ranks=ranks) as step:
+        if cell.compile is not CompileMode.NONE:  # the compiler's own buffers are none of the model's
+            _run(step, COMPILING_STEPS)
         backend.synchronize()
         backend.reset_peak()
         _run(step, steps)
@@ -102,6 +108,7 @@ def _measure_allocator(
 
 
 def _run(step: Step, steps: int) -> None:
+    settle_scale(step)
     for _ in range(steps):
         step()
 

@@ -36,13 +36,19 @@ def without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def time_steps(step: Step, clock: Clock, count: int) -> tuple[list[float], list[float]]:
+def time_steps(step: Step, clock: Clock, count: int, *, lead_in: bool = False) -> tuple[list[float], list[float]]:
     """Time `count` whole steps, with marks between steps only.
+
+    Args:
+        step: Prepared.
+        clock: Sees its work end.
+        count: How many are timed.
+        lead_in: Run one more first, not timed: the first after a pause pays for cold caches or an empty queue.
 
     Returns:
         Seconds per step, and the host's seconds per step on an accelerator (else empty).
     """
-    clock.start()
+    clock.start(step if lead_in else None)
     for _ in range(count):
         step()
         clock.mark()
@@ -52,16 +58,18 @@ def time_steps(step: Step, clock: Clock, count: int) -> tuple[list[float], list[
 Seconds = dict[Phase | str, list[float]]
 
 
-def time_phases(step: Step, clock: Clock, count: int) -> tuple[Seconds, Seconds]:
+def time_phases(step: Step, clock: Clock, count: int, *, lead_in: bool = False) -> tuple[Seconds, Seconds]:
     """Time `count` steps with a mark at every phase border; the phases of a step follow without a gap.
+
+    The lead-in as in `time_steps`.
 
     Returns:
         Seconds per phase, and the host's seconds per phase on an accelerator (else empty lists). An inference has the
         one phase FORWARD.
     """
     if isinstance(step, LongStep | OwnStep):
-        return _time_marked(step, clock, count)
-    clock.start()
+        return _time_marked(step, clock, count, lead_in)
+    clock.start(step if lead_in else None)
     if step.is_training:
         for _ in range(count):
             outputs = step.forward()
@@ -87,7 +95,7 @@ def _by_phase(seconds: list[float], phases: tuple[Phase, ...]) -> Seconds:
     return {phase: seconds[index :: len(phases)] for index, phase in enumerate(phases)}
 
 
-def _time_marked(step: LongStep | OwnStep, clock: Clock, count: int) -> tuple[Seconds, Seconds]:
+def _time_marked(step: LongStep | OwnStep, clock: Clock, count: int, lead_in: bool) -> tuple[Seconds, Seconds]:
     """Time steps that mark their phases themselves: a mark where one begins, and one where it ends.
 
     Phases that come several times in a step add up; in a step without it a phase took 0. What a step of one's own does
@@ -104,7 +112,7 @@ def _time_marked(step: LongStep | OwnStep, clock: Clock, count: int) -> tuple[Se
         borders.append(phase)
 
     marks = Marks(begin, end)
-    clock.start()
+    clock.start(step if lead_in else None)
     for _ in range(count):
         step.split(marks)
         clock.mark()
@@ -158,7 +166,7 @@ class Alone:
 LEAD_IN_FROM = 5
 """A visit of at least so many steps begins with one that is not timed: it finds the caches as the other side left them.
 
-With fewer, longer steps that step would cost more than it mends, and both sides pay alike.
+With fewer, longer steps on a CPU that step would cost more than it mends, and both sides pay alike.
 """
 
 WARMUP_BUDGET_SECONDS = 3.0
@@ -183,7 +191,5 @@ def warm_up(step: Step, clock: Clock, device: str, sampling: Sampling | None = N
 
 def time_visit(step: Step, clock: Clock, steps: int) -> list[float]:
     """Time one uninterrupted block of steps; garbage collection must be off already."""
-    if steps >= LEAD_IN_FROM:
-        step()
-    seconds, _ = time_steps(step, clock, steps)
-    return seconds
+    lead_in = steps >= LEAD_IN_FROM or clock.name == "device"
+    return time_steps(step, clock, steps, lead_in=lead_in)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from bench.device.backend import Backend, backend_of
@@ -15,8 +16,15 @@ class Clock(Protocol):
     name: str
     """`host` or `device`, as in `Sample.clock`."""
 
-    def start(self) -> None:
-        """Forget old marks, wait for the device, set the first mark."""
+    launch_seconds: float | None
+    """What the last lead-in took the host to launch, on an accelerator with an empty queue; None if there was none."""
+
+    def start(self, lead_in: Callable[[], object] | None = None) -> None:
+        """Forget old marks, wait for the device, run `lead_in`, set the first mark.
+
+        The device is not waited for again: it still works at the lead-in when it meets the first mark, so its queue is
+        as full as in the middle of a training.
+        """
 
     def mark(self) -> None:
         """Set a mark. Never synchronises: on an accelerator the device passes it later."""
@@ -32,12 +40,15 @@ class HostClock:
     """`perf_counter_ns`; for the CPU, where a call returns when the work is done."""
 
     name = "host"
+    launch_seconds: float | None = None
 
     def __init__(self) -> None:
         self._marks: list[int] = []
 
-    def start(self) -> None:
-        """Forget old marks, set the first."""
+    def start(self, lead_in: Callable[[], object] | None = None) -> None:
+        """Forget old marks, run the lead-in, set the first."""
+        if lead_in is not None:
+            lead_in()
         self._marks.clear()
         self.mark()
 
@@ -59,12 +70,18 @@ class DeviceClock:
         self._backend = backend
         self._events: list[Any] = []
         self._host_marks: list[int] = []
+        self.launch_seconds: float | None = None
 
-    def start(self) -> None:
-        """Synchronise, forget old marks, set the first."""
+    def start(self, lead_in: Callable[[], object] | None = None) -> None:
+        """Synchronise, forget old marks, run the lead-in and keep it queued, set the first mark."""
         self._backend.synchronize()
         self._events.clear()
         self._host_marks.clear()
+        self.launch_seconds = None
+        if lead_in is not None:
+            started = time.perf_counter_ns()
+            lead_in()
+            self.launch_seconds = (time.perf_counter_ns() - started) / 1e9
         self.mark()
 
     def mark(self) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from bench.core.record import EnergyWindow
 from bench.device.backend import Meter, synchronize
 from bench.device.step import Step
+from bench.stats.stopping import STARTING_STEPS
 
 WINDOW_SECONDS = 3.0
-"""NVML's counter moves every 100 ms (FACTS, section 3): over 3 s that is an error of 3 % at most."""
+"""NVML's counter moves every 100 ms: over 3 s that is an error of 3 % at most."""
 
 WARMUP_SECONDS = 0.5
 
@@ -29,6 +30,8 @@ def measure_energy(
 
     What the device uses at rest is part of it: that, too, is spent while the model runs.
     """
+    for _ in range(STARTING_STEPS):  # they may compile, while the device idles
+        _run(step, device, 0.0, now)
     _run(step, device, WARMUP_SECONDS, now)
     before = meter.read()
     started = now()

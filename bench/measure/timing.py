@@ -20,6 +20,7 @@ import numpy as np
 
 from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
 from bench.device.backend import is_accelerator
+from bench.device.gradients import MOST_SCALING_STEPS, read_scale
 from bench.device.step import Step
 from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
@@ -33,7 +34,10 @@ ACCELERATOR_WARMUP_SECONDS = 1.0
 """An accelerator's clock needs about a second of work to settle (DESIGN.md, section 5)."""
 
 LAUNCH_BOUND_FRACTION = 0.9
-"""A step is launch-bound when launching takes the host more than this share of the device's time."""
+"""A step is launch-bound when launching it takes the host more than this share of the device's time.
+
+Launched into an empty queue: a full one (of about 1,000 kernels) makes the host wait, and that is no launching.
+"""
 
 PHASE_GAP_LIMIT = 0.05
 """A sum of phases that misses the step by more than this, and by more than chance, earns an Advice."""
@@ -93,7 +97,8 @@ def time_step(
         sampling = replace(sampling, min_warmup_seconds=max(sampling.min_warmup_seconds, ACCELERATOR_WARMUP_SECONDS))
     with without_garbage_collection():
         warmup_seconds = _warm_up(step, clock, sampling, team)
-        series, rule, lead_ins = _sample(step, clock, sampling, warmup_seconds[-1], team)
+        scale = read_scale(step)
+        series, rule, lead_ins, launch_seconds = _sample(step, clock, sampling, warmup_seconds[-1], team)
     samples = tuple(
         Sample(
             phase=phase,
@@ -107,9 +112,13 @@ def time_step(
         )
         for phase, values in series.items()
     )
+    skipped = _skipped_updates(scale, read_scale(step))
     loss = step()  # outside every timed block; reading a loss synchronises
     final_loss = None if loss is None else float(loss.detach())
-    advice = list(_advice(samples, sampling))
+    is_waiting = step.scaler is not None  # a GradScaler reads whether gradients overflowed: that is no launching
+    advice = list(_advice(samples, sampling, None if is_waiting else launch_seconds))
+    if skipped:
+        advice.append(Advice(kind=AdviceKind.SKIPPED_UPDATES, facts=(("skipped_updates", skipped),)))
     if final_loss is not None and not math.isfinite(final_loss):
         advice.append(Advice(kind=AdviceKind.NONFINITE_LOSS, facts=(("loss", str(final_loss)),)))
         final_loss = None
@@ -117,20 +126,31 @@ def time_step(
 
 
 def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[float]:
-    """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each."""
+    """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each.
+
+    In fp16-amp it goes on until a step has updated the weights.
+    """
     rule = WarmupRule(sampling)
     seconds: list[float] = []
-    while not rule.is_finished:
+    is_scaling = False
+    while not rule.is_finished or (is_scaling and len(seconds) < sampling.max_warmup_steps + MOST_SCALING_STEPS):
+        scale = read_scale(step)
         team.wait()
         own, _ = time_steps(step, clock, 1)
         new = team.agree(own)
         seconds += new
         rule.add(new)
+        is_scaling = read_scale(step) != scale
         # The first step may compile for a minute; that is no reason to stop after it.
         is_late = sum(seconds[1:]) > max(sampling.budget_seconds, sampling.min_warmup_seconds)
-        if is_late and len(seconds) >= sampling.min_warmup_steps:
+        if is_late and not is_scaling and len(seconds) >= sampling.min_warmup_steps:
             break
     return seconds
+
+
+def _skipped_updates(before: float | None, after: float | None) -> int:
+    """Tell how often a GradScaler halved its scale, each time instead of an update."""
+    return max(0, round(math.log2(before / after))) if before and after else 0
 
 
 def _whole_per_split(sampling: Sampling, step_seconds: float) -> int:
@@ -141,23 +161,31 @@ def _whole_per_split(sampling: Sampling, step_seconds: float) -> int:
 
 def _sample(
     step: Step, clock: Clock, sampling: Sampling, step_seconds: float, team: Team
-) -> tuple[dict[Phase | str, _Series], StopRule, int]:
-    """Alternate blocks of whole and split steps until the rule is satisfied; long steps are split less often."""
-    block = max(1, round(BLOCK_SECONDS / max(step_seconds, 1e-7)))
+) -> tuple[dict[Phase | str, _Series], StopRule, int, float | None]:
+    """Alternate blocks of whole and split steps until the rule is satisfied; long steps are split less often.
+
+    On an accelerator every block has at least five steps and a lead-in, which is still queued when the first of them
+    is: from an empty queue each would wait for its own launches.
+
+    Returns:
+        Also the number of lead-ins, and the least that one took the host to launch.
+    """
+    is_queued = clock.name == "device"
+    block = max(SHORT_BLOCK if is_queued else 1, round(BLOCK_SECONDS / max(step_seconds, 1e-7)))
     is_long = block < SHORT_BLOCK
     stride = _whole_per_split(sampling, step_seconds) if is_long else 1
     # The rest of the budget times the phases.
     rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds * stride / (stride + 1)))
     series: dict[Phase | str, _Series] = {Phase.STEP: _Series()}
     lead_ins = split = 0
+    launches: list[float] = []
     while not rule.is_finished:
         count = min(block, sampling.max_steps - rule.steps)
         team.wait()
-        # Where steps are short, the first one after a pause pays for cold caches or an empty queue: run it, drop it.
-        if not is_long:
-            step()
-            lead_ins += 1
-        seconds, host_seconds = time_steps(step, clock, count)
+        seconds, host_seconds = time_steps(step, clock, count, lead_in=not is_long)
+        lead_ins += not is_long
+        if clock.launch_seconds is not None:
+            launches.append(clock.launch_seconds)
         series[Phase.STEP].extend(seconds, host_seconds)
         rule.add(team.agree(seconds))
         count = math.ceil(rule.steps / stride) - split
@@ -165,9 +193,7 @@ def _sample(
             continue
         split += count
         team.wait()
-        if not is_long:
-            step()
-        phases, host_phases = time_phases(step, clock, count)
+        phases, host_phases = time_phases(step, clock, count, lead_in=not is_long)
         for phase, values in phases.items():
             if phase not in series:
                 earlier = split - count
@@ -176,10 +202,10 @@ def _sample(
         for phase, kept in series.items():  # of one's own: it came in other steps, so it took none of these
             if phase not in phases and phase is not Phase.STEP:
                 kept.extend([0.0] * count, [0.0] * count if host_seconds else [])
-    return series, rule, lead_ins
+    return series, rule, lead_ins, min(launches, default=None)
 
 
-def _advice(samples: tuple[Sample, ...], sampling: Sampling) -> list[Advice]:
+def _advice(samples: tuple[Sample, ...], sampling: Sampling, launch_seconds: float | None) -> list[Advice]:
     """Say what to doubt about these samples."""
     by_phase = {sample.phase: sample for sample in samples}
     step = by_phase[Phase.STEP]
@@ -202,9 +228,8 @@ def _advice(samples: tuple[Sample, ...], sampling: Sampling) -> list[Advice]:
             steps=len(step.seconds),
             budget_seconds=sampling.budget_seconds,
         )
-    if step.host_seconds and statistics.median(step.host_seconds) > LAUNCH_BOUND_FRACTION * median:
-        host_seconds = statistics.median(step.host_seconds)
-        doubt(AdviceKind.LAUNCH_BOUND, host_seconds=host_seconds, device_seconds=median)
+    if launch_seconds is not None and launch_seconds > LAUNCH_BOUND_FRACTION * median:
+        doubt(AdviceKind.LAUNCH_BOUND, host_seconds=launch_seconds, device_seconds=median)
     phases = [sample.seconds for sample in samples if sample.phase is not Phase.STEP]
     phase_sum = sum(statistics.median(seconds) for seconds in phases)
     split = np.sum(np.array(phases), axis=0)

@@ -20,6 +20,9 @@ from bench.stats.estimate import estimate_median
 WARMUP_WINDOW = 5
 """Steps per median. Step 1 takes about 1.39 of a steady step, step 2 1.03: a median of five forgets both."""
 
+STARTING_STEPS = 3
+"""So many first steps load libraries and compile, while an accelerator may idle."""
+
 FEWEST_STEPS = 5
 """Timed however long a step is: fewer say nothing about noise."""
 
@@ -56,7 +59,8 @@ class _Steps:
 class WarmupRule(_Steps):
     """Decide when the warm-up has settled.
 
-    It lasts at least `min_warmup_steps` and `min_warmup_seconds`; then until the medians of the last five steps and of
+    It lasts at least `min_warmup_steps` and `min_warmup_seconds` (without the first three steps, in which libraries are
+    loaded or the model is compiled, and a GPU idles); then until the medians of the last five steps and of
     the five before differ by less than `warmup_tolerance`; at most `max_warmup_steps`, unless the minimum is still not
     reached (a GPU needs its second, however short the steps).
     """
@@ -64,7 +68,8 @@ class WarmupRule(_Steps):
     @property
     def is_finished(self) -> bool:
         """Whether measuring may begin."""
-        if self.steps < self._sampling.min_warmup_steps or self._total < self._sampling.min_warmup_seconds:
+        worked = sum(self._seconds[STARTING_STEPS:])
+        if self.steps < self._sampling.min_warmup_steps or worked < self._sampling.min_warmup_seconds:
             return False
         return self.steps >= self._sampling.max_warmup_steps or self._is_settled() is True
 

@@ -220,6 +220,12 @@ WORDS: dict[AdviceKind, Words] = {
         "no count could be made; it is not 0",
         "`bench count` says why.",
     ),
+    AdviceKind.SKIPPED_UPDATES: Words(
+        "k",
+        "Skipped updates",
+        "fp16 gradients overflowed while the step was timed, and the GradScaler left the optimizer out of those steps",
+        "Use bf16-amp, or a model and a loss whose gradients fit into fp16.",
+    ),
     AdviceKind.NONFINITE_LOSS: Words(
         "X",
         "Loss not finite",

@@ -1,11 +1,13 @@
 import dataclasses
 import threading
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from bench.core.cell import Cell, Mode
+from bench.counters import dispatches
 from bench.counters.dispatches import (
     OperationCounter,
     count_kernel_launches,
@@ -134,3 +136,14 @@ def test_foreach_replaces_operations_per_parameter_by_one():
 def test_kernel_launches_are_not_measured_on_the_cpu():
     with prepare(WORKLOADS["tied"], cell()) as step:
         assert count_kernel_launches(step, "cpu") is None
+
+
+def test_a_profiler_that_sees_no_kernel_is_no_count_of_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = SimpleNamespace(
+        profiler_activities=lambda: (torch.profiler.ProfilerActivity.CPU,),
+        synchronize=lambda: None,
+        is_kernel=lambda event: False,  # noqa: ARG005
+    )
+    monkeypatch.setattr(dispatches, "backend_of", lambda device: backend)  # noqa: ARG005
+    with pytest.raises(RuntimeError, match="saw no kernel of this step: another profiler"):
+        dispatches.count_kernel_launches(lambda: torch.ones(2) + 1, "cuda:0")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Callable
 
 
 class FakeClock:
@@ -27,9 +28,13 @@ class FakeClock:
         """Let time pass."""
         self.now += seconds
 
-    def start(self) -> None:
-        """Forget old marks, set the first."""
+    launch_seconds = None
+
+    def start(self, lead_in: Callable[[], object] | None = None) -> None:
+        """Forget old marks, run the lead-in, set the first."""
         self.calls.append("start")
+        if lead_in is not None:
+            lead_in()
         self._marks = [self.now]
 
     def mark(self) -> None:

@@ -57,6 +57,7 @@ class ScriptedStep:
         self._loss = FakeLoss(loss)
         self._mark_seconds = mark_seconds
         self.is_training = Phase.BACKWARD in seconds
+        self.scaler = None
         self.ran: list[Phase] = []
 
     def forward(self) -> str:

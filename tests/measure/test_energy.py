@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.measure.energy import WARMUP_SECONDS, measure_energy
+from bench.stats.stopping import STARTING_STEPS
 from tests.fakes.clock import FakeClock
 
 
@@ -34,7 +35,7 @@ def test_energy_is_power_times_time_and_the_warm_up_does_not_count() -> None:
     assert window.joules_per_step == pytest.approx(10.0)
     assert window.average_watts == pytest.approx(40.0)
     assert window.window_seconds == pytest.approx(2.0)
-    assert len(ran) == 8 + WARMUP_SECONDS / 0.25
+    assert len(ran) == 8 + STARTING_STEPS + WARMUP_SECONDS / 0.25
     assert window.reason is None
 
 

@@ -249,9 +249,89 @@ def test_an_accelerator_is_warmed_up_for_its_second() -> None:
 def test_the_device_is_synchronised_at_borders_of_blocks_only() -> None:
     timing, accelerator = on_accelerator(launch_seconds=2**-12)
     sample = by_phase(timing)[Phase.STEP]
-    split = len(by_phase(timing)[Phase.FORWARD].seconds)
-    blocks = len(sample.warmup_seconds) + len(sample.seconds) + split  # a block is one step here
+    blocks = len(sample.warmup_seconds) + 2 * len(sample.seconds) // 5  # a block is five steps here
     assert accelerator.synchronizations == 2 * blocks
+
+
+class EagerStep(ScriptedStep):
+    """A model whose forward pass takes longer to launch than to run, and its backward pass less."""
+
+    scaled = 1.0
+
+    def __init__(self, accelerator: FakeAccelerator, scale: float) -> None:
+        self._accelerator = accelerator
+        launches = {Phase.FORWARD: 15e-3, Phase.LOSS: 0.1e-3, Phase.BACKWARD: 12e-3, Phase.OPTIMIZER: 1e-3}
+        seconds = {Phase.FORWARD: 8e-3, Phase.LOSS: 0.1e-3, Phase.BACKWARD: 26e-3, Phase.OPTIMIZER: 4e-3}
+        by_seconds = {scale * seconds[phase]: scale * launches[phase] for phase in seconds}
+        script = {phase: scale * taken for phase, taken in seconds.items()}
+        super().__init__(lambda taken: accelerator.advance(taken, by_seconds[taken]), script)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
+def test_a_step_is_timed_with_a_full_queue_however_long_it_is(scale: float) -> None:
+    accelerator = FakeAccelerator()
+    with accelerator.installed():
+        timing = time_step(EagerStep(accelerator, scale), "cuda:0", Sampling(), clock=clock_for("cuda:0"))
+    samples = by_phase(timing)
+    median = {phase: sorted(sample.seconds)[len(sample.seconds) // 2] for phase, sample in samples.items()}
+    assert median[Phase.STEP] == pytest.approx(38.1e-3 * scale, rel=0.02)
+    assert median[Phase.FORWARD] == pytest.approx(8e-3 * scale, rel=0.02)
+    assert timing.advice == ()
+
+
+def test_a_full_queue_is_not_launch_bound() -> None:
+    accelerator = FakeAccelerator(launch_seconds=0.3e-3, queue_depth=1000)
+    with accelerator.installed():
+        step = ScriptedStep(accelerator.advance, {Phase.FORWARD: 1e-3})
+        timing = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))
+    host = by_phase(timing)[Phase.STEP].host_seconds
+    assert max(host) > 0.9e-3  # the host waited for room in the queue
+    assert AdviceKind.LAUNCH_BOUND not in kinds(timing)
+
+
+class FakeScaler:
+    """Halves its scale so many times, each time instead of an update."""
+
+    def __init__(self, overflows: int) -> None:
+        self.scale, self.overflows = 65536.0, overflows
+
+    def get_scale(self) -> float:
+        return self.scale
+
+
+class ScaledStep(ScriptedStep):
+    """A step that is ten times as long when it updates the weights."""
+
+    def __init__(self, clock: FakeClock, overflows: int) -> None:
+        super().__init__(clock.advance, {**SECONDS, Phase.STEP: STEP})
+        self.scaler = FakeScaler(overflows)  # type: ignore[assignment]
+        self.clock = clock
+
+    def __call__(self) -> object:
+        loss = super().__call__()
+        if self.scaler.overflows:
+            self.scaler.overflows -= 1
+            self.scaler.scale /= 2
+        else:
+            self.clock.advance(9 * STEP)
+        return loss
+
+
+def scaled(overflows: int) -> Timing:
+    clock = FakeClock()
+    return time_step(ScaledStep(clock, overflows), "cpu", Sampling(budget_seconds=0.1), clock=clock)
+
+
+@pytest.mark.parametrize("overflows", [0, 4, 16])
+def test_nothing_is_timed_before_a_step_has_updated_the_weights(overflows: int) -> None:
+    timing = scaled(overflows)
+    assert set(by_phase(timing)[Phase.STEP].seconds) == {10 * STEP}
+    assert AdviceKind.SKIPPED_UPDATES not in kinds(timing)
+
+
+def test_updates_that_are_skipped_for_ever_are_counted_and_doubted() -> None:
+    timing = scaled(500)
+    assert facts(timing, AdviceKind.SKIPPED_UPDATES) == {"skipped_updates": len(by_phase(timing)[Phase.STEP].seconds)}
 
 
 def test_a_step_whose_launch_takes_longer_than_its_work_is_launch_bound() -> None:

@@ -74,12 +74,17 @@ def test_warmup_that_never_settles_ends_unsettled():
 
 def test_warmup_lasts_its_minimum_seconds_although_steps_are_settled():
     rule = WarmupRule(Sampling(min_warmup_seconds=1.0))
-    assert steps_until_finished(rule, [0.0625] * 40) == 16
+    assert steps_until_finished(rule, [0.0625] * 40) == 19  # the first three do not count
 
 
 def test_warmup_lasts_its_minimum_seconds_although_steps_are_many():
     rule = WarmupRule(Sampling(min_warmup_seconds=1.0))
-    assert steps_until_finished(rule, [2.0**-8] * 1000) == 256
+    assert steps_until_finished(rule, [2.0**-8] * 1000) == 259
+
+
+def test_a_first_step_that_compiles_is_no_second_of_work():
+    rule = WarmupRule(Sampling(min_warmup_seconds=1.0))
+    assert steps_until_finished(rule, [60.0, *[2.0**-8] * 1000]) == 259
 
 
 def test_warmup_too_short_to_tell_does_not_say_unsettled():

@@ -80,9 +80,8 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
         block = max(1, round(BLOCK_SECONDS / seconds))
         for index in range(rounds):
             count = wanted // rounds + (index < wanted % rounds)
-            if block > 1:
-                step()
-            new, new_host = time_steps(step, clock, max(block, count))
+            lead_in = block > 1 or clock.name == "device"
+            new, new_host = time_steps(step, clock, max(block, count), lead_in=lead_in)
             plain += new
             host += new_host
             for phase, taken in time_phases(step, clock, max(block, count))[0].items():

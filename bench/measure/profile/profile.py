@@ -24,6 +24,7 @@ from bench.core.version import __version__
 from bench.core.workload import Workload
 from bench.counters.flops import count_workload
 from bench.device.backend import backend_of, is_accelerator, synchronize
+from bench.device.gradients import settle_scale
 from bench.device.step import Step, prepare
 from bench.measure.profile.advice import Findings, find_advice, options_for, try_option
 from bench.measure.profile.collect import Collected, collect
@@ -109,6 +110,7 @@ def _run_passes(workload: Workload, cell: Cell, options: ProfileOptions, notes: 
             first_step_seconds=first - built,
             second_step_seconds=time.perf_counter() - first,
         )
+        settle_scale(step)
         collected = collect(step, cell, steps=options.steps)
         again = graphs_so_far() - graphs - compiled
         passes = _Passes(

@@ -44,8 +44,10 @@ def repeat(
     least_seconds = ACCELERATOR_WARMUP_SECONDS if is_accelerator(device) else 0.0
     rule = StopRule(sampling)
     with without_garbage_collection():
-        started, warmups = time.perf_counter(), 0
-        while warmups < MIN_WARMUPS or time.perf_counter() - started < least_seconds:
+        for _ in range(MIN_WARMUPS):
+            warm_up()
+        started, warmups = time.perf_counter(), MIN_WARMUPS  # an accelerator idles while the first ones load libraries
+        while time.perf_counter() - started < least_seconds:
             warm_up()
             warmups += 1
         while not rule.is_finished:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
-from bench.core.cell import Cell, Mode, Precision
+from bench.core.cell import Cell, CompileMode, Mode, Precision
 from bench.core.environment import BUSY_CORES_LIMIT, MachineState
 from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, Verification
@@ -28,12 +28,13 @@ from bench.core.units import format_bytes
 from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
 from bench.counters.flops import advice_on_gradients, count_workload
-from bench.counters.live import measure_memory, track_live_bytes
+from bench.counters.live import COMPILING_STEPS, measure_memory, track_live_bytes
 from bench.counters.predict import of_a_rank
 from bench.counters.static import count
 from bench.device.backend import all_devices, backend_of, counters_problem, normalise_device, why_not
 from bench.device.cpu import read_counters
 from bench.device.environment import read_environment, state_between
+from bench.device.gradients import settle_scale
 from bench.device.settings import cell_settings, changed_settings, read_settings
 from bench.device.step import Step, prepare
 from bench.measure.energy import measure_energy
@@ -127,7 +128,9 @@ def count_launches(cell: Cell) -> int | None:
     """Count the kernels that a steady step launches on an accelerator, under the profiler; nothing is timed here."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step:
-        step()
+        for _ in range(COMPILING_STEPS if cell.compile is not CompileMode.NONE else 1):
+            step()
+        settle_scale(step)
         return count_kernel_launches(step, cell.device)
 
 
