@@ -1,23 +1,25 @@
 """The other door: the same engine inside pytest, with pytest-benchmark's own table, JSON and comparison.
 
     @pytest.mark.bench_sweep(models=["my_net"], batch_size=[8, 32], precision=["fp32", "bf16-amp"])
-    def bench_my_net(bench_cell):
+    def test_my_net(bench_cell):
         record = bench_cell()                 # one cell per test; measured in a fresh process
 
-    def bench_one(bench_cell):
+    def test_one(bench_cell):
         record = bench_cell("my_net", batch_size=8)
 
 One round of pytest-benchmark is one step: it is handed the very seconds of the Record, which lies in `results/`.
-Phases, FLOPs, parameters and memory are in `extra_info`, the fingerprint in `machine_info`.
+Phases, FLOPs, parameters and memory are in `extra_info`, the fingerprint in `machine_info`, the axes in `params`.
+
+Where pytest-benchmark is disabled (`--benchmark-disable`, pytest-xdist), a cell runs one step and nothing is measured.
 
 This file is loaded in every pytest run of the user's environment, so it imports nothing heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from bench.runner.recorder import Recorder
 
 _recorder_key: pytest.StashKey[Recorder] = pytest.StashKey()
+T = TypeVar("T")
 _SAMPLING_OPTIONS = ("target", "budget_seconds", "processes")
 
 
@@ -53,25 +56,19 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out `bench_*.py` unless benchmarks were asked for, or the file was named."""
-    if not (collection_path.name.startswith("bench_") and collection_path.suffix == ".py"):
-        return None
-    if config.getoption("benchmark_only", False):
-        return None
-    named = {(config.invocation_params.dir / argument.partition("::")[0]).resolve() for argument in config.args}
-    return None if collection_path.resolve() in named else True
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test per cell of the sweep."""
     mark = metafunc.definition.get_closest_marker("bench_sweep")
     if mark is None or "bench_cell" not in metafunc.fixturenames:
         return
+    cells: tuple[Cell, ...] = ()
+    problem = None
     try:
         cells = _cells(mark)
     except BenchError as error:
-        raise pytest.UsageError(f"{metafunc.definition.nodeid}: {error}") from error
+        problem = f"{metafunc.definition.nodeid}: {error}"
+    if problem is not None:  # outside of the handler, or pytest would show both
+        pytest.fail(problem, pytrace=False)
     metafunc.parametrize("bench_cell", cells, ids=[cell.id for cell in cells], indirect=True)
 
 
@@ -103,10 +100,27 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say where the results are."""
+    """Say where the results are, or that there are none."""
     recorder = config.stash.get(_recorder_key, None)
     if recorder is not None and recorder.folder is not None:
         terminalreporter.write_line(f"stepbench results: {recorder.folder.path}")
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    if tried := sum((_TRIED, True) in getattr(report, "user_properties", ()) for report in reports):
+        why = "pytest-xdist" if config.getoption("dist", "no") != "no" else "--benchmark-disable"
+        terminalreporter.write_line(
+            f"stepbench: {tried} test{'s' if tried > 1 else ''} ran one step each, nothing was measured ({why})"
+        )
+
+
+_TRIED = "stepbench ran one step"  # a user property, because those of xdist's workers reach the terminal
+
+
+def _plain_axes(cell: Cell) -> dict[str, Any]:
+    from bench.core.inputs import inputs_text
+    from bench.core.jsonio import to_json
+
+    axes: dict[str, Any] = to_json(cell)
+    return axes | {"input_shape": inputs_text(cell.input_shape)}
 
 
 class ReplayTimer:
@@ -135,6 +149,7 @@ class BenchCell:
 
     def __init__(self, request: pytest.FixtureRequest, benchmark: Any, recorder: Recorder) -> None:
         self.cell: Cell | None = getattr(request, "param", None)
+        self._properties: list[tuple[str, object]] = request.node.user_properties
         self._benchmark = benchmark
         self._recorder = recorder
         self._mark = request.node.get_closest_marker("bench_sweep")
@@ -142,6 +157,8 @@ class BenchCell:
 
     def __call__(self, model: str | None = None, **axes: Any) -> Record:
         """Measure the cell of the sweep, or of the arguments; report it through pytest-benchmark; return its Record.
+
+        Where pytest-benchmark is disabled, one step runs and the Record has no samples and is stored nowhere.
 
         Args:
             model: A model spec, in a test without the mark `bench_sweep`.
@@ -157,20 +174,35 @@ class BenchCell:
             from bench.suite.axes import sweep_of
 
             options |= axes
-            (self.cell,) = sweep_of(models=[model], **_without_sampling(axes)).cells()
+            cells = self._or_fail(lambda: sweep_of(models=[model], **_without_sampling(axes)).cells())
+            if len(cells) > 1:
+                pytest.fail(
+                    f"bench_cell takes one value per axis, and these are {len(cells)} cells; use the mark", False
+                )
+            (self.cell,) = cells
         if self.cell is None:
             pytest.fail("bench_cell() needs a model, or the mark @pytest.mark.bench_sweep(models=[...])", pytrace=False)
-        sampling = {name: options[name] for name in _SAMPLING_OPTIONS if name in options}
-        problem = None
-        try:
-            record = self._recorder.measure(self.cell, sampling)
-        except BenchError as error:
-            problem = str(error)
-        if problem is not None:  # outside of the handler, or pytest would show both
-            self._benchmark.skipped = True
-            pytest.fail(problem, pytrace=False)
+        cell, sampling = self.cell, {name: options[name] for name in _SAMPLING_OPTIONS if name in options}
+        if self._benchmark.enabled:
+            record = self._or_fail(lambda: self._recorder.measure(cell, sampling))
+        else:
+            record = self._or_fail(lambda: self._recorder.try_once(cell))
         self._report(record)
         return record
+
+    def _or_fail(self, call: Callable[[], T]) -> T:
+        """Call a function; what is the user's to mend fails the test in one line."""
+        __tracebackhide__ = True
+        try:
+            return call()
+        except BenchError as error:
+            problem = str(error)
+        self._has_no_rounds()
+        pytest.fail(problem, pytrace=False)
+
+    def _has_no_rounds(self) -> None:
+        """Keep pytest-benchmark from warning that its fixture was not used."""
+        self._benchmark._mode = "bench_cell(...)"
 
     def _report(self, record: Record) -> None:
         """Hand the steps to pytest-benchmark, one round each; skip or fail the test if there are none."""
@@ -179,12 +211,18 @@ class BenchCell:
         from bench.runner.recorder import extra_info
 
         if record.outcome is Outcome.SKIPPED:
-            self._benchmark.skipped = True
+            self._has_no_rounds()
             pytest.skip(f"{record.cell.id}: {record.reason}")
         if record.outcome is not Outcome.OK:
-            self._benchmark.skipped = True
+            self._has_no_rounds()
             tail = f"\n{record.output_tail}" if record.output_tail else ""
             pytest.fail(f"{record.cell.id}: {record.outcome.value}: {record.reason}{tail}", pytrace=False)
+        if not self._benchmark.enabled:
+            self._has_no_rounds()
+            self._properties.append((_TRIED, True))
+            return
+        given = {name: value for name, value in (self._benchmark.params or {}).items() if name != "bench_cell"}
+        self._benchmark.params = _plain_axes(record.cell) | given  # values to group by, one axis each, not a Cell
         seconds = record.sample_seconds(Phase.STEP)
         self._timer.load(seconds)
         self._benchmark.extra_info.update(extra_info(record))

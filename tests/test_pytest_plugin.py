@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ MODEL = "net.py"
 NET = """
 from torch import nn
 
-def tiny():
+def tiny(label=""):
     return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
 """
 SUITE = f"""
@@ -23,7 +25,7 @@ import pytest
 @pytest.mark.bench_sweep(
     models="{MODEL}:tiny", batch_size=[2, 4], precision=PRECISIONS, input_shape=(4,), budget_seconds=0.02
 )
-def bench_tiny(bench_cell):
+def test_tiny(bench_cell):
     record = bench_cell()
     assert record.cell.batch_size in (2, 4)
 """
@@ -35,12 +37,11 @@ def run_pytest(pytester):
         return pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=300)
 
     pytester.path.joinpath(MODEL).write_text(NET)
-    pytester.makeini("[pytest]\npython_files = test_*.py bench_*.py\npython_functions = test_* bench_*\n")
     return run
 
 
 def write_suite(pytester, precisions='["fp32"]'):
-    pytester.path.joinpath("bench_tiny.py").write_text(SUITE.replace("PRECISIONS", precisions))
+    pytester.path.joinpath("test_tiny.py").write_text(SUITE.replace("PRECISIONS", precisions))
 
 
 def test_rounds_are_the_steps_of_the_record(pytester, run_pytest):
@@ -64,16 +65,70 @@ def test_rounds_are_the_steps_of_the_record(pytester, run_pytest):
     assert (folder.tables_path / "cells.csv").exists()
 
 
-def test_plain_pytest_leaves_benchmark_files_alone(pytester, run_pytest):
-    write_suite(pytester)
-    pytester.path.joinpath("test_other.py").write_text("def test_nothing(): pass\n")
+def readme_example():
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(import pytest.*?)```", text, re.DOTALL)
+    return block
+
+
+def test_the_example_of_the_readme_is_collected_in_an_empty_folder(pytester, run_pytest):
+    pytester.path.joinpath("test_readme.py").write_text(readme_example())
+    result = run_pytest("--benchmark-only", "--collect-only", "-q")
+    assert result.ret == 0
+    assert [line for line in result.outlines if "test_my_net[" in line] == [
+        f"test_readme.py::test_my_net[my_net/train/b{batch}/cpu/{precision}]"
+        for batch in (8, 32)
+        for precision in ("fp32", "bf16-amp")
+    ]
+
+
+def test_nobody_elses_benchmark_files_are_hidden(pytester, run_pytest):
+    pytester.makeini("[pytest]\npython_files = bench_*.py\n")
+    pytester.path.joinpath("bench_mine.py").write_text("def test_sum(benchmark):\n    benchmark(sum, (1, 2))\n")
     run_pytest().assert_outcomes(passed=1)
+
+
+def test_axes_are_plain_parameters_to_group_by(pytester, run_pytest):
+    pytester.path.joinpath("test_star.py").write_text(
+        "import pytest\n\n"
+        "@pytest.mark.parametrize('colour', ['red'])\n"
+        f"@pytest.mark.bench_sweep(models=['{MODEL}:tiny@label=a*b'], batch_size=[2, 4], input_shape=['4'],\n"
+        "                         budget_seconds=0.02)\n"
+        "def test_star(bench_cell, colour):\n"
+        "    bench_cell()\n"
+    )
+    result = run_pytest("--benchmark-only", "--benchmark-json=o.json", "--benchmark-group-by=param:batch_size")
+    result.assert_outcomes(passed=2)
+    assert any("benchmark 'batch_size=4'" in line for line in result.outlines)
+    entries = json.loads(pytester.path.joinpath("o.json").read_text())["benchmarks"]
+    for entry, batch_size in zip(entries, (2, 4), strict=True):
+        params = entry["params"]
+        assert "bench_cell" not in params
+        expected = {"batch_size": batch_size, "precision": "fp32", "model": f"{MODEL}:tiny@label=a*b"}
+        assert expected.items() <= params.items()
+        assert (params["colour"], params["input_shape"], params["mode"]) == ("red", "4", "train")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"), [(("--benchmark-disable",), "--benchmark-disable"), (("-n", "2"), "pytest-xdist")]
+)
+def test_where_benchmarks_are_disabled_each_test_runs_one_step(pytester, run_pytest, options, why):
+    write_suite(pytester)
+    result = run_pytest(*options)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([f"stepbench: 2 tests ran one step each, nothing was measured ({why})"])
+    assert "not used at all" not in result.stdout.str()
     assert not (pytester.path / "results").exists()
 
 
-def test_a_named_benchmark_file_runs(pytester, run_pytest):
-    write_suite(pytester)
-    run_pytest("bench_tiny.py").assert_outcomes(passed=2)
+def test_a_disabled_benchmark_of_a_broken_model_fails_with_its_reason(pytester, run_pytest):
+    pytester.path.joinpath("test_one.py").write_text(
+        f"def test_one(bench_cell):\n    bench_cell('{MODEL}:tiny', input=['int64:4:0..9'])\n"
+    )
+    result = run_pytest("--benchmark-disable")
+    result.assert_outcomes(failed=1)
+    assert "not used at all" not in result.stdout.str()
+    result.stdout.fnmatch_lines(["*RuntimeError: mat1 and mat2 must have the same dtype*"])
 
 
 def test_what_the_device_cannot_do_is_skipped_with_its_reason(pytester, run_pytest):
@@ -84,8 +139,8 @@ def test_what_the_device_cannot_do_is_skipped_with_its_reason(pytester, run_pyte
 
 
 def test_a_cell_by_hand_needs_no_mark(pytester, run_pytest):
-    pytester.path.joinpath("bench_one.py").write_text(
-        f"def bench_one(bench_cell):\n"
+    pytester.path.joinpath("test_one.py").write_text(
+        f"def test_one(bench_cell):\n"
         f"    record = bench_cell('{MODEL}:tiny', batch_size=3, input_shape=(4,), budget_seconds=0.02)\n"
         f"    assert record.cell.batch_size == 3\n"
     )
@@ -93,24 +148,30 @@ def test_a_cell_by_hand_needs_no_mark(pytester, run_pytest):
 
 
 def test_an_unknown_model_fails_its_test_in_one_line(pytester, run_pytest):
-    pytester.path.joinpath("bench_one.py").write_text("def bench_one(bench_cell):\n    bench_cell('resnet5')\n")
+    pytester.path.joinpath("test_one.py").write_text("def test_one(bench_cell):\n    bench_cell('resnet5')\n")
     result = run_pytest("--benchmark-only")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["no model named 'resnet5'. Did you mean 'torchvision:resnet50'?*"])
 
 
-def test_an_unknown_axis_is_a_usage_error(pytester, run_pytest):
-    pytester.path.joinpath("bench_one.py").write_text(
-        "import pytest\n\n@pytest.mark.bench_sweep(models='mlp', batchsize=3)\ndef bench_one(bench_cell): pass\n"
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [
+        ("models='mlp', batchsize=3", "no axis named 'batchsize'. Did you mean 'batch_size'?"),
+        ("models='net.py:tiny', input_shape=['4x']", "input shape '4x': the shape is not made of whole numbers"),
+        ("models='net.py:tiny', input='ids:int64:4'", "input shape 'ids:int64:4': int64 needs the range"),
+    ],
+)
+def test_a_wrong_mark_is_one_line_without_a_traceback(pytester, run_pytest, mark, says):
+    pytester.path.joinpath("test_one.py").write_text(
+        f"import pytest\n\n@pytest.mark.bench_sweep({mark})\ndef test_one(bench_cell): pass\n"
     )
     result = run_pytest("--benchmark-only")
     assert result.ret != 0
-    assert "no axis named 'batchsize'. Did you mean 'batch_size'?" in result.stdout.str() + result.stderr.str()
-
-
-def test_disabled_benchmarks_still_run_the_cell_once(pytester, run_pytest):
-    write_suite(pytester)
-    run_pytest("bench_tiny.py", "--benchmark-disable").assert_outcomes(passed=2)
+    said = result.stdout.str() + result.stderr.str()
+    (line,) = [line for line in result.outlines if line.startswith(f"test_one.py::test_one: {says}")]
+    assert "for example" in line or "Use one of" in line
+    assert not any(words in said for words in ("Traceback", "pluggy/", "During handling"))
 
 
 def test_pytest_benchmark_can_compare_what_we_wrote(pytester, run_pytest):

@@ -10,10 +10,11 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.jsonio import to_json
-from bench.core.record import Phase, Record, Sampling
+from bench.core.record import Outcome, Phase, Record, Sampling
+from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
-from bench.runner.records import open_run
+from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
 from bench.store.codec import digest, to_bytes
 from bench.store.runs import RunFolder
@@ -55,6 +56,18 @@ class Recorder:
         record = executor.run(plan.cells[0])
         self.folder.append(record)
         return record
+
+    def try_once(self, cell: Cell) -> Record:
+        """Run one step of a cell in a fresh process, without a clock; its record is stored nowhere.
+
+        Raises:
+            BenchError: The model or device is not there.
+        """
+        (planned,) = make_plan((cell,), method=self._method).cells
+        stamp = Stamp(planned)
+        ending = processes.call("bench.runner.workers.cells:try_cell", planned, method=self._method)
+        outcome = Outcome.SKIPPED if ending.value else ending.outcome
+        return stamp.record(outcome, reason=ending.value or ending.reason, output_tail=ending.output_tail)
 
     def close(self) -> None:
         """Write the tables of what was measured."""

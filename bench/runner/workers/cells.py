@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
-from bench.core.cell import Cell, CompileMode, Mode, Precision
+from bench.core.cell import Cell, CompileMode, Mode, Parallel, Precision
 from bench.core.environment import BUSY_CORES_LIMIT, MachineState
 from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, Verification
@@ -87,6 +87,16 @@ def time_cell(
         tokens_per_example=workload.tokens_per_example,
         state=state,
     )
+
+
+def try_cell(cell: Cell) -> str | None:
+    """Run one step without a clock, in this process alone; return why the device cannot, or None."""
+    reason = why_not(cell.device, cell.precision)
+    if reason is None:
+        workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+        with prepare(workload, replace(cell, world_size=1, parallel=Parallel.DDP)) as step:
+            step()
+    return reason
 
 
 def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
