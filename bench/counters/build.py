@@ -20,11 +20,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.workload import Batch, Workload
+from bench.counters.cache import FakeMode, OutputCache
 from bench.device.batch import cast, make_batch
 from bench.device.settings import generator_states, seeded
 from bench.device.step import OwnStep, autocast_dtype, cast_dtype, make_state, networks_of
@@ -46,6 +46,9 @@ _FACTORIES = frozenset(
 _INITIALISERS = frozenset(getattr(nn.init, name) for name in dir(nn.init) if name.endswith("_") and name[0] != "_")
 
 
+ZEROS = "zeros"
+"""The kind of real CPU tensors that hold zeros: for what follows from shapes, but cannot be had without values."""
+
 REAL_TENSORS = "cpu"
 """The kind of tensors that hold values: those of the host, whatever device the cell is for."""
 
@@ -58,6 +61,8 @@ class Subject:
         device_type: What autocast is to be asked for: fake tensors say `cpu`, and meta tensors have none.
         precision: What it is built in; fp32 on real CPU tensors.
         states: Of the generators when it was built (`generator_states`).
+        kind: Of its tensors: `meta`, `fake`, or a device.
+        cache: Of what operations return on its tensors.
     """
 
     model: nn.Module
@@ -68,6 +73,8 @@ class Subject:
     device_type: str
     precision: Precision
     states: tuple[str, ...]
+    kind: str
+    cache: OutputCache
     step: OwnStep | None = None
 
     @property
@@ -151,7 +158,14 @@ def _unwrapped(module: nn.Module) -> nn.Module:
     return module._orig_mod if type(module).__name__ == "OptimizedModule" else module  # type: ignore[return-value]
 
 
-def replace_tensors(model: nn.Module, device: str) -> nn.Module:
+def _of_zeros(build: Callable[[], nn.Module]) -> nn.Module:
+    """Build a model of real CPU tensors that hold zeros, which takes neither draws nor, until used, memory."""
+    with torch.random.fork_rng(devices=[]), _uncompiled(), _FactoriesOnMeta():
+        model = build()
+    return replace_tensors(eager(model), "cpu", torch.zeros_like)
+
+
+def replace_tensors(model: nn.Module, device: str, make: Callable[..., torch.Tensor] = torch.empty_like) -> nn.Module:
     """Replace each parameter and buffer that lies elsewhere by an empty one on a device, a shared one by one.
 
     Works in place, and under a fake tensor mode makes fake ones. Lazy parameters, without a shape yet, stay lazy.
@@ -159,16 +173,16 @@ def replace_tensors(model: nn.Module, device: str) -> nn.Module:
     replaced: dict[int, torch.Tensor] = {}
     for tensors, name, tensor in _slots(model):
         if id(tensor) not in replaced:
-            replaced[id(tensor)] = tensor if tensor.device.type == device else _empty_like(tensor, device)
+            replaced[id(tensor)] = tensor if tensor.device.type == device else _like(tensor, device, make)
         tensors[name] = replaced[id(tensor)]
     return model
 
 
-def _empty_like(tensor: torch.Tensor, device: str) -> torch.Tensor:
+def _like(tensor: torch.Tensor, device: str, make: Callable[..., torch.Tensor]) -> torch.Tensor:
     if nn.parameter.is_lazy(tensor):
         kind: Any = type(tensor)
         return kind(requires_grad=tensor.requires_grad, device=device, dtype=tensor.dtype)  # type: ignore[no-any-return]
-    new = torch.empty_like(tensor, device=device)
+    new = make(tensor, device=device)
     return nn.Parameter(new, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
 
 
@@ -200,22 +214,25 @@ def build_on(
         MemoryError: Real tensors of this size do not belong into a count: see `_REAL_LIMIT_BYTES`.
     """
     is_training = mode is Mode.TRAIN
-    precision = Precision.FP32 if kind == REAL_TENSORS else precision
+    precision = Precision.FP32 if kind in (REAL_TENSORS, ZEROS) else precision
     with contextlib.ExitStack() as stack:
-        stack.enter_context(seeded(seed, "cpu" if kind in ("meta", "fake") else kind))
+        stack.enter_context(seeded(seed, "cpu" if kind in ("meta", "fake", ZEROS) else kind))
         if kind in ("meta", "fake"):
             model = on_meta(workload.build_model)
+        elif kind == ZEROS:
+            model = _of_zeros(workload.build_model)
         else:
-            refuse_large(workload)
+            refuse_large_workload(workload)
             with torch.device(kind):
                 model = build_eagerly(workload)
         dtype = cast_dtype(precision)
         if dtype is not None:
             model = model.to(dtype)
+        cache = OutputCache()
         if kind == "fake":  # not before, because torch cannot cast a fake model
-            stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+            cache = stack.enter_context(FakeMode()).outputs
             model = replace_tensors(model, "cpu")
-        device = "cpu" if kind == "fake" else kind
+        device = "cpu" if kind in ("fake", ZEROS) else kind
         inputs, targets = make_batch(workload, batch_size, device)
         if dtype is not None:
             inputs, targets = cast((inputs, targets), dtype)
@@ -234,6 +251,8 @@ def build_on(
             device_type=torch.device(device).type,
             precision=precision,
             states=generator_states(),
+            kind=kind,
+            cache=cache,
         )
 
 
@@ -267,12 +286,18 @@ _REAL_LIMIT_BYTES = 2 << 30
 """Weights above this are not built for real only to be counted."""
 
 
-def refuse_large(workload: Workload) -> None:
+def refuse_large_workload(workload: Workload) -> None:
     """Look at the size on meta before building for real; a model that cannot be built there is given a try."""
     try:
-        tensors = {id(tensor): tensor for tensor in on_meta(workload.build_model).parameters()}
+        model = on_meta(workload.build_model)
     except Exception:  # noqa: BLE001 - such a model needs real tensors
         return
-    size = sum(t.numel() * t.element_size() for t in tensors.values() if not nn.parameter.is_lazy(t))
+    refuse_large(model)
+
+
+def refuse_large(model: nn.Module) -> None:
+    """Refuse a model, wherever it lies, that is too large to be built for real only to be counted."""
+    tensors = {id(tensor): tensor for tensor in model.parameters() if not nn.parameter.is_lazy(tensor)}
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     if size > _REAL_LIMIT_BYTES:
         raise MemoryError(f"weights of {size / 2**30:.1f} GiB are not built for real only to be counted")

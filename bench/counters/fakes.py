@@ -17,31 +17,27 @@ import contextlib
 import dataclasses
 import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
-from bench.counters.build import build_eagerly, on_meta, refuse_large
+from bench.counters.build import build_eagerly, on_meta, refuse_large_workload
+from bench.counters.cache import FakeMode
 from bench.device import batch
 from bench.device.backend import is_accelerator
 from bench.device.step import Step, cast_dtype, prepare
 
-_NO_KEYWORDS: Mapping[str, Any] = MappingProxyType({})
 
-
-class CorrectedFakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
+class CorrectedFakeMode(FakeMode):  # type: ignore[no-untyped-call]
     """Makes every new tensor a fake one; `_CORRECTIONS` names the operations whose outputs it mends."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = _NO_KEYWORDS
-    ) -> Any:
+    def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run the fake kernel, then mend what it returned."""
-        outputs = super().__torch_dispatch__(func, types, args, kwargs)
+        outputs = super().run(func, types, args, kwargs)
         correct = _CORRECTIONS.get(func)
         if correct is None:
             return outputs
@@ -118,7 +114,7 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     )
     fakeable = _on_fake_tensors(workload, cell)
     try:
-        with CorrectedFakeMode(allow_non_fake_inputs=True), prepare(fakeable, plain, device="cpu") as step:
+        with CorrectedFakeMode(), prepare(fakeable, plain, device="cpu") as step:
             if is_accelerator(cell.device):
                 for optimizer in step.optimizers:
                     _choose_foreach(optimizer)
@@ -136,7 +132,7 @@ def real_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     Raises:
         MemoryError: The model is too large to be built for real only to be counted.
     """
-    refuse_large(workload)
+    refuse_large_workload(workload)
     plain = dataclasses.replace(
         cell,
         device="cpu",

@@ -30,9 +30,10 @@ from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCoun
 from bench.core.text import input_hint
 from bench.core.workload import Workload
 from bench.counters.build import REAL_TENSORS, Subject, build_on, on_meta, whole
+from bench.counters.cache import OutputCache
 from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
-from bench.counters.opinions import Answer, ask_others, ask_torch
+from bench.counters.opinions import Answer, ask_formula, ask_fvcore, ask_torch
 from bench.counters.parameters import count_layer_parameters, count_parameters
 from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, StepFlops
 from bench.device.batch import call, tensors_in
@@ -178,6 +179,7 @@ def count_module(
     autocast: AbstractContextManager[Any] | None = None,
     observer: LayerObserver | None = None,
     convolutions: ComplexConvolutions | None = None,
+    cache: OutputCache | None = None,
 ) -> StepFlops:
     """Count one forward pass of a module, and its backward pass if asked; on whatever device the tensors are.
 
@@ -192,12 +194,13 @@ def count_module(
         autocast: Entered around forward and loss.
         observer: Collects shapes and bytes per layer.
         convolutions: Counts complex convolutions as such, and not as the three real ones that torch makes of each.
+        cache: Of operations on tensors of this kind, where others count on them too.
 
     Raises:
         ValueError: A backward was asked for, and no output requires a gradient.
     """
     tracker = ModuleTracker(module, None if observer is None else observer.on_output)
-    tally = FlopTally(tracker, None if observer is None else observer.on_operation, convolutions)
+    tally = FlopTally(tracker, None if observer is None else observer.on_operation, convolutions, cache=cache)
     with tracker.track(), tally, convolutions or contextlib.nullcontext():
         with autocast or contextlib.nullcontext():
             outputs = call(module, inputs)
@@ -210,10 +213,12 @@ def count_module(
     return dataclasses.replace(step, saw_parts=tally.saw_parts)
 
 
-def count_own_step(step: OwnStep, *, observer: LayerObserver | None = None) -> StepFlops:
+def count_own_step(
+    step: OwnStep, *, observer: LayerObserver | None = None, cache: OutputCache | None = None
+) -> StepFlops:
     """Count one step that a workload wrote itself, on whatever device; autograd tells what is backward."""
     tracker = ModuleTracker(whole(step.networks), None if observer is None else observer.on_output)
-    tally = FlopTally(tracker, None if observer is None else observer.on_operation, by_engine=True)
+    tally = FlopTally(tracker, None if observer is None else observer.on_operation, by_engine=True, cache=cache)
     tally.start_backward()
     with tracker.track(), tally:
         step.split(Marks())
@@ -283,12 +288,14 @@ def count_seeded(
                 doubts = () if step.gradients is None else (advice_on_gradients(step.gradients),)
                 seed_all(seed)
                 opinions = opinions and subject.step is None  # others count a forward pass, not a step of one's own
-                theirs: tuple[Answer, ...] = (ask_torch(subject, workload, step),) if opinions else ()
+                theirs: tuple[Answer, ...] = ()
+                if opinions:
+                    theirs = (ask_torch(subject, workload, step), ask_fvcore(subject, workload, step))
+                    if workload.closed_form_flops is not None:
+                        theirs += (ask_formula(workload.closed_form_flops(batch_size), step),)
         except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
             reasons.append(f"not on {kind}: {error_text(error)}")
             continue
-        if opinions:
-            theirs += ask_others(workload, step, mode, batch_size)
         counters, advice = _counters(subject.counted, flops, theirs, layers)
         return counters, doubts + advice, has_drawn
     return *_parameters_only(workload, reasons), False
@@ -308,7 +315,7 @@ def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, Lay
     """Count one step of a built workload, as its mode and precision say."""
     if isinstance(subject.step, OwnStep):
         own = LayerObserver()
-        return count_own_step(subject.step, observer=own), own
+        return count_own_step(subject.step, observer=own, cache=subject.cache), own
     dtype = autocast_dtype(subject.precision)
 
     def run(gradients: GradMode, convolutions: ComplexConvolutions | None) -> tuple[StepFlops, LayerObserver]:
@@ -322,6 +329,7 @@ def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, Lay
                 autocast=None if dtype is None else torch.autocast(subject.device_type, dtype=dtype),
                 observer=observer,
                 convolutions=convolutions,
+                cache=subject.cache,
             )
         is_other = not subject.is_training and gradients is not torch.inference_mode
         return dataclasses.replace(step, gradients=gradients.__name__ if is_other else None), observer

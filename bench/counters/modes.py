@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass_type
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
+DEVICE = torch.ops.prim.device.default
 
 
 class OperationMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -16,6 +17,11 @@ class OperationMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Autograd takes composite operations apart (`linear` is `t` and `addmm`); inference mode bypasses autograd, so that
     they would arrive whole, with the tensors inside them unseen. They are taken apart here.
     """
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
+        return False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -27,6 +33,8 @@ class OperationMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs = kwargs or {}
         if any(is_traceable_wrapper_subclass_type(kind) for kind in types):
             return NotImplemented  # jagged tensors and their like take themselves apart, and the parts come back here
+        if func is DEVICE:
+            return args[0].device  # of a fake tensor, which is asked more often than anything else
         if func.namespace == "prim":
             return func(*args, **kwargs)
         if torch.is_inference_mode_enabled() and func.has_kernel_for_dispatch_key(_COMPOSITE):

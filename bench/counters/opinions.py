@@ -22,7 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from bench.core.cell import Mode, Precision
 from bench.core.record import Opinion
 from bench.core.workload import Workload
-from bench.counters.build import Subject, build_on
+from bench.counters.build import REAL_TENSORS, ZEROS, Subject, build_on, refuse_large
+from bench.counters.cache import Remembering
 from bench.counters.modules import LOSS
 from bench.counters.tally import PhaseFlops, StepFlops, operation_name
 from bench.device.batch import arguments, call
@@ -75,19 +76,11 @@ class Answer:
     unexplained: tuple[str, ...] = ()
 
 
-def ask_others(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> tuple[Answer, ...]:
-    """Ask fvcore, and the model itself where it states a closed form; one that fails says so in its note."""
-    opinions = [ask_fvcore(workload, ours, mode, batch_size)]
-    if workload.closed_form_flops is not None:
-        opinions.append(_closed_form(workload.closed_form_flops(batch_size), ours))
-    return tuple(opinions)
-
-
 def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Answer:
     """Count the same step with `torch.utils.flop_counter.FlopCounterMode` as it is, on the same tensors."""
     backward = None
     try:
-        with _quiet(), FlopCounterMode(display=False) as counter:
+        with _quiet(), Remembering(subject.cache), FlopCounterMode(display=False) as counter:
             with torch.inference_mode(not subject.is_training):
                 outputs = call(subject.model, subject.inputs)
             loss = workload.loss(outputs, subject.targets) if subject.is_training else None
@@ -148,8 +141,8 @@ def _torch_causes(phase: str, theirs: Mapping[str, int], ours: Mapping[str, Phas
     return causes, is_explained
 
 
-def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int) -> Answer:
-    """Count the forward pass with fvcore, on real tensors: its products and convolutions only, MACs doubled.
+def ask_fvcore(subject: Subject, workload: Workload, ours: StepFlops) -> Answer:
+    """Count the forward pass with fvcore: its products and convolutions only, MACs doubled.
 
     fvcore also counts normalisation, pooling and interpolation by rules of its own; those are left out here.
     """
@@ -161,24 +154,18 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
             from fvcore.nn import FlopCountAnalysis, jit_handles
     except ImportError as error:
         return Answer(opinion=Opinion(counter="fvcore", note=f"not installed: {_first_line(error)}"))
-    unseen = 0
+    mode = Mode.TRAIN if subject.is_training else Mode.INFER
 
-    def matmul(inputs: Any, outputs: Any) -> Any:
-        """Count as fvcore does, by the first operand's batch, and note what the output's batch has more."""
-        nonlocal unseen
-        macs = jit_handles.matmul_flop_jit(inputs, outputs)
-        unseen += prod(jit_handles.get_shape(outputs[0])) * jit_handles.get_shape(inputs[0])[-1] - int(macs)
-        return macs
+    def ask(kind: str) -> tuple[Mapping[str, float], Mapping[str, int], int]:
+        with build_on(kind, workload, mode=mode, batch_size=subject.batch_size, precision=Precision.FP32) as real:
+            return _trace(real, FlopCountAnalysis, jit_handles)
 
     try:
-        with (
-            _quiet(),
-            build_on("cpu", workload, mode=mode, batch_size=batch_size, precision=Precision.FP32) as real,
-            torch.no_grad(),
-        ):
-            analysis = FlopCountAnalysis(*_positional(real))
-            analysis.set_op_handle("aten::matmul", matmul)
-            macs, skipped = analysis.by_operator(), analysis.unsupported_ops()
+        refuse_large(subject.model)
+        try:
+            macs, skipped, unseen = ask(REAL_TENSORS if subject.kind == REAL_TENSORS else ZEROS)
+        except Exception:  # noqa: BLE001 - zeros may have no inverse, a constant may lie on meta: only numbers will do
+            macs, skipped, unseen = ask(REAL_TENSORS)
     except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
         note = f"could not count: {type(error).__name__}: {_first_line(error)}"
         return Answer(opinion=Opinion(counter="fvcore", note=note))
@@ -189,6 +176,23 @@ def ask_fvcore(workload: Workload, ours: StepFlops, mode: Mode, batch_size: int)
         opinion=Opinion(counter="fvcore", forward_flops=total, note="; ".join(causes) or None),
         unexplained=() if is_explained else ("forward",),
     )
+
+
+def _trace(subject: Subject, analyse: Any, handles: Any) -> tuple[Mapping[str, float], Mapping[str, int], int]:
+    """Return multiply-accumulates by operation, what was skipped, and what the broadcast of matmul leaves out."""
+    unseen = 0
+
+    def matmul(inputs: Any, outputs: Any) -> Any:
+        """Count as fvcore does, by the first operand's batch, and note what the output's batch has more."""
+        nonlocal unseen
+        macs = handles.matmul_flop_jit(inputs, outputs)
+        unseen += prod(handles.get_shape(outputs[0])) * handles.get_shape(inputs[0])[-1] - int(macs)
+        return macs
+
+    with _quiet(), torch.no_grad():
+        analysis = analyse(*_positional(subject))
+        analysis.set_op_handle("aten::matmul", matmul)
+        return analysis.by_operator(), analysis.unsupported_ops(), unseen
 
 
 def _positional(subject: Subject) -> tuple[nn.Module, tuple[Any, ...]]:
@@ -249,7 +253,7 @@ def _fvcore_causes(
     return causes, missing == 0 or (missing > 0 and bool(passed_over) and theirs["conv"] == own["conv"])
 
 
-def _closed_form(flops: int, ours: StepFlops) -> Answer:
+def ask_formula(flops: int, ours: StepFlops) -> Answer:
     """Compare with the model's own formula of its forward pass, which leaves out the loss."""
     loss = ours.layers.get(LOSS, PhaseFlops()).forward
     model = (ours.flops.forward or 0) - loss

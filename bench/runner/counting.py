@@ -32,20 +32,25 @@ def count_all(
         cells: With full device names.
         method: As in `processes.call`.
         timeout_seconds: Of each cell.
-        opinions: Ask other counters too, once per model, mode and batch: precision, optimizer and layout change no
-            FLOPs, and fvcore runs the model on real tensors, which takes most of the time.
+        opinions: Ask other counters too, once per model and mode, at the smallest batch: precision, optimizer and
+            layout change no FLOPs, a batch multiplies them, and fvcore runs the model on real tensors.
         steps: Count what needs whole steps too: operations, saved bytes, the predicted peak.
         worker: Module whose `count_cell` does the work.
     """
-    asked: set[Cell] = set()
-    calls = []
+    smallest: dict[Cell, Cell] = {}
     for cell in cells:
-        work = Cell(model=cell.model, mode=cell.mode, batch_size=cell.batch_size, input_shape=cell.input_shape)
-        calls.append((cell, opinions and work not in asked, steps))
-        asked.add(work)
+        work = _without_batch(cell)
+        if work not in smallest or cell.batch_size < smallest[work].batch_size:
+            smallest[work] = cell
+    calls = [(cell, opinions and smallest[_without_batch(cell)] == cell, steps) for cell in cells]
     endings = call_each(f"{worker}:count_cell", calls, method=method, timeout_seconds=timeout_seconds)
     for cell, ending in zip(cells, endings, strict=True):
         yield cell, ending.value if ending.outcome is Outcome.OK else _failed(ending)
+
+
+def _without_batch(cell: Cell) -> Cell:
+    """Return what other counters are asked about once: the model, its mode and input."""
+    return Cell(model=cell.model, mode=cell.mode, batch_size=1, input_shape=cell.input_shape)
 
 
 def call_each(

@@ -5,8 +5,8 @@ import torchvision
 from torch import nn
 
 from bench.counters.build import on_meta
+from bench.counters.cache import FakeMode, OutputCache
 from bench.counters.flops import LayerObserver, count_module
-from bench.counters.tally import MetaCache
 
 aten = torch.ops.aten
 
@@ -35,7 +35,7 @@ def test_a_remembered_output_is_what_torch_returns(operation, args):
             return torch.empty(value, device="meta")
         return [make(item) if isinstance(item, tuple) else item for item in value] if isinstance(value, list) else value
 
-    cache = MetaCache()
+    cache = OutputCache()
     expected = describe(operation(*map(make, args)))
     assert describe(cache.run(operation, tuple(map(make, args)), {})) == expected
     second = cache.run(operation, tuple(map(make, args)), {})
@@ -50,7 +50,7 @@ def test_the_second_run_does_not_run():
             calls.append(func)
             return func(*args, **(kwargs or {}))
 
-    cache, x = MetaCache(), torch.empty(3, 4, device="meta")
+    cache, x = OutputCache(), torch.empty(3, 4, device="meta")
     with Spy():
         for _ in range(2):
             cache.run(aten.relu.default, (x,), {})
@@ -59,13 +59,13 @@ def test_the_second_run_does_not_run():
 
 
 def test_scalars_that_are_equal_but_not_alike_are_kept_apart():
-    cache, x = MetaCache(), torch.empty(3, dtype=torch.int64, device="meta")
+    cache, x = OutputCache(), torch.empty(3, dtype=torch.int64, device="meta")
     assert cache.run(aten.add.Tensor, (x, 1), {}).dtype == torch.int64
     assert cache.run(aten.add.Tensor, (x, 1.0), {}).dtype == torch.float32
 
 
 def test_views_and_real_tensors_are_never_remembered():
-    cache = MetaCache()
+    cache = OutputCache()
     x = torch.empty(3, 4, device="meta")
     for _ in range(2):
         assert cache.run(aten.t.default, (x,), {}).untyped_storage()._cdata == x.untyped_storage()._cdata
@@ -84,7 +84,7 @@ def test_a_whole_network_counts_the_same_with_and_without(name, monkeypatch):
         return step, observer.shapes, observer.activation_bytes, observer.bytes_touched
 
     with_cache = count()
-    monkeypatch.setattr(MetaCache, "run", lambda self, operation, args, kwargs: operation(*args, **kwargs))
+    monkeypatch.setattr(OutputCache, "run", lambda self, operation, args, kwargs: operation(*args, **kwargs))
     assert count() == with_cache
 
 
@@ -92,3 +92,48 @@ def test_a_module_that_changes_its_input_in_place_is_counted():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4), nn.ReLU(inplace=True)).to("meta")
     step = count_module(model, (torch.empty(3, 4, device="meta"),), backward=True)
     assert step.flops.backward == 2 * 3 * 16 * 3
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda x, y: aten.mm.default(x, y.t()),
+        lambda x, y: aten.view.default(x[1:], [-1]),
+        lambda x, y: aten.split.Tensor(x, 2, 1),
+        lambda x, y: aten.to.dtype(x, torch.float32),
+        lambda x, y: aten._foreach_mul.Scalar([x, y], 2.0),
+        lambda x, y: aten.native_batch_norm.default(x, y[0], y[0], y[0], y[0], True, 0.1, 1e-5),
+    ],
+)
+def test_a_remembered_fake_output_is_what_the_fake_kernel_returns(run):
+    def flat(outputs):
+        return [outputs] if isinstance(outputs, torch.Tensor) else list(outputs)
+
+    with FakeMode() as mode:
+        x, y = torch.empty(3, 4), torch.empty(3, 4)
+        first, known = flat(run(x, y)), len(mode.outputs._known)
+        second = flat(run(x, y))
+        assert len(mode.outputs._known) == known > 0
+        for one, two in zip(first, second, strict=True):
+            assert type(one) is type(two)
+            assert (describe(one), vars(one)) == (describe(two), vars(two))
+            storages = {tensor.untyped_storage()._cdata for tensor in (x, y)}
+            mine = {one.untyped_storage()._cdata, two.untyped_storage()._cdata}
+            assert len(mine) == 2 or mine <= storages  # new storages, or views of the inputs'
+            assert one.untyped_storage().nbytes() == two.untyped_storage().nbytes()
+
+
+def test_what_keeps_more_memory_than_its_output_is_not_remembered():
+    with FakeMode() as mode:
+        x = torch.empty(3, 4)
+        wide = torch.empty(100).as_strided((), ())
+        mode.outputs._known.clear()
+        mode.outputs.run(aten.relu.default, (x,), {}, lambda: wide)
+        assert not mode.outputs._known
+
+
+def test_lists_that_change_in_place_return_nothing_the_second_time_too():
+    with FakeMode():
+        x = torch.empty(3, 4)
+        for _ in range(2):
+            assert aten._foreach_add_.Scalar([x], 1.0) is None

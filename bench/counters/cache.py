@@ -1,0 +1,273 @@
+"""Remember what operations return on tensors without values, because finding it out anew is most of a count's time.
+
+Of such a tensor, on meta or fake, there is only shape, strides and type, and an operation's outputs follow from those
+of its inputs and its other arguments. Networks repeat themselves: the 80 blocks of a large language model need one
+block's work. Remembered are operations that return new tensors or views of their only tensor, and those that change
+their first argument, or lists of tensors, in place; whatever else there is runs as it would.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum, auto
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+_NOT_REMEMBERED = frozenset(
+    {
+        torch.Tag.inplace_view,
+        torch.Tag.data_dependent_output,
+        torch.Tag.dynamic_output_shape,
+        torch.Tag.maybe_aliasing_or_mutating,
+    }
+)
+_NEVER = frozenset({"resize_", "resize_as_", "set_", "lift", "lift_fresh", "lift_fresh_copy"})
+_RETURNED = frozenset({"Tensor", "Optional[Tensor]", "List[Tensor]"})
+_PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
+
+
+class _Kind(Enum):
+    """What an operation does: returns new tensors or views, or changes its first argument, or lists of tensors."""
+
+    NEW = auto()
+    VIEW = auto()
+    IN_PLACE = auto()
+    SILENT = auto()
+
+
+class _Output(NamedTuple):
+    """All there is to know of an output.
+
+    Attributes:
+        offset: Of a view into its input's storage; None for a tensor with storage of its own.
+        source: Position of the argument whose storage a view shares.
+        attributes: Of a fake tensor.
+    """
+
+    shape: torch.Size
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    offset: int | None
+    source: int
+    attributes: dict[str, Any]
+
+
+_SAME = "the first argument"
+_NOTHING = "nothing"
+
+
+class OutputCache:
+    """Runs operations; those on plain tensors without values once per kind of arguments.
+
+    Args:
+        mode: Remember for the fake tensors of this mode. Without one for plain meta tensors, views excepted: torch
+            makes those as fast.
+    """
+
+    def __init__(self, mode: FakeTensorMode | None = None) -> None:
+        self._mode = mode
+        self._known: dict[Any, Any] = {}
+
+    def run(self, operation: Any, args: Any, kwargs: Any, otherwise: Callable[..., Any] | None = None) -> Any:
+        """Return what the operation returns.
+
+        Args:
+            operation: An overload; anything else simply runs.
+            args: Its positional arguments.
+            kwargs: Its keyword arguments.
+            otherwise: Runs it where it must run; by default it is called.
+        """
+        kind = _kind(operation)
+        key: Any = None
+        if kind is not None and not (kind is _Kind.VIEW and self._mode is None):
+            key = self._key(args, kind)
+            if key is not None and kwargs:
+                more = self._key(tuple(kwargs.items()), kind)
+                key = None if more is None else (key, more)
+        if key is None:
+            return operation(*args, **kwargs) if otherwise is None else otherwise()
+        assert kind is not None
+        key = (operation, torch.get_default_dtype(), key)
+        known = self._known.get(key)
+        if known is not None:
+            if known is _SAME:
+                return args[0]
+            if known is _NOTHING:
+                return None
+            if type(known) is _Output:
+                return self._make(known, args)
+            sequence, parts = known
+            return sequence([None if part is None else self._make(part, args) for part in parts])
+        outputs = operation(*args, **kwargs) if otherwise is None else otherwise()
+        described = self._describe(kind, args, outputs)
+        if described is not None:
+            self._known[key] = described
+        return outputs
+
+    def _key(self, values: Any, kind: _Kind) -> tuple[Any, ...] | None:
+        """Describe arguments so that equal descriptions give equal outputs; None if there is something else."""
+        parts: list[Any] = []
+        for value in values:
+            kind_of_value = type(value)
+            if kind_of_value in _PLAIN:
+                parts.append(kind_of_value)  # 1, 1.0 and True are equal, and their results are not
+                parts.append(value)
+            elif kind_of_value is list or kind_of_value is tuple:
+                inner = self._key(value, kind)
+                if inner is None:
+                    return None
+                parts.append(inner)
+            elif self._is_plain(value):
+                # Where a tensor begins in its storage matters to its views only.
+                offset = value.storage_offset() if kind is _Kind.VIEW else 0
+                parts.append((value.shape, value.stride(), value.dtype, value.device, offset))
+            else:
+                return None
+        return tuple(parts)
+
+    def _is_plain(self, value: Any) -> bool:
+        """Whether a value is a dense tensor without values, of the kind that is remembered."""
+        kind = type(value)
+        if self._mode is None:
+            if not (kind is torch.Tensor or kind is torch.nn.Parameter) or not value.is_meta:
+                return False
+        elif kind is not FakeTensor or value.fake_mode is not self._mode or value.constant is not None:
+            return False
+        return value.layout is torch.strided and not (value.is_conj() or value.is_neg())
+
+    def _describe(self, kind: _Kind, args: Any, outputs: Any) -> Any:
+        """Describe what was returned; None if it is not to be remembered."""
+        if args and outputs is args[0] and outputs is not None:  # in place, or `to` of what has that type already
+            return _SAME
+        if kind is _Kind.SILENT:
+            return _NOTHING if outputs is None else None
+        if kind is _Kind.IN_PLACE:
+            return None
+        if isinstance(outputs, torch.Tensor):
+            return self._describe_one(kind, args, outputs)
+        if not isinstance(outputs, tuple | list):
+            return None
+        parts = [None if one is None else self._describe_one(kind, args, one) for one in outputs]
+        if any(part is None and one is not None for part, one in zip(parts, outputs, strict=True)):
+            return None
+        return (list if isinstance(outputs, list) else tuple), parts
+
+    def _describe_one(self, kind: _Kind, args: Any, output: Any) -> _Output | None:
+        if type(output) is torch.nn.Parameter or not self._is_plain(output):
+            return None
+        storage = output.untyped_storage()
+        tensors = [leaf for leaf in torch.utils._pytree.tree_leaves(args) if isinstance(leaf, torch.Tensor)]
+        shared = [tensor for tensor in tensors if tensor.untyped_storage()._cdata == storage._cdata]
+        offset, source = None, -1
+        if shared:
+            sources = [index for index, value in enumerate(args) if isinstance(value, torch.Tensor)]
+            if kind is not _Kind.VIEW or len(tensors) != 1 or len(sources) != 1 or output is tensors[0]:
+                return None
+            offset, source = output.storage_offset(), sources[0]
+        elif output.storage_offset():
+            return None
+        attributes = dict(vars(output)) if self._mode is not None else {}
+        described = _Output(output.shape, output.stride(), output.dtype, offset, source, attributes)
+        # A kernel may keep more memory than its output needs, which memory counts are about.
+        if not shared and self._make(described, args).untyped_storage().nbytes() != storage.nbytes():
+            return None
+        return described
+
+    def _make(self, output: _Output, args: Any) -> torch.Tensor:
+        with torch._C._DisableTorchDispatch():
+            if output.offset is None:
+                plain = torch.empty_strided(output.shape, output.stride, dtype=output.dtype, device="meta")
+            else:
+                plain = torch.empty((), dtype=output.dtype, device="meta")
+                storage = args[output.source].untyped_storage()
+                plain.set_(storage, output.offset, output.shape, output.stride)
+            if self._mode is None:
+                return plain
+            # As `FakeTensor.__new__` makes one, whose checks of its arguments take most of its time.
+            device = output.attributes["_fake_device"]
+            fake: torch.Tensor = torch.Tensor._make_subclass(
+                FakeTensor, plain, False, dispatch_device=True, device_for_backend_keys=device
+            )
+        torch._C._set_throw_on_mutable_data_ptr(fake)
+        vars(fake).update(output.attributes)
+        return fake
+
+
+class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
+    """Makes fake tensors as torch's own mode does, and remembers what operations return on them.
+
+    Attributes:
+        outputs: What is remembered.
+    """
+
+    _avoids: bool | None = None
+
+    def __init__(self) -> None:
+        super().__init__(allow_non_fake_inputs=True)
+        self.cache_enabled = False  # torch's own cache would only see what ours does not know, and takes longer
+        self.outputs = OutputCache(self)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
+        return False
+
+    @property
+    def avoid_device_init(self) -> bool:
+        """Whether there is no accelerator that fake tensors could wake; torch asks the driver for every operation."""
+        if self._avoids is None:
+            self._avoids = super().avoid_device_init
+        return self._avoids
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] = MappingProxyType({})
+    ) -> Any:
+        """Return what the operation returns."""
+        return self.outputs.run(func, args, kwargs, lambda: self.run(func, types, args, kwargs))
+
+    def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Run the fake kernel."""
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
+class Remembering(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Lets whoever dispatches on meta tensors inside this mode profit from a cache."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __init__(self, cache: OutputCache) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._cache = cache
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Return what the operation returns."""
+        return self._cache.run(func, args, kwargs or {})
+
+
+@functools.cache
+def _kind(operation: Any) -> _Kind | None:
+    """Say what an operation does; None where its outputs do not follow from its arguments' shapes, or nobody knows."""
+    if not isinstance(operation, torch._ops.OpOverload) or any(tag in _NOT_REMEMBERED for tag in operation.tags):
+        return None
+    name = operation.overloadpacket.__name__
+    arguments, returns = operation._schema.arguments, operation._schema.returns
+    written = [argument for argument in arguments if argument.alias_info is not None and argument.alias_info.is_write]
+    if name in _NEVER or any(str(returned.type) not in _RETURNED for returned in returns):
+        return None
+    if not returns:
+        return _Kind.SILENT if written and name.endswith("_") else None
+    if operation.is_view or name == "_unsafe_view":
+        return _Kind.VIEW
+    if all(returned.alias_info is None for returned in returns):
+        return _Kind.NEW
+    is_first = [argument.name for argument in written] == [arguments[0].name]
+    return _Kind.IN_PLACE if is_first and len(returns) == 1 and returns[0].alias_info is not None else None
