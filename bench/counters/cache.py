@@ -92,7 +92,7 @@ class OutputCache:
         if key is None:
             return operation(*args, **kwargs) if otherwise is None else otherwise()
         assert kind is not None
-        key = (operation, torch.get_default_dtype(), key)
+        key = (operation, torch.get_default_dtype(), torch.is_inference_mode_enabled(), key)
         known = self._known.get(key)
         if known is not None:
             if known is _SAME:
@@ -125,7 +125,7 @@ class OutputCache:
             elif self._is_plain(value):
                 # Where a tensor begins in its storage matters to its views only.
                 offset = value.storage_offset() if kind is _Kind.VIEW else 0
-                parts.append((value.shape, value.stride(), value.dtype, value.device, offset))
+                parts.append((value.shape, value.stride(), value.dtype, value.device, offset, value.is_inference()))
             else:
                 return None
         return tuple(parts)
@@ -173,8 +173,12 @@ class OutputCache:
             return None
         attributes = dict(vars(output)) if self._mode is not None else {}
         described = _Output(output.shape, output.stride(), output.dtype, offset, source, attributes)
-        # A kernel may keep more memory than its output needs, which memory counts are about.
-        if not shared and self._make(described, args).untyped_storage().nbytes() != storage.nbytes():
+        made = self._make(described, args)
+        # A kernel may keep more memory than its output needs, which memory counts are about; and what inference mode
+        # returns of a tensor from outside is no inference tensor.
+        if made.untyped_storage().nbytes() != storage.nbytes():
+            return None
+        if torch._C._dispatch_keys(made) != torch._C._dispatch_keys(output):
             return None
         return described
 
