@@ -18,7 +18,7 @@ import pytest
 from tests.fakes.actions import Rehearsed, rehearse
 
 ACTION = Path(__file__).parents[2] / ".github" / "actions" / "stepbench" / "action.yml"
-COMPARISON = "suite.toml --sessions 6 --confirm 6 --quads 4 --no-void --threads 1"
+COMPARISON = "suite.toml --sessions 8 --quads 4 --no-void --threads 1"
 """Less than `bench ab` does by default, because 10 % is easy to see; nothing is void, or a busy machine never ends."""
 
 NET = """\

@@ -70,7 +70,8 @@ def run_trial(kind, index, slow, folder, judges_state=True):
             "minimum_detectable": comparison.minimum_detectable,
             "voided": sum(count for _, count in comparison.voided),
             "session_shifts": comparison.session_shifts,
-            "screen_shifts": comparison.screen_shifts,
+            "mean_shifts": comparison.mean_shifts,
+            "shown_by": comparison.shown_by,
         }
         for comparison in compared.comparisons
     }
@@ -219,7 +220,7 @@ def write_figures(folder, table):
 
 def bench_cost_of_a_session(benchmark, tmp_path, capsys):
     """One session of 8 quads: what it takes beside the visits themselves."""
-    settings = Settings(sessions=1, seed=1, judges_state=False)
+    settings = Settings(sessions=1, stops=False, seed=1, judges_state=False)
     request = Request(base=".", head=".", targets=("mlp",), axes={}, settings=settings, results=tmp_path)
     compared = benchmark.pedantic(compare_sides, (request,), rounds=1, iterations=1)
     session = compared.sessions[0]

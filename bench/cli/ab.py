@@ -46,11 +46,9 @@ def command(
         str | None,
         typer.Option(metavar="FILE", help="Interpreter of the base, to compare environments.", show_default="this one"),
     ] = None,
-    sessions: Annotated[int, typer.Option(min=1, help="Sessions of the screen.")] = 6,
-    confirm: options.ConfirmOption = 8,
-    extend: options.ExtendOption = 6,
+    sessions: options.SessionsOption = 18,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
-    fail_at: Annotated[str, typer.Option(help="A confirmed slowdown of this size fails.")] = "2%",
+    fail_at: Annotated[str, typer.Option(help="A slowdown of this size fails, once shown.")] = "2%",
     tolerate: Annotated[str, typer.Option(help="A slowdown of this size must be excluded to pass.")] = "5%",
     alpha: Annotated[float, typer.Option(help="Chance of any false alarm in the whole suite.")] = 0.05,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if a verdict is inconclusive.")] = False,
@@ -90,8 +88,6 @@ def command(
     )
     settings = Settings(
         sessions=sessions,
-        confirm_sessions=confirm,
-        extend_sessions=extend,
         quads=quads,
         threshold=options.read_threshold(fail_at, tolerate, alpha),
         budget_seconds=options.parse_duration(budget, "--budget"),

@@ -37,7 +37,7 @@ def command(
         bool, typer.Option("--time", help="Measure claims of time too, in interleaved processes: minutes.")
     ] = False,
     device: Annotated[str, typer.Option("-d", "--device", help="Of --time: cpu, cuda or cuda:N.")] = "cpu",
-    sessions: Annotated[int, typer.Option(min=6, help="Of --time: fresh pairs of processes.")] = 8,
+    sessions: Annotated[int, typer.Option(min=6, max=18, help="Of --time: fresh pairs of processes.")] = 9,
     quads: Annotated[int, typer.Option(min=1, help="Of --time: quads (4 visits) per session and claim.")] = 8,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,

@@ -91,7 +91,7 @@ def noise_command(
     precision: options.PrecisionOption = None,
     input_shape: options.ShapeOption = None,
     threads: options.ThreadsOption = None,
-    sessions: Annotated[int, typer.Option(min=6, help="Fresh pairs of processes.")] = 14,
+    sessions: Annotated[int, typer.Option(min=6, max=18, help="Fresh pairs of processes.")] = 14,
     quads: Annotated[int, typer.Option(min=2, help=options.QUADS_HELP)] = 12,
     alpha: Annotated[float, typer.Option(help="Level at which comparisons here are judged.")] = 0.05,
     seed: options.CoinsOption = None,
@@ -102,8 +102,7 @@ def noise_command(
 ) -> int:
     """Measure unchanged code against itself.
 
-    Kept for this machine. `bench ab` reads it: a benchmark whose detectable slowdown exceeds its threshold says "cannot
-    judge", never same.
+    Kept for this machine. `bench ab` reads it: what it would see is reckoned with the larger of both spreads.
     """
     from bench.cli.progress import Watcher, terminated_like_interrupted
     from bench.runner.ab.calibration import calibrate
@@ -121,7 +120,7 @@ def noise_command(
     )
     settings = Settings(
         sessions=sessions,
-        confirm_sessions=0,
+        stops=False,
         quads=quads,
         threshold=options.read_threshold("2%", "5%", alpha),
         seed=draw_seed() if seed is None else seed,
@@ -155,9 +154,7 @@ def selftest_command(
     input_shape: options.ShapeOption = None,
     threads: options.ThreadsOption = None,
     slowdown: Annotated[str, typer.Option(metavar="SHARE", help="Injected into one side by a real busy-wait.")] = "5%",
-    sessions: Annotated[int, typer.Option(min=1, help="Sessions of each screen.")] = 6,
-    confirm: options.ConfirmOption = 8,
-    extend: options.ExtendOption = 6,
+    sessions: options.SessionsOption = 18,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
@@ -178,8 +175,6 @@ def selftest_command(
     share = options.read_fraction(slowdown, "--slowdown")
     settings = Settings(
         sessions=sessions,
-        confirm_sessions=confirm,
-        extend_sessions=extend,
         quads=quads,
         seed=draw_seed() if seed is None else seed,
         judges_state=void,

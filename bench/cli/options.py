@@ -208,8 +208,7 @@ class ReportFormat(StrEnum):
 
 ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="For people, machines, or a comment.")]
 CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seeds every coin.", show_default="drawn")]
-ConfirmOption = Annotated[int, typer.Option(min=1, help="Fresh sessions of what the screen suspects or leaves open.")]
-ExtendOption = Annotated[int, typer.Option(min=0, help="More of them, where those do not decide.")]
+SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; it leaves when decided.")]
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]
 QUADS_HELP = "Quads (4 visits) per session and cell: more take longer and lower the noise."
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]

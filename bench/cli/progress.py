@@ -325,20 +325,20 @@ class Watcher:
         tolerated = math.log1p(event.settings.threshold.tolerate)
         for cell in event.cells:
             spread = event.spreads.get(cell.key)
-            detectable = None if spread is None else event.settings.detectable(spread)
+            detectable = None if spread is None else event.settings.detectable(spread, len(event.cells))
             if detectable is not None and detectable > tolerated:
                 sees, limit = percent_of(detectable), percent_of(tolerated)
-                lines.append(f"{cell.id}: calibrated to see {sees} %, to tolerate {limit} % takes a larger --extend")
+                lines.append(f"{cell.id}: calibrated to see {sees} %, --tolerate is {limit} %; larger --quads help")
         return lines
 
     def _progress(self, event: AbProgress) -> str:
         session = event.session
         void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
         failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
-        left = f"{format_duration(event.seconds_left)} left" if event.seconds_left else "done"
+        left = f"next look in {format_duration(event.seconds_left)}" if event.seconds_left else "done"
         more = f", up to {format_duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
         spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
-        place = f"[{session.stage} {event.done}/{event.planned}]"
+        place = f"[{event.done} of {event.planned} sessions, {counted(event.undecided, 'cell')} undecided]"
         return f"{place} session took {format_duration(session.seconds)}, {left}{more}{spoiled}"
 
 

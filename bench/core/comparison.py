@@ -23,14 +23,22 @@ class ComparisonReason(StrEnum):
 
     SLOWDOWN_CONFIRMED = "slowdown-confirmed"  # adjusted p <= alpha and shift >= fail_at
     SPEEDUP_CONFIRMED = "speedup-confirmed"  # the mirrored test
-    SLOWDOWN_EXCLUDED = "slowdown-excluded"  # the upper bound is below the tolerated slowdown
+    SLOWDOWN_EXCLUDED = "slowdown-excluded"  # the mirrored test against the tolerated slowdown
     SLOWDOWN_NOT_EXCLUDED = "slowdown-not-excluded"  # neither shown nor excluded
     CANNOT_DETECT = "cannot-detect"  # a tolerated slowdown would not have been seen: too noisy for its threshold
-    SUSPECT_NOT_CONFIRMED = "suspect-not-confirmed"  # the screen found a suspect, its fresh sessions were not run
-    TOO_FEW_SESSIONS = "too-few-sessions"  # no p can reach alpha
+    BUDGET_ENDED = "budget-ended"  # before the last look
+    TOO_FEW_SESSIONS = "too-few-sessions"  # the first look was not reached
+    SUSPECT_NOT_CONFIRMED = "suspect-not-confirmed"  # of files before version 2: fresh sessions were not run
     OTHER_ENVIRONMENT = "other-environment"  # fingerprints differ
     MISSING_SIDE = "missing-side"  # one side has no such cell, or it failed there
     DIFFERENT_WORK = "different-work"  # parameters or counters differ: not the same computation
+
+
+class ShownBy(StrEnum):
+    """Which of a session's two log-ratios showed the change."""
+
+    EVERY_STEP = "every-step"  # the undisturbed step
+    ON_AVERAGE = "on-average"  # the mean only: some steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,13 +63,18 @@ class Judgement:
     """What the statistics say of one cell. Shifts are log-ratios head / base: 0.05 is 5.1 % slower.
 
     Attributes:
-        shift: Hodges-Lehmann shift of the sessions that were judged; None without sessions.
+        shift: Hodges-Lehmann shift of the sessions that were judged; None without sessions. Of the undisturbed step,
+            or of the mean if that alone showed a change.
         low: Lower end of its interval; None if there are too few sessions for one.
         p_adjusted: p of the slower test, or of the faster one if the shift is negative; adjusted for the whole suite,
             and for the share of alpha that its look may spend.
-        minimum_detectable: Shift that would have been found with 80 % power; None if the spread is unknown.
-        session_shifts: One per session that was judged, in order.
-        screen_shifts: Those of the screen, if fresh sessions decided instead.
+        minimum_detectable: Shift that the plan calls slower with 80 % power; None if the spread is unknown.
+        session_shifts: One per session that was judged, in order; as `shift`.
+        shown_by: What showed the change; None if none was shown.
+        mean_shift: As `shift`, always of the mean; `mean_high` is the upper end of its interval.
+        mean_shifts: One per session.
+        look: Number of the look that decided, from 1, of `looks` planned ones; None before the first.
+        screen_shifts: Of files before version 2: those of the screen, if fresh sessions decided instead.
     """
 
     verdict: ComparisonVerdict
@@ -73,6 +86,12 @@ class Judgement:
     p_adjusted: float | None = None
     minimum_detectable: float | None = None
     session_shifts: tuple[float, ...] = ()
+    shown_by: ShownBy | None = None
+    mean_shift: float | None = None
+    mean_high: float | None = None
+    mean_shifts: tuple[float, ...] = ()
+    look: int | None = None
+    looks: int | None = None
     screen_shifts: tuple[float, ...] = ()
 
 

@@ -6,9 +6,9 @@ Nothing here measures, reads a file, prints or knows torch. numpy is the only li
 - `estimate`: median with its interval, within one process and over several; `quantile`, `relative_dispersion`
 - `autocorrelation`: integrated autocorrelation time, effective n
 - `stopping`: when the warm-up has settled, when enough steps were timed
-- `session`: visits of an A/B session -> one log-ratio; `shift`: Hodges-Lehmann shift with its Walsh interval
-- `signflip`: exact sign-flip test over sessions, jointly over a suite; `power`: what the test could have seen
-- `looks`: screen, confirm, verdict; `aggregate`: geometric mean of ratios
+- `shift`: visits of an A/B session -> two log-ratios; Hodges-Lehmann shift with its Walsh interval
+- `signflip`: exact tests over sessions by flipping or counting signs; `looks`: when to look at them, what may be said
+- `power`: what a plan of looks would have seen; `verdict`: one cell's sessions -> its judgement
 - `changepoint`: where a history bends; `prediction`: what a history says of its next value
 - `checked`, `distributions`: input checks, and the three distribution functions we need
 

@@ -1,52 +1,62 @@
-"""When to look, and what to say: screen, confirm, extend, verdict.
+"""When to look, and what to say: every session counts, and each cell stops by itself.
 
-Looking after every session and stopping at the first p <= 0.05 gives luck many tries: 0.160 of unchanged code alarmed,
-three times the nominal rate (0.11 in the simulation of the tests, which looks at sessions 5 to 12). So the looks are
-planned:
+Looking after every session and stopping at the first p <= 0.05 gives luck many tries: 0.16 of unchanged code alarmed in
+a simulation. So the looks are planned, at 5, 6, 8, 10, 14 and 18 sessions of a cell, and share what they may spend.
 
-    screen    6 sessions of the whole suite; cannot alarm. A benchmark goes on if it is suspected (shift of at least
-              fail_at / 2, unadjusted p <= 0.10, either way) or was neither shown to be the same nor anything else.
-    confirm   8 fresh sessions of those. Joint p (max-T) over them <= 0.2 alpha.
-    extend    6 more sessions, if one of them is still undecided, of all that were not found slower or faster.
-              Joint p over these, on all 14 fresh sessions, <= 0.8 alpha.
+A session gives two log-ratios head / base: of the undisturbed step, and of the mean, which also sees what slows down
+some steps only. Without a change, swapping the roles of base and head turns (d, e) into (-d, -e), and roles are drawn
+by coin: so all 2^K sign patterns s of K sessions are equally likely. At every look
 
-What is held: the chance that any unchanged benchmark of the suite is called SLOWER is at most alpha, for any suite and
-any correlation. The confirming p-values are valid whatever the screen chose, because they do not use its sessions; two
-looks share alpha (Bonferroni). What was found at the first look may be left out of the second, as in a step-down test;
-nothing is left out for looking unchanged, because the joint test over the rest would not be valid then. The same holds,
-apart from it, for FASTER. Simulated, suites of 1 / 10 / 40 benchmarks whose sessions spread by 3.2 %: any alarm in
-0.007 / 0.020 / 0.047, a slowdown of 5 % found in 0.99 / 0.98 / 0.97; with every tenth session off by another 10 %, as
-on a shared machine, 0.011 / 0.020 / 0.043 and 0.98 / 0.91 / 0.74. The extension is what a wild session of eight costs:
-six more sessions, not the verdict.
+    c        each column, no longer than 1.5 times its median size (`bench.stats.signflip`), divided by its own root
+             mean square, which no sign changes
+    T(s)     the larger of the two columns' sum_k s_k c_k
+    spent    the patterns whose first sessions were called slower at an earlier look
+    allowed  floor(2^K share alpha / cells) - #spent, `share` of alpha growing from look to look (`SHARES`)
 
-p-values are told as a multiple of alpha would be: divided by the share of their look.
+SLOWER  #{s not spent: T(s) >= T of a column} <= allowed, and this column's Hodges-Lehmann shift is at least `fail_at`.
+        "Every step" if the undisturbed column shows it, else "on average". FASTER is the mirror image.
+p       cells (#spent + that number) / (2^K share): p <= alpha is the verdict.
+SAME    the same test on log(1 + tolerate) - d, in each column by itself at its own levels (`SAME_LEVELS`), which the
+        cells do not divide; before the eleventh session not for a suspect, so that it gets a chance to be shown.
 
-A verdict SAME needs two things: the upper bound of the interval lies below the tolerated slowdown, and a tolerated
-slowdown would have been detectable. Wrongly excluding it has a chance of (1 - confidence) / 2 per look.
+A decided cell leaves, the others go on: no cell's test uses another cell's sessions. The chance that any unchanged cell
+of the suite is ever called SLOWER is at most alpha by construction (Bonferroni over cells, exact in each: the patterns
+called slower at any look are at most alpha / cells of all), and so it is for FASTER. A cell that is slower by
+`tolerate` in any column is called SAME with a chance of at most 0.045. benchmarks/simulate_verdicts.py measures both.
+
+The functions judge many comparisons at once, because "what would have been seen" (`bench.stats.power`) is answered by
+simulating this very rule.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
-from bench.core.comparison import ComparisonReason, ComparisonVerdict, Judgement
-from bench.stats.power import fewest_sessions, minimum_detectable, session_spread
-from bench.stats.shift import estimate_shift, hodges_lehmann
-from bench.stats.signflip import joint_sign_flip_p, sign_flip_p
+import numpy as np
+import numpy.typing as npt
 
-SCREEN_SESSIONS = 6
-CONFIRM_SESSIONS = 8
-EXTEND_SESSIONS = 6
-SCREEN_ALPHA = 0.10
+from bench.stats.distributions import Floats
+from bench.stats.signflip import TIE, flip_sums, unit_rows
 
-FIRST_SHARE = 0.2
-"""Of alpha, spent on the first look at fresh sessions: 2 of 256 patterns, which eight sessions without a bad one reach.
-The rest is the second's: 655 of 16,384 patterns, which bear three bad ones. In suites 0.2 found more than 0.4."""
+SHARES = {5: 0.0, 6: 0.40, 8: 0.60, 10: 0.70, 14: 0.84, 18: 1.0}
+"""Look, in sessions, to the share of alpha that may be spent by then. At five sessions 2^-5 is too coarse."""
 
-Sessions = Sequence[Sequence[float | None]]
-"""One row per session, one column per benchmark; None where the session was voided for it."""
+SAME_LEVELS = {5: 0.032, 6: 0.032, 8: 0.036, 10: 0.040, 14: 0.043, 18: 0.045}
+"""Look to the chance of a wrong SAME by then, of a cell that is slower by just what is tolerated."""
+
+MOST_SESSIONS = max(SHARES)
+FEWEST_SESSIONS = min(SHARES)
+GUARDED_SESSIONS = 10
+"""Up to so many sessions a suspect is not called SAME."""
+
+SUSPECT_LEVEL = 0.10
+_BLOCK = 1 << 18  # patterns times comparisons held at a time: what a core keeps close
+
+Bools = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int_]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +64,7 @@ class Threshold:
     """What fails and what passes. Fractions, as users give them: 0.02 is 2 %.
 
     Attributes:
-        fail_at: A confirmed slowdown smaller than this is not SLOWER.
+        fail_at: A shown slowdown smaller than this is not SLOWER.
         tolerate: SAME needs a slowdown of this size excluded. At least `fail_at`.
         alpha: Chance of any false alarm in the suite.
     """
@@ -71,220 +81,249 @@ class Threshold:
             )
 
 
-_FOUND = frozenset({ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER})
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """When it is looked, and what every look may spend.
 
-
-def screen(
-    sessions: Sessions, threshold: Threshold | None = None, *, spreads: Sequence[float] | None = None
-) -> tuple[int, ...]:
-    """Return the columns that need fresh sessions: suspected of being slower or faster, or undecided.
-
-    Args:
-        sessions: Of the whole suite.
-        threshold: What fails and what passes.
-        spreads: One per column: what is known of its sessions' spread from elsewhere; 0 where nothing is.
+    Attributes:
+        cells: Of the suite; they share alpha.
+        most: Sessions of a cell at most; the last look spends what is left.
     """
-    threshold = threshold or Threshold()
-    return tuple(
-        j
-        for j, (shifts, spread) in enumerate(_columns(sessions, spreads))
-        if _is_suspect(shifts, threshold) or _is_undecided(judge(shifts, threshold=threshold, spread=spread))
-    )
+
+    threshold: Threshold = field(default_factory=Threshold)
+    cells: int = 1
+    most: int = MOST_SESSIONS
+
+    def __post_init__(self) -> None:
+        if not (self.cells >= 1 and 1 <= self.most <= MOST_SESSIONS):
+            raise ValueError(f"1 cell and 1 to {MOST_SESSIONS} sessions are needed, found {self.cells} and {self.most}")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Sessions at which it is looked."""
+        return (*(sessions for sessions in SHARES if sessions < self.most), self.most)
+
+    def share(self, sessions: int) -> float:
+        """Return the share of alpha that may be spent by this look."""
+        return 1.0 if sessions == self.most else SHARES[sessions]
+
+    def same_level(self, sessions: int) -> float:
+        """Return the chance of a wrong SAME that may be spent by this look."""
+        return SAME_LEVELS[MOST_SESSIONS] if sessions == self.most else SAME_LEVELS[sessions]
+
+    @property
+    def sessions_needed(self) -> int | None:
+        """Sessions until SLOWER can be said at all; None if this plan never can."""
+        for sessions in self.looks:
+            if _worth(2**sessions, self.threshold.alpha * self.share(sessions) / self.cells) >= 1:
+                return sessions
+        return None
+
+    def next_look(self, sessions: int) -> int | None:
+        """Return the first look after so many sessions."""
+        return next((look for look in self.looks if look > sessions), None)
 
 
-def _is_suspect(shifts: tuple[float, ...], threshold: Threshold) -> bool:
-    if not shifts:
-        return False
-    shift = hodges_lehmann(shifts)
-    is_large = abs(shift) >= math.log1p(threshold.fail_at) / 2
-    return is_large and sign_flip_p(shifts, faster=shift < 0) <= SCREEN_ALPHA
+def _worth(patterns: int, level: float) -> int:
+    """Return how many of so many sign patterns a level is worth."""
+    return math.floor(patterns * level * (1 + TIE) + TIE)
 
 
-def _is_undecided(judgement: Judgement) -> bool:
-    """Whether more sessions could decide; where hardly any session counted, the machine is what is wrong."""
-    is_open = judgement.verdict is ComparisonVerdict.INCONCLUSIVE
-    return is_open and judgement.reason is not ComparisonReason.TOO_FEW_SESSIONS
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draws:
+    """Sign patterns drawn for one look in place of all; the first flips nothing, the last flips all.
+
+    Attributes:
+        signs: Shape (sessions, patterns).
+        parents: Which pattern of the look before each begins with.
+    """
+
+    signs: Floats
+    parents: Integers
 
 
-def extend(
-    confirmed: Sessions, threshold: Threshold | None = None, *, spreads: Sequence[float] | None = None
-) -> tuple[int, ...]:
-    """Return the columns of the confirming sessions that need more: none, or all that were not found to differ."""
-    judgements = confirm(confirmed, threshold, spreads=spreads, share=FIRST_SHARE)
-    if not any(_is_undecided(judgement) for judgement in judgements):
-        return ()
-    return tuple(j for j, judgement in enumerate(judgements) if judgement.verdict not in _FOUND)
+def draw_patterns(plan: Plan, count: int, rng: np.random.Generator) -> dict[int, Draws]:
+    """Draw patterns for the looks that have more than `count`: for simulations, where all of them take too long."""
+    drawn: dict[int, Draws] = {}
+    codes = None
+    for before, sessions in zip((0, *plan.looks), plan.looks, strict=False):
+        if 1 << sessions <= count:
+            continue
+        if codes is None:
+            codes = rng.integers(0, 1 << sessions, count)
+            parents = codes & ((1 << before) - 1)
+        else:
+            codes = codes | rng.integers(0, 1 << (sessions - before), count) << before
+            parents = np.arange(count)
+        codes[0], codes[-1] = 0, (1 << sessions) - 1
+        parents[0], parents[-1] = 0, (count if drawn else 1 << before) - 1
+        drawn[sessions] = Draws(signs=np.where((codes >> np.arange(sessions)[:, None]) & 1, -1.0, 1.0), parents=parents)
+    return drawn
 
 
-def judge_suite(
-    screened: Sessions,
-    confirmed: Sessions | None = None,
-    extended: Sessions | None = None,
-    threshold: Threshold | None = None,
-    *,
-    spreads: Sequence[float] | None = None,
-    is_extending: bool = True,
-) -> tuple[Judgement, ...]:
-    """Judge every benchmark of a suite after its planned looks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What the looks found, one entry per comparison.
+
+    Attributes:
+        verdict: 1 slower, -1 faster, 0 same, 9 nothing yet.
+        column: The one that decided; 0 if none did.
+        sessions: At which it was decided, or looked last; 0 before the first look.
+        p_slower: Per column, the smallest of all looks so far: once shown, a slowdown stays shown; inf before one.
+        p_faster: Of the mirrored test.
+    """
+
+    verdict: Integers
+    column: Integers
+    sessions: Integers
+    p_slower: Floats
+    p_faster: Floats
+
+    @classmethod
+    def nothing(cls, count: int, columns: int) -> Found:
+        """Make what is found before the first look."""
+        return cls(
+            verdict=np.full(count, UNDECIDED),
+            column=np.zeros(count, dtype=int),
+            sessions=np.zeros(count, dtype=int),
+            p_slower=np.full((count, columns), np.inf),
+            p_faster=np.full((count, columns), np.inf),
+        )
+
+
+SLOWER, FASTER, SAME, UNDECIDED = 1, -1, 0, 9
+
+
+def look(shifts: Floats, plan: Plan, draws: dict[int, Draws] | None = None) -> Found:
+    """Look at many comparisons of as many sessions, each until it is decided.
 
     Args:
-        screened: The sessions of the screen, for the whole suite.
-        confirmed: Fresh sessions, one column for each that `screen(screened)` names; none if they were not run.
-        extended: More of them, one column for each that `extend(confirmed)` names; none if they were not run.
-        threshold: What fails and what passes.
-        spreads: As `screen` takes them. A few sessions may look calmer than the machine is known to be.
-        is_extending: Two looks at fresh sessions are planned; False spends all of alpha on the first.
+        shifts: Log-ratios head / base, shape (comparisons, sessions, columns): the undisturbed step first.
+        plan: When to look.
+        draws: By look, patterns to use in place of all.
+    """
+    found = Found.nothing(shifts.shape[0], shifts.shape[2])
+    none = np.zeros((shifts.shape[0], 1), dtype=bool)
+    _Looking(shifts, plan, draws or {}, found).go_on(0, np.arange(shifts.shape[0]), (none,) * (1 + shifts.shape[2]))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """What all looks share; `found` is written into."""
+
+    shifts: Floats
+    plan: Plan
+    draws: dict[int, Draws]
+    found: Found
+
+    def go_on(self, number: int, rows: Integers, spent: tuple[Bools, ...]) -> None:
+        """Take a look at some comparisons, and the further looks at those of them that stay undecided.
+
+        Args:
+            number: Of the look.
+            rows: The comparisons.
+            spent: Patterns that earlier looks rejected, one row per comparison: of the test of a change, then of the
+                test of SAME in each column.
+        """
+        looks = self.plan.looks
+        if number == len(looks) or looks[number] > self.shifts.shape[1]:
+            return
+        draws = self.draws.get(looks[number])
+        size = max(1, _BLOCK // (draws.signs.shape[1] if draws else 1 << looks[number]))
+        for start in range(0, len(rows), size):
+            part = slice(start, start + size)
+            self._once(number, rows[part], tuple(one[part] for one in spent), draws)
+
+    def _once(self, number: int, rows: Integers, spent: tuple[Bools, ...], draws: Draws | None) -> None:
+        plan, found = self.plan, self.found
+        sessions = plan.looks[number]
+        data = self.shifts[rows, :sessions]
+        if draws is None:
+            repeats = (1 << sessions) // spent[0].shape[1]
+            spent = tuple(np.tile(one, (1, repeats)) for one in spent)  # bit k of a pattern's number flips session k
+        else:
+            spent = tuple(one[:, draws.parents] for one in spent)
+        patterns, is_last = spent[0].shape[1], sessions == plan.most
+        share, same_level = plan.share(sessions), plan.same_level(sessions)
+        statistics = [_flipped(column, draws) for column in np.moveaxis(data, 2, 0)]
+        largest = functools.reduce(np.maximum, statistics)
+        level = plan.threshold.alpha * share / plan.cells
+        change, up, down = _spend(largest, spent[0], level, statistics, is_last=is_last)
+        if share:
+            scale = plan.cells / (share * patterns)
+            found.p_slower[rows] = np.minimum(found.p_slower[rows], up * scale)
+            found.p_faster[rows] = np.minimum(found.p_faster[rows], down * scale)
+        shift = hodges_lehmann_rows(data)
+        least, tolerated = math.log1p(plan.threshold.fail_at), math.log1p(plan.threshold.tolerate)
+        alpha = plan.threshold.alpha * (1 + TIE)
+        slower = (found.p_slower[rows] <= alpha) & (shift >= least)
+        # what is slower in one column is not called faster for the other's sake
+        is_nowhere_slower = (shift < least).all(axis=1, keepdims=True)
+        faster = (found.p_faster[rows] <= alpha) & (shift <= -least) & is_nowhere_slower
+        is_same = np.ones(len(rows), dtype=bool)
+        spent_after = [change]
+        for column, before in zip(np.moveaxis(tolerated - data, 2, 0), spent[1:], strict=True):
+            sums = _flipped(column, draws)
+            after, count, _ = _spend(sums, before, same_level, [sums], is_last=is_last)
+            # shown at an earlier look it stays shown: its own pattern, the first, is spent
+            is_same &= after[:, 0] | (count[:, 0] <= _worth(patterns, same_level))
+            spent_after.append(after)
+        if sessions <= GUARDED_SESSIONS and not is_last:
+            is_same &= ~_is_suspect(statistics, shift, least)
+        verdict = np.select([slower.any(axis=1), faster.any(axis=1), is_same], [SLOWER, FASTER, SAME], UNDECIDED)
+        found.verdict[rows] = verdict
+        found.column[rows] = np.select([verdict == SLOWER, verdict == FASTER], [slower.argmax(1), faster.argmax(1)], 0)
+        found.sessions[rows] = sessions
+        left = verdict == UNDECIDED
+        if left.any():
+            self.go_on(number + 1, rows[left], tuple(one[left] for one in spent_after))
+
+
+def _spend(
+    largest: Floats, spent: Bools, level: float, statistics: Sequence[Floats], *, is_last: bool
+) -> tuple[Bools, Floats, Floats]:
+    """Test at one look.
 
     Returns:
-        One judgement per benchmark. Where there was no doubt the screen judges, and cannot say SLOWER or FASTER.
-
-    Raises:
-        ValueError: `confirmed` or `extended` has not the columns it should have, or a value is not finite.
+        The patterns that are spent after it; and per column how many patterns are as slow as what was observed, or
+        spent before; and as fast.
     """
-    threshold = threshold or Threshold()
-    known = tuple(spreads or (0.0,) * len(_columns(screened)))
-    chosen = screen(screened, threshold, spreads=known)
-    _need_columns(confirmed, chosen, "confirmed")
-    fresh: dict[int, Judgement] = {}
-    if confirmed:
-        judged = _judge_fresh(confirmed, extended, threshold, [known[j] for j in chosen], is_extending)
-        fresh = dict(zip(chosen, judged, strict=True))
-    judgements = []
-    for j, (shifts, spread) in enumerate(_columns(screened, known)):
-        if j in fresh:
-            judgements.append(replace(fresh[j], screen_shifts=shifts))
-            continue
-        judgement = judge(shifts, threshold=threshold, spread=spread)
-        is_open = j in chosen and _is_suspect(shifts, threshold)
-        judgements.append(_unconfirmed(judgement) if is_open else judgement)
-    return tuple(judgements)
+    patterns = largest.shape[1]
+    before = spent.sum(axis=1)
+    still = np.where(spent, -np.inf, largest)
+    counts = [
+        np.stack([before + (still >= one[:, [place]] - TIE).sum(axis=1) for one in statistics], axis=1)
+        for place in (0, -1)  # T of the mirrored test is T of the flipped pattern; the last one flips all
+    ]
+    most = _worth(patterns, level)
+    if is_last or not most:
+        return spent, counts[0], counts[1]
+    allowed = most - before
+    top = np.sort(np.partition(still, patterns - 1 - most, axis=1)[:, patterns - 1 - most :], axis=1)
+    limit = top[np.arange(len(top)), most - np.maximum(allowed, 0)]
+    is_new = (still > limit[:, None] + TIE) & (allowed > 0)[:, None]
+    return spent | is_new, counts[0], counts[1]
 
 
-def _judge_fresh(
-    confirmed: Sessions,
-    extended: Sessions | None,
-    threshold: Threshold,
-    spreads: Sequence[float],
-    is_extending: bool,
-) -> list[Judgement]:
-    """Judge at the first look, and again where the second look was taken."""
-    judgements = list(confirm(confirmed, threshold, spreads=spreads, share=FIRST_SHARE if is_extending else 1.0))
-    if not extended:
-        return judgements
-    columns = extend(confirmed, threshold, spreads=spreads)
-    _need_columns(extended, columns, "extended")
-    pooled = [[row[j] for j in columns] for row in confirmed] + [list(row) for row in extended]
-    second = confirm(pooled, threshold, spreads=[spreads[j] for j in columns], share=1 - FIRST_SHARE)
-    for j, judgement in zip(columns, second, strict=True):
-        judgements[j] = judgement
-    return judgements
+def _is_suspect(statistics: Sequence[Floats], shift: Floats, least: float) -> Bools:
+    """Whether a column is half as much slower or faster as fails, and not by obvious luck."""
+    found = np.zeros(len(shift), dtype=bool)
+    for index, sums in enumerate(statistics):
+        for sign, place in ((1, 0), (-1, -1)):
+            p = (sums >= sums[:, [place]] - TIE).mean(axis=1)
+            found |= (sign * shift[:, index] >= least / 2) & (p <= SUSPECT_LEVEL)
+    return found
 
 
-def _need_columns(sessions: Sessions | None, columns: tuple[int, ...], name: str) -> None:
-    if any(len(row) != len(columns) for row in sessions or ()):
-        raise ValueError(f"{name} sessions need one column for each of the {len(columns)} benchmarks {columns}")
+def _flipped(values: Floats, draws: Draws | None) -> Floats:
+    """Return T of one column under every pattern."""
+    unit = unit_rows(values)
+    return flip_sums(unit) if draws is None else unit @ draws.signs
 
 
-def confirm(
-    sessions: Sessions,
-    threshold: Threshold | None = None,
-    *,
-    spreads: Sequence[float] | None = None,
-    share: float = 1.0,
-) -> tuple[Judgement, ...]:
-    """Judge sessions with p-values adjusted for all columns: one planned look, which may spend `share` of alpha."""
-    threshold = threshold or Threshold()
-    slower, faster = joint_sign_flip_p(sessions), joint_sign_flip_p(sessions, faster=True)
-    return tuple(
-        judge(
-            shifts,
-            p_slower=_shared(p_slower, share),
-            p_faster=_shared(p_faster, share),
-            threshold=threshold,
-            share=share,
-            spread=spread,
-        )
-        for (shifts, spread), p_slower, p_faster in zip(_columns(sessions, spreads), slower, faster, strict=True)
-    )
-
-
-def _shared(p: float | None, share: float) -> float | None:
-    return None if p is None else min(1.0, p / share)
-
-
-def judge(
-    shifts: Sequence[float],
-    *,
-    p_slower: float | None = None,
-    p_faster: float | None = None,
-    threshold: Threshold | None = None,
-    share: float = 1.0,
-    spread: float = 0.0,
-) -> Judgement:
-    """Give one benchmark its verdict.
-
-    Args:
-        shifts: One log-ratio head / base per session.
-        p_slower: Adjusted for the suite and the looks; None where SLOWER may not be said (a screen).
-        p_faster: The same for the mirrored test.
-        threshold: What fails and what passes.
-        share: Of alpha, which this look may spend: what could have been detected depends on it.
-        spread: Of its sessions, as far as it is known from elsewhere; the larger one counts.
-    """
-    threshold = threshold or Threshold()
-    if len(shifts) < fewest_sessions(threshold.alpha):
-        shift = hodges_lehmann(shifts) if shifts else None
-        return Judgement(
-            verdict=ComparisonVerdict.INCONCLUSIVE,
-            reason=ComparisonReason.TOO_FEW_SESSIONS,
-            shift=shift,
-            session_shifts=tuple(shifts),
-        )
-    estimate = estimate_shift(shifts)
-    spread = max(spread, session_spread(shifts) or 0.0)
-    detectable = minimum_detectable(spread, len(shifts), alpha=threshold.alpha * share)
-    verdict, reason = _decide(estimate.point, estimate.high, detectable, p_slower, p_faster, threshold)
-    return Judgement(
-        verdict=verdict,
-        reason=reason,
-        shift=estimate.point,
-        low=estimate.low,
-        high=estimate.high,
-        confidence=estimate.confidence,
-        p_adjusted=p_faster if estimate.point < 0 else p_slower,
-        minimum_detectable=detectable,
-        session_shifts=tuple(shifts),
-    )
-
-
-def _decide(
-    shift: float,
-    high: float | None,
-    detectable: float | None,
-    p_slower: float | None,
-    p_faster: float | None,
-    threshold: Threshold,
-) -> tuple[ComparisonVerdict, ComparisonReason]:
-    least, tolerated = math.log1p(threshold.fail_at), math.log1p(threshold.tolerate)
-    if p_slower is not None and p_slower <= threshold.alpha and shift >= least:
-        return ComparisonVerdict.SLOWER, ComparisonReason.SLOWDOWN_CONFIRMED
-    if p_faster is not None and p_faster <= threshold.alpha and shift <= -least:
-        return ComparisonVerdict.FASTER, ComparisonReason.SPEEDUP_CONFIRMED
-    if detectable is None or detectable > tolerated:
-        return ComparisonVerdict.INCONCLUSIVE, ComparisonReason.CANNOT_DETECT
-    if high is None or high >= tolerated:
-        return ComparisonVerdict.INCONCLUSIVE, ComparisonReason.SLOWDOWN_NOT_EXCLUDED
-    return ComparisonVerdict.SAME, ComparisonReason.SLOWDOWN_EXCLUDED
-
-
-def _unconfirmed(judgement: Judgement) -> Judgement:
-    """Take the verdict back from a suspect whose fresh sessions were not run."""
-    return replace(judgement, verdict=ComparisonVerdict.INCONCLUSIVE, reason=ComparisonReason.SUSPECT_NOT_CONFIRMED)
-
-
-def _columns(sessions: Sessions, spreads: Sequence[float] | None = None) -> list[tuple[tuple[float, ...], float]]:
-    """Return each benchmark's sessions without the voided ones, and the spread that is known of it."""
-    if not sessions:
-        return []
-    columns = [tuple(shift for shift in column if shift is not None) for column in zip(*sessions, strict=True)]
-    return list(zip(columns, spreads or (0.0,) * len(columns), strict=True))
+def hodges_lehmann_rows(data: Floats) -> Floats:
+    """Return the median of the Walsh averages along axis 1."""
+    first, second = np.triu_indices(data.shape[1])
+    medians: Floats = np.median(data[:, first] / 2 + data[:, second] / 2, axis=1)
+    return medians

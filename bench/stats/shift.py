@@ -126,6 +126,23 @@ def session_shift(quads: Sequence[Quad]) -> float:
     return float(np.median([quad_shift(quad, use_minimum=use_minimum) for quad in quads]))
 
 
+def mean_shift(quads: Sequence[Quad]) -> float:
+    """Return log(total head seconds / total base seconds) of a session, per step: what some slow steps change too.
+
+    Never a median over quads: of visits of few steps it would see 0.4 of what a slowdown of some steps adds.
+
+    Raises:
+        ValueError: A side without steps, or a step that is not positive and finite.
+    """
+    sums = []
+    for side in ("head", "base"):
+        seconds = durations([second for quad in quads for visit in getattr(quad, side) for second in visit])
+        if seconds.size == 0 or seconds.min() <= 0:
+            raise ValueError("a session needs steps of both sides that took time")
+        sums.append(math.fsum(seconds) / seconds.size)
+    return math.log(sums[0] / sums[1])
+
+
 def quad_shift(quad: Quad, *, use_minimum: bool) -> float:
     """Return mean(y_head) - mean(y_base) of one quad."""
     if not quad.base or not quad.head:

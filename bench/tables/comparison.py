@@ -12,9 +12,10 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, Nomination
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, Nomination, ShownBy
 from bench.core.precision import Precision
-from bench.stats.power import fewest_sessions
+from bench.core.units import counted
+from bench.stats.looks import FEWEST_SESSIONS
 from bench.tables.figures import plain, significant, time_unit
 from bench.tables.table import Column, Page, render
 
@@ -37,9 +38,9 @@ def change(shift: float | None) -> str:
 
 
 def sessions_in_words(stages: Sequence[str]) -> str:
-    """Count sessions by stage: `6 sessions + 8 to confirm + 6 to extend`."""
+    """Count sessions, of older files by stage: `6 sessions + 8 to confirm + 6 to extend`."""
     further = "".join(f" + {stages.count(stage)} to {stage}" for stage in ("confirm", "extend") if stage in stages)
-    return f"{stages.count('screen')} sessions{further}"
+    return f"{counted(len(stages) - stages.count('confirm') - stages.count('extend'), 'session')}{further}"
 
 
 def percent_of(shift: float | None) -> str:
@@ -55,31 +56,49 @@ def reason_text(comparison: Comparison) -> str:
     shift = f"{change(comparison.shift)} %"
     p = "" if comparison.p_adjusted is None else f", p {comparison.p_adjusted:.3f}"
     sees = percent_of(comparison.minimum_detectable)
-    sessions = len(comparison.session_shifts)
+    seen = _sessions_text(comparison)
     match comparison.reason:
         case ComparisonReason.SLOWDOWN_CONFIRMED:
-            return f"{shift} on {sessions} fresh sessions{p}; fails from {fail_at}"
+            return f"{shift}{_shown_by(comparison)}, {seen}{p}; fails from {fail_at}"
         case ComparisonReason.SPEEDUP_CONFIRMED:
-            return f"{shift} on {sessions} fresh sessions{p}"
+            return f"{shift}{_shown_by(comparison)}, {seen}{p}"
         case ComparisonReason.SLOWDOWN_EXCLUDED:
-            high = change(comparison.high)
-            return f"at most {high} %, so a slowdown of {tolerated} is excluded; {sees} % would have been seen"
+            highest = max((end for end in (comparison.high, comparison.mean_high) if end is not None), default=None)
+            at_most = f"at most {change(highest)} %, so a slowdown of {tolerated} is excluded, {seen}"
+            return f"{at_most}; {sees} % would have been seen"
         case ComparisonReason.SLOWDOWN_NOT_EXCLUDED:
-            return f"neither shown nor excluded: {shift}, up to {change(comparison.high)} %; tolerated is {tolerated}"
+            on_average = "" if comparison.mean_shift is None else f", on average {change(comparison.mean_shift)} %"
+            shown = f"neither shown nor excluded: {shift}, up to {change(comparison.high)} %{on_average}"
+            return f"{shown}, {seen}; tolerated is {tolerated}"
         case ComparisonReason.CANNOT_DETECT:
-            seen = "nothing" if comparison.minimum_detectable is None else f"only {sees} % or more"
-            return f"cannot judge: with this noise {seen} would be seen, tolerated is {tolerated}; more sessions help"
+            what = "nothing" if comparison.minimum_detectable is None else f"only {sees} % or more"
+            return f"cannot judge: with this noise {what} would be seen, tolerated is {tolerated}; more --quads help"
+        case ComparisonReason.BUDGET_ENDED:
+            return f"{shift} {seen}, undecided when the budget ended; give it more time"
         case ComparisonReason.SUSPECT_NOT_CONFIRMED:
             return f"suspect at {shift}, but its fresh sessions were not run; give it more time"
         case ComparisonReason.TOO_FEW_SESSIONS:
-            alpha = float(facts.get("alpha", 0.05))
-            return f"{sessions} sessions count, {fewest_sessions(alpha)} are needed for a p-value of {alpha:g}"
+            return f"{seen}, of the {FEWEST_SESSIONS} that the first look needs"
         case ComparisonReason.MISSING_SIDE:
             return f"{facts.get('side', 'one side')}: {facts.get('error', 'has no such cell')}"
         case ComparisonReason.DIFFERENT_WORK:
             return f"the parameters differ: not the same model, so {shift} is no verdict on code (timed all the same)"
         case ComparisonReason.OTHER_ENVIRONMENT:
             return f"measured in another environment: {facts.get('field', 'fields')} differs"
+
+
+def _sessions_text(comparison: Comparison) -> str:
+    """Count the sessions that decided; of older files, the fresh ones."""
+    count = counted(len(comparison.session_shifts), "session")
+    if comparison.look is None:
+        return f"{count} count" if comparison.looks is not None else f"on {count}"
+    return f"after {count} (look {comparison.look} of {comparison.looks})"
+
+
+def _shown_by(comparison: Comparison) -> str:
+    """Write which steps changed."""
+    words = {ShownBy.EVERY_STEP: " every step", ShownBy.ON_AVERAGE: " on average (some steps)"}
+    return words.get(comparison.shown_by, "") if comparison.shown_by else ""
 
 
 def fact_lines(comparison: Comparison) -> list[str]:

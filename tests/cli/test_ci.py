@@ -181,7 +181,7 @@ def test_a_planted_regression_fails_and_the_same_comment_is_updated(place: Place
     assert done.ran[-1] == "Exit"
     (comment,) = place.our_comments()
     assert "### stepbench: FAIL" in comment
-    assert "SLOWER: +10.0 % on 8 fresh sessions" in comment
+    assert "SLOWER: +10.0 %, on 8 sessions" in comment
     (line,) = [line for line in done.output.splitlines() if line.startswith("::")]
     assert line.startswith(
         "::error file=net.py,line=14,title=stepbench ab%3A slower::net.py:net/train/b8/cpu/fp32: +10.0 %25"

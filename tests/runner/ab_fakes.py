@@ -27,12 +27,14 @@ class FakeMachine:
         speed: Seconds per step of a cell on a side, relative to `STEP_SECONDS`.
         process_noise: Each process draws its own speed from this log-normal spread.
         state: Of the machine in the n-th measurement, counted from 0.
+        step_factor: Drawn anew for every step of a visit.
         misbehave: Called before every build and visit; may raise what a worker would.
     """
 
     speed: Callable[[str, str], float] = lambda _side, _model: 1.0
     process_noise: float = 0.005
     state: Callable[[int], MachineState] = lambda _index: QUIET
+    step_factor: Callable[[str], float] = lambda _side: 1.0
     misbehave: Callable[[str, str, str], None] = lambda _side, _model, _what: None
     stamp: Callable[[], str] = lambda: "never edited"
     seed: int = 1
@@ -66,7 +68,7 @@ class FakeArm:
     def visit(self, steps: int) -> Visit:
         self.machine.misbehave(self.side, self.model, "visit")
         self.machine.visits.append((self.side, self.model, steps))
-        return Visit(seconds=(self._seconds(),) * steps)
+        return Visit(seconds=tuple(self._seconds() * self.machine.step_factor(self.side) for _ in range(steps)))
 
     def read(self) -> Reading:
         return {"own_seconds": 0.0, "involuntary_switches": 0.0}

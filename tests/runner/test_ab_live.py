@@ -78,7 +78,7 @@ def workers_in(folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_two_revisions_are_compared_though_one_model_breaks_and_one_kills_its_worker(repository: Path) -> None:
     arguments = ["HEAD~1", "HEAD", "net.py:Net", "net.py:Fatal", "broken.py:Net", "--input-shape", "8"]
-    options = ["--sessions", "1", "--quads", "2", "--no-void", "--seed", "5", "--format", "json"]
+    options = ["--sessions", "6", "--budget", "60s", "--quads", "2", "--no-void", "--seed", "5", "--format", "json"]
     done = subprocess.run(
         [*COMMAND, *arguments, *options, "--markdown", "comment.md"],
         cwd=repository,
@@ -112,7 +112,7 @@ def test_two_revisions_are_compared_though_one_model_breaks_and_one_kills_its_wo
     assert stored["comparisons"] == answer["comparisons"]
     assert stored["settings"]["seed"] == 5
     assert stored["base"]["commit"] == run_git(repository, "rev-parse", "HEAD~1")
-    session = json.loads(gzip.decompress((folder / "sessions" / "screen-00.json.gz").read_bytes()))
+    session = json.loads(gzip.decompress((folder / "sessions" / "session-00.json.gz").read_bytes()))
     raw = next(one for one in session["cells"] if one["cell"]["model"] == "net.py:Net")
     assert len(raw["quads"]) == 2
     assert all(ns > 0 for quad in raw["quads"] for visit in quad["base_ns"] + quad["head_ns"] for ns in visit)

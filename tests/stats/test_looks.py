@@ -1,225 +1,196 @@
+from __future__ import annotations
+
+import itertools
 import math
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
-from bench.core.jsonio import from_json, to_json
-from bench.stats.looks import FIRST_SHARE, Threshold, confirm, extend, judge, judge_suite, screen
+from bench.stats.looks import FASTER, SAME, SLOWER, UNDECIDED, Plan, Threshold, look
+from bench.stats.shift import hodges_lehmann
+
+LEAST, TOLERATED = math.log1p(0.02), math.log1p(0.05)
+A = {5: 0.0, 6: 0.02, 8: 0.03, 10: 0.035, 14: 0.042, 18: 0.05}
+A_SAME = {5: 0.032, 6: 0.032, 8: 0.036, 10: 0.040, 14: 0.043, 18: 0.045}
+
+
+def clipped(values):
+    limit = 1.5 * sorted(map(abs, values))[len(values) // 2] if len(values) % 2 else None
+    if limit is None:
+        middle = sorted(map(abs, values))[len(values) // 2 - 1 : len(values) // 2 + 1]
+        limit = 1.5 * sum(middle) / 2
+    return [max(-limit, min(limit, v)) for v in values] if limit else list(values)
+
+
+def statistics(columns, signs):
+    """The larger of the columns' sums, each over its root mean square: written down again, pattern by pattern."""
+    found = []
+    for column in columns:
+        c = clipped(column[: len(signs)])
+        rms = math.sqrt(math.fsum(v * v for v in c) / len(c))
+        found.append(math.fsum(s * v for s, v in zip(signs, c, strict=True)) / rms if rms else 0.0)
+    return found
+
+
+def sequential(columns, levels):
+    """Reject patterns look by look: return, per look, how many each column needs, and what is allowed."""
+    spent: set[tuple[int, ...]] = set()
+    answers = []
+    previous = 0
+    for sessions, level in levels.items():
+        if sessions > len(columns[0]):
+            break
+        patterns = list(itertools.product((1, -1), repeat=sessions))
+        value = {s: max(statistics(columns, s)) for s in patterns}
+        spent = {s for s in patterns if s[:previous] in spent} if previous else set()
+        open_ = [s for s in patterns if s not in spent]
+        most = math.floor(2**sessions * level + 1e-9)
+        observed = statistics(columns, (1,) * sessions)
+        needed = [len(spent) + sum(value[s] >= one - 1e-9 for s in open_) for one in observed]
+        answers.append((sessions, needed, most))
+        spent |= {s for s in open_ if len(spent) + sum(value[t] >= value[s] - 1e-9 for t in open_) <= most}
+        previous = sessions
+    return answers
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_the_looks_agree_with_a_count_of_every_pattern(seed):
+    rng = np.random.default_rng(seed)
+    cells = int(rng.integers(1, 4))
+    scale = float(rng.choice([0.01, 0.03, 0.1]))
+    data = rng.standard_normal((8, 2)) * scale + rng.choice([0.0, 0.03, 0.1]) * rng.integers(0, 2, 2)
+    if seed % 4 == 0:
+        data = np.round(data, 2)  # ties and zeros
+    found = look(data[None], Plan(cells=cells))
+    columns = data.T.tolist()
+    up = sequential(columns, {k: a / cells for k, a in A.items()})
+    down = sequential((-data).T.tolist(), {k: a / cells for k, a in A.items()})
+    same = [sequential([[TOLERATED - v for v in column]], A_SAME) for column in columns]
+    stopped = int(found.sessions[0])
+    for tests, p in ((up, found.p_slower), (down, found.p_faster)):
+        for column in range(2):
+            values = [cells * n[column] / 2**k / (A[k] / 0.05) for k, n, _ in tests if A[k] and k <= stopped]
+            assert p[0, column] == pytest.approx(min(values, default=math.inf))
+    shown = [[any(n[0] <= most for k, n, most in test if k <= stopped)] for test in same]
+    if found.verdict[0] == SAME:
+        assert all(one == [True] for one in shown)
+    if found.verdict[0] == SLOWER:
+        column = found.column[0]
+        assert any(n[column] <= most for k, n, most in up if k <= stopped)
+        assert hodges_lehmann(columns[column][:stopped]) >= LEAST
+    if found.verdict[0] == FASTER:
+        assert any(n[found.column[0]] <= most for k, n, most in down if k <= stopped)
+    if found.verdict[0] == UNDECIDED:
+        assert not any(n[c] <= most and hodges_lehmann(columns[c]) >= LEAST for _, n, most in up[-1:] for c in (0, 1))
+
+
+def test_all_verdicts_occur_among_the_compared_ones():
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((60, 8, 2)) * 0.02 + rng.choice([-0.1, 0.0, 0.03, 0.1], (60, 1, 1))
+    assert set(look(data, Plan()).verdict) == {SLOWER, FASTER, SAME, UNDECIDED}
+
+
+def steady(shift, sessions=8, spread=0.002, mean=None):
+    rng = np.random.default_rng(1)
+    noise = spread * rng.standard_normal((1, sessions, 2))
+    return noise + np.array([shift, shift if mean is None else mean])
+
+
+def test_unchanged_code_is_same_after_five_sessions():
+    found = look(steady(0.0), Plan())
+    assert found.verdict[0] == SAME
+    assert found.sessions[0] == 5
+
+
+def test_a_slowdown_of_every_step_is_slower_after_six():
+    found = look(steady(0.05), Plan())
+    assert (found.verdict[0], found.column[0], found.sessions[0]) == (SLOWER, 0, 6)
+    assert found.p_slower[0, 0] == pytest.approx(1 / 64 / 0.4)
 
-from .simulate import repeatable
 
-NOISE = [0.004, -0.006, 0.002, -0.003, 0.005, -0.002, 0.001, -0.001]
-SLOW = [0.05 + x for x in NOISE]
-WILD = [0.2, -0.25, 0.3, -0.1, 0.15, -0.3, 0.22, -0.2]
-rows = st.lists(st.lists(st.floats(-0.2, 0.2), min_size=3, max_size=3), min_size=6, max_size=8)
+def test_a_slowdown_of_some_steps_is_slower_on_average():
+    found = look(steady(0.0, mean=0.05), Plan())
+    assert (found.verdict[0], found.column[0], found.sessions[0]) == (SLOWER, 1, 6)
 
 
-def table(*columns, sessions=8):
-    return [[column[k] for column in columns] for k in range(sessions)]
+def test_same_needs_both_columns():
+    found = look(steady(0.0, sessions=5, mean=0.06), Plan())
+    assert found.verdict[0] == UNDECIDED
 
 
-def test_the_screen_takes_on_suspects_of_both_directions_and_what_it_cannot_decide():
-    assert screen(table(SLOW, NOISE, [-x for x in SLOW], WILD, sessions=6)) == (0, 2, 3)
+def test_faster_is_the_mirror_image_of_slower():
+    rng = np.random.default_rng(2)
+    data = rng.standard_normal((200, 18, 2)) * 0.03 + 0.02
+    plan = Plan(threshold=Threshold(tolerate=1e6))  # else SAME, which looks one way, takes some of them
+    up, down = look(data[:20, :14], plan), look(-data[:20, :14], plan)
+    assert np.array_equal(up.p_slower, down.p_faster)
 
 
-def test_the_screen_does_not_take_on_what_hardly_any_session_counted_for():
-    assert screen([[x if k < 3 else None] for k, x in enumerate(WILD[:6])]) == ()
+def test_what_is_slower_on_average_is_not_called_faster():
+    found = look(steady(-0.1, mean=0.1), Plan())
+    assert found.verdict[0] == SLOWER
+    found = look(steady(-0.1, sessions=6, mean=0.03, spread=0.01), Plan(cells=3))
+    assert found.verdict[0] != FASTER
 
 
-def test_a_spread_that_is_known_from_elsewhere_keeps_calm_sessions_open():
-    assert screen(table(NOISE, sessions=6), spreads=[0.0]) == ()
-    assert screen(table(NOISE, sessions=6), spreads=[0.06]) == (0,)
-    (judgement,) = judge_suite(table(NOISE, sessions=6), spreads=[0.06])
-    assert judgement.reason is ComparisonReason.CANNOT_DETECT
+def test_a_suspect_is_not_same_before_eleven_sessions():
+    data = np.full((1, 10, 2), 0.012) + 1e-5 * np.arange(20).reshape(1, 10, 2)
+    assert look(data, Plan()).verdict[0] == UNDECIDED
+    assert look(np.tile(data, (1, 2, 1)), Plan()).verdict[0] == SAME
 
 
-def test_the_screen_lets_a_shift_pass_that_is_far_below_the_threshold():
-    tiny = [0.005 + x / 100 for x in NOISE]
-    assert screen(table(tiny, sessions=6)) == ()
-    assert screen(table(tiny, sessions=6), Threshold(fail_at=0.005)) == (0,)
+def test_a_shift_below_fail_at_is_never_slower():
+    data = np.full((1, 18, 2), 0.015) + 1e-5 * np.arange(36).reshape(1, 18, 2)
+    found = look(data, Plan())
+    assert found.p_slower.min() <= 0.05
+    assert found.verdict[0] == SAME
 
 
-def test_a_confirmed_slowdown_is_slower():
-    (judgement,) = confirm(table(SLOW))
-    assert judgement.verdict is ComparisonVerdict.SLOWER
-    assert judgement.reason is ComparisonReason.SLOWDOWN_CONFIRMED
-    assert judgement.p_adjusted == 1 / 256
-    assert judgement.low < judgement.shift < judgement.high
-    assert judgement.shift == pytest.approx(0.05, abs=0.005)
+@pytest.mark.parametrize(("cells", "sessions"), [(1, 6), (2, 8), (7, 8), (8, 10), (35, 10), (36, 14), (688, 14)])
+def test_the_first_alarm_of_a_suite_needs_the_sessions_that_its_level_needs(cells, sessions):
+    assert Plan(cells=cells).sessions_needed == sessions
 
 
-def test_a_confirmed_speedup_is_faster_by_the_mirrored_test():
-    (judgement,) = confirm(table([-x for x in SLOW]))
-    assert (judgement.verdict, judgement.reason) == (ComparisonVerdict.FASTER, ComparisonReason.SPEEDUP_CONFIRMED)
-    assert judgement.p_adjusted == 1 / 256
+@pytest.mark.parametrize(("alpha", "needed"), [(0.05, 6), (0.01, 8), (0.001, 14), (1e-5, 18), (1e-6, None)])
+def test_any_alpha_works_or_is_known_not_to(alpha, needed):
+    plan = Plan(threshold=Threshold(alpha=alpha))
+    assert plan.sessions_needed == needed
+    found = look(steady(0.3, sessions=18), plan)
+    assert bool(found.verdict[0] == SLOWER) is (needed is not None)
 
 
-def test_a_sure_shift_below_the_threshold_is_no_regression():
-    (judgement,) = confirm(table([0.01 + x / 10 for x in NOISE]))
-    assert (judgement.verdict, judgement.p_adjusted) == (ComparisonVerdict.SAME, 1 / 256)
+@pytest.mark.parametrize("most", [5, 6, 7, 12, 18])
+def test_the_last_look_spends_all_that_is_left(most):
+    plan = Plan(most=most)
+    assert plan.looks[-1] == most
+    assert plan.share(most) == 1.0
+    assert list(plan.looks) == sorted(set(plan.looks))
+    assert look(steady(0.1, sessions=18), plan).verdict[0] == SLOWER
 
 
-def test_an_excluded_slowdown_is_same():
-    judgement = judge(NOISE)
-    assert (judgement.verdict, judgement.reason) == (ComparisonVerdict.SAME, ComparisonReason.SLOWDOWN_EXCLUDED)
-    assert judgement.high < math.log1p(0.05)
+def test_rows_do_not_touch_each_other():
+    rng = np.random.default_rng(3)
+    data = rng.standard_normal((300, 14, 2)) * 0.03
+    whole = look(data, Plan())
+    for row in range(0, 300, 30):
+        one = look(data[[row]], Plan())
+        assert one.verdict[0] == whole.verdict[row]
+        assert one.p_slower[0] == pytest.approx(whole.p_slower[row])
 
 
-def test_a_noisy_benchmark_cannot_judge_and_never_passes():
-    judgement = judge(WILD)
-    assert (judgement.verdict, judgement.reason) == (ComparisonVerdict.INCONCLUSIVE, ComparisonReason.CANNOT_DETECT)
-    assert judgement.minimum_detectable > math.log1p(0.05)
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", [1, 5])
+def test_unchanged_suites_alarm_at_most_as_often_as_promised(cells):
+    rng = np.random.default_rng(4)
+    shared, own = 0.07 * rng.standard_normal((2000, 1, 14, 2)), 0.07 * rng.standard_normal((2000, cells, 14, 2))
+    found = look((shared + own).reshape(-1, 14, 2), Plan(cells=cells))
+    for verdict in (SLOWER, FASTER):
+        share = (found.verdict.reshape(2000, cells) == verdict).any(axis=1).mean()
+        assert share <= 0.062  # 0.042 are spent by the look at 14; 0.05 + 2.5 standard errors
 
 
-def test_a_noisy_benchmark_that_looks_faster_still_does_not_pass():
-    judgement = judge([x - 0.5 for x in WILD])
-    assert judgement.high < 0
-    assert judgement.reason is ComparisonReason.CANNOT_DETECT
-
-
-def test_a_slowdown_neither_shown_nor_excluded_is_inconclusive():
-    judgement = judge([0.047 + x for x in NOISE])
-    assert judgement.verdict is ComparisonVerdict.INCONCLUSIVE
-    assert judgement.reason is ComparisonReason.SLOWDOWN_NOT_EXCLUDED
-
-
-@pytest.mark.parametrize("sessions", range(5))
-def test_four_sessions_are_too_few_for_any_verdict(sessions):
-    judgement = judge(SLOW[:sessions], p_slower=0.0)
-    assert judgement.reason is ComparisonReason.TOO_FEW_SESSIONS
-    assert (judgement.shift is None) == (sessions == 0)
-
-
-def test_only_fresh_sessions_convict_a_suspect():
-    screened = table(SLOW, NOISE, sessions=6)
-    slow, same = judge_suite(screened, [[x] for x in SLOW])
-    assert (slow.verdict, same.verdict) == (ComparisonVerdict.SLOWER, ComparisonVerdict.SAME)
-    assert (slow.session_shifts, slow.screen_shifts) == (tuple(SLOW), tuple(SLOW[:6]))
-    assert (same.session_shifts, same.p_adjusted) == (tuple(NOISE[:6]), None)
-    acquitted, _ = judge_suite(screened, [[x] for x in NOISE])
-    assert acquitted.verdict is ComparisonVerdict.SAME
-
-
-def test_a_suspect_without_fresh_sessions_is_inconclusive():
-    slow, same = judge_suite(table(SLOW, NOISE, sessions=6))
-    assert (slow.verdict, slow.reason) == (ComparisonVerdict.INCONCLUSIVE, ComparisonReason.SUSPECT_NOT_CONFIRMED)
-    assert same.verdict is ComparisonVerdict.SAME
-
-
-def test_voided_sessions_are_left_out_for_that_benchmark_only():
-    screened = table(SLOW, NOISE, sessions=6)
-    screened[2][1] = None
-    screened[4][1] = None
-    _, few = judge_suite(screened)
-    assert few.reason is ComparisonReason.TOO_FEW_SESSIONS
-    assert len(few.session_shifts) == 4
-    assert screen(screened) == (0,)
-
-
-def test_fresh_sessions_of_other_columns_than_the_suspects_are_refused():
-    with pytest.raises(ValueError, match="confirmed sessions need one column for each of the 1 benchmarks"):
-        judge_suite(table(SLOW, NOISE, sessions=6), table(SLOW, NOISE))
-
-
-HIDDEN = [0.05 + x for x in NOISE[:7]] + [-0.14]  # one session of eight is far off
-
-
-def test_a_wild_session_is_answered_by_more_sessions():
-    screened = table(SLOW, SLOW, sessions=6)
-    confirmed = table(HIDDEN, SLOW)
-    found, clear = judge_suite(screened, confirmed)
-    assert (found.verdict, clear.verdict) == (ComparisonVerdict.INCONCLUSIVE, ComparisonVerdict.SLOWER)
-    assert extend(confirmed) == (0,)
-    found, clear = judge_suite(screened, confirmed, [[x] for x in SLOW[:6]])
-    assert (found.verdict, clear.verdict) == (ComparisonVerdict.SLOWER, ComparisonVerdict.SLOWER)
-    assert (len(found.session_shifts), len(clear.session_shifts)) == (14, 8)
-    assert found.screen_shifts == tuple(SLOW[:6])
-
-
-def test_where_all_is_decided_nothing_is_extended():
-    assert extend(table(SLOW, NOISE)) == ()
-    assert extend([]) == ()
-
-
-def test_what_looks_the_same_goes_on_with_what_is_undecided_or_the_joint_test_would_not_hold():
-    assert extend(table(SLOW, NOISE, WILD)) == (1, 2)
-
-
-def test_two_looks_share_alpha():
-    (first,) = confirm(table(SLOW), share=FIRST_SHARE)
-    assert first.p_adjusted == pytest.approx(1 / 256 / FIRST_SHARE)
-    (plain,) = confirm(table(SLOW))
-    assert plain.p_adjusted == 1 / 256
-    assert plain.minimum_detectable < first.minimum_detectable
-
-
-def test_five_fresh_sessions_cannot_reach_the_first_looks_share():
-    (judgement,) = confirm(table(SLOW, sessions=5), share=FIRST_SHARE)
-    assert (judgement.verdict, judgement.minimum_detectable) == (ComparisonVerdict.INCONCLUSIVE, None)
-
-
-def test_without_a_planned_second_look_all_of_alpha_is_spent_on_the_first():
-    (judgement,) = judge_suite(table(SLOW, sessions=6), table(SLOW), is_extending=False)
-    assert judgement.p_adjusted == 1 / 256
-
-
-def test_further_sessions_of_other_columns_are_refused():
-    with pytest.raises(ValueError, match="extended sessions need one column"):
-        judge_suite(table(SLOW, sessions=6), table(HIDDEN), table(SLOW, NOISE, sessions=6))
-
-
-def test_a_suite_without_benchmarks_has_no_verdicts():
-    assert judge_suite([]) == ()
-
-
-@pytest.mark.parametrize("bad", [{"fail_at": -0.1}, {"tolerate": 0.01}, {"alpha": 0.0}, {"tolerate": math.nan}])
-def test_thresholds_that_make_no_sense_are_refused(bad):
-    with pytest.raises(ValueError, match="needed"):
-        Threshold(**bad)
-
-
-def test_a_nan_is_an_error_and_not_a_verdict():
-    with pytest.raises(ValueError, match="finite"):
-        judge([math.nan] * 8)
-
-
-MIRRORED = {ComparisonVerdict.SLOWER: ComparisonVerdict.FASTER, ComparisonVerdict.FASTER: ComparisonVerdict.SLOWER}
-
-
-@repeatable
-@given(rows)
-def test_swapping_the_arms_swaps_slower_and_faster(matrix):
-    plain, swapped = confirm(matrix), confirm([[-x for x in row] for row in matrix])
-    for one, other in zip(plain, swapped, strict=True):
-        assert (one.verdict in MIRRORED) == (other.verdict in MIRRORED)
-        if one.verdict in MIRRORED:
-            assert other.verdict is MIRRORED[one.verdict]
-        assert other.minimum_detectable == pytest.approx(one.minimum_detectable)
-
-
-@repeatable
-@given(rows)
-def test_a_pass_always_excludes_the_tolerated_slowdown(matrix):
-    for judgement in confirm(matrix):
-        if judgement.verdict is ComparisonVerdict.SAME:
-            assert judgement.high < math.log1p(0.05)
-            assert judgement.minimum_detectable <= math.log1p(0.05)
-
-
-def test_a_comparison_goes_to_json_and_back():
-    judgement = judge(SLOW, p_slower=1 / 256)
-    comparison = Comparison(
-        cell_id="my_net/train/b8/cpu/fp32",
-        cell_key="0" * 16,
-        shift=judgement.shift,
-        low=judgement.low,
-        high=judgement.high,
-        session_shifts=judgement.session_shifts,
-        voided=(("busy", 2),),
-        verdict=judgement.verdict,
-        reason=judgement.reason,
-        facts=(("fail_at", 0.02), ("field", "torch")),
-    )
-    assert from_json(Comparison, to_json(comparison)) == comparison
+@pytest.mark.slow
+def test_a_slowdown_of_what_is_tolerated_is_hardly_ever_same():
+    rng = np.random.default_rng(5)
+    data = 0.03 * rng.standard_normal((3000, 14, 2)) + np.array([TOLERATED, 0.0])
+    assert (look(data, Plan()).verdict == SAME).mean() <= 0.053  # 0.043 by then, and 2.5 standard errors

@@ -1,55 +1,52 @@
 import math
+import time
 
 import numpy as np
 import pytest
 
-from bench.stats.power import (
-    detectable_factor,
-    fewest_sessions,
-    minimum_detectable,
-    session_spread,
-    sessions_needed,
-)
-from bench.stats.signflip import sign_flip_p
+from bench.stats.looks import SLOWER, Plan, Threshold, draw_patterns, look
+from bench.stats.power import sees, session_spread
+
+PLAN = Plan()
 
 
-def found(shift, sessions, repeats=1500):
-    """Share of Gaussian comparisons of spread 1 that the sign-flip test finds at 5 %."""
-    xs = np.random.default_rng(0).normal(shift, 1.0, (repeats, sessions))
-    return np.mean([sign_flip_p(x.tolist()) <= 0.05 for x in xs])
+def found(shift, spread, plan, count=600):
+    rng = np.random.default_rng(99)
+    z = rng.standard_normal((count, plan.most, 2))
+    z[..., 1] = 0.6 * z[..., 0] + 0.8 * z[..., 1]
+    return (look(spread * z + shift, plan, draw_patterns(plan, 1024, rng)).verdict == SLOWER).mean()
 
 
-@pytest.mark.parametrize("sessions", [6, 8, 12])
-def test_the_minimum_detectable_shift_is_found_with_80_percent(sessions):
-    assert found(minimum_detectable(1.0, sessions), sessions) == pytest.approx(0.80, abs=0.05)
+@pytest.mark.slow
+@pytest.mark.parametrize("cells", [1, 5])
+@pytest.mark.parametrize("spread", [0.004, 0.012, 0.018, 0.03])
+def test_what_would_be_seen_is_found_four_times_in_five(spread, cells):
+    plan = Plan(cells=cells)
+    exact = math.exp(round(math.log(spread) / math.log(1.2)) * math.log(1.2))  # spreads are rounded
+    assert found(sees(plan, spread), exact, plan) == pytest.approx(0.80, abs=0.07)
 
 
-def test_the_normal_factor_promises_too_much_for_six_sessions():
-    assert found(2.4865 / math.sqrt(6), 6) < 0.72
+@pytest.mark.parametrize("spread", [0.0, 0.0001, 0.004])
+def test_nothing_below_what_fails_is_ever_seen(spread):
+    assert math.log1p(0.02) <= sees(PLAN, spread) <= math.log1p(0.0215)
 
 
-def test_the_factor_of_many_sessions_is_2_49():
-    assert detectable_factor(10_000) == pytest.approx(2.49, abs=0.005)
-    assert detectable_factor(6) == pytest.approx(2.015 + 0.920, abs=0.001)  # t tables, 5 degrees of freedom
+def test_more_spread_more_cells_and_fewer_sessions_hide_more():
+    assert sees(PLAN, 0.01) < sees(PLAN, 0.03)
+    assert sees(PLAN, 0.03) < sees(Plan(cells=5), 0.03)
+    assert sees(PLAN, 0.03) < sees(Plan(most=6), 0.03)
 
 
-def test_more_sessions_see_less_and_more_spread_hides_more():
-    assert minimum_detectable(0.03, 14) < minimum_detectable(0.03, 8) < minimum_detectable(0.06, 8)
-    assert minimum_detectable(0.0, 8) == 0.0
+def test_a_plan_that_cannot_alarm_sees_nothing():
+    assert sees(Plan(most=5, cells=2), 0.01) is None
+    assert sees(Plan(threshold=Threshold(alpha=1e-7)), 0.01) is None
 
 
-def test_four_sessions_detect_nothing():
-    assert fewest_sessions(0.05) == 5
-    assert fewest_sessions(1 / 32) == 5
-    assert minimum_detectable(0.01, 4) is None
-
-
-@pytest.mark.parametrize(("spread", "shift"), [(0.03, 0.05), (0.03, 0.02), (0.03, 0.005), (0.0, 0.01), (0.001, 0.1)])
-def test_sessions_needed_is_the_fewest_that_suffice(spread, shift):
-    sessions = sessions_needed(spread, shift)
-    assert minimum_detectable(spread, sessions) <= shift
-    fewer = minimum_detectable(spread, sessions - 1)
-    assert fewer is None or fewer > shift
+def test_it_is_told_at_once_when_asked_again():
+    sees(PLAN, 0.0231)
+    started = time.perf_counter()
+    assert sees(PLAN, 0.0232) == sees(PLAN, 0.0231)
+    assert time.perf_counter() - started < 0.05
 
 
 def test_the_spread_is_the_standard_deviation_between_sessions():
@@ -60,12 +57,4 @@ def test_the_spread_is_the_standard_deviation_between_sessions():
 @pytest.mark.parametrize("bad", [-0.1, math.nan, math.inf])
 def test_a_spread_that_makes_no_sense_is_refused(bad):
     with pytest.raises(ValueError, match="spread"):
-        minimum_detectable(bad, 6)
-    with pytest.raises(ValueError, match="spread"):
-        sessions_needed(bad, 0.05)
-
-
-@pytest.mark.parametrize("bad", [0.0, -0.05, math.nan])
-def test_no_number_of_sessions_finds_nothing(bad):
-    with pytest.raises(ValueError, match="shift above 0"):
-        sessions_needed(0.03, bad)
+        sees(PLAN, bad)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.comparison import Quad
-from bench.stats.shift import quad_shift, session_shift, visit_level
+from bench.stats.shift import mean_shift, quad_shift, session_shift, visit_level
 
 from .simulate import repeatable
 
@@ -45,6 +45,24 @@ def test_the_session_is_the_median_of_its_quads():
     ratios = [1.02, 1.03, 5.0]
     shift = session_shift([quad([[1.0], [1.0]], [[r], [r]]) for r in ratios])
     assert shift == pytest.approx(math.log(1.03))
+
+
+def test_the_mean_sees_what_slows_down_some_steps_and_the_undisturbed_step_does_not():
+    quiet, third = [1.0] * 30, [1.5, 1.0, 1.0] * 10
+    quads = [quad([quiet, quiet], [third, third])] * 3
+    assert session_shift(quads) == 0.0
+    assert mean_shift(quads) == pytest.approx(math.log(35 / 30))
+
+
+def test_the_mean_is_of_all_seconds_never_a_median_over_quads():
+    quads = [quad([[1.0], [1.0]], [[r], [1.0]]) for r in (1.0, 1.0, 1.6)]
+    assert mean_shift(quads) == pytest.approx(math.log(6.6 / 6))
+
+
+@pytest.mark.parametrize("bad", [[], [quad([[]], [[1.0]])], [quad([[0.0]], [[1.0]])]])
+def test_a_mean_of_nothing_is_refused(bad):
+    with pytest.raises(ValueError, match="took time"):
+        mean_shift(bad)
 
 
 def test_a_steady_drift_cancels_in_a_quad():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, ShownBy
 from bench.core.estimate import Estimate
 from bench.report.formats.markdown_subjects import comparison_markdown
 from bench.tables.comparison import (
@@ -47,9 +47,26 @@ def comparison(name: str, verdict: str, reason: ComparisonReason, **fields: obje
     )
 
 
-SLOWER = comparison("my_net", "slower", ComparisonReason.SLOWDOWN_CONFIRMED, voided=(("busy cores", 2),))
+SLOWER = comparison(
+    "my_net",
+    "slower",
+    ComparisonReason.SLOWDOWN_CONFIRMED,
+    voided=(("busy cores", 2),),
+    shown_by=ShownBy.EVERY_STEP,
+    look=2,
+    looks=6,
+)
 SAME = comparison(
-    "mlp", "same", ComparisonReason.SLOWDOWN_EXCLUDED, shift=0.001, low=-0.01, high=0.012, p_adjusted=None
+    "mlp",
+    "same",
+    ComparisonReason.SLOWDOWN_EXCLUDED,
+    shift=0.001,
+    low=-0.01,
+    high=0.012,
+    mean_high=0.014,
+    look=1,
+    looks=6,
+    p_adjusted=None,
 )
 MISSING = comparison(
     "rnn",
@@ -76,8 +93,9 @@ def test_eighty_columns_hold_base_head_change_interval_and_what_would_be_seen() 
 
 def test_every_verdict_has_its_reason_in_one_line() -> None:
     text = " ".join(comparison_report(ALL, HEADING).split())
-    assert "my_net/b8: SLOWER: +10.0 % on 4 fresh sessions, p 0.004; fails from +2 %" in text
-    assert "mlp/b8: same: at most +1.2 %, so a slowdown of +5 % is excluded; 2.1 % would have been seen" in text
+    assert "my_net/b8: SLOWER: +10.0 % every step, after 4 sessions (look 2 of 6), p 0.004; fails from +2 %" in text
+    excluded = "at most +1.4 %, so a slowdown of +5 % is excluded, after 4 sessions (look 1 of 6)"
+    assert f"mlp/b8: same: {excluded}; 2.1 % would have been seen" in text
     assert "rnn/b8: incomparable: base: no model named 'rnn'" in text
     assert "void sessions: busy cores 2" in text
     assert text.endswith("3 cells: 1 slower, 1 same, 1 incomparable")
@@ -92,6 +110,17 @@ def test_there_are_words_for_every_reason(reason: ComparisonReason) -> None:
         assert words
         assert "None" not in words
         assert "\n" not in words
+
+
+def test_a_slowdown_of_some_steps_says_so() -> None:
+    reason = ComparisonReason.SLOWDOWN_CONFIRMED
+    some = comparison("mlp", "slower", reason, shown_by=ShownBy.ON_AVERAGE, look=2, looks=6)
+    assert reason_text(some).startswith("+10.0 % on average (some steps), after 4 sessions (look 2 of 6)")
+
+
+def test_a_comparison_of_an_older_version_reads_as_it_did() -> None:
+    old = comparison("mlp", "slower", ComparisonReason.SLOWDOWN_CONFIRMED)
+    assert reason_text(old) == "+10.0 %, on 4 sessions, p 0.004; fails from +2 %"
 
 
 def test_counts_that_differ_are_facts_with_both_values() -> None:

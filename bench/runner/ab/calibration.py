@@ -30,7 +30,8 @@ from bench.core.units import now
 from bench.runner.ab.run import Request, Started, compare_sides
 from bench.runner.ab.session import AbSession, CellSession
 from bench.runner.ab.stages import Progress, Settings
-from bench.stats.power import minimum_detectable, session_spread
+from bench.stats.looks import Plan, Threshold
+from bench.stats.power import sees, session_spread
 from bench.stats.shift import MIN_STEPS_FOR_MINIMUM, quad_shift
 from bench.stats.signflip import sign_flip_p
 from bench.store.atomic import make_folder, write_bytes
@@ -39,8 +40,8 @@ from bench.tables.machine import Noise
 SCHEMA = 1
 """Version of the calibration files. History: 1 (2026-11-23) first."""
 
-PLANS = (6, 8, 14)
-"""Sessions for which the minimum detectable slowdown is told: a screen, a confirmation, both."""
+PLANS = (6, 8, 14, 18)
+"""Most sessions of a comparison, for which is told what it would see."""
 
 MEDIAN_COST = math.pi / 2
 MOST_QUADS, FEWEST_QUADS = 64, 4
@@ -55,7 +56,7 @@ class CellNoise:
         within: Standard deviation of a quad's log-ratio in one session.
         between: Standard deviation of sessions beyond what quads explain; 0 where the quads explain all.
         best_quads: That give most for the time.
-        detectable: Sessions and minimum detectable shift, at `quads` quads.
+        detectable: Most sessions of a comparison of this cell, and the slowdown it would see, at `quads` quads.
         slot_shift: How much slower the process was that was started second.
         slot_p: Two-sided p of that by sign flips.
     """
@@ -86,7 +87,9 @@ class Calibration:
     schema: int = field(default=SCHEMA)
 
 
-def take_apart(sessions: Sequence[AbSession], cell: Cell, quads: int, alpha: float = 0.05) -> CellNoise | None:
+def take_apart(
+    sessions: Sequence[AbSession], cell: Cell, quads: int, threshold: Threshold | None = None
+) -> CellNoise | None:
     """Take the noise of an A/A comparison apart; None for fewer than three good sessions."""
     good = [(session, one) for session in sessions for one in session.cells if one.cell == cell and _is_good(one)]
     if len(good) < 3:
@@ -96,6 +99,7 @@ def take_apart(sessions: Sequence[AbSession], cell: Cell, quads: int, alpha: flo
     variances = [statistics.variance(session) for session in values if len(session) > 1]
     within = math.sqrt(statistics.fmean(variances)) if variances else 0.0
     spread = session_spread(shifts) or 0.0
+    mean_spread = session_spread([one.mean_shift for _, one in good if one.mean_shift is not None])
     between = math.sqrt(max(0.0, spread**2 - MEDIAN_COST * within**2 / quads))
     per_quad = statistics.fmean(one.seconds / max(1, len(one.quads)) for _, one in good)
     start = statistics.fmean(_start_seconds(session) + one.build_seconds for session, one in good)
@@ -110,7 +114,9 @@ def take_apart(sessions: Sequence[AbSession], cell: Cell, quads: int, alpha: flo
         between=between,
         best_quads=best_quads(within, between, start_seconds=start, quad_seconds=per_quad),
         detectable=tuple(
-            (count, found) for count in PLANS if (found := minimum_detectable(spread, count, alpha=alpha)) is not None
+            (count, found)
+            for count in PLANS
+            if (found := sees(Plan(threshold=threshold or Threshold(), most=count), spread, mean_spread)) is not None
         ),
         slot_shift=statistics.fmean(slots),
         slot_p=min(1.0, 2 * min(slower, faster)),
@@ -219,7 +225,7 @@ def calibrate(request: Request, listen: Callable[[Started | Progress], None]) ->
         raise IncomparableError(f"this machine cannot be calibrated now: {compared.unfit}")
     cells = dict.fromkeys(one.cell for session in compared.sessions for one in session.cells)
     settings = request.settings
-    found = (take_apart(compared.sessions, cell, settings.quads, settings.threshold.alpha) for cell in cells)
+    found = (take_apart(compared.sessions, cell, settings.quads, settings.threshold) for cell in cells)
     noises = tuple(noise for noise in found if noise is not None)
     if not noises:
         raise NothingMeasuredError("nothing was calibrated: no cell has three sessions that count; run more --sessions")

@@ -12,7 +12,8 @@ from bench.core.errors import ExitCode
 from bench.core.estimate import Estimate
 from bench.runner.ab.session import AbSession, CellSession
 from bench.stats.estimate import estimate_median_of_processes
-from bench.stats.looks import Threshold, judge_suite
+from bench.stats.looks import Plan
+from bench.stats.verdict import judge
 
 Facts = tuple[tuple[str, str | int | float], ...]
 
@@ -35,53 +36,35 @@ class Work:
 
 def judge_all(
     cells: Sequence[Cell],
+    sessions: Sequence[AbSession],
+    plan: Plan,
     *,
-    columns: Sequence[Cell],
-    chosen: Sequence[Cell],
-    left: Sequence[Cell],
-    screened: Sequence[AbSession],
-    confirmed: Sequence[AbSession],
-    extended: Sequence[AbSession],
     fates: dict[str, Fate],
-    threshold: Threshold,
-    is_extending: bool,
     spreads: dict[str, float],
+    is_cut_short: bool,
 ) -> tuple[Comparison, ...]:
     """Make one comparison per cell, in the order of the cells.
 
     Args:
         cells: All that were asked for.
-        columns: Those that the screen measured to its end.
-        chosen: Those of the columns that `confirmed` measured again.
-        left: Those of the chosen that `extended` measured further.
-        screened: The screen.
-        confirmed: Fresh sessions; empty if none were run.
-        extended: Further ones; likewise.
+        sessions: In the order they were taken.
+        plan: When it was looked.
         fates: By cell key, why a cell cannot be compared.
-        threshold: What fails and what passes.
-        is_extending: A second look at fresh sessions was planned.
         spreads: By cell key, the spread of a session that a calibration found.
+        is_cut_short: The budget ended before the plan did.
     """
-    judged: tuple[Judgement, ...] = ()
-    if screened and columns:
-        judged = judge_suite(
-            matrix(screened, columns),
-            matrix(confirmed, chosen),
-            matrix(extended, left),
-            threshold,
-            spreads=[spreads.get(cell.key, 0.0) for cell in columns],
-            is_extending=is_extending,
-        )
-    by_key = {cell.key: judgement for cell, judgement in zip(columns, judged, strict=False)}
+    threshold = plan.threshold
     comparisons = []
     for cell in cells:
-        measured = [one for session in (*screened, *confirmed, *extended) for one in session.cells if one.cell == cell]
+        measured = [one for session in sessions for one in session.cells if one.cell == cell]
         voided = tuple(sorted(Counter(one.void for one in measured if one.void is not None).items()))
-        fate, judgement = fates.get(cell.key), by_key.get(cell.key)
-        if fate is not None or judgement is None:
+        fate = fates.get(cell.key)
+        if fate is not None:
             comparisons.append(_unjudged(cell, fate, voided))
             continue
         good = [one for one in measured if one.void is None and one.quads]
+        shifts, means = columns_of(sessions, cell)
+        judgement = judge(shifts, means, plan, spread=spreads.get(cell.key, 0.0), is_cut_short=is_cut_short)
         comparisons.append(
             Comparison(
                 cell_id=cell.id,
@@ -96,13 +79,11 @@ def judge_all(
     return tuple(comparisons)
 
 
-def matrix(sessions: Sequence[AbSession], columns: Sequence[Cell]) -> list[list[float | None]]:
-    """Lay shifts out with one row per session, one column per cell; None where a session does not count."""
-    rows: list[list[float | None]] = []
-    for session in sessions:
-        shifts = {one.cell.key: one.shift for one in session.cells if one.void is None}
-        rows.append([shifts.get(cell.key) for cell in columns])
-    return rows
+def columns_of(sessions: Sequence[AbSession], cell: Cell) -> tuple[list[float], list[float]]:
+    """Return a cell's log-ratios of the undisturbed step and of the mean, of all sessions that count."""
+    good = [one for session in sessions for one in session.cells if one.cell == cell and one.void is None]
+    pairs = [(one.shift, one.mean_shift) for one in good if one.shift is not None and one.mean_shift is not None]
+    return [shift for shift, _ in pairs], [mean for _, mean in pairs]
 
 
 def with_work(comparisons: Sequence[Comparison], work: dict[str, Work]) -> tuple[Comparison, ...]:
@@ -131,14 +112,14 @@ def exit_code(comparisons: Sequence[Comparison], *, unfit: bool, strict: bool) -
     return ExitCode.FINE
 
 
-def _unjudged(cell: Cell, fate: Fate | None, voided: tuple[tuple[str, int], ...]) -> Comparison:
+def _unjudged(cell: Cell, fate: Fate, voided: tuple[tuple[str, int], ...]) -> Comparison:
     return Comparison(
         cell_id=cell.id,
         cell_key=cell.key,
-        verdict=ComparisonVerdict.INCOMPARABLE if fate else ComparisonVerdict.INCONCLUSIVE,
-        reason=ComparisonReason.MISSING_SIDE if fate else ComparisonReason.TOO_FEW_SESSIONS,
+        verdict=ComparisonVerdict.INCOMPARABLE,
+        reason=ComparisonReason.MISSING_SIDE,
         voided=voided,
-        facts=(("side", fate.side), ("error", fate.reason)) if fate else (),
+        facts=(("side", fate.side), ("error", fate.reason)),
     )
 
 

@@ -5,11 +5,11 @@ from the code that lies here. So drifts cancel within quads, every session is a 
 judged by its sessions, never by two runs one after the other.
 
     sessions   fresh pairs, random start order, ABBA or BAAB by coin           (bench.runner.ab.stages)
-    interval   Hodges-Lehmann shift of the session values with its Walsh interval      (bench.stats.shift)
-    p          sign flips of the sessions about the documented value, jointly for all claims     (bench.stats.signflip)
+    interval   of the median of the session values, between order statistics              (bench.stats.signflip)
+    p          signs of the sessions about the documented value, times the number of claims
 
-Two cells are no exchangeable copies as two commits of one code are, so the flips assume what the interval assumes: the
-sessions' values lie symmetric about the true ratio.
+Two cells are no exchangeable copies as two commits of one code are, so their ratio may be skewed: signs assume nothing
+about its shape.
 """
 
 from __future__ import annotations
@@ -26,15 +26,14 @@ from bench.core.environment import Environment, MachineState
 from bench.core.estimate import Estimate
 from bench.device.backend import is_accelerator
 from bench.runner.ab.arm import Arm, Built, LiveArm, Reading, Visit
-from bench.runner.ab.judging import Fate, matrix
+from bench.runner.ab.judging import Fate, columns_of
 from bench.runner.ab.session import StartArm
 from bench.runner.ab.sides import Side
 from bench.runner.ab.stages import Comparing, Judged, Listener, Settings
-from bench.stats.shift import estimate_shift
-from bench.stats.signflip import joint_sign_flip_p
+from bench.stats.signflip import median_interval, sign_p
 
-SESSIONS = 8
-"""Planned and looked at once: with 8, a direction is shown at p = 0.004 where all sessions agree."""
+SESSIONS = 9
+"""Planned and looked at once: of 9, a direction of one claim is shown at p = 0.02 where all but one agree."""
 
 
 class PairArm:
@@ -82,7 +81,7 @@ def check_times(
 
     Args:
         claims: With `step_seconds`.
-        settings: Sessions, quads, seed; a second stage is never run.
+        settings: Sessions, quads, seed; all sessions are taken.
         device: Where both cells run.
         listen: Told when a session ends.
         start: Starts the worker of a side; a seam for tests, with `environments` by device.
@@ -92,7 +91,7 @@ def check_times(
         ArmError: No worker can be started, or the device is not there.
     """
     assert all(is_timed(claim) for claim in claims)
-    settings = replace(settings or Settings(sessions=SESSIONS), confirm_sessions=0)
+    settings = replace(settings or Settings(sessions=SESSIONS), stops=False)
     pairs = {pair_of(claim, device): claim for claim in claims}
     if not pairs:
         return ()
@@ -123,23 +122,18 @@ def judge_times(claims: Sequence[Claim], device: str, judged: Judged, alpha: flo
 
     `alpha` is of one direction; both are looked at.
     """
-    pairs = [pair_of(claim, device) for claim in claims]
-    bounds = [math.log(_bound(claim)) for claim in claims]
-    rows = [
-        [None if shift is None else shift - bound for shift, bound in zip(row, bounds, strict=True)]
-        for row in matrix(judged.sessions, pairs)
-    ]
-    above, below = joint_sign_flip_p(rows), joint_sign_flip_p(rows, faster=True)
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(claims)
     errors = {comparison.cell_key: dict(comparison.facts).get("error") for comparison in judged.comparisons}
     checked = []
-    for index, (claim, pair) in enumerate(zip(claims, pairs, strict=True)):
-        shifts = [shift + bounds[index] for shift in columns[index] if shift is not None]
-        p_above, p_below = (above[index], below[index]) if rows else (None, None)
-        if not shifts or p_above is None or p_below is None or errors.get(pair.key) is not None:
+    for claim in claims:
+        pair = pair_of(claim, device)
+        shifts, _ = columns_of(judged.sessions, pair)
+        if not shifts or errors.get(pair.key) is not None:
             reason = errors.get(pair.key) or judged.unfit or "no session counted"
             checked.append(unmeasured(claim, str(reason)))
             continue
+        bound = math.log(_bound(claim))
+        p_above, p_below = sign_p(shifts, bound), sign_p([-shift for shift in shifts], -bound)
+        p_above, p_below = (min(1.0, len(claims) * p) for p in (p_above, p_below))
         one = judge_time(claim, _ratio(shifts), p_below=p_below, p_above=p_above, alpha=alpha)
         if judged.unfit and one.verdict is not ClaimVerdict.UNMEASURED:
             one = replace(one, verdict=ClaimVerdict.INCONCLUSIVE, reason=judged.unfit)
@@ -165,8 +159,8 @@ def _bound(claim: Claim) -> float:
 
 
 def _ratio(shifts: Sequence[float]) -> Estimate:
-    """Turn the shift of log-ratios into a ratio of times."""
-    shift = estimate_shift(shifts)
+    """Turn the median of log-ratios into a ratio of times."""
+    shift = median_interval(shifts)
     low, high = (None if end is None else math.exp(end) for end in (shift.low, shift.high))
     return replace(shift, point=math.exp(shift.point), low=low, high=high, method=f"exp of the {shift.method}")
 

@@ -35,8 +35,8 @@ from bench.store.atomic import make_folder, write_bytes
 from bench.store.runs import RunFolder
 from bench.store.stored import COMPARISON_FILE
 
-SCHEMA = 1
-"""Version of comparison.json. History: 1 (2026-11-23) first."""
+SCHEMA = 2
+"""Version of comparison.json. History: 1 (2026-11-23) first; 2 (2026-11-29) every session counts, two log-ratios."""
 
 SOFTWARE_FIELDS = frozenset({"python", "torch", "torchvision", "cuda", "cudnn", "flags"})
 """What two interpreters on one machine may differ in, because that is what is compared."""
@@ -145,6 +145,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             environments=found.environments["head"],
             spreads=spreads,
             listen=on_progress,
+            started=started,
         ).run()
         compared = Compared(
             folder=folder.path,

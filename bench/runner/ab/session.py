@@ -5,7 +5,7 @@ session (seeded):  coin: which side's worker is started first        cells in ra
         quad x n:  coin: base head head base, or head base base head      one visit = at least 50 ms of steps
         free it; the state of the machine over the quads says whether they count
 
-Everything random comes from `random.Random(f"{seed}/{stage}/{index}")`, so a run can be repeated draw for draw.
+Everything random comes from `random.Random(f"{seed}/session/{index}")`, so a run can be repeated draw for draw.
 
 When a session is void: by the state of the machine while it ran, never by what it measured.
 
@@ -35,7 +35,7 @@ from bench.core.cell import Cell
 from bench.core.comparison import Quad
 from bench.core.environment import MachineState
 from bench.runner.ab.arm import Arm, ArmDiedError, ArmError, Reading
-from bench.stats.shift import session_shift
+from bench.stats.shift import mean_shift, session_shift
 
 FREE_CORES_SHORT = 0.5
 STEAL_LIMIT = 0.10
@@ -70,6 +70,9 @@ def void_reason(state: MachineState, *, threads: int, machine_cores: int, second
     return None
 
 
+STAGE = "session"
+"""Before version 2 of comparison.json: `screen`, `confirm` or `extend`."""
+
 VISIT_SECONDS = 0.05
 MAX_VISIT_STEPS = 10_000
 
@@ -83,7 +86,8 @@ class CellSession:
 
     Attributes:
         quads: Raw, in the order taken; empty where a side failed.
-        shift: Log-ratio head / base, or None without quads.
+        shift: Log-ratio head / base of the undisturbed step, or None without quads.
+        mean_shift: The same of the mean.
         seconds: That the quads took.
         build_seconds: That building and warming up both sides took.
         added_seconds: What was added on purpose to every step of a slowed side, as the warm-up foresaw it.
@@ -97,6 +101,7 @@ class CellSession:
     cell: Cell
     quads: tuple[Quad, ...] = ()
     shift: float | None = None
+    mean_shift: float | None = None
     state: MachineState | None = None
     seconds: float = 0.0
     build_seconds: float = 0.0
@@ -128,6 +133,7 @@ class SessionPlan:
         gpu_uuids: By cell key.
         slow: Fraction by which a side is slowed down on purpose, by side.
         judges_state: False counts every session, whatever the machine did.
+        is_over: Whether the time is up: then what is not measured to its end is left out.
     """
 
     seed: int
@@ -136,6 +142,11 @@ class SessionPlan:
     gpu_uuids: dict[str, str | None]
     slow: dict[str, float]
     judges_state: bool = True
+    is_over: Callable[[], bool] = lambda: False
+
+
+class _OverError(Exception):
+    """The time is up in the middle of a cell."""
 
 
 class _Pair:
@@ -155,12 +166,12 @@ class _Pair:
             arm.close()
 
 
-def run_session(plan: SessionPlan, stage: str, index: int, cells: Sequence[Cell], start: StartArm) -> AbSession:
+def run_session(plan: SessionPlan, index: int, cells: Sequence[Cell], start: StartArm) -> AbSession:
     """Run one session over these cells. Workers are ended whatever happens, also by Ctrl-C.
 
     A side that raises costs only its cell. After that, and after a worker's death, a new pair serves what is left.
     """
-    rng = random.Random(f"{plan.seed}/{stage}/{index}")
+    rng = random.Random(f"{plan.seed}/{STAGE}/{index}")
     started = time.perf_counter()
     first = rng.choice(("base", "head"))
     order = list(cells)
@@ -169,9 +180,13 @@ def run_session(plan: SessionPlan, stage: str, index: int, cells: Sequence[Cell]
     pair: _Pair | None = None
     try:
         for cell in order:
+            if plan.is_over():
+                break
             try:
                 pair = pair or _Pair(start, first)
                 measured.append(_measure(plan, pair, cell, rng))
+            except _OverError:
+                break
             except ArmError as error:
                 if pair is not None:
                     pair.close()
@@ -190,7 +205,7 @@ def run_session(plan: SessionPlan, stage: str, index: int, cells: Sequence[Cell]
         if pair is not None:
             pair.close()
     seconds = time.perf_counter() - started
-    return AbSession(stage=stage, index=index, first=first, cells=tuple(measured), seconds=seconds)
+    return AbSession(stage=STAGE, index=index, first=first, cells=tuple(measured), seconds=seconds)
 
 
 def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> CellSession:
@@ -202,7 +217,7 @@ def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> 
     steps = min(max(1, math.ceil(VISIT_SECONDS / max(step_seconds, 1e-9))), MAX_VISIT_STEPS)
     started = time.perf_counter()
     before = _read(pair)
-    quads = tuple(_quad(pair, steps, head_first=rng.random() < 0.5) for _ in range(plan.quads))
+    quads = tuple(_quad(plan, pair, steps, head_first=rng.random() < 0.5) for _ in range(plan.quads))
     after = _read(pair)
     seconds = time.perf_counter() - started
     state = _without_sibling(pair.arms["base"].state(before, after, plan.gpu_uuids.get(cell.key)))
@@ -214,6 +229,7 @@ def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> 
         cell=cell,
         quads=quads,
         shift=session_shift(quads),
+        mean_shift=mean_shift(quads),
         state=state,
         seconds=seconds,
         build_seconds=sum(one.build_seconds for one in built.values()),
@@ -223,8 +239,10 @@ def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> 
     )
 
 
-def _quad(pair: _Pair, steps: int, *, head_first: bool) -> Quad:
+def _quad(plan: SessionPlan, pair: _Pair, steps: int, *, head_first: bool) -> Quad:
     """Take four visits, ABBA or BAAB: a drift that is straight in time cancels."""
+    if plan.is_over():
+        raise _OverError
     outer, inner = ("head", "base") if head_first else ("base", "head")
     visits: dict[str, list[tuple[float, ...]]] = {"base": [], "head": []}
     clock = "host"

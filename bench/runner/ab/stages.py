@@ -1,12 +1,8 @@
-"""The run of `bench ab`: screen, confirm on fresh sessions, extend where that does not decide, judge.
+"""The run of `bench ab`: sessions of all cells that are undecided, until every cell has its verdict.
 
-    screen      6 sessions of the whole suite
-    confirm     8 fresh sessions of what is suspected or undecided, if anything is
-    extend      6 more of what is left, if anything is undecided still
-    judge       bench.stats.looks, which says what may be looked at and when, through `judging`
-
-A session's cell that the machine's state spoiled is measured again in a further session, at most as often as there are
-sessions; the choice never looks at a time.
+A cell is looked at when 5, 6, 8, 10, 14 and 18 of its sessions count, and leaves when it is decided; the rule is
+`bench.stats.looks`. A session's cell that the machine's state spoiled is measured again in a further session, at most
+as often as there are sessions; the choice never looks at a time.
 """
 
 from __future__ import annotations
@@ -20,22 +16,20 @@ from dataclasses import dataclass, field
 from bench.core.cell import Cell
 from bench.core.comparison import Comparison
 from bench.core.environment import Environment
-from bench.runner.ab.judging import Fate, judge_all, matrix
+from bench.core.errors import UsageError
+from bench.core.units import counted
+from bench.runner.ab.judging import Fate, columns_of, judge_all
 from bench.runner.ab.session import MOST_VOID, AbSession, SessionPlan, StartArm, run_session
-from bench.stats.looks import (
-    CONFIRM_SESSIONS,
-    EXTEND_SESSIONS,
-    FIRST_SHARE,
-    SCREEN_SESSIONS,
-    Threshold,
-    extend,
-    screen,
-)
-from bench.stats.power import minimum_detectable
+from bench.stats.looks import FEWEST_SESSIONS, MOST_SESSIONS, Plan, Threshold
+from bench.stats.power import sees
+from bench.stats.verdict import is_decided
 
 QUADS = 12
 """Per session and cell. `bench machine noise` found 21 (my_net) and 64 (mlp) best on two shared cores; in a suite,
 whose cells share the start of a session, fewer are."""
+
+HOPELESS_SESSIONS = 3
+"""A machine on which so many sessions passed and none counted is given up."""
 
 MOST_DEATHS = 2
 """A cell whose worker was killed so often is given up; once may be bad luck."""
@@ -51,9 +45,8 @@ class Settings:
     """How a comparison is run.
 
     Attributes:
-        sessions: Of the screen.
-        confirm_sessions: Fresh ones of what the screen suspects, or cannot decide; 0 lets the screen judge alone.
-        extend_sessions: More of them, where those do not decide; 0 gives all of alpha to the first look.
+        sessions: Of a cell at most.
+        stops: A decided cell leaves; else all sessions are taken, whatever they show.
         quads: Per session and cell.
         budget_seconds: No session is started that would end after this; None is no limit.
         seed: Of every coin; drawn if not given, and stored.
@@ -62,9 +55,8 @@ class Settings:
         binds_threads: On the CPU, keep the threads of both sides' steps on the same cores.
     """
 
-    sessions: int = SCREEN_SESSIONS
-    confirm_sessions: int = CONFIRM_SESSIONS
-    extend_sessions: int = EXTEND_SESSIONS
+    sessions: int = MOST_SESSIONS
+    stops: bool = True
     quads: int = QUADS
     threshold: Threshold = field(default_factory=Threshold)
     budget_seconds: float | None = None
@@ -73,16 +65,13 @@ class Settings:
     slow: tuple[tuple[str, float], ...] = ()
     binds_threads: bool = True
 
-    def detectable(self, spread: float) -> float | None:
-        """Return the shift that all sessions of this plan would find, where sessions spread so; None for too few."""
-        sessions = self.confirm_sessions + self.extend_sessions if self.confirm_sessions else self.sessions
-        share = 1 - FIRST_SHARE if self.is_extending else 1.0
-        return minimum_detectable(spread, sessions, alpha=self.threshold.alpha * share)
+    def plan(self, cells: int) -> Plan:
+        """Return when to look at so many cells."""
+        return Plan(threshold=self.threshold, cells=max(1, cells), most=self.sessions)
 
-    @property
-    def is_extending(self) -> bool:
-        """Whether a second look at fresh sessions is planned."""
-        return self.confirm_sessions > 0 and self.extend_sessions > 0
+    def detectable(self, spread: float, cells: int) -> float | None:
+        """Return the shift that this plan finds four times in five, where sessions spread so."""
+        return sees(self.plan(cells), spread)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,15 +79,17 @@ class Progress:
     """What a listener hears when a session ends.
 
     Attributes:
-        done: Sessions of this stage that are complete.
-        planned: Sessions of this stage.
-        seconds_left: Of this stage, from the sessions that have ended.
-        seconds_more: What further stages would take at most, if they were needed; 0 in the last.
+        done: Sessions that count, of the undecided cell that has fewest, or of all if none is left.
+        planned: Sessions at which that cell is looked at next.
+        undecided: Cells that go on.
+        seconds_left: Until then, from the sessions that have ended.
+        seconds_more: What further looks would take at most.
     """
 
     session: AbSession
     done: int
     planned: int
+    undecided: int
     seconds_left: float
     seconds_more: float
 
@@ -135,6 +126,7 @@ class Comparing:
         spreads: dict[str, float] | None = None,
         listen: Listener = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
+        started: float | None = None,
     ) -> None:
         self._cells = tuple(cells)
         self._settings = settings
@@ -143,9 +135,11 @@ class Comparing:
         self._spreads = spreads or {}
         self._listen = listen
         self._clock = clock
-        self._started = clock()
+        self._started = clock() if started is None else started
         self._is_cut_short = False
         self._deaths: Counter[str] = Counter()
+        self._good: Counter[str] = Counter()
+        self._done: set[str] = set()
         self._sources: dict[tuple[str, str], str] = {}
         known = environments or {}
         self._plan = SessionPlan(
@@ -155,99 +149,106 @@ class Comparing:
             gpu_uuids={c.key: known[c.device].gpu_uuid if c.device in known else None for c in cells},
             slow=dict(settings.slow),
             judges_state=settings.judges_state,
+            is_over=self._is_over,
         )
 
     def run(self) -> Judged:
-        """Screen, confirm, extend, judge."""
-        settings = self._settings
-        first = self._alive(self._cells)
-        screened = self._run_stage("screen", first, settings.sessions)
-        columns = self._alive(first)
-        doubtful = screen(matrix(screened, columns), settings.threshold, spreads=self._known(columns))
-        chosen = [columns[j] for j in doubtful]
-        confirmed = self._run_stage("confirm", chosen, settings.confirm_sessions)
-        left: list[Cell] = []
-        if settings.is_extending:
-            undecided = extend(matrix(confirmed, chosen), settings.threshold, spreads=self._known(chosen))
-            left = [chosen[j] for j in undecided]
-        extended = self._run_stage("extend", left, settings.extend_sessions)
-        sessions = (*screened, *confirmed, *extended)
+        """Measure and judge.
+
+        Raises:
+            UsageError: With so many cells and sessions, nothing could ever be called slower.
+        """
+        cells = self._alive(self._cells)
+        plan = self._settings.plan(len(cells))
+        if self._settings.stops:
+            refuse_hopeless(plan)
+        sessions: list[AbSession] = []
+        while (wanted := self._undecided(cells, sessions, plan)) and self._is_going_on(sessions):
+            session = run_session(self._plan, len(sessions), wanted, self._start)
+            sessions.append(session)
+            self._note(session)
+            self._tell(sessions, cells, plan)
         comparisons = judge_all(
-            self._cells,
-            columns=columns,
-            chosen=chosen,
-            left=left,
-            screened=screened,
-            confirmed=confirmed,
-            extended=extended,
-            fates=self._fates,
-            threshold=settings.threshold,
-            is_extending=settings.is_extending,
-            spreads=self._spreads,
+            self._cells, sessions, plan, fates=self._fates, spreads=self._spreads, is_cut_short=self._is_cut_short
         )
         unfit = _unfit(sessions)
-        return Judged(comparisons=comparisons, sessions=sessions, unfit=unfit, is_cut_short=self._is_cut_short)
-
-    def _known(self, cells: Sequence[Cell]) -> list[float]:
-        """Return the spread of a session of each cell as a calibration found it; 0 where there is none."""
-        return [self._spreads.get(cell.key, 0.0) for cell in cells]
+        return Judged(comparisons=comparisons, sessions=tuple(sessions), unfit=unfit, is_cut_short=self._is_cut_short)
 
     def _alive(self, cells: Sequence[Cell]) -> list[Cell]:
         return [cell for cell in cells if cell.key not in self._fates]
 
-    def _run_stage(self, stage: str, cells: Sequence[Cell], count: int) -> list[AbSession]:
-        """Run sessions until every cell has `count` that are good, at most twice as many."""
-        sessions: list[AbSession] = []
-        good: Counter[str] = Counter()
-        while len(sessions) < 2 * count:
-            wanted = [cell for cell in self._alive(cells) if good[cell.key] < count]
-            is_hopeless = len(sessions) >= max(3, count // 2) and not good and not self._deaths
-            if not wanted or is_hopeless or not self._has_time(sessions):
-                break
-            session = run_session(self._plan, stage, len(sessions), wanted, self._start)
-            sessions.append(session)
-            for measured in session.cells:
-                key = measured.cell.key
-                for side, path, stamp in measured.sources:
-                    if self._sources.setdefault((side, path), stamp) != stamp:
-                        self._fates[key] = Fate(side=side, reason=f"{path} was edited while it was measured")
-                if measured.failed:
-                    self._fates[key] = Fate(side=measured.failed, reason=measured.reason)
-                elif measured.died:
-                    self._deaths[key] += 1
-                    if self._deaths[key] >= MOST_DEATHS:
-                        self._fates[key] = Fate(side=measured.died, reason=measured.reason)
-                elif measured.void is None:
-                    good[key] += 1
-            left = max((count - good[cell.key] for cell in self._alive(cells)), default=0)
-            self._tell(session, sessions, planned=count, left=min(left, 2 * count - len(sessions)))
-        return sessions
+    def _undecided(self, cells: Sequence[Cell], sessions: Sequence[AbSession], plan: Plan) -> list[Cell]:
+        """Return the cells that need more sessions."""
+        for cell in self._alive(cells):
+            shifts, means = columns_of(sessions, cell)
+            if len(shifts) >= plan.most or (self._settings.stops and is_decided(shifts, means, plan)):
+                self._done.add(cell.key)
+        return [cell for cell in self._alive(cells) if cell.key not in self._done]
+
+    def _note(self, session: AbSession) -> None:
+        """Find what cannot be measured any further."""
+        for measured in session.cells:
+            key = measured.cell.key
+            for side, path, stamp in measured.sources:
+                if self._sources.setdefault((side, path), stamp) != stamp:
+                    self._fates[key] = Fate(side=side, reason=f"{path} was edited while it was measured")
+            if measured.failed:
+                self._fates[key] = Fate(side=measured.failed, reason=measured.reason)
+            elif measured.died:
+                self._deaths[key] += 1
+                if self._deaths[key] >= MOST_DEATHS:
+                    self._fates[key] = Fate(side=measured.died, reason=measured.reason)
+            elif measured.void is None:
+                self._good[key] += 1
+
+    def _is_going_on(self, sessions: list[AbSession]) -> bool:
+        """Whether one more session makes sense: some count, there are not too many, and there is time."""
+        is_hopeless = len(sessions) >= HOPELESS_SESSIONS and not self._good and not self._deaths
+        return not is_hopeless and len(sessions) < 2 * self._settings.sessions and self._has_time(sessions)
 
     def _has_time(self, sessions: list[AbSession]) -> bool:
-        """Whether one more session like the last would end within the budget; looks at the clock only."""
-        budget = self._settings.budget_seconds
-        if budget is None:
-            return True
-        expected = sessions[-1].seconds if sessions else 0.0
-        if self._clock() - self._started + expected <= budget:
+        """Whether one more session like the longest would end within the budget; looks at the clock only."""
+        if not self._is_over(max((one.seconds for one in sessions), default=0.0)):
             return True
         self._is_cut_short = True
         return False
 
-    def _tell(self, session: AbSession, sessions: list[AbSession], *, planned: int, left: int) -> None:
+    def _is_over(self, expected: float = 0.0) -> bool:
+        budget = self._settings.budget_seconds
+        return budget is not None and self._clock() - self._started + expected > budget
+
+    def _tell(self, sessions: list[AbSession], cells: Sequence[Cell], plan: Plan) -> None:
         mean = sum(one.seconds for one in sessions) / len(sessions)
-        settings = self._settings
-        further = settings.confirm_sessions if session.stage == "screen" else 0
-        if settings.is_extending and session.stage != "extend":
-            further += settings.extend_sessions
+        left = self._undecided(cells, sessions, plan)
+        done = min((self._good[cell.key] for cell in left), default=max(self._good.values(), default=0))
+        looked = (plan.next_look(done) if self._settings.stops else plan.most) if left else done
+        planned = done if looked is None else looked
         self._listen(
             Progress(
-                session=session,
-                done=planned - left,
+                session=sessions[-1],
+                done=done,
                 planned=planned,
-                seconds_left=left * mean,
-                seconds_more=further * mean,
+                undecided=len(left),
+                seconds_left=(planned - done) * mean,
+                seconds_more=(plan.most - planned) * mean if left else 0.0,
             )
+        )
+
+
+def refuse_hopeless(plan: Plan) -> None:
+    """Refuse a plan that could never call anything slower.
+
+    Raises:
+        UsageError: Too few sessions for so small an alpha and so many cells.
+    """
+    if plan.most < FEWEST_SESSIONS:
+        raise UsageError(f"--sessions {plan.most}: fewer than {FEWEST_SESSIONS} sessions decide nothing")
+    if plan.sessions_needed is None:
+        threshold, cells = plan.threshold, counted(plan.cells, "cell")
+        more = f"more --sessions (at most {MOST_SESSIONS}), " if plan.most < MOST_SESSIONS else ""
+        raise UsageError(
+            f"--alpha {threshold.alpha:g}: {plan.most} sessions of {cells} can never show a slowdown at this level; "
+            f"take {more}fewer cells or a larger --alpha"
         )
 
 

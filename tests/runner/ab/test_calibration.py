@@ -19,7 +19,7 @@ from bench.runner.ab.calibration import (
 )
 from bench.runner.ab.session import AbSession, CellSession
 from bench.runner.ab.stages import Settings
-from bench.stats.shift import session_shift
+from bench.stats.shift import mean_shift, session_shift
 from tests.records import ENVIRONMENT
 from tests.runner.ab_fakes import cell
 
@@ -35,8 +35,15 @@ def make_sessions(within: float, between: float, slot: float, quads: int, count:
         level = rng.normal(slot if first == "base" else -slot, between)
         shifts = rng.normal(level, within, size=quads) if within else np.full(quads, level)
         made = tuple(Quad(base=((1.0,), (1.0,)), head=((math.exp(s),), (math.exp(s),))) for s in shifts)
-        one = CellSession(cell=MLP, quads=made, shift=session_shift(made), seconds=0.2 * quads, build_seconds=1.0)
-        sessions.append(AbSession(stage="screen", index=index, first=first, cells=(one,), seconds=0.2 * quads + 6.0))
+        one = CellSession(
+            cell=MLP,
+            quads=made,
+            shift=session_shift(made),
+            mean_shift=mean_shift(made),
+            seconds=0.2 * quads,
+            build_seconds=1.0,
+        )
+        sessions.append(AbSession(stage="session", index=index, first=first, cells=(one,), seconds=0.2 * quads + 6.0))
     return sessions
 
 
@@ -47,7 +54,7 @@ def test_simulated_components_are_found_again() -> None:
     assert noise.between == pytest.approx(0.02, rel=0.10)
     assert noise.spread(16) == pytest.approx(math.hypot(0.02, math.sqrt(math.pi / 2 / 16) * 0.03), rel=0.10)
     assert noise.slot_p > 0.01
-    assert [sessions for sessions, _ in noise.detectable] == [6, 8, 14]
+    assert [sessions for sessions, _ in noise.detectable] == [6, 8, 14, 18]
 
 
 def test_a_slower_second_process_is_told_with_its_p() -> None:

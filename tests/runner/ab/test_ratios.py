@@ -31,7 +31,7 @@ def claim(subject: str, reference: str, value: float = 1, relation: Relation = R
     )
 
 
-def check(machine: FakeMachine, *claims: Claim, sessions: int = 8) -> tuple[CheckedClaim, ...]:
+def check(machine: FakeMachine, *claims: Claim, sessions: int = 9) -> tuple[CheckedClaim, ...]:
     settings = Settings(sessions=sessions, quads=2, seed=3)
     return check_times(claims, settings=settings, start=machine.start, environments={})
 
@@ -47,7 +47,7 @@ def test_a_ratio_is_that_of_the_two_cells_speeds() -> None:
     assert checked.interval is not None
     assert checked.interval.low is not None and checked.interval.high is not None
     assert checked.interval.low < 0.8 * 1.01 and checked.interval.high > 0.8 * 0.99
-    assert checked.interval.n == 8
+    assert checked.interval.n == 9
 
 
 def test_the_subject_is_the_head_and_the_reference_the_base() -> None:
@@ -109,7 +109,7 @@ def test_a_session_that_the_machine_spoils_is_measured_again() -> None:
 
     (checked,) = check(machine(state=state), claim("gru", "lstm"))
     assert checked.interval is not None
-    assert checked.interval.n == 8
+    assert checked.interval.n == 9
 
 
 def test_a_cell_that_fails_is_unmeasured_and_says_why_and_the_others_stand() -> None:

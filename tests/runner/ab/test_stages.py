@@ -1,18 +1,19 @@
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
 import pytest
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, ShownBy
 from bench.core.environment import MachineState
-from bench.core.errors import ExitCode
+from bench.core.errors import ExitCode, UsageError
 from bench.runner.ab.arm import ArmDiedError, ArmError
 from bench.runner.ab.judging import Fate, Work, exit_code, with_work
 from bench.runner.ab.session import VISIT_SECONDS
 from bench.runner.ab.stages import Comparing, Judged, Progress, Settings
-from bench.stats.looks import FIRST_SHARE
+from bench.stats.looks import Threshold
 from tests.runner.ab_fakes import BUSY, QUIET, STEP_SECONDS, FakeMachine, cell
 
 MLP, CNN = cell("mlp"), cell("cnn")
@@ -23,24 +24,24 @@ def compare(machine: FakeMachine, *cells: object, settings: Settings = FEW, **op
     return Comparing(cells or (MLP,), settings, machine.start, **options).run()  # type: ignore[arg-type]
 
 
-def test_unchanged_code_is_same_and_needs_no_confirmation() -> None:
+def test_unchanged_code_is_same_after_five_sessions() -> None:
     machine = FakeMachine()
     judged = compare(machine)
     assert judged.comparisons[0].verdict is ComparisonVerdict.SAME
-    assert len(judged.sessions) == 6
+    assert len(judged.sessions) == 5
     assert judged.comparisons[0].minimum_detectable is not None
 
 
-def test_a_slower_head_is_confirmed_on_fresh_sessions() -> None:
+def test_a_slower_head_is_slower_after_six_sessions() -> None:
     machine = FakeMachine(speed=lambda side, _: 1.05 if side == "head" else 1.0)
     judged = compare(machine)
     comparison = judged.comparisons[0]
     assert comparison.verdict is ComparisonVerdict.SLOWER
-    assert [s.stage for s in judged.sessions] == ["screen"] * 6 + ["confirm"] * 8
-    assert len(comparison.session_shifts) == 8
-    assert len(comparison.screen_shifts) == 6
+    assert comparison.shown_by is ShownBy.EVERY_STEP
+    assert [s.stage for s in judged.sessions] == ["session"] * 6
+    assert len(comparison.session_shifts) == 6
     assert comparison.shift == pytest.approx(math.log(1.05), abs=0.01)
-    assert comparison.p_adjusted == pytest.approx(2**-8 / FIRST_SHARE)
+    assert comparison.p_adjusted == pytest.approx(2**-6 / 0.4)
     assert comparison.base is not None
     assert comparison.base.point == pytest.approx(STEP_SECONDS, rel=0.01)
 
@@ -50,11 +51,12 @@ def test_a_faster_head_is_found_by_the_mirrored_test() -> None:
     assert compare(machine).comparisons[0].verdict is ComparisonVerdict.FASTER
 
 
-def test_only_suspects_are_confirmed() -> None:
+def test_a_decided_cell_leaves_and_the_others_go_on() -> None:
     machine = FakeMachine(speed=lambda side, model: 1.1 if (side, model) == ("head", "cnn") else 1.0)
     judged = compare(machine, MLP, CNN)
     assert [c.verdict for c in judged.comparisons] == [ComparisonVerdict.SAME, ComparisonVerdict.SLOWER]
-    assert {one.cell for s in judged.sessions if s.stage == "confirm" for one in s.cells} == {CNN}
+    assert [len(s.cells) for s in judged.sessions] == [2] * 5 + [1] * 3
+    assert {one.cell for one in judged.sessions[-1].cells} == {CNN}
 
 
 def test_every_session_is_a_fresh_pair_and_every_worker_is_closed() -> None:
@@ -71,15 +73,15 @@ def test_which_side_is_started_first_is_a_coin_that_the_seed_repeats() -> None:
     firsts = []
     for _ in range(2):
         machine = FakeMachine()
-        judged = compare(machine, settings=Settings(sessions=40, quads=1, seed=3, confirm_sessions=0))
+        judged = compare(machine, settings=Settings(sessions=18, stops=False, quads=1, seed=3))
         firsts.append([s.first for s in judged.sessions])
     assert firsts[0] == firsts[1]
-    assert 8 <= firsts[0].count("base") <= 32
+    assert 4 <= firsts[0].count("base") <= 14
 
 
 def test_quads_are_abba_or_baab_by_coin() -> None:
     machine = FakeMachine()
-    compare(machine, settings=Settings(sessions=20, quads=2, seed=3, confirm_sessions=0))
+    compare(machine, settings=Settings(sessions=18, stops=False, quads=2, seed=3))
     sides = [side for side, _, _ in machine.visits]
     quads = {tuple(sides[i : i + 4]) for i in range(0, len(sides), 4)}
     assert quads == {("base", "head", "head", "base"), ("head", "base", "base", "head")}
@@ -87,7 +89,7 @@ def test_quads_are_abba_or_baab_by_coin() -> None:
 
 def test_visits_of_both_sides_have_equally_many_steps_and_last_50_ms() -> None:
     machine = FakeMachine(speed=lambda side, _: 3.0 if side == "head" else 1.0)
-    judged = compare(machine, settings=Settings(sessions=1, quads=2, seed=3))
+    judged = compare(machine, settings=Settings(sessions=1, stops=False, quads=2, seed=3))
     steps = {steps for _, _, steps in machine.visits}
     assert len(steps) == 1
     shortest = min(sum(visit) for one in judged.sessions[0].cells for quad in one.quads for visit in quad.base)
@@ -98,8 +100,8 @@ def test_a_session_on_a_busy_machine_is_void_counted_and_measured_again() -> Non
     machine = FakeMachine(state=lambda index: BUSY if index == 1 else QUIET)
     judged = compare(machine)
     assert judged.comparisons[0].voided == (("busy cores", 1),)
-    assert len(judged.sessions) == 7
-    assert len(judged.comparisons[0].session_shifts) == 6
+    assert len(judged.sessions) == 6
+    assert len(judged.comparisons[0].session_shifts) == 5
     assert judged.unfit is None
 
 
@@ -108,7 +110,7 @@ def test_voiding_never_looks_at_the_outcome() -> None:
     machine = FakeMachine(speed=lambda _side, _: luck.lognormvariate(0, 0.5))
     judged = compare(machine)
     assert judged.comparisons[0].voided == ()
-    assert len([s for s in judged.sessions if s.stage == "screen"]) == 6
+    assert len(judged.sessions) == len(judged.comparisons[0].session_shifts)
 
 
 def test_a_machine_that_is_always_busy_is_unfit_and_given_up_early() -> None:
@@ -162,7 +164,7 @@ def test_a_worker_killed_once_voids_its_session_and_twice_ends_its_cell() -> Non
     mlp, cnn = judged.comparisons
     assert mlp.verdict is ComparisonVerdict.SAME
     assert mlp.voided == (("head died", 1),)
-    assert len(mlp.session_shifts) == 6
+    assert len(mlp.session_shifts) == 5
     assert cnn.verdict is ComparisonVerdict.INCOMPARABLE
     assert "SIGKILL" in str(dict(cnn.facts)["error"])
     assert judged.unfit is None
@@ -193,85 +195,93 @@ def test_a_worker_that_cannot_be_started_leaves_no_other_behind() -> None:
     assert machine.closed == len(machine.started) == 1
 
 
-def test_a_budget_ends_the_sessions_and_an_unconfirmed_suspect_is_inconclusive() -> None:
+def test_a_budget_is_a_bound_and_what_it_leaves_undecided_is_inconclusive() -> None:
     now = iter(range(100))  # every look at the clock is a second later
     machine = FakeMachine(speed=lambda side, _: 1.2 if side == "head" else 1.0)
-    settings = Settings(quads=2, seed=7, budget_seconds=6.5)
+    settings = Settings(quads=2, seed=7, budget_seconds=5.5)
     judged = compare(machine, settings=settings, clock=lambda: float(next(now)))
     assert judged.is_cut_short
     assert judged.comparisons[0].verdict is ComparisonVerdict.INCONCLUSIVE
-    assert judged.comparisons[0].reason is ComparisonReason.SUSPECT_NOT_CONFIRMED
+    assert judged.comparisons[0].reason is ComparisonReason.BUDGET_ENDED
+
+
+def test_a_session_in_which_the_budget_ends_is_given_up_and_what_it_measured_to_the_end_counts() -> None:
+    machine = FakeMachine()
+    settings = Settings(quads=2, seed=7, budget_seconds=8.5)  # a visit takes a second, so a session 8 of one cell
+    judged = compare(machine, MLP, CNN, settings=settings, clock=lambda: float(len(machine.visits)))
+    assert judged.is_cut_short
+    assert len(machine.visits) <= 9 + 4  # a quad that has begun is finished
+    assert sorted(len(c.session_shifts) for c in judged.comparisons) == [0, 1]
+    assert {c.reason for c in judged.comparisons} == {ComparisonReason.BUDGET_ENDED}
+    assert exit_code(judged.comparisons, unfit=False, strict=True) is ExitCode.INCONCLUSIVE
+    assert machine.closed == len(machine.started)
 
 
 def test_too_few_sessions_are_never_same() -> None:
-    judged = compare(FakeMachine(), settings=Settings(sessions=2, quads=2, seed=7))
-    assert judged.comparisons[0].reason is ComparisonReason.TOO_FEW_SESSIONS
+    judged = compare(FakeMachine(), settings=Settings(sessions=2, stops=False, quads=2, seed=7))
+    assert judged.comparisons[0].verdict is ComparisonVerdict.INCONCLUSIVE
     assert exit_code(judged.comparisons, unfit=False, strict=False) is ExitCode.FINE
     assert exit_code(judged.comparisons, unfit=False, strict=True) is ExitCode.INCONCLUSIVE
 
 
-def test_a_calibration_too_noisy_for_the_threshold_forbids_same_whatever_the_sessions_look_like() -> None:
-    judged = compare(FakeMachine(), spreads={MLP.key: 0.2})
-    assert judged.comparisons[0].verdict is ComparisonVerdict.INCONCLUSIVE
-    assert judged.comparisons[0].reason is ComparisonReason.CANNOT_DETECT
-    assert judged.comparisons[0].minimum_detectable == pytest.approx(FEW.detectable(0.2))
-    judged = compare(FakeMachine(), spreads={MLP.key: 0.02})
-    assert judged.comparisons[0].verdict is ComparisonVerdict.SAME
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (Settings(sessions=4, seed=7), "--sessions 4: fewer than 5 sessions decide nothing"),
+        (Settings(threshold=Threshold(alpha=1e-6), seed=7), "--alpha 1e-06: 18 sessions of 1 cell can never show"),
+        (Settings(sessions=6, threshold=Threshold(alpha=0.01), seed=7), "more --sessions"),
+    ],
+)
+def test_a_plan_that_could_never_alarm_is_refused_before_anything_is_measured(settings: Settings, words: str) -> None:
+    machine = FakeMachine()
+    with pytest.raises(UsageError, match=words):
+        compare(machine, settings=settings)
+    assert machine.started == []
 
 
-def test_a_calibration_too_noisy_for_the_screen_is_answered_by_more_sessions() -> None:
+def test_any_other_alpha_works() -> None:
+    machine = FakeMachine(speed=lambda side, _: 1.1 if side == "head" else 1.0)
+    comparison = compare(machine, settings=Settings(threshold=Threshold(alpha=0.01), quads=2, seed=7)).comparisons[0]
+    assert comparison.verdict is ComparisonVerdict.SLOWER
+    assert comparison.p_adjusted is not None and comparison.p_adjusted <= 0.01
+    same = compare(FakeMachine(), settings=Settings(threshold=Threshold(alpha=0.01), quads=2, seed=7)).comparisons[0]
+    assert same.verdict is ComparisonVerdict.SAME
+
+
+def test_a_calibration_counts_for_what_would_be_seen() -> None:
     judged = compare(FakeMachine(), spreads={MLP.key: 0.045})
-    assert judged.comparisons[0].verdict is ComparisonVerdict.SAME
-    assert stages(judged) == ["screen"] * 6 + ["confirm"] * 8 + ["extend"] * 6
-    assert judged.comparisons[0].minimum_detectable == pytest.approx(FEW.detectable(0.045))
+    assert judged.comparisons[0].minimum_detectable == pytest.approx(FEW.detectable(0.045, 1))
 
 
 def wild_head(*wild: int) -> FakeMachine:
-    """A head that is 5 % slower, but far faster in some sessions; sessions are counted from 0."""
+    """A head that is 7 % slower, but far faster in some sessions; sessions are counted from 0."""
     machine = FakeMachine()
 
     def speed(side: str, _: str) -> float:
         session = (len(machine.started) - 1) // 2
-        return 1.0 if side == "base" else 0.85 if session in wild else 1.05
+        return 1.0 if side == "base" else 0.85 if session in wild else 1.07
 
     machine.speed = speed
     return machine
 
 
-def test_a_wild_session_among_the_fresh_ones_costs_six_more_and_not_the_verdict() -> None:
-    judged = compare(wild_head(9))
-    assert stages(judged) == ["screen"] * 6 + ["confirm"] * 8 + ["extend"] * 6
+def test_a_wild_session_costs_further_ones_and_not_the_verdict() -> None:
+    judged = compare(wild_head(3))
     comparison = judged.comparisons[0]
     assert comparison.verdict is ComparisonVerdict.SLOWER
-    assert len(comparison.session_shifts) == 14
+    assert 6 < len(comparison.session_shifts) <= 10
     assert min(comparison.session_shifts) < -0.1
+    assert comparison.shift == pytest.approx(math.log(1.07), abs=0.01)
+
+
+def test_a_slowdown_of_some_steps_only_is_found_and_told_apart() -> None:
+    machine = FakeMachine()
+    count = itertools.count()
+    machine.step_factor = lambda side: 2.0 if side == "head" and next(count) % 20 == 0 else 1.0
+    comparison = compare(machine).comparisons[0]
+    assert comparison.verdict is ComparisonVerdict.SLOWER
+    assert comparison.shown_by is ShownBy.ON_AVERAGE
     assert comparison.shift == pytest.approx(math.log(1.05), abs=0.01)
-
-
-def test_a_wild_session_in_the_screen_leaves_the_cell_open_and_it_is_found() -> None:
-    judged = compare(wild_head(2))
-    assert judged.comparisons[0].verdict is ComparisonVerdict.SLOWER
-    assert stages(judged) == ["screen"] * 6 + ["confirm"] * 8
-
-
-def test_without_an_extension_the_first_look_has_all_of_alpha() -> None:
-    settings = Settings(quads=2, seed=7, extend_sessions=0)
-    judged = compare(FakeMachine(speed=lambda side, _: 1.05 if side == "head" else 1.0), settings=settings)
-    assert judged.comparisons[0].p_adjusted == pytest.approx(2**-8)
-    assert "extend" not in stages(compare(wild_head(9), settings=settings))
-
-
-def test_what_was_found_is_not_measured_any_further() -> None:
-    def speed(side: str, model: str) -> float:
-        return 1.1 if (side, model) == ("head", "cnn") else 1.0
-
-    judged = compare(FakeMachine(speed=speed), MLP, CNN, spreads={MLP.key: 0.045})
-    assert {one.cell for s in judged.sessions if s.stage == "extend" for one in s.cells} == {MLP}
-    assert [c.verdict for c in judged.comparisons] == [ComparisonVerdict.SAME, ComparisonVerdict.SLOWER]
-
-
-def stages(judged: Judged) -> list[str]:
-    return [session.stage for session in judged.sessions]
 
 
 def test_a_cell_known_to_be_missing_is_a_row_without_a_session() -> None:
@@ -291,11 +301,11 @@ def test_the_injected_slowdown_reaches_only_its_side() -> None:
 def test_the_time_left_comes_from_the_sessions_that_ended() -> None:
     heard: list[Progress] = []
     compare(FakeMachine(), listen=heard.append)
-    assert [(p.done, p.planned) for p in heard] == [(i, 6) for i in range(1, 7)]
+    assert [(p.done, p.planned, p.undecided) for p in heard] == [*((i, 5, 1) for i in range(1, 5)), (5, 5, 0)]
     mean = sum(p.session.seconds for p in heard[:3]) / 3
-    assert heard[2].seconds_left == pytest.approx(3 * mean)
-    assert heard[2].seconds_more == pytest.approx((8 + 6) * mean)
-    assert heard[5].seconds_left == 0
+    assert heard[2].seconds_left == pytest.approx(2 * mean)
+    assert heard[2].seconds_more == pytest.approx(13 * mean)
+    assert (heard[4].seconds_left, heard[4].seconds_more) == (0, 0)
 
 
 def _comparison(verdict: ComparisonVerdict) -> Comparison:
