@@ -135,8 +135,8 @@ def calibration_report(noises: Sequence[Noise], *, width: int = 80, color: bool 
         Column(name="p", cells=tuple(f"{n.slot_p:.3f}" for n in noises)),
     ]
     meaning = (
-        "within: spread of quads in a session; between: of sessions beyond that. sees(K): slowdown that a comparison of "
-        "at most K sessions finds with 80 % power. 2nd: how much slower the process started second was, with its "
+        "within: spread of quads in a session; between: of sessions beyond that. sees(K): slowdown that a comparison "
+        "of at most K sessions finds with 80 % power. 2nd: how much slower the process started second was, with its "
         "two-sided p; roles are drawn by coin, so it costs power but alarms nobody."
     )
     parts = [page.paint(page.wrap(common), "dim"), render(columns, page), "", page.wrap(meaning)]
