@@ -13,6 +13,7 @@ from enum import StrEnum
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.peaks import Peak
+from bench.core.units import format_seconds
 
 
 def joint_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
@@ -425,6 +426,28 @@ class Record:
     stepbench: str
     ranks: RankSetup | None = None
     schema: int = SCHEMA
+
+    def __repr__(self) -> str:
+        """Name the cell, how it ended and what to doubt; whole, a record is pages of raw seconds."""
+        return f"<Record {self.cell.id}: {', '.join(value for _, value in self._summary())}>"
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        from html import escape
+
+        rows = (("cell", self.cell.id), *self._summary())
+        cells = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+        return f"<table>{cells}</table>"
+
+    def _summary(self) -> tuple[tuple[str, str], ...]:
+        from statistics import median  # commands that only name a record shall not pay for it
+
+        seconds = self.sample_seconds(Phase.STEP)
+        step = f"{format_seconds(median(seconds))} per step, median of {len(seconds)}" if seconds else ""
+        doubts = ", ".join(dict.fromkeys(one.kind.value for one in self.advice))
+        reason = f"{self.outcome.value}: {self.reason}" if self.reason else self.outcome.value
+        rows = (("outcome", reason), ("step", step), ("doubts", f"doubts: {doubts}" if doubts else ""))
+        return tuple((name, value) for name, value in rows if value)
 
     def process_seconds(self, phase: Phase | str) -> tuple[tuple[float, ...], ...]:
         """Return the raw seconds of one phase, one series per fresh process; empty if it was not measured.
