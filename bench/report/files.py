@@ -24,9 +24,9 @@ from bench.stats.scaling import scalings
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.runs import RunFolder
 from bench.tables.catalog import COLUMNS, TRAINING_COLUMNS
-from bench.tables.cells import cell_rows
+from bench.tables.cell_values import cell_rows
+from bench.tables.columns import TableColumn
 from bench.tables.parts import layer_rows, phase_rows
-from bench.tables.table import TableColumn
 from bench.tables.training import class_rows, epoch_rows
 
 _ROWS: dict[str, Callable[[tuple[Any, ...]], Sequence[Any]]] = {

@@ -1,7 +1,8 @@
 """What a record says, in words and figures: columns with their units, and the words of every doubt; no file, no torch.
 
 - `table`: `Column`, and columns to a table that fits its page; `figures`: digits that follow the noise, safe text
-- `catalog`: the columns of every stored table; `cells`, `parts`: those of cells, phases, layers and counts
+- `columns`: what an entry of the catalog is, and how screens show it; `catalog`: the columns of every stored table
+- `cells` with `cell_values`: the columns of cells; `parts`: those of phases and layers, and second opinions
 - `advice`: the words of every doubt
 - `claims`, `comparison`, `fit`, `gate`, `history`, `machine`, `profile`, `scaling`, `scenarios`, `training`: one
   subject each, to columns and sentences

@@ -6,17 +6,18 @@ The tables and `results/README.md` are both made from this list, so they cannot 
 from __future__ import annotations
 
 from bench.tables.cells import CELLS
-from bench.tables.parts import CLAIMS, LAYERS, PHASES
+from bench.tables.claims import CLAIMS
+from bench.tables.columns import TableColumn, stored
+from bench.tables.parts import LAYERS, PHASES
 from bench.tables.scaling import SCALING
-from bench.tables.table import TableColumn
 from bench.tables.training import CLASSES, EPOCHS
 
 COLUMNS: dict[str, tuple[TableColumn, ...]] = {
-    "cells": CELLS,
-    "phases": PHASES,
-    "layers": LAYERS,
-    "claims": CLAIMS,
-    "scaling": SCALING,
+    "cells": stored(CELLS),
+    "phases": stored(PHASES),
+    "layers": stored(LAYERS),
+    "claims": stored(CLAIMS),
+    "scaling": stored(SCALING),
 }
 """Every table of a run of cells with its columns, in order."""
 

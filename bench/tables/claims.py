@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from bench.core.claim import CheckedClaim, ClaimValue, ClaimVerdict, Relation
+from bench.tables.columns import Shown, integer, real, shown_columns, text
 from bench.tables.figures import plain
 from bench.tables.table import Column
 
@@ -54,17 +55,11 @@ def interval_value(checked: CheckedClaim) -> str:
 
 def claim_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
     """Make the columns of the claims table."""
-    verdicts = [c.verdict.value.upper() if c.verdict is not ClaimVerdict.MATCH else "match" for c in checked]
-    return [
-        Column(name="model", cells=tuple(plain(c.claim.model) for c in checked), right=False, key=True),
-        Column(name="claim", cells=tuple(plain(c.claim.id) for c in checked), right=False, key=True),
-        Column(name="documented", cells=tuple(documented_value(c) for c in checked)),
-        Column(name="measured", cells=tuple(measured_value(c) for c in checked)),
-        *_interval_columns(checked),
-        Column(name="verdict", cells=tuple(verdicts), right=False),
-        Column(name="scope", cells=tuple(plain(c.claim.scope) for c in checked), right=False, rank=1),
-        Column(name="source", cells=tuple(plain(c.claim.source) for c in checked), right=False, rank=2),
-    ]
+    return shown_columns(CLAIMS, checked)
+
+
+def _verdict(checked: CheckedClaim) -> str:
+    return "match" if checked.verdict is ClaimVerdict.MATCH else checked.verdict.value.upper()
 
 
 def claim_families(checked: Sequence[CheckedClaim]) -> dict[int, str]:
@@ -99,8 +94,73 @@ def claims_summary(checked: Sequence[CheckedClaim]) -> str:
     return f"{len(checked)} claim{'' if len(checked) == 1 else 's'}: {', '.join(found) or 'none'}"
 
 
-def _interval_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
-    """Make the column of the intervals; none where no time was measured."""
-    if all(c.interval is None for c in checked):
-        return []
-    return [Column(name="95 %", cells=tuple(interval_value(c) for c in checked), right=False)]
+def value_text(value: ClaimValue | None) -> str | None:
+    """Write a claim's value: `896`, `0.5`, or a shape `Bx32x48x48` in which B is the batch."""
+    if isinstance(value, tuple):
+        return "x".join("B" if size is None else str(size) for size in value)
+    return None if value is None else str(value)
+
+
+CLAIMS = (
+    text("id", "name of the claim in its file", "claim.id", Shown(name="claim", place=2, right=False, key=True)),
+    text("model", "model spec of the subject", "claim.model", Shown(name="model", place=1, right=False, key=True)),
+    text("layer", "dotted path of the subject; empty is the whole model", "claim.layer"),
+    text("quantity", "what is claimed, with its unit in the name", "claim.quantity"),
+    text(
+        "documented",
+        "value as documented; B in a shape is the batch",
+        lambda c: value_text(c.claim.value),
+        Shown(name="documented", place=3, get=documented_value, write=str),
+        unit="of the quantity",
+    ),
+    text(
+        "measured",
+        "value of the model; empty is unmeasured",
+        lambda c: value_text(c.measured),
+        Shown(name="measured", place=4, get=measured_value, write=str),
+        unit="of the quantity",
+    ),
+    text("relation", "what measured has to be to documented: `equal`, `below` or `above`", "claim.relation"),
+    text(
+        "reference",
+        "of a ratio, the model or cell that it is held against; empty where the value is absolute",
+        lambda c: c.claim.reference_cell.id if c.claim.reference_cell else c.claim.relative_to,
+    ),
+    real(
+        "measured_low",
+        "of the quantity",
+        "of a ratio of times, lower end of its 95 % interval over sessions; empty for a count",
+        "interval.low",
+    ),
+    real("measured_high", "of the quantity", "upper end", "interval.high"),
+    integer(
+        "sessions",
+        "sessions",
+        "fresh pairs of processes that a ratio of times comes from; empty for a count",
+        "interval.n",
+    ),
+    text(
+        "verdict",
+        "`match`, `mismatch`, `erratum` (known not to agree, see reason), `unmeasured`, or of a time `inconclusive`",
+        "verdict",
+        Shown(name="verdict", place=6, get=_verdict, right=False),
+    ),
+    real("tolerance", "fraction", "relative; 0 is exact", "claim.tolerance"),
+    text(
+        "scope",
+        "what the number includes",
+        "claim.scope",
+        Shown(name="scope", place=7, rank=1, right=False, always=True),
+    ),
+    text(
+        "source", "document and place", "claim.source", Shown(name="source", place=8, rank=2, right=False, always=True)
+    ),
+    text("reason", "why it is not a match", lambda c: c.reason or None),
+    text(
+        "interval",
+        "95 % interval of a ratio of times",
+        interval_value,
+        Shown(name="95 %", place=5, right=False, when=lambda rows: any(c.interval for c in rows)),
+        stored=False,
+    ),
+)

@@ -9,7 +9,7 @@ from bench.core.cell import Cell
 from bench.core.fit import Fit, FitLimit, FittedCell, Verification
 from bench.core.record import Outcome, PredictedPeak
 from bench.core.units import format_bytes
-from bench.tables.cells import MISSING, bytes_column, figure_column, whole
+from bench.tables.columns import MISSING, bytes_column, figure_column, whole
 from bench.tables.figures import plain
 from bench.tables.table import Column, Page, render
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench.core.cell import Mode
 from bench.core.gate import CounterChange, GateRow, GateVerdict
 from bench.core.units import counted
-from bench.tables.cells import MISSING
+from bench.tables.columns import MISSING
 from bench.tables.figures import plain, significant
 from bench.tables.table import Column, Page, render
 

@@ -15,7 +15,7 @@ import statistics
 from collections.abc import Collection, Sequence
 
 from bench.core.history import HistoryNomination, NominationKind, Pruned, Trend
-from bench.tables.cells import MISSING, noise_texts
+from bench.tables.columns import MISSING, noise_texts
 from bench.tables.figures import byte_unit, count_unit, plain, significant, time_unit, with_noise
 from bench.tables.table import Column, Page, render
 

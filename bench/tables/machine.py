@@ -12,7 +12,7 @@ from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.peaks import Peaks, Probe, ProbeKind
 from bench.core.precision import Arithmetic, first_of
 from bench.core.units import counted, format_bytes, format_count
-from bench.tables.cells import MISSING
+from bench.tables.columns import MISSING
 from bench.tables.comparison import change, percent_of, short_names
 from bench.tables.figures import percent, plain, significant
 from bench.tables.table import Column, Page, render

@@ -34,7 +34,7 @@ from bench.core.profile import (
 from bench.core.record import Advice, Phase
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.advice import WORDS, facts_text
-from bench.tables.cells import MISSING, bytes_column, counts_column, figure_column, timed_columns
+from bench.tables.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
 from bench.tables.figures import percent, plain, significant
 from bench.tables.table import Column, Page, render
 

@@ -1,23 +1,18 @@
-"""Scaling to text: how a step's time grows with the batch, and with depth, width and sequence length.
-
-The scaling block: cells of several processes beside the same cells of one, and why a figure is missing.
-
-The columns of `scaling`: one row per group of cells that differ in one size.
-"""
+"""How cost grows along one size, and with several processes: columns, notes and the table `scaling`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from bench.core.estimate import Estimate
 from bench.core.record import Record
-from bench.core.units import format_count
 from bench.stats.rank_scaling import RankScaling, rank_scalings
 from bench.stats.scaling import BATCH, Scaling
-from bench.tables.cells import MISSING, figure_column, key_columns, noise_texts, timed_columns
-from bench.tables.figures import percent, plain, significant, with_noise
-from bench.tables.table import Column, Page, TableColumn, render
+from bench.stats.summary import summarise
+from bench.tables.cell_values import CellRow, key_columns
+from bench.tables.cells import CELLS
+from bench.tables.columns import Shown, TableColumn, flag, read, real, shown_columns, text
+from bench.tables.figures import percent, plain, significant
+from bench.tables.table import Column, Page, render
 
 READING = {
     True: "Step time = a + b * batch; a: overhead, b: one more example; 90 %: batch of 90 % of the highest throughput.",
@@ -48,28 +43,7 @@ def chosen(scalings: Sequence[Scaling], *, is_batch: bool) -> list[Scaling]:
 
 def scaling_columns(rows: Sequence[Scaling], *, is_batch: bool) -> list[Column]:
     """Make the columns of one of the two tables."""
-    keys = [Column(name="cells", cells=tuple(plain(one.group) for one in rows), right=False, key=True)]
-    sizes = Column(name="sizes", cells=tuple(_sizes(one) for one in rows), right=False, rank=2)
-    off = Column(name="off", unit="%", cells=tuple(_percent(one.misfit) for one in rows), rank=1)
-    if is_batch:
-        figures = [
-            *_seconds("a", [one.overhead_seconds for one in rows]),
-            *_seconds("b", [one.example_seconds for one in rows]),
-            Column(name="90 % batch", cells=tuple(_batch(one.batch_of_90_percent) for one in rows)),
-        ]
-    else:
-        figures = [
-            Column(
-                name="k",
-                cells=tuple(_figure(one.exponent) for one in rows),
-                noise=noise_texts([_reach(one.exponent) for one in rows]),
-            ),
-            Column(
-                name="k (FLOPs)",
-                cells=tuple(MISSING if one.flops_exponent is None else f"{one.flops_exponent:.2f}" for one in rows),
-            ),
-        ]
-    return [*keys, *figures, off, sizes]
+    return shown_columns(SCALING, rows, "batch" if is_batch else "size")
 
 
 def scaling_notes(rows: Sequence[Scaling]) -> list[str]:
@@ -85,27 +59,8 @@ def _sizes(one: Scaling) -> str:
     return f"{one.axis} " + ", ".join(map(str, one.sizes))
 
 
-def _seconds(header: str, estimates: Sequence[Estimate | None]) -> list[Column]:
-    return timed_columns(
-        header, [None if e is None else e.point for e in estimates], [e.half_width if e else None for e in estimates]
-    )
-
-
-def _figure(estimate: Estimate | None) -> str:
-    return MISSING if estimate is None else f"{estimate.point:.2f}"
-
-
-def _reach(estimate: Estimate | None) -> str:
-    half = estimate.half_width if estimate else None
-    return "" if half is None else f"{half:.2f}"
-
-
-def _batch(estimate: Estimate | None) -> str:
-    return MISSING if estimate is None else significant(estimate.point, 2)
-
-
-def _percent(fraction: float | None) -> str:
-    return MISSING if fraction is None else percent(fraction)
+def _two(value: float) -> str:
+    return f"{value:.2f}"
 
 
 _KEYS = ("model", "world_size", "parallel", "batch_size")
@@ -125,24 +80,8 @@ def ranks_table(records: Sequence[Record], width: int = 80, color: bool = False,
 
 def ranks_columns(shown: Sequence[Record], found: Sequence[RankScaling]) -> list[Column]:
     """Make the columns of the scaling block; one RankScaling per record."""
-    shares = [_share(one) for one in found]
-    return [
-        *key_columns(shown, _KEYS),
-        *figure_column("threads each", [r.ranks.threads if r.ranks else None for r in shown], 4, lambda n: f"{n:.0f}"),
-        *figure_column("examples", [one.examples_per_second for one in found], 1, format_count, unit="/s"),
-        *figure_column("efficiency", [one.efficiency for one in found], 1, lambda f: f"{f * 100:.0f}", unit="%"),
-        Column(
-            name="comm",
-            unit="%",
-            cells=tuple(value for value, _ in shares),
-            noise=noise_texts([noise for _, noise in shares]),
-            rank=1,
-        ),
-        *figure_column("slowest rank", [one.slowest_rank for one in found], 3, lambda n: f"{n:.0f}"),
-        *figure_column(
-            "spread", [one.rank_spread_fraction for one in found], 2, lambda f: significant(f * 100, 2), unit="%"
-        ),
-    ]
+    rows = [CellRow(record, summarise(record), one) for record, one in zip(shown, found, strict=True)]
+    return [*key_columns(shown, _KEYS), *shown_columns(CELLS, rows, "ranks")]
 
 
 def ranks_notes(found: Sequence[RankScaling]) -> list[str]:
@@ -162,49 +101,81 @@ def of_ranks(records: Sequence[Record]) -> tuple[list[Record], tuple[RankScaling
     return [record for record in records if record.cell.world_size > 1], rank_scalings(records)
 
 
-def _share(one: RankScaling) -> tuple[str, str]:
-    share, half = one.communication_fraction, one.communication_half_width
-    if share is None:
-        return MISSING, ""
-    if half is None or share <= 0:
-        return f"{share * 100:.0f}", significant(half * 100, 1) if half else ""
-    return with_noise(share * 100, half * 100)
-
-
-def _of(name: str) -> Callable[[Scaling], Any]:
-    return lambda row: getattr(row, name)
-
-
-def _estimate(name: str, part: str) -> Callable[[Scaling], Any]:
-    return lambda row: None if (estimate := getattr(row, name)) is None else getattr(estimate, part)
-
-
-def _interval(name: str, stem: str, suffix: str, unit: str, meaning: str) -> tuple[TableColumn, ...]:
+def _interval(name: str, stem: str, suffix: str, unit: str, meaning: str, shown: Shown) -> tuple[TableColumn, ...]:
     return (
-        TableColumn(f"{stem}{suffix}", "Float64", unit, meaning, _estimate(name, "point")),
-        TableColumn(f"{stem}_low{suffix}", "Float64", unit, "lower end of its 95 % interval", _estimate(name, "low")),
-        TableColumn(f"{stem}_high{suffix}", "Float64", unit, "upper end", _estimate(name, "high")),
+        real(f"{stem}{suffix}", unit, meaning, f"{name}.point", shown),
+        real(f"{stem}_low{suffix}", unit, "lower end of its 95 % interval", f"{name}.low"),
+        real(f"{stem}_high{suffix}", unit, "upper end", f"{name}.high"),
     )
 
 
 SCALING = (
-    TableColumn("group", "string", "", "the cells, with `*` for the size in which they differ", _of("group")),
-    TableColumn("axis", "string", "", "`batch_size`, or the model's option", _of("axis")),
-    TableColumn(
-        "sizes", "string", "", "sizes that were measured, joined by `;`", lambda r: ";".join(map(str, r.sizes))
+    text(
+        "group",
+        "the cells, with `*` for the size in which they differ",
+        "group",
+        Shown(name="cells", view="batch size", place=1, right=False, key=True),
     ),
-    *_interval("overhead_seconds", "overhead", "_seconds", "s", "a of step = a + b * batch: whatever the batch"),
-    *_interval("example_seconds", "example", "_seconds", "s", "b: one more example"),
+    text("axis", "`batch_size`, or the model's option", "axis"),
+    text(
+        "sizes",
+        "sizes that were measured, joined by `;`",
+        lambda r: ";".join(map(str, r.sizes)),
+        Shown(name="sizes", view="batch size", place=9, rank=2, get=_sizes, right=False),
+    ),
+    *_interval(
+        "overhead_seconds",
+        "overhead",
+        "_seconds",
+        "s",
+        "a of step = a + b * batch: whatever the batch",
+        Shown(name="a", view="batch", place=2, scale="s", half=read("overhead_seconds.half_width"), always=True),
+    ),
+    *_interval(
+        "example_seconds",
+        "example",
+        "_seconds",
+        "s",
+        "b: one more example",
+        Shown(name="b", view="batch", place=3, scale="s", half=read("example_seconds.half_width"), always=True),
+    ),
     *_interval(
         "batch_of_90_percent",
         "batch_of_90_percent",
         "",
         "examples",
         "9 a / b: where throughput reaches 90 % of its limit",
+        Shown(name="90 % batch", view="batch", place=4, write=lambda value: significant(value, 2), always=True),
     ),
-    *_interval("exponent", "exponent", "", "of the size", "k of step ~ size^k, along an option"),
-    TableColumn("flops_exponent", "Float64", "of the size", "the same k of the step's FLOPs", _of("flops_exponent")),
-    TableColumn("misfit_fraction", "Float64", "fraction", "how far the worst point is from the fit", _of("misfit")),
-    TableColumn("follows", "boolean", "", "whether the times follow the fit within noise", _of("follows")),
-    TableColumn("reason", "string", "", "why a figure is missing, or not to be believed", _of("reason")),
+    *_interval(
+        "exponent",
+        "exponent",
+        "",
+        "of the size",
+        "k of step ~ size^k, along an option",
+        Shown(
+            name="k",
+            view="size",
+            place=5,
+            write=_two,
+            noise=lambda r: _two(half) if (half := read("exponent.half_width")(r)) is not None else "",
+            always=True,
+        ),
+    ),
+    real(
+        "flops_exponent",
+        "of the size",
+        "the same k of the step's FLOPs",
+        "flops_exponent",
+        Shown(name="k (FLOPs)", view="size", place=6, write=_two, always=True),
+    ),
+    real(
+        "misfit_fraction",
+        "fraction",
+        "how far the worst point is from the fit",
+        "misfit",
+        Shown(name="off", unit="%", view="batch size", place=8, rank=1, write=percent, always=True),
+    ),
+    flag("follows", "whether the times follow the fit within noise", "follows"),
+    text("reason", "why a figure is missing, or not to be believed", "reason"),
 )

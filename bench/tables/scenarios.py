@@ -19,7 +19,7 @@ from bench.core.units import format_bytes, format_count, format_seconds
 from bench.stats.estimate import estimate_median
 from bench.stats.generation import GenerationSummary, summarise_generation
 from bench.stats.image_sampling import lines_over_steps, summarise_sampling
-from bench.tables.cells import bytes_column, counts_column, figure_column, timed_columns, whole
+from bench.tables.columns import bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.tables.figures import duration, percent, plain, significant
 from bench.tables.table import Column, Page, render
 

@@ -3,22 +3,14 @@
 1. keys and columns of rank 0 always stand; the others join by rank as long as there is room
 2. where even those are too wide, the widest key is cut
 3. a row with a `span` (a cell that failed) shows its keys, then that text instead of figures
-
-Columns of text, as the other reports have them, to a table for the template.
-
-One column of a table, and the columns that name the cell in every table.
 """
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from bench.core.inputs import inputs_text
-from bench.core.precision import Precision
-from bench.core.text import choices
 from bench.tables.figures import ascii_only, display_width, shorten, words
 
 GAP = 2
@@ -292,67 +284,3 @@ def head(column: Column) -> Head:
 def _places(column: Column) -> list[Figure]:
     noises = column.noise or ("",) * len(column.cells)
     return [Figure(text=words(cell), noise=noise) for cell, noise in zip(column.cells, noises, strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class TableColumn:
-    """One column.
-
-    Attributes:
-        dtype: Of pandas, nullable: `string`, `Int64`, `Float64`, `boolean`.
-        unit: `s`, `bytes`, ... or `` for text.
-        get: Reads the value off a row; None is "not measured".
-    """
-
-    name: str
-    dtype: str
-    unit: str
-    meaning: str
-    get: Callable[[Any], Any]
-
-
-def shape_text(shape: tuple[int, ...] | None) -> str | None:
-    """Write a shape as `8x32x48x48`; None stays None."""
-    return None if shape is None else "x".join(map(str, shape))
-
-
-_AXIS_MEANINGS = {
-    "model": ("string", "", "model spec as typed"),
-    "mode": ("string", "", "`train` (a whole training step) or `infer` (forward only, eval mode, no gradients)"),
-    "batch_size": ("Int64", "examples", "examples per step, of each process"),
-    "device": ("string", "", "`cpu` or `cuda:N`; of several processes the first one's"),
-    "precision": ("string", "", choices(Precision)),
-    "optimizer": ("string", "", "optimizer that was asked for; empty is the workload's own"),
-    "compile": ("string", "", "`torch.compile` mode; `none` is eager"),
-    "memory_format": ("string", "", "`contiguous` or `channels_last`"),
-    "input_shape": ("string", "", "shape of one example or all inputs, for a bare module; else empty"),
-    "threads": (
-        "Int64",
-        "threads",
-        "threads of a process that were asked for; empty is torch's default, shared out among processes",
-    ),
-    "world_size": ("Int64", "processes", "processes that train together"),
-    "parallel": ("string", "", "how they do: `ddp` or `fsdp2`; without meaning for one process"),
-    "seed": ("Int64", "", "seed of weights and data; the data of rank R are seeded by seed + R"),
-    "accumulate": ("Int64", "batches", "batches whose gradients are added up before an update"),
-    "clip_norm": ("Float64", "norm", "largest norm of the gradients; empty clips nothing"),
-}
-
-
-def _axis(name: str) -> Callable[[Any], Any]:
-    if name == "input_shape":
-        return lambda row: inputs_text(row.record.cell.input_shape)
-    return lambda row: getattr(row.record.cell, name)
-
-
-def axes(names: tuple[str, ...]) -> tuple[TableColumn, ...]:
-    """Make the columns that say which cell a row belongs to."""
-    return (
-        TableColumn("cell_id", "string", "", "the cell's name for people", lambda row: row.record.cell.id),
-        TableColumn("cell_key", "string", "", "the cell's key: joins tables and runs", lambda row: row.record.cell.key),
-        *(TableColumn(name, *_AXIS_MEANINGS[name], _axis(name)) for name in names),
-    )
-
-
-SHORT_AXES = ("model", "mode", "batch_size", "device", "precision")
-INTERVAL = "of the 95 % interval of the median; empty where the sample is too small for one"

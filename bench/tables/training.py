@@ -26,9 +26,19 @@ from bench.core.training import (
 )
 from bench.core.units import format_count, format_seconds
 from bench.tables.advice import loose_advice_text
-from bench.tables.cells import MISSING, figure_column, timed_columns, whole
+from bench.tables.columns import (
+    MISSING,
+    Shown,
+    figure_column,
+    integer,
+    real,
+    shown_columns,
+    text,
+    timed_columns,
+    whole,
+)
 from bench.tables.figures import percent, plain, significant
-from bench.tables.table import Column, Page, TableColumn, render
+from bench.tables.table import Column, Page, render
 
 PART_HEADERS = {
     Part.DATA: "data",
@@ -85,18 +95,7 @@ def plan_text(plan: TrainingPlan, *, is_axis: bool = False) -> str:
 
 def epoch_columns(epochs: Sequence[Epoch]) -> list[Column]:
     """Make the columns of what was learned and how long it took."""
-    return [
-        Column(name="epoch", cells=tuple(str(e.epoch) for e in epochs), key=True),
-        *figure_column("train loss", [e.train_loss for e in epochs], 0),
-        *figure_column("train right", [e.train_accuracy for e in epochs], 1, _percent, unit="%"),
-        *figure_column("test loss", [e.test_loss for e in epochs], 0),
-        *figure_column("test right", [e.test_accuracy for e in epochs], 0, _percent, unit="%"),
-        *timed_columns("training", [e.seconds for e in epochs], [None] * len(epochs)),
-        *figure_column("examples", [e.examples_per_second for e in epochs], 0, format_count, unit="/s"),
-        *timed_columns("evaluation", [e.evaluation_seconds for e in epochs], [None] * len(epochs), 2),
-        *timed_columns("checkpoints", [e.checkpoint_seconds or None for e in epochs], [None] * len(epochs), 3),
-        *figure_column("steps", [len(e.examples) for e in epochs], 4, whole),
-    ]
+    return shown_columns(EPOCHS, [EpochRow(None, epoch) for epoch in epochs])
 
 
 def part_columns(epochs: Sequence[Epoch]) -> list[Column]:
@@ -127,18 +126,13 @@ def score_columns(found: Classification) -> list[Column]:
 
     There is no mean where a class has no figure: without the class it would flatter the model.
     """
-    scores = found.scores
-    headers = {"precision": "precision", "recall": "recall", "f1": "F1"}
-    figures = {name: [getattr(score, name) for score in scores] for name in headers}
-    means = {name: None if None in values else sum(values) / len(values) for name, values in figures.items()}
-    return [
-        Column(name="class", cells=(*(plain(s.name) for s in scores), "mean"), right=False, key=True),
-        *(
-            Column(name=header, unit="%", cells=tuple(_share(value) for value in (*figures[name], means[name])))
-            for name, header in headers.items()
-        ),
-        Column(name="examples", cells=tuple(f"{n:,}" for n in (*(s.support for s in scores), _support(found)))),
-    ]
+    scores = [*found.scores, ClassScore(name="mean", support=_support(found), **_means(found))]
+    return shown_columns(CLASSES, [ClassRow(None, score) for score in scores])
+
+
+def _means(found: Classification) -> dict[str, Any]:
+    values = {name: [getattr(score, name) for score in found.scores] for name in ("precision", "recall", "f1")}
+    return {name: None if None in of_all else sum(of_all) / len(of_all) for name, of_all in values.items()}
 
 
 def confusion_columns(found: Classification) -> list[Column]:
@@ -268,7 +262,7 @@ def _sentence(point: PipelinePoint) -> str:
 class EpochRow:
     """What one row of `epochs` is read from."""
 
-    training: Training
+    training: Training | None
     epoch: Epoch
 
 
@@ -276,7 +270,7 @@ class EpochRow:
 class ClassRow:
     """What one row of `classes` is read from."""
 
-    training: Training
+    training: Training | None
     score: ClassScore
 
 
@@ -295,28 +289,14 @@ def class_rows(trainings: tuple[Training, ...]) -> list[ClassRow]:
     ]
 
 
-def _plan(name: str) -> Callable[[Any], Any]:
-    return lambda row: getattr(row.training.plan, name)
-
-
 def _part(part: Part) -> Callable[[EpochRow], float]:
     return lambda row: row.epoch.part_seconds(part)
 
 
-def _epoch(name: str) -> Callable[[EpochRow], Any]:
-    return lambda row: getattr(row.epoch, name)
-
-
-def _score(name: str) -> Callable[[ClassRow], Any]:
-    return lambda row: getattr(row.score, name)
-
-
 _WHICH = (
-    TableColumn(
-        "training_key", "string", "", "the training's key: the name of its file", lambda r: r.training.plan.key
-    ),
-    TableColumn("model", "string", "", "model spec as typed", _plan("model")),
-    TableColumn("data", "string", "", "data as typed", _plan("data")),
+    text("training_key", "the training's key: the name of its file", "training.plan.key"),
+    text("model", "model spec as typed", "training.plan.model"),
+    text("data", "data as typed", "training.plan.data"),
 )
 _PART_MEANINGS = {
     Part.DATA: "waiting for batches, the start of the loader's workers included",
@@ -330,49 +310,119 @@ _PART_MEANINGS = {
 
 EPOCHS = (
     *_WHICH,
-    TableColumn("batch_size", "Int64", "examples", "examples per step", _plan("batch_size")),
-    TableColumn("workers", "Int64", "processes", "that prepare batches; 0 is the training process", _plan("workers")),
-    TableColumn("device", "string", "", "`cpu` or `cuda:N`", _plan("device")),
-    TableColumn("precision", "string", "", choices(Precision), _plan("precision")),
-    TableColumn("seed", "Int64", "", "seed of weights, order, augmentation and dropout", _plan("seed")),
-    TableColumn("epoch", "Int64", "", "from 1", lambda r: r.epoch.epoch),
-    TableColumn("steps", "Int64", "steps", "training steps", lambda r: len(r.epoch.examples)),
-    TableColumn("examples", "Int64", "examples", "examples trained on", lambda r: sum(r.epoch.examples)),
-    TableColumn(
-        "train_loss", "Float64", "nats", "mean, each as its step came, in train mode", lambda r: r.epoch.train_loss
+    integer("batch_size", "examples", "examples per step", "training.plan.batch_size"),
+    integer("workers", "processes", "that prepare batches; 0 is the training process", "training.plan.workers"),
+    text("device", "`cpu` or `cuda:N`", "training.plan.device"),
+    text("precision", choices(Precision), "training.plan.precision"),
+    integer("seed", "", "seed of weights, order, augmentation and dropout", "training.plan.seed"),
+    integer("epoch", "", "from 1", "epoch.epoch", Shown(name="epoch", place=1, write=str, key=True)),
+    integer(
+        "steps",
+        "steps",
+        "training steps",
+        lambda r: len(r.epoch.examples),
+        Shown(name="steps", place=10, rank=4, write=whole),
     ),
-    TableColumn(
-        "train_accuracy_fraction", "Float64", "fraction", "likewise, share that was right", _epoch("train_accuracy")
+    integer("examples", "examples", "examples trained on", lambda r: sum(r.epoch.examples)),
+    real(
+        "train_loss",
+        "nats",
+        "mean, each as its step came, in train mode",
+        "epoch.train_loss",
+        Shown(name="train loss", place=2),
     ),
-    TableColumn("test_loss", "Float64", "nats", "mean over the test set after the epoch", _epoch("test_loss")),
-    TableColumn(
-        "test_accuracy_fraction", "Float64", "fraction", "share of the test set that is right", _epoch("test_accuracy")
+    real(
+        "train_accuracy_fraction",
+        "fraction",
+        "likewise, share that was right",
+        "epoch.train_accuracy",
+        Shown(name="train right", unit="%", place=3, rank=1, write=_percent),
     ),
-    TableColumn("train_seconds", "Float64", "s", "wall time of the epoch's training", _epoch("seconds")),
-    *(
-        TableColumn(f"{part.value}_seconds", "Float64", "s", meaning, _part(part))
-        for part, meaning in _PART_MEANINGS.items()
+    real(
+        "test_loss",
+        "nats",
+        "mean over the test set after the epoch",
+        "epoch.test_loss",
+        Shown(name="test loss", place=4),
     ),
-    TableColumn("part_sum_seconds", "Float64", "s", "sum of these parts", _epoch("part_sum_seconds")),
-    TableColumn("gap_fraction", "Float64", "fraction", "1 - sum of parts / wall time", _epoch("gap_fraction")),
-    TableColumn("examples_per_second", "Float64", "examples/s", "training throughput", _epoch("examples_per_second")),
-    TableColumn("evaluation_seconds", "Float64", "s", "wall time of the evaluation", _epoch("evaluation_seconds")),
-    TableColumn("checkpoint_seconds", "Float64", "s", "writing checkpoints", _epoch("checkpoint_seconds")),
-    TableColumn("clock", "string", "", "of the parts: `host` or `device` (events)", _epoch("clock")),
-    TableColumn("interruptions", "Int64", "", "times it was taken up within the epoch", _epoch("interruptions")),
+    real(
+        "test_accuracy_fraction",
+        "fraction",
+        "share of the test set that is right",
+        "epoch.test_accuracy",
+        Shown(name="test right", unit="%", place=5, write=_percent),
+    ),
+    real(
+        "train_seconds",
+        "s",
+        "wall time of the epoch's training",
+        "epoch.seconds",
+        Shown(name="training", place=6, scale="s", always=True),
+    ),
+    *(real(f"{part.value}_seconds", "s", meaning, _part(part)) for part, meaning in _PART_MEANINGS.items()),
+    real("part_sum_seconds", "s", "sum of these parts", "epoch.part_sum_seconds"),
+    real("gap_fraction", "fraction", "1 - sum of parts / wall time", "epoch.gap_fraction"),
+    real(
+        "examples_per_second",
+        "examples/s",
+        "training throughput",
+        "epoch.examples_per_second",
+        Shown(name="examples", unit="/s", place=7, write=format_count),
+    ),
+    real(
+        "evaluation_seconds",
+        "s",
+        "wall time of the evaluation",
+        "epoch.evaluation_seconds",
+        Shown(name="evaluation", place=8, rank=2, scale="s", always=True),
+    ),
+    real(
+        "checkpoint_seconds",
+        "s",
+        "writing checkpoints",
+        "epoch.checkpoint_seconds",
+        Shown(
+            name="checkpoints",
+            place=9,
+            rank=3,
+            scale="s",
+            get=lambda r: r.epoch.checkpoint_seconds or None,
+            always=True,
+        ),
+    ),
+    text("clock", "of the parts: `host` or `device` (events)", "epoch.clock"),
+    integer("interruptions", "", "times it was taken up within the epoch", "epoch.interruptions"),
 )
 
 CLASSES = (
     *_WHICH,
-    TableColumn("class", "string", "", "true class", lambda r: r.score.name),
-    TableColumn(
+    text("class", "true class", "score.name", Shown(name="class", place=1, right=False, key=True)),
+    real(
         "precision",
-        "Float64",
         "fraction",
         "right share of the predictions of this class, if any",
-        _score("precision"),
+        "score.precision",
+        Shown(name="precision", unit="%", place=2, write=_percent, always=True),
     ),
-    TableColumn("recall", "Float64", "fraction", "of this class's examples, share that is found", _score("recall")),
-    TableColumn("f1", "Float64", "fraction", "harmonic mean of precision and recall", _score("f1")),
-    TableColumn("support", "Int64", "examples", "test examples of this class", _score("support")),
+    real(
+        "recall",
+        "fraction",
+        "of this class's examples, share that is found",
+        "score.recall",
+        Shown(name="recall", unit="%", place=3, write=_percent, always=True),
+    ),
+    real(
+        "f1",
+        "fraction",
+        "harmonic mean of precision and recall",
+        "score.f1",
+        Shown(name="F1", unit="%", place=4, write=_percent, always=True),
+    ),
+    integer(
+        "support",
+        "examples",
+        "test examples of this class",
+        "score.support",
+        Shown(name="examples", place=5, write=whole),
+    ),
 )

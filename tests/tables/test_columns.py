@@ -7,7 +7,7 @@ import pytest
 
 from bench.tables.catalog import COLUMNS as OF_CELLS
 from bench.tables.catalog import TRAINING_COLUMNS, describe_columns
-from bench.tables.table import TableColumn as Column
+from bench.tables.columns import TableColumn as Column
 from tests.goldens import check_file
 
 COLUMNS = OF_CELLS | TRAINING_COLUMNS

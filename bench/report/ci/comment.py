@@ -15,7 +15,7 @@ from bench.report.formats.markdown import cells_table, claims_table, escape, mac
 from bench.report.formats.terminal import caption, summary_line
 from bench.stats.summary import summarise
 from bench.tables.advice import advice_sentences
-from bench.tables.cells import outcome_text
+from bench.tables.cell_values import outcome_text
 from bench.tables.claims import claims_summary
 from bench.tables.figures import plain, shorten
 

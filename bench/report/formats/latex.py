@@ -14,7 +14,8 @@ from bench.report.formats.markdown import machine_facts
 from bench.report.formats.terminal import caption
 from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_sentences
-from bench.tables.cells import figure_columns, key_columns, outcome_text
+from bench.tables.cell_values import key_columns, outcome_text
+from bench.tables.cells import figure_columns
 from bench.tables.figures import plain, shorten
 from bench.tables.table import Column
 

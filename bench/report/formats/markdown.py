@@ -13,10 +13,11 @@ from bench.report.formats.terminal import caption, summary_line
 from bench.stats.scaling import Scaling, scalings
 from bench.stats.summary import summarise
 from bench.tables.advice import advice_sentences
-from bench.tables.cells import figure_columns, key_columns, outcome_text
+from bench.tables.cell_values import key_columns, outcome_text
+from bench.tables.cells import count_columns, figure_columns
 from bench.tables.claims import claim_columns, claim_notes, claims_summary
 from bench.tables.figures import plain, significant
-from bench.tables.parts import count_columns, count_notes, layer_columns, phase_rows_columns
+from bench.tables.parts import count_notes, layer_columns
 from bench.tables.scaling import READING, chosen, of_ranks, ranks_columns, ranks_notes, scaling_columns, scaling_notes
 from bench.tables.table import Column
 
@@ -48,11 +49,6 @@ def cells_table(records: Sequence[Record]) -> str:
     if any(record.outcome is not Outcome.OK for record in records):
         columns.append(Column(name="outcome", cells=tuple(r.outcome.value for r in records), right=False))
     return table(columns)
-
-
-def phases_table(record: Record) -> str:
-    """Write one cell in detail."""
-    return table(phase_rows_columns(record)) if record.samples else "no step was timed"
 
 
 def layers_table(record: Record) -> str:

@@ -9,16 +9,15 @@ from bench.core.claim import CheckedClaim
 from bench.core.record import Outcome, Record
 from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_text
-from bench.tables.cells import figure_columns, key_columns, outcome_text, peak_bytes, varying_axes
+from bench.tables.cell_values import key_columns, outcome_text, peak_bytes, varying_axes
+from bench.tables.cells import count_columns, figure_columns
 from bench.tables.claims import claim_columns, claim_families, claim_notes, claim_styles, claims_summary
 from bench.tables.figures import plain
 from bench.tables.parts import (
-    count_columns,
     count_notes,
     layer_columns,
     opinion_columns,
     opinion_notes,
-    phase_rows_columns,
     uncounted_notes,
 )
 from bench.tables.table import Column, Page, fits, render
@@ -103,18 +102,6 @@ def summary_line(records: Sequence[Record]) -> str:
     counts = Counter(record.outcome for record in records)
     found = [f"{counts[outcome]} {outcome.value.replace('_', ' ')}" for outcome in Outcome if counts[outcome]]
     return f"{len(records)} cell{'' if len(records) == 1 else 's'}: {', '.join(found) or 'none'}"
-
-
-def phases_table(record: Record, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write one cell in detail: a row per phase, their sum, the unsplit step and the gap between the two."""
-    page = Page(width=width, color=color, unicode=unicode)
-    title = page.paint(page.sign(plain(record.cell.id)), "bold")
-    text = outcome_text(record)
-    body = render(phase_rows_columns(record), page) if record.samples else "no step was timed"
-    parts = [title, *([page.paint(page.wrap(text), _style(record))] if text else []), "", body]
-    if doubts := advice_text([record], page):
-        parts += ["", doubts]
-    return "\n".join(parts)
 
 
 def layers_table(record: Record, width: int = 80, color: bool = False, unicode: bool = True) -> str:

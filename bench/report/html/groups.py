@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from bench.core.cell import Cell, Precision
 from bench.core.record import Phase
 from bench.report.html.contract import ReportData, Row
-from bench.tables.cells import varying_axes
+from bench.tables.cell_values import varying_axes
 from bench.tables.figures import name
 
 _ON_PANEL = frozenset({"batch_size", "precision"})

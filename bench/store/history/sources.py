@@ -25,7 +25,8 @@ from bench.store.codec import digest, from_data, parse_file
 from bench.store.history.schema import MEASURED
 from bench.store.pytest_benchmark import StoredBenchmark, StoredSession, read_session
 from bench.store.runs import RunFolder, RunInfo, run_paths
-from bench.tables.cells import CELLS, cell_rows
+from bench.tables.cell_values import cell_rows
+from bench.tables.cells import CELLS
 
 Row = Mapping[str, Any]
 _COLUMNS = {column.name: column for column in CELLS if column.name in MEASURED}

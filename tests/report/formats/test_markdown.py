@@ -17,7 +17,6 @@ from bench.report.formats.markdown import (
     counts_table,
     escape,
     layers_table,
-    phases_table,
     summary,
     throughput_table,
 )
@@ -32,7 +31,7 @@ def test_the_summary_looks_as_it_did() -> None:
 
 
 def test_details_look_as_they_did() -> None:
-    parts = [phases_table(DETAILED), layers_table(DETAILED), counts_table([DETAILED]), claims_table(make_claims())]
+    parts = [layers_table(DETAILED), counts_table([DETAILED]), claims_table(make_claims())]
     check_golden("details.md", "\n\n".join(parts) + "\n")
 
 
@@ -61,7 +60,7 @@ def test_no_model_name_breaks_the_table(name: str) -> None:
 
 
 def test_every_row_has_as_many_cells_as_the_header() -> None:
-    for text in (cells_table(make_sweep()), layers_table(DETAILED), phases_table(DETAILED)):
+    for text in (cells_table(make_sweep()), layers_table(DETAILED)):
         assert len({line.count(" | ") for line in text.splitlines() if not line.startswith("|-")}) == 1
 
 

@@ -17,7 +17,6 @@ from bench.report.formats.terminal import (
     claims_table,
     counts_table,
     layers_table,
-    phases_table,
     summary_line,
 )
 from bench.tables.figures import display_width
@@ -41,7 +40,6 @@ def test_cells_in_ascii_look_as_they_did() -> None:
 
 def test_details_look_as_they_did() -> None:
     parts = [
-        phases_table(make_sweep()[0]),
         layers_table(DETAILED),
         counts_table(make_sweep()[:14:2]),
         claims_table(make_claims()),
@@ -56,7 +54,6 @@ def test_no_line_is_wider_than_the_page(width: int, unicode: bool) -> None:
     for text in (
         cells_table(make_sweep(), width, unicode=unicode),
         cells_table(make_sweep()[::4], width, unicode=unicode),
-        phases_table(DETAILED, width, unicode=unicode),
         layers_table(DETAILED, width, unicode=unicode),
         counts_table(make_sweep(), width, unicode=unicode) if width >= 72 else "",  # exact figures do not shrink
         claims_table(make_claims(), width, unicode=unicode) if width >= 72 else "",
@@ -144,7 +141,7 @@ def test_colours_only_add_codes_and_only_where_asked() -> None:
 
 def test_text_from_outside_cannot_command_the_terminal() -> None:
     evil = make_record("evil\x1b[2J\nmodel", step=None, outcome=Outcome.FAILED, reason="a\x1b]0;title\x07\r\nb")
-    for text in (cells_table([evil], 200), counts_table([evil], 200), phases_table(evil)):
+    for text in (cells_table([evil], 200), counts_table([evil], 200)):
         assert "\x1b" not in text and "\r" not in text and "\x07" not in text
 
 
@@ -165,14 +162,6 @@ def test_a_predicted_peak_is_marked_and_named() -> None:
 def test_launch_times_far_apart_have_their_own_units() -> None:
     text = cells_table([make_record("fast", step=2e-6), make_record("slow", step=50.0)], 80)
     assert "2.00 µs" in text and "50.0 s" in text
-
-
-def test_phases_show_their_sum_beside_the_unsplit_step() -> None:
-    text = phases_table(make_record(step=0.1))
-    rows = {line[:15].strip(): line[15:].split() for line in text.splitlines()}
-    assert rows["sum of phases"][0] == "99.0"
-    assert rows["step (unsplit)"][0] == "100.0"
-    assert "no step was timed" in phases_table(make_record(step=None, outcome=Outcome.SKIPPED, reason="r"))
 
 
 def test_layers_sum_to_the_model() -> None:
@@ -238,7 +227,6 @@ def test_nothing_is_said_in_words() -> None:
 def test_a_step_of_zero_seconds_is_no_crash() -> None:
     record = replace(make_record(), samples=(Sample(phase=Phase.STEP, seconds=(0.0,) * 9),))
     assert "my_net" in cells_table([record])
-    assert "step (unsplit)" in phases_table(record)
 
 
 def test_the_sum_of_layers_has_no_bound_of_its_own() -> None:

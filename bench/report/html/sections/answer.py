@@ -14,7 +14,7 @@ from bench.core.units import format_bytes, format_count
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import grouped
 from bench.tables.advice import advice_sentences, marks
-from bench.tables.cells import outcome_text, peak_bytes
+from bench.tables.cell_values import outcome_text, peak_bytes
 from bench.tables.comparison import change, headline, reason_text, short_names, summary
 from bench.tables.figures import count_of, first, name, seconds_text, words
 from bench.tables.table import Column, Table, make_table

@@ -14,7 +14,8 @@ from bench.report.html.contract import ReportData, Section
 from bench.report.html.groups import run_names
 from bench.report.html.raw import raw_samples
 from bench.tables.advice import WORDS
-from bench.tables.cells import figure_columns, key_columns, outcome_text
+from bench.tables.cell_values import key_columns, outcome_text
+from bench.tables.cells import figure_columns
 from bench.tables.figures import name, words
 from bench.tables.table import Column, head
 

@@ -9,7 +9,7 @@ from bench.core.units import format_bytes
 from bench.report.html.bars import Bar, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import grouped, run_names
-from bench.tables.cells import peak_bytes
+from bench.tables.cell_values import peak_bytes
 from bench.tables.figures import first
 
 CAUSES = (

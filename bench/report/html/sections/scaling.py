@@ -19,11 +19,12 @@ from bench.report.html.groups import (
     series_of,
 )
 from bench.report.html.lines import Chart, Point, Series, line_chart
-from bench.tables.cells import step_columns
-from bench.tables.figures import count_unit, first, seconds_text, significant, time_unit
+from bench.tables.cells import figure_columns
+from bench.tables.figures import count_unit, first, seconds_text, time_unit
 from bench.tables.table import Column, Table, make_table
 
 _MOST_GROUPS = 16
+_SHOWN = ("step", "examples")
 _MOST_ROWS = 400
 
 
@@ -112,11 +113,6 @@ def _table(data: ReportData, groups: Sequence[Group]) -> Table:
         *([Column(name="run", cells=tuple(runs[r.run] for r in rows), right=False)] if any(runs) else []),
         Column(name="batch", cells=tuple(str(r.record.cell.batch_size) for r in rows)),
         Column(name="precision", cells=tuple(r.record.cell.precision.value for r in rows), right=False),
-        *step_columns([row.summary for row in rows]),
-        Column(name="examples", unit="/s", cells=tuple(_rate(row.summary.examples_per_second) for row in rows)),
+        *(c for c in figure_columns([r.record for r in rows], [r.summary for r in rows]) if c.name in _SHOWN),
     ]
     return make_table(columns, caption="Latency and throughput of all charts")
-
-
-def _rate(value: float | None) -> str:
-    return "-" if value is None else significant(value) if value < 1000 else format_count(value)

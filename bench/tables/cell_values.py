@@ -1,0 +1,141 @@
+"""What one row of `cells` is read from, the readers of its columns, and the columns that name a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from bench.core.cell import Cell
+from bench.core.record import Outcome, Phase, Record
+from bench.stats.rank_scaling import RankScaling, rank_scaling_of
+from bench.stats.summary import Summary, summarise
+from bench.tables.figures import percent, plain, significant, with_noise
+from bench.tables.table import Column
+
+
+@dataclass(frozen=True, slots=True)
+class CellRow:
+    """What one row of `cells` is read from."""
+
+    record: Record
+    summary: Summary
+    scaling: RankScaling | None = None
+
+
+def cell_rows(records: tuple[Record, ...]) -> list[CellRow]:
+    """Make one row per cell, also of those that were skipped or failed."""
+    return [
+        CellRow(record, summarise(record), rank_scaling_of(record, records) if record.cell.world_size > 1 else None)
+        for record in records
+    ]
+
+
+def process_count(row: CellRow) -> int | None:
+    """Count the fresh processes that the steps come from."""
+    return len({sample.process for sample in row.record.samples if sample.phase is Phase.STEP}) or None
+
+
+def has_converged(row: CellRow) -> bool | None:
+    """Whether all samples of the step reached their target; None where none says so."""
+    known = [s.converged for s in row.record.samples if s.phase is Phase.STEP and s.converged is not None]
+    return all(known) if known else None
+
+
+def bound_mark(row: CellRow) -> str:
+    """Return the sign before FLOPs that are a lower bound."""
+    flops = row.record.counters.flops
+    return "≥" if flops and flops.is_lower_bound else ""
+
+
+def phase_share(row: CellRow, phase: Phase | str) -> float | None:
+    """Divide a phase by the unsplit step."""
+    estimate, step = row.summary.phase(phase), row.summary.step
+    return estimate.point / step.point if estimate and step and step.point else None
+
+
+def own_phases(row: CellRow) -> str | None:
+    """Name the phases that a step of one's own marked, each with its share of the unsplit step."""
+    own = (phase for phase, _ in row.summary.phases if phase not in tuple(Phase))
+    return ", ".join(f"{plain(phase)} {percent(phase_share(row, phase))}" for phase in own) or None
+
+
+def opinions(row: CellRow) -> str:
+    """Say of every other counter whether it agrees with ours, or its share of our count."""
+    ours = row.record.counters.flops.forward if row.record.counters.flops else None
+    return ", ".join(f"{plain(o.counter)} {_opinion(o.forward_flops, ours)}" for o in row.record.counters.opinions)
+
+
+def _opinion(theirs: int | None, ours: int | None) -> str:
+    if theirs is None:
+        return "?"
+    if not ours:
+        return f"{theirs:,}"
+    return "agrees" if theirs == ours else f"{significant(theirs / ours)}x"
+
+
+def communication(row: CellRow) -> tuple[str | None, str]:
+    """Write the share of communication and its noise."""
+    one = row.scaling
+    share, half = (one.communication_fraction, one.communication_half_width) if one else (None, None)
+    if share is None:
+        return None, ""
+    if half is None or share <= 0:
+        return f"{share * 100:.0f}", significant(half * 100, 1) if half else ""
+    return with_noise(share * 100, half * 100)
+
+
+def is_frozen(rows: Sequence[CellRow]) -> bool:
+    """Whether a model has parameters without a gradient."""
+    counters = [row.record.counters for row in rows]
+    return any(c.trainable_parameters not in (None, c.parameters) for c in counters)
+
+
+def peak_bytes(record: Record) -> tuple[int | None, str]:
+    """Return the peak to show and its mark: `≈` if it is only predicted."""
+    name, value = record.counters.shown_peak or ("", None)
+    return value, "≈" if name == "predicted_peak_bytes" else ""
+
+
+_ALWAYS_KEYS = ("model", "batch_size", "precision")
+_KEY_ORDER = ("model", "mode", "device", "batch_size", "precision")
+_HEADERS = {
+    "batch_size": "batch",
+    "memory_format": "layout",
+    "input_shape": "shape",
+    "world_size": "world",
+    "clip_norm": "clip",
+}
+
+
+def varying_axes(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> tuple[str, ...]:
+    """Return the axes that a table needs to tell its rows apart, and those that always stand."""
+    names = [*_KEY_ORDER, *(f.name for f in fields(Cell) if f.name not in _KEY_ORDER)]
+    return tuple(name for name in names if name in always or len({getattr(r.cell, name) for r in records}) > 1)
+
+
+def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> list[Column]:
+    """Make the columns that name a row."""
+    return [
+        Column(
+            name=_HEADERS.get(name, name),
+            cells=tuple(_axis_text(name, getattr(record.cell, name)) for record in records),
+            right=name in {"batch_size", "threads", "world_size", "seed", "accumulate", "clip_norm"},
+            key=True,
+            tight=name == "precision",
+        )
+        for name in varying_axes(records, always)
+    ]
+
+
+def _axis_text(name: str, value: object) -> str:
+    if value is None:
+        return "none" if name == "clip_norm" else "own"
+    return plain("x".join(map(str, value)) if isinstance(value, tuple) else str(value))
+
+
+def outcome_text(record: Record) -> str | None:
+    """Say why a row has no figures, `OUT OF MEMORY: ...`; None where it has some."""
+    if record.outcome is Outcome.OK:
+        return None
+    name = record.outcome.value.replace("_", " ").upper()
+    return f"{name}: {plain(record.reason)}" if record.reason else name
