@@ -45,19 +45,23 @@ def command(
         bool, typer.Option("--strict", help="A claim of time that is false here fails too; one that is open: code 3.")
     ] = False,
     all_rows: Annotated[bool, typer.Option("--all", help="Print matches too where there are many.")] = False,
+    timeout: options.LimitOption = None,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.claims import check_files, check_shipped, check_torchvision
 
     if torchvision and (files or time):
         raise UsageError("--torchvision checks its own claims, which are counts; leave files and --time away")
-    if torchvision:
-        checked = check_torchvision()
-    elif files:
-        checked = check_files(files)
-    else:
-        checked = check_shipped()
+    limit = options.parse_duration(timeout, "--timeout")
+    with waiting(is_quiet=quiet):
+        if torchvision:
+            checked = check_torchvision(timeout_seconds=limit)
+        elif files:
+            checked = check_files(files, timeout_seconds=limit)
+        else:
+            checked = check_shipped(timeout_seconds=limit)
     if time:
         checked = _with_times(
             checked, device=device, sessions=sessions, quads=quads, seed=seed, judges_state=void, is_quiet=quiet

@@ -38,8 +38,11 @@ def command(
     flops_only: Annotated[
         bool, typer.Option("--flops-only", help="No operations and no predicted peak: seconds for the largest models.")
     ] = False,
+    timeout: options.LimitOption = None,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.counting import count_cells, require_counted
     from bench.suite.sweep import Sweep
 
@@ -52,7 +55,9 @@ def command(
         accumulate=accumulate,
         clip_norm=clip_norm,
     )
-    records = count_cells(Sweep(models=tuple(models), **axes).cells(), steps=not flops_only)
+    limit = options.parse_duration(timeout, "--timeout")
+    with waiting(is_quiet=quiet):
+        records = count_cells(Sweep(models=tuple(models), **axes).cells(), steps=not flops_only, timeout_seconds=limit)
     require_counted(records)
     answer("count", format, lambda: _text(records, layers=layers, explain=explain), records=records)
     return ExitCode.FINE

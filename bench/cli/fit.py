@@ -37,8 +37,11 @@ def command(
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the batch that was found for real and compare the live bytes.")
     ] = False,
+    timeout: options.LimitOption = None,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.fitting import fit_cells
     from bench.suite.sweep import Sweep
     from bench.tables.fit import fits_table
@@ -47,7 +50,9 @@ def command(
         mode=mode, device=device, precision=precision, optimizer=optimizer, input_shape=input_shape
     )
     cells = Sweep(models=tuple(models), **axes).cells()
-    found = fit_cells(cells, _parse_memory(memory), verify=verify)
+    limit = options.parse_duration(timeout, "--timeout")
+    with waiting(is_quiet=quiet):
+        found = fit_cells(cells, _parse_memory(memory), verify=verify, timeout_seconds=limit)
     free_bytes = found.free_bytes
     answer(
         "fit",

@@ -37,12 +37,17 @@ def command(
     expected: Annotated[Path, typer.Option(help="Folder of counters.csv and dispatches.csv.")] = Path(
         "results/expected"
     ),
+    timeout: options.LimitOption = None,
+    quiet: options.QuietOption = False,
     format: options.ReportFormatOption = options.ReportFormat.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.ci.gate import check_gate, update_command, update_gate
     from bench.store.expected import counters_line
 
-    gate = (update_gate if update else check_gate)(suite, folder=expected)
+    limit = options.parse_duration(timeout, "--timeout")
+    with waiting(is_quiet=quiet):
+        gate = (update_gate if update else check_gate)(suite, folder=expected, timeout_seconds=limit)
     accept = update_command(suite, expected)
     lines = [counters_line(row.found) if _is_to_commit(row, update) and row.found else None for row in gate.rows]
     exit_code = ExitCode.FINE if update or gate.is_open else ExitCode.REGRESSION

@@ -18,8 +18,9 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look, make_group
-from bench.cli.progress import HistoryProgress
+from bench.cli.progress import waiting
 from bench.core.errors import ExitCode
+from bench.core.progress import told
 
 if TYPE_CHECKING:
     from bench.core.history import AcceptedChange, HistoryNomination
@@ -61,9 +62,8 @@ def ingest_command(
     from bench.store.history.database import open_history
     from bench.store.history.ingest import ingest
 
-    progress = HistoryProgress()
-    with open_history(_where(history, results), makes=True) as opened, progress:
-        done = ingest(opened, sources or (), results=results, takes_back=pruned, progress=progress)
+    with open_history(_where(history, results), makes=True) as opened, waiting():
+        done = ingest(opened, sources or (), results=results, takes_back=pruned)
     for problem in done.problems:
         print(f"bench: {problem}", file=sys.stderr)
     left_out = f", {done.pruned:,} left out as pruned" if done.pruned else ""
@@ -146,11 +146,9 @@ def nominate_command(
     settings = Settings(last=last, at=read_fraction(at, "--at"))
     known, descendants = _accepted(accepted, results)
     nominations: list[HistoryNomination] = []
-    progress = HistoryProgress()
-    with open_history(_where(history, results)) as opened, opened.reading() as connection, progress:
+    with open_history(_where(history, results)) as opened, opened.reading() as connection, waiting():
         found = find_series(connection, cell)
-        for index, series in enumerate(found):
-            progress(index, len(found), series.name)
+        for series in told(found, "judging series", len(found)):
             rows = read_rows(connection, series, COLUMNS, settings.last)
             nominations += nominate(series, rows, accepted=known, descendants=descendants, settings=settings)
     answer(

@@ -10,20 +10,23 @@ Examples:
 
 from __future__ import annotations
 
+import functools
 import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look, make_group, terminal_width, uses_color
-from bench.core.environment import Environment
+from bench.core.environment import Environment, MachineState
 from bench.core.errors import ExitCode
 from bench.core.units import counted, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from bench.runner.ab.selftest import Selftest
-    from bench.runner.doctor import Diagnosis
+    from bench.runner.doctor import Costs, Diagnosis
 
 PANEL = "This machine"
 
@@ -33,17 +36,29 @@ app = make_group(acts=True)
 @app.callback(invoke_without_command=True)
 def command(
     context: typer.Context,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Also measure what fresh processes and a cell cost here; about 20 s.")
+    ] = False,
+    timeout: options.LimitOption = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 4 if times here would be doubtful.")] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Show devices, precisions, how busy the machine is, and what measuring itself costs."""
+    """Show devices, precisions and how busy the machine is; with `--costs` what measuring itself costs."""
     if context.invoked_subcommand is not None:
         return ExitCode.FINE
-    from bench.runner.doctor import diagnose
+    from bench.cli.progress import waiting
+    from bench.runner.doctor import diagnose, find_costs, look
 
-    found = diagnose()
+    limit = options.parse_duration(timeout, "--timeout")
+    state = look()
+    if format is options.Format.TABLE:  # before torch is imported: whoever asks often needs no more
+        print(_lines(load_lines(state)), flush=True)
+    found = diagnose(state, timeout_seconds=limit)
+    if costs:
+        with waiting("measuring what a cell costs"):
+            found = replace(found, costs=find_costs(timeout_seconds=limit))
     fingerprint = found.environments[0].fingerprint
-    answer("machine", format, lambda: diagnosis_text(found), fingerprint=fingerprint, diagnosis=found)
+    answer("machine", format, lambda: _lines(diagnosis_lines(found)), fingerprint=fingerprint, diagnosis=found)
     return ExitCode.UNFIT if strict and found.doubts else ExitCode.FINE
 
 
@@ -65,14 +80,16 @@ def peaks_command(
     Matrix products in every precision, and memory copy and triad. Kept for this machine: later runs show MFU and what
     bounds each layer.
     """
+    from bench.cli.progress import waiting
     from bench.runner.peaks import measure_peaks
     from bench.tables.machine import peaks_table
 
     duration = options.parse_duration(seconds, "--seconds")
     assert duration is not None
-    peaks, path = measure_peaks(
-        device, seconds=duration, results=results, timeout_seconds=options.parse_duration(timeout, "--timeout")
-    )
+    with waiting("probing products and copies"):
+        peaks, path = measure_peaks(
+            device, seconds=duration, results=results, timeout_seconds=options.parse_duration(timeout, "--timeout")
+        )
     answer(
         "machine peaks", format, lambda: f"{peaks_table(peaks, **look())}\nKept: {path}", file=str(path), peaks=peaks
     )
@@ -214,12 +231,29 @@ def _selftest_text(found: Selftest) -> str:
     return "\n".join(page.wrap(line, "  ", first="") for line in lines)
 
 
-def diagnosis_text(diagnosis: Diagnosis) -> str:
-    """Return a diagnosis in lines of at most 80 columns where names allow."""
+def load_lines(state: MachineState) -> list[str]:
+    """Describe what can be told without torch: the processor, the memory, and who else uses it."""
+    from bench.device.cpu import cpu_name, memory_bytes, usable_cores
+
+    busy = "-" if state.other_busy_cores is None else f"{state.other_busy_cores:.2f}"
+    load = "-" if state.load_1m is None else f"{state.load_1m:.2f}"
+    return [
+        f"Machine      {cpu_name()}, {usable_cores()} cores, {format_bytes(memory_bytes())}",
+        f"Load         {busy} cores busy with other work now, {load} in the last minute",
+    ]
+
+
+def _lines(lines: Sequence[str]) -> str:
+    """Wrap at 80 columns where names allow."""
+    wrap = functools.partial(textwrap.fill, width=80, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(wrap(line, subsequent_indent=" " * 13) for line in lines)
+
+
+def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
+    """Describe the rest, a line per fact."""
     cpu = diagnosis.environments[0]
     lines = [
-        f"Machine      {cpu.cpu}, {cpu.cores} cores, {format_bytes(cpu.memory_bytes)}, {cpu.os}",
-        f"Software     Python {cpu.python}, torch {cpu.torch}, torchvision {cpu.torchvision or '-'}",
+        f"Software     {cpu.os}, Python {cpu.python}, torch {cpu.torch}, torchvision {cpu.torchvision or '-'}",
         f"Fingerprint  {cpu.fingerprint} (only equal ones are compared)",
         f"Settings     {counted(cpu.threads, 'thread')}" + "".join(f", {name}={value}" for name, value in cpu.malloc),
     ]
@@ -227,27 +261,24 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
         lines += _device_lines(environment, diagnosis)
     if diagnosis.nvml:
         lines.append(f"NVML         {diagnosis.nvml}")
-    if diagnosis.torchvision:
-        lines.append(f"torchvision  {diagnosis.torchvision}")
-    busy = diagnosis.state.other_busy_cores
-    call, cell = diagnosis.forked_call_seconds, diagnosis.cell_overhead_seconds
-    new_call, new_cell = diagnosis.spawned_call_seconds, diagnosis.spawned_cell_overhead_seconds
-    lines += [
-        f"Load         {'-' if busy is None else f'{busy:.2f}'} cores busy with other work",
+    if diagnosis.costs is not None:
+        lines += _cost_lines(diagnosis.costs)
+    lines += [f"Not told     {what}" for what in diagnosis.untold]
+    return lines + (
+        [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or ["Verdict      nothing speaks against measuring"]
+    )
+
+
+def _cost_lines(costs: Costs) -> list[str]:
+    call, cell = costs.forked_call_seconds, costs.cell_overhead_seconds
+    new_call, new_cell = costs.spawned_call_seconds, costs.spawned_cell_overhead_seconds
+    return [
+        *([f"torchvision  {costs.torchvision}"] if costs.torchvision else []),
         f"Process      {format_seconds(new_call if call is None else call)} for a fresh process with torch"
         + ("; this system forks none" if call is None else f", {new_call / call:.0f} x cheaper than a new interpreter"),
         f"Cell         {format_seconds(new_cell if cell is None else cell)} beside its timed steps, record on disk"
         + ("" if cell is None else f", {new_cell / cell:.0f} x cheaper than spawned"),
     ]
-    lines += [f"Not told     {what}" for what in diagnosis.untold]
-    lines += [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or [
-        "Verdict      nothing speaks against measuring"
-    ]
-    indent = " " * 13
-    return "\n".join(
-        textwrap.fill(line, 80, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-        for line in lines
-    )
 
 
 def _device_lines(environment: Environment, diagnosis: Diagnosis) -> list[str]:

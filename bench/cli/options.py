@@ -211,6 +211,9 @@ CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Se
 SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; it leaves when decided.")]
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]
 QUADS_HELP = "Quads (4 visits) per session and cell: more take longer and lower the noise."
+LimitOption = Annotated[
+    str | None, typer.Option("--timeout", metavar="TIME", help="Of each process.", show_default="10min")
+]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 

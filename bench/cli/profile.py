@@ -17,7 +17,6 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look
-from bench.core.cell import Cell
 from bench.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -58,6 +57,7 @@ def command(
         typer.Option(metavar="TIME", help="Give a cell up after this long, for example 10m.", show_default="none"),
     ] = None,
     results: options.ResultsOption = options.RESULTS,
+    quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     if diff is not None:
@@ -69,7 +69,7 @@ def command(
         return compare(*diff, results=results, format=format)
     if not models:
         raise UsageError("no model was named; write for example `bench profile my_net`, or `bench compare RUN RUN`")
-    from bench.cli.progress import stoppable
+    from bench.cli.progress import stoppable, waiting
     from bench.core.profile import ProfileOptions
     from bench.runner.profiling import profile_cells
     from bench.suite.sweep import Sweep
@@ -95,13 +95,12 @@ def command(
         is_trying=trying,
         trace=str(trace.absolute()) if trace else None,
     )
-    with stoppable():
+    with stoppable(), waiting(is_quiet=quiet):
         profiled = profile_cells(
             Sweep(models=tuple(models), **axes).cells(),
             asked,
             results=results,
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
-            on_start=_say_start,
         )
     answer("profile", format, lambda: _text(profiled, layers), folder=str(profiled.folder), cells=profiled.cells)
     return ExitCode.FINE if any(one.profile is not None for one in profiled.cells) else ExitCode.NOTHING
@@ -117,7 +116,3 @@ def _text(profiled: Profiled, all_layers: bool) -> str:
         for one in profiled.cells
     ]
     return "\n\n".join([*parts, f"Results: {profiled.folder} (flame graph: report.html)"])
-
-
-def _say_start(cell: Cell) -> None:
-    print(f"bench: profiling {cell.id}", file=sys.stderr, flush=True)

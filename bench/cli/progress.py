@@ -13,10 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from statistics import median
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.core.environment import BUSY_CORES_LIMIT
+from bench.core.progress import listening
 from bench.core.record import Outcome, Phase, Record
 from bench.core.training import Epoch
 from bench.core.training import Progress as TrainingProgress
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP)
 _SECONDS_BETWEEN_LINES = 20.0
-_HISTORY_LINE_SECONDS = 10.0
-_HISTORY_BAR_FROM = 20
+_PATIENCE_SECONDS = 2.0
+_LINE_SECONDS = 10.0
+_DRAW_SECONDS = 0.5
 
 
 def _bar(*, is_transient: bool = False, shows_elapsed: bool = True, shows_left: bool = True) -> Any:
@@ -256,37 +258,64 @@ class _TrainingBar:
         self._progress.start()
 
 
-class HistoryProgress:
-    """Called with how many are done, how many there are, and the name of the next; shows nothing for a few."""
+@contextlib.contextmanager
+def waiting(what: str = "starting", *, is_quiet: bool = False) -> Iterator[None]:
+    """Show on stderr what takes over two seconds: a bar on a terminal, now and then a line in a log.
 
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._task: Any = None
-        self._told = time.monotonic()
+    What is done and how much of it there is, `bench.core.progress.tell` says.
+    """
+    if is_quiet:
+        yield
+        return
+    state, stop = _Wait(what), threading.Event()
+    show = _draw_wait if sys.stderr.isatty() else _print_wait
+    thread = threading.Thread(target=show, args=(state, stop), daemon=True)
+    thread.start()
+    try:
+        with listening(state):
+            yield
+    finally:
+        stop.set()
+        thread.join()
 
-    def __enter__(self) -> HistoryProgress:
-        return self
 
-    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+class _Wait:
+    """What was told last, and since when it goes on."""
 
-    def __call__(self, done: int, total: int, name: str) -> None:
-        """Show it."""
-        if total < _HISTORY_BAR_FROM:
-            return
-        if sys.stderr.isatty():
-            self._draw(done, total, name)
-        elif time.monotonic() - self._told > _HISTORY_LINE_SECONDS:
-            self._told = time.monotonic()
-            print(f"[{done}/{total}] {name}", file=sys.stderr, flush=True)
+    def __init__(self, what: str) -> None:
+        self.what, self.done = what, 0
+        self.total: int | None = None
+        self.since = time.monotonic()
 
-    def _draw(self, done: int, total: int, name: str) -> None:
-        if self._bar is None:
-            self._bar = _bar(is_transient=True, shows_elapsed=False)
-            self._task = self._bar.add_task("", total=total)
-            self._bar.start()
-        self._bar.update(self._task, completed=done, description=name)
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        if what != self.what:
+            self.since = time.monotonic()
+        self.what, self.done, self.total = what, done, total
+
+    def words(self) -> str:
+        """Say how far it is, and how long it will take if the rest is like what is done."""
+        elapsed = time.monotonic() - self.since
+        count = "" if self.total is None else f" {self.done} of {self.total},"
+        left = ""
+        if self.total is not None and 0 < self.done < self.total:
+            left = f", about {format_duration(elapsed / self.done * (self.total - self.done))} left"
+        return f"{self.what},{count} {format_duration(elapsed)}{left}"
+
+
+def _print_wait(state: _Wait, stop: threading.Event) -> None:
+    pause = _PATIENCE_SECONDS
+    while not stop.wait(pause):
+        print(f"bench: {state.words()}", file=sys.stderr, flush=True)
+        pause = _LINE_SECONDS
+
+
+def _draw_wait(state: _Wait, stop: threading.Event) -> None:
+    if stop.wait(_PATIENCE_SECONDS):
+        return
+    with _bar(is_transient=True) as bar:
+        task = bar.add_task(state.what, total=state.total)
+        while not stop.wait(_DRAW_SECONDS):
+            bar.update(task, description=state.what, completed=state.done, total=state.total)
 
 
 class Watcher:

@@ -1,4 +1,7 @@
-"""Read the machine: hard facts once per run, soft state around each cell."""
+"""Read the machine: hard facts once per run, soft state around each cell.
+
+Only the hard facts need torch, which is imported when they are read.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +11,12 @@ import platform
 import socket
 from pathlib import Path
 
-import torch
-
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.git import git
 from bench.core.version import __version__
 from bench.device.backend import backend_of
 from bench.device.cpu import Reading, cpu_mhz, cpu_name, memory_bytes, usable_cores
-from bench.device.settings import read_flags
 
 _MALLOC_VARIABLES = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 _KERNEL_PREFIXES = (
@@ -52,6 +52,10 @@ def read_environment(device: str = "cpu") -> Environment:
     Args:
         device: Full name; its GPU stands in the environment.
     """
+    import torch
+
+    from bench.device.settings import read_flags
+
     commit, is_dirty = _git_state(Path.cwd())
     return Environment(
         host=socket.gethostname(),
@@ -105,6 +109,8 @@ def _difference(before: float | None, after: float | None) -> float | None:
 
 
 def _instruction_set() -> str:
+    import torch
+
     limit = next((os.environ[name] for name in _ISA_LIMITS if os.environ.get(name)), None)
     own = torch.backends.cpu.get_cpu_capability()
     return own if limit is None else f"{own}, oneDNN at most {limit.upper()}"

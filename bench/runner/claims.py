@@ -1,11 +1,18 @@
-"""Check documented values: find the claims, have their subjects counted in a fresh process, judge."""
+"""Check documented values: find the claims, have their subjects counted in fresh processes, judge.
+
+`limits` are `method` and `timeout_seconds` of each process, as in `processes.call`.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bench.claims import (
+    BATCH_SIZE,
+    Subject,
     check,
     check_counters,
     check_ratio,
@@ -24,12 +31,15 @@ from bench.core.claim import CheckedClaim, Claim
 from bench.core.errors import BenchError
 from bench.core.record import Counters, Outcome
 from bench.runner import processes
+from bench.runner.counting import call_each
 from bench.runner.workers.answers import CountedCells, CountedSubjects
+
+_WORKER = "bench.runner.workers.cells"
 
 NO_TIME = "a time; bench check --time measures it"
 
 
-def check_models(models: Sequence[str], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+def check_models(models: Sequence[str], **limits: Any) -> tuple[CheckedClaim, ...]:
     """Check the shipped claims about these models, whatever their options; () if no document mentions them.
 
     Ratios of counts are checked where both sides are different models among these, or the same with different options:
@@ -39,12 +49,12 @@ def check_models(models: Sequence[str], *, method: str = "forkserver") -> tuple[
     claims = [claim for path in shipped_files() for claim in load(path)]
     mine = [claim for claim in claims if _family(claim.model) in names]
     ratios = [ratio for ratio in load_all_ratios(shipped_files()) if not is_timed(ratio)]
-    return check_claims(mine, method=method) + check_ratios(
-        [ratio for ratio in ratios if _is_compared(ratio, models)], method=method
+    return check_claims(mine, **limits) + check_ratios(
+        [ratio for ratio in ratios if _is_compared(ratio, models)], **limits
     )
 
 
-def check_files(paths: Iterable[Path], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+def check_files(paths: Iterable[Path], **limits: Any) -> tuple[CheckedClaim, ...]:
     """Check every claim of these files; a ratio of times is UNMEASURED here.
 
     Raises:
@@ -52,39 +62,45 @@ def check_files(paths: Iterable[Path], *, method: str = "forkserver") -> tuple[C
     """
     files = tuple(paths)
     claims = [claim for path in files for claim in load(path)]
-    return check_claims(claims, method=method) + check_ratios(load_all_ratios(files), method=method)
+    return check_claims(claims, **limits) + check_ratios(load_all_ratios(files), **limits)
 
 
-def check_shipped() -> tuple[CheckedClaim, ...]:
+def check_shipped(**limits: Any) -> tuple[CheckedClaim, ...]:
     """Check every claim that comes with stepbench: the seed page's and the published counts."""
-    return check_files(shipped_files())
+    return check_files(shipped_files(), **limits)
 
 
-def check_torchvision() -> tuple[CheckedClaim, ...]:
+def check_torchvision(**limits: Any) -> tuple[CheckedClaim, ...]:
     """Check what torchvision documents of its classification models: `num_params` and `_ops` of every weights entry.
 
     The documents are read in a fresh process, because they are Python objects of torchvision.
     """
     processes.preload("torchvision")
-    ending = processes.call("bench.runner.workers.cells:read_torchvision_documents")
+    ending = processes.call(f"{_WORKER}:read_torchvision_documents", **limits)
     if ending.outcome is not Outcome.OK:
         raise ending.error or BenchError(f"torchvision's documents could not be read: {ending.reason}")
-    return check_claims(torchvision_claims(ending.value))
+    return check_claims(torchvision_claims(ending.value), **limits)
 
 
-def check_claims(claims: Sequence[Claim], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+def check_claims(claims: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, ...]:
     """Count what the claims are about and judge them, in their order; nothing is timed and nothing allocated."""
     if not claims:
         return ()
     wanted = tuple(needed(claims))
     if any(one.model.startswith("torchvision:") for one in wanted):
         processes.preload("torchvision")
-    ending = processes.call("bench.runner.workers.cells:count_subjects", wanted, method=method)
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"the models could not be counted: {ending.reason}")
-    answer: CountedSubjects = ending.value
-    counted = dict(answer.counters)
-    reasons = dict(answer.reasons)
+    # One process per model and its options: what hangs or crashes costs its own claims only.
+    groups = [tuple(group) for _, group in itertools.groupby(wanted, key=lambda one: _family(one.model))]
+    endings = call_each(f"{_WORKER}:count_subjects", [(group,) for group in groups], "counting", **limits)
+    counted: dict[Subject, Counters] = {}
+    reasons: dict[Subject, str] = {}
+    for group, ending in zip(groups, endings, strict=True):
+        if ending.outcome is Outcome.OK:
+            answer: CountedSubjects = ending.value
+            counted |= dict(answer.counters)
+            reasons |= dict(answer.reasons)
+        else:
+            reasons |= dict.fromkeys(group, ending.reason or ending.outcome.value)
     checked = []
     for claim in claims:
         other = reference(claim)
@@ -94,7 +110,7 @@ def check_claims(claims: Sequence[Claim], *, method: str = "forkserver") -> tupl
             checked.append(check(claim, None, reasons[failed[0]]))
         else:
             relative_to = counted[other] if other else None
-            checked.append(check_counters(claim, counted[subject(claim)], answer.batch_size, relative_to))
+            checked.append(check_counters(claim, counted[subject(claim)], BATCH_SIZE, relative_to))
     return tuple(checked)
 
 
@@ -107,17 +123,19 @@ def load_all_ratios(paths: Iterable[Path]) -> tuple[Claim, ...]:
     return tuple(ratio for path in paths for ratio in load_ratios(path))
 
 
-def check_ratios(ratios: Sequence[Claim], *, method: str = "forkserver") -> tuple[CheckedClaim, ...]:
+def check_ratios(ratios: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, ...]:
     """Count the cells of ratios and judge them, in their order; a time is UNMEASURED, because nothing is timed here."""
     wanted = tuple(needed_cells(ratios).items())
     counted: dict[Cell, Counters] = {}
     reasons: dict[Cell, str] = {}
-    if wanted:
-        ending = processes.call("bench.runner.workers.cells:count_cells", wanted, method=method)
-        if ending.outcome is not Outcome.OK:
-            raise ending.error or BenchError(f"the cells of ratios could not be counted: {ending.reason}")
-        answer: CountedCells = ending.value
-        counted, reasons = dict(answer.counters), dict(answer.reasons)
+    endings = call_each(f"{_WORKER}:count_cells", [((one,),) for one in wanted], "counting ratios", **limits)
+    for (cell, _), ending in zip(wanted, endings, strict=True):
+        if ending.outcome is Outcome.OK:
+            answer: CountedCells = ending.value
+            counted |= dict(answer.counters)
+            reasons |= dict(answer.reasons)
+        else:
+            reasons[cell] = ending.reason or ending.outcome.value
     return tuple(_check_ratio(ratio, counted, reasons) for ratio in ratios)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
+from bench.core.progress import told
 from bench.core.record import Advice, AdviceKind, Counters, Outcome, Record
 from bench.device.cpu import usable_cores
 from bench.runner import processes
@@ -43,7 +44,7 @@ def count_all(
         if work not in smallest or cell.batch_size < smallest[work].batch_size:
             smallest[work] = cell
     calls = [(cell, opinions and smallest[_without_batch(cell)] == cell, steps) for cell in cells]
-    endings = call_each(f"{worker}:count_cell", calls, method=method, timeout_seconds=timeout_seconds)
+    endings = call_each(f"{worker}:count_cell", calls, "counting", method=method, timeout_seconds=timeout_seconds)
     for cell, ending in zip(cells, endings, strict=True):
         yield cell, ending.value if ending.outcome is Outcome.OK else _failed(ending)
 
@@ -54,11 +55,16 @@ def _without_batch(cell: Cell) -> Cell:
 
 
 def call_each(
-    function: str, calls: Sequence[tuple[Any, ...]], *, method: str, timeout_seconds: float | None = None
+    function: str,
+    calls: Sequence[tuple[Any, ...]],
+    what: str,
+    *,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
 ) -> Iterator[Ending]:
     """Call a function once per tuple of arguments, each in a fresh process, and yield the endings in order.
 
-    Counting is slow Python and needs no quiet machine, so it uses all cores.
+    Counting is slow Python and needs no quiet machine, so it uses all cores. `what` is told as progress.
     """
 
     def attempt(arguments: tuple[Any, ...]) -> Ending:
@@ -68,7 +74,7 @@ def call_each(
     workers = 1 if method == "inline" else min(max(len(calls), 1), usable_cores())
     with ThreadPoolExecutor(workers) as pool:
         try:
-            yield from pool.map(attempt, calls)
+            yield from told(pool.map(attempt, calls), what, len(calls))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             processes.kill_running()
@@ -80,15 +86,17 @@ def _failed(ending: Ending) -> Counted:
     return Counted(counters=Counters(), advice=(Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),))
 
 
-def count_cells(cells: Sequence[Cell], *, steps: bool = True, method: str = "forkserver") -> tuple[Record, ...]:
+def count_cells(
+    cells: Sequence[Cell], *, steps: bool = True, method: str = "forkserver", timeout_seconds: float | None = None
+) -> tuple[Record, ...]:
     """Count parameters and FLOPs of one step of each cell; with `steps` also operations and the predicted peak.
 
     Raises:
         BenchError: A model is not there or cannot be imported.
     """
-    plan = make_plan(cells, method=method)
+    plan = make_plan(cells, method=method, timeout_seconds=timeout_seconds)
     records = []
-    for cell, counted in count_all(plan.cells, steps=steps, method=method):
+    for cell, counted in count_all(plan.cells, steps=steps, method=method, timeout_seconds=timeout_seconds):
         stamp = Stamp(cell)
         is_counted = counted.counters.parameters is not None
         reason = None if is_counted else _reason(counted)

@@ -1,6 +1,8 @@
-"""Is this machine fit to measure on? Asked in fresh processes; a minute of honest answers before an hour of numbers.
+"""Is this machine fit to measure on? And what does measuring cost here, which takes longer to find out.
 
-What isolation costs: one cell of a model that does nothing, from its start to its record on disk.
+look()       how busy it is; half a second, without torch
+diagnose()   devices, precisions, versions; as long as importing torch takes
+find_costs() what a fresh process and a whole cell of a model that does nothing cost
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.record import Outcome, Sampling
-from bench.device.cpu import untold
+from bench.device.cpu import read_counters, untold
+from bench.device.environment import state_between
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.records import open_run
@@ -75,20 +79,35 @@ CELL_STARTS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnosis:
-    """What `bench machine` found.
+class Costs:
+    """What measuring costs beside the timed steps.
 
     Attributes:
-        environments: One per device, CPU first.
-        precisions: Device, precision, and the reason why it cannot, or None where it can.
-        nvml: Why the GPU's own counters cannot be read; None if they can.
-        torchvision: Why torchvision cannot be imported; None if it can.
-        state: Of the machine while it should have been idle.
         forked_call_seconds: Median cost of one call in a fresh process forked from the server; None without a server.
         spawned_call_seconds: The same by a newly started interpreter; what the server saves.
         cell_overhead_seconds: Median cost of one whole cell of a model that does nothing, from its start to its record
             on disk, without its timed steps; None without a server.
         spawned_cell_overhead_seconds: The same, each of the cell's processes newly started.
+        torchvision: Why torchvision cannot be imported; None if it can.
+    """
+
+    forked_call_seconds: float | None
+    spawned_call_seconds: float
+    cell_overhead_seconds: float | None
+    spawned_cell_overhead_seconds: float
+    torchvision: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What `bench machine` found; what was not asked for is None.
+
+    Attributes:
+        environments: One per device, CPU first.
+        precisions: Device, precision, and the reason why it cannot, or None where it can.
+        nvml: Why the GPU's own counters cannot be read; None if they can.
+        state: State of the machine while it should have been idle.
+        costs: What measuring costs here.
         doubts: What would make times here doubtful, one sentence each.
         untold: What this system does not tell, each with what that means for a measurement.
     """
@@ -96,41 +115,69 @@ class Diagnosis:
     environments: tuple[Environment, ...]
     precisions: tuple[tuple[str, str, str | None], ...]
     nvml: str | None
-    torchvision: str | None
     state: MachineState
-    forked_call_seconds: float | None
-    spawned_call_seconds: float
-    cell_overhead_seconds: float | None
-    spawned_cell_overhead_seconds: float
+    costs: Costs | None = None
     doubts: tuple[str, ...]
     untold: tuple[str, ...]
 
 
-def diagnose() -> Diagnosis:
-    """Examine the machine: devices, precisions, how busy it is, what a fresh process costs. Takes seconds."""
-    examined: Examination = _value(processes.call("bench.runner.workers.cells:examine"))
-    call = cell = None
-    if processes.has_server():
-        call = statistics.median(_timed_call("forkserver") for _ in range(PROCESS_STARTS))
-        cell = statistics.median(measure_overhead().total_seconds for _ in range(CELL_STARTS))
+LOOK_SECONDS = 0.5
+
+
+def look() -> MachineState:
+    """Read how busy the machine is while this process only sleeps."""
+    before = read_counters()
+    time.sleep(LOOK_SECONDS)
+    return state_between(before, read_counters())
+
+
+def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Diagnosis:
+    """Examine devices and precisions in a new interpreter, which imports torch and little else.
+
+    Args:
+        state: As `look` found it.
+        timeout_seconds: Of that process.
+
+    Raises:
+        BenchError: torch cannot be imported, or takes longer.
+    """
+    function = "bench.runner.workers.machine:examine"
+    examined: Examination = _value(processes.call(function, method="spawn", timeout_seconds=timeout_seconds))
+    gpu: Mapping[str, Any] = next((one for one in reversed(examined.states) if one), {})
+    state = replace(state, **gpu)
     return Diagnosis(
         environments=examined.environments,
         precisions=examined.precisions,
         nvml=examined.nvml,
-        torchvision=examined.torchvision,
-        state=examined.state,
-        forked_call_seconds=call,
-        spawned_call_seconds=_timed_call("spawn"),
-        cell_overhead_seconds=cell,
-        spawned_cell_overhead_seconds=measure_overhead("spawn").total_seconds,
-        doubts=_doubts(examined),
+        state=state,
+        doubts=_doubts(examined.environments[0], state),
         untold=untold(),
     )
 
 
-def _timed_call(method: str) -> float:
+def find_costs(*, timeout_seconds: float | None = None) -> Costs:
+    """Measure what measuring costs: fresh processes, and a whole cell. Takes about 20 s.
+
+    Raises:
+        BenchError: A process could not be used.
+    """
+    call = cell = None
+    if processes.has_server():
+        call = statistics.median(_timed_call("forkserver", timeout_seconds) for _ in range(PROCESS_STARTS))
+        cell = statistics.median(measure_overhead().total_seconds for _ in range(CELL_STARTS))
+    function = "bench.runner.workers.cells:torchvision_problem"
+    return Costs(
+        forked_call_seconds=call,
+        spawned_call_seconds=_timed_call("spawn", timeout_seconds),
+        cell_overhead_seconds=cell,
+        spawned_cell_overhead_seconds=measure_overhead("spawn").total_seconds,
+        torchvision=_value(processes.call(function, timeout_seconds=timeout_seconds)),
+    )
+
+
+def _timed_call(method: str, timeout_seconds: float | None) -> float:
     started = time.perf_counter()
-    _value(processes.call("bench.runner.workers.cells:nothing", method=method))
+    _value(processes.call("bench.runner.workers.cells:nothing", method=method, timeout_seconds=timeout_seconds))
     return time.perf_counter() - started
 
 
@@ -140,17 +187,17 @@ def _value(ending: processes.Ending) -> Any:
     return ending.value
 
 
-def _doubts(examined: Examination) -> tuple[str, ...]:
+def _doubts(cpu: Environment, state: MachineState) -> tuple[str, ...]:
     doubts = []
-    cpu, busy = examined.environments[0], examined.state.other_busy_cores
+    busy = state.other_busy_cores
     if busy is not None and cpu.cores - busy < cpu.threads - 0.25:
         doubts.append(
             f"{busy:.1f} of {cpu.cores} cores are busy with other work and torch uses {cpu.threads} threads: "
             "times will be several times too long; stop the other work or use --threads"
         )
-    if examined.state.steal_fraction is not None and examined.state.steal_fraction > 0.02:
-        doubts.append(f"the hypervisor takes {examined.state.steal_fraction:.0%} of the CPU time away")
-    if examined.state.gpu_other_processes:
-        doubts.append(f"{examined.state.gpu_other_processes} other processes compute on the GPU")
-    doubts += [f"the GPU lowers its clock: {reason}" for reason in examined.state.gpu_throttle_reasons]
+    if state.steal_fraction is not None and state.steal_fraction > 0.02:
+        doubts.append(f"the hypervisor takes {state.steal_fraction:.0%} of the CPU time away")
+    if state.gpu_other_processes:
+        doubts.append(f"{state.gpu_other_processes} other processes compute on the GPU")
+    doubts += [f"the GPU lowers its clock: {reason}" for reason in state.gpu_throttle_reasons]
     return tuple(doubts)

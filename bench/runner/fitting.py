@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, FittedCell, Verification
+from bench.core.progress import told
 from bench.core.record import Outcome
 from bench.core.units import format_bytes
 from bench.runner import processes
@@ -27,7 +29,12 @@ class Fitting:
 
 
 def fit_cells(
-    cells: Sequence[Cell], memory_bytes: int | None = None, *, verify: bool = False, method: str = "forkserver"
+    cells: Sequence[Cell],
+    memory_bytes: int | None = None,
+    *,
+    verify: bool = False,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
 ) -> Fitting:
     """Find the largest batch that fits, by prediction; the cells' own batch sizes are ignored.
 
@@ -37,16 +44,18 @@ def fit_cells(
         verify: Then run the batch that was found, one cell after the other, each in a fresh process; the next larger
             batch is never run.
         method: How processes are started, as in `processes.call`.
+        timeout_seconds: Of each process.
 
     Raises:
         BenchError: A model or device is not there, or nothing at all could be predicted.
     """
-    plan = make_plan(cells, method=method)
+    limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
+    plan = make_plan(cells, **limits)
     free: dict[str, int] = {}
     if memory_bytes is None:
-        free = {cell.device: _free_memory(cell.device, method) for cell in plan.cells}
+        free = {cell.device: _free_memory(cell.device, limits) for cell in plan.cells}
     room = {cell: memory_bytes or max(1, int(FREE_SHARE * free[cell.device])) for cell in plan.cells}
-    endings = call_each("bench.runner.workers.cells:fit_cell", list(room.items()), method=method)
+    endings = call_each("bench.runner.workers.cells:fit_cell", list(room.items()), "predicting", **limits)
     fitted = []
     for cell, ending in zip(plan.cells, endings, strict=True):
         if ending.outcome is Outcome.OK:
@@ -57,26 +66,26 @@ def fit_cells(
     if all(one.fit is None for one in fitted):
         raise BenchError(f"{fitted[0].cell.model} could not be predicted: {fitted[0].reason}")
     if verify:
-        fitted = [replace(one, verification=_verify(one, method)) for one in fitted]
+        fitted = [replace(one, verification=_verify(one, limits)) for one in told(fitted, "running", len(fitted))]
     return Fitting(cells=tuple(fitted), free_bytes=tuple(free.items()))
 
 
-def _verify(one: FittedCell, method: str) -> Verification | None:
+def _verify(one: FittedCell, limits: Mapping[str, Any]) -> Verification | None:
     """Run one cell, if this machine has room for what is predicted."""
     if one.fit is None or one.fit.peak is None:
         return None
-    need, free = one.fit.peak.total_bytes, _free_memory(one.cell.device, method)
+    need, free = one.fit.peak.total_bytes, _free_memory(one.cell.device, limits)
     if need > free:
         words = f"it needs {format_bytes(need)}, and {one.cell.device} has {format_bytes(free)} free"
         return Verification(outcome=Outcome.SKIPPED, reason=words)
-    ending = processes.call("bench.runner.workers.cells:verify_cell", one.cell, method=method)
+    ending = processes.call("bench.runner.workers.cells:verify_cell", one.cell, **limits)
     if ending.outcome is Outcome.OK:
         return ending.value  # type: ignore[no-any-return]
     return Verification(outcome=ending.outcome, reason=ending.reason)
 
 
-def _free_memory(device: str, method: str) -> int:
-    ending = processes.call("bench.runner.workers.cells:free_memory", device, method=method)
+def _free_memory(device: str, limits: Mapping[str, Any]) -> int:
+    ending = processes.call("bench.runner.workers.cells:free_memory", device, **limits)
     if ending.outcome is Outcome.OK and ending.value is not None:
         return int(ending.value)
     raise UsageError(f"the free memory of {device} cannot be read; give --memory, for example --memory 24GiB")

@@ -9,6 +9,7 @@ from bench import registry
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, UsageError
+from bench.core.progress import tell
 from bench.core.record import Outcome
 from bench.device.backend import AUTO, parse_device
 from bench.registry.optimizers import check_optimizer
@@ -44,16 +45,18 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
         registry.check(model)
 
 
-def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
+def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None) -> Plan:
     """Check cells before anything is measured, in a fresh process, because that needs torch.
 
     Args:
         cells: As the sweep gave them.
         method: How processes are started, as in `LocalExecutor`.
+        timeout_seconds: Of the process, which imports torch and the models.
 
     Raises:
         BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
     """
+    tell("loading torch and the models")
     check_cells(cells, method=method)
     if any(cell.model.startswith("torchvision:") for cell in cells):
         processes.preload("torchvision")
@@ -61,7 +64,9 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver") -> Plan:
         processes.preload("bench.runner.workers.ranks")
     devices = tuple(dict.fromkeys(cell.device for cell in cells))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    ending = processes.call("bench.runner.workers.cells:preflight", devices, models, method=method)
+    ending = processes.call(
+        "bench.runner.workers.cells:preflight", devices, models, method=method, timeout_seconds=timeout_seconds
+    )
     if ending.error is not None:
         raise ending.error
     if ending.outcome is not Outcome.OK:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, StoreError, UsageError
 from bench.core.jsonio import to_json
 from bench.core.profile import Profile, ProfileDiff, ProfileOptions
+from bench.core.progress import told
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
 from bench.runner import processes
 from bench.runner.peaks import known_peaks
@@ -49,7 +50,6 @@ def profile_cells(
     results: Path = Path("results"),
     method: str = "forkserver",
     timeout_seconds: float | None = None,
-    on_start: Callable[[Cell], None] = lambda _: None,
 ) -> Profiled:
     """Profile cells one after the other into a run's folder: a record and a profile of each.
 
@@ -59,7 +59,6 @@ def profile_cells(
         results: Folder under which the run's folder is made.
         method: How processes are started, as in `processes.call`.
         timeout_seconds: Of each cell; None waits.
-        on_start: Told of each cell.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written.
@@ -67,7 +66,7 @@ def profile_cells(
     if options.trace and len(cells) > 1:
         raise UsageError(f"--trace writes one file, but {len(cells)} cells were asked for; name one cell")
     processes.preload(_WORKER)
-    plan = make_plan(cells, method=method)
+    plan = make_plan(cells, method=method, timeout_seconds=timeout_seconds)
     peaks = known_peaks(results, plan.environments)
     folder = open_run(
         results,
@@ -77,8 +76,7 @@ def profile_cells(
     )
     found = []
     with folder.locked():
-        for cell in plan.cells:
-            on_start(cell)
+        for cell in told(plan.cells, "profiling", len(plan.cells)):
             known = peaks.get(cell.device)
             ridge = known.over(cell.precision).ridge if known else None
             one, record = _profile(

@@ -6,9 +6,10 @@ rows, rows on record of this suite, torch and device -> judge_rows -> Gate
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.core.cell import Cell, Parallel
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
@@ -49,13 +50,13 @@ class Gate:
         return all(row.is_passing for row in self.rows)
 
 
-def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, method: str = "forkserver") -> Gate:
+def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits: Any) -> Gate:
     """Count a suite's cells and compare them with what is on record. Times nothing, allocates no model.
 
     Args:
         suite: Name of a built-in suite, or a suite file.
         folder: Holds `counters.csv` and `dispatches.csv`.
-        method: How processes are started, as in `count_all`.
+        limits: `method` and `timeout_seconds` of each process, as in `count_all`.
 
     Raises:
         NothingMeasuredError: There is no row on record for this suite and this version of torch.
@@ -63,7 +64,7 @@ def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, method: s
     """
     on_record = read_expected(folder)  # a broken file is found before anything is counted
     name, cells = _cells(suite)
-    torch, found, reasons = _count(name, cells, method)
+    torch, found, reasons = _count(name, cells, limits)
     devices = {row.cell.device for row in found}
     ours = [row for row in on_record if _is_of(row, name, torch, devices)]
     if not ours:
@@ -76,7 +77,7 @@ def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, method: s
     return Gate(suite=name, torch=torch, folder=folder, rows=judge_rows(ours, found, reasons))
 
 
-def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, method: str = "forkserver") -> Gate:
+def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits: Any) -> Gate:
     """Put a suite's counters on record; rows of other suites, versions of torch and kinds of device stay.
 
     Returns:
@@ -87,7 +88,7 @@ def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, method: 
     """
     on_record = read_expected(folder)
     name, cells = _cells(suite)
-    torch, found, reasons = _count(name, cells, method)
+    torch, found, reasons = _count(name, cells, limits)
     devices = {row.cell.device for row in found}
     ours = [row for row in on_record if _is_of(row, name, torch, devices)]
     rows = judge_rows(ours, found, reasons)
@@ -112,15 +113,15 @@ def _cells(suite: str) -> tuple[str, tuple[Cell, ...]]:
 
 
 def _count(
-    suite: str, cells: Sequence[Cell], method: str
+    suite: str, cells: Sequence[Cell], limits: Mapping[str, Any]
 ) -> tuple[str, tuple[CounterRow, ...], tuple[tuple[CounterRow, str], ...]]:
     """Count each different cell once: the version of torch, the rows, and why some could not be counted."""
-    plan = make_plan(cells, method=method)
+    plan = make_plan(cells, **limits)
     torch = ".".join(next(iter(plan.environments.values())).torch.split(".")[:2])
     unique = {_counted_as(cell): cell for cell in reversed(plan.cells)}
     ordered = tuple(dict.fromkeys(map(_counted_as, plan.cells)))
     rows, reasons = [], []
-    answers = count_all([unique[cell] for cell in ordered], method=method, opinions=False)
+    answers = count_all([unique[cell] for cell in ordered], opinions=False, **limits)
     for cell, (_, counted) in zip(ordered, answers, strict=True):
         counters = _named(counted.counters)
         row = CounterRow(suite=suite, torch=torch, cell=cell, counters=counters, dispatches=counted.counters.dispatches)

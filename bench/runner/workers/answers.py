@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bench.claims import Subject
 from bench.core.cell import Cell
@@ -63,10 +65,9 @@ class CountedCells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What a look at the machine gives; fields as in `bench.runner.doctor.Diagnosis`."""
+    """What a look at the machine gives; fields as in `bench.runner.doctor.Diagnosis`, and the state of each device."""
 
     environments: tuple[Environment, ...]
     precisions: tuple[tuple[str, str, str | None], ...]
     nvml: str | None
-    torchvision: str | None
-    state: MachineState
+    states: tuple[Mapping[str, Any], ...]

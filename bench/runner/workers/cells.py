@@ -8,7 +8,6 @@ Profile a cell inside a fresh process: the profiler never runs where anything el
 
 from __future__ import annotations
 
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -31,7 +30,7 @@ from bench.counters.flops import advice_on_gradients, count_workload
 from bench.counters.live import COMPILING_STEPS, measure_memory, track_live_bytes
 from bench.counters.predict import of_a_rank
 from bench.counters.static import count
-from bench.device.backend import all_devices, backend_of, counters_problem, normalise_device, why_not
+from bench.device.backend import backend_of, normalise_device, why_not
 from bench.device.cpu import read_counters
 from bench.device.environment import read_environment, state_between
 from bench.device.gradients import settle_scale
@@ -43,7 +42,7 @@ from bench.measure.profile import profile
 from bench.measure.slowdown import measure_slowdown
 from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
-from bench.runner.workers.answers import Counted, CountedCells, CountedSubjects, Examination, Preflight, TimedCell
+from bench.runner.workers.answers import Counted, CountedCells, CountedSubjects, Preflight, TimedCell
 
 
 def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...]) -> Preflight:
@@ -175,7 +174,7 @@ def verify_cell(cell: Cell) -> Verification:
 
 
 def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
-    """Count one inference of every subject on tensors without storage; a failure costs only its own subject."""
+    """Count one inference of each subject on tensors without storage; a failure costs only its own subject."""
     counted: list[tuple[Subject, Counters]] = []
     reasons: list[tuple[Subject, str]] = []
     for subject in subjects:
@@ -206,23 +205,17 @@ def read_torchvision_documents() -> tuple[Document, ...]:
     return torchvision_documents()
 
 
-def examine() -> Examination:
-    """Look at the machine for half a second: devices, precisions, and how busy it is while we only sleep."""
-    devices = all_devices()
-    environments = tuple(read_environment(device) for device in devices)
-    before = read_counters()
-    time.sleep(0.5)
-    return Examination(
-        environments=environments,
-        precisions=tuple((device, p.value, why_not(device, p)) for device in devices for p in Precision),
-        nvml=counters_problem(),
-        torchvision=_torchvision_problem(),
-        state=state_between(before, read_counters(), devices[-1], environments[-1].gpu_uuid),
-    )
-
-
 def nothing() -> None:
     """Do nothing: what remains is the cost of a fresh process."""
+
+
+def torchvision_problem() -> str | None:
+    """Import torchvision and return why it cannot be used; None if it can."""
+    try:
+        registry.torchvision_names()
+    except BenchError as error:
+        return str(error)
+    return None
 
 
 def too_large(predicted_bytes: int, free: int) -> TimedCell:
@@ -232,14 +225,6 @@ def too_large(predicted_bytes: int, free: int) -> TimedCell:
     return TimedCell(
         skipped=f"{words}; --no-predict tries anyway", advice=(Advice(kind=AdviceKind.MEMORY_TOO_SMALL, facts=facts),)
     )
-
-
-def _torchvision_problem() -> str | None:
-    try:
-        registry.torchvision_names()
-    except BenchError as error:
-        return str(error)
-    return None
 
 
 def advice_on_settings(cell: Cell, before: Mapping[str, str]) -> tuple[Advice, ...]:

@@ -9,7 +9,7 @@ once wait for each other and never deadlock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from bench.core.errors import StoreError
+from bench.core.progress import told
 from bench.store.history.database import History
 from bench.store.history.schema import cells, environments, pruned, records, runs
 from bench.store.history.sources import Entry, Row, find_sources, list_source
@@ -27,9 +28,6 @@ BATCH = 2000
 
 _ASKED = 900
 """Addresses per question; SQLite before 3.32 takes 999 variables."""
-
-Progress = Callable[[int, int, str], None]
-"""Called with sources done, sources in all, and the name of the one that comes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +56,6 @@ def ingest(
     *,
     results: Path = Path("results"),
     takes_back: bool = False,
-    progress: Progress | None = None,
 ) -> Ingested:
     """Ingest runs and files of pytest-benchmark.
 
@@ -67,15 +64,12 @@ def ingest(
         given: Runs by folder, id or `latest`; folders of runs; files. Nothing is every run in `results`.
         results: Where ids are looked up.
         takes_back: Also what was pruned.
-        progress: Told before each source.
     """
     sources, found = find_sources(given, results)
     problems = [str(problem) for problem in found]
     added = known = left_out = 0
     batch: list[Entry] = []
-    for index, source in enumerate(sources):
-        if progress is not None:
-            progress(index, len(sources), source.name)
+    for source in told(sources, "reading", len(sources)):
         try:
             listed, troubles = list_source(source)
         except StoreError as error:

@@ -1,0 +1,43 @@
+"""Tell whoever listens how far a command is, without handing a callback through every function.
+
+A runner tells; the command line listens. What nobody listens to costs nothing. Nothing timed tells anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+Listener = Callable[[str, int, int | None], None]
+"""Called with what is being done, how much of it is done, and how much there is (None if unknown)."""
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+def tell(what: str, done: int = 0, total: int | None = None) -> None:
+    """Tell what is being done now."""
+    listener = _listener.get()
+    if listener is not None:
+        listener(what, done, total)
+
+
+def told(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+    """Pass items on, and tell after each how many there were."""
+    tell(what, 0, total)
+    for done, item in enumerate(items, start=1):
+        tell(what, done, total)
+        yield item
+
+
+@contextlib.contextmanager
+def listening(listener: Listener) -> Iterator[None]:
+    """Have `listener` called inside."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)

@@ -1,0 +1,108 @@
+"""Whatever asks a model waits for it no longer than it was told, and says so in one line."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.cli import run_command
+
+HANGS = """
+import time
+
+
+def net():
+    time.sleep(600)
+"""
+CLAIMS = """
+[document]
+title = "A page"
+
+[[claim]]
+id = "net.parameters"
+model = "hangs.py:net"
+quantity = "parameters"
+scope = "all"
+value = 1
+
+[[claim]]
+id = "mlp.parameters"
+model = "mlp"
+quantity = "parameters"
+scope = "all"
+value = 203530
+"""
+SUITE = """
+[[sweep]]
+model = ["hangs.py:net"]
+batch_size = 1
+input_shape = "3"
+"""
+pytestmark = pytest.mark.slow
+
+SHAPE = ["--input-shape", "3"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hangs.py").write_text(HANGS)
+    (tmp_path / "claims.toml").write_text(CLAIMS)
+    (tmp_path / "suite.toml").write_text(SUITE)
+    (tmp_path / "never.py").write_text("import time\ntime.sleep(600)\n")
+    return tmp_path
+
+
+def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+    started = time.monotonic()
+    code = run_command(list(arguments))
+    assert time.monotonic() - started < 100  # it would sleep for ten minutes
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    return code, captured.out + captured.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["count", "hangs.py:net", *SHAPE],
+        ["fit", "hangs.py:net", *SHAPE, "--memory", "1GiB"],
+        ["gate", "suite.toml", "--update"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_model_that_never_comes_is_one_line(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = bench(capsys, *command, "--timeout", "8s")
+    assert code == 2
+    assert "took longer than 8 s" in said
+
+
+def test_a_claim_about_a_model_that_never_comes_is_unmeasured_and_the_others_are_checked(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, said = bench(capsys, "check", "claims.toml", "--timeout", "20s")
+    assert code == 0
+    assert "took longer than 20 s" in said
+    assert "1 match" in said and "1 unmeasured" in said
+
+
+def test_a_profile_of_a_model_that_never_comes_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = bench(capsys, "profile", "hangs.py:net", *SHAPE, "--timeout", "8s")
+    assert code == 5
+    assert "took longer than 8 s" in said
+
+
+@pytest.mark.parametrize("command", ["count", "fit", "profile"])
+def test_a_file_whose_import_never_ends_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = bench(capsys, command, "never.py:net", *SHAPE, "--timeout", "6s")
+    assert code == 2
+    assert "took longer than 6 s" in said
+
+
+def test_a_machine_that_does_not_answer_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = bench(capsys, "machine", "--timeout", "10ms")
+    assert code == 2
+    assert "Machine " in said  # what is known without torch
+    assert "took longer than" in said

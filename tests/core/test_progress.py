@@ -1,0 +1,22 @@
+"""What a command is doing reaches whoever listens, and costs nothing where nobody does."""
+
+from bench.core.progress import listening, tell, told
+
+
+def test_what_is_told_reaches_the_listener_of_the_block_only() -> None:
+    heard: list[tuple[str, int, int | None]] = []
+    tell("before")
+    with listening(lambda *values: heard.append(values)):
+        tell("counting", 1, 3)
+        with listening(lambda *_: None):
+            tell("inside")
+        tell("loading")
+    tell("after")
+    assert heard == [("counting", 1, 3), ("loading", 0, None)]
+
+
+def test_items_pass_as_they_are_and_are_counted() -> None:
+    heard: list[tuple[str, int, int | None]] = []
+    with listening(lambda *values: heard.append(values)):
+        assert list(told(iter("ab"), "reading", 2)) == ["a", "b"]
+    assert heard == [("reading", 0, 2), ("reading", 1, 2), ("reading", 2, 2)]
