@@ -28,11 +28,12 @@ scope = "all"
 value = 1
 
 [[claim]]
-id = "mlp.parameters"
-model = "mlp"
+id = "conv1.parameters"
+model = "walkthrough_cnn"
+layer = "conv1"
 quantity = "parameters"
 scope = "all"
-value = 203530
+value = 896
 """
 SUITE = """
 [[sweep]]
