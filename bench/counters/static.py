@@ -14,6 +14,7 @@ import torch
 from bench.core.cell import Cell, CompileMode, Mode, Precision
 from bench.core.record import Advice, AdviceKind, Counters
 from bench.core.workload import Workload
+from bench.counters.build import refuse_large_workload
 from bench.counters.dispatches import OperationCounter, StepOperations
 from bench.counters.fakes import fake_step, real_step
 from bench.counters.flops import count_seeded, error_text
@@ -151,7 +152,12 @@ def _count_once(
         opinions=opinions,
         seed=cell.seed,
     )
-    counters = _whole_step(counters, workload, cell)
+    try:
+        counters = _whole_step(counters, workload, cell)
+    except Exception as error:  # noqa: BLE001 - as below; the FLOPs of one evaluation are not those of the step
+        counters = replace(counters, flops=None, opinions=(), layers=())
+        facts = (("counter", "evaluations of the optimizer's closure"), ("reason", error_text(error)))
+        advice = (*advice, Advice(kind=AdviceKind.COUNT_FAILED, facts=facts))
     if not steps or (counters.flops is None and counters.parameters is None):
         return counters, advice, has_drawn
     try:
@@ -172,6 +178,7 @@ def _whole_step(counters: Counters, workload: Workload, cell: Cell) -> Counters:
         return counters
     times, words = cell.accumulate, f"{cell.accumulate} batches per step"
     if cell.optimizer is None and needs_closure(_own_optimizer(workload)):
+        refuse_large_workload(workload)
         plain = replace(cell, device="cpu", precision=Precision.FP32, compile=CompileMode.NONE, clip_norm=None)
         with prepare(workload, plain) as step:
             assert isinstance(step, LongStep)

@@ -13,7 +13,7 @@ from torch import nn
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.jsonio import from_json, to_json
-from bench.core.record import UNMARKED, Phase, Sample, Sampling
+from bench.core.record import UNMARKED, AdviceKind, Phase, Sample, Sampling
 from bench.core.workload import Workload
 from bench.counters.static import count
 from bench.device.marks import Marks
@@ -249,6 +249,16 @@ def test_lbfgs_works_through_its_closure_and_its_evaluations_are_counted() -> No
     assert single.flops is not None
     assert counters.flops.total == evaluations * (single.flops.total or 0)
     assert f"{evaluations} evaluations of the closure" in counters.flops.method
+
+
+def test_evaluations_that_cannot_be_counted_are_a_doubt_and_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.counters.build._REAL_LIMIT_BYTES", 10)  # as a model of 70 billion parameters would be
+    counters, advice = count(classifier(lbfgs), CELL, opinions=False)
+    assert (counters.flops, counters.layers) == (None, ())
+    assert counters.parameters
+    facts = [dict(one.facts) for one in advice if one.kind is AdviceKind.COUNT_FAILED]
+    assert facts[0]["counter"] == "evaluations of the optimizer's closure"
+    assert "are not built for real only to be counted" in str(facts[0]["reason"])
 
 
 def test_lbfgs_with_a_scaler_is_refused_with_the_reason() -> None:
