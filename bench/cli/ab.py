@@ -128,7 +128,7 @@ def command(
 
 
 def _text(compared: Compared, heading: Heading, format: options.ReportFormat) -> str:  # noqa: A002
-    from bench.report.formats.markdown_subjects import comparison_markdown
+    from bench.report.formats.markdown import comparison_markdown
     from bench.tables.comparison import comparison_report
 
     if format is options.ReportFormat.MARKDOWN:
@@ -137,7 +137,7 @@ def _text(compared: Compared, heading: Heading, format: options.ReportFormat) ->
 
 
 def _write_markdown(compared: Compared, heading: Heading, path: Path) -> None:
-    from bench.report.formats.markdown_subjects import comparison_markdown
+    from bench.report.formats.markdown import comparison_markdown
 
     try:
         path.write_text(comparison_markdown(compared.comparisons, heading), encoding="utf-8")

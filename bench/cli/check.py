@@ -71,7 +71,7 @@ def command(
 
 
 def _text(checked: tuple[CheckedClaim, ...], *, leaves_out_matches: bool) -> str:
-    from bench.report.formats.terminal import claims_table
+    from bench.report.formats.table import claims_table
     from bench.tables.claims import claims_summary
 
     shown = [claim for claim in checked if not leaves_out_matches or claim.verdict is not ClaimVerdict.MATCH]

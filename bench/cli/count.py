@@ -64,7 +64,7 @@ def command(
 
 
 def _text(records: Sequence[Record], *, layers: bool, explain: bool) -> str:
-    from bench.report.formats.terminal import counts_table, layers_table, opinions_table
+    from bench.report.formats.table import counts_table, layers_table, opinions_table
 
     parts = [counts_table(records, notes=False, **look())]  # why others differ is asked for by --explain
     for record in records:

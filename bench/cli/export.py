@@ -20,25 +20,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer
+from bench.cli.output import answer, named
 from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, UsageError
+from bench.report import formats
 
 if TYPE_CHECKING:
     from bench.core.claim import CheckedClaim
     from bench.core.gate import GateRow
 
+    To = StrEnum
+else:
+    To = named("To", formats.names())
+
 PANEL = "Results"
-
-
-class To(StrEnum):
-    """The formats; `bench.report.formats.catalog` has one of each, and a test holds both lists equal."""
-
-    PYTEST_BENCHMARK = "pytest-benchmark"
-    GITHUB_ACTION_BENCHMARK = "github-action-benchmark"
-    GITHUB_ACTION_BENCHMARK_BIGGER = "github-action-benchmark-bigger"
-    BENCHER = "bencher"
-    OPENMETRICS = "openmetrics"
-    JUNIT = "junit"
 
 
 def command(
@@ -56,28 +50,28 @@ def command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.report.formats.catalog import FORMATS
     from bench.runner.recorder import extra_info
     from bench.store.atomic import write_bytes
     from bench.store.runs import RunFolder
     from bench.store.stored import read_stored_run
+    from bench.tables.table import Page
 
-    chosen = FORMATS[to.value]
+    chosen = formats.load(to)
     if answers and not chosen.holds_verdicts:
-        raise UsageError(f"--with adds verdicts, for which {to.value} has no words; use it with --to junit")
+        raise UsageError(f"--with adds verdicts, for which {to} has no words; use it with --to junit")
     data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)
     if data.comparison is not None:
         raise UsageError(f"{data.folder} is a comparison of bench ab, not a run; bench show prints it")
     claims, rows = _read_answers(answers or [])
-    stored = replace(data, claims=(*data.claims, *claims) if chosen.holds_verdicts else (), gate=rows)
+    stored = replace(data, claims=(*data.claims, *claims) if chosen.holds_claims else (), gate=rows)
     written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured
     if not written:
         raise NothingMeasuredError(
-            f"no cell of {stored.folder} was measured, so there is nothing to write as {to.value}; bench show says why"
+            f"no cell of {stored.folder} was measured, so there is nothing to write as {to}; bench show says why"
         )
-    text = chosen.write(stored, extra_info)
+    text = chosen.write(stored, formats.Asked(page=Page(), extra_info=extra_info))
     left_out = len(stored.unmeasured)
     if left_out and not chosen.holds_failures:
         print(f"bench: {left_out} of {len(stored.records)} cells were not measured and are left out", file=sys.stderr)

@@ -77,7 +77,7 @@ def _text(
     accept: str,
     is_updated: bool,
 ) -> str:
-    from bench.report.formats.markdown_subjects import gate_markdown
+    from bench.report.formats.markdown import gate_markdown
     from bench.tables.gate import gate_summary, gate_text
 
     if format is options.ReportFormat.MARKDOWN:

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
 JSON_SCHEMA = 2
 """Version of what `--format json` prints; described in docs/json.md. History: 1 (2026-11-23) first; 2 (2026-11-28)
 `command` holds the new names of commands (`machine peaks`, `images`), and `images` its answer as `images`."""
+
+
+def named(title: str, names: Iterable[str]) -> type[StrEnum]:
+    """Make the choices of an option of a list that is known only when the program runs."""
+    return StrEnum(title, {name.replace("-", "_").upper(): name for name in names})  # type: ignore[return-value]
 
 
 def answer(command: str, format: str, text: Callable[[], str], /, **payload: Any) -> None:  # noqa: A002 - the option's name

@@ -206,7 +206,7 @@ def _failed(finished: StoredRun) -> int:
 
 
 def _text(finished: StoredRun) -> str:
-    from bench.report.formats.terminal import cells_table, claims_table
+    from bench.report.formats.table import cells_table, claims_table
     from bench.stats.scaling import scalings
     from bench.tables.scaling import ranks_table, scaling_tables
 

@@ -113,7 +113,7 @@ def collect_command(
 
 
 def _collected_text(found: Collected) -> str:
-    from bench.report.formats.terminal import cells_table, claims_table
+    from bench.report.formats.table import cells_table, claims_table
     from bench.tables.scaling import ranks_table
 
     parts = [cells_table(found.records, **look())]

@@ -199,7 +199,7 @@ def _listen(connection: Connection, observer: Callable[[Progress], None]) -> Non
 
 def _write_derived(folder: RunFolder, training: Training) -> None:
     from bench.report.files import write_training_tables
-    from bench.report.formats.markdown_subjects import training_markdown
+    from bench.report.formats.markdown import training_markdown
     from bench.runner.reporting import write_page
 
     write_training_tables(folder, (training,))

@@ -6,7 +6,7 @@ import pytest
 
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, ShownBy
 from bench.core.estimate import Estimate
-from bench.report.formats.markdown_subjects import comparison_markdown
+from bench.report.formats.markdown import comparison_markdown
 from bench.tables.comparison import (
     STRIP_WIDTH,
     Heading,

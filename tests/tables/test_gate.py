@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from bench.core.cell import Cell, Mode
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
-from bench.report.formats.markdown_subjects import gate_markdown
+from bench.report.formats.markdown import gate_markdown
 from bench.tables.gate import change_text, gate_summary, gate_text
 from tests.goldens import check_golden
 

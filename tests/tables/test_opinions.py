@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.core.record import Counters, FlopCount, LayerCount, Opinion, Record
-from bench.report.formats.terminal import counts_table, layers_table, opinions_table
+from bench.report.formats.table import counts_table, layers_table, opinions_table
 from bench.tables.figures import display_width
 from tests.goldens import check_golden
 from tests.records import make_counters, make_record

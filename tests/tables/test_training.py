@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.core.record import Outcome
-from bench.report.formats.markdown_subjects import training_markdown
+from bench.report.formats.markdown import training_markdown
 from bench.tables.training import pipeline_text, training_text
 from tests.goldens import check_golden
 from tests.trainings import make_classification, make_epoch, make_point, make_training

@@ -12,7 +12,7 @@ from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
 from bench.report.formats.markdown import cells_table, claims_table, escape, machine_line
-from bench.report.formats.terminal import caption, summary_line
+from bench.report.formats.table import caption, summary_line
 from bench.stats.summary import summarise
 from bench.tables.advice import advice_sentences
 from bench.tables.cell_values import outcome_text

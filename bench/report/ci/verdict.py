@@ -10,8 +10,7 @@ from bench.core.comparison import Comparison, ComparisonVerdict, Heading
 from bench.core.errors import ExitCode
 from bench.core.gate import GateRow
 from bench.report.ci.comment import LIMIT, Section, brief, claims_section, fold
-from bench.report.formats.markdown import escape, table
-from bench.report.formats.markdown_subjects import comparison_details, gate_details
+from bench.report.formats.markdown import comparison_details, escape, gate_details, table
 from bench.tables.claims import claims_summary
 from bench.tables.comparison import headline
 from bench.tables.figures import plain

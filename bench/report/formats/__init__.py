@@ -1,14 +1,72 @@
-"""A stored run as text: data in, text out; reads no files, runs nothing. One file per format.
+"""A stored run as text: data in, text out; runs nothing. One file per format, whose name is the file's.
 
-- `terminal`: tables of 80 columns and more; `markdown`: the same for pull requests; `latex`: for a paper
-- `markdown_subjects`: comparisons, gates and trainings as Markdown
+- `table`: tables of 80 columns and more, for a terminal; `markdown`: for pull requests; `latex`: for a paper
+- `csv`: one of the run's tables, for a spreadsheet
 - `pytest_benchmark`: JSON that `pytest-benchmark compare` reads
-- `github_action`: `customSmallerIsBetter` and `customBiggerIsBetter` of github-action-benchmark
+- `github_action_benchmark`, `github_action_benchmark_bigger`: what should shrink, and what should grow
 - `bencher`: Bencher Metric Format
 - `openmetrics`: OpenMetrics text, for Prometheus
 - `junit`: JUnit XML, for the test pages of CI servers
-- `catalog`: the formats of other tools by name
 
-A cell without a figure is left out where the format has no word for it, and never becomes a zero; units stand in the
-names, or where the format wants them; every doubt about a figure goes with it.
+`bench show` and `bench export` offer every file of this folder. A cell without a figure is left out where the format
+has no word for it, and never becomes a zero; units stand in the names, or where the format wants them; every doubt
+about a figure goes with it.
 """
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.core.record import Record
+    from bench.store.stored import StoredComparison, StoredRun
+    from bench.tables.table import Page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked of a format.
+
+    Attributes:
+        page: Where the text goes.
+        table: Which table of the run, where a format holds one only.
+        extra_info: What pytest-benchmark's `extra_info` should say of a record.
+    """
+
+    page: Page
+    table: str = "cells"
+    extra_info: Callable[[Record], dict[str, Any]] = field(default=lambda _: {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Format:
+    """One format; each file of this folder has one, called FORMAT.
+
+    Attributes:
+        write: Writes a run of cells.
+        compare: Writes what `bench ab` found; None if it has no words for it.
+        holds_failures: It has a word for a cell that failed.
+        holds_claims: It has a word for the claims of the run.
+        holds_verdicts: It has a word for answers of check and gate.
+    """
+
+    write: Callable[[StoredRun, Asked], str]
+    compare: Callable[[StoredComparison, Asked], str] | None = None
+    holds_failures: bool = False
+    holds_claims: bool = False
+    holds_verdicts: bool = False
+
+
+def names() -> list[str]:
+    """List the formats by the names of their files, importing none."""
+    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)]
+
+
+def load(name: str) -> Format:
+    """Import a format by its name."""
+    found: Format = import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT
+    return found

@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 
 from bench.core.text import plain
+from bench.report.formats import Format
 from bench.store.stored import Measured, StoredRun, doubts
+from bench.tables.cells import CELLS
 
 _LONGEST_NAME = 1024  # characters that Bencher takes; the end of a longer name is replaced by the cell's key
 _NANOSECONDS = 1e9
@@ -30,18 +32,13 @@ def _name(one: Measured) -> str:
 
 
 def _measures(one: Measured) -> dict[str, dict[str, float]]:
-    step, counters = one.summary.step, one.record.counters
+    step = one.summary.step
     assert step is not None
     measures = {"latency": _metric(step.point, step.low, step.high, _NANOSECONDS)}
     if rate := one.summary.examples_per_second:
         low, high = (rate * step.point / end if end else None for end in (step.high, step.low))
         measures["examples-per-second"] = _metric(rate, low, high)
-    counts: dict[str, float | None] = {
-        "flops": one.summary.flops_total,
-        "parameters": counters.parameters,
-        "dispatches": counters.dispatch_count,
-        "energy-joules": counters.energy_joules,
-    }
+    counts = {c.exports["bencher"]: c.get(one) for c in CELLS if "bencher" in c.exports}
     if peak := one.record.counters.shown_peak:
         counts[peak[0].replace("_", "-")] = peak[1]
     measures |= {name: _metric(value) for name, value in counts.items() if value is not None}
@@ -51,3 +48,6 @@ def _measures(one: Measured) -> dict[str, dict[str, float]]:
 def _metric(value: float, low: float | None = None, high: float | None = None, scale: float = 1) -> dict[str, float]:
     ends = {"value": value, "lower_value": low, "upper_value": high}
     return {name: end * scale for name, end in ends.items() if end is not None}
+
+
+FORMAT = Format(write=lambda run, _: to_bencher(run))

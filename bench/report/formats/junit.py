@@ -19,6 +19,7 @@ from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.gate import GateRow, GateVerdict
 from bench.core.record import Outcome, Record
 from bench.core.text import plain
+from bench.report.formats import Format
 from bench.store.stored import Measured, StoredRun, doubts, ending
 
 _UNJUDGED = (ClaimVerdict.UNMEASURED, ClaimVerdict.INCONCLUSIVE)
@@ -157,3 +158,6 @@ def _add_case(suite: ElementTree.Element, case: _Case) -> None:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.3f}"
+
+
+FORMAT = Format(write=lambda run, _: to_junit(run), holds_failures=True, holds_claims=True, holds_verdicts=True)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
+from bench.report.formats import Format
 from bench.report.formats.markdown import machine_facts
-from bench.report.formats.terminal import caption
+from bench.report.formats.table import caption
 from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_sentences
 from bench.tables.cell_values import key_columns, outcome_text
@@ -156,3 +157,6 @@ def _notes(records: Sequence[Record]) -> list[str]:
 
 def _label(label: str) -> str:
     return "tab:" + "".join(c if c.isascii() and (c.isalnum() or c in "-:") else "-" for c in label)
+
+
+FORMAT = Format(write=lambda run, _: latex_table(run.records, run.environment, run.id), holds_failures=True)

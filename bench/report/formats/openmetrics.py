@@ -7,71 +7,36 @@ There are no timestamps, which collectors of files refuse; when the run started 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
 from bench.core.text import plain
-from bench.store.stored import Measured, StoredRun, doubts
+from bench.report.formats import Format
+from bench.store.stored import StoredRun, doubts
+from bench.tables.cells import CELLS
 
 PREFIX = "stepbench"
 
 
-@dataclass(frozen=True, slots=True)
-class _Gauge:
-    """One metric family: name without the prefix, unit (the end of the name), help, and where it is read."""
-
-    name: str
-    unit: str
-    meaning: str
-    read: Callable[[Measured], float | None]
-
-
-def _end(name: str) -> Callable[[Measured], float | None]:
-    return lambda one: getattr(one.summary.step, name)
-
-
-def _memory(name: str) -> Callable[[Measured], float | None]:
-    return lambda one: None if one.record.counters.memory is None else getattr(one.record.counters.memory, name)
-
-
-GAUGES = (
-    _Gauge("step_seconds", "seconds", "Latency: median of the whole step, measured unsplit.", lambda one: one.seconds),
-    _Gauge("step_low_seconds", "seconds", "Lower end of the 95 % interval of the median.", _end("low")),
-    _Gauge("step_high_seconds", "seconds", "Upper end of the 95 % interval of the median.", _end("high")),
-    _Gauge("steps", "", "Steps that were timed.", _end("n")),
-    _Gauge("steps_effective", "", "Independent values they are worth.", _end("n_effective")),
-    _Gauge("examples_per_second", "", "Throughput: batch size / step.", lambda one: one.summary.examples_per_second),
-    _Gauge("tokens_per_second", "", "Throughput of a language model.", lambda one: one.summary.tokens_per_second),
-    _Gauge("flops", "", "FLOPs of one step; 1 MAC = 2.", lambda one: one.summary.flops_total),
-    _Gauge("parameters", "", "Elements of all parameters.", lambda one: one.record.counters.parameters),
-    _Gauge("dispatches", "", "Operations one step dispatches.", lambda one: one.record.counters.dispatch_count),
-    _Gauge("peak_allocated_bytes", "bytes", "Peak of live tensors on the device.", _memory("peak_allocated_bytes")),
-    _Gauge("step_resident_bytes", "bytes", "Peak growth of the process.", _memory("step_resident_bytes")),
-    _Gauge(
-        "predicted_peak_bytes",
-        "bytes",
-        "Predicted peak of live tensors.",
-        lambda one: None if (peak := one.record.counters.predicted_peak) is None else peak.total_bytes,
-    ),
-    _Gauge("energy_joules", "joules", "Energy of one step.", lambda one: one.record.counters.energy_joules),
-)
+_UNITS = ("seconds", "bytes", "joules")  # OpenMetrics wants a unit as the end of the name
+GAUGES = tuple((column.exports["openmetrics"], column) for column in CELLS if "openmetrics" in column.exports)
 
 
 def to_openmetrics(run: StoredRun) -> str:
     """Write a run."""
     measured = run.measured
     lines = [*_info(run)]
-    for gauge in GAUGES:
+    for name, column in GAUGES:
         samples = [
-            _sample(f"{PREFIX}_{gauge.name}", _labels(one.record), value)
+            _sample(f"{PREFIX}_{name}", _labels(one.record), value)
             for one in measured
-            if (value := gauge.read(one)) is not None
+            if (value := column.get(one)) is not None
         ]
         if samples:
-            lines += [*_head(gauge.name, "gauge", gauge.meaning, gauge.unit), *samples]
+            unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
+            lines += [*_head(name, "gauge", f"{column.meaning[0].upper()}{column.meaning[1:]}.", unit), *samples]
     lines += _doubts(run.records)
     lines += _outcomes(run.records)
     return "\n".join([*lines, "# EOF", ""])
@@ -148,3 +113,6 @@ def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+
+
+FORMAT = Format(write=lambda run, _: to_openmetrics(run), holds_failures=True)

@@ -14,6 +14,7 @@ from typing import Any
 from bench.core.jsonio import to_json
 from bench.core.record import Record
 from bench.core.text import plain
+from bench.report.formats import Format
 from bench.store.stored import Measured, StoredRun
 
 
@@ -75,3 +76,6 @@ def _benchmark(one: Measured, extra_info: dict[str, Any]) -> dict[str, Any]:
         "options": {},
         "stats": {**stats.as_dict(), "data": list(one.steps), "iterations": 1},
     }
+
+
+FORMAT = Format(write=lambda run, asked: to_pytest_benchmark(run, asked.extra_info))

@@ -5,7 +5,7 @@ import json
 import jsonschema
 import pytest
 
-from bench.report.formats.github_action import to_bigger_is_better, to_smaller_is_better
+from bench.report.formats.github_action_benchmark import to_bigger_is_better, to_smaller_is_better
 from tests.records import STARTED_AT, make_record
 from tests.report.formats.runs import RUN, UNMEASURED
 from tests.stored_runs import make_run

@@ -89,6 +89,6 @@ def test_an_empty_run_is_said_in_words() -> None:
 
 
 def test_writing_a_table_loads_neither_pandas_nor_torch() -> None:
-    modules = "bench.report.formats.terminal, bench.report.formats.markdown"
+    modules = "bench.report.formats.table, bench.report.formats.markdown"
     code = f"import sys, {modules}; sys.exit(bool({{'pandas', 'torch'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

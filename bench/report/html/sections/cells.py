@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.record import Outcome
-from bench.report.formats.terminal import caption
+from bench.report.formats.table import caption
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.groups import run_names
 from bench.report.html.raw import raw_samples

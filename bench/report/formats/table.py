@@ -7,11 +7,14 @@ from collections.abc import Sequence
 
 from bench.core.claim import CheckedClaim
 from bench.core.record import Outcome, Record
+from bench.report.formats import Asked, Format
 from bench.stats.summary import Summary, summarise
+from bench.store.stored import StoredComparison, StoredRun
 from bench.tables.advice import advice_text
 from bench.tables.cell_values import key_columns, outcome_text, peak_bytes, varying_axes
 from bench.tables.cells import count_columns, figure_columns
 from bench.tables.claims import claim_columns, claim_families, claim_notes, claim_styles, claims_summary
+from bench.tables.comparison import comparison_report
 from bench.tables.figures import plain
 from bench.tables.parts import (
     count_notes,
@@ -186,3 +189,19 @@ def _style(record: Record) -> str | None:
     if record.outcome is Outcome.OK:
         return None
     return "yellow" if record.outcome is Outcome.SKIPPED else "red"
+
+
+def _write(run: StoredRun, asked: Asked) -> str:
+    width, color, unicode = asked.page.width, asked.page.color, asked.page.unicode
+    parts = [cells_table(run.records, width, color, unicode)]
+    parts += [claims_table(run.claims, width, color, unicode)] if run.claims else []
+    return "\n\n".join([*parts, f"Results: {run.folder}"]) + "\n"
+
+
+def _compare(found: StoredComparison, asked: Asked) -> str:
+    page = asked.page
+    text = comparison_report(found.comparisons, found.heading, width=page.width, color=page.color, unicode=page.unicode)
+    return f"{text}\n"
+
+
+FORMAT = Format(write=_write, compare=_compare, holds_failures=True, holds_claims=True)

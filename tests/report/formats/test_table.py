@@ -12,7 +12,7 @@ from bench.core.claim import ClaimVerdict
 from bench.core.peaks import Peak
 from bench.core.precision import Arithmetic
 from bench.core.record import Counters, FlopCount, LayerCount, Opinion, Outcome, Phase, Record, Sample
-from bench.report.formats.terminal import (
+from bench.report.formats.table import (
     cells_table,
     claims_table,
     counts_table,

@@ -10,6 +10,7 @@ import json
 from typing import Any
 
 from bench.core.text import plain
+from bench.report.formats import Format
 from bench.store.stored import Measured, StoredRun, doubts
 
 
@@ -58,3 +59,6 @@ def _extra(one: Measured) -> list[str]:
 
 def _text(entries: list[dict[str, Any]]) -> str:
     return json.dumps(entries, indent=1, ensure_ascii=True, allow_nan=False) + "\n"
+
+
+FORMAT = Format(write=lambda run, _: to_smaller_is_better(run))
