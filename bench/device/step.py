@@ -241,15 +241,17 @@ class LongStep(Step):
             assert self.optimizer is not None
             self.optimizer.zero_grad(set_to_none=True)
         for index in range(self._accumulate):
-            with marks(Phase.FORWARD):
-                outputs = self.forward()
-            with marks(Phase.LOSS):
-                loss = self.compute_loss(outputs)
-                if self._accumulate > 1:
-                    loss = loss / self._accumulate
-            with marks(Phase.BACKWARD), self._synchronising(index == self._accumulate - 1):
-                self.backward(loss)
-                del outputs
+            # Around forward, too: it is there that DDP prepares to exchange the gradients of the backward pass.
+            with self._synchronising(index == self._accumulate - 1):
+                with marks(Phase.FORWARD):
+                    outputs = self.forward()
+                with marks(Phase.LOSS):
+                    loss = self.compute_loss(outputs)
+                    if self._accumulate > 1:
+                        loss = loss / self._accumulate
+                with marks(Phase.BACKWARD):
+                    self.backward(loss)
+                    del outputs
         return loss
 
     def _synchronising(self, is_last: bool) -> contextlib.AbstractContextManager[Any]:
