@@ -58,11 +58,15 @@ class FakeArm:
         self.model = ""
         self.slow = 0.0
 
-    def build(self, cell: Cell, slow: float = 0.0) -> Built:
-        self.machine.misbehave(self.side, cell.model, "build")
+    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
         self.model, self.slow = cell.model, slow
+
+    def finish_build(self) -> Built:
+        self.machine.misbehave(self.side, self.model, "build")
         return Built(
-            step_seconds=self._seconds(), added_seconds=slow * STEP_SECONDS, sources=(("net.py", self.machine.stamp()),)
+            step_seconds=self._seconds(),
+            added_seconds=self.slow * STEP_SECONDS,
+            sources=(("net.py", self.machine.stamp()),),
         )
 
     def visit(self, steps: int) -> Visit:

@@ -1,7 +1,8 @@
 """Compares two revisions: both run in live worker processes that take turns, in many sessions.
 
 - `run`: one comparison, from two revisions to a finished folder; `sides`, `worktrees`: each side's code and interpreter
-- `scout`: looks before anything is timed; `session`: one pair of fresh workers; `arm`: the parent's end of one worker
+- `scout`: looks before anything is timed; `session`: one pair of fresh workers; `arm`: the parent's end of one worker;
+  `servers`: what workers are forked from
 - `stages`: which sessions are run, and when that ends; `judging`: sessions to verdicts
 - `ratios`: two cells instead of two revisions, for claims of time
 - `calibration`: this machine's own noise; `selftest`: whether unchanged code passes and a slowdown is found

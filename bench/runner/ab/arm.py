@@ -1,7 +1,6 @@
 """The parent's side of one live worker: start it, ask, wait for the answer without spinning, end it for certain.
 
-The worker is a freshly started interpreter, never a fork: forks of one process share its memory layout, and with it the
-luck of that layout, which is just what a session's fresh pair has to draw anew.
+The worker is a fork of a server (`bench.runner.ab.servers`), or a freshly started interpreter.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
@@ -27,6 +26,9 @@ from bench.core.jsonio import from_json, to_json
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.ab.sides import Side
 from bench.runner.ab.worktrees import uninterrupted
+
+if TYPE_CHECKING:
+    from bench.runner.ab.servers import ForkServer
 
 ANSWER_SECONDS = 600.0
 """A worker that says nothing for so long is killed."""
@@ -85,8 +87,11 @@ Reading = dict[str, float]
 class Arm(Protocol):
     """What a session needs of a worker; tests put a fake in its place."""
 
-    def build(self, cell: Cell, slow: float = 0.0) -> Built:
-        """Build the step of a cell and warm it up."""
+    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
+        """Begin to build the step of a cell and to warm it up."""
+
+    def finish_build(self) -> Built:
+        """Wait until it is built."""
 
     def visit(self, steps: int) -> Visit:
         """Time a block of steps of what was built."""
@@ -131,8 +136,17 @@ class LiveArm:
     2.4 % instead of 6.5 % (mlp, batch 8); why, is known in part only (docs/LOG.md).
     """
 
-    def __init__(self, side: Side, *, is_bound: bool = False, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(
+        self,
+        side: Side,
+        *,
+        is_bound: bool = False,
+        answer_seconds: float = ANSWER_SECONDS,
+        server: ForkServer | None = None,
+    ) -> None:
         self.side = side
+        self._server = server
+        self._forked: int | None = None
         self._is_bound = is_bound
         self._answer_seconds = answer_seconds
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
@@ -142,7 +156,10 @@ class LiveArm:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             with uninterrupted():  # between the fork and the assignment, Ctrl-C would leave an orphan
-                self._process = self._start(requests, answers)
+                if server is None:
+                    self._process = self._start(requests, answers)
+                else:
+                    self._forked = self._fork(server, requests, answers)
         except BaseException:
             self.close()
             raise
@@ -156,7 +173,7 @@ class LiveArm:
         return subprocess.Popen(
             [side.python, "-P", "-m", "bench.runner.workers.arm", *arguments],
             cwd=side.folder,
-            env=_environment(side, is_bound=self._is_bound),
+            env={**worker_environment(side, is_bound=self._is_bound), **_own_environment(side)},
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
@@ -164,11 +181,21 @@ class LiveArm:
             process_group=0,  # Ctrl-C is for us; and whatever it starts can be ended with it
         )
 
+    def _fork(self, server: ForkServer, requests: int, answers: int) -> int:
+        side = self.side
+        return server.fork(
+            (requests, answers, self._output.fileno()),
+            folder=str(side.folder),
+            search_path=side.search_path,
+            environment=_own_environment(side),
+        )
+
     @property
     def pid(self) -> int:
         """Of the worker."""
-        assert self._process is not None
-        return self._process.pid
+        pid = self._forked if self._process is None else self._process.pid
+        assert pid is not None
+        return pid
 
     def hello(self) -> str:
         """Wait until the worker has imported torch, and return torch's version."""
@@ -186,7 +213,16 @@ class LiveArm:
 
     def build(self, cell: Cell, slow: float = 0.0) -> Built:
         """Build the step of a cell and warm it up."""
-        answer = self._ask("build", cell=to_json(cell), slow=slow, **self._place())
+        self.start_build(cell, slow)
+        return self.finish_build()
+
+    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
+        """Begin to build; `finish_build` waits for it."""
+        self._send("build", cell=to_json(cell), slow=slow, **self._place())
+
+    def finish_build(self) -> Built:
+        """Wait until the step is built and warm."""
+        answer = self._receive()
         return Built(**answer | {"sources": tuple((path, stamp) for path, stamp in answer["sources"])})
 
     def visit(self, steps: int) -> Visit:
@@ -210,10 +246,10 @@ class LiveArm:
         """End the worker and all it started; safe to call twice."""
         if self._output.closed:
             return
-        if self._process is not None:
+        if self._process is not None or self._forked is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that needs a farewell
-            self._process.wait()
+                os.killpg(self.pid, signal.SIGKILL)  # it holds nothing that needs a farewell
+            self._wait()
         os.close(self._requests)
         os.close(self._answers)
         self._output.close()
@@ -224,12 +260,18 @@ class LiveArm:
         return {"root": str(side.root), "foreign": foreign, "own_models": side.models is not None}
 
     def _ask(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        self._send(operation, **arguments)
+        return self._receive()
+
+    def _send(self, operation: str, **arguments: Any) -> None:
         line = (json.dumps({"do": operation, **arguments}) + "\n").encode()
         try:
             while line:
                 line = line[os.write(self._requests, line) :]
         except BrokenPipeError:
             raise self._died() from None
+
+    def _receive(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self._read_line())
         if "error" in answer:
             raise ArmError(self.side.name, answer["error"]["text"])
@@ -251,16 +293,28 @@ class LiveArm:
         return line
 
     def _died(self) -> ArmDiedError:
-        assert self._process is not None
-        try:
-            code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        code = self._wait()
+        if code is None:
             return ArmDiedError(self.side.name, "the worker closed its pipe")
         if code < 0:
             hint = "; the kernel kills so when memory runs out" if code == -signal.SIGKILL else ""
             return ArmDiedError(self.side.name, f"the worker was killed by {signal.Signals(-code).name}{hint}")
         tail = self._tail()
         return ArmDiedError(self.side.name, f"the worker ended with exit code {code}{f': {tail}' if tail else ''}")
+
+    def _wait(self) -> int | None:
+        """Return how the worker ended, below 0 by a signal; None if it has not within seconds, or nobody knows."""
+        if self._process is not None:
+            try:
+                return self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                return None
+        if self._forked is None or self._server is None:
+            return None
+        try:
+            return self._server.wait(self._forked)
+        except BenchError:  # the server is gone, and its workers died with it
+            return None
 
     def _tail(self) -> str:
         """Return the last line of what the worker printed: of a traceback, the error."""
@@ -270,8 +324,8 @@ class LiveArm:
         return lines[-1] if lines else ""
 
 
-def _environment(side: Side, *, is_bound: bool) -> dict[str, str]:
-    """Make the variables of a worker: the user's own, with paths that still mean the same from another folder."""
+def worker_environment(side: Side, *, is_bound: bool) -> dict[str, str]:
+    """Make the variables of an interpreter: the user's own, with paths that still mean the same from another folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     if is_bound and not PLACING_VARIABLES & environment.keys():
         environment |= {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"}
@@ -279,9 +333,12 @@ def _environment(side: Side, *, is_bound: bool) -> dict[str, str]:
     if side.python != sys.executable:
         paths.insert(0, str(_harness()))
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    if side.models is not None:
-        environment[FOLDER_VARIABLE] = str(side.models)
     return environment
+
+
+def _own_environment(side: Side) -> dict[str, str]:
+    """Return the variables in which the sides of one interpreter may differ."""
+    return {} if side.models is None else {FOLDER_VARIABLE: str(side.models)}
 
 
 def _harness() -> Path:

@@ -14,6 +14,7 @@ about its shape.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from bench.core.estimate import Estimate
 from bench.device.backend import is_accelerator
 from bench.runner.ab.arm import Arm, Built, LiveArm, Reading, Visit
 from bench.runner.ab.judging import Fate, columns_of
+from bench.runner.ab.servers import Servers
 from bench.runner.ab.session import StartArm
 from bench.runner.ab.sides import Side
 from bench.runner.ab.stages import Comparing, Judged, Listener, Settings
@@ -43,9 +45,13 @@ class PairArm:
         self._arm = arm
         self._own = own
 
-    def build(self, cell: Cell, slow: float = 0.0) -> Built:
-        """Build this side's cell of the pair."""
-        return self._arm.build(self._own[cell.key], slow)
+    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
+        """Begin to build this side's cell of the pair."""
+        self._arm.start_build(self._own[cell.key], slow)
+
+    def finish_build(self) -> Built:
+        """Wait until it is built."""
+        return self._arm.finish_build()
 
     def visit(self, steps: int) -> Visit:
         """Time a block of steps."""
@@ -96,24 +102,31 @@ def check_times(
     if not pairs:
         return ()
     fates: dict[str, Fate] = {}
-    if start is None:
-        side = _here()
-        environments, fates = _look(side, list(pairs), [pairs[pair] for pair in pairs], device)
-        start = lambda name: LiveArm(replace(side, name=name), is_bound=not is_accelerator(device))  # noqa: E731 - one expression, used once
     own = {
         "head": {pair.key: _placed(claim.cell, device) for pair, claim in pairs.items()},
         "base": {pair.key: _placed(claim.reference_cell, device) for pair, claim in pairs.items()},
     }
-    begin = start
-    comparing = Comparing(
-        tuple(pairs),
-        settings,
-        lambda name: PairArm(begin(name), own[name]),
-        fates=fates,
-        environments=environments,
-        listen=listen,
-    )
-    judged = comparing.run()
+    with contextlib.ExitStack() as stack:
+
+        def renew() -> None:
+            return None
+
+        if start is None:
+            side = _here()
+            environments, fates = _look(side, list(pairs), [pairs[pair] for pair in pairs], device)
+            sides = {name: replace(side, name=name) for name in own}
+            servers = stack.enter_context(Servers(sides, is_bound=not is_accelerator(device), forks=settings.forks))
+            start, renew = servers.start, servers.renew
+        begin = start
+        judged = Comparing(
+            tuple(pairs),
+            settings,
+            lambda name: PairArm(begin(name), own[name]),
+            fates=fates,
+            environments=environments,
+            listen=listen,
+            renew=renew,
+        ).run()
     return judge_times(claims, device, judged, settings.threshold.alpha / 2)
 
 

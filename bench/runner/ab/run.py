@@ -23,9 +23,9 @@ from bench.core.errors import IncomparableError, NothingMeasuredError, UsageErro
 from bench.core.jsonio import to_json
 from bench.core.version import __version__
 from bench.device.backend import is_accelerator
-from bench.runner.ab.arm import LiveArm
 from bench.runner.ab.judging import Fate, with_work
 from bench.runner.ab.scout import Scouted, scout
+from bench.runner.ab.servers import Servers
 from bench.runner.ab.session import AbSession
 from bench.runner.ab.sides import Side, open_sides
 from bench.runner.ab.stages import Comparing, Progress, Settings
@@ -137,16 +137,18 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
 
         sides = {"base": base, "head": head}
         is_bound = request.settings.binds_threads and not any(is_accelerator(cell.device) for cell in found.cells)
-        judged = Comparing(
-            found.cells,
-            request.settings,
-            lambda side: LiveArm(sides[side], is_bound=is_bound),
-            fates=found.fates,
-            environments=found.environments["head"],
-            spreads=spreads,
-            listen=on_progress,
-            started=started,
-        ).run()
+        with Servers(sides, is_bound=is_bound, forks=request.settings.forks) as servers:
+            judged = Comparing(
+                found.cells,
+                request.settings,
+                servers.start,
+                fates=found.fates,
+                environments=found.environments["head"],
+                spreads=spreads,
+                listen=on_progress,
+                started=started,
+                renew=servers.renew,
+            ).run()
         compared = Compared(
             folder=folder.path,
             base=base,

@@ -52,6 +52,7 @@ class Settings:
         seed: Of every coin; drawn if not given, and stored.
         judges_state: Void sessions by the machine's state.
         slow: Fraction by which a side is slowed down on purpose.
+        forks: Fork workers from a server, where the platform can; else each is a fresh interpreter.
         binds_threads: On the CPU, keep the threads of both sides' steps on the same cores.
     """
 
@@ -64,6 +65,7 @@ class Settings:
     judges_state: bool = True
     slow: tuple[tuple[str, float], ...] = ()
     binds_threads: bool = True
+    forks: bool = True
 
     def plan(self, cells: int) -> Plan:
         """Return when to look at so many cells."""
@@ -113,7 +115,7 @@ Listener = Callable[[Progress], None]
 
 
 class Comparing:
-    """One comparison while it runs. `start` and `clock` are seams for tests."""
+    """One comparison while it runs. `start` and `clock` are seams for tests; `renew` is called after every look."""
 
     def __init__(
         self,
@@ -127,6 +129,7 @@ class Comparing:
         listen: Listener = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         started: float | None = None,
+        renew: Callable[[], None] = lambda: None,
     ) -> None:
         self._cells = tuple(cells)
         self._settings = settings
@@ -136,6 +139,7 @@ class Comparing:
         self._listen = listen
         self._clock = clock
         self._started = clock() if started is None else started
+        self._renew = renew
         self._is_cut_short = False
         self._deaths: Counter[str] = Counter()
         self._good: Counter[str] = Counter()
@@ -167,6 +171,8 @@ class Comparing:
             session = run_session(self._plan, len(sessions), wanted, self._start)
             sessions.append(session)
             self._note(session)
+            if len(sessions) in plan.looks:
+                self._renew()
             self._tell(sessions, cells, plan)
         comparisons = judge_all(
             self._cells, sessions, plan, fates=self._fates, spreads=self._spreads, is_cut_short=self._is_cut_short

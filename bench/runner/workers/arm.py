@@ -1,6 +1,7 @@
-"""Inside one worker of an A/B session: a freshly started interpreter that answers requests, one JSON line each.
+"""Inside one worker of an A/B session, which answers requests, one JSON line each; and the server that forks workers.
 
     python -P -m bench.runner.workers.arm REQUESTS ANSWERS PARENT '["search path", ...]'
+    python -P -m bench.runner.workers.arm serve SOCKET PARENT
 
 Requests name an operation: `hello`, `describe`, `count`, `build`, `visit`, `read`, `state`, `free`. The answer is an
 object, or `{"error": {...}}`. Between requests the worker sleeps in `read`, so it never disturbs its neighbour.
@@ -14,6 +15,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -25,25 +27,121 @@ from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.jsonio import from_json, to_json
 from bench.core.version import __version__
-from bench.device.backend import CPU, backend_of
+from bench.device.backend import CPU, backend_of, is_accelerator
 
 if TYPE_CHECKING:
     from bench.core.workload import Workload
 
 _PR_SET_PDEATHSIG = 1
+_MESSAGE_BYTES = 1 << 20
+
+WARMUP_STEPS = 4
+"""On a CPU: a first quad is thrown away besides. An accelerator warms up until it settles."""
 
 
 def main(arguments: list[str]) -> None:
-    """Answer requests until the parent closes the pipe."""
+    """Be a worker, or the server of workers."""
+    if arguments[0] == "serve":
+        _serve(int(arguments[1]), int(arguments[2]))
+        return
     requests, answers, parent = int(arguments[0]), int(arguments[1]), int(arguments[2])
+    if _depend_on(parent):
+        _work(requests, answers, json.loads(arguments[3]))
+
+
+def _depend_on(parent: int) -> bool:
+    """Die with the parent, and leave Ctrl-C to it; False if it died before we could ask for that."""
     with contextlib.suppress(AttributeError):  # Linux only; elsewhere the closed pipe of requests ends it
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # the parent held its signals back while it started us
-    if os.getppid() != parent:  # it died before we could ask to die with it
+    return os.getppid() == parent
+
+
+def _serve(descriptor: int, parent: int) -> None:
+    """Import what every worker needs, run nothing, and fork a worker whenever the parent asks for one."""
+    if not _depend_on(parent):
         return
+    _preload()
+    server, line = os.getpid(), socket.socket(fileno=descriptor)
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(line, _MESSAGE_BYTES, 3)
+        if not message:
+            return
+        request = json.loads(message)
+        if request.pop("do") == "wait":
+            line.send(json.dumps({"code": _reap(request["pid"])}).encode())
+            continue
+        sys.stdout.flush()
+        pid = os.fork()
+        if pid == 0:
+            line.close()
+            _be_forked(server, descriptors, **request)
+        with contextlib.suppress(OSError):  # the child does it too; whoever is first
+            os.setpgid(pid, pid)
+        for one in descriptors:
+            os.close(one)
+        line.send(json.dumps({"pid": pid}).encode())
+
+
+def _preload() -> None:
+    """Import torch, the compiler that its first optimizer asks for, and our rooms; run nothing, start no device."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+
+        import bench.device.environment
+        import bench.device.step
+        import bench.measure.blocks
+        import bench.measure.clock
+        import bench.registry  # noqa: F401 - all are imported for what comes after the fork
+
+
+def _be_forked(
+    server: int, descriptors: list[int], folder: str, search_path: list[str], environment: dict[str, str]
+) -> None:
+    """Be a worker from here on; never return."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        requests, answers, output = descriptors
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
+        os.environ.update(environment)
+        os.chdir(folder)
+        if _depend_on(server):
+            _work(requests, answers, search_path)
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _reap(pid: int) -> int | None:
+    """Return how a worker ended, below 0 by a signal; None if it has not within seconds."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    return None
+
+
+def _work(requests: int, answers: int, search_path: list[str]) -> None:
+    """Answer requests until the parent closes the pipe."""
     # Only now: stepbench is the running installation also where the side is a checkout of stepbench.
-    sys.path[:0] = json.loads(arguments[3])
+    sys.path[:0] = search_path
     with open(requests, encoding="utf-8") as inbox, open(answers, "w", encoding="utf-8") as outbox:
         worker = _Worker()
         for line in inbox:
@@ -77,9 +175,10 @@ class _Worker:
         self._device = CPU
 
     def hello(self) -> dict[str, Any]:
-        """Import torch, which takes seconds, before anything is asked."""
+        """Import torch and all that a step needs, which takes seconds, before anything is asked."""
         import torch
 
+        _preload()
         return {"torch": torch.__version__, "stepbench": __version__, "pid": os.getpid()}
 
     def describe(self, devices: list[str], cells: list[dict[str, Any]]) -> dict[str, Any]:
@@ -137,7 +236,7 @@ class _Worker:
             slow: Fraction of its own duration by which every step is made slower, for `bench machine selftest`.
         """
         from bench.device.step import prepare
-        from bench.measure.blocks import warm_up, without_garbage_collection
+        from bench.measure.blocks import time_steps, warm_up, without_garbage_collection
         from bench.measure.clock import clock_for
 
         self.free()
@@ -150,7 +249,10 @@ class _Worker:
             self._clock = clock_for(wanted.device)
             self._open.enter_context(without_garbage_collection())
             self._device = wanted.device
-            seconds = warm_up(self._step, self._clock, wanted.device)
+            if is_accelerator(wanted.device):
+                seconds = warm_up(self._step, self._clock, wanted.device)
+            else:
+                seconds = time_steps(self._step, self._clock, WARMUP_STEPS)[0]
         except BaseException:
             self.free()
             raise

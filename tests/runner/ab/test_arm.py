@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,23 +14,32 @@ from pathlib import Path
 import pytest
 
 from bench.core.cell import Cell
+from bench.core.errors import BenchError
 from bench.runner.ab.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm
+from bench.runner.ab.servers import ForkServer, Servers
 from bench.runner.ab.sides import Side
 
 StartWorker = Callable[..., LiveArm]
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartWorker]:
-    arms = []
+@pytest.fixture(params=["fresh", "forked"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartWorker]:
+    arms: list[LiveArm] = []
+    servers: list[ForkServer] = []
 
-    def make(side: Side | None = None, **options: float) -> LiveArm:
-        arms.append(LiveArm(side or Side(name="head", given=".", folder=tmp_path, root=tmp_path), **options))
+    def make(side: Side | None = None, *, is_bound: bool = False, **options: float) -> LiveArm:
+        side = side or Side(name="head", given=".", folder=tmp_path, root=tmp_path)
+        if request.param == "forked":
+            servers.append(ForkServer(side, is_bound=is_bound))
+        server = servers[-1] if servers else None
+        arms.append(LiveArm(side, is_bound=is_bound, server=server, **options))
         return arms[-1]
 
     yield make
     for arm in arms:
         arm.close()
+    for server in servers:
+        server.close()
 
 
 def is_running(pid: int) -> bool:
@@ -90,24 +100,54 @@ def test_a_worker_that_hangs_is_given_up(start: StartWorker) -> None:
     assert not is_running(arm.pid)
 
 
-def test_an_interpreter_without_our_needs_says_what_it_lacks(start: StartWorker, tmp_path: Path) -> None:
+def test_an_interpreter_without_our_needs_says_what_it_lacks(tmp_path: Path) -> None:
     lying = tmp_path / "python"
     lying.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
     lying.chmod(0o755)
-    arm = start(side=Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(lying)))
-    with pytest.raises(ArmDiedError, match=r"base: the worker ended with exit code 1: ModuleNotFoundError.*torch"):
+    side = Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(lying))
+    lacks = "ModuleNotFoundError.*torch"
+    with contextlib.closing(LiveArm(side)) as arm, pytest.raises(ArmDiedError, match=f"base: .* code 1: {lacks}"):
         arm.hello()
+    server = ForkServer(side, is_bound=False)
+    with contextlib.closing(server), pytest.raises(BenchError, match=f"base: the server .* has ended: {lacks}"):
+        LiveArm(side, server=server)
 
 
-def test_an_interpreter_that_lacks_stepbench_is_given_ours_and_nothing_else_of_our_environment(
-    start: StartWorker, tmp_path: Path
-) -> None:
+def test_an_interpreter_that_lacks_stepbench_is_given_ours_and_nothing_else_of_our_environment(tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False, symlinks=True)
     side = Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(tmp_path / "env" / "bin" / "python"))
-    arm = start(side=side)
-    arm.free()
-    with pytest.raises(ArmError, match="ModuleNotFoundError: No module named 'torch'"):
-        arm.hello()
+    with contextlib.closing(LiveArm(side)) as arm:
+        arm.free()
+        with pytest.raises(ArmError, match="ModuleNotFoundError: No module named 'torch'"):
+            arm.hello()
+
+
+def test_forked_workers_have_the_variables_and_folders_of_their_side_and_one_server(tmp_path: Path) -> None:
+    sides = {}
+    for name in ("base", "head"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "net.py").write_text(
+            "import os, sys, torch\n"
+            "here = os.path.dirname(os.path.abspath(__file__))\n"
+            "raise ImportError(f'{os.getcwd() == here} {os.environ.get(\"STEPBENCH_MODELS\")} {os.getppid()} '\n"
+            "                  f'{torch.cuda.is_initialized()} {os.getpgid(0) == os.getpid()}')\n"
+        )
+        folder = tmp_path / name
+        sides[name] = Side(name=name, given=".", folder=folder, root=folder, models=folder)
+    said = {}
+    with Servers(sides, is_bound=False, forks=True) as servers:
+        for name in sides:
+            with contextlib.closing(servers.start(name)) as arm, pytest.raises(ArmError) as error:
+                arm.build(Cell(model="net.py:Net", batch_size=1))
+            said[name] = str(error.value).partition("ImportError: ")[2].split()
+        server = said["base"][2]
+        servers.renew()
+        with contextlib.closing(servers.start("base")) as arm, pytest.raises(ArmError) as error:
+            arm.build(Cell(model="net.py:Net", batch_size=1))
+        assert str(error.value).partition("ImportError: ")[2].split()[2] != server
+    for name, side in sides.items():
+        assert said[name] == ["True", str(side.models), server, "False", "True"]
+    assert not is_running(int(server))
 
 
 def test_ctrl_c_while_a_worker_is_started_leaves_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -148,11 +188,14 @@ def test_what_a_worker_started_ends_with_it(start: StartWorker, tmp_path: Path) 
     assert _ends(child)
 
 
-def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_forked", [False, True])
+def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path, is_forked: bool) -> None:
     script = (
         "import sys, time; from pathlib import Path\n"
         "from bench.runner.ab.arm import LiveArm; from bench.runner.ab.sides import Side\n"
-        "here = Path(sys.argv[1]); arm = LiveArm(Side(name='base', given='.', folder=here, root=here)); arm.free()\n"
+        "from bench.runner.ab.servers import ForkServer\n"
+        "here = Path(sys.argv[1]); side = Side(name='base', given='.', folder=here, root=here)\n"
+        f"arm = LiveArm(side, server=ForkServer(side, is_bound=False) if {is_forked} else None); arm.free()\n"
         "print(arm.pid, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as parent:

@@ -69,6 +69,14 @@ def test_every_session_is_a_fresh_pair_and_every_worker_is_closed() -> None:
         assert pair[0] == session.first
 
 
+def test_new_servers_are_asked_for_at_every_look_and_only_then() -> None:
+    sessions, renewed = [], []
+    machine = FakeMachine(speed=lambda side, _: 1.03 if side == "head" else 1.0, process_noise=0.02)
+    compare(machine, listen=sessions.append, renew=lambda: renewed.append(len(sessions)))
+    assert len(sessions) > 6
+    assert renewed == [look - 1 for look in (5, 6, 8, 10, 14, 18) if look <= len(sessions)]
+
+
 def test_which_side_is_started_first_is_a_coin_that_the_seed_repeats() -> None:
     firsts = []
     for _ in range(2):
@@ -87,10 +95,10 @@ def test_quads_are_abba_or_baab_by_coin() -> None:
     assert quads == {("base", "head", "head", "base"), ("head", "base", "base", "head")}
 
 
-def test_visits_of_both_sides_have_equally_many_steps_and_last_50_ms() -> None:
+def test_visits_of_both_sides_have_equally_many_steps_and_last_25_ms() -> None:
     machine = FakeMachine(speed=lambda side, _: 3.0 if side == "head" else 1.0)
     judged = compare(machine, settings=Settings(sessions=1, stops=False, quads=2, seed=3))
-    steps = {steps for _, _, steps in machine.visits}
+    steps = {steps for _, _, steps in machine.visits[4:]}  # the first quad is thrown away
     assert len(steps) == 1
     shortest = min(sum(visit) for one in judged.sessions[0].cells for quad in one.quads for visit in quad.base)
     assert shortest >= VISIT_SECONDS * 0.99
@@ -207,10 +215,10 @@ def test_a_budget_is_a_bound_and_what_it_leaves_undecided_is_inconclusive() -> N
 
 def test_a_session_in_which_the_budget_ends_is_given_up_and_what_it_measured_to_the_end_counts() -> None:
     machine = FakeMachine()
-    settings = Settings(quads=2, seed=7, budget_seconds=8.5)  # a visit takes a second, so a session 8 of one cell
+    settings = Settings(quads=2, seed=7, budget_seconds=13.5)  # a visit takes a second, so a cell 12
     judged = compare(machine, MLP, CNN, settings=settings, clock=lambda: float(len(machine.visits)))
     assert judged.is_cut_short
-    assert len(machine.visits) <= 9 + 4  # a quad that has begun is finished
+    assert len(machine.visits) <= 13 + 4  # a quad that has begun is finished
     assert sorted(len(c.session_shifts) for c in judged.comparisons) == [0, 1]
     assert {c.reason for c in judged.comparisons} == {ComparisonReason.BUDGET_ENDED}
     assert exit_code(judged.comparisons, unfit=False, strict=True) is ExitCode.INCONCLUSIVE

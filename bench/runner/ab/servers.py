@@ -1,0 +1,151 @@
+"""Servers that fork workers: an interpreter per side's Python, which has imported torch and run nothing.
+
+A worker that is forked from such a server is there in 20 to 80 ms, where a fresh interpreter takes 5 s to import torch.
+The side's own code is imported after the fork. Workers of one server share its memory layout, and with it the luck of
+that layout; both sides alike, and roles are by coin, so the test stays exact. `renew` draws the luck anew: a
+comparison does so at every look.
+
+Where forking is not possible (macOS; a platform without `os.fork`), every worker is a fresh interpreter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from bench.core.errors import BenchError
+from bench.runner.ab.arm import LiveArm, worker_environment
+from bench.runner.ab.sides import Side
+from bench.runner.ab.worktrees import uninterrupted
+
+START_SECONDS = 300.0
+"""A server that has not imported torch by then is given up."""
+
+_ANSWER_SECONDS = 60.0
+_MESSAGE_BYTES = 1 << 20
+
+
+def can_fork() -> bool:
+    """Whether workers can be forked here: Linux; macOS' own libraries do not survive it."""
+    return sys.platform == "linux"
+
+
+class ForkServer:
+    """One server process. Constructing it starts the process; the first `fork` waits until it has imported torch."""
+
+    def __init__(self, side: Side, *, is_bound: bool) -> None:
+        self.name = side.name
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(START_SECONDS)
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            with uninterrupted():
+                self._process = subprocess.Popen(
+                    [
+                        side.python,
+                        "-P",
+                        "-m",
+                        "bench.runner.workers.arm",
+                        "serve",
+                        str(theirs.fileno()),
+                        str(os.getpid()),
+                    ],
+                    env=worker_environment(side, is_bound=is_bound),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._output,
+                    stderr=self._output,
+                    pass_fds=(theirs.fileno(),),
+                    process_group=0,
+                )
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            theirs.close()
+
+    def fork(self, descriptors: tuple[int, ...], **worker: Any) -> int:
+        """Fork a worker that has these descriptors (requests, answers, output); return its pid.
+
+        Raises:
+            BenchError: The server is gone, or its interpreter lacks what a worker needs.
+        """
+        return int(self._ask({"do": "fork", **worker}, descriptors)["pid"])
+
+    def wait(self, pid: int) -> int | None:
+        """Return how a worker ended, as `subprocess` counts: below 0 is a signal; None if it has not."""
+        code: int | None = self._ask({"do": "wait", "pid": pid})["code"]
+        return code
+
+    def close(self) -> None:
+        """End the server; its workers die with it. Safe to call twice."""
+        if self._output.closed:
+            return
+        self._socket.close()
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._output.close()
+
+    def _ask(self, message: Mapping[str, Any], descriptors: tuple[int, ...] = ()) -> dict[str, Any]:
+        try:
+            socket.send_fds(self._socket, [json.dumps(message).encode()], list(descriptors))
+            data = self._socket.recv(_MESSAGE_BYTES)
+        except OSError:
+            data = b""
+        self._socket.settimeout(_ANSWER_SECONDS)
+        if not data:
+            raise BenchError(f"{self.name}: the server of the workers has ended{self._why()}")
+        answer: dict[str, Any] = json.loads(data)
+        return answer
+
+    def _why(self) -> str:
+        size = os.lseek(self._output.fileno(), 0, os.SEEK_END)
+        text = os.pread(self._output.fileno(), 2000, max(0, size - 2000)).decode(errors="replace")
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return f": {lines[-1]}" if lines else ""
+
+
+class Servers:
+    """Starts workers of both sides: forked, one server per interpreter, or fresh. A context manager that ends them."""
+
+    def __init__(self, sides: Mapping[str, Side], *, is_bound: bool, forks: bool) -> None:
+        self._sides = sides
+        self._is_bound = is_bound
+        self._forks = forks and can_fork()
+        self._servers: dict[str, ForkServer] = {}
+
+    def start(self, name: str) -> LiveArm:
+        """Start a worker of a side."""
+        side = self._sides[name]
+        if not self._forks:
+            return LiveArm(side, is_bound=self._is_bound)
+        if not self._servers:  # all at once: importing torch takes seconds
+            for one in self._sides.values():
+                if one.python not in self._servers:
+                    self._servers[one.python] = ForkServer(one, is_bound=self._is_bound)
+        return LiveArm(side, is_bound=self._is_bound, server=self._servers[side.python])
+
+    def renew(self) -> None:
+        """End the servers; the next workers come from new ones."""
+        for server in self._servers.values():
+            server.close()
+        self._servers = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.renew()
