@@ -87,3 +87,9 @@ def _torch_state_is_restored() -> Iterator[None]:
     if before is not None and after is not None:
         changed = {name: (before[name], after[name]) for name in before if before[name] != after[name]}
         assert not changed, f"global torch state was changed (before, after): {changed}"
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_counts(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let no test find what another one, or the user, has counted."""
+    monkeypatch.setenv("STEPBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))

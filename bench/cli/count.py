@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer, look, say_kept
 from bench.core.errors import ExitCode
 from bench.core.record import Record
 
@@ -38,12 +38,14 @@ def command(
     flops_only: Annotated[
         bool, typer.Option("--flops-only", help="No operations and no predicted peak: seconds for the largest models.")
     ] = False,
+    recount: options.RecountOption = False,
     timeout: options.LimitOption = None,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import waiting
     from bench.runner.counting import count_cells, require_counted
+    from bench.store.kept import KeptCounts
     from bench.suite.sweep import Sweep
 
     axes = options.read_axes(
@@ -56,10 +58,13 @@ def command(
         clip_norm=clip_norm,
     )
     limit = options.parse_duration(timeout, "--timeout")
+    cells = Sweep(models=tuple(models), **axes).cells()
+    kept = None if recount else KeptCounts()
     with waiting(is_quiet=quiet):
-        records = count_cells(Sweep(models=tuple(models), **axes).cells(), steps=not flops_only, timeout_seconds=limit)
+        records = count_cells(cells, steps=not flops_only, timeout_seconds=limit, kept=kept)
     require_counted(records)
     answer("count", format, lambda: _text(records, layers=layers, explain=explain), records=records)
+    say_kept(kept, len(records))
     return ExitCode.FINE
 
 

@@ -33,6 +33,9 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--format", help="A table for people, or JSON for machines.")]
+RecountOption = Annotated[
+    bool, typer.Option("--recount", help="Count again what an earlier command counted of unchanged code.")
+]
 ResultsOption = Annotated[Path, typer.Option("--results", metavar="FOLDER", help="Folder that holds the runs.")]
 HistoryOption = Annotated[
     str | None,

@@ -17,6 +17,8 @@ from bench.core.jsonio import to_json
 if TYPE_CHECKING:
     import typer
 
+    from bench.store.kept import KeptCounts
+
 JSON_SCHEMA = 2
 """Version of what `--format json` prints; described in docs/json.md. History: 1 (2026-11-23) first; 2 (2026-11-28)
 `command` holds the new names of commands (`machine peaks`, `images`), and `images` its answer as `images`."""
@@ -40,6 +42,13 @@ def answer(command: str, format: str, text: Callable[[], str], /, **payload: Any
         print_json(command, **payload)
     elif words := text():
         print(words)
+
+
+def say_kept(kept: KeptCounts | None, cells: int) -> None:
+    """Say on stderr how many cells were not counted, because an earlier command counted the same code."""
+    if kept is not None and kept.found:
+        which = "nothing was counted" if kept.found == cells else f"{kept.found} of {cells} cells were not counted"
+        print(f"bench: {which}: the code is unchanged since it last was (--recount counts again)", file=sys.stderr)
 
 
 def print_json(command: str, **payload: Any) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options, slurm
-from bench.cli.output import answer, look
+from bench.cli.output import answer, look, say_kept
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
@@ -76,6 +76,7 @@ def command(
     predict: Annotated[
         bool, typer.Option("--predict/--no-predict", help="Skip cells whose predicted peak exceeds the free memory.")
     ] = True,
+    recount: options.RecountOption = False,
     energy: Annotated[
         bool, typer.Option("--energy", help="Measure joules per step too, over seconds (NVML or RAPL).")
     ] = False,
@@ -112,6 +113,7 @@ def command(
     from bench.runner.session import execute, plan_resumption, plan_targets
     from bench.stats.rank_scaling import rank_scalings
     from bench.stats.scaling import scalings
+    from bench.store.kept import KeptCounts
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
@@ -172,6 +174,7 @@ def command(
         check_cells(session.cells, method=executor)
         answer("run", format, lambda: _cells_text(session.cells), cells=session.cells)
         return ExitCode.FINE
+    kept = None if recount else KeptCounts()
     with stoppable():
         finished = execute(
             session,
@@ -183,7 +186,9 @@ def command(
             is_keeping_failures=keep_failed,
             is_predicting=predict,
             is_metering=energy,
+            kept=kept,
         )
+    say_kept(kept, len(finished.records))
     answer(
         "run",
         format,

@@ -16,6 +16,7 @@ from bench.runner.plan import make_plan
 from bench.runner.processes import Ending
 from bench.runner.records import Stamp
 from bench.runner.workers.answers import Counted
+from bench.store.kept import KeptCounts
 
 
 def count_all(
@@ -26,6 +27,7 @@ def count_all(
     opinions: bool = True,
     steps: bool = True,
     worker: str = "bench.runner.workers.cells",
+    kept: KeptCounts | None = None,
 ) -> Iterator[tuple[Cell, Counted]]:
     """Count cells side by side, each in a fresh process, and yield them in order; a failure is an advice.
 
@@ -37,16 +39,33 @@ def count_all(
             layout change no FLOPs, a batch multiplies them, and fvcore runs the model on real tensors.
         steps: Count what needs whole steps too: operations, saved bytes, the predicted peak.
         worker: Module whose `count_cell` does the work.
+        kept: Take what earlier commands counted of unchanged code, and keep what is counted now; None for verdicts.
     """
     smallest: dict[Cell, Cell] = {}
     for cell in cells:
         work = _without_batch(cell)
         if work not in smallest or cell.batch_size < smallest[work].batch_size:
             smallest[work] = cell
-    calls = [(cell, opinions and smallest[_without_batch(cell)] == cell, steps) for cell in cells]
+    asks = {cell: opinions and smallest[_without_batch(cell)] == cell for cell in cells}
+    found = {cell: kept.find(cell, opinions=asks[cell], steps=steps) for cell in asks} if kept else {}
+    calls = [(cell, asks[cell], steps) for cell in cells if found.get(cell) is None]
     endings = call_each(f"{worker}:count_cell", calls, "counting", method=method, timeout_seconds=timeout_seconds)
-    for cell, ending in zip(cells, endings, strict=True):
-        yield cell, ending.value if ending.outcome is Outcome.OK else _failed(ending)
+    for cell in cells:
+        known = found.get(cell)
+        if known is not None:
+            yield cell, Counted(counters=known[0], advice=known[1])
+            continue
+        ending = next(endings)
+        counted: Counted = ending.value if ending.outcome is Outcome.OK else _failed(ending)
+        if kept and counted.imported is not None and not _has_failed(counted):
+            asked = {"opinions": asks[cell], "steps": steps}
+            kept.keep(cell, counted.counters, counted.advice, counted.imported, **asked)
+        yield cell, counted
+    next(endings, None)  # its end is reached, or it would take itself for abandoned
+
+
+def _has_failed(counted: Counted) -> bool:
+    return any(advice.kind is AdviceKind.COUNT_FAILED for advice in counted.advice)
 
 
 def _without_batch(cell: Cell) -> Cell:
@@ -87,7 +106,12 @@ def _failed(ending: Ending) -> Counted:
 
 
 def count_cells(
-    cells: Sequence[Cell], *, steps: bool = True, method: str = "forkserver", timeout_seconds: float | None = None
+    cells: Sequence[Cell],
+    *,
+    steps: bool = True,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
+    kept: KeptCounts | None = None,
 ) -> tuple[Record, ...]:
     """Count parameters and FLOPs of one step of each cell; with `steps` also operations and the predicted peak.
 
@@ -96,7 +120,8 @@ def count_cells(
     """
     plan = make_plan(cells, method=method, timeout_seconds=timeout_seconds)
     records = []
-    for cell, counted in count_all(plan.cells, steps=steps, method=method, timeout_seconds=timeout_seconds):
+    counting = count_all(plan.cells, steps=steps, method=method, timeout_seconds=timeout_seconds, kept=kept)
+    for cell, counted in counting:
         stamp = Stamp(cell)
         is_counted = counted.counters.parameters is not None
         reason = None if is_counted else _reason(counted)

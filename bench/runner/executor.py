@@ -26,6 +26,7 @@ from bench.runner import processes
 from bench.runner.counting import count_all
 from bench.runner.records import Stamp
 from bench.runner.workers.answers import Counted, TimedCell
+from bench.store.kept import KeptCounts
 
 RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
@@ -54,6 +55,7 @@ class LocalExecutor:
         peaks: By full device name, what this machine was measured to be able to do.
         slow: By device and precision, why cells are skipped: a probe found them too slow here.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
+        kept: As in `count_all`.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class LocalExecutor:
         peaks: Mapping[str, Peaks] | None = None,
         slow: Mapping[tuple[str, Precision], str] | None = None,
         worker: str = "bench.runner.workers.cells",
+        kept: KeptCounts | None = None,
     ) -> None:
         self._sampling = sampling or Sampling()
         self._environments = environments or {}
@@ -79,6 +82,7 @@ class LocalExecutor:
         self._peaks = peaks or {}
         self._slow = slow or {}
         self._worker = worker
+        self._kept = kept
         self._counted: dict[str, tuple[Counted, str | None]] = {}  # with the code that was counted
 
     def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
@@ -86,7 +90,7 @@ class LocalExecutor:
         cells = [cell for cell in cells if (cell.device, cell.precision) not in self._slow]
         codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}
         options: dict[str, Any] = {"method": self._method, "timeout_seconds": self._timeout_seconds}
-        for cell, counted in count_all(cells, worker=self._worker, **options):
+        for cell, counted in count_all(cells, worker=self._worker, kept=self._kept, **options):
             self._counted[cell.key] = counted, codes[cell.model]
             on_prepared(cell)
 

@@ -36,6 +36,7 @@ from bench.runner.plan import Plan, make_plan
 from bench.runner.records import describe_resumption, describe_run
 from bench.runner.resume import remaining
 from bench.runner.slowdown import slow_precisions
+from bench.store.kept import KeptCounts
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
 from bench.suite.file import read_suite
@@ -166,6 +167,7 @@ def execute(
     is_keeping_failures: bool = False,
     is_predicting: bool = True,
     is_metering: bool = False,
+    kept: KeptCounts | None = None,
 ) -> StoredRun:
     """Measure a session, store it, derive its tables.
 
@@ -179,6 +181,7 @@ def execute(
         is_keeping_failures: When resuming, leave cells alone that ended badly.
         is_predicting: Skip cells whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step too, about four seconds more per cell.
+        kept: As in `count_all`.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
@@ -196,6 +199,7 @@ def execute(
         is_metering=is_metering,
         peaks=known_peaks(results, plan.environments),
         slow=slow_precisions(plan.cells, plan.environments, results, limit, method=method),
+        kept=kept,
     )
     info = describe_run(
         environment=next(iter(plan.environments.values())),

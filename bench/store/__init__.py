@@ -7,6 +7,7 @@ Enters: Records, Claims that were checked, a `RunInfo`. Leaves: files under `res
 - `stored`: `StoredRun`, all that a folder holds as one value, and what could not be read
 - `pytest_benchmark`: its JSON files; `expected`: counters on record
 - `codec`: JSON files and their schema, old ones too; `atomic`: a file is written whole or not at all
+- `kept`: counts kept in the user's cache, found again while the code is what it was
 - `history/`: the index across runs
 
 Raw values are stored; every column of a table is derived on read. Nothing here knows models or clocks.

@@ -10,6 +10,7 @@ from bench.claims import Subject
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.record import Advice, Counters, RankSetup, Sample
+from bench.store.kept import Imported
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,10 +41,15 @@ class TimedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counted:
-    """What was counted of one step of a cell, and what to doubt about it."""
+    """What was counted of one step of a cell, and what to doubt about it.
+
+    Attributes:
+        imported: The code it rests on; None if unknown.
+    """
 
     counters: Counters
     advice: tuple[Advice, ...]
+    imported: Imported | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

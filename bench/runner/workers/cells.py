@@ -8,6 +8,7 @@ Profile a cell inside a fresh process: the profiler never runs where anything el
 
 from __future__ import annotations
 
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -43,6 +44,7 @@ from bench.measure.slowdown import measure_slowdown
 from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
 from bench.runner.workers.answers import Counted, CountedCells, CountedSubjects, Preflight, TimedCell
+from bench.store.kept import imported_code
 
 
 def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...]) -> Preflight:
@@ -148,10 +150,12 @@ def count_cell(cell: Cell, opinions: bool = True, steps: bool = True) -> Counted
 
     Of a cell of several processes: what one of them does, without their communication.
     """
+    since = time.time()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with cell_settings(replace(cell, device="cpu", threads=1)):
         counters, advice = count(workload, cell, opinions=opinions, steps=steps)
-    return Counted(counters=replace(counters, predicted_peak=of_a_rank(counters, cell)), advice=advice)
+    counters = replace(counters, predicted_peak=of_a_rank(counters, cell))
+    return Counted(counters=counters, advice=advice, imported=imported_code(since))
 
 
 def free_memory(device: str) -> int | None:
