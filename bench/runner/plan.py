@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench import registry
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Parallel
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, UsageError
 from bench.core.progress import tell
 from bench.core.record import Outcome
-from bench.device.backend import AUTO, parse_device
+from bench.device.backend import AUTO, is_accelerator, parse_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
@@ -74,4 +74,33 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seco
     answer: Preflight = ending.value
     names = dict(answer.devices)
     completed = dict.fromkeys(replace(cell, device=names[cell.device]) for cell in cells)
-    return Plan(cells=tuple(completed), environments=dict(answer.environments), devices=names)
+    environments = dict(answer.environments)
+    return Plan(cells=share_threads(tuple(completed), environments), environments=environments, devices=names)
+
+
+def share_threads(cells: Sequence[Cell], environments: Mapping[str, Environment]) -> tuple[Cell, ...]:
+    """Give cells that differ only in their number of processes the same threads per process: they are compared.
+
+    As many as the most processes of them have when they share what torch would take alone. Only on a CPU, only beside a
+    cell of one process, and only where no threads were asked for.
+
+    Args:
+        cells: With full device names.
+        environments: By device name.
+    """
+    sizes: dict[Cell, set[int]] = {}
+    for cell in cells:
+        sizes.setdefault(_alone(cell), set()).add(cell.world_size)
+
+    def shared(cell: Cell) -> Cell:
+        of_all = sizes[_alone(cell)]
+        is_compared = 1 in of_all and len(of_all) > 1 and cell.threads is None
+        if not is_compared or is_accelerator(cell.device):
+            return cell
+        return replace(cell, threads=max(1, environments[cell.device].threads // max(of_all)))
+
+    return tuple(dict.fromkeys(map(shared, cells)))
+
+
+def _alone(cell: Cell) -> Cell:
+    return replace(cell, world_size=1, parallel=Parallel.DDP)

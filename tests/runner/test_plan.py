@@ -1,0 +1,47 @@
+"""Cells that are compared by their number of processes have the same threads in each."""
+
+from dataclasses import replace
+
+import pytest
+
+from bench.core.cell import Cell, Parallel
+from bench.runner.plan import share_threads
+from tests.records import ENVIRONMENT
+
+CELL = Cell(model="net", batch_size=8)
+HERE = {"cpu": replace(ENVIRONMENT, threads=8), "cuda:0": replace(ENVIRONMENT, threads=8)}
+
+
+def threads(*cells: Cell) -> list[int | None]:
+    return [cell.threads for cell in share_threads(cells, HERE)]
+
+
+def of(size: int, **fields: object) -> Cell:
+    return replace(CELL, world_size=size, **fields)
+
+
+@pytest.mark.parametrize("sizes, shared", [((1, 2), 4), ((1, 2, 4), 2), ((4, 1), 2), ((1, 16), 1), ((1, 3), 2)])
+def test_each_process_has_the_share_of_the_largest_cell(sizes: tuple[int, ...], shared: int) -> None:
+    assert threads(*map(of, sizes)) == [shared] * len(sizes)
+
+
+def test_ways_to_train_in_parallel_share_the_cell_of_one_process() -> None:
+    assert threads(of(1), of(2), of(4, parallel=Parallel.FSDP2)) == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (of(1),),
+        (of(2), of(4)),
+        (of(1), of(2, batch_size=4)),
+        (of(1, device="cuda:0"), of(2, device="cuda:0")),
+    ],
+    ids=["one process", "nothing to compare with", "another batch", "a GPU"],
+)
+def test_cells_that_are_not_compared_keep_what_torch_takes(cells: tuple[Cell, ...]) -> None:
+    assert threads(*cells) == [None] * len(cells)
+
+
+def test_threads_that_were_asked_for_stay() -> None:
+    assert threads(of(1, threads=3), of(2, threads=3)) == [3, 3]
