@@ -40,55 +40,29 @@ def __getattr__(name: str) -> Any:
 def run(
     models: str | Sequence[str],
     *,
-    mode: str | Sequence[str] = "train",
-    batch_size: int | Sequence[int] = 8,
-    device: str | Sequence[str] = "cpu",
-    precision: str | Sequence[str] = "fp32",
-    optimizer: str | Sequence[str] | None = None,
-    compile: str | Sequence[str] = "none",  # noqa: A002 - the field's word
-    memory_format: str | Sequence[str] = "contiguous",
-    input_shape: Sequence[int] | str | None = None,
-    input: Sequence[str] | str | None = None,  # noqa: A002 - as the option
-    threads: int | Sequence[int] | None = None,
-    world_size: int | Sequence[int] = 1,
-    parallel: str | Sequence[str] = "ddp",
-    seed: int | Sequence[int] = 0,
-    accumulate: int | Sequence[int] = 1,
-    clip_norm: float | Sequence[float] | None = None,
     target: float = 0.02,
     budget_seconds: float = 1.0,
     processes: int = 1,
     timeout_seconds: float | None = None,
     executor: str = "forkserver",
     results: str | Path = "results",
+    **axes: Any,
 ) -> tuple[Record, ...]:
     """Measure every combination of the given values, each cell in a fresh process, and store the run.
 
     Args:
         models: Model specs: `my_net`, `mlp@width=512`, `torchvision:resnet18`, `package.module:callable`,
             `path/file.py:callable`.
-        mode: `train` or `infer`.
-        batch_size: Examples per step, of each process.
-        device: `cpu`, `cuda`, `cuda:N` or `auto`.
-        precision: `fp32`, `tf32`, `bf16-amp`, `fp16-amp` or `bf16`; what a device cannot do becomes a SKIPPED record.
-        optimizer: A name instead of the model's own: `sgd`, `adam`, `adamw`, `rmsprop`, with `-fused` or `-foreach`.
-        compile: `none`, `default`, `reduce-overhead` or `max-autotune`.
-        memory_format: `contiguous` or `channels_last`.
-        input_shape: One example for a bare `nn.Module`, `(3, 224, 224)`.
-        input: Every input of a bare `nn.Module`, instead: `["3x224x224", "ids:int64:128:0..30522"]`; those with a name
-            are keywords.
-        threads: Threads inside an operation, of each process; None leaves torch's choice, shared out among processes.
-        world_size: Processes that train together, each on a batch of its own.
-        parallel: How several processes do: `ddp` or `fsdp2`.
-        seed: Seeds weights and data.
-        accumulate: Batches whose gradients add up before an update.
-        clip_norm: Largest norm of all gradients together; None clips nothing.
         target: Stop when the 95 % interval of the median step is within this fraction of it.
         budget_seconds: Longest sampling per cell, without the warm-up.
         processes: Fresh processes per cell; 3 for intervals that include the spread between processes.
         timeout_seconds: Kill a process after this long; the cell becomes a TIMED_OUT record.
         executor: `forkserver`, `spawn` or `inline`.
         results: Folder under which the run's folder is made.
+        axes: Every other axis of a cell, each a value or a list, None for its default: `mode`, `batch_size`, `device`,
+            `precision`, `optimizer`, `compile`, `memory_format`, `input_shape` or `input`, `threads`, `world_size`,
+            `parallel`, `seed`, `accumulate`, `clip_norm`. They take what `bench run --help` says of the option of
+            that name; what a device cannot do becomes a SKIPPED record.
 
     Returns:
         One record per cell, in the order of the sweep; also those that were skipped or failed.
@@ -99,26 +73,10 @@ def run(
     from dataclasses import replace
 
     from bench.runner.session import Session, execute
-    from bench.suite.axes import sampling_of, sweep_of
+    from bench.suite.axes import sampling_of
+    from bench.suite.sweep import sweep_of
 
-    axes: dict[str, Any] = {
-        "mode": mode,
-        "batch_size": batch_size,
-        "device": device,
-        "precision": precision,
-        "optimizer": optimizer,
-        "compile": compile,
-        "memory_format": memory_format,
-        "input_shape": input_shape,
-        "input": input,
-        "threads": threads,
-        "world_size": world_size,
-        "parallel": parallel,
-        "seed": seed,
-        "accumulate": accumulate,
-        "clip_norm": clip_norm,
-    }
-    sweep = sweep_of(models=models, **{name: value for name, value in axes.items() if value is not None})
+    sweep = sweep_of(models=models, **axes)
     session = Session(sweeps=(sweep,))
     sampling = sampling_of(session.sampling, target=target, budget_seconds=budget_seconds, processes=processes)
     finished = execute(

@@ -171,7 +171,7 @@ class BenchCell:
         __tracebackhide__ = True
         options = dict(self._mark.kwargs) if self._mark else {}
         if model is not None:
-            from bench.suite.axes import sweep_of
+            from bench.suite.sweep import sweep_of
 
             options |= axes
             cells = self._or_fail(lambda: sweep_of(models=[model], **_without_sampling(axes)).cells())
@@ -249,7 +249,7 @@ def _cells(mark: pytest.Mark) -> tuple[Cell, ...]:
         BenchError: An axis or a value is unknown.
     """
     from bench.runner.session import plan_targets
-    from bench.suite.axes import sweep_of
+    from bench.suite.sweep import sweep_of
 
     axes = _without_sampling(dict(mark.kwargs))
     suite = axes.pop("suite", None)

@@ -18,6 +18,7 @@ import typer
 from bench.cli import options
 from bench.cli.output import answer, look
 from bench.core.errors import ExitCode, StoreError
+from bench.suite.command import RUN_ONLY
 
 if TYPE_CHECKING:
     from bench.core.comparison import Heading
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 PANEL = "Compare"
 
 
+@options.axes(without=RUN_ONLY)
 def command(
     base: Annotated[str, typer.Argument(help="Git revision or folder to compare with.")],
     head: Annotated[str, typer.Argument(help="Revision or folder to judge; '.' includes uncommitted changes.")],
@@ -33,15 +35,8 @@ def command(
         list[str] | None,
         typer.Argument(metavar="SUITE|MODEL", help="Suite files of the head, or models.", show_default=False),
     ] = None,
-    batch_size: options.BatchOption = None,
-    mode: options.ModeOption = None,
-    device: options.DeviceOption = None,
-    precision: options.PrecisionOption = None,
-    optimizer: options.OptimizerOption = None,
-    compile: options.CompileOption = None,  # noqa: A002 - the name of the option
-    memory_format: options.MemoryFormatOption = None,
-    input_shape: options.ShapeOption = None,
-    threads: options.ThreadsOption = None,
+    *,
+    axes: options.Axes,
     base_python: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Interpreter of the base, to compare environments.", show_default="this one"),
@@ -75,17 +70,6 @@ def command(
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.store.stored import heading
 
-    axes = options.read_axes(
-        batch_size=batch_size,
-        mode=mode,
-        device=device,
-        precision=precision,
-        optimizer=optimizer,
-        compile=compile,
-        memory_format=memory_format,
-        input_shape=input_shape,
-        threads=threads,
-    )
     settings = Settings(
         sessions=sessions,
         quads=quads,

@@ -18,19 +18,16 @@ from bench.cli import options
 from bench.cli.output import answer, look, say_kept
 from bench.core.errors import ExitCode
 from bench.core.record import Record
+from bench.suite.command import RUN_ONLY
 
 PANEL = "Understand a model"
 
 
+@options.axes(without=("device", "compile", "memory_format", "threads", *RUN_ONLY))
 def command(
     models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models.", show_default=False)],
-    batch_size: options.BatchOption = None,
-    mode: options.ModeOption = None,
-    precision: options.PrecisionOption = None,
-    optimizer: options.OptimizerOption = None,
-    input_shape: options.ShapeOption = None,
-    accumulate: options.AccumulateOption = None,
-    clip_norm: options.ClipNormOption = None,
+    *,
+    axes: options.Axes,
     layers: Annotated[bool, typer.Option("--layers", help="A row per layer.")] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="What torch, fvcore and a closed form say, and why they differ.")
@@ -46,19 +43,9 @@ def command(
     from bench.cli.progress import waiting
     from bench.runner.counting import count_cells, require_counted
     from bench.store.kept import KeptCounts
-    from bench.suite.sweep import Sweep
 
-    axes = options.read_axes(
-        batch_size=batch_size,
-        mode=mode,
-        precision=precision,
-        optimizer=optimizer,
-        input_shape=input_shape,
-        accumulate=accumulate,
-        clip_norm=clip_norm,
-    )
     limit = options.parse_duration(timeout, "--timeout")
-    cells = Sweep(models=tuple(models), **axes).cells()
+    cells = options.cells_of(models, axes)
     kept = None if recount else KeptCounts()
     with waiting(is_quiet=quiet):
         records = count_cells(cells, steps=not flops_only, timeout_seconds=limit, kept=kept)

@@ -23,17 +23,15 @@ from bench.core.units import parse_bytes
 PANEL = "Understand a model"
 
 
+@options.axes("mode", "device", "precision", "optimizer", "input_shape")
 def command(
     models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models.", show_default=False)],
     memory: Annotated[
         str | None,
         typer.Option(help="Memory to fill, for example 24GiB.", show_default="90 % of what is free"),
     ] = None,
-    mode: options.ModeOption = None,
-    device: options.DeviceOption = None,
-    precision: options.PrecisionOption = None,
-    optimizer: options.OptimizerOption = None,
-    input_shape: options.ShapeOption = None,
+    *,
+    axes: options.Axes,
     verify: Annotated[
         bool, typer.Option("--verify", help="Run the batch that was found for real and compare the live bytes.")
     ] = False,
@@ -43,13 +41,9 @@ def command(
 ) -> int:
     from bench.cli.progress import waiting
     from bench.runner.fitting import fit_cells
-    from bench.suite.sweep import Sweep
     from bench.tables.fit import fits_table
 
-    axes = options.read_axes(
-        mode=mode, device=device, precision=precision, optimizer=optimizer, input_shape=input_shape
-    )
-    cells = Sweep(models=tuple(models), **axes).cells()
+    cells = options.cells_of(models, axes)
     limit = options.parse_duration(timeout, "--timeout")
     with waiting(is_quiet=quiet):
         found = fit_cells(cells, _parse_memory(memory), verify=verify, timeout_seconds=limit)

@@ -20,6 +20,7 @@ from bench.cli.output import answer, look
 PANEL = "Measure"
 
 
+@options.axes("batch_size", "device", "precision", "threads", "seed", defaults={"batch_size": 1})
 def command(
     models: Annotated[list[str], typer.Argument(help="Language models.", show_default=False)],
     prompt: Annotated[
@@ -28,11 +29,8 @@ def command(
     new_tokens: Annotated[
         list[str] | None, typer.Option(metavar="N,...", help="Tokens to write per text.", show_default="64")
     ] = None,
-    batch_size: options.OneByOneOption = None,
-    device: options.DeviceOption = None,
-    precision: options.PrecisionOption = None,
-    threads: options.ThreadsOption = None,
-    seed: options.SeedOption = None,
+    *,
+    axes: options.Axes,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Also without a cache, for comparison: the whole text for every token.")
     ] = False,
@@ -47,7 +45,6 @@ def command(
     from bench.runner.scenarios import run_generation
     from bench.tables.scenarios import generation_report
 
-    axes = options.read_axes(batch_size=batch_size, device=device, precision=precision, threads=threads, seed=seed)
     prompts = options.read_numbers(prompt, "--prompt", int, (32,), 1)
     lengths = options.read_numbers(new_tokens, "--new-tokens", int, (64,), 1)
     cases = [

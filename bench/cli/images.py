@@ -23,6 +23,7 @@ PANEL = "Measure"
 SAMPLERS = ("ddim", "ddpm")
 
 
+@options.axes("batch_size", "device", "precision", "threads", "seed", defaults={"batch_size": 1})
 def command(
     models: Annotated[list[str], typer.Argument(help="Diffusion models.", show_default=False)],
     steps: Annotated[
@@ -43,11 +44,8 @@ def command(
         list[str] | None,
         typer.Option(metavar="NAME,...", help="linear or cosine.", show_default="the model's schedule"),
     ] = None,
-    batch_size: options.OneByOneOption = None,
-    device: options.DeviceOption = None,
-    precision: options.PrecisionOption = None,
-    threads: options.ThreadsOption = None,
-    seed: options.SeedOption = None,
+    *,
+    axes: options.Axes,
     parts: Annotated[bool, typer.Option("--parts", help="Also the parts of a training step of each batch.")] = False,
     budget: options.BudgetOption = None,
     target: options.TargetOption = 0.02,
@@ -60,7 +58,6 @@ def command(
     from bench.runner.scenarios import run_sampling
     from bench.tables.scenarios import sampling_report
 
-    axes = options.read_axes(batch_size=batch_size, device=device, precision=precision, threads=threads, seed=seed)
     sizes = options.read_numbers(resolution, "--resolution", int, (), 1)
     named = _with_options(models, "image_size", [str(size) for size in sizes])
     named = _with_options(named, "schedule", options.split(schedule or []))

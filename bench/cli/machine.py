@@ -97,17 +97,14 @@ def peaks_command(
 
 
 @app.command("noise")
+@options.axes("batch_size", "mode", "device", "precision", "input_shape", "threads")
 def noise_command(
     targets: Annotated[
         list[str] | None,
         typer.Argument(metavar="SUITE|MODEL", help="What to measure.", show_default="mlp my_net"),
     ] = None,
-    batch_size: options.BatchOption = None,
-    mode: options.ModeOption = None,
-    device: options.DeviceOption = None,
-    precision: options.PrecisionOption = None,
-    input_shape: options.ShapeOption = None,
-    threads: options.ThreadsOption = None,
+    *,
+    axes: options.Axes,
     sessions: Annotated[int, typer.Option(min=6, max=18, help="Fresh pairs of processes.")] = 14,
     quads: Annotated[int, typer.Option(min=2, help=options.QUADS_HELP)] = 12,
     alpha: Annotated[float, typer.Option(help="Level at which comparisons here are judged.")] = 0.05,
@@ -127,14 +124,6 @@ def noise_command(
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.tables.machine import calibration_report
 
-    axes = options.read_axes(
-        batch_size=batch_size,
-        mode=mode,
-        device=device,
-        precision=precision,
-        input_shape=input_shape,
-        threads=threads,
-    )
     settings = Settings(
         sessions=sessions,
         stops=False,
@@ -162,14 +151,13 @@ def noise_command(
 
 
 @app.command("selftest")
+@options.axes("batch_size", "device", "input_shape", "threads")
 def selftest_command(
     targets: Annotated[
         list[str] | None, typer.Argument(metavar="SUITE|MODEL", help="What to measure.", show_default="mlp")
     ] = None,
-    batch_size: options.BatchOption = None,
-    device: options.DeviceOption = None,
-    input_shape: options.ShapeOption = None,
-    threads: options.ThreadsOption = None,
+    *,
+    axes: options.Axes,
     slowdown: Annotated[str, typer.Option(metavar="SHARE", help="Injected into one side by a real busy-wait.")] = "5%",
     sessions: options.SessionsOption = 18,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
@@ -196,7 +184,6 @@ def selftest_command(
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
     )
-    axes = options.read_axes(batch_size=batch_size, device=device, input_shape=input_shape, threads=threads)
     request = Request(
         base=".", head=".", targets=tuple(targets or ("mlp",)), axes=axes, settings=settings, results=results
     )

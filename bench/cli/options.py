@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from bench.core.cell import Cell, Mode, Precision
+from bench.core.cell import Cell, Mode
 from bench.core.errors import ExitCode, UsageError
 from bench.core.inputs import only_shape, read_input_shape
 from bench.core.record import Outcome, Sampling
-from bench.core.text import choices
 from bench.core.units import parse_seconds
-from bench.device.backend import CPU, is_accelerator
-from bench.suite.axes import axes_of
+from bench.device.backend import CPU, DEVICE_HELP, is_accelerator
+from bench.suite.axes import AXES, axes_of
 
 if TYPE_CHECKING:
     from bench.core.training import TrainingPlan
@@ -47,134 +49,62 @@ HistoryOption = Annotated[
         show_default="history.sqlite in --results",
     ),
 ]
-BatchOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-b", "--batch-size", metavar="N,...", help="Examples per step; repeat or write 8,32.", show_default="8"
-    ),
-]
-OneByOneOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-b", "--batch-size", metavar="N,...", help="Examples at a time; repeat or write 8,32.", show_default="1"
-    ),
-]
-ModeOption = Annotated[
-    list[str] | None, typer.Option("--mode", metavar="MODE,...", help="train or infer.", show_default="train")
-]
-DeviceOption = Annotated[
-    list[str] | None,
-    typer.Option("-d", "--device", metavar="DEVICE,...", help="cpu, cuda, cuda:N or auto.", show_default="cpu"),
-]
-PrecisionOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-p", "--precision", metavar="NAME,...", help=f"{choices(Precision, ' or', '')}.", show_default="fp32"
-    ),
-]
-OptimizerOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--optimizer",
-        metavar="NAME,...",
-        help="sgd, adam, adamw, rmsprop, also with -fused or -foreach.",
-        show_default="the model's",
-    ),
-]
-CompileOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--compile", metavar="MODE,...", help="none, default, reduce-overhead or max-autotune.", show_default="none"
-    ),
-]
-MemoryFormatOption = Annotated[
-    list[str] | None,
-    typer.Option("--memory-format", metavar="NAME,...", help="contiguous or channels_last.", show_default="contiguous"),
-]
-ShapeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        "--input-shape",
-        metavar="INPUT,...",
-        help="Of a bare nn.Module: 3x224x224, int64:128:0..30522, mask:bool:128.",
-        show_default="the model's own",
-    ),
-]
-ThreadsOption = Annotated[
-    list[str] | None,
-    typer.Option("--threads", metavar="N,...", help="Threads inside an operation.", show_default="torch's choice"),
-]
-WorldSizeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--world-size",
-        metavar="N,...",
-        help="Processes that train together, a batch each; 1,2 compares.",
-        show_default="1",
-    ),
-]
-ParallelOption = Annotated[
-    list[str] | None,
-    typer.Option("--parallel", metavar="NAME,...", help="How they do: ddp or fsdp2.", show_default="ddp"),
-]
-SeedOption = Annotated[
-    list[str] | None, typer.Option("--seed", metavar="N,...", help="Seeds weights and data.", show_default="0")
-]
-
-AccumulateOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--accumulate", metavar="N,...", help="Batches whose gradients add up before an update.", show_default="1"
-    ),
-]
-ClipNormOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--clip-norm", metavar="X,...", help="Largest norm of all gradients together, or none.", show_default="none"
-    ),
-]
+Axes = Mapping[str, tuple[Any, ...]]
+"""What was typed for axes: values by axis; one that was not typed is left out."""
 
 
-def read_axes(
-    *,
-    batch_size: list[str] | None = None,
-    mode: list[str] | None = None,
-    device: list[str] | None = None,
-    precision: list[str] | None = None,
-    optimizer: list[str] | None = None,
-    compile: list[str] | None = None,  # noqa: A002 - the field's word, as in torch
-    memory_format: list[str] | None = None,
-    input_shape: list[str] | None = None,
-    threads: list[str] | None = None,
-    world_size: list[str] | None = None,
-    parallel: list[str] | None = None,
-    seed: list[str] | None = None,
-    accumulate: list[str] | None = None,
-    clip_norm: list[str] | None = None,
-) -> dict[str, Any]:
-    """Read what was typed into fields of `Sweep`; an axis that was not typed is left out.
+def axes(
+    *names: str, without: Collection[str] = (), defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command the options of axes in the place of its parameter `axes`, which gets what was typed (`Axes`).
 
-    Raises:
-        UsageError: A value makes no sense.
+    Args:
+        names: The axes; all where none is named.
+        without: Axes that the command does not take.
+        defaults: What the help says where the command has other defaults than a sweep.
     """
-    typed = {
-        "batch_size": batch_size,
-        "mode": mode,
-        "device": device,
-        "precision": precision,
-        "optimizer": optimizer,
-        "compile": compile,
-        "memory_format": memory_format,
-        "threads": threads,
-        "world_size": world_size,
-        "parallel": parallel,
-        "seed": seed,
-        "accumulate": accumulate,
-        "clip_norm": clip_norm,
-    }
-    axes = axes_of(**{name: split(values) for name, values in typed.items() if values})
-    return axes if not input_shape else axes | axes_of(input=input_shape)
+    taken = [name for name in names or AXES if name not in ("model", *without)]
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        def call(*arguments: Any, **typed: Any) -> int:
+            values = {name: typed.pop(name, None) for name in taken}
+            read = {n: (v if AXES[n].is_inputs else split(v)) if v else None for n, v in values.items()}
+            return command(*arguments, axes=axes_of(**read), **typed)
+
+        signature = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for parameter in signature.parameters.values():
+            kind = inspect.Parameter.KEYWORD_ONLY if parameters else parameter.kind
+            if parameter.name == "axes":
+                parameters += [
+                    inspect.Parameter(
+                        name,
+                        kind,
+                        default=None,
+                        annotation=Annotated[list[str] | None, option_of(name, defaults.get(name), several=True)],
+                    )
+                    for name in taken
+                ]
+            else:
+                parameters.append(parameter)
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {one.name: one.annotation for one in parameters}
+        call.__doc__, call.__name__, call.__module__ = command.__doc__, command.__name__, command.__module__
+        return call
+
+    return decorate
+
+
+def option_of(name: str, default: Any = None, *, several: bool = False) -> Any:
+    """Make typer's option of an axis, for one value or several."""
+    axis = AXES[name]
+    values = axis.about.metavar or ("NAME" if not axis.is_number else "X" if axis.kind is float else "N")
+    return typer.Option(
+        *axis.flags,
+        metavar=f"{values},..." if several else values,
+        help=f"{DEVICE_HELP}." if name == "device" else axis.fill(axis.about.help),
+        show_default=axis.about.usual_words or axis.words(axis.default if default is None else default),
+    )
 
 
 def parse_duration(text: str | None, option: str) -> float | None:
@@ -283,11 +213,16 @@ def read_numbers(
     return tuple(dict.fromkeys(numbers))
 
 
-def read_cells(models: list[str], axes: dict[str, Any]) -> tuple[Cell, ...]:
-    """Make the cells of these models in infer mode; one example at a time unless the axes say otherwise."""
+def cells_of(models: list[str], axes: Axes) -> tuple[Cell, ...]:
+    """Make the cells of these models over these axes."""
     from bench.suite.sweep import Sweep
 
-    return Sweep(models=tuple(models), modes=(Mode.INFER,), **{"batch_sizes": (1,)} | axes).cells()
+    return Sweep(axes={"model": tuple(models), **axes}).cells()
+
+
+def read_cells(models: list[str], axes: Axes) -> tuple[Cell, ...]:
+    """Make the cells of these models in infer mode; one example at a time unless the axes say otherwise."""
+    return cells_of(models, {"mode": (Mode.INFER,), "batch_size": (1,), **axes})
 
 
 def read_sampling(budget: str | None, target: float) -> Sampling:
@@ -308,13 +243,8 @@ DataOption = Annotated[
         show_default="synthetic",
     ),
 ]
-OneDeviceOption = Annotated[
-    str | None, typer.Option("-d", "--device", help="cpu, cuda, cuda:N or auto.", show_default="cpu")
-]
-OnePrecisionOption = Annotated[
-    str | None,
-    typer.Option("-p", "--precision", help=f"{choices(Precision, ' or', '')}.", show_default="fp32"),
-]
+OneDeviceOption = Annotated[str | None, option_of("device")]
+OnePrecisionOption = Annotated[str | None, option_of("precision")]
 OneOptimizerOption = Annotated[
     str | None,
     typer.Option(help="sgd, adam, ..., also -fused or -foreach; own is the model's.", show_default="adam"),
@@ -343,7 +273,7 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
 
     values = dict(typed)
     if "precision" in values:
-        values["precision"] = _precision(values["precision"])
+        values["precision"] = AXES["precision"].read(values["precision"])
     if "optimizer" in values:
         values |= _optimizer(values)
     if "input_shape" in values:
@@ -355,13 +285,6 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
     if values.get("pin_memory") and not is_accelerator(values.get("device", CPU)):
         raise UsageError("--pin-memory speeds up copies to an accelerator, and the device is cpu; leave it out")
     return TrainingPlan(model=model, **values)
-
-
-def _precision(text: str) -> Precision:
-    try:
-        return Precision(text)
-    except ValueError:
-        raise UsageError(f"precision {text!r} is unknown. Use one of: {', '.join(Precision)}") from None
 
 
 def _optimizer(values: dict[str, Any]) -> dict[str, Any]:

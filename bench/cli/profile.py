@@ -18,6 +18,7 @@ import typer
 from bench.cli import options
 from bench.cli.output import answer, look
 from bench.core.errors import ExitCode, UsageError
+from bench.suite.command import RUN_ONLY
 
 if TYPE_CHECKING:
     from bench.runner.profiling import Profiled
@@ -25,19 +26,11 @@ if TYPE_CHECKING:
 PANEL = "Understand a model"
 
 
+@options.axes(without=RUN_ONLY)
 def command(
     models: Annotated[list[str] | None, typer.Argument(help="Models.", show_default=False)] = None,
-    batch_size: options.BatchOption = None,
-    mode: options.ModeOption = None,
-    device: options.DeviceOption = None,
-    precision: options.PrecisionOption = None,
-    optimizer: options.OptimizerOption = None,
-    compile: options.CompileOption = None,  # noqa: A002 - the name of the option
-    memory_format: options.MemoryFormatOption = None,
-    input_shape: options.ShapeOption = None,
-    accumulate: options.AccumulateOption = None,
-    clip_norm: options.ClipNormOption = None,
-    threads: options.ThreadsOption = None,
+    *,
+    axes: options.Axes,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to profile.", show_default="what two seconds hold")
     ] = None,
@@ -72,21 +65,7 @@ def command(
     from bench.cli.progress import stoppable, waiting
     from bench.core.profile import ProfileOptions
     from bench.runner.profiling import profile_cells
-    from bench.suite.sweep import Sweep
 
-    axes = options.read_axes(
-        batch_size=batch_size,
-        mode=mode,
-        device=device,
-        precision=precision,
-        optimizer=optimizer,
-        compile=compile,
-        memory_format=memory_format,
-        input_shape=input_shape,
-        accumulate=accumulate,
-        clip_norm=clip_norm,
-        threads=threads,
-    )
     if trace is not None and not trace.absolute().parent.is_dir():
         raise UsageError(f"--trace: there is no folder {str(trace.absolute().parent)!r}")
     asked = ProfileOptions(
@@ -97,7 +76,7 @@ def command(
     )
     with stoppable(), waiting(is_quiet=quiet):
         profiled = profile_cells(
-            Sweep(models=tuple(models), **axes).cells(),
+            options.cells_of(models, axes),
             asked,
             results=results,
             timeout_seconds=options.parse_duration(timeout, "--timeout"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PANEL = "Measure"
 
 
+@options.axes()
 def command(
     models: Annotated[
         list[str] | None,
@@ -39,20 +40,8 @@ def command(
             show_default="the suite quick",
         ),
     ] = None,
-    batch_size: options.BatchOption = None,
-    mode: options.ModeOption = None,
-    device: options.DeviceOption = None,
-    precision: options.PrecisionOption = None,
-    optimizer: options.OptimizerOption = None,
-    compile: options.CompileOption = None,  # noqa: A002 - the name of the option
-    memory_format: options.MemoryFormatOption = None,
-    input_shape: options.ShapeOption = None,
-    accumulate: options.AccumulateOption = None,
-    clip_norm: options.ClipNormOption = None,
-    threads: options.ThreadsOption = None,
-    world_size: options.WorldSizeOption = None,
-    parallel: options.ParallelOption = None,
-    seed: options.SeedOption = None,
+    *,
+    axes: options.Axes,
     target: Annotated[
         float | None,
         typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.", show_default="0.02"),
@@ -129,22 +118,6 @@ def command(
         exclusive=exclusive,
         setup=setup,
         extra_sbatch=extra_sbatch,
-    )
-    axes = options.read_axes(
-        batch_size=batch_size,
-        mode=mode,
-        device=device,
-        precision=precision,
-        optimizer=optimizer,
-        compile=compile,
-        memory_format=memory_format,
-        input_shape=input_shape,
-        accumulate=accumulate,
-        clip_norm=clip_norm,
-        threads=threads,
-        world_size=world_size,
-        parallel=parallel,
-        seed=seed,
     )
     if resume is None or models:
         session = plan_targets(models or [], axes)

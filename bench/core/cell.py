@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
@@ -47,40 +48,179 @@ class MemoryFormat(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One point of a sweep; holds the request only, nothing that was measured.
+class About:
+    """What everybody needs to know of an axis: `bench.suite.axes` reads it, options, tables and names derive from it.
 
     Attributes:
-        model: A model spec as typed: `my_net`, `mlp@activation=tanh,width=512`, `torchvision:resnet18`,
-            `package.module:callable`, `path/file.py:callable`.
-        batch_size: Examples per step; of each process where there are several (weak scaling).
-        device: `cpu` or `cuda:N`; of several processes the first one's, the others take those that follow.
-        optimizer: `sgd`, `adam`, `adamw`, `rmsprop`, each also `-fused` or `-foreach`; None is the workload's own.
-        input_shape: Shape of one example, without the batch, or each of several inputs as `bench.core.inputs` writes
-            it; only for a bare `nn.Module`.
-        threads: Intra-operation threads of a process; None is torch's default, shared out among processes.
-        world_size: Processes that train together.
-        parallel: How they do; DDP where there is one.
-        seed: Seeds weights and data.
-        accumulate: Batches whose gradients are added up before an update; a step has so many times the examples.
-        clip_norm: The largest norm of all gradients together; larger ones are scaled down. None clips nothing.
+        meaning: Of its column in the tables; `{choices}` stands for its values.
+        help: Of its option; `{choices}` likewise.
+        flags: Of its option, before `--name`.
+        metavar: Of its option; by default what its values are.
+        usual: Value of a sweep that says nothing, for an axis without a default.
+        usual_words: Default in the help where it is no value: `the model's`.
+        unset: What None is called, in tables and by those who type it.
+        unit: Of its values.
+        header: Of its column in a table for people; by default its name.
+        part: Of a cell's name, where `{}` stands for the value; by default a number has its axis's name before it.
+        is_always_named: Whether a cell's name has it at its default, too.
+        least: Smallest value of a whole number; None takes any.
+        text: Writes a value as it is typed.
+        applies: Whether it means anything beside the other values of a cell; if not, the cell has the default.
     """
 
-    model: str
-    mode: Mode = Mode.TRAIN
-    batch_size: int
-    device: str = "cpu"
-    precision: Precision = Precision.FP32
-    optimizer: str | None = None
-    compile: CompileMode = CompileMode.NONE
-    memory_format: MemoryFormat = MemoryFormat.CONTIGUOUS
-    input_shape: InputShape | None = None
-    threads: int | None = None
-    world_size: int = 1
-    parallel: Parallel = Parallel.DDP
-    seed: int = 0
-    accumulate: int = 1
-    clip_norm: float | None = None
+    meaning: str
+    help: str = "{choices}."
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    usual: Any = None
+    usual_words: str | None = None
+    unset: str = "own"
+    unit: str = ""
+    header: str | None = None
+    part: str | None = None
+    is_always_named: bool = False
+    least: int | None = 1
+    text: Callable[[Any], str | None] = str
+    applies: Callable[[Mapping[str, Any]], bool] = bool
+
+
+def _axis(**about: Any) -> dict[str, About]:
+    return {"about": About(**about)}
+
+
+def _trains(values: Mapping[str, Any]) -> bool:
+    return bool(values["mode"] is Mode.TRAIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One point of a sweep; holds the request only, nothing that was measured. Every field is an axis.
+
+    A new field has a default, so that old records are read, and old cells keep their key.
+    """
+
+    model: str = field(
+        # `my_net`, `mlp@activation=tanh,width=512`, `torchvision:resnet18`, `package.module:callable`, `file.py:name`
+        metadata=_axis(meaning="model spec as typed", is_always_named=True)
+    )
+    mode: Mode = field(
+        default=Mode.TRAIN,
+        metadata=_axis(
+            meaning="`train` (a whole training step) or `infer` (forward only, eval mode, no gradients)",
+            metavar="MODE",
+            is_always_named=True,
+        ),
+    )
+    batch_size: int = field(
+        metadata=_axis(
+            meaning="examples per step, of each process",
+            help="Examples at a time; repeat or write 8,32.",
+            flags=("-b",),
+            usual=8,
+            unit="examples",
+            header="batch",
+            part="b{}",
+            is_always_named=True,
+        )
+    )
+    device: str = field(
+        default="cpu",
+        metadata=_axis(
+            meaning="`cpu` or `cuda:N`; of several processes the first one's",
+            flags=("-d",),
+            metavar="DEVICE",
+            is_always_named=True,
+        ),
+    )
+    precision: Precision = field(
+        default=Precision.FP32, metadata=_axis(meaning="{choices}", flags=("-p",), is_always_named=True)
+    )
+    optimizer: str | None = field(
+        default=None,
+        metadata=_axis(
+            meaning="optimizer that was asked for; empty is the workload's own",
+            help="sgd, adam, adamw, rmsprop, also with -fused or -foreach.",
+            usual_words="the model's",
+            applies=_trains,
+        ),
+    )
+    compile: CompileMode = field(
+        default=CompileMode.NONE,
+        metadata=_axis(meaning="`torch.compile` mode; `none` is eager", metavar="MODE", part="compile-{}"),
+    )
+    memory_format: MemoryFormat = field(
+        default=MemoryFormat.CONTIGUOUS, metadata=_axis(meaning="{choices}", header="layout")
+    )
+    input_shape: InputShape | None = field(
+        default=None,
+        metadata=_axis(
+            meaning="shape of one example or all inputs, for a bare module; else empty",
+            help="Of a bare nn.Module: 3x224x224, int64:128:0..30522, mask:bool:128.",
+            flags=("--input",),
+            metavar="INPUT",
+            usual_words="the model's own",
+            header="shape",
+            text=inputs_text,
+        ),
+    )
+    threads: int | None = field(
+        default=None,
+        metadata=_axis(
+            meaning="threads of a process that were asked for; empty is torch's default, shared out among processes",
+            help="Threads inside an operation.",
+            usual_words="torch's choice",
+            unit="threads",
+            part="t{}",
+        ),
+    )
+    world_size: int = field(
+        default=1,
+        metadata=_axis(
+            meaning="processes that train together",
+            help="Processes that train together, a batch each; 1,2 compares.",
+            unit="processes",
+            header="world",
+            part="w{}",
+        ),
+    )
+    parallel: Parallel = field(
+        default=Parallel.DDP,
+        metadata=_axis(
+            meaning="how they do: `ddp` or `fsdp2`; without meaning for one process",
+            help="How they do: {choices}.",
+            applies=lambda values: values["world_size"] > 1,
+        ),
+    )
+    seed: int = field(
+        default=0,
+        metadata=_axis(
+            meaning="seed of weights and data; the data of rank R are seeded by seed + R",
+            help="Seeds weights and data.",
+            least=None,
+        ),
+    )
+    accumulate: int = field(
+        default=1,
+        metadata=_axis(
+            meaning="batches whose gradients are added up before an update",
+            help="Batches whose gradients add up before an update.",
+            unit="batches",
+            applies=_trains,
+        ),
+    )
+    clip_norm: float | None = field(
+        default=None,
+        metadata=_axis(
+            meaning="largest norm of the gradients; empty clips nothing",
+            help="Largest norm of all gradients together, or none.",
+            unset="none",
+            unit="norm",
+            header="clip",
+            part="clip{}",
+            text=lambda value: f"{value:.12g}",
+            applies=_trains,
+        ),
+    )
 
     @property
     def examples_per_step(self) -> int:
@@ -90,27 +230,12 @@ class Cell:
     @property
     def id(self) -> str:
         """Name the cell for people: `my_net/train/b32/cuda:0/bf16-amp`; further axes where they are not default."""
-        parts = [self.model, self.mode.value, f"b{self.batch_size}", self.device, self.precision.value]
-        if self.optimizer is not None:
-            parts.append(self.optimizer)
-        if self.compile is not CompileMode.NONE:
-            parts.append(f"compile-{self.compile.value}")
-        if self.memory_format is not MemoryFormat.CONTIGUOUS:
-            parts.append(self.memory_format.value)
-        if (inputs := inputs_text(self.input_shape)) is not None:
-            parts.append(inputs)
-        if self.threads is not None:
-            parts.append(f"t{self.threads}")
-        if self.world_size != 1:
-            parts.append(f"w{self.world_size}")
-        if self.parallel is not Parallel.DDP:
-            parts.append(self.parallel.value)
-        if self.seed != 0:
-            parts.append(f"seed{self.seed}")
-        if self.accumulate != 1:
-            parts.append(f"accumulate{self.accumulate}")
-        if self.clip_norm is not None:
-            parts.append(f"clip{self.clip_norm:g}")
+        parts = []
+        for axis in fields(self):
+            value, about = getattr(self, axis.name), axis.metadata["about"]
+            if about.is_always_named or value != axis.default:
+                part = about.part or (f"{axis.name}{{}}" if isinstance(value, int | float) else "{}")
+                parts.append(part.format(about.text(value)))
         return "/".join(parts)
 
     @property

@@ -96,7 +96,7 @@ def plan_targets(targets: Sequence[str], axes: Mapping[str, Any]) -> Session:
 
     Args:
         targets: Model specs, suite files (`*.toml`), names of built-in suites; none is the suite `quick`.
-        axes: Fields of `Sweep` that were asked for by hand; they override those of a suite.
+        axes: Values by axis that were asked for by hand; they override those of a suite.
 
     Raises:
         UsageError: A suite cannot be read.
@@ -111,10 +111,10 @@ def plan_targets(targets: Sequence[str], axes: Mapping[str, Any]) -> Session:
             continue
         suite = read_suite(path)
         sampling = suite.sampling
-        sweeps += (replace(sweep, **axes) for sweep in suite.sweeps)
+        sweeps += (sweep.over(axes) for sweep in suite.sweeps)
     if models:
-        sweeps.append(Sweep(models=tuple(dict.fromkeys(models)), **axes))
-    if models or "precisions" in axes:  # what was asked for by name is measured, however slow it is
+        sweeps.append(Sweep(axes={"model": tuple(dict.fromkeys(models)), **axes}))
+    if models or "precision" in axes:  # what was asked for by name is measured, however slow it is
         sampling = replace(sampling, skip_slower_than=0.0)
     return Session(sweeps=tuple(sweeps), sampling=sampling)
 

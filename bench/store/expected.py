@@ -14,26 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cell import Cell
-from bench.core.errors import StoreError
+from bench.core.errors import StoreError, UsageError
 from bench.core.gate import CounterRow
-from bench.core.inputs import inputs_text, read_input_shape
-from bench.core.jsonio import from_json, to_json
 from bench.store.atomic import make_folder, store_error, write_bytes
+from bench.suite.axes import AXES
 
 COUNTERS_FILE, DISPATCHES_FILE = "counters.csv", "dispatches.csv"
-CELL_COLUMNS = (
-    "model",
-    "mode",
-    "batch_size",
-    "device",
-    "precision",
-    "optimizer",
-    "compile",
-    "memory_format",
-    "input_shape",
-)
-"""Fields of `Cell` that change a count; `device` holds only the kind."""
-
 COUNTERS = (
     "parameters",
     "flops_forward",
@@ -46,7 +32,12 @@ COUNTERS = (
 )
 """The counters on record; an empty field is not counted."""
 
-_COUNTERS_HEADER = ("suite", "torch", *CELL_COLUMNS, *COUNTERS)
+_COUNTERS_HEADER = ("suite", "torch", *AXES, *COUNTERS)
+"""Every axis of a cell is in it, so that no two cells share a row; `device` holds only the kind."""
+
+_LATER = tuple(name for name, axis in AXES.items() if not axis.about.is_always_named)
+"""Axes that a file may lack, because it was made before them."""
+
 _DISPATCHES_HEADER = ("suite", "torch", "cell", "operation", "calls")
 
 
@@ -95,9 +86,10 @@ def counters_line(row: CounterRow) -> str:
 
 
 def _fields(row: CounterRow) -> tuple[str, ...]:
-    values = to_json(row.cell) | {"input_shape": inputs_text(row.cell.input_shape)}
     counters = dict(row.counters)
-    return (row.suite, row.torch, *(_text(values[c]) for c in CELL_COLUMNS), *(_text(counters[c]) for c in COUNTERS))
+    values = [(axis, getattr(row.cell, name)) for name, axis in AXES.items()]
+    texts = ["" if value is None else axis.words(value) for axis, value in values]
+    return (row.suite, row.torch, *texts, *(_text(counters[name]) for name in COUNTERS))
 
 
 def _text(value: Any) -> str:
@@ -124,22 +116,21 @@ def _read(path: Path, header: Sequence[str]) -> Iterator[tuple[str, dict[str, st
     for fields in reader:
         where = f"{path}:{reader.line_num}"
         if reader.line_num == 1:
-            if tuple(fields) != tuple(header):
+            columns = tuple(fields)
+            if columns != tuple(name for name in header if name in columns or name not in _LATER):
                 raise StoreError(f"{where}: the columns must be {','.join(header)}; make the file with --update")
-        elif len(fields) != len(header):
-            raise StoreError(f"{where}: {len(fields)} fields, not {len(header)}; mend the line, or use --update")
+        elif len(fields) != len(columns):
+            raise StoreError(f"{where}: {len(fields)} fields, not {len(columns)}; mend the line, or use --update")
         else:
-            yield where, dict(zip(header, fields, strict=True))
+            yield where, dict(zip(columns, fields, strict=True))
 
 
 def _read_cell(line: Mapping[str, str], where: str) -> Cell:
-    values: dict[str, Any] = {name: line[name] or None for name in CELL_COLUMNS}
-    values["batch_size"] = _whole(line["batch_size"], where)
+    """Read the axes of a row; a file of before there was an axis has no column for it, and its default."""
     try:
-        if line["input_shape"]:
-            values["input_shape"] = read_input_shape(line["input_shape"])
-        return from_json(Cell, values)
-    except ValueError as error:
+        typed = {name: line[name] for name in AXES if name in line}
+        return Cell(**{name: AXES[name].read(text or None) for name, text in typed.items()})
+    except UsageError as error:
         raise StoreError(f"{where}: {error}") from error
 
 

@@ -1,6 +1,6 @@
-"""Axis values from what people type: checked here, once, with an error that says what would be right.
+"""Every axis: the fields of `Cell`, with how a value is read from what people type or write in suite files and Python.
 
-Sweeps from Python values: what `bench.run(...)` and the pytest mark take, with the suite file's names and checks.
+Checked here, once, with an error that says what would be right.
 """
 
 from __future__ import annotations
@@ -8,16 +8,19 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, replace
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from bench.core.cell import CompileMode, MemoryFormat, Mode, Parallel, Precision
+from bench.core.cell import About, Cell
 from bench.core.errors import UsageError
 from bench.core.inputs import read_input_shape
 from bench.core.record import Sampling
-from bench.suite.sweep import Sweep
+from bench.core.text import choices
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -73,108 +76,149 @@ def _whole(value: Any) -> int:
     return int(value) if isinstance(value, str) else operator.index(value)
 
 
-def _text(axis: str) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        if not isinstance(value, str) or not value.strip():
-            raise UsageError(f"{axis} must be a name, found {value!r}")
-        return value
-
-    return read
+def _name(text: Any, axis: str) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError(f"{axis} must be a name, found {text!r}")
+    return text
 
 
-def _parse_seed(value: Any) -> int:
+def _any_whole(value: Any, axis: str) -> int:
     try:
-        seed = _whole(value)
+        number = _whole(value)
     except (TypeError, ValueError):
-        raise UsageError(f"seed must be a whole number, found {value!r}") from None
-    if not -(2**63) <= seed < 2**63:
-        raise UsageError(f"seed must fit into 64 bits, found {seed}")
-    return seed
+        raise UsageError(f"{axis} must be a whole number, found {value!r}") from None
+    if not -(2**63) <= number < 2**63:
+        raise UsageError(f"{axis} must fit into 64 bits, found {number}")
+    return number
 
 
-def _parse_norm(value: Any) -> float | None:
-    """Read the largest norm of the gradients; `none` clips nothing."""
-    if value is None or value == "none":
-        return None
+def _above_zero(value: Any, axis: str) -> float:
     try:
-        norm = math.nan if isinstance(value, bool) else float(value)
+        number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError):
-        norm = math.nan
-    if not 0 < norm < math.inf:
-        raise UsageError(f"clip norm must be a number above 0, or none, found {value!r}")
-    return norm
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise UsageError(f"{axis} must be a number above 0, found {value!r}")
+    return number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One dimension of a sweep: the field of `Sweep` that holds its values, and how one value is read."""
+    """One dimension of a sweep.
 
-    field: str
-    read: Callable[[Any], Any]
+    Attributes:
+        name: Of the field of `Cell`; its name in suite files, in Python and, with dashes, on the command line.
+        kind: Type of its values.
+        is_optional: Whether None is a value, written `about.unset`.
+        default: What a sweep takes that does not say; None for a model, too, which has none.
+        about: What is said of it.
+    """
+
+    name: str
+    kind: type
+    is_optional: bool
+    default: Any
+    about: About
+
+    def read(self, value: Any) -> Any:
+        """Read one value.
+
+        Raises:
+            UsageError: It makes no sense.
+        """
+        if self.is_optional and (value is None or value == self.about.unset):
+            return None
+        if self.is_inputs:
+            return read_input_shape(value)
+        words = self.name.replace("_", " ")
+        if issubclass(self.kind, StrEnum):
+            return parse_choice(self.kind, value, words)
+        if self.kind is int:
+            return _any_whole(value, words) if self.about.least is None else parse_positive(value, words)
+        return _above_zero(value, words) if self.kind is float else _name(value, words)
 
     def read_all(self, given: Any) -> tuple[Any, ...]:
-        """Read a value or a list of values, each once.
+        """Read a value or a list of values, each once. All inputs of a model together are one value.
 
         Raises:
             UsageError: There is none, or one makes no sense.
         """
+        if self.is_inputs and given not in ([], ()):
+            return (self.read(given),)
         values = given if isinstance(given, list | tuple) else [given]
         if not values:
-            raise UsageError(f"{self.field} is an empty list; give it a value or leave it out")
+            raise UsageError(f"{self.name} is an empty list; give it a value or leave it out")
         return tuple(dict.fromkeys(self.read(value) for value in values))
 
+    @property
+    def is_inputs(self) -> bool:
+        """Whether its values are what a bare module is fed."""
+        return self.kind is tuple
 
-AXES: dict[str, Axis] = {
-    "model": Axis(field="models", read=_text("model")),
-    "mode": Axis(field="modes", read=lambda value: parse_choice(Mode, value, "mode")),
-    "batch_size": Axis(field="batch_sizes", read=lambda value: parse_positive(value, "batch size")),
-    "device": Axis(field="devices", read=_text("device")),
-    "precision": Axis(field="precisions", read=lambda value: parse_choice(Precision, value, "precision")),
-    "optimizer": Axis(field="optimizers", read=_text("optimizer")),
-    "compile": Axis(field="compile", read=lambda value: parse_choice(CompileMode, value, "compile")),
-    "memory_format": Axis(
-        field="memory_formats", read=lambda value: parse_choice(MemoryFormat, value, "memory format")
-    ),
-    "threads": Axis(field="threads", read=lambda value: parse_positive(value, "threads")),
-    "world_size": Axis(field="world_sizes", read=lambda value: parse_positive(value, "world size")),
-    "parallel": Axis(field="parallel", read=lambda value: parse_choice(Parallel, value, "parallel")),
-    "seed": Axis(field="seeds", read=_parse_seed),
-    "accumulate": Axis(field="accumulate", read=lambda value: parse_positive(value, "accumulate")),
-    "clip_norm": Axis(field="clip_norms", read=_parse_norm),
-}
-"""Every axis, by its name in suite files, in Python and, with dashes, on the command line; also the field of `Cell`."""
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers."""
+        return self.kind in (int, float)
+
+    def words(self, value: Any) -> str:
+        """Write a value as it is typed."""
+        return self.about.unset if value is None else self.about.text(value) or ""
+
+    def fill(self, text: str, quote: str = "") -> str:
+        """Put the values of a choice into a text, for `{choices}`; with quotes as a list, else with `or`."""
+        if not issubclass(self.kind, StrEnum):
+            return text
+        return text.format(choices=choices(self.kind, "," if quote else " or", quote))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Names of its option; the last is the long one of its own name."""
+        return (*self.about.flags, f"--{self.name.replace('_', '-')}")
 
 
-INPUT_NAMES = ("input", "input_shape")
-"""What a bare module is fed, in full or as one shape: no axis, all inputs together make one batch."""
+def _axes() -> dict[str, Axis]:
+    hints = typing.get_type_hints(Cell)
+    found = {}
+    for field in fields(Cell):
+        options = typing.get_args(hints[field.name]) if isinstance(hints[field.name], types.UnionType) else ()
+        first = (options or (hints[field.name],))[0]
+        about: About = field.metadata["about"]
+        found[field.name] = Axis(
+            name=field.name,
+            kind=typing.get_origin(first) or first,
+            is_optional=type(None) in options,
+            default=about.usual if field.default is MISSING else field.default,
+            about=about,
+        )
+    return found
 
 
-def axes_of(**axes: Any) -> dict[str, Any]:
-    """Read axes by their names in a suite file, each a value or a list, into fields of `Sweep`.
+AXES: Mapping[str, Axis] = MappingProxyType(_axes())
+"""Every axis, in the order of the loops of a sweep, outermost first."""
+
+OTHER_NAMES: Mapping[str, str] = MappingProxyType({"input": "input_shape"})
+"""What an axis may be called besides."""
+
+
+def axes_of(**axes: Any) -> dict[str, tuple[Any, ...]]:
+    """Read axes by their names in a suite file, each a value or a list; None leaves one out.
 
     Raises:
         UsageError: An axis is unknown or a value makes no sense.
     """
-    values: dict[str, Any] = {}
-    for name, given in axes.items():
-        if name in INPUT_NAMES:
-            if given is not None and values.get("input_shape") is not None:
-                raise UsageError("input and input_shape mean the same; give one of them")
-            values["input_shape"] = values.get("input_shape") if given is None else read_input_shape(given)
-            continue
+    values: dict[str, tuple[Any, ...]] = {}
+    for typed, given in axes.items():
+        name = OTHER_NAMES.get(typed, typed)
         if name not in AXES:
-            raise UsageError(f"no axis named {name!r}. {suggest(name, [*AXES, *INPUT_NAMES])}")
-        values[AXES[name].field] = AXES[name].read_all(given)
+            raise UsageError(f"no axis named {typed!r}. {suggest(typed, [*AXES, *OTHER_NAMES])}")
+        if given is None:
+            continue
+        if name in values:
+            raise UsageError(
+                f"{' and '.join(n for n in axes if OTHER_NAMES.get(n, n) == name)} mean the same; give one"
+            )
+        values[name] = AXES[name].read_all(given)
     return values
-
-
-def sweep_of(*, models: Any, **axes: Any) -> Sweep:
-    """Make a sweep of these models over these axes.
-
-    Raises:
-        UsageError: As `axes_of`.
-    """
-    return Sweep(**axes_of(model=models, **axes))
 
 
 def sampling_of(base: Sampling, **values: Any) -> Sampling:

@@ -32,8 +32,8 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
-from bench.suite.axes import AXES, INPUT_NAMES, axes_of, sampling_of, suggest
-from bench.suite.sweep import Rule, Sweep
+from bench.suite.axes import AXES, OTHER_NAMES, axes_of, sampling_of, suggest
+from bench.suite.sweep import Rule, Sweep, cell_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +80,12 @@ def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
 
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:
-    _check_keys(data, (*AXES, *INPUT_NAMES, "exclude", "include"), "[[sweep]]")
+    _check_keys(data, (*AXES, *OTHER_NAMES, "exclude", "include"), "[[sweep]]")
     if "model" not in data:
         raise UsageError("a [[sweep]] needs `model`, a name or a list of names")
     axes = {key: value for key, value in data.items() if key not in ("exclude", "include")}
     return Sweep(
-        **axes_of(**axes),
+        axes=axes_of(**axes),
         exclude=tuple(_rules(table) for table in _tables(data.get("exclude", []), "[[sweep.exclude]]")),
         include=tuple(_cell(table) for table in _tables(data.get("include", []), "[[sweep.include]]")),
     )
@@ -99,15 +99,17 @@ def _rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
 
 
 def _cell(data: Mapping[str, Any]) -> Cell:
-    _check_keys(data, (*AXES, *INPUT_NAMES), "[[sweep.include]]")
+    _check_keys(data, (*AXES, *OTHER_NAMES), "[[sweep.include]]")
     for key in ("model", "batch_size"):
         if key not in data:
             raise UsageError(f"a [[sweep.include]] needs `{key}`")
-    values: dict[str, Any] = {key: AXES[key].read(value) for key, value in data.items() if key in AXES}
-    values |= axes_of(**{key: value for key, value in data.items() if key in INPUT_NAMES})
-    if values.get("world_size", 1) == 1:
-        values.pop("parallel", None)
-    return Cell(**values)
+    return cell_of({name: _one(name, values) for name, values in axes_of(**data).items()})
+
+
+def _one(name: str, values: tuple[Any, ...]) -> Any:
+    if len(values) > 1:
+        raise UsageError(f"a [[sweep.include]] is one cell; {name} has {len(values)} values")
+    return values[0]
 
 
 def _check_keys(data: Mapping[str, Any], known: Any, where: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
-from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Parallel, Precision
+from bench.core.cell import Cell
 from bench.core.errors import UsageError
-from bench.core.inputs import InputShape
+from bench.suite.axes import AXES, axes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,30 +22,21 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """The axes of a sweep, each with the values it takes; fields stand in the order of the loops, outermost first.
+    """The axes of a sweep.
 
     Attributes:
+        axes: Values by the name of the axis; one that is left out has its default.
         exclude: Each entry is a group of rules; a cell that matches all rules of one group is left out.
         include: Cells to add that the product does not hold.
     """
 
-    models: tuple[str, ...]
-    modes: tuple[Mode, ...] = (Mode.TRAIN,)
-    batch_sizes: tuple[int, ...] = (8,)
-    devices: tuple[str, ...] = ("cpu",)
-    precisions: tuple[Precision, ...] = (Precision.FP32,)
-    optimizers: tuple[str | None, ...] = (None,)
-    compile: tuple[CompileMode, ...] = (CompileMode.NONE,)
-    memory_formats: tuple[MemoryFormat, ...] = (MemoryFormat.CONTIGUOUS,)
-    input_shape: InputShape | None = None
-    threads: tuple[int | None, ...] = (None,)
-    world_sizes: tuple[int, ...] = (1,)
-    parallel: tuple[Parallel, ...] = (Parallel.DDP,)
-    seeds: tuple[int, ...] = (0,)
-    accumulate: tuple[int, ...] = (1,)
-    clip_norms: tuple[float | None, ...] = (None,)
+    axes: Mapping[str, tuple[Any, ...]]
     exclude: tuple[tuple[Rule, ...], ...] = ()
     include: tuple[Cell, ...] = ()
+
+    def over(self, axes: Mapping[str, tuple[Any, ...]]) -> Sweep:
+        """Return the same sweep with other values on some axes."""
+        return replace(self, axes={**self.axes, **axes})
 
     def cells(self) -> tuple[Cell, ...]:
         """Expand to cells, each once, in the order of the axes.
@@ -52,54 +44,30 @@ class Sweep:
         Raises:
             UsageError: Nothing is left to measure.
         """
-        product = itertools.product(
-            self.models,
-            self.modes,
-            self.batch_sizes,
-            self.devices,
-            self.precisions,
-            self.optimizers,
-            self.compile,
-            self.memory_formats,
-            self.threads,
-        )
-        inner = tuple(itertools.product(self.world_sizes, self.parallel, self.seeds, self.accumulate, self.clip_norms))
-        cells = (
-            Cell(
-                model=model,
-                mode=mode,
-                batch_size=batch_size,
-                device=device,
-                precision=precision,
-                optimizer=optimizer if mode is Mode.TRAIN else None,
-                compile=compile_mode,
-                memory_format=memory_format,
-                input_shape=self.input_shape,
-                threads=threads,
-                world_size=world_size,
-                parallel=parallel if world_size > 1 else Parallel.DDP,
-                seed=seed,
-                accumulate=accumulate if mode is Mode.TRAIN else 1,
-                clip_norm=clip_norm if mode is Mode.TRAIN else None,
-            )
-            for (
-                model,
-                mode,
-                batch_size,
-                device,
-                precision,
-                optimizer,
-                compile_mode,
-                memory_format,
-                threads,
-            ) in product
-            for world_size, parallel, seed, accumulate, clip_norm in inner
-        )
+        values = (self.axes.get(name, (axis.default,)) for name, axis in AXES.items())
+        cells = [cell_of(dict(zip(AXES, chosen, strict=True))) for chosen in itertools.product(*values)]
         kept = [cell for cell in cells if not any(_matches(cell, group) for group in self.exclude)]
         unique = tuple(dict.fromkeys([*kept, *self.include]))
         if not unique:
             raise UsageError("the sweep holds no cell: name at least one model, and exclude less")
         return unique
+
+
+def cell_of(values: Mapping[str, Any]) -> Cell:
+    """Make a cell of values by axis; one that means nothing beside the others has its default."""
+    whole = {name: axis.default for name, axis in AXES.items()} | dict(values)
+    return Cell(
+        **{name: value if AXES[name].about.applies(whole) else AXES[name].default for name, value in whole.items()}
+    )
+
+
+def sweep_of(*, models: Any, **axes: Any) -> Sweep:
+    """Make a sweep of these models over these axes, each a value or a list.
+
+    Raises:
+        UsageError: As `axes_of`.
+    """
+    return Sweep(axes=axes_of(model=models, **axes))
 
 
 def expand(sweeps: Iterable[Sweep]) -> tuple[Cell, ...]:

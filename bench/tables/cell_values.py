@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from bench.core.cell import Cell
 from bench.core.record import Outcome, Phase, Record
 from bench.stats.rank_scaling import RankScaling, rank_scaling_of
 from bench.stats.summary import Summary, summarise
+from bench.suite.axes import AXES
 from bench.tables.figures import percent, plain, significant, with_noise
 from bench.tables.table import Column
 
@@ -98,18 +98,11 @@ def peak_bytes(record: Record) -> tuple[int | None, str]:
 
 _ALWAYS_KEYS = ("model", "batch_size", "precision")
 _KEY_ORDER = ("model", "mode", "device", "batch_size", "precision")
-_HEADERS = {
-    "batch_size": "batch",
-    "memory_format": "layout",
-    "input_shape": "shape",
-    "world_size": "world",
-    "clip_norm": "clip",
-}
 
 
 def varying_axes(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> tuple[str, ...]:
     """Return the axes that a table needs to tell its rows apart, and those that always stand."""
-    names = [*_KEY_ORDER, *(f.name for f in fields(Cell) if f.name not in _KEY_ORDER)]
+    names = [*_KEY_ORDER, *(name for name in AXES if name not in _KEY_ORDER)]
     return tuple(name for name in names if name in always or len({getattr(r.cell, name) for r in records}) > 1)
 
 
@@ -117,20 +110,14 @@ def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS)
     """Make the columns that name a row."""
     return [
         Column(
-            name=_HEADERS.get(name, name),
-            cells=tuple(_axis_text(name, getattr(record.cell, name)) for record in records),
-            right=name in {"batch_size", "threads", "world_size", "seed", "accumulate", "clip_norm"},
+            name=AXES[name].about.header or name,
+            cells=tuple(plain(AXES[name].words(getattr(record.cell, name))) for record in records),
+            right=AXES[name].is_number,
             key=True,
             tight=name == "precision",
         )
         for name in varying_axes(records, always)
     ]
-
-
-def _axis_text(name: str, value: object) -> str:
-    if value is None:
-        return "none" if name == "clip_norm" else "own"
-    return plain("x".join(map(str, value)) if isinstance(value, tuple) else str(value))
 
 
 def outcome_text(record: Record) -> str | None:

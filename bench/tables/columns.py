@@ -10,9 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from bench.core.inputs import inputs_text
-from bench.core.precision import Precision
-from bench.core.text import choices
 from bench.core.units import format_bytes, format_count, format_seconds
+from bench.suite.axes import AXES, Axis
 from bench.tables.figures import byte_unit, count_unit, percent, plain, significant, time_unit, with_noise
 from bench.tables.table import Column
 
@@ -264,33 +263,12 @@ def shape_text(shape: tuple[int, ...] | None) -> str | None:
     return None if shape is None else "x".join(map(str, shape))
 
 
-_AXIS_MEANINGS = {
-    "model": ("string", "", "model spec as typed"),
-    "mode": ("string", "", "`train` (a whole training step) or `infer` (forward only, eval mode, no gradients)"),
-    "batch_size": ("Int64", "examples", "examples per step, of each process"),
-    "device": ("string", "", "`cpu` or `cuda:N`; of several processes the first one's"),
-    "precision": ("string", "", choices(Precision)),
-    "optimizer": ("string", "", "optimizer that was asked for; empty is the workload's own"),
-    "compile": ("string", "", "`torch.compile` mode; `none` is eager"),
-    "memory_format": ("string", "", "`contiguous` or `channels_last`"),
-    "input_shape": ("string", "", "shape of one example or all inputs, for a bare module; else empty"),
-    "threads": (
-        "Int64",
-        "threads",
-        "threads of a process that were asked for; empty is torch's default, shared out among processes",
-    ),
-    "world_size": ("Int64", "processes", "processes that train together"),
-    "parallel": ("string", "", "how they do: `ddp` or `fsdp2`; without meaning for one process"),
-    "seed": ("Int64", "", "seed of weights and data; the data of rank R are seeded by seed + R"),
-    "accumulate": ("Int64", "batches", "batches whose gradients are added up before an update"),
-    "clip_norm": ("Float64", "norm", "largest norm of the gradients; empty clips nothing"),
-}
-
-
-def _axis(name: str) -> Callable[[Any], Any]:
-    if name == "input_shape":
-        return lambda row: inputs_text(row.record.cell.input_shape)
-    return lambda row: getattr(row.record.cell, name)
+def _axis_column(axis: Axis) -> TableColumn:
+    dtype = "Int64" if axis.kind is int else "Float64" if axis.kind is float else "string"
+    meaning = axis.fill(axis.about.meaning, "`")
+    if not axis.is_inputs:
+        return TableColumn(axis.name, dtype, axis.about.unit, meaning, lambda row: getattr(row.record.cell, axis.name))
+    return TableColumn(axis.name, dtype, "", meaning, lambda row: inputs_text(getattr(row.record.cell, axis.name)))
 
 
 def axes(names: tuple[str, ...]) -> tuple[TableColumn, ...]:
@@ -298,7 +276,7 @@ def axes(names: tuple[str, ...]) -> tuple[TableColumn, ...]:
     return (
         TableColumn("cell_id", "string", "", "the cell's name for people", lambda row: row.record.cell.id),
         TableColumn("cell_key", "string", "", "the cell's key: joins tables and runs", lambda row: row.record.cell.key),
-        *(TableColumn(name, *_AXIS_MEANINGS[name], _axis(name)) for name in names),
+        *(_axis_column(AXES[name]) for name in names),
     )
 
 

@@ -11,9 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.core.precision import Precision
 from bench.core.record import Outcome
-from bench.core.text import choices
 from bench.core.training import (
     Classification,
     ClassScore,
@@ -25,6 +23,7 @@ from bench.core.training import (
     TrainingRun,
 )
 from bench.core.units import format_count, format_seconds
+from bench.suite.axes import AXES
 from bench.tables.advice import loose_advice_text
 from bench.tables.columns import (
     MISSING,
@@ -313,7 +312,7 @@ EPOCHS = (
     integer("batch_size", "examples", "examples per step", "training.plan.batch_size"),
     integer("workers", "processes", "that prepare batches; 0 is the training process", "training.plan.workers"),
     text("device", "`cpu` or `cuda:N`", "training.plan.device"),
-    text("precision", choices(Precision), "training.plan.precision"),
+    text("precision", AXES["precision"].fill("{choices}", "`"), "training.plan.precision"),
     integer("seed", "", "seed of weights, order, augmentation and dropout", "training.plan.seed"),
     integer("epoch", "", "from 1", "epoch.epoch", Shown(name="epoch", place=1, write=str, key=True)),
     integer(

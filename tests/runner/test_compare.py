@@ -98,7 +98,7 @@ def test_cells_that_differ_in_the_model_only_share_a_command_that_a_shell_can_re
     odd = Cell(model="my file.py:net", batch_size=8, input_shape=(3, 8, 8), threads=1)
     commands = ab_commands(None, None, [MLP, replace(MLP, model="rnn"), odd])
     assert commands[0] == "bench ab BASE HEAD mlp rnn -b 8"
-    assert shlex.split(commands[1])[4:] == ["my file.py:net", "-b", "8", "--threads", "1", "--input", "3x8x8"]
+    assert shlex.split(commands[1])[4:] == ["my file.py:net", "-b", "8", "--input", "3x8x8", "--threads", "1"]
 
 
 def _pytest_benchmark(path: Path, environment: Environment | None, median: float, cell: Cell | None = MLP) -> str:

@@ -94,7 +94,7 @@ def test_what_is_left_out_is_a_skipped_row_for_which_nothing_runs(monkeypatch):
 
 def test_only_the_default_suite_asked_for_as_it_is_leaves_anything_out():
     assert plan_targets([], {}).sampling.skip_slower_than == 3.0
-    assert plan_targets([], {"precisions": (AMP,)}).sampling.skip_slower_than == 0.0
+    assert plan_targets([], {"precision": (AMP,)}).sampling.skip_slower_than == 0.0
     assert plan_targets(["my_net"], {}).sampling == Sampling()
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ def test_any_model_name_survives(tmp_path_factory, model: str, batch_size: int, 
         ("counters.csv", lambda text: text.replace("parameters", "params"), "counters.csv:1: the columns must be"),
         ("counters.csv", lambda text: text.replace(",7,", ",7.5,", 1), "counters.csv:2: '7.5' is not a count"),
         ("counters.csv", lambda text: text.replace(",7,", ",-7,", 1), "counters.csv:2: '-7' is not a count"),
-        ("counters.csv", lambda text: text.replace("train", "tain"), "counters.csv:2: Cell.mode needs one of"),
+        ("counters.csv", lambda text: text.replace("train", "tain"), "counters.csv:2: mode 'tain' is unknown"),
         ("counters.csv", lambda text: text + "<<<<<<< HEAD\n", "counters.csv:3: 1 fields, not"),
         ("counters.csv", lambda text: text + text.splitlines()[1] + "\n", "counters.csv:3: a second row for my_net"),
         ("counters.csv", lambda text: text.splitlines()[0] + "\n", "has no row in counters.csv"),
@@ -120,3 +121,22 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StoreError, match="taken"):
         write_expected(tmp_path / "taken", [make_row()])
+
+
+def test_a_file_of_before_an_axis_is_read_with_its_default(tmp_path: Path) -> None:
+    old = make_row()
+    write_expected(tmp_path, [old])
+    path = tmp_path / "counters.csv"
+    header, line = (text.split(",") for text in path.read_text().splitlines())
+    later = [header.index(name) for name in ("threads", "seed", "accumulate", "clip_norm")]
+    kept = [[text for index, text in enumerate(texts) if index not in later] for texts in (header, line)]
+    path.write_text("\n".join(map(",".join, kept)) + "\n")
+    assert read_expected(tmp_path) == (old,)
+
+
+@pytest.mark.parametrize(("axis", "value"), [("accumulate", 4), ("clip_norm", 0.5), ("threads", 2), ("seed", 3)])
+def test_cells_that_differ_in_any_axis_have_rows_of_their_own(tmp_path: Path, axis: str, value: object) -> None:
+    row = make_row()
+    other = replace(row, cell=replace(row.cell, **{axis: value}))
+    write_expected(tmp_path, [row, other])
+    assert {one.cell for one in read_expected(tmp_path)} == {row.cell, other.cell}

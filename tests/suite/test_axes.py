@@ -37,7 +37,7 @@ def test_what_is_no_whole_number_is_refused(text: object) -> None:
 
 @pytest.mark.parametrize(("text", "expected"), [("3x224x224", (3, 224, 224)), ("10", (10,)), ("3X8x8", (3, 8, 8))])
 def test_shapes_are_read(text: str, expected: tuple[int, ...]) -> None:
-    assert axes_of(input_shape=text) == {"input_shape": expected}
+    assert axes_of(input_shape=text) == {"input_shape": (expected,)}
 
 
 @pytest.mark.parametrize("text", ["", "x", "3x", "3x0", "3x-1", "3,224", "axb", "3x224,"])
@@ -68,7 +68,7 @@ def test_a_suggestion_is_made_only_where_something_is_near() -> None:
 
 
 def test_every_axis_is_a_field_of_a_cell() -> None:
-    assert set(AXES) <= set(Cell.__dataclass_fields__)
+    assert list(AXES) == list(Cell.__dataclass_fields__)
 
 
 @pytest.mark.parametrize("axis", AXES)
@@ -86,6 +86,7 @@ WRONG = {
     "optimizer": [1, ""],
     "compile": ["yes", True],
     "memory_format": ["nhwc"],
+    "input_shape": ["3x0", "a", 3],
     "threads": [0, "two"],
     "world_size": [0, "two", 1.5],
     "parallel": ["zero3", 2],
@@ -109,3 +110,16 @@ def test_all_wrong_values_were_tried() -> None:
 def test_a_value_is_taken_once_and_order_is_kept() -> None:
     assert AXES["batch_size"].read_all(["32", 8, "8", 32]) == (32, 8)
     assert AXES["device"].read_all("cpu") == ("cpu",)
+
+
+@pytest.mark.parametrize("name", [name for name, axis in AXES.items() if axis.is_optional])
+def test_no_value_of_its_own_can_be_typed(name: str) -> None:
+    axis = AXES[name]
+    assert axis.read(axis.words(None)) is None
+    assert axis.read(None) is None
+
+
+def test_several_inputs_are_one_value() -> None:
+    assert axes_of(input=["3x8x8", "ids:int64:4:0..9"]) == {"input_shape": (("3x8x8", "ids:int64:4:0..9"),)}
+    with pytest.raises(UsageError, match="input_shape and input mean the same"):
+        axes_of(input_shape="3x8x8", input="3x8x8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,26 +12,26 @@ from hypothesis import strategies as st
 from bench.core.cell import Cell, Mode, Parallel, Precision
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
-from bench.suite.axes import axes_of, sampling_of, sweep_of
-from bench.suite.sweep import Rule, Sweep, expand
+from bench.suite.axes import axes_of, sampling_of
+from bench.suite.sweep import Rule, Sweep, expand, sweep_of
 
 
 def test_the_product_runs_the_last_axis_fastest() -> None:
-    cells = Sweep(models=("a", "b"), batch_sizes=(8, 32), precisions=(Precision.FP32, Precision.BF16)).cells()
+    cells = sweep_of(models=("a", "b"), batch_size=(8, 32), precision=(Precision.FP32, Precision.BF16)).cells()
     assert [(cell.model, cell.batch_size, cell.precision.value) for cell in cells] == list(
         itertools.product("ab", (8, 32), ("fp32", "bf16"))
     )
 
 
 def test_the_order_of_the_loops_is_the_order_of_the_fields() -> None:
-    cells = Sweep(models=("a",), modes=(Mode.TRAIN, Mode.INFER), devices=("cpu", "cuda:0"), seeds=(0, 1)).cells()
+    cells = sweep_of(models=("a",), mode=(Mode.TRAIN, Mode.INFER), device=("cpu", "cuda:0"), seed=(0, 1)).cells()
     assert [(cell.mode.value, cell.device, cell.seed) for cell in cells] == list(
         itertools.product(("train", "infer"), ("cpu", "cuda:0"), (0, 1))
     )
 
 
 def test_defaults_are_those_of_a_cell() -> None:
-    assert Sweep(models=("a",)).cells() == (Cell(model="a", batch_size=8),)
+    assert sweep_of(models=("a",)).cells() == (Cell(model="a", batch_size=8),)
 
 
 @given(
@@ -41,13 +42,13 @@ def test_defaults_are_those_of_a_cell() -> None:
 def test_the_product_has_every_combination_once(
     models: list[str], batch_sizes: list[int], precisions: list[Precision]
 ) -> None:
-    cells = Sweep(models=tuple(models), batch_sizes=tuple(batch_sizes), precisions=tuple(precisions)).cells()
+    cells = sweep_of(models=tuple(models), batch_size=tuple(batch_sizes), precision=tuple(precisions)).cells()
     assert len(cells) == len(set(cells)) == len(models) * len(batch_sizes) * len(precisions)
     assert len({cell.key for cell in cells}) == len({cell.id for cell in cells}) == len(cells)
 
 
 def test_inference_has_no_optimizer_so_its_cells_fall_together() -> None:
-    cells = Sweep(models=("a",), modes=(Mode.TRAIN, Mode.INFER), optimizers=("sgd", "adam")).cells()
+    cells = sweep_of(models=("a",), mode=(Mode.TRAIN, Mode.INFER), optimizer=("sgd", "adam")).cells()
     assert [(cell.mode.value, cell.optimizer) for cell in cells] == [
         ("train", "sgd"),
         ("train", "adam"),
@@ -56,14 +57,16 @@ def test_inference_has_no_optimizer_so_its_cells_fall_together() -> None:
 
 
 def test_one_process_is_not_parallel_so_its_cells_fall_together() -> None:
-    cells = Sweep(models=("a",), world_sizes=(1, 2), parallel=(Parallel.DDP, Parallel.FSDP2)).cells()
+    cells = sweep_of(models=("a",), world_size=(1, 2), parallel=(Parallel.DDP, Parallel.FSDP2)).cells()
     assert [(cell.world_size, cell.parallel.value) for cell in cells] == [(1, "ddp"), (2, "ddp"), (2, "fsdp2")]
     assert [cell.id for cell in cells[1:]] == ["a/train/b8/cpu/fp32/w2", "a/train/b8/cpu/fp32/w2/fsdp2"]
 
 
 def test_a_cell_is_left_out_when_every_rule_of_one_group_matches() -> None:
     group = (Rule(axis="model", values=("a",)), Rule(axis="precision", values=("bf16", "bf16-amp")))
-    sweep = Sweep(models=("a", "b"), precisions=(Precision.FP32, Precision.BF16, Precision.BF16_AMP), exclude=(group,))
+    sweep = replace(
+        sweep_of(models=("a", "b"), precision=(Precision.FP32, Precision.BF16, Precision.BF16_AMP)), exclude=(group,)
+    )
     assert [(cell.model, cell.precision.value) for cell in sweep.cells()] == [
         ("a", "fp32"),
         ("b", "fp32"),
@@ -74,14 +77,14 @@ def test_a_cell_is_left_out_when_every_rule_of_one_group_matches() -> None:
 
 def test_groups_are_alternatives() -> None:
     groups = ((Rule(axis="model", values=("a",)),), (Rule(axis="batch_size", values=("32",)),))
-    cells = Sweep(models=("a", "b"), batch_sizes=(8, 32), exclude=groups).cells()
+    cells = replace(sweep_of(models=("a", "b"), batch_size=(8, 32)), exclude=groups).cells()
     assert [(cell.model, cell.batch_size) for cell in cells] == [("b", 8)]
 
 
 def test_included_cells_come_last_once_and_are_not_excluded() -> None:
     extra = Cell(model="a", batch_size=256)
-    sweep = Sweep(
-        models=("a",),
+    sweep = replace(
+        sweep_of(models=("a",)),
         include=(extra, Cell(model="a", batch_size=8), extra),
         exclude=((Rule(axis="batch_size", values=("256",)),),),
     )
@@ -89,24 +92,33 @@ def test_included_cells_come_last_once_and_are_not_excluded() -> None:
 
 
 def test_a_sweep_without_cells_is_refused() -> None:
-    for sweep in (Sweep(models=()), Sweep(models=("a",), exclude=((Rule(axis="model", values=("a",)),),))):
+    for sweep in (
+        Sweep(axes={"model": ()}),
+        replace(sweep_of(models=("a",)), exclude=((Rule(axis="model", values=("a",)),),)),
+    ):
         with pytest.raises(UsageError, match="no cell") as caught:
             sweep.cells()
         assert "\n" not in str(caught.value)
 
 
 def test_several_sweeps_share_cells_once() -> None:
-    cells = expand([Sweep(models=("a",), batch_sizes=(8, 32)), Sweep(models=("a", "b"), batch_sizes=(32,))])
+    cells = expand([sweep_of(models=("a",), batch_size=(8, 32)), sweep_of(models=("a", "b"), batch_size=(32,))])
     assert [(cell.model, cell.batch_size) for cell in cells] == [("a", 8), ("a", 32), ("b", 32)]
 
 
 def test_python_values_become_a_sweep() -> None:
     sweep = sweep_of(models="m", batch_size=[8, 32], precision=["fp32"], input_shape="3x8x8", threads=2)
     assert sweep == Sweep(
-        models=("m",), batch_sizes=(8, 32), precisions=(Precision.FP32,), input_shape=(3, 8, 8), threads=(2,)
+        axes={
+            "model": ("m",),
+            "batch_size": (8, 32),
+            "precision": (Precision.FP32,),
+            "input_shape": ((3, 8, 8),),
+            "threads": (2,),
+        }
     )
-    assert axes_of(input_shape=[3, 8]) == {"input_shape": (3, 8)}
-    assert axes_of(input_shape=None) == {"input_shape": None}
+    assert axes_of(input_shape=[3, 8]) == {"input_shape": ((3, 8),)}
+    assert axes_of(input_shape=None, optimizer=None) == {}
 
 
 def test_enums_are_taken_as_well_as_their_values() -> None:

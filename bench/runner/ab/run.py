@@ -49,7 +49,7 @@ class Request:
     Attributes:
         base: Revision or folder; `head` likewise.
         targets: Models, suite files of the head, names of built-in suites.
-        axes: Fields of `Sweep` that were asked for by hand.
+        axes: Values by axis that were asked for by hand.
         spreads: Environment and cells to the spread of a session per cell key, from calibrations.
     """
 
@@ -177,7 +177,7 @@ def plan_cells(request: Request, head: Side) -> tuple[Cell, ...]:
     if not targets:
         if head.models is None:
             raise UsageError("name what to compare: 'package.module:callable', 'path/file.py:callable' or a suite file")
-        return plan_targets([], {"batch_sizes": (8,), "precisions": (Precision.FP32,), **request.axes}).cells
+        return plan_targets([], {"batch_size": (8,), "precision": (Precision.FP32,), **request.axes}).cells
     for index, target in enumerate(targets):
         if target.endswith(".toml") and not Path(target).is_absolute():
             targets[index] = str(head.folder / target)
