@@ -24,7 +24,7 @@ from bench.core.estimate import Estimate
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Advice, AdviceKind, Record, Sample
 
-NOT_JSON = {"Workload", "TextGenerator", "ImageSampler"}  # hold callables
+NOT_JSON = {"About", "Workload", "TextGenerator", "ImageSampler"}  # hold callables
 
 
 def core_types() -> list[type]:
