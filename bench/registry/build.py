@@ -274,11 +274,7 @@ def _from_five_names(module: ModuleType, spec: Spec, input_shape: InputShape | N
             f"model {spec.text!r}: {where} lacks {', '.join(missing)}; a model file has {', '.join(FIVE_NAMES)}. "
             f"Or name a callable in it: '{spec.place}:callable'"
         )
-    if input_shape is not None:
-        raise ModelError(
-            f"model {spec.text!r} makes its own batches; --input is for a bare nn.Module. "
-            "Set its options instead, 'bench list' names them"
-        )
+    refuse_inputs(spec, input_shape)
     config = _make_config(found["Config"], spec)
     tokens, flops = found.get("tokens_per_example"), found.get("forward_flops")
 
@@ -297,6 +293,19 @@ def _from_five_names(module: ModuleType, spec: Spec, input_shape: InputShape | N
         generator=text_generator(found, config),
         sampler=image_sampler(found, config),
     )
+
+
+def refuse_inputs(spec: Spec, input_shape: InputShape | None) -> None:
+    """Refuse inputs for a model that makes its own batches.
+
+    Raises:
+        ModelError: Some are given.
+    """
+    if input_shape is not None:
+        raise ModelError(
+            f"model {spec.text!r} makes its own batches; --input is for a bare nn.Module. "
+            "Set its options instead, 'bench list' names them"
+        )
 
 
 def _make_config(config_type: Any, spec: Spec) -> Any:

@@ -10,10 +10,10 @@ import dataclasses
 from pathlib import Path
 
 from bench.core.errors import ModelError
-from bench.core.inputs import InputShape
+from bench.core.inputs import InputShape, only_shape
 from bench.core.text import one_line
 from bench.core.workload import Workload
-from bench.registry.build import to_workload
+from bench.registry.build import refuse_inputs, to_workload
 from bench.registry.catalog import (
     entry_points,
     find_node,
@@ -46,8 +46,7 @@ def resolve(spec: str, *, input_shape: InputShape | None = None) -> Workload:
     if parsed.kind is Kind.TORCHVISION:
         return torchvision_workload(parsed, input_shape)
     if parsed.kind is Kind.TRANSFORMERS:
-        if input_shape is not None:
-            raise ModelError(f"model {spec!r} makes its own batches; set its options instead of --input")
+        refuse_inputs(parsed, input_shape)
         return transformers_workload(parsed)
     if parsed.kind is Kind.NAME:
         return _resolve_name(parsed, input_shape)
@@ -71,12 +70,13 @@ def _resolve_name(spec: Spec, input_shape: InputShape | None) -> Workload:
     return to_workload(target, spec, input_shape)
 
 
-def check(spec: str) -> None:
+def check(spec: str, input_shape: InputShape | None = None) -> None:
     """Raise what `resolve` would, as far as reading source tells; imports neither torch nor the model.
 
     Found here: a spec that is no spec, an unknown name, a file that is not there or not Python, an option that the
-    model's Config lacks or that is not of its type. What passes here may still fail in `resolve`: a module that cannot
-    be imported, a callable that is made at run time, a value that the model itself refuses.
+    model's Config lacks or that is not of its type, inputs for a model that makes its own batches. What passes here may
+    still fail in `resolve`: a module that cannot be imported, a callable that is made at run time, a value that the
+    model itself refuses.
 
     Raises:
         ModelError: Nothing answers to the name; the spec cannot be resolved.
@@ -88,8 +88,11 @@ def check(spec: str) -> None:
         known = torchvision_sources()
         if known and parsed.place not in known:
             raise unknown_name(f"torchvision:{parsed.place}")
+        if input_shape is not None:
+            only_shape(input_shape)
         return
     if parsed.kind is Kind.TRANSFORMERS:
+        refuse_inputs(parsed, input_shape)
         check_transformers(parsed)
         return
     path, attribute = locate(parsed)
@@ -97,6 +100,8 @@ def check(spec: str) -> None:
         raise ModelError(f"model {spec!r}: no file {parsed.place!r} in {Path.cwd()}")
     if path is not None:
         _check_source(parsed, path, attribute)
+        if not attribute:
+            refuse_inputs(parsed, input_shape)
 
 
 def _check_source(spec: Spec, path: Path, attribute: str) -> None:

@@ -41,8 +41,8 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
             parse_device(cell.device)
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
-    for model in dict.fromkeys(cell.model for cell in cells):
-        registry.check(model)
+    for model, input_shape in dict.fromkeys((cell.model, cell.input_shape) for cell in cells):
+        registry.check(model, input_shape)
 
 
 def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None) -> Plan:

@@ -90,6 +90,8 @@ def test_ids_beyond_the_embedding_are_answered_with_its_size(capsys):
         (["count", "net.py:Net", "--input", "ids:int46:5:0..9"], "Did you mean 'int64'?"),
         (["run", "net.py:Net", "--input", "3,2,2", "--dry-run"], "write 3x2x2 for one shape"),
         (["train", "net.py:Net", "--input-shape", "int64:5:0..9"], "one image of float32 is taken here"),
+        (["run", "mlp", "--input", "3", "--dry-run"], "makes its own batches; --input is for a bare nn.Module"),
+        (["run", "torchvision:resnet18", "--input", "int64:3:0..9", "--dry-run"], "one image of float32 is taken here"),
         (["count", "mlp", "--input", "3"], "makes its own batches; --input is for a bare nn.Module"),
     ],
 )
