@@ -139,6 +139,7 @@ def noise_command(
         axes=axes,
         settings=settings,
         results=results,
+        compares_with_itself=True,
     )
     with terminated_like_interrupted():
         found = calibrate(request, Watcher(is_quiet=quiet))
@@ -169,7 +170,8 @@ def selftest_command(
 ) -> int:
     """Check that verdicts hold here: no alarm, slowdown found.
 
-    Compares unchanged code with itself, then with a slowed copy. Exit code 1 if it alarmed or missed, 4 if this machine
+    Compares unchanged code with itself, then with a copy in which every step is slower, then with one in which one step
+    of 20 is, by as much on average. Exit code 1 if it alarmed or missed, 4 if this machine
     is too busy to tell.
     """
     from bench.cli.progress import Watcher, terminated_like_interrupted
@@ -185,7 +187,13 @@ def selftest_command(
         judges_state=void,
     )
     request = Request(
-        base=".", head=".", targets=tuple(targets or ("mlp",)), axes=axes, settings=settings, results=results
+        base=".",
+        head=".",
+        targets=tuple(targets or ("mlp",)),
+        axes=axes,
+        settings=settings,
+        results=results,
+        compares_with_itself=True,
     )
     with terminated_like_interrupted():
         found = selftest(request, share, Watcher(is_quiet=quiet))
@@ -208,10 +216,11 @@ def _selftest_text(found: Selftest) -> str:
         word = "ALARM" if comparison in found.alarms else "no alarm"
         figures = f"{change(comparison.shift)} %, sees {percent_of(comparison.minimum_detectable)} %"
         lines.append(f"unchanged {comparison.cell_id}: {word}; {figures}, {comparison.verdict.value}")
-    for comparison in found.injected:
-        word = "MISSED" if comparison in found.missed else "found"
-        added = change(found.added.get(comparison.cell_key))
-        lines.append(f"injected {comparison.cell_id}: {word}; {added} % added; {reason_text(comparison)}")
+    for name, comparisons in (("injected", found.injected), ("injected on average", found.on_average)):
+        for comparison in comparisons:
+            word = "MISSED" if comparison in found.missed else "found"
+            added = change(found.added.get(comparison.cell_key)) if name == "injected" else change(found.asked)
+            lines.append(f"{name} {comparison.cell_id}: {word}; {added} % added; {reason_text(comparison)}")
     if found.unfit:
         lines.append(f"UNFIT: {found.unfit}")
     lines.append(f"selftest {'passed' if found.is_passed else 'FAILED'} in {format_duration(found.seconds)}")

@@ -336,17 +336,13 @@ class Watcher:
 
     def _started(self, event: Started) -> list[str]:
         from bench.runner.ab.run import side_document
-        from bench.runner.ab.sides import uncommitted_files
         from bench.store.stored import sides_in_words
         from bench.tables.comparison import percent_of
 
         cells = counted(len(event.cells), "cell")
         base, head = sides_in_words(side_document(event.base), side_document(event.head))
         lines = [f"comparing {cells}, base {base}, head {head}"]
-        if event.head.given == "HEAD" and (count := uncommitted_files()):
-            lines.append(
-                f"{count} files have uncommitted changes, which HEAD does not include; write . to include them"
-            )
+        lines += event.notes
         busy = event.machine.other_busy_cores
         if busy is not None and busy > BUSY_CORES_LIMIT:
             again = "sessions it spoils are void and measured again" if event.settings.judges_state else "judged anyway"

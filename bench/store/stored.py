@@ -181,6 +181,7 @@ def heading(document: Mapping[str, Any]) -> Heading:
     notes = ["the budget ended before all sessions were run"] if document["is_cut_short"] else []
     if document["differing_fields"]:
         notes.append(f"the environments differ in {', '.join(document['differing_fields'])}")
+    notes += document.get("notes", [])
     base, head = sides_in_words(document["base"], document["head"])
     return Heading(
         base=base,

@@ -58,7 +58,7 @@ class FakeArm:
         self.model = ""
         self.slow = 0.0
 
-    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
+    def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
         self.model, self.slow = cell.model, slow
 
     def finish_build(self) -> Built:

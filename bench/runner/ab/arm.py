@@ -87,7 +87,7 @@ Reading = dict[str, float]
 class Arm(Protocol):
     """What a session needs of a worker; tests put a fake in its place."""
 
-    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
+    def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
         """Begin to build the step of a cell and to warm it up."""
 
     def finish_build(self) -> Built:
@@ -211,14 +211,14 @@ class LiveArm:
         """Resolve a cell's model and count one step of it."""
         return Counted(**self._ask("count", cell=to_json(cell), **self._place()))
 
-    def build(self, cell: Cell, slow: float = 0.0) -> Built:
+    def build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> Built:
         """Build the step of a cell and warm it up."""
-        self.start_build(cell, slow)
+        self.start_build(cell, slow, every)
         return self.finish_build()
 
-    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
+    def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
         """Begin to build; `finish_build` waits for it."""
-        self._send("build", cell=to_json(cell), slow=slow, **self._place())
+        self._send("build", cell=to_json(cell), slow=slow, every=every, **self._place())
 
     def finish_build(self) -> Built:
         """Wait until the step is built and warm."""

@@ -45,9 +45,9 @@ class PairArm:
         self._arm = arm
         self._own = own
 
-    def start_build(self, cell: Cell, slow: float = 0.0) -> None:
+    def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
         """Begin to build this side's cell of the pair."""
-        self._arm.start_build(self._own[cell.key], slow)
+        self._arm.start_build(self._own[cell.key], slow, every)
 
     def finish_build(self) -> Built:
         """Wait until it is built."""

@@ -27,7 +27,7 @@ from bench.runner.ab.judging import Fate, with_work
 from bench.runner.ab.scout import Scouted, scout
 from bench.runner.ab.servers import Servers
 from bench.runner.ab.session import AbSession
-from bench.runner.ab.sides import Side, open_sides
+from bench.runner.ab.sides import Side, open_sides, remarks
 from bench.runner.ab.stages import Comparing, Progress, Settings
 from bench.runner.records import open_run
 from bench.runner.session import plan_targets
@@ -51,6 +51,7 @@ class Request:
         targets: Models, suite files of the head, names of built-in suites.
         axes: Values by axis that were asked for by hand.
         spreads: Environment and cells to the spread of a session per cell key, from calibrations.
+        compares_with_itself: Both sides are meant to be the same; else that is remarked on.
     """
 
     base: str
@@ -61,6 +62,7 @@ class Request:
     settings: Settings
     results: Path = Path("results")
     spreads: Callable[[Environment, Sequence[Cell]], dict[str, float]] = lambda _, __: {}
+    compares_with_itself: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Started:
     Attributes:
         machine: How busy it was while nothing of ours ran.
         spreads: By cell key, the spread of a session of a calibrated cell.
+        notes: What surprises people about the sides.
     """
 
     base: Side
@@ -80,6 +83,7 @@ class Started:
     folder: Path
     settings: Settings
     spreads: dict[str, float]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +101,7 @@ class Compared:
     is_cut_short: bool
     seed: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 Listener = Callable[[Started | Progress], None]
@@ -112,6 +117,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
     started = time.monotonic()
     with open_sides(request.base, request.head, base_python=request.base_python) as (base, head):
         cells = plan_cells(request, head)
+        notes = () if request.compares_with_itself else remarks(base, head)
         found = scout(base, head, cells)
         _need_something(found)
         environment = next(iter(found.environments["head"].values()))
@@ -128,6 +134,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
                 folder=folder.path,
                 settings=request.settings,
                 spreads=spreads,
+                notes=notes,
             )
         )
 
@@ -161,6 +168,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             is_cut_short=judged.is_cut_short,
             seed=request.settings.seed,
             seconds=time.monotonic() - started,
+            notes=notes,
         )
         document = json.dumps(to_document(compared, request.settings), indent=1, allow_nan=False)
         folder.write_text(COMPARISON_FILE, document + "\n")
@@ -197,6 +205,7 @@ def to_document(compared: Compared, settings: Settings) -> dict[str, Any]:
         "seconds": compared.seconds,
         "unfit": compared.unfit,
         "is_cut_short": compared.is_cut_short,
+        "notes": list(compared.notes),
         "comparisons": to_json(compared.comparisons),
         "sessions": [
             {"stage": one.stage, "index": one.index, "first": one.first, "seconds": one.seconds}

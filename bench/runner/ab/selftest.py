@@ -1,5 +1,7 @@
 """Test the verdicts on this machine: unchanged code must raise no alarm, a real slowdown must be found.
 
+Of every step, and of one step in 20 by as much on average, which the undisturbed step does not show.
+
 The slowdown is no number added afterwards: every step of one side really waits, by a busy loop, for a share of the time
 that this very step took; on a device, of the time that the warm-up measured.
 """
@@ -15,6 +17,9 @@ from bench.core.comparison import Comparison, ComparisonVerdict
 from bench.runner.ab.run import Compared, Request, Started, compare_sides
 from bench.runner.ab.stages import Progress
 
+EVERY = 20
+"""Of the third comparison, one step in so many is slower."""
+
 ALARMS = frozenset({ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER})
 
 
@@ -25,11 +30,15 @@ class Selftest:
     Attributes:
         unchanged: Of the code against itself.
         injected: Of the code against itself with one side slowed down.
+        on_average: The same with one step in `EVERY` slowed down, by as much on average.
+        asked: Log-ratio that was to be added.
         added: By cell key, the log-ratio that was really added: busy time over the base's step.
     """
 
     unchanged: tuple[Comparison, ...]
     injected: tuple[Comparison, ...]
+    on_average: tuple[Comparison, ...]
+    asked: float
     added: dict[str, float]
     unfit: str | None
     seconds: float
@@ -42,7 +51,7 @@ class Selftest:
     @property
     def missed(self) -> tuple[Comparison, ...]:
         """Cells whose slowdown was not found."""
-        return tuple(c for c in self.injected if c.verdict is not ComparisonVerdict.SLOWER)
+        return tuple(c for c in (*self.injected, *self.on_average) if c.verdict is not ComparisonVerdict.SLOWER)
 
     @property
     def is_passed(self) -> bool:
@@ -51,7 +60,7 @@ class Selftest:
 
 
 def selftest(request: Request, slowdown: float, listen: Callable[[Started | Progress], None]) -> Selftest:
-    """Compare unchanged code with itself, then with a slowed copy of itself.
+    """Compare unchanged code with itself, then with two slowed copies of itself.
 
     Raises:
         BenchError: As `compare_sides`.
@@ -59,12 +68,16 @@ def selftest(request: Request, slowdown: float, listen: Callable[[Started | Prog
     unchanged = compare_sides(request, listen)
     settings = replace(request.settings, seed=request.settings.seed + 1, slow=(("head", slowdown),))
     injected = compare_sides(replace(request, settings=settings), listen)
+    settings = replace(settings, seed=settings.seed + 1, slow_every=EVERY)
+    on_average = compare_sides(replace(request, settings=settings), listen)
     return Selftest(
         unchanged=unchanged.comparisons,
         injected=injected.comparisons,
+        on_average=on_average.comparisons,
+        asked=math.log1p(slowdown),
         added=added_shifts(injected, slowdown),
-        unfit=unchanged.unfit or injected.unfit,
-        seconds=unchanged.seconds + injected.seconds,
+        unfit=unchanged.unfit or injected.unfit or on_average.unfit,
+        seconds=unchanged.seconds + injected.seconds + on_average.seconds,
     )
 
 

@@ -136,6 +136,7 @@ class SessionPlan:
         threads: By cell key, what a step uses.
         gpu_uuids: By cell key.
         slow: Fraction by which a side is slowed down on purpose, by side.
+        slow_every: One step in so many gets all of that.
         judges_state: False counts every session, whatever the machine did.
         is_over: Whether the time is up: then what is not measured to its end is left out.
     """
@@ -145,6 +146,7 @@ class SessionPlan:
     threads: dict[str, int]
     gpu_uuids: dict[str, str | None]
     slow: dict[str, float]
+    slow_every: int = 1
     judges_state: bool = True
     is_over: Callable[[], bool] = lambda: False
 
@@ -251,11 +253,11 @@ def _build(plan: SessionPlan, pair: _Pair, cell: Cell, sides: Sequence[str]) -> 
     if is_accelerator(cell.device):
         built = {}
         for side in sides:
-            pair.arms[side].start_build(cell, plan.slow.get(side, 0.0))
+            pair.arms[side].start_build(cell, plan.slow.get(side, 0.0), plan.slow_every)
             built[side] = pair.arms[side].finish_build()
         return built
     for side in sides:
-        pair.arms[side].start_build(cell, plan.slow.get(side, 0.0))
+        pair.arms[side].start_build(cell, plan.slow.get(side, 0.0), plan.slow_every)
     return {side: pair.arms[side].finish_build() for side in sides}
 
 

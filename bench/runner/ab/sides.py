@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.errors import BenchError, NothingMeasuredError
+from bench.core.errors import BenchError, NothingMeasuredError, UsageError
 from bench.core.git import git
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.ab.worktrees import checkouts, find_commit, need_commit, repository_of
@@ -104,6 +104,54 @@ def open_sides(
         yield sides[0], sides[1]
 
 
+def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
+    """Say what surprises people about two sides, one sentence each.
+
+    Args:
+        base: As `open_sides` made it.
+        head: The same.
+        cwd: Where the command was given.
+    """
+    cwd = (cwd or Path.cwd()).resolve()
+    found = []
+    if base.python == head.python:
+        if base.commit is None and head.commit is None and base.folder == head.folder:
+            found.append(f"base and head are the same folder, {base.folder}: this compares code with itself")
+        elif base.commit is not None and base.commit == head.commit:
+            found.append(f"base and head are the same commit, {base.commit[:9]}: this compares code with itself")
+    count = uncommitted_files(cwd)
+    here = find_commit(cwd, "HEAD") if repository_of(cwd) else None
+    for side in (base, head):
+        if count and None not in (base.commit, head.commit) and side.commit == here:
+            files = "1 file has" if count == 1 else f"{count} files have"
+            found.append(f"{files} uncommitted changes, which {side.given} does not include; write . to include them")
+            break
+    folders = {side.name: side for side in (base, head)}
+    if not count and here is not None and {base.commit, head.commit} == {here, None}:
+        folder = folders["head" if head.commit is None else "base"]
+        if repository_of(folder.folder) == repository_of(cwd):
+            found.append(f"{folder.name} {folder.given} has no uncommitted changes: it is the other side's commit")
+    for side in (base, head):
+        empty = [path for path in _submodules(side.root) if not any((side.root / path).glob("*"))]
+        if empty and side.commit is not None:
+            names = ", ".join(empty[:3])
+            found.append(
+                f"{side.name}: submodule {names} is empty in a checkout of a commit; name a folder that has it"
+            )
+    return tuple(found)
+
+
+def _submodules(root: Path) -> list[str]:
+    """List the folders of submodules."""
+    if not (root / ".gitmodules").is_file():
+        return []
+    try:
+        lines = git(root, "config", "--file", ".gitmodules", "--get-regexp", r"^submodule\..*\.path$").splitlines()
+    except BenchError:  # a file that names none
+        return []
+    return [line.partition(" ")[2] for line in lines]
+
+
 def uncommitted_files(cwd: Path | None = None) -> int:
     """Count files with uncommitted changes: they are not part of a revision, which surprises people."""
     folder = cwd or Path.cwd()
@@ -114,9 +162,11 @@ def uncommitted_files(cwd: Path | None = None) -> int:
 
 def _commit(text: str, name: str, repository: Path | None, cwd: Path) -> str | None:
     """Return the commit a text names, or None for a folder."""
+    if not text.strip():
+        raise UsageError(f"{name} is empty; name a revision or a folder, for example origin/main or .")
     is_folder = (cwd / text).is_dir()
     is_path = is_folder and (text in (".", "..") or os.sep in text)
-    found = find_commit(repository, text) if repository is not None and not is_path and text else None
+    found = find_commit(repository, text) if repository is not None and not is_path else None
     if is_folder and found:
         raise BenchError(
             f"{name} {text!r} is both a folder and a revision; write './{text}' or the commit {found[:12]}"

@@ -52,6 +52,7 @@ class Settings:
         seed: Of every coin; drawn if not given, and stored.
         judges_state: Void sessions by the machine's state.
         slow: Fraction by which a side is slowed down on purpose.
+        slow_every: One step in so many gets all of that.
         forks: Fork workers from a server, where the platform can; else each is a fresh interpreter.
         binds_threads: On the CPU, keep the threads of both sides' steps on the same cores.
     """
@@ -64,6 +65,7 @@ class Settings:
     seed: int = field(default_factory=draw_seed)
     judges_state: bool = True
     slow: tuple[tuple[str, float], ...] = ()
+    slow_every: int = 1
     binds_threads: bool = True
     forks: bool = True
 
@@ -152,6 +154,7 @@ class Comparing:
             threads={c.key: c.threads or (known[c.device].threads if c.device in known else 1) for c in cells},
             gpu_uuids={c.key: known[c.device].gpu_uuid if c.device in known else None for c in cells},
             slow=dict(settings.slow),
+            slow_every=settings.slow_every,
             judges_state=settings.judges_state,
             is_over=self._is_over,
         )

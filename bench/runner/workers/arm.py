@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -224,7 +225,13 @@ class _Worker:
         return answer
 
     def build(
-        self, cell: dict[str, Any], root: str, foreign: str | None, own_models: bool, slow: float = 0.0
+        self,
+        cell: dict[str, Any],
+        root: str,
+        foreign: str | None,
+        own_models: bool,
+        slow: float = 0.0,
+        every: int = 1,
     ) -> dict[str, Any]:
         """Build the step of a cell and warm it up.
 
@@ -234,6 +241,7 @@ class _Worker:
             foreign: Folder whose modules must not be loaded here.
             own_models: Reference models must come from STEPBENCH_MODELS.
             slow: Fraction of its own duration by which every step is made slower, for `bench machine selftest`.
+            every: One step in so many gets all of that; the others none.
         """
         from bench.device.step import prepare
         from bench.measure.blocks import time_steps, warm_up, without_garbage_collection
@@ -259,9 +267,11 @@ class _Worker:
         settled = seconds[-5:]
         added = slow * min(settled)  # as planned; on the host every step waits for a share of its own duration
         if slow:
-            self._step = slower(self._step, slow, added, wanted.device)
+            plain = self._step
+            slowed = slower(plain, slow * every, added * every, wanted.device)
+            self._step = slowed if every == 1 else _alternating(plain, slowed, every)
         return {
-            "step_seconds": min(settled) + added,
+            "step_seconds": min(settled) + (added if every == 1 else 0.0),
             "warmup_steps": len(seconds),
             "build_seconds": time.perf_counter() - started,
             "added_seconds": added,
@@ -361,6 +371,16 @@ def slower(step: Callable[[], Any], share: float, seconds: float, device: str) -
         return result
 
     return slowed
+
+
+def _alternating(plain: Callable[[], Any], slowed: Callable[[], Any], every: int) -> Callable[[], Any]:
+    """Make one step in `every` the slowed one."""
+    turns = itertools.cycle([plain] * (every - 1) + [slowed])
+
+    def step() -> Any:
+        return next(turns)()
+
+    return step
 
 
 def _slower_on_device(

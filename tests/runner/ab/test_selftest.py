@@ -20,19 +20,30 @@ def made(verdict: str) -> Comparison:
 
 
 @pytest.mark.parametrize(
-    ("unchanged", "injected", "is_passed"),
+    ("unchanged", "injected", "on_average", "is_passed"),
     [
-        ("same", "slower", True),
-        ("inconclusive", "slower", True),
-        ("slower", "slower", False),
-        ("faster", "slower", False),
-        ("same", "same", False),
-        ("same", "inconclusive", False),
-        ("same", "faster", False),
+        ("same", "slower", "slower", True),
+        ("inconclusive", "slower", "slower", True),
+        ("slower", "slower", "slower", False),
+        ("faster", "slower", "slower", False),
+        ("same", "same", "slower", False),
+        ("same", "slower", "same", False),
+        ("same", "inconclusive", "slower", False),
+        ("same", "faster", "slower", False),
     ],
 )
-def test_it_passes_without_alarm_and_without_a_miss_only(unchanged: str, injected: str, is_passed: bool) -> None:
-    found = Selftest(unchanged=(made(unchanged),), injected=(made(injected),), added={}, unfit=None, seconds=1.0)
+def test_it_passes_without_alarm_and_without_a_miss_only(
+    unchanged: str, injected: str, on_average: str, is_passed: bool
+) -> None:
+    found = Selftest(
+        unchanged=(made(unchanged),),
+        injected=(made(injected),),
+        on_average=(made(on_average),),
+        asked=math.log(1.05),
+        added={},
+        unfit=None,
+        seconds=1.0,
+    )
     assert found.is_passed is is_passed
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.errors import BenchError, NothingMeasuredError
+from bench.core.errors import BenchError, NothingMeasuredError, UsageError
 from bench.runner.ab import worktrees
-from bench.runner.ab.sides import open_sides, uncommitted_files
+from bench.runner.ab.sides import open_sides, remarks, uncommitted_files
 from bench.runner.ab.worktrees import checkouts, find_commit, need_commit, remove_stale, repository_of
 from tests.runner.git_repository import make_repository, run_git, worktrees_of
 
@@ -166,6 +166,50 @@ def test_an_interpreter_that_is_none_is_refused(repository: Path) -> None:
         open_sides("HEAD", ".", base_python="nowhere/python", cwd=repository),
     ):
         pass
+
+
+@pytest.mark.parametrize(("base", "head", "words"), [("", "HEAD", "base is empty"), ("HEAD", " ", "head is empty")])
+def test_an_empty_revision_is_refused(repository: Path, base: str, head: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words), open_sides(base, head, cwd=repository):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "words"),
+    [
+        (".", ".", "the same folder"),
+        (".", "sub/..", "the same folder"),
+        ("HEAD", "main", "the same commit"),
+        ("HEAD", ".", "head . has no uncommitted changes: it is the other side's commit"),
+        ("HEAD~1", "HEAD", ""),
+        ("HEAD~1", ".", ""),
+    ],
+)
+def test_a_side_that_is_by_accident_the_other_one_is_said(repository: Path, base: str, head: str, words: str) -> None:
+    with open_sides(base, head, cwd=repository) as sides:
+        said = remarks(*sides, cwd=repository)
+    assert [words in one for one in said] == ([True] if words else [])
+
+
+def test_uncommitted_changes_are_said_whatever_name_the_commit_has(repository: Path) -> None:
+    (repository / "net.py").write_text("edited\n")
+    for head in ("HEAD", "main"):
+        with open_sides("HEAD~1", head, cwd=repository) as sides:
+            assert remarks(*sides, cwd=repository) == (
+                f"1 file has uncommitted changes, which {head} does not include; write . to include them",
+            )
+    with open_sides("HEAD", ".", cwd=repository) as sides:
+        assert remarks(*sides, cwd=repository) == ()
+    run_git(repository, "checkout", "--quiet", "--", "net.py")
+
+
+def test_a_submodule_is_empty_in_a_checkout_and_that_is_said(repository: Path, tmp_path: Path) -> None:
+    other = make_repository(tmp_path / "other", {"kernels.py": "fast\n"})
+    run_git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", other.as_uri(), "libs/other")
+    run_git(repository, "commit", "--quiet", "--message", "with a submodule")
+    with open_sides("HEAD~1", "HEAD", cwd=repository) as sides:
+        said = remarks(*sides, cwd=repository)
+    assert said == ("head: submodule libs/other is empty in a checkout of a commit; name a folder that has it",)
 
 
 def test_a_folder_outside_any_repository_is_none() -> None:
