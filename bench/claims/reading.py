@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UsageError
+from bench.core.files import read_toml
 
 _FILE_KEYS = ("document", "claim", "ratio")
 _DOCUMENT_KEYS = ("title", "place", "model", "input_shape")
@@ -31,15 +31,13 @@ def read_file(path: str | Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
 
 def _parse_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: no such claim file") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: is not UTF-8 text; a claim file is TOML") from None
-    except tomllib.TOMLDecodeError as error:  # its message ends in the line and column
-        raise UsageError(f"{path}: is not TOML: {' '.join(str(error).split())}") from None
+    except ValueError as error:  # its message ends in the line and column
+        raise UsageError(f"{path}: is not TOML: {error}") from None
 
 
 def need_table(value: Any, where: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,8 +42,11 @@ def command(
 
     diffs = diff_runs(base, head, results) if has_profiles(base, results) and has_profiles(head, results) else ()
     nominated = Nominated(base=base, head=head)
+    problems: tuple[str, ...] = ()
     if not (diffs and Path(base).is_file()):  # one profile, in a file of its own
-        nominated = _nominate(base, head, results, is_forced=force, has_diffs=bool(diffs))
+        nominated, problems = _nominate(base, head, results, is_forced=force, has_diffs=bool(diffs))
+    for problem in problems:
+        print(f"bench: {problem}", file=sys.stderr)
     answer(
         "compare",
         format,
@@ -53,19 +57,24 @@ def command(
         why_no_verdict=WHY_NOT,
         diffs=diffs,
     )
-    return ExitCode.FINE
+    return ExitCode.USAGE if problems else ExitCode.FINE
 
 
-def _nominate(base: str, head: str, results: Path, *, is_forced: bool, has_diffs: bool) -> Nominated:
+def _nominate(
+    base: str, head: str, results: Path, *, is_forced: bool, has_diffs: bool
+) -> tuple[Nominated, tuple[str, ...]]:
+    """Compare two runs; also return what of them cannot be read."""
     from bench.core.comparison import Nominated
-    from bench.runner.compare import compare_runs
+    from bench.runner.compare import compare_stored, read_run
 
+    before, after = read_run(base, results), read_run(head, results)
+    problems = (*before.problems, *after.problems)
     try:
-        return compare_runs(base, head, results=results, is_forced=is_forced)
+        return compare_stored(before, after, is_forced=is_forced), problems
     except NothingMeasuredError:  # two profiles may be compared although their cells differ
         if not has_diffs:
             raise
-    return Nominated(base=base, head=head)
+    return Nominated(base=base, head=head), problems
 
 
 def _text(nominated: Nominated, diffs: tuple[ProfileDiff, ...]) -> str:

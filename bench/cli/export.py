@@ -80,7 +80,7 @@ def command(
     shown = text if output is None else ""
     file = None if output is None else str(output)
     answer("export", format, lambda: shown.removesuffix("\n"), to=to, file=file, text=shown or None, left_out=left_out)
-    return ExitCode.FINE
+    return ExitCode.USAGE if data.problems else ExitCode.FINE
 
 
 def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:

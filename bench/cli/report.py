@@ -10,6 +10,7 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,9 @@ def command(
         data = with_history(data, history, results)
     size = write_report(data, output)
     words = f"Report: {output} ({format_bytes(size)})"
+    problems = [problem for run in data.runs for problem in run.problems]
+    for problem in problems:
+        print(f"bench: {problem}", file=sys.stderr)
     runs = [run.id for run in data.runs]
     answer("report", format, lambda: words, file=str(output), bytes=size, runs=runs, cells=len(data.rows))
-    return ExitCode.FINE
+    return ExitCode.USAGE if problems else ExitCode.FINE

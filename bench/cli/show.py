@@ -56,6 +56,7 @@ def command(
     data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         print(f"bench: {problem}", file=sys.stderr)
+    ending = ExitCode.USAGE if data.problems else ExitCode.FINE
     found = data.comparison
     if found is None and not data.records:
         raise NothingMeasuredError(f"{data.folder} holds no record that can be read; {_advice(data)}")
@@ -65,7 +66,7 @@ def command(
         else:
             heading, comparisons = found.heading, found.comparisons
             print_json("show", folder=str(data.folder), run=data.info, heading=heading, comparisons=comparisons)
-        return ExitCode.FINE
+        return ending
     chosen = formats.load(format)
     asked = formats.Asked(
         page=Page(**look() | ({} if width is None else {"width": width})), table=table, extra_info=extra_info
@@ -76,7 +77,7 @@ def command(
         raise UsageError(f"{data.folder} is a comparison, which has no {format}; use table, markdown or json")
     else:
         print(chosen.compare(found, asked), end="")
-    return ExitCode.FINE
+    return ending
 
 
 def _advice(data: StoredRun) -> str:

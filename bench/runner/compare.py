@@ -37,25 +37,13 @@ class _Timed:
     reason: str = ""
 
 
-def compare_runs(base: str, head: str, *, results: Path, is_forced: bool = False) -> Nominated:
+def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = False) -> Nominated:
     """Put two stored runs side by side.
 
     Args:
-        base: Path, id or `latest` (newest with records) of a run, or a JSON file of pytest-benchmark.
-        head: The same.
-        results: Where ids are looked up.
+        ours: The base.
+        theirs: The head.
         is_forced: Compare although the machines or settings differ.
-
-    Raises:
-        StoreError: A run cannot be read.
-        IncomparableError: They were not measured under the same conditions; the field is named.
-        NothingMeasuredError: They have no cell in common.
-    """
-    return compare_stored(read_run(base, results), read_run(head, results), is_forced=is_forced)
-
-
-def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = False) -> Nominated:
-    """Put two runs side by side that are read already; else as `compare_runs`.
 
     Raises:
         IncomparableError: They were not measured under the same conditions; the field is named.

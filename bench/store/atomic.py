@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import os
 import secrets
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from bench.core.errors import StoreError
@@ -73,6 +75,18 @@ def write_bytes(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise store_error("write", path, error) from error
+
+
+def csv_lines(lines: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
+    """Give the lines of a CSV reader; `path` names the file where one cannot be read.
+
+    Raises:
+        StoreError: A line is no CSV: a field of very many characters, or a quote that is never closed.
+    """
+    try:
+        yield from lines
+    except csv.Error as error:
+        raise StoreError(f"{path}: {error}; mend the file, or make it anew") from None
 
 
 def _sync_folder(folder: Path) -> None:

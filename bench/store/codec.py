@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.core.errors import StoreError
-from bench.core.jsonio import from_json, to_json
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json, to_json
 from bench.core.record import SCHEMA
 from bench.store.atomic import store_error
 
@@ -96,10 +97,10 @@ def parse_file(path: Path) -> Any:
         StoreError: The file cannot be read, or is truncated.
     """
     try:
-        return json.loads(path.read_bytes())
+        return parse_json(read_file(path))
     except OSError as error:
         raise store_error("read", path, error) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StoreError(f"{path} is not whole JSON ({error}); delete it and measure the cell again") from error
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.errors import StoreError, UsageError
+from bench.core.files import read_text_file
 from bench.core.gate import CounterRow
-from bench.store.atomic import make_folder, store_error, write_bytes
+from bench.store.atomic import csv_lines, make_folder, store_error, write_bytes
 from bench.suite.axes import AXES
 
 COUNTERS_FILE, DISPATCHES_FILE = "counters.csv", "dispatches.csv"
@@ -105,7 +106,7 @@ def _csv(lines: Sequence[Sequence[str]]) -> str:
 def _read(path: Path, header: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield each line with its place, `file:line`."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text_file(path)
     except FileNotFoundError:
         return
     except OSError as error:
@@ -113,7 +114,7 @@ def _read(path: Path, header: Sequence[str]) -> Iterator[tuple[str, dict[str, st
     except UnicodeDecodeError as error:
         raise StoreError(f"{path} is not UTF-8 text: {error.reason}") from error
     reader = csv.reader(io.StringIO(text))
-    for fields in reader:
+    for fields in csv_lines(reader, path):
         where = f"{path}:{reader.line_num}"
         if reader.line_num == 1:
             columns = tuple(fields)
@@ -135,7 +136,7 @@ def _read_cell(line: Mapping[str, str], where: str) -> Cell:
 
 
 def _whole(text: str, where: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= 31):
         raise StoreError(f"{where}: {text!r} is not a count")
     return int(text)
 

@@ -9,7 +9,6 @@ benchmarks[].extra_info.cell          Cell: only of the fixture `bench_cell`
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from typing import Any
 from bench.core.cell import Cell, short_hash
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
-from bench.core.jsonio import from_json
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json
 from bench.store.atomic import store_error
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
@@ -84,11 +84,11 @@ def read_session(path: Path) -> StoredSession:
         StoreError: It cannot be read, is truncated, or is something else; the message names it.
     """
     try:
-        document: Any = json.loads(path.read_bytes())
+        document: Any = parse_json(read_file(path), is_finite=False)
         return _session(document, path.name)
     except OSError as error:
         raise store_error("read", path, error) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise StoreError(f"{path} is neither a run nor a JSON file of pytest-benchmark ({error})") from error
 
 

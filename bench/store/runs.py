@@ -268,9 +268,9 @@ def latest(root: Path, *, prefers_records: bool = False) -> Path:
 def _utc(started_at: str) -> datetime:
     try:
         moment = datetime.fromisoformat(started_at)
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise StoreError(f"{started_at!r} is not a time; write it as 2026-11-23T17:53:09+00:00") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _remove_empty(*folders: Path) -> None:

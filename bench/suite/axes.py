@@ -232,11 +232,19 @@ def sampling_of(base: Sampling, **values: Any) -> Sampling:
     for name, value in values.items():
         if name not in defaults:
             raise UsageError(f"[sampling] has an unknown key {name!r}. {suggest(name, defaults)}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == math.inf:
             raise UsageError(f"sampling.{name} must be a number, found {value!r}")
         if isinstance(defaults[name], int) and value != int(value):
             raise UsageError(f"sampling.{name} must be a whole number, found {value!r}")
         if value < 0 or (value == 0 and defaults[name] != 0):
             raise UsageError(f"sampling.{name} must be more than 0, found {value!r}")
+        if value > _LARGEST:
+            raise UsageError(f"sampling.{name} must be at most {_LARGEST}")
         changes[name] = type(defaults[name])(value)
-    return replace(base, **changes)
+    found = replace(base, **changes)
+    for least, most in (("min_steps", "max_steps"), ("min_warmup_steps", "max_warmup_steps")):
+        if least in changes and changes[least] > getattr(found, most):
+            raise UsageError(
+                f"sampling.{least} is {changes[least]}, and {most} is {getattr(found, most)}: more than that"
+            )
+    return found

@@ -23,7 +23,6 @@ batch_size = 256
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.errors import UsageError
+from bench.core.files import read_toml
 from bench.core.record import Sampling
 from bench.suite.axes import AXES, OTHER_NAMES, axes_of, sampling_of, suggest
 from bench.suite.sweep import Rule, Sweep, cell_of
@@ -56,10 +56,10 @@ def read_suite(path: Path, sampling: Sampling | None = None) -> Suite:
         UsageError: It cannot be read, is not TOML, or has an unknown key or a wrong value; the message names it.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = read_toml(path)
     except OSError as error:
         raise UsageError(f"cannot read the suite file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path} is not a TOML suite file: {error}") from error
     try:
         return _suite(data, path.stem, sampling or Sampling())

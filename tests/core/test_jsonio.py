@@ -9,6 +9,7 @@ import math
 import pkgutil
 import types
 import typing
+from datetime import datetime
 from enum import Enum
 from typing import Any, Union
 
@@ -21,8 +22,8 @@ from bench.core.cell import Cell, Mode
 from bench.core.claim import Claim, Erratum
 from bench.core.comparison import Quad
 from bench.core.estimate import Estimate
-from bench.core.jsonio import from_json, to_json
-from bench.core.record import Advice, AdviceKind, Record, Sample
+from bench.core.jsonio import from_json, parse_json, to_json
+from bench.core.record import Advice, AdviceKind, Counters, FlopCount, Record, Sample
 
 NOT_JSON = {"About", "Workload", "TextGenerator", "ImageSampler"}  # hold callables
 
@@ -33,32 +34,36 @@ def core_types() -> list[type]:
     return sorted((cls for cls in found if cls.__name__ not in NOT_JSON), key=lambda cls: cls.__name__)
 
 
-def values_of(hint: Any) -> st.SearchStrategy[Any]:
-    """Make values of a type hint, by rules of this test's own: independent of `jsonio._read`."""
+def values_of(hint: Any, name: str = "") -> st.SearchStrategy[Any]:
+    """Make values of a type hint and a field's name, by rules of this test's own: independent of `jsonio._read`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
-        return st.one_of([values_of(argument) for argument in arguments])
+        return st.one_of([values_of(argument, name) for argument in arguments])
     if origin is tuple and arguments[-1] is Ellipsis:
-        return st.lists(values_of(arguments[0]), max_size=3).map(tuple)
+        return st.lists(values_of(arguments[0], name), max_size=3).map(tuple)
     if origin is tuple:
-        return st.tuples(*map(values_of, arguments))
+        return st.tuples(*(values_of(argument, name) for argument in arguments))
     if hint is type(None):
         return st.none()
     if dataclasses.is_dataclass(hint):
         return instances(hint)
     if issubclass(hint, Enum):
         return st.sampled_from(list(hint))
+    if hint is str and name == "started_at":
+        return st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)).map(datetime.isoformat)
+    if hint is float and name.endswith("seconds"):
+        return st.floats(0, 1e10)
     return {
         bool: st.booleans(),
-        int: st.integers(min_value=-(2**63), max_value=2**63),
-        float: st.floats(allow_nan=False),
+        int: st.integers(min_value=-(2**63), max_value=2**66 if "flop" in name else 2**63 - 1),
+        float: st.floats(-1e300, 1e300),
         str: st.text(max_size=8),
     }[hint]
 
 
 def instances(cls: type) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(cls)
-    return st.builds(cls, **{field.name: values_of(hints[field.name]) for field in dataclasses.fields(cls)})
+    return st.builds(cls, **{field.name: values_of(hints[field.name], field.name) for field in dataclasses.fields(cls)})
 
 
 @pytest.mark.parametrize("cls", core_types(), ids=lambda cls: cls.__name__)
@@ -137,6 +142,24 @@ REFUSED = {
     ),
     "a bool among facts": (Advice, {"kind": "phase-gap", "facts": [["x", True]]}, "Advice.facts"),
     "an object for a number": (Quad, {"base": [[{}]], "head": []}, "Quad.base"),
+    "a negative time": (Sample, {"phase": "step", "seconds": [0.1, -0.1]}, "Sample.seconds needs seconds from 0"),
+    "an infinite time": (Sample, {"phase": "step", "seconds": [math.inf]}, "Sample.seconds needs a finite number"),
+    "no time": (Sample, {"phase": "step", "seconds": [1e300]}, "Sample.seconds needs seconds from 0 to 1e+10"),
+    "not a number": (Advice, {"kind": "phase-gap", "facts": [["x", math.nan]]}, "Advice.facts needs a finite number"),
+    "an int that no float holds": (Sample, {"phase": "step", "seconds": [10**400]}, "found a number of about 401"),
+    "a count of 64 bits and more": (Counters, {"parameters": 2**63}, "Counters.parameters is 9223372036854775808"),
+    "FLOPs of no training": (FlopCount, {"forward": 10**4400}, "FlopCount.forward is a number of about 4401"),
+    "a date that overflows": (
+        Record,
+        {
+            "cell": CELL,
+            "outcome": "ok",
+            "started_at": "0001-01-01T00:00:00+14:00",
+            "duration_seconds": 1,
+            "stepbench": "",
+        },
+        "Record.started_at needs a time such as",
+    ),
 }
 
 
@@ -155,6 +178,31 @@ def test_what_is_not_a_value_cannot_be_written() -> None:
         to_json({"a": {1, 2}})
 
 
-def test_infinite_times_survive() -> None:
-    sample = Sample(phase="step", seconds=(math.inf,))
-    assert from_json(Sample, json.loads(json.dumps(to_json(sample)))).seconds == (math.inf,)
+def test_the_flops_of_a_long_training_are_a_count() -> None:
+    assert from_json(FlopCount, {"forward": 2 * 10**19}).forward == 20_000_000_000_000_000_000
+
+
+BROKEN = {
+    b'{"a": 1, "b": {"c": 2, "c": 3}}': "the key 'c' is given twice",
+    b"[NaN]": "NaN is no number",
+    b"[-Infinity]": "-Infinity is no number",
+    b"[1e999]": "1e999 is no finite number",
+    b"[" + b"7" * 5000 + b"]": "a number of 5000 digits",
+    b"[" * 100_000: "it is nested too deeply",
+    b'{"a": "\xff"}': "invalid start byte",
+    b"[1, 2": "delimiter",
+    b"": "Expecting value",
+}
+
+
+@pytest.mark.parametrize(("data", "words"), BROKEN.items(), ids=BROKEN.values())
+def test_json_that_no_value_of_ours_can_be_is_refused_in_one_line(data: bytes, words: str) -> None:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
+        parse_json(data)
+    assert words in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_json_is_read_with_a_byte_order_mark_and_with_long_digits_in_a_text() -> None:
+    assert parse_json(b"\xef\xbb\xbf" + b'{"a": [1, 2.5, -3e-5]}') == {"a": [1, 2.5, -3e-5]}
+    assert parse_json(b'{"a": "' + b"7" * 5000 + b'", "b": 20000000000000000000}')["b"] == 2 * 10**19

@@ -14,7 +14,7 @@ from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Record
-from bench.runner.compare import compare_runs
+from bench.runner.compare import compare_stored, read_run
 from bench.store.runs import RunFolder, RunInfo
 from bench.suite.command import ab_commands
 from bench.tables.comparison import WHY_NOT, nominations_report
@@ -24,6 +24,10 @@ MLP = Cell(model="mlp", batch_size=8)
 CNN = Cell(model="my_net", batch_size=32, precision=Precision.BF16_AMP)
 CLEAN = replace(ENVIRONMENT, git_commit="a" * 40, git_dirty=False)
 LATER = replace(ENVIRONMENT, git_commit="b" * 40, git_dirty=False)
+
+
+def compare_runs(base, head, *, results, is_forced=False):
+    return compare_stored(read_run(base, results), read_run(head, results), is_forced=is_forced)
 
 
 def record(cell: Cell, seconds: float | None, environment: Environment) -> Record:

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.core.errors import StoreError, UsageError
+from bench.core.files import read_text_file
 from bench.core.history import AcceptedChange, AcceptedMark
-from bench.store.atomic import store_error
+from bench.store.atomic import csv_lines, store_error
 from bench.store.history.schema import EXACT, MEASURED
 
 HEADER = ("cell", "commit", "metric", "reason")
@@ -39,7 +40,7 @@ def read_accepted(path: Path) -> tuple[AcceptedChange, ...]:
         StoreError: A line makes no sense; the message names it.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text_file(path)
     except FileNotFoundError:
         return ()
     except OSError as error:
@@ -48,7 +49,7 @@ def read_accepted(path: Path) -> tuple[AcceptedChange, ...]:
         raise StoreError(f"{path} is not UTF-8 text: {error.reason}") from error
     rows: list[AcceptedChange] = []
     reader = csv.reader(io.StringIO(text))
-    for values in reader:
+    for values in csv_lines(reader, path):
         where = f"{path}:{reader.line_num}"
         if reader.line_num == 1:
             if tuple(values) != HEADER:

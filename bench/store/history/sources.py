@@ -7,6 +7,7 @@ understood nor summarised again. One broken file is a problem with its name; the
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -149,9 +150,14 @@ def entry_of(record: Record, *, digest: str, run: Row, path: str) -> Entry:
             "outcome": record.outcome.value,
             "reason": None if record.reason is None else clean(record.reason[:_LONGEST]),
             "path": clean(path),
-            **{name: column.get(row) for name, column in _COLUMNS.items()},
+            **{name: _stored(column.get(row)) for name, column in _COLUMNS.items()},
         },
     )
+
+
+def _stored(value: Any) -> Any:
+    """Leave out a count that no column of a database holds: the FLOPs of a step of more than 9e18."""
+    return None if isinstance(value, int) and not -(2**63) <= value < 2**63 else value
 
 
 def _cell_row(cell: Cell) -> Row:
@@ -226,7 +232,7 @@ def _session_entry(session: StoredSession, benchmark: StoredBenchmark, run: Row)
 def _session_values(benchmark: StoredBenchmark) -> dict[str, Any]:
     """Take the median as it stands; an interval only where every round was saved."""
     values: dict[str, Any] = {"step_median_seconds": benchmark.median_seconds, "step_processes": 1}
-    if benchmark.seconds and all(second >= 0 for second in benchmark.seconds):
+    if benchmark.seconds and all(0 <= second < math.inf for second in benchmark.seconds):
         found = estimate_median(benchmark.seconds)
         values |= {
             "step_low_seconds": found.low,
@@ -257,6 +263,6 @@ def moment(text: str, where: str) -> datetime:
     """
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise StoreError(f"{where}: {text!r} is not a time; it cannot be put in order") from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
