@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer, said
 
 PANEL = "Measure"
 
@@ -43,7 +43,7 @@ def command(
     from bench.cli.progress import stoppable, watching
     from bench.core.generation import GenerationCase
     from bench.runner.scenarios import run_generation
-    from bench.tables.scenarios import generation_report
+    from bench.tables.scenarios import generation_document
 
     prompts = options.read_numbers(prompt, "--prompt", int, (32,), 1)
     lengths = options.read_numbers(new_tokens, "--new-tokens", int, (64,), 1)
@@ -60,7 +60,7 @@ def command(
     answer(
         "generate",
         format,
-        lambda: f"{generation_report(finished.generations, **look())}\nResults: {finished.folder}",
+        lambda: f"{said(generation_document(finished.generations))}\nResults: {finished.folder}",
         folder=str(finished.folder),
         generations=finished.generations,
     )

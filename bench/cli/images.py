@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer, said
 from bench.core.errors import UsageError
 
 PANEL = "Measure"
@@ -56,7 +56,7 @@ def command(
     from bench.cli.progress import stoppable, watching
     from bench.core.image_sampling import SamplingCase
     from bench.runner.scenarios import run_sampling
-    from bench.tables.scenarios import sampling_report
+    from bench.tables.scenarios import sampling_document
 
     sizes = options.read_numbers(resolution, "--resolution", int, (), 1)
     named = _with_options(models, "image_size", [str(size) for size in sizes])
@@ -74,7 +74,7 @@ def command(
     answer(
         "images",
         format,
-        lambda: f"{sampling_report(finished.images, **look())}\nResults: {finished.folder}",
+        lambda: f"{said(sampling_document(finished.images))}\nResults: {finished.folder}",
         folder=str(finished.folder),
         images=finished.images,
     )

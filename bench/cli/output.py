@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from bench.store.kept import KeptCounts
+    from bench.tables.document import Document
 
 JSON_SCHEMA = 2
 """Version of what `--format json` prints; described in docs/json.md. History: 1 (2026-11-23) first; 2 (2026-11-28)
@@ -66,6 +67,14 @@ def look() -> dict[str, Any]:
     """Return how tables should look here, as arguments of `report.terminal`: width, colour, unicode."""
     encoding = (sys.stdout.encoding or "").lower()
     return {"width": terminal_width(), "color": uses_color(), "unicode": encoding.startswith("utf")}
+
+
+def said(document: Document) -> str:
+    """Write a document as it should look here."""
+    from bench.tables.document import page_text
+    from bench.tables.table import Page
+
+    return page_text(document, Page(**look()))
 
 
 def uses_color() -> bool:

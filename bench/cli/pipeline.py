@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer, said
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
@@ -53,7 +53,7 @@ def command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.runner.training import measure_points
-    from bench.tables.training import pipeline_text
+    from bench.tables.training import pipeline_document
 
     seconds = options.parse_duration(budget, "--budget")
     assert seconds is not None
@@ -70,7 +70,7 @@ def command(
     plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
     is_telling = not quiet and format is not options.Format.JSON
     points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
-    answer("pipeline", format, lambda: pipeline_text(points, **look()), points=points)
+    answer("pipeline", format, lambda: said(pipeline_document(points)), points=points)
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options, slurm
-from bench.cli.output import answer, look, say_kept
+from bench.cli.output import answer, look, said, say_kept
 from bench.core.cell import Cell
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
@@ -186,11 +186,11 @@ def _failed(finished: StoredRun) -> int:
 def _text(finished: StoredRun) -> str:
     from bench.report.formats.table import cells_table, claims_table
     from bench.stats.scaling import scalings
-    from bench.tables.scaling import ranks_table, scaling_tables
+    from bench.tables.scaling import ranks_document, scaling_document
 
     parts = [cells_table(finished.records, **look())]
-    parts += [f"\n{table}" for table in (scaling_tables(scalings(finished.records), **look()),) if table]
-    parts += [f"\n{table}" for table in (ranks_table(finished.records, **look()),) if table]
+    parts += [f"\n{table}" for table in (said(scaling_document(scalings(finished.records))),) if table]
+    parts += [f"\n{table}" for table in (said(ranks_document(finished.records)),) if table]
     parts += [f"\n{claims_table(finished.claims, **look())}"] if finished.claims else []
     page = finished.folder / "report.html"
     parts += [f"Report: {page}"] if page.is_file() else []

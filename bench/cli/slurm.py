@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look, make_group
+from bench.cli.output import answer, look, make_group, said
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import counted
@@ -114,10 +114,10 @@ def collect_command(
 
 def _collected_text(found: Collected) -> str:
     from bench.report.formats.table import cells_table, claims_table
-    from bench.tables.scaling import ranks_table
+    from bench.tables.scaling import ranks_document
 
     parts = [cells_table(found.records, **look())]
-    if several := ranks_table(found.records, **look()):
+    if several := said(ranks_document(found.records)):
         parts.append(f"\n{several}")
     if found.claims:
         parts.append(f"\n{claims_table(found.claims, **look())}")

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer, said
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
@@ -81,7 +81,7 @@ def command(
 ) -> int:
     from bench.cli.progress import make_training_observer, stoppable_training
     from bench.runner.training import Stop, resume_training, train
-    from bench.tables.training import training_text
+    from bench.tables.training import training_document
 
     if executor not in ("forkserver", "spawn", "inline"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
@@ -128,7 +128,7 @@ def command(
     answer(
         "train",
         format,
-        lambda: f"{training_text(trained.training, **look())}\nResults: {trained.folder}",
+        lambda: f"{said(training_document(trained.training))}\nResults: {trained.folder}",
         folder=str(trained.folder),
         training=trained.training,
     )

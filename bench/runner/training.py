@@ -199,11 +199,13 @@ def _listen(connection: Connection, observer: Callable[[Progress], None]) -> Non
 
 def _write_derived(folder: RunFolder, training: Training) -> None:
     from bench.report.files import write_training_tables
-    from bench.report.formats.markdown import training_markdown
+    from bench.report.formats.markdown import escape, write_document
     from bench.runner.reporting import write_page
+    from bench.tables.training import training_document
 
     write_training_tables(folder, (training,))
-    folder.write_text("tables/summary.md", training_markdown(training))
+    title = f"# Training {escape(training.plan.model)}"
+    folder.write_text("tables/summary.md", f"{title}\n\n{write_document(training_document(training))}\n")
     write_page(folder, read_stored_run(folder))
 
 

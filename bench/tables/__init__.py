@@ -3,7 +3,7 @@
 - `table`: `Column`, and columns to a table that fits its page; `figures`: digits that follow the noise, safe text
 - `columns`: what an entry of the catalog is, and how screens show it; `catalog`: the columns of every stored table
 - `cells` with `cell_values`: the columns of cells; `parts`: those of phases and layers, and second opinions
-- `advice`: the words of every doubt
+- `document`: what is said of a subject, once, for any format; `advice`: the words of every doubt
 - `claims`, `comparison`, `fit`, `gate`, `history`, `machine`, `profile`, `scaling`, `scenarios`, `training`: one
   subject each, to columns and sentences
 

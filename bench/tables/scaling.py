@@ -11,8 +11,9 @@ from bench.stats.summary import summarise
 from bench.tables.cell_values import CellRow, key_columns
 from bench.tables.cells import CELLS
 from bench.tables.columns import Shown, TableColumn, flag, read, real, shown_columns, text
+from bench.tables.document import Block, Document, Notes, Rows, Text
 from bench.tables.figures import percent, plain, significant
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 READING = {
     True: "Step time = a + b * batch; a: overhead, b: one more example; 90 %: batch of 90 % of the highest throughput.",
@@ -20,20 +21,16 @@ READING = {
 }
 
 
-def scaling_tables(scalings: Sequence[Scaling], width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write one table for the batch and one for the sizes of models, with what to doubt below; "" for no group."""
-    page = Page(width=width, color=color, unicode=unicode)
-    parts = []
+def scaling_document(scalings: Sequence[Scaling]) -> Document:
+    """Make one table for the batch and one for the sizes of models, with what to doubt below; empty for no group."""
+    blocks: list[Block] = []
     for is_batch in (True, False):
-        rows = chosen(scalings, is_batch=is_batch)
-        if not rows:
-            continue
-        styles: dict[int, str | None] = {row: "yellow" for row, one in enumerate(rows) if one.reason}
-        parts += [page.paint(page.wrap(READING[is_batch]), "dim"), ""]
-        parts += [render(scaling_columns(rows, is_batch=is_batch), page, styles=styles), ""]
-        notes = scaling_notes(rows)
-        parts += [*(page.wrap(note, "  ", first="") for note in notes), *([""] if notes else [])]
-    return "\n".join(parts[:-1])
+        if rows := chosen(scalings, is_batch=is_batch):
+            styles: dict[int, str | None] = {row: "yellow" for row, one in enumerate(rows) if one.reason}
+            columns = scaling_columns(rows, is_batch=is_batch)
+            blocks += [Text(text=READING[is_batch], style="dim"), Rows(columns=columns, styles=styles)]
+            blocks += [Notes(lines=scaling_notes(rows), first="", indent="  ")]
+    return blocks
 
 
 def chosen(scalings: Sequence[Scaling], *, is_batch: bool) -> list[Scaling]:
@@ -66,16 +63,14 @@ def _two(value: float) -> str:
 _KEYS = ("model", "world_size", "parallel", "batch_size")
 
 
-def ranks_table(records: Sequence[Record], width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write one row per cell of several processes; empty where there is none."""
-    page = Page(width=width, color=color, unicode=unicode)
+def ranks_document(records: Sequence[Record]) -> Document:
+    """Make one row per cell of several processes; empty where there is none."""
     shown, found = of_ranks(records)
     if not shown:
-        return ""
+        return []
     caption = "efficiency = step of one process / step of all · comm = communicating and waiting, share of the step"
-    notes = [page.wrap(note, "    ", "  ") for note in ranks_notes(found)]
-    table = render(ranks_columns(shown, found), page)
-    return "\n".join([page.paint(page.wrap(caption), "dim"), "", table, *([""] if notes else []), *notes])
+    notes = Notes(lines=ranks_notes(found))
+    return [Text(text=caption, style="dim"), Rows(columns=ranks_columns(shown, found)), notes]
 
 
 def ranks_columns(shown: Sequence[Record], found: Sequence[RankScaling]) -> list[Column]:

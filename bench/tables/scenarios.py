@@ -20,8 +20,9 @@ from bench.stats.estimate import estimate_median
 from bench.stats.generation import GenerationSummary, summarise_generation
 from bench.stats.image_sampling import lines_over_steps, summarise_sampling
 from bench.tables.columns import bytes_column, counts_column, figure_column, timed_columns, whole
+from bench.tables.document import Document, Notes, Rows
 from bench.tables.figures import duration, percent, plain, significant
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 _OPTIONAL_AXES = ("device", "precision", "threads", "seed")
 
@@ -82,28 +83,25 @@ def _is_figure(values: Sequence[Any]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
-def generation_report(
-    measured: Sequence[Generation], width: int = 80, color: bool = False, unicode: bool = True
-) -> str:
-    """Write the answers of `bench generate`: times, then cache and FLOPs, then doubts.
+def generation_document(measured: Sequence[Generation]) -> Document:
+    """Make the answers of `bench generate`: times, then cache and FLOPs, then doubts."""
+    return _document(
+        measured,
+        [(caption, columns, False) for caption, columns in generation_tables(measured)],
+        generation_notes(measured),
+    )
 
-    Args:
-        measured: One per row.
-        width: Columns of the terminal.
-        color: Whether to use ANSI colours.
-        unicode: Whether the stream takes signs beyond ASCII.
-    """
-    page = Page(width=width, color=color, unicode=unicode)
+
+def _document(
+    measured: Sequence[Any], tables: Sequence[tuple[str, list[Column], bool]], notes: Sequence[str]
+) -> Document:
     spans = failed_rows(measured)
-    styles: dict[int, str | None] = dict.fromkeys(spans, "red")
-    (_, times), *others = generation_tables(measured)
-    parts = [render(times, page, spans=spans, styles=styles)]
-    for _, columns in others:
-        parts += ["", render(columns, page)]
-    notes = generation_notes(measured)
-    if notes:
-        parts += ["", *(page.wrap(note, "    ", "  ") for note in notes)]
-    return "\n".join(parts)
+    (caption, times, _), *others = tables
+    first = Rows(columns=times, caption=caption, spans=spans, styles=dict.fromkeys(spans, "red"))
+    rows = [
+        Rows(columns=columns, caption=caption, shows_caption=total, total=total) for caption, columns, total in others
+    ]
+    return [first, *rows, Notes(lines=notes)]
 
 
 def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Column]]]:
@@ -215,26 +213,9 @@ def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
     return [f"{row}{how}: a token takes {each} more per 1000 tokens of context"]
 
 
-def sampling_report(measured: Sequence[Sampled], width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write the answers of `bench images`.
-
-    Args:
-        measured: One per row.
-        width: Columns of the terminal.
-        color: Whether to use ANSI colours.
-        unicode: Whether the stream takes signs beyond ASCII.
-    """
-    page = Page(width=width, color=color, unicode=unicode)
-    spans = failed_rows(measured)
-    styles: dict[int, str | None] = dict.fromkeys(spans, "red")
-    (_, times, _), *others = sampling_tables(measured)
-    parts = [render(times, page, spans=spans, styles=styles)]
-    for caption, columns, total in others:
-        parts += ["", page.wrap(caption), render(columns, page, total=total)]
-    notes = sampling_notes(measured)
-    if notes:
-        parts += ["", *(page.wrap(note, "    ", "  ") for note in notes)]
-    return "\n".join(parts)
+def sampling_document(measured: Sequence[Sampled]) -> Document:
+    """Make the answers of `bench images`."""
+    return _document(measured, sampling_tables(measured), sampling_notes(measured))
 
 
 def sampling_tables(measured: Sequence[Sampled]) -> list[tuple[str, list[Column], bool]]:

@@ -24,7 +24,6 @@ from bench.core.training import (
 )
 from bench.core.units import format_count, format_seconds
 from bench.suite.axes import AXES
-from bench.tables.advice import loose_advice_text
 from bench.tables.columns import (
     MISSING,
     Shown,
@@ -36,8 +35,9 @@ from bench.tables.columns import (
     timed_columns,
     whole,
 )
+from bench.tables.document import Block, Document, Doubts, Notes, Rows, Text
 from bench.tables.figures import percent, plain, significant
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 PART_HEADERS = {
     Part.DATA: "data",
@@ -50,23 +50,24 @@ PART_HEADERS = {
 }
 
 
-def training_text(training: Training, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write a training for a terminal: epochs, split of the time, scores by class, confusion, doubts in words."""
-    page = Page(width=width, color=color, unicode=unicode)
-    parts = [page.paint(page.wrap(recipe(training)), "dim")]
+def training_document(training: Training) -> Document:
+    """Say how a training went: epochs, split of the time, scores by class, confusion, sentences, doubts."""
     run = training.run
+    blocks: list[Block] = [Text(text=recipe(training), style="dim")]
     if run is not None and run.epochs:
-        parts += ["", render(epoch_columns(run.epochs), page)]
-        parts += ["", page.wrap("Where the time went, in percent of the epoch:"), ""]
-        parts.append(render(part_columns(run.epochs), page, total=len(run.epochs) > 1))
+        blocks += [
+            Rows(columns=epoch_columns(run.epochs), caption="Epochs"),
+            Text(text="Where the time went, in percent of the epoch:"),
+            Rows(columns=part_columns(run.epochs), total=len(run.epochs) > 1),
+        ]
     if run is not None and run.classification is not None:
-        parts += ["", page.wrap("On the test set, by class; rows of the matrix are true classes:"), ""]
-        parts.append(render(score_columns(run.classification), page, total=True))
-        parts += ["", render(confusion_columns(run.classification), page)]
-    parts += ["", *(page.wrap(sentence) for sentence in sentences(training))]
-    if run is not None and (doubts := loose_advice_text(run.advice, page)):
-        parts += ["", doubts]
-    return "\n".join(parts)
+        blocks += [
+            Text(text="On the test set, by class; rows of the matrix are true classes:"),
+            Rows(columns=score_columns(run.classification), caption="Scores by class", total=True),
+            Rows(columns=confusion_columns(run.classification), caption="Confusion by true class"),
+        ]
+    blocks += [Notes(lines=sentences(training), first="", indent="")]
+    return [*blocks, *([Doubts(advice=run.advice)] if run is not None else [])]
 
 
 def recipe(training: Training) -> str:
@@ -194,25 +195,22 @@ def _share(fraction: float | None) -> str:
     return MISSING if fraction is None else f"{fraction * 100:.1f}"
 
 
-def pipeline_text(points: Sequence[PipelinePoint], width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write one row per combination; below it who waits, with figures."""
-    page = Page(width=width, color=color, unicode=unicode)
+def pipeline_document(points: Sequence[PipelinePoint]) -> Document:
+    """Make one row per combination; below it who waits, with figures."""
     spans = {
         row: f"{point.outcome.value.replace('_', ' ').upper()}: {plain(point.reason or '')}"
         for row, point in enumerate(points)
         if point.outcome is not Outcome.OK
     }
     first = points[0].plan
-    parts = [
-        page.paint(page.wrap(f"{plain(first.model)} on {plain(first.data)}: {plan_text(first, is_axis=True)}"), "dim")
-    ]
-    parts += ["", page.wrap("Examples per second of the loader alone, the step alone, and both together:"), ""]
-    parts.append(render(pipeline_columns(points), page, spans=spans))
     measured = [point for point in points if point.outcome is Outcome.OK]
-    parts += ["", *(page.wrap(sentence, "  ") for sentence in map(_sentence, measured))]
-    if doubts := loose_advice_text([advice for point in points for advice in point.advice], page):
-        parts += ["", doubts]
-    return "\n".join(parts)
+    return [
+        Text(text=f"{plain(first.model)} on {plain(first.data)}: {plan_text(first, is_axis=True)}", style="dim"),
+        Text(text="Examples per second of the loader alone, the step alone, and both together:"),
+        Rows(columns=pipeline_columns(points), spans=spans),
+        Notes(lines=[_sentence(point) for point in measured], first="  ", indent="  "),
+        Doubts(advice=[advice for point in points for advice in point.advice]),
+    ]
 
 
 def pipeline_columns(points: Sequence[PipelinePoint]) -> list[Column]:

@@ -22,10 +22,11 @@ from pathlib import Path
 from bench.core.claim import CheckedClaim
 from bench.core.errors import BenchError
 from bench.core.units import format_bytes, format_count, format_seconds
-from bench.report.formats.markdown import escape, scaling_section, table
+from bench.report.formats.markdown import escape, table, write_document
 from bench.store.atomic import write_bytes
 from bench.store.runs import RunFolder
 from bench.tables.claims import claim_columns, claim_notes
+from bench.tables.scaling import scaling_document
 from bench.tables.table import Column
 from benchmarks.seed_page.evidence import (
     Evidence,
@@ -131,7 +132,7 @@ def _test(test: str) -> str:
 
 def _measured(found: Measurement, topic: Topic) -> list[str]:
     parts = [_cells_table(found.cells, topic.figures)]
-    if section := scaling_section(found.scalings):
+    if section := write_document(scaling_document(found.scalings)):
         parts.append(section)
     machine = f"{found.machine}; {found.measured_at[:10]}"
     if found.busy:

@@ -1,12 +1,14 @@
 """The scaling block: figures, reasons, and nothing where there is one process."""
 
 from bench.report.formats import markdown
-from bench.tables.scaling import ranks_table
+from bench.tables.document import page_text
+from bench.tables.scaling import ranks_document
+from bench.tables.table import Page
 from tests.stats.test_rank_scaling import alone, ranks
 
 
 def test_the_block_fits_and_holds_the_figures():
-    text = ranks_table([alone(), ranks(slower=1.5)], width=80)
+    text = page_text(ranks_document([alone(), ranks(slower=1.5)]), Page(width=80))
     assert max(map(len, text.splitlines())) <= 80
     row = next(line for line in text.splitlines() if line.startswith("my_net"))
     for figure in ("128", "80", "12.00", "1", "33"):  # examples per second, efficiency, share, slowest rank, spread
@@ -14,14 +16,14 @@ def test_the_block_fits_and_holds_the_figures():
 
 
 def test_a_missing_share_has_its_reason_below():
-    text = ranks_table([ranks()])
+    text = page_text(ranks_document([ranks()]), Page())
     assert "add --world-size 1" in text
     assert "- " in text
 
 
 def test_runs_of_single_processes_have_no_block():
-    assert ranks_table([alone()]) == ""
-    assert markdown.ranks_table([alone()]) is None
+    assert page_text(ranks_document([alone()]), Page()) == ""
+    assert markdown.write_document(ranks_document([alone()])) == ""
 
 
 def test_the_markdown_page_has_the_block():
@@ -31,4 +33,4 @@ def test_the_markdown_page_has_the_block():
 
 
 def test_ascii_is_enough():
-    assert ranks_table([alone(), ranks()], unicode=False).isascii()
+    assert page_text(ranks_document([alone(), ranks()]), Page(unicode=False)).isascii()

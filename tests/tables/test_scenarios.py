@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from bench.tables.document import page_text
 from bench.tables.figures import display_width
-from bench.tables.scenarios import generation_report, sampling_report
+from bench.tables.scenarios import generation_document, sampling_document
+from bench.tables.table import Page
 from tests.goldens import check_golden
 from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
 
@@ -19,21 +21,25 @@ SAMPLED = [make_sampled(5, training=True), make_sampled(10), make_sampled(5, gui
 
 
 def test_generations_look_as_they_did() -> None:
-    check_golden("generation-80.txt", generation_report(GENERATIONS) + "\n")
+    check_golden("generation-80.txt", page_text(generation_document(GENERATIONS), Page()) + "\n")
 
 
 def test_samplings_look_as_they_did() -> None:
-    check_golden("sampling-80.txt", sampling_report(SAMPLED) + "\n")
+    check_golden("sampling-80.txt", page_text(sampling_document(SAMPLED), Page()) + "\n")
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])
 def test_no_line_is_wider_than_the_page(width: int) -> None:
-    text = generation_report(GENERATIONS, width=width) + "\n" + sampling_report(SAMPLED, width=width)
+    text = (
+        page_text(generation_document(GENERATIONS), Page(width=width))
+        + "\n"
+        + page_text(sampling_document(SAMPLED), Page(width=width))
+    )
     assert max(map(display_width, text.splitlines())) <= width
 
 
 def test_every_figure_stands_in_a_wide_table() -> None:
-    text = " ".join(generation_report(GENERATIONS, width=200).split())
+    text = " ".join(page_text(generation_document(GENERATIONS), Page(width=200)).split())
     for words in ("p99", "OUT OF MEMORY: RuntimeError", "2N+4TA", "6N+12SA", "± 0", "more per 1000 tokens"):
         assert words in text
 
@@ -43,9 +49,9 @@ def test_a_cache_that_holds_more_than_its_formula_says_is_told() -> None:
     assert one.counts is not None
     assert one.counts.cache is not None
     odd = replace(one, counts=replace(one.counts, cache=replace(one.counts.cache, held_bytes=2**20)))
-    assert "the cache holds 1.00 MiB, its formula says 336 KiB" in generation_report([odd])
+    assert "the cache holds 1.00 MiB, its formula says 336 KiB" in page_text(generation_document([odd]), Page())
 
 
 def test_control_characters_of_a_reason_do_not_reach_the_terminal() -> None:
     odd = replace(FAILED_GENERATION, reason="\x1b[2J\nboom")
-    assert "\x1b" not in generation_report([odd])
+    assert "\x1b" not in page_text(generation_document([odd]), Page())

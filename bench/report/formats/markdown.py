@@ -10,11 +10,10 @@ from bench.core.comparison import Comparison, Heading
 from bench.core.environment import Environment
 from bench.core.gate import GateRow
 from bench.core.record import Outcome, Record
-from bench.core.training import Training
 from bench.core.units import format_bytes
 from bench.report.formats import Asked, Format
 from bench.report.formats.table import caption, summary_line
-from bench.stats.scaling import Scaling, scalings
+from bench.stats.scaling import scalings
 from bench.stats.summary import summarise
 from bench.store.stored import StoredRun
 from bench.tables.advice import advice_sentences, loose_advice_sentences
@@ -23,12 +22,12 @@ from bench.tables.cells import count_columns, figure_columns
 from bench.tables.claims import claim_columns, claim_notes, claims_summary
 from bench.tables.comparison import _columns as comparison_columns
 from bench.tables.comparison import _notes, headline, short_names, strip_range
+from bench.tables.document import Block, Document, Doubts, Notes, Rows, Text
 from bench.tables.figures import plain, significant
 from bench.tables.gate import _WORDS, _value, change_text, gate_summary, operations_text
 from bench.tables.parts import count_notes, layer_columns
-from bench.tables.scaling import READING, chosen, of_ranks, ranks_columns, ranks_notes, scaling_columns, scaling_notes
+from bench.tables.scaling import ranks_document, scaling_document
 from bench.tables.table import Column, Page
-from bench.tables.training import confusion_columns, epoch_columns, part_columns, recipe, score_columns, sentences
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")  # my_net needs no backslash
 
@@ -94,9 +93,9 @@ def summary(
         parts += ["## Cells", escape(caption(records, [summarise(r) for r in records])), cells_table(records)]
     if pivot := throughput_table(records):
         parts += ["## Throughput, examples/s", pivot]
-    if scaling := scaling_section(scalings(records)):
+    if scaling := write_document(scaling_document(scalings(records))):
         parts += ["## Scaling", scaling]
-    if several := ranks_table(records):
+    if several := write_document(ranks_document(records)):
         parts += ["## Several processes", several]
     if doubts := advice_sentences(records):
         parts += ["## Doubts", "\n".join(f"- **{mark}** {escape(sentence)}" for mark, sentence in doubts)]
@@ -105,22 +104,6 @@ def summary(
     if claims:
         parts += ["## Claims", f"**{claims_summary(claims)}**", claims_table(claims)]
     return "\n\n".join(parts) + "\n"
-
-
-def scaling_section(found: Sequence[Scaling]) -> str:
-    """Write how step time grows along the batch and along sizes of models; "" where no group has three sizes."""
-    parts = []
-    for is_batch in (True, False):
-        if rows := chosen(found, is_batch=is_batch):
-            body = table(scaling_columns(rows, is_batch=is_batch))
-            parts += [escape(READING[is_batch]), _with_list(body, scaling_notes(rows))]
-    return "\n\n".join(parts)
-
-
-def ranks_table(records: Sequence[Record]) -> str | None:
-    """Write cells of several processes beside the same cells of one; None where there is none."""
-    shown, found = of_ranks(records)
-    return _with_list(table(ranks_columns(shown, found)), ranks_notes(found)) if shown else None
 
 
 def throughput_table(records: Sequence[Record]) -> str | None:
@@ -239,20 +222,23 @@ def _gate_note(row: GateRow) -> str:
     return f"- {escape(row.cell.id)}: {escape(text)}"
 
 
-def training_markdown(training: Training) -> str:
-    """Write the same as Markdown, for `tables/summary.md`."""
-    parts = [f"# Training {escape(training.plan.model)}", escape(recipe(training))]
-    run = training.run
-    if run is not None and run.epochs:
-        parts += ["## Epochs", table(epoch_columns(run.epochs))]
-        parts += ["## Where the time went, percent", table(part_columns(run.epochs))]
-    if run is not None and run.classification is not None:
-        parts += ["## By class", table(score_columns(run.classification))]
-        parts += ["## Confusion", "Rows are true classes.", table(confusion_columns(run.classification))]
-    parts += ["## In words", "\n".join(f"- {escape(sentence)}" for sentence in sentences(training))]
-    if run is not None and (doubts := loose_advice_sentences(run.advice)):
-        parts += ["## Doubts", "\n".join(f"- **{mark}** {escape(sentence)}" for mark, sentence in doubts)]
-    return "\n\n".join(parts) + "\n"
+def write_document(document: Document) -> str:
+    """Write any document: paragraphs, tables, lists."""
+    return "\n\n".join(text for block in document if (text := _block(block)))
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Text():
+            return escape(block.text)
+        case Rows():
+            heading = f"## {escape(block.caption)}\n\n" if block.caption else ""
+            return heading + table(block.columns)
+        case Notes():
+            return "\n".join(f"- {escape(line)}" for line in block.lines)
+        case Doubts():
+            found = loose_advice_sentences(block.advice)
+            return "\n".join(f"- **{mark}** {escape(sentence)}" for mark, sentence in found)
 
 
 def _write(run: StoredRun, asked: Asked) -> str:  # noqa: ARG001 - the signature of all formats

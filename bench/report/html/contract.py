@@ -77,13 +77,15 @@ class Section:
         anchor: Its id on the page, and the name of its template.
         title: Heading, and name in the navigation.
         build: What the template shows; None leaves the section out.
+        template: Its path below `templates/`, where it is not the anchor's own.
     """
 
     anchor: str
     title: str
     build: Build
+    template: str = ""
 
     @property
-    def template(self) -> str:
+    def template_path(self) -> str:
         """Path of the template below `templates/`."""
-        return f"sections/{self.anchor}.html"
+        return self.template or f"sections/{self.anchor}.html"

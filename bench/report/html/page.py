@@ -31,7 +31,7 @@ def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...]
     for section in SECTIONS if sections is None else sections:
         values = section.build(data)
         if values is not None:
-            body = engine.get_template(section.template).render(**values)
+            body = engine.get_template(section.template_path).render(**values)
             shown.append({"anchor": section.anchor, "title": section.title, "body": Html(body)})
     return engine.get_template("page.html").render(
         title=_title(data), sections=shown, style=_style(), script=_script(), policy=_policy(), made_by=made_by

@@ -28,7 +28,6 @@ from bench.report.html.sections import (
     pareto,
     phases,
     roofline,
-    sampling,
     scaling,
     verdicts,
 )
@@ -339,7 +338,7 @@ def test_a_section_of_anothers_can_stand_on_the_page() -> None:
 
 def test_generated_text_and_sampled_images_have_their_tables_and_notes() -> None:
     run = make_run(id="cases", **CASES)
-    generated, sampled = built(generation.SECTION, run), built(sampling.SECTION, run)
+    generated, sampled = built(generation.TEXT, run), built(generation.IMAGES, run)
     assert [table.caption.split(",")[0] for table in generated["tables"]] == [
         "Time to the first token and per token",
         "Memory of the cache",

@@ -1,26 +1,40 @@
-"""Text that was generated: time to first token and per token, the cache, FLOPs per token beside the rules of thumb."""
+"""Text and images that were generated: what a token, an image and a step cost, from the commands' documents."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.report.html.contract import ReportData, Section
+from bench.store.stored import StoredRun
+from bench.tables.document import Document, Notes, Rows
 from bench.tables.figures import first, words
-from bench.tables.scenarios import generation_notes, generation_tables
+from bench.tables.scenarios import generation_document, sampling_document
 from bench.tables.table import make_table
 
 _MOST = 200
 
 
-def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Show the cases of all runs."""
-    found = [one for run in data.runs for one in run.generations]
-    measured, note = first(found, _MOST, "combinations")
-    if not measured:
-        return None
-    tables = [make_table(columns, caption=caption) for caption, columns in generation_tables(measured)]
-    return {"tables": tables, "notes": [*map(words, generation_notes(measured)), *([note] if note else [])]}
+def _section(
+    anchor: str, title: str, of: Callable[[StoredRun], Sequence[Any]], write: Callable[[Sequence[Any]], Document]
+) -> Section:
+    """Make a section of the cases of all runs."""
+
+    def build(data: ReportData) -> Mapping[str, Any] | None:
+        measured, note = first([one for run in data.runs for one in of(run)], _MOST, "combinations")
+        if not measured:
+            return None
+        blocks = write(measured)
+        notes = [words(line) for block in blocks if isinstance(block, Notes) for line in block.lines]
+        tables = [
+            make_table(block.columns, caption=block.caption, total=block.total)
+            for block in blocks
+            if isinstance(block, Rows)
+        ]
+        return {"tables": tables, "notes": [*notes, *([note] if note else [])]}
+
+    return Section(anchor=anchor, title=title, build=build, template="sections/generation.html")
 
 
-SECTION = Section(anchor="generation", title="Generating text", build=build)
+TEXT = _section("generation", "Generating text", lambda run: run.generations, generation_document)
+IMAGES = _section("sampling", "Sampling images", lambda run: run.images, sampling_document)
