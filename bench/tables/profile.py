@@ -1,20 +1,12 @@
-"""A profile in words and tables of 80 columns: layers, operations, device, start-up, memory, what to try.
+"""A profile in words and tables: layers, operations, device, start-up, memory, what to try; and two profiles compared.
 
-Figures of a profile that are more correction than measurement: a mark before them, and what it means.
-
-Memory over one step as a line of blocks, and the causes at its highest instant.
-
-The table of the dearest operations of a profile, and what they are called.
-
-Fold a model's layers to a table of what matters: the dearest parts are opened, the rest is summed.
-
-Two profiles in words: which layers and operations account for the change.
+A figure that is more correction than measurement has a mark before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import fields, replace
 
 from bench.core.profile import (
     IDLE,
@@ -36,6 +28,7 @@ from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.advice import WORDS, facts_text
 from bench.tables.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
 from bench.tables.figures import percent, plain, significant
+from bench.tables.fold import LIMIT, Group, fold
 from bench.tables.table import Column, Page, render
 
 MARK = "~"
@@ -165,116 +158,6 @@ def _known_sum(rows: Sequence[OperatorCost]) -> int | None:
     return sum(known) if known else None
 
 
-LIMIT = 22
-SMALL_SHARE = 0.005
-OPEN_SHARE = 0.02
-DEAR_SHARE = 0.1
-MODEL = "(the model itself)"
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Layers that stand as one row.
-
-    Attributes:
-        label: Names it; with the number of modules where it is more than one.
-        layers: What is summed.
-    """
-
-    label: str
-    layers: tuple[ProfiledLayer, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Of all phases."""
-        return sum(layer.seconds for layer in self.layers)
-
-
-@dataclass(slots=True)
-class Node:
-    """A module with what is below it, by dotted names."""
-
-    name: str
-    own: ProfiledLayer | None = None
-    children: dict[str, Node] = field(default_factory=dict)
-
-    def layers(self) -> list[ProfiledLayer]:
-        """Return this module and all below it that cost anything."""
-        own = [self.own] if self.own is not None and self.own.costs else []
-        return own + [layer for child in self.children.values() for layer in child.layers()]
-
-    @property
-    def seconds(self) -> float:
-        """Of the whole subtree."""
-        return sum(layer.seconds for layer in self.layers())
-
-
-def tree(layers: Sequence[ProfiledLayer]) -> Node:
-    """Arrange layers by their dotted names; the root is the model itself."""
-    root = Node("")
-    for layer in layers:
-        node = root
-        for part in layer.name.split(".") if layer.name else ():
-            name = f"{node.name}.{part}" if node.name else part
-            node = node.children.setdefault(part, Node(name))
-        node.own = layer
-    return root
-
-
-def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Group]:
-    """Group layers into at most so many rows, in the model's order; rows in parentheses stand last, each by itself.
-
-    Args:
-        layers: As in a profile.
-        limit: Of the rows of modules; None folds nothing.
-    """
-    modules = [layer for layer in layers if not layer.name.startswith("(")]
-    rest = [Group(layer.name, (layer,)) for layer in layers if layer.name.startswith("(")]
-    total = sum(layer.seconds for layer in layers) or 1.0
-    if limit is None:
-        return [Group(layer.name or MODEL, (layer,)) for layer in modules if layer.costs] + rest
-    rows: list[Node] = [tree(modules)]
-    while True:
-        openable = [row for row in rows if _may_open(row, rows, total, limit)]
-        if not openable:
-            break
-        dearest = max(openable, key=lambda row: row.seconds)
-        index = rows.index(dearest)
-        rows[index : index + 1] = _opened(dearest)
-    groups = [_group(row) for row in rows if row.layers()]
-    small = [group for group in groups if group.seconds < SMALL_SHARE * total]
-    if len(small) > 1:
-        kept = [group for group in groups if group not in small]
-        summed = tuple(layer for group in small for layer in group.layers)
-        groups = [*kept, Group(f"{len(summed)} small layers", summed)]
-    return groups + rest
-
-
-def _may_open(node: Node, rows: Sequence[Node], total: float, limit: int) -> bool:
-    """Open what is dear; of alike siblings all or none, so that a stack of blocks stands even."""
-    if not node.children or node.seconds < OPEN_SHARE * total:
-        return False
-    alike = [row for row in rows if row.children and _parent(row) == _parent(node) and row.seconds > node.seconds / 2]
-    together = [node] if node.seconds >= DEAR_SHARE * total else alike
-    return len(rows) == 1 or len(rows) + sum(len(_opened(row)) - 1 for row in together) <= limit
-
-
-def _parent(node: Node) -> str:
-    return node.name.rpartition(".")[0]
-
-
-def _opened(node: Node) -> list[Node]:
-    """Part a node into itself alone and its children; those that cost nothing are left out."""
-    own = [Node(node.name, node.own)] if node.own is not None and node.own.costs else []
-    return own + [child for child in node.children.values() if child.layers()]
-
-
-def _group(node: Node) -> Group:
-    layers = tuple(node.layers())
-    label = node.name or MODEL
-    return Group(f"{label} ({len(layers)} layers)" if len(layers) > 1 else label, layers)
-
-
 _OBVIOUS = (LOSS, OPTIMIZER, ZERO_GRAD)
 
 
@@ -286,15 +169,7 @@ def profile_report(
     color: bool = False,
     unicode: bool = True,
 ) -> str:
-    """Write a whole profile.
-
-    Args:
-        profile: What was measured.
-        all_layers: A row for every layer instead of a tree that is folded to what matters.
-        width: Columns of the terminal.
-        color: Whether to use ANSI colours.
-        unicode: Whether the stream takes signs beyond ASCII.
-    """
+    """Write a whole profile; with all layers each has a row, else their tree is folded to what matters."""
     page = Page(width=width, color=color, unicode=unicode)
     groups = fold(profile.layers, None if all_layers else LIMIT)
     layers, operators = layer_columns(profile, groups), operator_columns(profile)

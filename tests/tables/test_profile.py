@@ -11,7 +11,8 @@ from bench.report.html.flame import NARROWEST, flame, flame_boxes
 from bench.report.html.page import render
 from bench.report.html.sections.profile import SECTION
 from bench.tables.figures import display_width
-from bench.tables.profile import LIMIT, Group, fold, layer_columns, profile_report
+from bench.tables.fold import LIMIT, Group, fold
+from bench.tables.profile import layer_columns, profile_report
 from tests.goldens import check_golden
 from tests.report.profiles import GPU, LAYERS, PROFILE, STEP
 from tests.stored_runs import make_run

@@ -9,12 +9,11 @@ from bench.core.record import Phase
 from bench.report.html.contract import make_data
 from bench.report.html.page import render
 from bench.tables.figures import display_width
+from bench.tables.fold import Group, fold
 from bench.tables.profile import (
     MARK,
-    Group,
     are_doubtful,
     doubt_lines,
-    fold,
     layer_columns,
     marked,
     operator_columns,

@@ -9,7 +9,8 @@ from bench.core.profile import Profile
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.flame import flame_boxes
 from bench.tables.figures import first, name, words
-from bench.tables.profile import doubt_lines, fold, headline, layer_columns, operator_columns, sentences
+from bench.tables.fold import fold
+from bench.tables.profile import doubt_lines, headline, layer_columns, operator_columns, sentences
 from bench.tables.table import make_table
 
 _MOST_PROFILES = 8
