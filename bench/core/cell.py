@@ -47,6 +47,14 @@ class MemoryFormat(StrEnum):
     CHANNELS_LAST = "channels_last"
 
 
+class GradMode(StrEnum):
+    """How an inference keeps no gradients: `torch.inference_mode`, `no_grad`, or not at all (`enable_grad`)."""
+
+    INFERENCE = "inference"
+    NO_GRAD = "no_grad"
+    ENABLED = "enabled"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
     """What everybody needs to know of an axis: `bench.suite.axes` reads it, options, tables and names derive from it.
@@ -219,6 +227,18 @@ class Cell:
             part="clip{}",
             text=lambda value: f"{value:.12g}",
             applies=_trains,
+        ),
+    )
+
+    grad_mode: GradMode | None = field(
+        default=None,
+        metadata=_axis(
+            meaning="gradient mode of an inference; empty is inference, or the next that a model can bear",
+            help="Of an inference: {choices}.",
+            usual_words="inference, or what the model can bear",
+            unset="auto",
+            part="grad-{}",
+            applies=lambda values: values["mode"] is Mode.INFER,
         ),
     )
 

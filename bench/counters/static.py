@@ -152,6 +152,8 @@ def _count_once(
         opinions=opinions,
         seed=cell.seed,
     )
+    if cell.grad_mode is not None:  # what was asked for is no doubt
+        advice = tuple(one for one in advice if one.kind is not AdviceKind.GRAD_MODE)
     try:
         counters = _whole_step(counters, workload, cell)
     except Exception as error:  # noqa: BLE001 - as below; the FLOPs of one evaluation are not those of the step

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 import torch
 
+from bench.core import cell
+
 GradMode = type[torch.inference_mode] | type[torch.no_grad] | type[torch.enable_grad]
 """How a forward pass keeps no gradients: `torch.inference_mode` and, for models that differentiate, what follows it."""
 
@@ -33,6 +35,11 @@ def run_without_gradients(run: Callable[[GradMode], Any], *, is_training: bool) 
             with contextlib.suppress(RuntimeError):
                 return run(mode)
         raise
+
+
+def asked_mode(mode: cell.GradMode | None) -> GradMode | None:
+    """Return torch's mode of the cell's; None where it asks for none."""
+    return None if mode is None else dict(zip(cell.GradMode, _GRAD_MODES, strict=True))[mode]
 
 
 def is_about_gradients(error: RuntimeError) -> bool:

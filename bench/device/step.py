@@ -27,7 +27,7 @@ from bench.core.record import Phase
 from bench.core.tree import leaves, paths
 from bench.core.workload import Batch, Workload
 from bench.device.batch import arguments, cast, channels_last, make_batch, weights_channels_last
-from bench.device.gradients import GradMode, is_about_gradients, run_without_gradients
+from bench.device.gradients import GradMode, asked_mode, is_about_gradients, run_without_gradients
 from bench.device.marks import NOTHING, Marks, unmarked
 from bench.device.ranks import Ranks
 from bench.device.settings import cell_settings
@@ -66,6 +66,7 @@ class Step:
         is_training: bool | None = None,
         autocast: tuple[str, torch.dtype] | None = None,
         scaler: torch.amp.GradScaler | None = None,
+        gradients: GradMode | None = None,
     ) -> None:
         self.model = model
         self.batch = batch
@@ -74,7 +75,8 @@ class Step:
         self._loss = loss
         self._autocast = autocast
         self.scaler = scaler
-        self.gradients: GradMode = torch.inference_mode
+        self.gradients: GradMode = gradients or torch.inference_mode
+        self._is_asked = gradients is not None
 
     @property
     def batch(self) -> Batch:
@@ -98,14 +100,19 @@ class Step:
 
     @property
     def fallback_mode(self) -> str | None:
-        """Name of the mode in which an inference runs, where it is not `inference_mode`."""
-        return None if self.gradients is torch.inference_mode else self.gradients.__name__
+        """Name of the mode that an inference fell back to; None if that was not needed, or asked for."""
+        return None if self._is_asked or self.gradients is torch.inference_mode else self.gradients.__name__
 
     def _infer(self) -> Any:
         try:
             with self.gradients(), self.precision():
                 return self.model(*self._positional, **self._keywords)
         except RuntimeError as error:
+            if self._is_asked and is_about_gradients(error):
+                raise ModelError(
+                    f"the model differentiates in its forward pass, which {self.gradients.__name__} forbids: {error}; "
+                    "leave out --grad-mode, or ask for another one"
+                ) from error
             if self.gradients is not torch.inference_mode or not is_about_gradients(error):
                 raise
             return run_without_gradients(self._infer_in, is_training=False)
@@ -397,7 +404,7 @@ def _step_maker(
 ) -> Callable[..., Step]:
     """Choose the kind of step, with its optimizer or its state."""
     if cell.mode is not Mode.TRAIN:
-        return functools.partial(Step, optimizer=None)
+        return functools.partial(Step, optimizer=None, gradients=asked_mode(cell.grad_mode))
     if workload.train_step is not None:
         return functools.partial(
             OwnStep,

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Parallel, Precision, short_hash
+from bench.core.cell import Cell, CompileMode, GradMode, MemoryFormat, Mode, Parallel, Precision, short_hash
 
 EVERY_FIELD = Cell(
     model="torchvision:resnet18",
@@ -28,6 +28,7 @@ EVERY_FIELD = Cell(
     seed=7,
     accumulate=2,
     clip_norm=0.5,
+    grad_mode=GradMode.NO_GRAD,
 )
 
 # Keys are SHA-256 sums of the JSON written here by hand, so a change of `to_json` or of a field's name shows.
@@ -36,7 +37,8 @@ KEYS = {
     '{"batch_size":1,"mode":"infer","model":"mlp@width=512"}': Cell(
         model="mlp@width=512", batch_size=1, mode=Mode.INFER
     ),
-    '{"accumulate":2,"batch_size":32,"clip_norm":0.5,"compile":"reduce-overhead","device":"cuda:1","input_shape":[3,64,64],'
+    '{"accumulate":2,"batch_size":32,"clip_norm":0.5,"compile":"reduce-overhead","device":"cuda:1","grad_mode":"no_grad",'
+    '"input_shape":[3,64,64],'
     '"memory_format":"channels_last","mode":"infer","model":"torchvision:resnet18","optimizer":"adamw-fused",'
     '"parallel":"fsdp2","precision":"bf16-amp","seed":7,"threads":4,"world_size":2}': EVERY_FIELD,
 }
@@ -49,7 +51,7 @@ def test_a_key_is_the_hash_of_the_canonical_json(canonical: str, cell: Cell) -> 
 
 def test_keys_written_to_disk_by_the_first_version_still_hold() -> None:
     assert Cell(model="my_net", batch_size=8).key == "a40d002417cecee0"
-    older = dataclasses.replace(EVERY_FIELD, parallel=Parallel.DDP, accumulate=1, clip_norm=None)
+    older = dataclasses.replace(EVERY_FIELD, parallel=Parallel.DDP, accumulate=1, clip_norm=None, grad_mode=None)
     assert older.key == "d4ec7674b37e811f"
 
 
@@ -79,7 +81,7 @@ def test_an_id_holds_the_first_five_axes_and_others_where_they_are_not_default()
     assert Cell(model="my_net", batch_size=32).id == "my_net/train/b32/cpu/fp32"
     assert EVERY_FIELD.id == (
         "torchvision:resnet18/infer/b32/cuda:1/bf16-amp/adamw-fused/compile-reduce-overhead/channels_last"
-        "/3x64x64/t4/w2/fsdp2/seed7/accumulate2/clip0.5"
+        "/3x64x64/t4/w2/fsdp2/seed7/accumulate2/clip0.5/grad-no_grad"
     )
 
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from bench import registry
-from bench.core.cell import Cell, Mode, Precision
+from bench.core.cell import Cell, GradMode, Mode, Precision
+from bench.core.errors import ModelError
 from bench.core.record import AdviceKind
 from bench.core.workload import Workload
 from bench.counters.flops import count_workload
@@ -95,6 +96,26 @@ def test_a_step_that_differentiates_leaves_inference_mode_and_stays_out_of_it():
     with prepare(registry.resolve(spec, input_shape=(3,)), cell) as step:
         step()
         assert step.gradients is torch.no_grad
+        step()
+
+
+@pytest.mark.parametrize("asked", [GradMode.NO_GRAD, GradMode.ENABLED])
+def test_a_gradient_mode_that_was_asked_for_is_used_and_is_no_doubt(asked):
+    counters, advice = counted("forces", "Net", batch_size=4, shape=(3,), grad_mode=asked)
+    assert (counters.flops.forward, advice) == (1_024, ())
+    spec = f"{FOLDER / 'record_function'}.py:Net"
+    cell = Cell(model=spec, mode=Mode.INFER, batch_size=4, input_shape=(8,), grad_mode=asked)
+    with prepare(registry.resolve(spec, input_shape=(8,)), cell) as step:
+        outputs = step.forward()
+        assert (outputs.requires_grad, outputs.is_inference()) == (asked is GradMode.ENABLED, False)
+        assert step.fallback_mode is None
+
+
+def test_inference_mode_that_was_asked_for_is_refused_with_the_cause():
+    spec = f"{FOLDER / 'forces'}.py:Net"
+    cell = Cell(model=spec, mode=Mode.INFER, batch_size=4, input_shape=(3,), grad_mode=GradMode.INFERENCE)
+    refused = pytest.raises(ModelError, match=r"inference_mode forbids: .*; leave out --grad-mode")
+    with prepare(registry.resolve(spec, input_shape=(3,)), cell) as step, refused:
         step()
 
 

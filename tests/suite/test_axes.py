@@ -92,6 +92,7 @@ WRONG = {
     "parallel": ["zero3", 2],
     "accumulate": [0, -1, 1.5, "x", True],
     "clip_norm": [0, -1.0, "x", True, float("inf"), float("nan")],
+    "grad_mode": ["on", 1, True],
     "seed": ["abc", None, True, 1.5, 2**63],
 }
 
