@@ -6,10 +6,12 @@ slower, 4 if something cannot be compared or the machine is unfit, 5 if a side i
 Examples:
     bench ab origin/main HEAD my_net
     bench ab v1.0 . my_suite.toml --budget 20m --markdown verdict.md
+    bench ab --model-a my_net --set-b precision=bf16-amp,batch-size=16
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,26 +19,50 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, look
-from bench.core.errors import ExitCode, StoreError
+from bench.core.comparison import ComparisonVerdict
+from bench.core.errors import ExitCode, StoreError, UsageError
 from bench.suite.command import RUN_ONLY
 
 if TYPE_CHECKING:
     from bench.core.comparison import Heading
     from bench.runner.ab.run import Compared
+    from bench.runner.ab.stages import Settings
 
 PANEL = "Compare"
 
 
+class FailIf(StrEnum):
+    """What of two models fails."""
+
+    SLOWER = "slower"
+
+
 @options.axes(without=RUN_ONLY)
 def command(
-    base: Annotated[str, typer.Argument(help="Git revision or folder to compare with.")],
-    head: Annotated[str, typer.Argument(help="Revision or folder to judge; '.' includes uncommitted changes.")],
+    base: Annotated[
+        str | None, typer.Argument(help="Git revision or folder to compare with.", show_default=False)
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Argument(help="Revision or folder to judge; '.' includes uncommitted changes.", show_default=False),
+    ] = None,
     targets: Annotated[
         list[str] | None,
         typer.Argument(metavar="SUITE|MODEL", help="Suite files of the head, or models.", show_default=False),
     ] = None,
     *,
     axes: options.Axes,
+    model_a: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Compare two models of this folder: A.", show_default="none")
+    ] = None,
+    model_b: Annotated[str | None, typer.Option(metavar="MODEL", help="And B.", show_default="as A")] = None,
+    set_b: Annotated[
+        str | None,
+        typer.Option(metavar="AXIS=VALUE,...", help="What differs in B, e.g. compile=default.", show_default="nothing"),
+    ] = None,
+    fail_if: Annotated[
+        FailIf | None, typer.Option(help="Exit code 1 if B is slower; else 0 whoever is.", show_default="never")
+    ] = None,
     base_python: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Interpreter of the base, to compare environments.", show_default="this one"),
@@ -66,9 +92,8 @@ def command(
     from bench.cli.progress import Watcher, terminated_like_interrupted
     from bench.runner.ab.calibration import spreads_of_cells
     from bench.runner.ab.judging import exit_code
-    from bench.runner.ab.run import Request, compare_sides, side_document, to_document
+    from bench.runner.ab.run import Request, compare_sides
     from bench.runner.ab.stages import Settings, draw_seed
-    from bench.store.stored import heading
 
     settings = Settings(
         sessions=sessions,
@@ -79,6 +104,26 @@ def command(
         binds_threads=bind,
         seed=draw_seed() if seed is None else seed,
     )
+    if model_a is not None or model_b is not None or set_b is not None:
+        if base is not None or base_python is not None:
+            raise UsageError("--model-a compares within this folder; leave revisions and --base-python away")
+        return _two_cells(
+            model_a,
+            model_b,
+            axes,
+            set_b,
+            settings,
+            results,
+            format,
+            fail_if,
+            markdown,
+            is_strict=strict,
+            is_quiet=quiet,
+        )
+    if base is None or head is None:
+        raise UsageError("name BASE and HEAD, for example origin/main HEAD; or --model-a and --model-b")
+    if fail_if is not None:
+        raise UsageError("--fail-if is of --model-a and --set-b; a slower revision always fails")
     request = Request(
         base=base,
         head=head,
@@ -91,13 +136,59 @@ def command(
     )
     with terminated_like_interrupted():
         compared = compare_sides(request, Watcher(is_quiet=quiet))
+    _answer(compared, settings, format, markdown)
+    return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE
+
+
+def _two_cells(
+    model_a: str | None,
+    model_b: str | None,
+    axes: options.Axes,
+    set_b: str | None,
+    settings: Settings,
+    results: Path,
+    format: options.ReportFormat,  # noqa: A002 - the name of the option
+    fail_if: FailIf | None,
+    markdown: Path | None,
+    *,
+    is_strict: bool,
+    is_quiet: bool,
+) -> int:
+    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.runner.ab.cells import cells_of, compare_cells
+    from bench.tables.comparison import ratio_text
+
+    a, b = cells_of(model_a, model_b, axes, set_b)
+    with terminated_like_interrupted():
+        compared = compare_cells(a, b, settings, results, Watcher(is_quiet=is_quiet))
+    (comparison,) = compared.comparisons
+    is_per_example = a.batch_size != b.batch_size
+    _answer(compared, settings, format, markdown, ratio_text(comparison, a.id, b.id, is_per_example=is_per_example))
+    if compared.unfit is not None:
+        return ExitCode.UNFIT
+    if fail_if is not None and comparison.verdict is ComparisonVerdict.SLOWER:
+        return ExitCode.REGRESSION
+    is_open = comparison.verdict is ComparisonVerdict.INCONCLUSIVE
+    return ExitCode.INCONCLUSIVE if is_strict and is_open else ExitCode.FINE
+
+
+def _answer(
+    compared: Compared,
+    settings: Settings,
+    format: options.ReportFormat,  # noqa: A002 - the name of the option
+    markdown: Path | None,
+    ratio: str | None = None,
+) -> None:
+    from bench.runner.ab.run import side_document, to_document
+    from bench.store.stored import heading
+
     words = heading(to_document(compared, settings))
     if markdown is not None:
         _write_markdown(compared, words, markdown)
     answer(
         "ab",
         format,
-        lambda: _text(compared, words, format),
+        lambda: "\n\n".join(filter(None, (_text(compared, words, format), ratio))),
         folder=str(compared.folder),
         base=side_document(compared.base),
         head=side_document(compared.head),
@@ -108,7 +199,6 @@ def command(
         heading=words,
         comparisons=compared.comparisons,
     )
-    return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE
 
 
 def _text(compared: Compared, heading: Heading, format: options.ReportFormat) -> str:  # noqa: A002

@@ -37,6 +37,20 @@ def change(shift: float | None) -> str:
     return f"{percent:+.1f}" if abs(percent) < 99.95 else f"{percent:+.0f}"
 
 
+def ratio_text(comparison: Comparison, a: str, b: str, *, is_per_example: bool) -> str:
+    """Write two cells' comparison as a ratio: `B takes 1.43 times as long as A per example (1.41 to 1.45): slower`."""
+    per = "example" if is_per_example else "step"
+    if comparison.shift is None:
+        return f"{b} against {a}, per {per}: not measured"
+    ratio = f"{math.exp(comparison.shift):.3f}"
+    ends = (comparison.low, comparison.high)
+    interval = (
+        "" if None in ends else " ({} to {})".format(*(f"{math.exp(end):.3f}" for end in ends if end is not None))
+    )
+    verdict = f"{comparison.verdict.value} per {per}"
+    return f"{b} takes {ratio} times as long as {a}{interval}: {verdict}"
+
+
 def sessions_in_words(stages: Sequence[str]) -> str:
     """Count sessions, of older files by stage: `6 sessions + 8 to confirm + 6 to extend`."""
     further = "".join(f" + {stages.count(stage)} to {stage}" for stage in ("confirm", "extend") if stage in stages)

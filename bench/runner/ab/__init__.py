@@ -4,7 +4,7 @@
 - `scout`: looks before anything is timed; `session`: one pair of fresh workers; `arm`: the parent's end of one worker;
   `servers`: what workers are forked from
 - `stages`: which sessions are run, and when that ends; `judging`: sessions to verdicts
-- `ratios`: two cells instead of two revisions, for claims of time
+- `ratios`: two cells instead of two revisions, for claims of time; `cells`: for two models or settings
 - `calibration`: this machine's own noise; `selftest`: whether unchanged code passes and a slowdown is found
 
 The workers run `bench.runner.workers.arm`. The statistics are in `bench.stats`.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,11 +101,39 @@ def check_times(
     pairs = {pair_of(claim, device): claim for claim in claims}
     if not pairs:
         return ()
-    fates: dict[str, Fate] = {}
+    own = {pair: (_placed(claim.reference_cell, device), _placed(claim.cell, device)) for pair, claim in pairs.items()}
+    judged = measure_pairs(own, settings, device=device, listen=listen, start=start, environments=environments)
+    return judge_times(claims, device, judged, settings.threshold.alpha / 2)
+
+
+def measure_pairs(
+    pairs: Mapping[Cell, tuple[Cell, Cell]],
+    settings: Settings,
+    *,
+    device: str,
+    listen: Listener = lambda _: None,
+    start: StartArm | None = None,
+    environments: dict[str, Environment] | None = None,
+    offsets: dict[str, float] | None = None,
+) -> Judged:
+    """Let two cells of the code that lies here take turns, for every pair.
+
+    Args:
+        pairs: The cell that stands for the pair, to the cells of base and head.
+        settings: Of the sessions.
+        device: Where all run.
+        listen: Told when a session ends.
+        start: Starts the worker of a side; a seam for tests, with `environments` by device.
+        environments: Of the devices; asked of a worker where `start` is not given.
+        offsets: By key of a pair, the log-ratio that counts as no change.
+
+    Raises:
+        ArmError: No worker can be started, or the device is not there.
+    """
     own = {
-        "head": {pair.key: _placed(claim.cell, device) for pair, claim in pairs.items()},
-        "base": {pair.key: _placed(claim.reference_cell, device) for pair, claim in pairs.items()},
+        name: {pair.key: cells[index] for pair, cells in pairs.items()} for index, name in enumerate(("base", "head"))
     }
+    fates: dict[str, Fate] = {}
     with contextlib.ExitStack() as stack:
 
         def renew() -> None:
@@ -113,12 +141,12 @@ def check_times(
 
         if start is None:
             side = _here()
-            environments, fates = _look(side, list(pairs), [pairs[pair] for pair in pairs], device)
+            environments, fates = _look(side, pairs, device)
             sides = {name: replace(side, name=name) for name in own}
             servers = stack.enter_context(Servers(sides, is_bound=not is_accelerator(device), forks=settings.forks))
             start, renew = servers.start, servers.renew
         begin = start
-        judged = Comparing(
+        return Comparing(
             tuple(pairs),
             settings,
             lambda name: PairArm(begin(name), own[name]),
@@ -126,8 +154,8 @@ def check_times(
             environments=environments,
             listen=listen,
             renew=renew,
+            offsets=offsets,
         ).run()
-    return judge_times(claims, device, judged, settings.threshold.alpha / 2)
 
 
 def judge_times(claims: Sequence[Claim], device: str, judged: Judged, alpha: float) -> tuple[CheckedClaim, ...]:
@@ -184,22 +212,29 @@ def _here() -> Side:
     return Side(name="head", given=".", folder=folder, root=folder)
 
 
+def environment_here(device: str) -> Environment:
+    """Ask a worker for the environment of a device.
+
+    Raises:
+        ArmError: No worker can be started, or the device is not there.
+    """
+    environments, _ = _look(_here(), {}, device)
+    return environments[device]
+
+
 def _look(
-    side: Side, pairs: list[Cell], claims: list[Claim], device: str
+    side: Side, pairs: Mapping[Cell, tuple[Cell, Cell]], device: str
 ) -> tuple[dict[str, Environment], dict[str, Fate]]:
     """Ask one worker for the environment, and which cells this device cannot do."""
     arm = LiveArm(side)
     try:
         arm.hello()
-        cells = [_placed(cell, device) for claim in claims for cell in (claim.cell, claim.reference_cell)]
-        found = arm.describe([device], cells)
+        found = arm.describe([device], [cell for cells in pairs.values() for cell in cells])
     finally:
         arm.close()
-    name = found.devices[device]
     fates = {}
-    for index, pair in enumerate(pairs):
-        reasons = [found.unfit[cell.key] for cell in cells[2 * index : 2 * index + 2]]
-        reason = next((one for one in reasons if one is not None), None)
+    for pair, cells in pairs.items():
+        reason = next((found.unfit[cell.key] for cell in cells if found.unfit[cell.key] is not None), None)
         if reason is not None:
             fates[pair.key] = Fate(side="both", reason=reason)
-    return {device: found.environments[name]}, fates
+    return {device: found.environments[found.devices[device]]}, fates

@@ -139,7 +139,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
         )
 
         def on_progress(progress: Progress) -> None:
-            _write_session(folder.path / "sessions", progress.session)
+            write_session(folder.path / "sessions", progress.session)
             listen(progress)
 
         sides = {"base": base, "head": head}
@@ -255,7 +255,7 @@ def _create_folder(request: Request, base: Side, head: Side, found: Scouted, env
     return folder
 
 
-def _write_session(folder: Path, session: AbSession) -> None:
+def write_session(folder: Path, session: AbSession) -> None:
     """Put a session on disk with every raw step: in whole nanoseconds, which is what the clock counts."""
     document = to_json(replace(session, cells=tuple(replace(one, quads=()) for one in session.cells)))
     for written, one in zip(document["cells"], session.cells, strict=True):

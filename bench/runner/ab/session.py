@@ -30,7 +30,7 @@ import random
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from bench.core.cell import Cell
 from bench.core.comparison import Quad
@@ -137,6 +137,7 @@ class SessionPlan:
         gpu_uuids: By cell key.
         slow: Fraction by which a side is slowed down on purpose, by side.
         slow_every: One step in so many gets all of that.
+        offsets: By cell key, the log-ratio that counts as no change: two batch sizes are compared per example.
         judges_state: False counts every session, whatever the machine did.
         is_over: Whether the time is up: then what is not measured to its end is left out.
     """
@@ -147,6 +148,7 @@ class SessionPlan:
     gpu_uuids: dict[str, str | None]
     slow: dict[str, float]
     slow_every: int = 1
+    offsets: dict[str, float] = field(default_factory=dict)
     judges_state: bool = True
     is_over: Callable[[], bool] = lambda: False
 
@@ -237,8 +239,8 @@ def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> 
     return CellSession(
         cell=cell,
         quads=quads,
-        shift=session_shift(quads),
-        mean_shift=mean_shift(quads),
+        shift=session_shift(quads) - plan.offsets.get(cell.key, 0.0),
+        mean_shift=mean_shift(quads) - plan.offsets.get(cell.key, 0.0),
         state=state,
         seconds=seconds,
         build_seconds=sum(one.build_seconds for one in built.values()),

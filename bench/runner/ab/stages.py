@@ -132,6 +132,7 @@ class Comparing:
         clock: Callable[[], float] = time.monotonic,
         started: float | None = None,
         renew: Callable[[], None] = lambda: None,
+        offsets: dict[str, float] | None = None,
     ) -> None:
         self._cells = tuple(cells)
         self._settings = settings
@@ -155,6 +156,7 @@ class Comparing:
             gpu_uuids={c.key: known[c.device].gpu_uuid if c.device in known else None for c in cells},
             slow=dict(settings.slow),
             slow_every=settings.slow_every,
+            offsets=offsets or {},
             judges_state=settings.judges_state,
             is_over=self._is_over,
         )
