@@ -58,6 +58,13 @@ class SamplingTimes:
     warmup_samplings: int = 0
     converged: bool | None = None
 
+    def __post_init__(self) -> None:
+        if len(self.step_seconds) != len(self.encode_seconds) or len(self.decode_seconds) not in (
+            0,
+            len(self.encode_seconds),
+        ):
+            raise ValueError("SamplingTimes: its parts are not of as many samplings")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartTimes:

@@ -181,6 +181,11 @@ class Classification:
     confusion: tuple[tuple[int, ...], ...]
     outside: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        classes = len(self.scores)
+        if [len(row) for row in self.confusion] != [classes] * classes or len(self.outside) not in (0, classes):
+            raise ValueError(f"Classification: the confusion matrix is not one of {classes} classes")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataFacts:

@@ -34,15 +34,15 @@ def core_types() -> list[type]:
     return sorted((cls for cls in found if cls.__name__ not in NOT_JSON), key=lambda cls: cls.__name__)
 
 
-def values_of(hint: Any, name: str = "") -> st.SearchStrategy[Any]:
+def values_of(hint: Any, name: str = "", sizes: tuple[int, int] = (0, 3)) -> st.SearchStrategy[Any]:
     """Make values of a type hint and a field's name, by rules of this test's own: independent of `jsonio._read`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (Union, types.UnionType):
-        return st.one_of([values_of(argument, name) for argument in arguments])
+        return st.one_of([values_of(argument, name, sizes) for argument in arguments])
     if origin is tuple and arguments[-1] is Ellipsis:
-        return st.lists(values_of(arguments[0], name), max_size=3).map(tuple)
+        return st.lists(values_of(arguments[0], name, sizes), min_size=sizes[0], max_size=sizes[1]).map(tuple)
     if origin is tuple:
-        return st.tuples(*(values_of(argument, name) for argument in arguments))
+        return st.tuples(*(values_of(argument, name, sizes) for argument in arguments))
     if hint is type(None):
         return st.none()
     if dataclasses.is_dataclass(hint):
@@ -63,7 +63,9 @@ def values_of(hint: Any, name: str = "") -> st.SearchStrategy[Any]:
 
 def instances(cls: type) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(cls)
-    return st.builds(cls, **{field.name: values_of(hints[field.name], field.name) for field in dataclasses.fields(cls)})
+    sizes = (2, 2) if cls.__name__ in ("Classification", "SamplingTimes") else (0, 3)  # their lists fit one another
+    fields = dataclasses.fields(cls)
+    return st.builds(cls, **{field.name: values_of(hints[field.name], field.name, sizes) for field in fields})
 
 
 @pytest.mark.parametrize("cls", core_types(), ids=lambda cls: cls.__name__)

@@ -244,7 +244,8 @@ def _session_values(benchmark: StoredBenchmark) -> dict[str, Any]:
     extra = benchmark.raw.get("extra_info") or {}
     if benchmark.cell is not None:  # of the fixture `bench_cell`, whose names are ours
         whole = {name: extra.get(name) for name in ("parameters", "trainable_parameters")}
-        flops = extra.get("flops") or {}
+        flops = extra.get("flops")
+        flops = flops if isinstance(flops, dict) else {}
         whole |= {f"flops_{name}": flops.get(name) for name in ("forward", "backward")}
         values |= {name: value for name, value in whole.items() if type(value) is int}
     return values
