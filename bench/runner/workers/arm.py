@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
+import importlib
 import itertools
 import json
 import os
@@ -20,6 +22,7 @@ import socket
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +67,8 @@ def _serve(descriptor: int, parent: int) -> None:
     if not _depend_on(parent):
         return
     _preload()
+    gc.collect()
+    gc.freeze()  # what was imported stays: no worker has to look through it again
     server, line = os.getpid(), socket.socket(fileno=descriptor)
     while True:
         message, descriptors, _, _ = socket.recv_fds(line, _MESSAGE_BYTES, 3)
@@ -85,18 +90,23 @@ def _serve(descriptor: int, parent: int) -> None:
         line.send(json.dumps({"pid": pid}).encode())
 
 
+_PRELOADED = (
+    "torch._dynamo",  # the first optimizer imports it, which takes two seconds
+    "torch.fx.experimental.symbolic_shapes",
+    "bench.device.environment",
+    "bench.device.step",
+    "bench.measure.blocks",
+    "bench.measure.clock",
+    "bench.registry",
+)
+
+
 def _preload() -> None:
     """Import torch, the compiler that its first optimizer asks for, and our rooms; run nothing, start no device."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-
-        import bench.device.environment
-        import bench.device.step
-        import bench.measure.blocks
-        import bench.measure.clock
-        import bench.registry  # noqa: F401 - all are imported for what comes after the fork
+        for name in _PRELOADED:
+            importlib.import_module(name)
 
 
 def _be_forked(

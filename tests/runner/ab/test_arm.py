@@ -128,9 +128,11 @@ def test_forked_workers_have_the_variables_and_folders_of_their_side_and_one_ser
         (tmp_path / name).mkdir()
         (tmp_path / name / "net.py").write_text(
             "import os, sys, torch\n"
+            "DYNAMO = 'torch._dynamo'\n"
             "here = os.path.dirname(os.path.abspath(__file__))\n"
             "raise ImportError(f'{os.getcwd() == here} {os.environ.get(\"STEPBENCH_MODELS\")} {os.getppid()} '\n"
-            "                  f'{torch.cuda.is_initialized()} {os.getpgid(0) == os.getpid()}')\n"
+            "                  f'{torch.cuda.is_initialized()} {os.getpgid(0) == os.getpid()} '\n"
+            "                  f'{DYNAMO in sys.modules}')\n"
         )
         folder = tmp_path / name
         sides[name] = Side(name=name, given=".", folder=folder, root=folder, models=folder)
@@ -146,7 +148,7 @@ def test_forked_workers_have_the_variables_and_folders_of_their_side_and_one_ser
             arm.build(Cell(model="net.py:Net", batch_size=1))
         assert str(error.value).partition("ImportError: ")[2].split()[2] != server
     for name, side in sides.items():
-        assert said[name] == ["True", str(side.models), server, "False", "True"]
+        assert said[name] == ["True", str(side.models), server, "False", "True", "True"]
     assert not is_running(int(server))
 
 
