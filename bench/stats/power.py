@@ -21,7 +21,7 @@ from bench.stats.looks import SLOWER, Plan, draw_patterns, look
 POWER = 0.80
 _COMPARISONS = 200
 _HALVINGS = 7
-_FAR = 12.0  # spreads above `fail_at` where the search ends
+_NEAR, _FAR = 2.0, 16.0  # spreads above `fail_at` where the search begins and ends
 _GRID = math.log(1.2)  # spreads this close are one, so that few simulations serve a suite
 _WORTH = 4  # patterns that a cell's level is worth at least, where not all are counted
 _CORRELATION = 0.6  # of the two columns, as found in real sessions (mlp, batch 8)
@@ -69,9 +69,11 @@ def _sees(plan: Plan, *exponents: int) -> float | None:
         return bool((look(noise + shift, plan, draws).verdict == SLOWER).mean() >= POWER)
 
     low = math.log1p(plan.threshold.fail_at)
-    high = low + _FAR * max(first, second)
-    if not is_found(high):
-        return None
+    reach = _NEAR
+    while not is_found(high := low + reach * max(first, second)):
+        reach *= 2
+        if reach > _FAR:
+            return None
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (low, middle) if is_found(middle) else (middle, high)

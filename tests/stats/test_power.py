@@ -23,7 +23,9 @@ def found(shift, spread, plan, count=600):
 def test_what_would_be_seen_is_found_four_times_in_five(spread, cells):
     plan = Plan(cells=cells)
     exact = math.exp(round(math.log(spread) / math.log(1.2)) * math.log(1.2))  # spreads are rounded
-    assert found(sees(plan, spread), exact, plan) == pytest.approx(0.80, abs=0.07)
+    shift = sees(plan, spread)
+    assert found(shift, exact, plan) >= 0.80 - 0.07  # 200 draws found it, 600 others are asked
+    assert found(shift - 0.3 * exact, exact, plan) < 0.80
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.0001, 0.004])
