@@ -19,6 +19,7 @@ import typer
 from bench.cli import options, slurm
 from bench.cli.output import answer, look, said, say_kept
 from bench.core.cell import Cell
+from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import counted
@@ -184,16 +185,30 @@ def _failed(finished: StoredRun) -> int:
 
 
 def _text(finished: StoredRun) -> str:
+    """Write the answer first: the table, what it shows, then what speaks against it, and where everything is."""
     from bench.report.formats.table import cells_table, claims_table
     from bench.stats.scaling import scalings
+    from bench.tables.advice import short_advice
+    from bench.tables.claims import claims_summary
+    from bench.tables.findings import findings
     from bench.tables.scaling import ranks_document, scaling_document
+    from bench.tables.table import Page
 
-    parts = [cells_table(finished.records, **look())]
+    page = Page(**look())
+    parts = [cells_table(finished.records, doubts=False, **look())]
+    if found := findings(finished.records):
+        parts += ["", *(page.wrap(sentence, "  ", "- ") for sentence in found)]
     parts += [f"\n{table}" for table in (said(scaling_document(scalings(finished.records))),) if table]
     parts += [f"\n{table}" for table in (said(ranks_document(finished.records)),) if table]
-    parts += [f"\n{claims_table(finished.claims, **look())}"] if finished.claims else []
-    page = finished.folder / "report.html"
-    parts += [f"Report: {page}"] if page.is_file() else []
+    if wrong := [claim for claim in finished.claims if claim.verdict is ClaimVerdict.MISMATCH]:
+        parts += ["", claims_table(wrong, **look())]
+    if finished.claims:
+        parts += ["", page.wrap(f"{claims_summary(finished.claims)}; `bench check` shows them")]
+    if doubts := short_advice(finished.records):
+        parts += ["", *(page.wrap(words, "   ", f"{mark}  ") for mark, words in doubts)]
+        parts += [page.wrap(f"`bench show {finished.info.id}` says what each means.", "   ", "   ")]
+    html = finished.folder / "report.html"
+    parts += ["", *([f"Report: {html}"] if html.is_file() else [])]
     parts += [f"Results: {finished.folder}"]
     if failed := _failed(finished):
         parts += [f"{failed} of {counted(len(finished.records), 'cell')} failed; with --strict that is exit code 1"]

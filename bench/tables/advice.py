@@ -372,6 +372,18 @@ def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     return tuple(sentences)
 
 
+def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+    """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells")`."""
+    lines = []
+    for words, kinds in _by_words():
+        cells = [record for record in records if any(one.kind in kinds for one in record.advice)]
+        if cells:
+            advice = [one for record in cells for one in record.advice if one.kind in kinds]
+            cure = f". {_longer(cells, advice)}" if words is _SHORT else ""
+            lines.append((words.mark, f"{words.title}{_where(cells, len(records))}{cure}"))
+    return tuple(lines)
+
+
 def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = "") -> str:
     known = "; ".join(
         text

@@ -29,7 +29,9 @@ _ESSENTIAL_RANK = 4
 """Where columns up to this rank (times, throughput, phases, peak, FLOPs) do not fit, models get lines of their own."""
 
 
-def cells_table(records: Sequence[Record], width: int = 80, color: bool = False, unicode: bool = True) -> str:
+def cells_table(
+    records: Sequence[Record], width: int = 80, color: bool = False, unicode: bool = True, *, doubts: bool = True
+) -> str:
     """Write one row per cell, a caption above and the doubts in words below.
 
     Where the page is too narrow for all essential figures, each model gets a line of its own and its cells stand below;
@@ -40,6 +42,7 @@ def cells_table(records: Sequence[Record], width: int = 80, color: bool = False,
         width: Columns of the terminal.
         color: Whether to use ANSI colours.
         unicode: Whether the stream takes ±, µ, ≥; see `figures.is_unicode`.
+        doubts: Put the doubts into words below.
     """
     page = Page(width=width, color=color, unicode=unicode)
     if not records:
@@ -66,8 +69,8 @@ def cells_table(records: Sequence[Record], width: int = 80, color: bool = False,
         for row, record in enumerate(records)
         if row not in spans and (text := outcome_text(record))
     ]
-    if doubts := advice_text(records, page):
-        parts += ["", doubts]
+    if doubts and (words := advice_text(records, page)):
+        parts += ["", words]
     return "\n".join(parts)
 
 
