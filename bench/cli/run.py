@@ -190,13 +190,13 @@ def _text(finished: StoredRun) -> str:
     from bench.stats.scaling import scalings
     from bench.tables.advice import short_advice
     from bench.tables.claims import claims_summary
-    from bench.tables.findings import findings
+    from bench.tables.findings import failures, findings
     from bench.tables.scaling import ranks_document, scaling_document
     from bench.tables.table import Page
 
     page = Page(**look())
     parts = [cells_table(finished.records, doubts=False, **look())]
-    if found := findings(finished.records):
+    if found := (*findings(finished.records), *failures(finished.records)):
         parts += ["", *(page.wrap(sentence, "  ", "- ") for sentence in found)]
     parts += [f"\n{table}" for table in (said(scaling_document(scalings(finished.records))),) if table]
     parts += [f"\n{table}" for table in (said(ranks_document(finished.records)),) if table]

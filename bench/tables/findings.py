@@ -55,6 +55,19 @@ def findings(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(sentence for sentence in (*_precisions(fit), _optimizers(fit), _batches(fit)) if sentence is not None)
 
 
+def failures(records: Sequence[Record]) -> tuple[str, ...]:
+    """Return one sentence per reason why cells were not measured, whole: a row of a table may cut it."""
+    by_reason: dict[str, list[Cell]] = {}
+    for record in records:
+        if record.outcome is not Outcome.OK and record.reason:
+            reason = f"{record.outcome.value.replace('_', ' ')}: {plain(record.reason)}"
+            by_reason.setdefault(reason, []).append(record.cell)
+    return tuple(
+        f"{plain(cells[0].id) if len(cells) == 1 else f'{len(cells)} cells'} {reason}"
+        for reason, cells in by_reason.items()
+    )
+
+
 def model_findings(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     """Return one sentence per model: its fastest cell, and how its precisions and its optimizer compare."""
     by_model: defaultdict[str, list[_Fit]] = defaultdict(list)

@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.record import Outcome, Phase, Record, Sample
-from bench.tables.findings import findings, model_findings
+from bench.tables.findings import failures, findings, model_findings
 from tests.records import BUSY, make_record
 
 FP32, AMP = Precision.FP32, Precision.BF16_AMP
@@ -76,4 +76,13 @@ def test_each_model_has_one_sentence() -> None:
             "takes 2.0 times as long; the optimizer takes 10 to 50 % of the step",
         ),
         ("b", "fastest at batch 8 in fp32: 100 ms a step, 80.0 examples/s"),
+    )
+
+
+def test_reasons_are_said_once_and_whole() -> None:
+    slow = [replace(record(1.0, batch_size=size), outcome=Outcome.SKIPPED, reason="too slow") for size in (1, 2)]
+    long = replace(record(1.0, model="b"), outcome=Outcome.OUT_OF_MEMORY, reason="a" * 200)
+    assert failures([*slow, record(1.0), long]) == (
+        "2 cells skipped: too slow",
+        f"{long.cell.id} out of memory: {'a' * 200}",
     )
