@@ -93,3 +93,9 @@ def _torch_state_is_restored() -> Iterator[None]:
 def _no_kept_counts(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Let no test find what another one, or the user, has counted."""
     monkeypatch.setenv("STEPBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(autouse=True)
+def _no_command_says_that_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what a command says on stderr be the same on a busy machine."""
+    monkeypatch.setattr("bench.cli.progress._PATIENCE_SECONDS", 3600.0)

@@ -124,7 +124,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_keeps_what_was_there(capsys, m
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}
 
 
-def bench_with(variables, *arguments):
+def said_with(variables, *arguments):
     """Run a command in an environment with these variables; return exit code and all it said."""
     command = [sys.executable, "-m", "bench", *arguments]
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=300)
@@ -134,15 +134,15 @@ def bench_with(variables, *arguments):
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_records_of_another_instruction_set_are_measured_again_and_never_compared():
-    assert bench_with({}, "run", "one.py:net", *QUICK)[0] == ExitCode.FINE
+    assert said_with({}, "run", "one.py:net", *QUICK)[0] == ExitCode.FINE
     wide = last_run()
     (before,) = wide.records()
-    code, said = bench_with(AVX2, "run", "one.py:net", *QUICK)
+    code, said = said_with(AVX2, "run", "one.py:net", *QUICK)
     assert code == ExitCode.FINE, said
-    code, said = bench_with({}, "compare", wide.path.name, last_run().path.name)
+    code, said = said_with({}, "compare", wide.path.name, last_run().path.name)
     assert code == ExitCode.UNFIT, said
     assert "measure both on one machine" in said
-    code, said = bench_with(AVX2, "run", "--resume", wide.path.name)
+    code, said = said_with(AVX2, "run", "--resume", wide.path.name)
     assert code == ExitCode.FINE, said
     assert "0 records kept, 1 to measure: 1 measured in another environment" in said
     (after,) = wide.records()
