@@ -170,8 +170,19 @@ def test_phases_are_shares_of_the_step_and_the_gap_stands_beside() -> None:
     assert bar.figures[1] == "+1 %"
 
 
+def three_batches(run_id: str = "run") -> StoredRun:
+    """The ordinary run with a third batch size of everything: two points are no curve."""
+    run = ordinary_run(run_id)
+    third = [replace(one, cell=replace(one.cell, batch_size=64)) for one in run.records if one.cell.batch_size == 32]
+    return ordinary_run(run_id, records=(*run.records, *third))
+
+
+def test_two_batch_sizes_are_no_chart() -> None:
+    assert scaling.SECTION.build(make_data([ordinary_run()])) is None
+
+
 def test_latency_and_throughput_have_a_line_per_precision() -> None:
-    panel = next(panel for panel in built(scaling.SECTION)["panels"] if panel["title"] == "my_net")
+    panel = next(panel for panel in built(scaling.SECTION, three_batches())["panels"] if panel["title"] == "my_net")
     latency, throughput = panel["charts"]
     assert [series.name for series in latency.series] == ["fp32", "bf16-amp"]
     assert latency.title == "latency, ms per step"
@@ -182,7 +193,7 @@ def test_latency_and_throughput_have_a_line_per_precision() -> None:
 
 
 def test_two_runs_are_told_apart_by_their_dash_and_the_newest_is_full() -> None:
-    legend = built(scaling.SECTION, ordinary_run("first"), ordinary_run("second"))["legend"]
+    legend = built(scaling.SECTION, three_batches("first"), three_batches("second"))["legend"]
     assert [(entry["name"], entry["dash"]) for entry in legend] == [
         ("fp32, run 1", 1),
         ("fp32, run 2", 0),

@@ -1,4 +1,4 @@
-"""The answer first: what was measured on which machine, what changed, what is doubtful, what failed."""
+"""The answer first: what was found, where each model is fastest, what changed; then what is doubtful, what failed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from bench.core.record import Outcome
 from bench.core.units import format_bytes, format_count
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import grouped
-from bench.tables.advice import advice_sentences, marks
+from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
 from bench.tables.comparison import change, headline, reason_text, short_names, summary
 from bench.tables.figures import count_of, first, name, seconds_text, words
+from bench.tables.findings import findings, model_findings
 from bench.tables.table import Column, Table, make_table
 
 _MOST_FAILURES = 12
@@ -26,7 +27,8 @@ _MOST_MODELS = 40
 
 def build(data: ReportData) -> Mapping[str, Any]:
     """Say the most important things in few lines."""
-    doubts = [(mark, words(sentence)) for mark, sentence in advice_sentences(data.records)]
+    short = dict(short_advice(data.records))
+    doubts = [(mark, words(short[mark]), words(text)) for mark, text in advice_sentences(data.records)]
     failures = [
         (name(row.record.cell.id), words(text)) for row in data.rows if (text := outcome_text(row.record)) is not None
     ]
@@ -36,6 +38,8 @@ def build(data: ReportData) -> Mapping[str, Any]:
     changes, more_changes = first(_changes(data), _MOST_CHANGES, "changes")
     return {
         "headline": _headline(data),
+        "found": [words(sentence) for sentence in findings(data.records)],
+        "models": [(name(model), words(text)) for model, text in model_findings(data.records)[:_MOST_MODELS]],
         "machines": list(dict.fromkeys(_machine(run.environment) for run in data.runs if run.environment)),
         "runs": [_run(run.id, run.info.started_at, run.info.command) for run in data.runs],
         "cards": _cards(data),
@@ -103,7 +107,7 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
         failed += sum(len(run.missing) for run in data.runs)
         cards += [
             _card(len(data.rows) - sum(r.record.outcome is not Outcome.OK for r in data.rows), "measured", "cells", ""),
-            _card(failed, "not measured", "failures" if failed else "", "bad" if failed else "good"),
+            *([_card(failed, "not measured", "failures", "bad")] if failed else []),
             _card(doubted, "with a doubt", "doubts" if doubted else "", "doubt" if doubted else "good"),
         ]
     cards += _change_cards(data)
@@ -180,7 +184,9 @@ def _best_table(data: ReportData) -> Table | None:
         Column(name="peak", cells=tuple(_peak(row) for row in best)),
         Column(name="doubts", cells=tuple(marks(row.record) for row in best), right=False),
     ]
-    return make_table(columns, caption="Where each model does the most examples per second")
+    tried = {row.record.cell.batch_size for group in groups for row in group.rows}
+    largest = f"; the largest batch tried is {max(tried)}" if len(tried) > 1 else ""
+    return make_table(columns, caption=f"Where each model does the most examples per second{largest}")
 
 
 def _throughput(row: Row) -> float:

@@ -29,11 +29,14 @@ _MOST_ROWS = 400
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Make two charts per model that was measured at two batch sizes or more, and one table of their figures."""
+    """Make two charts per model that was measured at three batch sizes or more, and one table of their figures.
+
+    Two points are no curve: the table of cells says it better.
+    """
     found = [
         group
         for group in grouped(data, lambda row: row.summary.examples_per_second is not None)
-        if len({row.record.cell.batch_size for row in group.rows}) > 1
+        if len({row.record.cell.batch_size for row in group.rows}) > 2
     ]
     groups, note = first(found, _MOST_GROUPS, "models")
     if not groups:
