@@ -122,7 +122,7 @@ def test_the_keyboard_alone_opens_a_cell_and_comes_back(open_page: OpenPage) -> 
     assert dialog.get_by_role("heading").inner_text() == "mlp/train/b8/cpu/fp32"
     said = dialog.inner_text()
     assert "40 steps, host clock" in said
-    assert "Noisy samples" in said
+    assert "Needs more steps" in said
     assert dialog.locator("circle:not(.warm)").count() == 40
     assert dialog.locator("circle.warm").count() == 3
     page.keyboard.press("Escape")
