@@ -84,7 +84,7 @@ def check_transformers(spec: Spec) -> None:
     if not known:
         raise ModelError(
             f"model {spec.text!r} needs the package transformers, which is not installed; "
-            "pip install 'stepbench[transformers]'"
+            "install it, or stepbench with its extra 'transformers'"
         )
     if spec.place not in known:
         raise ModelError(

@@ -45,7 +45,7 @@ def migrate(
     if schema > current:
         raise StoreError(
             f"{where} has schema {schema}, this stepbench reads up to {current}: it was written by a newer stepbench"
-            f" ({data.get('stepbench', 'version unknown')}); update with `pip install -U stepbench`",
+            f" ({data.get('stepbench', 'version unknown')}); update stepbench",
             is_other_version=True,
         )
     migrated: dict[str, Any] = dict(data)

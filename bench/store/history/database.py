@@ -83,7 +83,7 @@ def _engine(url: URL) -> Engine:
             return create_engine(url)
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             raise StoreError(
-                f"a history in PostgreSQL needs a driver ({error}); pip install 'stepbench[postgres]'"
+                f"a history in PostgreSQL needs a driver ({error}); install stepbench with its extra 'postgres'"
             ) from None
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 

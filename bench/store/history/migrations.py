@@ -108,7 +108,7 @@ def check(found: int, where: str, known: int = VERSION) -> None:
     if found > known:
         raise StoreError(
             f"the history {where} has schema {found}, this stepbench knows up to {known}: a newer stepbench made it; "
-            "update with `pip install -U stepbench`, or name another with --history",
+            "update stepbench, or name another with --history",
             is_other_version=True,
         )
 
