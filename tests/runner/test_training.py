@@ -108,5 +108,5 @@ def test_the_classification_report_asks_for_its_library_before_anything_runs(pla
     from bench.runner import training
 
     monkeypatch.setattr(training.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(Exception, match="pip install 'stepbench\\[train\\]'"):
+    with pytest.raises(Exception, match="extra 'train'"):
         train(plan)
