@@ -133,9 +133,7 @@ def _plan_of(folder: RunFolder) -> TrainingPlan:
 def _prepared(plan: TrainingPlan, method: str) -> tuple[TrainingPlan, Environment]:
     """Check the plan before anything runs, complete its device, read the environment."""
     if importlib.util.find_spec("sklearn") is None:
-        raise BenchError(
-            "the report of classes needs scikit-learn; install it, or stepbench with its extra 'train'"
-        )
+        raise BenchError("the report of classes needs scikit-learn; install it, or stepbench with its extra 'train'")
     processes.preload("torchvision")
     known = make_plan([plan.cell], method=method)
     return replace(plan, device=known.cells[0].device), known.environments[known.cells[0].device]
