@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from bench.cli.output import Command, Group, write_section
+from bench.cli.output import Command, Group, say_error, write_section
 from bench.core.errors import BenchError, ExitCode
 from bench.core.text import one_line
 from bench.core.version import __version__
@@ -167,20 +167,20 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run_command(arguments: list[str] | None = None) -> int:
     """Run one command; print any error as one line on stderr; return the exit code, 70 for one that nobody foresaw."""
+    typed = sys.argv[1:] if arguments is None else arguments
     try:
         code = int(app(args=arguments, prog_name="bench", standalone_mode=False) or ExitCode.FINE)
         if code == _INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
             print("bench: interrupted; what was measured before is on disk", file=sys.stderr)
         return code
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return int(error.exit_code)
+        return say_error(str(error), error.exit_code, typed)
     except typer.TyperException as error:  # the command line itself could not be parsed
         message = error.format_message()
         if message.startswith("Usage:"):  # a group without a command: the whole help
             print(message, file=sys.stderr)
         elif message:
-            print(f"bench: {_one_line(message)}{_found(error, message)}", file=sys.stderr)
+            return say_error(f"{_one_line(message)}{_found(error, message)}", ExitCode.USAGE, typed)
         return int(ExitCode.USAGE)
     except typer.Abort:
         return _INTERRUPTED
@@ -192,12 +192,11 @@ def run_command(arguments: list[str] | None = None) -> int:
             import traceback
 
             traceback.print_exc()
-        print(
-            f"bench: internal error, {one_line(error)}; this is a defect of stepbench, please report it with the "
-            "output of bench --traceback",
-            file=sys.stderr,
+        words = (
+            f"internal error, {one_line(error)}; this is a defect of stepbench, please report it with the output of "
+            "bench --traceback"
         )
-        return int(ExitCode.INTERNAL)
+        return say_error(words, ExitCode.INTERNAL, typed)
     except SystemExit as stop:  # typer turns a broken pipe into 1, which means a regression here
         if isinstance(stop.__context__, BrokenPipeError):
             return int(ExitCode.FINE)

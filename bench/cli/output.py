@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +54,28 @@ def say_kept(kept: KeptCounts | None, cells: int) -> None:
 
 
 def print_json(command: str, **payload: Any) -> None:
-    """Print one JSON object: `schema`, `command` and the payload, whose values are written by their fields."""
+    """Print one JSON object: `schema`, `command` and the payload, whose values are written by their fields.
+
+    In ASCII, so that every locale and every reader takes it whole, lone surrogates included.
+    """
     document = {"schema": JSON_SCHEMA, "command": command, **to_json(payload)}
-    print(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def say_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
+    """Print an error as one line on stderr, and as JSON on stdout where that was asked for; return its exit code.
+
+    Args:
+        message: One line.
+        exit_code: What the command ends with.
+        arguments: The command line: an error may come before it is parsed.
+    """
+    print(f"bench: {message}", file=sys.stderr)
+    pairs = itertools.pairwise(arguments)
+    if "--format=json" in arguments or ("--format", "json") in pairs:
+        command = next((word for word in arguments if not word.startswith("-")), "")
+        print_json(command, error=message, exit_code=int(exit_code))
+    return int(exit_code)
 
 
 def terminal_width() -> int:
