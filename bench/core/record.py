@@ -138,7 +138,7 @@ class Sampling:
         budget_seconds: Give up trying after this long: whole and split steps together, without the warm-up.
         min_steps: At least this many whole steps are timed, or as many as fit into `floor_seconds`.
         min_blocks: At least this many blocks of whole steps likewise, because steps taken together share their luck.
-        undecided_steps: Where the budget is spent and there is no interval, go on to this many steps at most.
+        undecided_steps: Where the budget is spent and the interval is missing or wide, go on to this many steps.
         floor_seconds: What these three may cost where it is more than the budget; five steps are timed in any case.
         max_steps: At most this many.
         min_warmup_steps: Executed and recorded, not counted.

@@ -42,7 +42,7 @@ Launched into an empty queue: a full one (of about 1,000 kernels) makes the host
 PHASE_GAP_LIMIT = 0.05
 """A sum of phases that misses the step by more than this, and by more than chance, earns an Advice."""
 
-NOISE_LIMIT = 0.05
+NOISE_LIMIT = 0.1
 """An interval wider than this, and than the target asked for, earns an Advice; a narrower one speaks for itself."""
 
 SHORT_BLOCK = 5

@@ -26,6 +26,12 @@ STARTING_STEPS = 3
 FEWEST_STEPS = 5
 """Timed however long a step is: fewer say nothing about noise."""
 
+WIDE = 0.05
+"""An interval wider than this, and than the target, is worth more steps than the budget paid for."""
+
+UNDECIDED_SECONDS = 1.0
+"""Short steps go on for so long where the interval is wide: sixty of them last no longer than a mood of the machine."""
+
 GROWTH = 1.2
 """The interval is computed anew when the steps grew by a fifth: 40 times on the way to 10,000 steps."""
 
@@ -92,7 +98,8 @@ class StopRule(_Steps):
     1. Never before `min_steps` steps and `min_blocks` blocks, as long as they fit into `budget_seconds` or
        `floor_seconds`, whichever is more; five steps in any case.
     2. Then when the interval of the median (`estimate_median`, 95 %) is within `target` of it.
-    3. Or when the steps add up to `budget_seconds`; while there is no interval, on to `undecided_steps`.
+    3. Or when the steps add up to `budget_seconds`; while there is no interval, or a wide one, on to `undecided_steps`
+       and to a second.
     4. At `max_steps` at the latest.
 
     The interval is computed only when the steps grew by a fifth: adding costs about 5 us, an interval 0.2 ms at 100
@@ -120,18 +127,18 @@ class StopRule(_Steps):
         if self.steps < sampling.min_steps or self._blocks < sampling.min_blocks:
             return False
         is_spent = self._total >= sampling.budget_seconds
-        if is_spent and self.steps >= sampling.undecided_steps:
+        if is_spent and self.steps >= sampling.undecided_steps and self._total >= UNDECIDED_SECONDS:
             return True
         if self.steps >= GROWTH * self._estimated_at:
             self._compute()
-        if is_spent:
-            return self._estimate is not None and self._estimate.low is not None
-        return self._within_target(self._estimate)
+        return self._within(max(sampling.target, WIDE) if is_spent else sampling.target)
 
     @property
     def is_converged(self) -> bool | None:
         """Whether the target was reached with all steps; None while there is more to measure."""
-        return self._within_target(self.estimate) if self.is_finished else None
+        if not self.is_finished:
+            return None
+        return self.estimate is not None and self._within(self._sampling.target)
 
     @property
     def estimate(self) -> Estimate | None:
@@ -144,6 +151,6 @@ class StopRule(_Steps):
         self._estimate = estimate_median(self._seconds)
         self._estimated_at = self.steps
 
-    def _within_target(self, estimate: Estimate | None) -> bool:
-        half = None if estimate is None else estimate.relative_half_width
-        return half is not None and half <= self._sampling.target
+    def _within(self, limit: float) -> bool:
+        half = None if self._estimate is None else self._estimate.relative_half_width
+        return half is not None and half <= limit

@@ -203,12 +203,28 @@ def test_the_floor_ends_it_without_an_interval():
     assert steps_until_finished(rule, no_interval(200)) == 29
 
 
-def test_with_an_interval_the_budget_ends_it_at_twenty_steps_although_the_target_is_missed():
-    noise = 0.0625 * np.exp(0.2 * np.random.default_rng(1).standard_normal(100))
+def noisy(spread, seconds=0.0625):
+    return (seconds * np.exp(spread * np.random.default_rng(1).standard_normal(5000))).tolist()
+
+
+def test_with_a_narrow_interval_the_budget_ends_it_at_twenty_steps_although_the_target_is_missed():
     rule = StopRule(Sampling(budget_seconds=0.25))
-    assert steps_until_finished(rule, noise.tolist()) == 20
-    assert rule.estimate.low is not None
+    assert steps_until_finished(rule, noisy(0.06)) == 20
+    assert 0.02 < rule.estimate.relative_half_width <= 0.05
     assert rule.is_converged is False
+
+
+def test_with_a_wide_interval_it_goes_on_to_sixty_steps():
+    rule = StopRule(Sampling(budget_seconds=0.25))
+    assert steps_until_finished(rule, noisy(0.4)) == 60
+    assert rule.estimate.relative_half_width > 0.05
+
+
+def test_short_steps_with_a_wide_interval_go_on_for_a_second():
+    moods = [0.001 if index // 100 % 2 else 0.002 for index in range(3000)]
+    rule = StopRule(Sampling(budget_seconds=0.25))
+    count = steps_until_finished(rule, moods)
+    assert sum(moods[: count - 1]) < 1.0 <= sum(moods[:count])
 
 
 def test_correlated_steps_are_sampled_longer():
