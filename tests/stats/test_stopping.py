@@ -221,7 +221,7 @@ def test_with_a_wide_interval_it_goes_on_to_sixty_steps():
 
 
 def test_short_steps_with_a_wide_interval_go_on_for_a_second():
-    moods = [0.001 if index // 100 % 2 else 0.002 for index in range(3000)]
+    moods = [0.001 if index // 10 % 2 else 0.002 for index in range(3000)]
     rule = StopRule(Sampling(budget_seconds=0.25))
     count = steps_until_finished(rule, moods)
     assert sum(moods[: count - 1]) < 1.0 <= sum(moods[:count])
