@@ -131,7 +131,7 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("check", "nowhere.toml"), "nowhere.toml"),
         (("run", "my_net", "-b", "99999999999999999999"), "batch size must be at most 2147483647"),
         (("run", "my_net", "--seed", "99999999999999999999"), "seed must fit into 64 bits"),
-        (("export", "latest"), "Choose from: pytest-benchmark, github-action-benchmark,"),
+        (("export", "latest"), "Missing option '--to'. Choose from: bencher, csv, github-action-benchmark,"),
         (("list", "nothing"), "Invalid value for 'what': 'nothing' is not one of 'models'"),
         (("run", "my_net", "--results", "notes.txt"), "cannot make the folder notes.txt"),
         (("images", "diffusion", "--target", "5"), "less than or equal to 1, found '5'"),
