@@ -1,6 +1,6 @@
 """List models, suites or stored runs.
 
-Models with their options, those of torchvision or transformers, built-in suites, or runs of a folder.
+Models with their options, those of torchvision, transformers or timm, built-in suites, or runs of a folder.
 
 Examples:
     bench list models --options
@@ -30,6 +30,7 @@ class What(StrEnum):
     MODELS = "models"
     TORCHVISION = "torchvision"
     TRANSFORMERS = "transformers"
+    TIMM = "timm"
     SUITES = "suites"
     RUNS = "runs"
 
@@ -46,6 +47,7 @@ def command(
         What.MODELS: _models,
         What.TORCHVISION: _torchvision,
         What.TRANSFORMERS: _transformers,
+        What.TIMM: _timm,
         What.SUITES: _suites,
     }
     listed = _runs(results) if what is What.RUNS else rows[what]()
@@ -57,7 +59,8 @@ def command(
 MORE_MODELS = """
 
 Also torchvision:NAME (`bench list torchvision`), transformers:TYPE (`bench list
-transformers`), your package.module:callable and path/file.py:callable.
+transformers`), timm:NAME (`bench list timm`), your package.module:callable and
+path/file.py:callable.
 `bench list models --options` shows what can be set.
 Set options after an @: mlp@activation=tanh,width=512."""
 
@@ -102,6 +105,12 @@ def _transformers() -> list[tuple[str, str]]:
     from bench import registry
 
     return [(f"transformers:{name}", ", ".join(tasks)) for name, tasks in registry.transformers_tasks().items()]
+
+
+def _timm() -> list[tuple[str, str]]:
+    from bench import registry
+
+    return [(f"timm:{name}", "") for name in registry.timm_sources()]
 
 
 def _suites() -> list[tuple[str, str]]:

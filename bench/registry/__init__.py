@@ -6,6 +6,7 @@ A spec is `reference[@key=value[,key=value]...]`, where the reference is
 - `torchvision:NAME`, a classification model with random weights: options go to its builder, `num_classes=10`;
 - `transformers:TYPE`, a Hugging Face model built from its config class, `transformers:gpt2@n_layer=2`: options are
   fields of that class;
+- `timm:NAME`, a model of timm with random weights: options go to its builder, `img_size=384`;
 - `package.module:callable` or `path/file.py:callable`, found from the working directory: it is a Workload, an
   `nn.Module`, a class of them, or a function that returns either; options become keyword arguments;
 - `path/file.py` alone, if the file has the five names that every file of `bench.models` has.
@@ -22,6 +23,7 @@ torch is imported inside functions only. Called by `run`, `counters`' callers an
 from bench.registry.catalog import ModelInfo, Option, describe, names, source_file, source_place, torchvision_sources
 from bench.registry.optimizers import OPTIMIZERS, make_optimizer
 from bench.registry.resolve import check, resolve
+from bench.registry.timm import timm_sources
 from bench.registry.torchvision import torchvision_names
 from bench.registry.transformers import transformers_tasks
 
@@ -36,6 +38,7 @@ __all__ = [
     "resolve",
     "source_file",
     "source_place",
+    "timm_sources",
     "torchvision_names",
     "torchvision_sources",
     "transformers_tasks",

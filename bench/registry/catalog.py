@@ -159,7 +159,7 @@ def locate(spec: Spec) -> tuple[Path | None, str]:
         return (path.resolve() if path.is_file() else None), spec.attribute
     if spec.kind is Kind.TORCHVISION:
         return torchvision_sources().get(spec.place), spec.place
-    if spec.kind is Kind.TRANSFORMERS:
+    if spec.kind in (Kind.TRANSFORMERS, Kind.TIMM):
         return None, ""
     if spec.kind is Kind.MODULE:
         return _module_file(spec.place), spec.attribute

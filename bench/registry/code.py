@@ -11,28 +11,26 @@ from pathlib import Path
 
 from bench.core.errors import BenchError
 from bench.registry.catalog import locate
-from bench.registry.spec import Kind, parse
+from bench.registry.spec import LIBRARIES, parse
 
 _NOT_FOLLOWED = frozenset({"bench", "torch", "torchvision", "numpy"})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def code_hash(spec: str) -> str | None:
-    """Hash the source of a model with the files beside it that it imports; torchvision's by its version.
+    """Hash the source of a model with the files beside it that it imports; a library's by its version.
 
     Followed are imports, also those inside functions, of files in the folder of the importing file, in the working
     directory, and in the package the file belongs to. An installed package stands by its version instead. Not followed
     are files that are read rather than imported. Where the folder lies does not matter, what is in it does.
 
     Returns:
-        16 hex digits, `torchvision VERSION` (or transformers), or None where there is no source to read.
+        16 hex digits, `torchvision VERSION` (or transformers, timm), or None where there is no source to read.
     """
     try:
         parsed = parse(spec)
-        if parsed.kind is Kind.TORCHVISION:
-            return f"torchvision {importlib.metadata.version('torchvision')}"
-        if parsed.kind is Kind.TRANSFORMERS:
-            return f"transformers {importlib.metadata.version('transformers')}"
+        if parsed.kind in LIBRARIES:
+            return f"{parsed.kind.value} {importlib.metadata.version(parsed.kind.value)}"
         path, _ = locate(parsed)
         if path is None:
             return None

@@ -26,6 +26,7 @@ from bench.registry.catalog import (
 )
 from bench.registry.loading import find_attribute, load_file, load_module
 from bench.registry.spec import Kind, Spec, convert_options, parse
+from bench.registry.timm import check_timm, timm_workload
 from bench.registry.torchvision import torchvision_workload
 from bench.registry.transformers import check_transformers, transformers_workload
 
@@ -48,6 +49,8 @@ def resolve(spec: str, *, input_shape: InputShape | None = None) -> Workload:
     if parsed.kind is Kind.TRANSFORMERS:
         refuse_inputs(parsed, input_shape)
         return transformers_workload(parsed)
+    if parsed.kind is Kind.TIMM:
+        return timm_workload(parsed, input_shape)
     if parsed.kind is Kind.NAME:
         return _resolve_name(parsed, input_shape)
     module = load_file(Path(parsed.place), spec) if parsed.kind is Kind.FILE else load_module(parsed.place, spec)
@@ -94,6 +97,9 @@ def check(spec: str, input_shape: InputShape | None = None) -> None:
     if parsed.kind is Kind.TRANSFORMERS:
         refuse_inputs(parsed, input_shape)
         check_transformers(parsed)
+        return
+    if parsed.kind is Kind.TIMM:
+        check_timm(parsed)
         return
     path, attribute = locate(parsed)
     if parsed.kind is Kind.FILE and path is None:

@@ -25,8 +25,13 @@ class Kind(Enum):
     NAME = "name"
     TORCHVISION = "torchvision"
     TRANSFORMERS = "transformers"
+    TIMM = "timm"
     MODULE = "module"
     FILE = "file"
+
+
+LIBRARIES = (Kind.TORCHVISION, Kind.TRANSFORMERS, Kind.TIMM)
+"""Packages whose models are built by their names there; a prefix in a spec."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,7 @@ class Spec:
 
     Attributes:
         text: As typed.
-        place: The name, the torchvision model, the Hugging Face model type, the dotted module or the file's path.
+        place: The name, the model of torchvision or timm, the Hugging Face model type, the dotted module or the file's path.
         attribute: Dotted path of the callable in its module; empty for a name, and for a file given alone.
         options: Key and value as typed, in order.
     """
@@ -69,10 +74,9 @@ def parse(text: str) -> Spec:
         raise ModelError(
             f"model spec {text!r} is not complete; write 'package.module:callable' or 'path/file.py:callable'"
         )
-    if place == "torchvision":
-        return Spec(text=text, kind=Kind.TORCHVISION, place=attribute, options=options)
-    if place == "transformers":
-        return Spec(text=text, kind=Kind.TRANSFORMERS, place=attribute, options=options)
+    library = next((kind for kind in LIBRARIES if kind.value == place), None)
+    if library is not None:
+        return Spec(text=text, kind=library, place=attribute, options=options)
     kind = Kind.FILE if _is_path(place) else Kind.MODULE
     if not all(part.isidentifier() for part in attribute.split(".")):
         raise ModelError(f"model spec {text!r}: {attribute!r} is not the name of a callable")
