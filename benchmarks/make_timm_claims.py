@@ -153,9 +153,7 @@ def claims(measured: list[dict[str, Any]]) -> tuple[list[str], list[str], Counte
             tally["GMACs not comparable"] += 1
             is_open.append(f"{where}: GMACs {one['forward_gmacs']} published, counted {one.get('macs')}")
             continue
-        claim = (
-            f'id = "{name}.{size}.macs", {head}quantity = "macs_forward", value = {macs}, rounded_to = {STEP}'
-        )
+        claim = f'id = "{name}.{size}.macs", {head}quantity = "macs_forward", value = {macs}, rounded_to = {STEP}'
         if agrees(one["macs"], macs, STEP):
             tally["GMACs match"] += 1
             lines.append(f"{{ {claim} }}")
@@ -179,6 +177,7 @@ def main() -> None:
     parser.add_argument("published", type=Path)
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="Begin no other row after this long.")
     parser.add_argument("--measured", type=Path, help="JSON lines: rows in it are not measured again, new ones added.")
     arguments = parser.parse_args()
     rows = list(csv.DictReader(arguments.published.open(encoding="utf-8")))[:: arguments.every]
@@ -190,6 +189,8 @@ def main() -> None:
     measured = [json.loads(line) for line in kept.read_text().splitlines()] if kept and kept.exists() else []
     known = {(one["model"], one["image_size"]) for one in measured}
     missing = [row for row in rows if (row["model"], row["image_size"]) not in known]
+    first = {row["model"]: row["image_size"] for row in reversed(missing)}  # one size of every model, then the others
+    missing.sort(key=lambda row: first[row["model"]] != row["image_size"])
     with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=100) as pool:
         for number, one in enumerate(pool.imap_unordered(measure, missing), start=1):
             measured.append(one)
@@ -198,12 +199,15 @@ def main() -> None:
                     file.write(json.dumps(one) + "\n")
             if number % 50 == 0:
                 print(f"{number} of {len(missing)}, {time.perf_counter() - began:.0f} s", flush=True)
+            if time.perf_counter() - began > arguments.seconds:
+                break
     measured.sort(key=lambda one: (one["model"], int(one["image_size"])))
     lines, is_open, tally = claims(measured)
     listed = "".join(f"# open: {line}\n" for line in is_open)
     body = ",\n".join(f"    {line}" for line in lines)
     place = "huggingface/pytorch-image-models, results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv"
-    text = f'{HEAD}{listed}\nclaim = [\n{body},\n]\n\n[document]\ntitle = "timm"\nplace = "{place}"\n'
+    head = f"{HEAD}# {len(measured)} of the {len(rows)} rows were counted, {tally['parameters match']} models.\n"
+    text = f'{head}{listed}\nclaim = [\n{body},\n]\n\n[document]\ntitle = "timm"\nplace = "{place}"\n'
     if arguments.output:
         arguments.output.write_text(text, encoding="utf-8")
     cpu = sum(one.get("seconds", 0) for one in measured)

@@ -38,7 +38,7 @@ from bench.claims.files import load
 from bench.claims.quantities import QUANTITIES, Quantity
 from bench.claims.ratio_files import load_ratios
 from bench.claims.ratios import RATIO_QUANTITIES, check_ratio, is_timed, judge_time, needed_cells, unmeasured
-from bench.claims.shipped import shipped_files
+from bench.claims.shipped import shipped_files, timm_file
 
 __all__ = [
     "BATCH_SIZE",
@@ -58,6 +58,7 @@ __all__ = [
     "needed_cells",
     "reference",
     "shipped_files",
+    "timm_file",
     "subject",
     "unmeasured",
 ]

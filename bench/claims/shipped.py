@@ -6,6 +6,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 
+def timm_file() -> Path:
+    """Say where timm's published figures lie; they need timm, so they are no part of `shipped_files`."""
+    return Path(__file__).with_name("timm.toml")
+
+
 def shipped_files() -> tuple[Path, ...]:
     """List the claim files of the reference models, sorted, then `axes.toml` and `published.toml`; imports no model."""
     spec = find_spec("bench.models")

@@ -7,6 +7,7 @@ measured again. A claim of time may be false on this machine, or INCONCLUSIVE: t
 Examples:
     bench check
     bench check my_claims.toml --time
+    bench check --timm
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def command(
     torchvision: Annotated[
         bool, typer.Option("--torchvision", help="What torchvision documents of its classification models.")
     ] = False,
+    timm: Annotated[bool, typer.Option("--timm", help="What timm publishes of its models: minutes.")] = False,
     time: Annotated[
         bool, typer.Option("--time", help="Measure claims of time too, in interleaved processes: minutes.")
     ] = False,
@@ -44,20 +46,25 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="A claim of time that is false here fails too; one that is open: code 3.")
     ] = False,
-    all_rows: Annotated[bool, typer.Option("--all", help="Print matches too where there are many.")] = False,
+    all_rows: Annotated[bool, typer.Option("--all", help="Print what is as recorded too, where it is much.")] = False,
     timeout: options.LimitOption = None,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import waiting
-    from bench.runner.claims import check_files, check_shipped, check_torchvision
+    from bench.runner.claims import check_files, check_shipped, check_timm, check_torchvision
 
-    if torchvision and (files or time):
-        raise UsageError("--torchvision checks its own claims, which are counts; leave files and --time away")
+    if torchvision and timm:
+        raise UsageError("--torchvision and --timm are two lists of claims; check one after the other")
+    if (torchvision or timm) and (files or time):
+        library = "--timm" if timm else "--torchvision"
+        raise UsageError(f"{library} checks its own claims, which are counts; leave files and --time away")
     limit = options.parse_duration(timeout, "--timeout")
     with waiting(is_quiet=quiet):
         if torchvision:
             checked = check_torchvision(timeout_seconds=limit)
+        elif timm:
+            checked = check_timm(timeout_seconds=limit)
         elif files:
             checked = check_files(files, timeout_seconds=limit)
         else:
@@ -66,17 +73,22 @@ def command(
         checked = _with_times(
             checked, device=device, sessions=sessions, quads=quads, seed=seed, judges_state=void, is_quiet=quiet
         )
-    answer("check", format, lambda: _text(checked, leaves_out_matches=torchvision and not all_rows), claims=checked)
+    hidden = () if all_rows else (ClaimVerdict.MATCH,) if torchvision else _AS_RECORDED if timm else ()
+    answer("check", format, lambda: _text(checked, hidden), claims=checked)
     return exit_code(checked, is_strict=strict)
 
 
-def _text(checked: tuple[CheckedClaim, ...], *, leaves_out_matches: bool) -> str:
+_AS_RECORDED = (ClaimVerdict.MATCH, ClaimVerdict.ERRATUM)
+"""Left out of timm's table: most of its GMACs are errata, because its counter adds normalisation."""
+
+
+def _text(checked: tuple[CheckedClaim, ...], hidden: tuple[ClaimVerdict, ...]) -> str:
     from bench.report.formats.table import claims_table
     from bench.tables.claims import claims_summary
 
-    shown = [claim for claim in checked if not leaves_out_matches or claim.verdict is not ClaimVerdict.MATCH]
+    shown = [claim for claim in checked if claim.verdict not in hidden]
     lines = [claims_table(shown, **look())] if shown else []
-    return "\n".join([*lines, *([f"{claims_summary(checked)}; --all shows every row"] if leaves_out_matches else [])])
+    return "\n".join([*lines, *([f"{claims_summary(checked)}; --all shows every row"] if hidden else [])])
 
 
 def exit_code(checked: Sequence[CheckedClaim], *, is_strict: bool) -> ExitCode:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import registry
 from bench.claims import (
     BATCH_SIZE,
     Subject,
@@ -22,6 +23,7 @@ from bench.claims import (
     needed,
     needed_cells,
     shipped_files,
+    timm_file,
     unmeasured,
 )
 from bench.claims.check import reference, subject
@@ -82,13 +84,23 @@ def check_torchvision(**limits: Any) -> tuple[CheckedClaim, ...]:
     return check_claims(torchvision_claims(ending.value), **limits)
 
 
+def check_timm(**limits: Any) -> tuple[CheckedClaim, ...]:
+    """Check what timm publishes of its models: parameters and forward GMACs.
+
+    Raises:
+        ModelError: timm is not installed.
+    """
+    claims = load(timm_file())
+    registry.check(claims[0].model)
+    return check_claims(claims, **limits)
+
+
 def check_claims(claims: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, ...]:
     """Count what the claims are about and judge them, in their order; nothing is timed and nothing allocated."""
     if not claims:
         return ()
     wanted = tuple(needed(claims))
-    if any(one.model.startswith("torchvision:") for one in wanted):
-        processes.preload("torchvision")
+    processes.preload_libraries([one.model for one in wanted])
     # One process per model and its options: what hangs or crashes costs its own claims only.
     groups = [tuple(group) for _, group in itertools.groupby(wanted, key=lambda one: _family(one.model))]
     endings = call_each(f"{_WORKER}:count_subjects", [(group,) for group in groups], "counting", **limits)

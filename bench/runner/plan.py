@@ -58,8 +58,7 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seco
     """
     tell("loading torch and the models")
     check_cells(cells, method=method)
-    if any(cell.model.startswith("torchvision:") for cell in cells):
-        processes.preload("torchvision")
+    processes.preload_libraries([cell.model for cell in cells])
     if any(cell.world_size > 1 for cell in cells):
         processes.preload("bench.runner.workers.ranks")
     devices = tuple(dict.fromkeys(cell.device for cell in cells))

@@ -35,7 +35,7 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
@@ -81,6 +81,13 @@ def preload(module: str) -> None:
     """Have the server import one more module before its first fork; without effect once it runs."""
     if module not in _preloaded:
         _preloaded.append(module)
+
+
+def preload_libraries(models: Iterable[str]) -> None:
+    """Have the server import the libraries that models such as `torchvision:resnet50` are of: each costs seconds."""
+    for library in ("torchvision", "timm"):
+        if any(model.startswith(f"{library}:") for model in models):
+            preload(library)
 
 
 def call(function: str, *arguments: Any, timeout_seconds: float | None = None, method: str = "forkserver") -> Ending:

@@ -167,8 +167,7 @@ def _check_models(cells: Sequence[Cell]) -> None:
     for cell in cells:
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
-    if any(cell.model.startswith("torchvision:") for cell in cells):
-        processes.preload("torchvision")
+    processes.preload_libraries([cell.model for cell in cells])
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
     ending = processes.call("bench.runner.workers.cells:preflight", (), models)
     if ending.error is not None:
