@@ -7,8 +7,8 @@ results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv of huggingface/pytorch-
 
 timm's GMACs come from fvcore, which counts more than multiply-accumulates: 2 for each element that a batch norm puts
 out, 5 (4 without weights) for each of a layer, group or instance norm (and of
-a batch norm by the batch's own statistics, as weight standardisation uses it), 1 for each that an adaptive average pooling
-takes in, 1 or 4 for each that an upsampling puts out; and it does not see fused attention. Each share is counted here
+a batch norm by the batch's own statistics, as weight standardisation uses it), 1 for each that an adaptive average
+pooling takes in, 1 or 4 for each that an upsampling puts out; and it does not see fused attention. Each share is counted here
 by the operations that are dispatched. Where our count with such shares is what is published to its last digit, the
 claim holds our count as an erratum with the shares named; any other row is listed as open, with both values.
 """
@@ -29,10 +29,10 @@ GMAC = 1_000_000_000
 STEP = 10_000_000  # one of the last digit of a GMACs
 PARAMETER_STEP = 10_000
 HEAD = """\
-# What timm publishes of its models: parameters and forward GMACs of one example, both to two decimals (millions, GMACs).
+# What timm publishes of its models: millions of parameters and forward GMACs of one example, both to two decimals.
 # Written by benchmarks/make_timm_claims.py from results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv of
-# huggingface/pytorch-image-models at commit aa4b5850c154; do not edit. timm counts with fvcore, which adds normalisation,
-# pooling and upsampling to the multiply-accumulates of products and convolutions: where that is the whole difference,
+# huggingface/pytorch-image-models at commit aa4b5850c154; do not edit. timm counts with fvcore, which adds
+# normalisation, pooling and upsampling to the multiply-accumulates of products and convolutions: where that is the whole difference,
 # the claim has our own count as an erratum with the shares named.
 """
 
@@ -86,7 +86,7 @@ def measure(row: dict[str, str]) -> dict[str, Any]:
     try:
         workload = resolve(f"timm:{row['model']}", input_shape=(3, size, size))
         counters, _ = count_workload(workload, mode=Mode.INFER, batch_size=1, opinions=False)
-    except Exception as error:  # the script goes on: the row is listed as open
+    except Exception as error:  # noqa: BLE001 - the row is listed as open
         return {**row, "error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
     flops = counters.flops
     found: dict[str, Any] = {**row, "parameters": counters.parameters}
@@ -97,7 +97,7 @@ def measure(row: dict[str, str]) -> dict[str, Any]:
         with torch.no_grad(), share_counter() as shares:
             model(torch.empty(1, 3, size, size, device="meta"))
         found["shares"] = dict(shares.found)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the difference is listed as open
         found["shares_error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     return found | {"seconds": time.process_time() - began}
 
@@ -173,6 +173,7 @@ def claims(measured: list[dict[str, Any]]) -> tuple[list[str], list[str], Counte
 
 
 def main() -> None:
+    """Count, compare and write the file."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("published", type=Path)
     parser.add_argument("--every", type=int, default=1)

@@ -58,7 +58,7 @@ __all__ = [
     "needed_cells",
     "reference",
     "shipped_files",
-    "timm_file",
     "subject",
+    "timm_file",
     "unmeasured",
 ]

@@ -40,7 +40,8 @@ class Spec:
 
     Attributes:
         text: As typed.
-        place: The name, the model of torchvision or timm, the Hugging Face model type, the dotted module or the file's path.
+        place: The name, the model of torchvision or timm, the Hugging Face model type, the dotted module or the
+            file's path.
         attribute: Dotted path of the callable in its module; empty for a name, and for a file given alone.
         options: Key and value as typed, in order.
     """

@@ -50,7 +50,8 @@ def check_timm(spec: Spec) -> None:
     known = timm_sources()
     if not known:
         raise ModelError(
-            f"model {spec.text!r} needs the package timm, which is not installed; install it, or stepbench with its extra 'timm'"
+            f"model {spec.text!r} needs the package timm, which is not installed; "
+            "install it, or stepbench with its extra 'timm'"
         )
     name = _architecture(spec)
     if name not in known:
