@@ -8,7 +8,8 @@ results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv of huggingface/pytorch-
 timm's GMACs come from fvcore, which counts more than multiply-accumulates: 2 for each element that a batch norm puts
 out, 5 (4 without weights) for each of a layer, group or instance norm (and of
 a batch norm by the batch's own statistics, as weight standardisation uses it), 1 for each that an adaptive average
-pooling takes in, 1 or 4 for each that an upsampling puts out; and it does not see fused attention. Each share is counted here
+pooling takes in, 1 or 4 for each that an upsampling puts out; and it does not see fused attention. Each
+share is counted here
 by the operations that are dispatched. Where our count with such shares is what is published to its last digit, the
 claim holds our count as an erratum with the shares named; any other row is listed as open, with both values.
 """
@@ -32,7 +33,8 @@ HEAD = """\
 # What timm publishes of its models: millions of parameters and forward GMACs of one example, both to two decimals.
 # Written by benchmarks/make_timm_claims.py from results/benchmark-infer-amp-nchw-pt240-cu124-rtx3090.csv of
 # huggingface/pytorch-image-models at commit aa4b5850c154; do not edit. timm counts with fvcore, which adds
-# normalisation, pooling and upsampling to the multiply-accumulates of products and convolutions: where that is the whole difference,
+# normalisation, pooling and upsampling to the multiply-accumulates of products and convolutions: where that
+# is the whole difference,
 # the claim has our own count as an erratum with the shares named.
 """
 
