@@ -83,7 +83,9 @@ def test_without_a_row_for_this_torch_the_exit_code_is_5_and_the_command_is_name
         path = Path("results/expected") / name
         lines = path.read_text().splitlines(keepends=True)
         path.write_text(
-            "".join(line.replace("suite,2.", "suite,1.", 1) if row else line for row, line in enumerate(lines))
+            "".join(
+                line.replace("suite.toml,2.", "suite.toml,1.", 1) if row else line for row, line in enumerate(lines)
+            )
         )
     old = Path("results/expected/counters.csv").read_text()
     code, _, err = gate(capsys)
@@ -132,7 +134,7 @@ class TestOnRecord:
     def test_no_change_passes(self, capsys):
         code, out, _ = gate(capsys)
         assert code == ExitCode.FINE
-        assert out == f"suite suite, torch {_torch_version()}: 2 cells: 2 same\n"
+        assert out == f"suite suite.toml, torch {_torch_version()}: 2 cells: 2 same\n"
 
     def test_an_added_layer_fails_and_the_operation_is_named(self, capsys):
         edit("x = self.act(self.second(x))", "x = self.act(self.second(self.second(x)))")
@@ -253,3 +255,37 @@ def _torch_version() -> str:
     import importlib.metadata
 
     return ".".join(importlib.metadata.version("torch").split(".")[:2])
+
+
+def test_suites_of_one_stem_keep_their_own_rows(capsys):
+    for folder, batch in (("a", 4), ("b", 16)):
+        Path(folder).mkdir()
+        Path(folder, "suite.toml").write_text(f'[[sweep]]\nmodel = "net.py:net"\nbatch_size = [{batch}]\n')
+        assert run_command(["gate", f"{folder}/suite.toml", "--update"]) == ExitCode.FINE
+    lines = Path("results/expected/counters.csv").read_text().splitlines()[1:]
+    assert {line.partition(",")[0] for line in lines} == {"a/suite.toml", "b/suite.toml"}
+    capsys.readouterr()
+    assert [run_command(["gate", f"{folder}/suite.toml"]) for folder in "ab"] == [ExitCode.FINE, ExitCode.FINE]
+
+
+def test_rows_of_before_suites_had_their_path_are_read_and_never_removed(capsys):
+    assert gate(capsys, "--update")[0] == ExitCode.FINE
+    for name in ("counters.csv", "dispatches.csv"):
+        path = Path("results/expected") / name
+        path.write_text(path.read_text().replace("suite.toml,", "suite,"))
+    old = Path("results/expected/counters.csv").read_text().splitlines()[1:]
+    assert all(line.startswith("suite,") for line in old)
+    assert gate(capsys)[0] == ExitCode.FINE
+    edit("[4, 16]", "[4]", "suite.toml")
+    assert gate(capsys, "--update")[0] == ExitCode.FINE
+    lines = Path("results/expected/counters.csv").read_text().splitlines()[1:]
+    assert set(old) < set(lines)
+    assert gate(capsys)[0] == ExitCode.FINE
+
+
+def test_a_file_named_like_a_built_in_suite_does_not_take_its_rows(capsys):
+    from bench.runner.ci.gate import _cells
+
+    Path("gate.toml").write_text(SUITE)
+    assert _cells("gate.toml")[0] == "gate.toml"
+    assert _cells("gate")[0] == "gate"

@@ -30,12 +30,19 @@ from bench.tables.scaling import ranks_document, scaling_document
 from bench.tables.table import Column, Page
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")  # my_net needs no backslash
+_MENTION_OR_MAIL = re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])|@(?=[A-Za-z0-9_-]+\.[A-Za-z0-9])")
+_REFERENCE = re.compile(r"(#|\bGH-)(?=[0-9])", re.IGNORECASE)
+_COMMIT = re.compile(r"\b(?=[0-9]*[a-f])[0-9a-f]{7,40}\b")
+_GAP = "\u200b"
+"""Zero-width space. An entity or a backslash is gone when GitHub looks for mentions and references; this stays."""
 
 
 def escape(text: str) -> str:
     """Make a text stand in Markdown as it is: no markup, no HTML, no mention, no new line, no end of a table cell."""
     text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = _SPECIAL.sub(r"\\\1", text)
+    text = _REFERENCE.sub(rf"\1{_GAP}", _MENTION_OR_MAIL.sub(f"@{_GAP}", text))
+    text = re.sub(r"\bwww\.", f"www{_GAP}.", text, flags=re.IGNORECASE)
+    text = _COMMIT.sub(r"`\g<0>`", _SPECIAL.sub(r"\\\1", text))
     return text.replace("@", "&#64;").replace("://", "&#58;//")
 
 

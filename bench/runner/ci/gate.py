@@ -6,6 +6,7 @@ rows, rows on record of this suite, torch and device -> judge_rows -> Gate
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ class Gate:
     """What a gate found.
 
     Attributes:
-        suite: Name of the suite.
+        suite: Name of a built-in suite, or path of a suite file within the repository.
         torch: `major.minor` of the torch that counted.
         folder: Where the rows on record are.
         rows: One per cell of the suite, then those on record only.
@@ -66,7 +67,7 @@ def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits:
     name, cells = _cells(suite)
     torch, found, reasons = _count(name, cells, limits)
     devices = {row.cell.device for row in found}
-    ours = [row for row in on_record if _is_of(row, name, torch, devices)]
+    ours = _rows_of(on_record, name, torch, devices)
     if not ours:
         others = sorted({row.torch for row in on_record if row.suite == name})
         known = f"; on record for torch {', '.join(others)}" if others else ""
@@ -90,7 +91,7 @@ def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits
     name, cells = _cells(suite)
     torch, found, reasons = _count(name, cells, limits)
     devices = {row.cell.device for row in found}
-    ours = [row for row in on_record if _is_of(row, name, torch, devices)]
+    ours = _rows_of(on_record, name, torch, devices)
     rows = judge_rows(ours, found, reasons)
     for row in rows:
         if row.verdict is GateVerdict.UNCOUNTED:
@@ -109,7 +110,26 @@ def _cells(suite: str) -> tuple[str, tuple[Cell, ...]]:
     path = suite_path(suite)
     if path is None:
         raise UsageError(f"no suite {suite!r}; give a file (*.toml) or one of: {', '.join(builtin_suites())}")
-    return path.stem, expand(read_suite(path).sweeps)
+    return (_key(path) if suite.endswith(".toml") else suite), expand(read_suite(path).sweeps)
+
+
+def _key(path: Path) -> str:
+    """Name a suite file by its path within the repository, wherever the command was started."""
+    path = path.resolve()
+    top = next((folder for folder in path.parents if (folder / ".git").exists()), Path.cwd().resolve())
+    return Path(os.path.relpath(path, top)).as_posix()
+
+
+def _rows_of(rows: Sequence[CounterRow], suite: str, torch: str, devices: set[str]) -> list[CounterRow]:
+    """Pick a suite's rows; those of its stem where there are none, as all suite files had them until 2026-11-29.
+
+    A stem may be that of several files, so its rows are only read: nobody knows whose they are.
+    """
+    ours = [row for row in rows if _is_of(row, suite, torch, devices)]
+    stem = Path(suite).stem
+    if ours or stem in builtin_suites():
+        return ours
+    return [row for row in rows if _is_of(row, stem, torch, devices)]
 
 
 def _count(

@@ -45,13 +45,13 @@ def run_step(step: str, arguments: Sequence[str], folder: Path, name: str | None
         step: `gate`, `check` or `ab`.
         arguments: Its arguments, as typed.
         folder: Where answers are kept.
-        name: What to call it; another step of the same name is replaced.
+        name: What to call it; the answer of the same step with the same arguments is replaced.
 
     Returns:
         The exit code of the step.
 
     Raises:
-        UsageError: There is no such step, or the name is none for a file.
+        UsageError: There is no such step, the name is none for a file, or another step's answer has it.
         StoreError: The answer cannot be kept.
     """
     if step not in STEPS:
@@ -59,10 +59,11 @@ def run_step(step: str, arguments: Sequence[str], folder: Path, name: str | None
     name = name or step
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be the name of a step; use letters, digits, '.', '_' and '-'")
+    path = folder / f"{name}.json"
+    _refuse_the_name_of_another(path, step, arguments)
     make_folder(folder)
     write_bytes(folder / ".gitignore", b"*\n")  # answers are not part of the change they are about
     kept: dict[str, Any] = {"schema": SCHEMA, "step": step, "arguments": list(arguments)}
-    path = folder / f"{name}.json"
     _keep(path, kept | {"exit_code": None, "problem": "did not end", "answer": None})
     with tempfile.TemporaryFile() as output:
         # -P: a folder named bench in the user's repository must not stand in for this package
@@ -81,6 +82,19 @@ def run_step(step: str, arguments: Sequence[str], folder: Path, name: str | None
     problem = "" if answer is not None else (said[-1] if said else f"said nothing, exit code {process.returncode}")
     _keep(path, kept | {"exit_code": process.returncode, "problem": problem, "answer": answer})
     return process.returncode
+
+
+def _refuse_the_name_of_another(path: Path, step: str, arguments: Sequence[str]) -> None:
+    """Keep one step from hiding what another one found: the verdict would pass without it."""
+    if not path.is_file():
+        return
+    document = _parsed(path.read_bytes()) or {}
+    there = [document.get("step"), *(document.get("arguments") or ())]
+    if there != [step, *arguments]:
+        raise UsageError(
+            f"the name {path.stem!r} has the answer of another step in {path}: {shlex.join(map(str, there))}; "
+            f"give this one a name of its own (bench ci --name NAME {step} ...), or delete the file"
+        )
 
 
 def _passed_on(lines: Iterator[str]) -> Iterator[str]:

@@ -43,7 +43,7 @@ def test_details_look_as_they_did() -> None:
         ("a|b\nc", "a\\|b c"),
         ("<script>&", "&lt;script&gt;&amp;"),
         ("[x](http://e)", "\\[x\\](http&#58;//e)"),
-        ("mlp@width=3 @team #12 $x$", "mlp&#64;width=3 &#64;team \\#12 \\$x\\$"),
+        ("mlp@width=3 @team #12 $x$", "mlp&#64;width=3 &#64;\u200bteam \\#\u200b12 \\$x\\$"),
         ("\\|", "\\\\\\|"),
     ],
 )
@@ -92,3 +92,25 @@ def test_writing_a_table_loads_neither_pandas_nor_torch() -> None:
     modules = "bench.report.formats.table, bench.report.formats.markdown"
     code = f"import sys, {modules}; sys.exit(bool({{'pandas', 'torch'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["see www.evil.com/x now", "WWW.evil.com", "mail a@b.com", "a.b@c-d.org", "http://e.com"]
+)
+def test_addresses_do_not_become_links_where_github_renders(text: str) -> None:
+    cmarkgfm = pytest.importorskip("cmarkgfm")
+    html = cmarkgfm.github_flavored_markdown_to_html(f"| h |\n|---|\n| {escape(text)} |\n\n{escape(text)}\n")
+    assert "<a " not in html
+
+
+@pytest.mark.parametrize("text", ["@octocat hi", "(@org/team)", "#12", "owner/repo#5", "GH-12", "gh-7"])
+def test_no_mention_or_reference_stands_in_the_rendered_text(text: str) -> None:
+    cmarkgfm = pytest.importorskip("cmarkgfm")
+    html = cmarkgfm.github_flavored_markdown_to_html(escape(text))
+    assert not re.search(r"(?<!\w)@\w|#\d|GH-\d", html, re.IGNORECASE)
+
+
+def test_a_commit_is_code_and_no_reference() -> None:
+    assert escape("base a5c3785ed8d6a35868bc169f07e40e889087fd2e, 1048576 B") == (
+        "base `a5c3785ed8d6a35868bc169f07e40e889087fd2e`, 1048576 B"
+    )

@@ -103,3 +103,23 @@ def test_answers_are_read_as_printed_and_as_kept() -> None:
         assert rows == ()
     with pytest.raises(ValueError, match="doctor"):
         read_answer({"command": "doctor"})
+
+
+def test_a_name_that_holds_the_answer_of_other_arguments_is_refused_and_the_answer_stays(no_bench, tmp_path) -> None:
+    no_bench.write_text("echo no such suite >&2; exit 2\n")
+    run_step("gate", ["typo/suite.toml"], tmp_path / "kept", "gate-suite")
+    no_bench.write_text(f"echo '{json.dumps(CHECK)}'\n")
+    for step, arguments in (("gate", ["b/suite.toml"]), ("check", ["typo/suite.toml"])):
+        with pytest.raises(UsageError, match=r"gate-suite.*typo/suite\.toml.*--name"):
+            run_step(step, arguments, tmp_path / "kept", "gate-suite")
+    (result,) = read_results(tmp_path / "kept")
+    assert (result.command, result.exit_code) == ("bench gate typo/suite.toml", ExitCode.USAGE)
+
+
+def test_the_same_step_replaces_its_own_answer(no_bench: Path, tmp_path: Path) -> None:
+    no_bench.write_text("exit 2\n")
+    run_step("check", ["a.toml"], tmp_path / "kept")
+    no_bench.write_text(f"echo '{json.dumps(CHECK)}'\n")
+    run_step("check", ["a.toml"], tmp_path / "kept")
+    (result,) = read_results(tmp_path / "kept")
+    assert result.exit_code is ExitCode.FINE
