@@ -221,6 +221,12 @@ def test_a_misspelt_suite_is_wrong_usage_and_the_comment_says_what(place: Place)
     assert "::error title=stepbench gate-siute::" in done.output
 
 
+def test_a_misspelt_suite_is_not_hidden_by_one_of_the_same_stem(place: Place) -> None:
+    done = place.rehearse(gate="typo/suite.toml suite.toml")
+    assert done.exit_code == ExitCode.USAGE
+    assert "typo/suite.toml" in done.summary
+
+
 def test_without_the_right_to_comment_the_verdict_stands(place: Place) -> None:
     before = place.our_comments()
     place.put_ready(comparison(ComparisonVerdict.SAME), code=ExitCode.FINE)
