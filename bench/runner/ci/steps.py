@@ -110,7 +110,7 @@ def _parsed(output: bytes) -> dict[str, Any] | None:
         answer = json.loads(output)
     except ValueError:
         return None
-    return answer if isinstance(answer, dict) else None
+    return answer if isinstance(answer, dict) and "error" not in answer else None  # an error is no answer
 
 
 def _keep(path: Path, document: Mapping[str, Any]) -> None:

@@ -123,3 +123,11 @@ def test_the_same_step_replaces_its_own_answer(no_bench: Path, tmp_path: Path) -
     run_step("check", ["a.toml"], tmp_path / "kept")
     (result,) = read_results(tmp_path / "kept")
     assert result.exit_code is ExitCode.FINE
+
+
+def test_an_error_in_json_is_no_answer(no_bench: Path, tmp_path: Path) -> None:
+    error = {"schema": 1, "error": "no such suite", "exit_code": 2}
+    no_bench.write_text(f"echo '{json.dumps(error)}'; echo 'bench: no such suite' >&2; exit 2\n")
+    run_step("gate", ["x.toml"], tmp_path / "kept")
+    (result,) = read_results(tmp_path / "kept")
+    assert (result.exit_code, result.answer, result.problem) == (ExitCode.USAGE, None, "bench: no such suite")
