@@ -100,7 +100,7 @@ def shift_beyond_chance(base: np.ndarray, head: np.ndarray, limit: float) -> flo
     if min(before, after) <= 0 or abs(after - before) <= limit * min(before, after):
         return None
     n, m = base.size, head.size
-    above = float((head[:, None] > base[None, :]).sum() + 0.5 * (head[:, None] == base[None, :]).sum())
+    above = float(ranks(np.concatenate([base, head]))[n:].sum()) - m * (m + 1) / 2
     z = (above - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
     return after / before - 1 if abs(z) > CHANCE_Z else None
 
