@@ -188,6 +188,7 @@ def _text(finished: StoredRun) -> str:
     """Write the answer first: the table, what it shows, then what speaks against it, and where everything is."""
     from bench.report.formats.table import cells_table, claims_table
     from bench.stats.scaling import scalings
+    from bench.stats.summary import summarise
     from bench.tables.advice import short_advice
     from bench.tables.claims import claims_summary
     from bench.tables.findings import failures, findings
@@ -196,7 +197,8 @@ def _text(finished: StoredRun) -> str:
 
     page = Page(**look())
     parts = [cells_table(finished.records, doubts=False, **look())]
-    if found := (*findings(finished.records), *failures(finished.records)):
+    summaries = [summarise(record) for record in finished.records]
+    if found := (*findings(finished.records, summaries), *failures(finished.records)):
         parts += ["", *(page.wrap(sentence, "  ", "- ") for sentence in found)]
     parts += [f"\n{table}" for table in (said(scaling_document(scalings(finished.records))),) if table]
     parts += [f"\n{table}" for table in (said(ranks_document(finished.records)),) if table]

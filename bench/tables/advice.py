@@ -5,7 +5,8 @@ The facts of one kind of advice in several cells, in a few words: ranges, exampl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.core.record import Advice, AdviceKind, Record
@@ -36,8 +37,8 @@ def _disagreements(all_facts: Sequence[Facts]) -> str:
                     ratios.setdefault((counter, phase), []).append(theirs / ours)
     parts = []
     for (counter, phase), found in ratios.items():
-        low, high = (_ratio(value) for value in (min(found), max(found)))
-        parts.append(f"{plain(counter)} {low if low == high else f'{low} to {high}'} of ours in {phase}")
+        share = _range(_ratio(value) for value in (min(found), max(found)))
+        parts.append(f"{plain(counter)} {share} of ours in {phase}")
     return ", ".join(parts)
 
 
@@ -50,19 +51,13 @@ def _gaps(all_facts: Sequence[Facts]) -> str:
             gaps.append(values["phase_sum_seconds"] / values["step_seconds"] - 1)
     if not gaps:
         return ""
-    low, high = (f"{gap * 100:+.0f} %" for gap in (min(gaps), max(gaps)))
-    return f"their sum is {low if low == high else f'{low} to {high}'} off"
+    return f"their sum is {_signed_percent(gaps)} off"
 
 
-def _few(all_facts: Sequence[Facts]) -> str:
-    """Say how many steps there were where they gave no interval."""
+def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:
+    """Say what came of how many steps: `no interval from 20 to 60 steps`."""
     steps = [int(value) for facts in all_facts for name, value in facts if name == "steps"]
-    return f"no interval from {_range(steps)} steps" if steps else ""
-
-
-def _noisy(all_facts: Sequence[Facts]) -> str:
-    steps = [int(value) for facts in all_facts for name, value in facts if name == "steps"]
-    return f"a wide interval from {_range(steps)} steps" if steps else ""
+    return f"{what} from {_range(f'{n:,}' for n in (min(steps), max(steps)))} steps" if steps else ""
 
 
 def _drifts(all_facts: Sequence[Facts]) -> str:
@@ -70,13 +65,17 @@ def _drifts(all_facts: Sequence[Facts]) -> str:
     found = [float(value) for facts in all_facts for name, value in facts if name == "drift_fraction"]
     if not found:
         return ""
-    low, high = (f"{value * 100:+.0f} %" for value in (min(found), max(found)))
-    return f"the last third of the steps took {low if low == high else f'{low} to {high}'} against the first"
+    return f"the last third of the steps took {_signed_percent(found)} against the first"
 
 
-def _range(values: Sequence[int]) -> str:
-    low, high = min(values), max(values)
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+def _signed_percent(fractions: Sequence[float]) -> str:
+    return _range(f"{value * 100:+.0f} %" for value in (min(fractions), max(fractions)))
+
+
+def _range(ends: Iterable[str]) -> str:
+    """Join the two ends of a range; one is enough where they read alike."""
+    low, high = ends
+    return low if low == high else f"{low} to {high}"
 
 
 def _waits(all_facts: Sequence[Facts]) -> str:
@@ -98,8 +97,8 @@ def _ratio(value: float) -> str:
 
 _DERIVED: dict[AdviceKind, Callable[[Sequence[Facts]], str]] = {
     AdviceKind.FLOPS_DISAGREE: _disagreements,
-    AdviceKind.FEW_SAMPLES: _few,
-    AdviceKind.NOISY_SAMPLES: _noisy,
+    AdviceKind.FEW_SAMPLES: functools.partial(_from_steps, "no interval"),
+    AdviceKind.NOISY_SAMPLES: functools.partial(_from_steps, "a wide interval"),
     AdviceKind.DRIFTING_SAMPLES: _drifts,
     AdviceKind.PHASE_GAP: _gaps,
     AdviceKind.DATA_STARVED: _waits,
@@ -117,8 +116,7 @@ def _joined(all_facts: Sequence[Facts]) -> str:
     for name, found in values.items():
         numbers = [value for value in found if not isinstance(value, str)]
         if numbers:
-            low, high = (_fact_value(name, value) for value in (min(numbers), max(numbers)))
-            text = low if low == high else f"{low} to {high}"
+            text = _range(_fact_value(name, value) for value in (min(numbers), max(numbers)))
         else:
             texts = list(dict.fromkeys(plain(str(value)) for value in found))
             text = texts[0] if len(texts) == 1 else f"{texts[0]}, and {len(texts) - 1} more"
@@ -361,27 +359,26 @@ def _by_words() -> list[tuple[Words, set[AdviceKind]]]:
 
 def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     """Put all doubts into words, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
-    sentences = []
-    for words, kinds in _by_words():
-        advice = [one for record in records for one in record.advice if one.kind in kinds]
-        cells = [record for record in records if any(one.kind in kinds for one in record.advice)]
-        if not cells:
-            continue
-        remedy = _longer(cells, advice) if words is _SHORT else words.remedy
-        sentences.append((words.mark, _sentence(words, advice, remedy, _where(cells, len(records)))))
-    return tuple(sentences)
+    return tuple(
+        (words.mark, _sentence(words, advice, cure or words.remedy, where))
+        for words, advice, where, cure in _doubts(records)
+    )
 
 
 def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells")`."""
-    lines = []
+    return tuple(
+        (words.mark, f"{words.title}{where}{f'. {cure}' if cure else ''}") for words, _, where, cure in _doubts(records)
+    )
+
+
+def _doubts(records: Sequence[Record]) -> Iterator[tuple[Words, list[Advice], str, str]]:
+    """Yield the words of each doubt with its advice, where it is, and the command that cures it (or nothing)."""
     for words, kinds in _by_words():
         cells = [record for record in records if any(one.kind in kinds for one in record.advice)]
         if cells:
             advice = [one for record in cells for one in record.advice if one.kind in kinds]
-            cure = f". {_longer(cells, advice)}" if words is _SHORT else ""
-            lines.append((words.mark, f"{words.title}{_where(cells, len(records))}{cure}"))
-    return tuple(lines)
+            yield words, advice, _where(cells, len(records)), _longer(cells, advice) if words is _SHORT else ""
 
 
 def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = "") -> str:

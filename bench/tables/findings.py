@@ -14,7 +14,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.estimate import Estimate
 from bench.core.record import AdviceKind, Outcome, Phase, Record
 from bench.core.units import format_count, format_seconds
-from bench.stats.summary import Summary, summarise
+from bench.stats.summary import Summary
 from bench.tables.figures import plain, significant
 
 OPTIMIZER_SHARE = 0.4
@@ -38,20 +38,20 @@ class _Fit:
     step: Estimate
 
 
-def _fit_cells(records: Sequence[Record]) -> list[_Fit]:
-    found = []
-    for record in records:
-        if record.outcome is not Outcome.OK or _UNFIT & {advice.kind for advice in record.advice}:
-            continue
-        summary = summarise(record)
-        if summary.step is not None and summary.step.low is not None:
-            found.append(_Fit(record.cell, summary, summary.step))
-    return found
+def _fit_cells(records: Sequence[Record], summaries: Sequence[Summary]) -> list[_Fit]:
+    return [
+        _Fit(record.cell, summary, summary.step)
+        for record, summary in zip(records, summaries, strict=True)
+        if record.outcome is Outcome.OK
+        and not _UNFIT & {advice.kind for advice in record.advice}
+        and summary.step is not None
+        and summary.step.low is not None
+    ]
 
 
-def findings(records: Sequence[Record]) -> tuple[str, ...]:
+def findings(records: Sequence[Record], summaries: Sequence[Summary]) -> tuple[str, ...]:
     """Return one sentence per finding about a whole run, the most general first; none where nothing may be compared."""
-    fit = _fit_cells(records)
+    fit = _fit_cells(records, summaries)
     return tuple(sentence for sentence in (*_precisions(fit), _optimizers(fit), _batches(fit)) if sentence is not None)
 
 
@@ -68,13 +68,10 @@ def failures(records: Sequence[Record]) -> tuple[str, ...]:
     )
 
 
-def model_findings(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
+def model_findings(records: Sequence[Record], summaries: Sequence[Summary]) -> tuple[tuple[str, str], ...]:
     """Return one sentence per model: its fastest cell, and how its precisions and its optimizer compare."""
-    by_model: defaultdict[str, list[_Fit]] = defaultdict(list)
-    for one in _fit_cells(records):
-        by_model[one.cell.model].append(one)
     found = []
-    for model, cells in by_model.items():
+    for model, cells in _by_model(_fit_cells(records, summaries)).items():
         best = max(cells, key=lambda one: one.summary.examples_per_second or 0.0)
         rate = best.summary.examples_per_second
         at = f"batch {best.cell.batch_size} in {best.cell.precision.value}"

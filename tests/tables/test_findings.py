@@ -8,10 +8,16 @@ import pytest
 
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.record import Outcome, Phase, Record, Sample
-from bench.tables.findings import failures, findings, model_findings
+from bench.stats.summary import summarise
+from bench.tables import findings as found
+from bench.tables.findings import failures
 from tests.records import BUSY, make_record
 
 FP32, AMP = Precision.FP32, Precision.BF16_AMP
+
+
+def findings(records: list[Record]) -> tuple[str, ...]:
+    return found.findings(records, [summarise(one) for one in records])
 
 
 def record(seconds: float, *, optimizer: float = 0.1, busy: bool = False, **cell: object) -> Record:
@@ -69,7 +75,7 @@ def test_a_batch_that_does_not_pay_is_named() -> None:
 
 def test_each_model_has_one_sentence() -> None:
     records = [record(1.0, optimizer=0.5), record(2.0, precision=AMP), record(0.1, model="b")]
-    assert model_findings(records) == (
+    assert found.model_findings(records, [summarise(one) for one in records]) == (
         (
             "net",
             "fastest at batch 8 in fp32: 1.00 s a step, 8.00 examples/s; bf16-amp is slower than fp32 here: its step "

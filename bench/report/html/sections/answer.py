@@ -27,6 +27,7 @@ _MOST_MODELS = 40
 
 def build(data: ReportData) -> Mapping[str, Any]:
     """Say the most important things in few lines."""
+    summaries = [row.summary for row in data.rows]
     short = dict(short_advice(data.records))
     doubts = [(mark, words(short[mark]), words(text)) for mark, text in advice_sentences(data.records)]
     failures = [
@@ -38,8 +39,10 @@ def build(data: ReportData) -> Mapping[str, Any]:
     changes, more_changes = first(_changes(data), _MOST_CHANGES, "changes")
     return {
         "headline": _headline(data),
-        "found": [words(sentence) for sentence in findings(data.records)],
-        "models": [(name(model), words(text)) for model, text in model_findings(data.records)[:_MOST_MODELS]],
+        "found": [words(sentence) for sentence in findings(data.records, summaries)],
+        "models": [
+            (name(model), words(text)) for model, text in model_findings(data.records, summaries)[:_MOST_MODELS]
+        ],
         "machines": list(dict.fromkeys(_machine(run.environment) for run in data.runs if run.environment)),
         "runs": [_run(run.id, run.info.started_at, run.info.command) for run in data.runs],
         "cards": _cards(data),
