@@ -34,7 +34,7 @@ from bench.core.errors import BenchError
 from bench.core.record import Counters, Outcome
 from bench.runner import processes
 from bench.runner.counting import call_each
-from bench.runner.workers.answers import CountedCells, CountedSubjects
+from bench.runner.workers.answers import CountedSubjects
 
 _WORKER = "bench.runner.workers.cells"
 
@@ -140,12 +140,11 @@ def check_ratios(ratios: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, 
     wanted = tuple(needed_cells(ratios).items())
     counted: dict[Cell, Counters] = {}
     reasons: dict[Cell, str] = {}
-    endings = call_each(f"{_WORKER}:count_cells", [((one,),) for one in wanted], "counting ratios", **limits)
+    calls = [(cell, False, needs_steps) for cell, needs_steps in wanted]
+    endings = call_each(f"{_WORKER}:count_cell", calls, "counting ratios", **limits)
     for (cell, _), ending in zip(wanted, endings, strict=True):
         if ending.outcome is Outcome.OK:
-            answer: CountedCells = ending.value
-            counted |= dict(answer.counters)
-            reasons |= dict(answer.reasons)
+            counted[cell] = ending.value.counters
         else:
             reasons[cell] = ending.reason or ending.outcome.value
     return tuple(_check_ratio(ratio, counted, reasons) for ratio in ratios)

@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError, UsageError
-from bench.core.jsonio import from_json, to_json
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json, to_json
 from bench.core.peaks import SCHEMA, Peaks
 from bench.core.record import Outcome
 from bench.core.units import now
@@ -85,7 +86,7 @@ def read_peaks(results: Path, environment: Environment, device: str) -> Peaks | 
     """
     path = peaks_path(results, environment, device)
     try:
-        data = json.loads(path.read_bytes())
+        data = parse_json(read_file(path))
         if data.get("schema", 0) > SCHEMA:
             raise StoreError(f"{path} was written by a newer stepbench; update, or run 'bench machine peaks' again")
         return from_json(Peaks, data)

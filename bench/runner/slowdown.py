@@ -12,7 +12,8 @@ from pathlib import Path
 from bench.core.cell import Cell, Precision
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
-from bench.core.jsonio import from_json, to_json
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json, to_json
 from bench.core.peaks import Slowdowns
 from bench.core.record import Outcome
 from bench.runner import processes
@@ -77,7 +78,7 @@ def _probe(device: str, precision: Precision, method: str) -> float | None:
 def _read(path: Path) -> Slowdowns | None:
     """Read what was probed before; a file that is none is probed anew."""
     try:
-        return from_json(Slowdowns, json.loads(path.read_bytes()))
+        return from_json(Slowdowns, parse_json(read_file(path)))
     except (OSError, ValueError, StoreError):
         return None
 

@@ -25,7 +25,8 @@ from pathlib import Path
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
-from bench.core.jsonio import from_json, to_json
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json, to_json
 from bench.core.units import now
 from bench.runner.ab.run import Request, Started, compare_sides
 from bench.runner.ab.session import AbSession, CellSession
@@ -162,7 +163,7 @@ def read_calibration(results: Path, fingerprint: str) -> Calibration | None:
     """
     path = calibration_path(results, fingerprint)
     try:
-        return from_json(Calibration, json.loads(path.read_bytes()))
+        return from_json(Calibration, parse_json(read_file(path)))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

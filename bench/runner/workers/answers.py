@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.claims import Subject
-from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.record import Advice, Counters, RankSetup, Sample
 from bench.store.kept import Imported
@@ -59,14 +58,6 @@ class CountedSubjects:
     batch_size: int
     counters: tuple[tuple[Subject, Counters], ...]
     reasons: tuple[tuple[Subject, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CountedCells:
-    """What was counted of steps for ratios: counters by cell, or a reason why not."""
-
-    counters: tuple[tuple[Cell, Counters], ...]
-    reasons: tuple[tuple[Cell, str], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ from bench.measure.profile import profile
 from bench.measure.slowdown import measure_slowdown
 from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
-from bench.runner.workers.answers import Counted, CountedCells, CountedSubjects, Preflight, TimedCell
+from bench.runner.workers.answers import Counted, CountedSubjects, Preflight, TimedCell
 from bench.store.kept import imported_code
 
 
@@ -190,18 +190,6 @@ def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
             continue
         counted.append((subject, counters))
     return CountedSubjects(batch_size=BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
-
-
-def count_cells(cells: tuple[tuple[Cell, bool], ...]) -> CountedCells:
-    """Count one step of every cell, with whole steps where the pair says so; a failure costs only its own cell."""
-    counted: list[tuple[Cell, Counters]] = []
-    reasons: list[tuple[Cell, str]] = []
-    for cell, needs_steps in cells:
-        try:
-            counted.append((cell, count_cell(cell, opinions=False, steps=needs_steps).counters))
-        except (BenchError, RuntimeError, ValueError, TypeError) as error:
-            reasons.append((cell, f"{error}".partition("\n")[0]))
-    return CountedCells(counters=tuple(counted), reasons=tuple(reasons))
 
 
 def read_torchvision_documents() -> tuple[Document, ...]:
