@@ -117,6 +117,15 @@ class Epoch:
     checkpoint_seconds: float = 0.0
     interruptions: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse figures that are not of the same steps.
+
+        Raises:
+            ValueError: Their numbers differ, or a step has no example.
+        """
+        if not len(self.examples) == len(self.losses) == len(self.correct) or min(self.examples, default=1) < 1:
+            raise ValueError("Epoch: its examples, losses and correct answers are not of the same steps")
+
     @property
     def train_loss(self) -> float | None:
         """Mean loss of the examples, each as it was when its step came; None where one is not finite."""

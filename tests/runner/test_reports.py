@@ -114,7 +114,7 @@ def test_a_run_measures_it_and_has_the_right_value(records: dict[Cell, Record], 
 def test_a_gate_on_unchanged_code_passes_whatever_the_model_draws(tmp_path: Path) -> None:
     spec = json.dumps(f"{FOLDER}/random_depth.py:Net")
     (tmp_path / "suite.toml").write_text(f'[[sweep]]\nmodel = {spec}\ninput_shape = "16"\nbatch_size = 4\n')
-    gate = [sys.executable, "-m", "bench", "gate", "suite.toml"]
+    gate = [sys.executable, "-m", "bench", "gate", "suite.toml", "--quiet"]
     endings = [
         subprocess.run([*gate, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
         for options in (["--update"], [], [], [])  # each a fresh process, whose random state is another

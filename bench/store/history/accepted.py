@@ -53,7 +53,8 @@ def read_accepted(path: Path) -> tuple[AcceptedChange, ...]:
         where = f"{path}:{reader.line_num}"
         if reader.line_num == 1:
             if tuple(values) != HEADER:
-                raise StoreError(f"{where}: the columns must be {','.join(HEADER)}, found {','.join(values)}")
+                found = " ".join(",".join(values).split())  # a quoted field may hold lines
+                raise StoreError(f"{where}: the columns must be {','.join(HEADER)}, found {found}")
         elif any(values) and not values[0].startswith("#"):
             rows.append(_read(values, where, reader.line_num))
     return tuple(rows)
