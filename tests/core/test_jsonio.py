@@ -53,6 +53,8 @@ def values_of(hint: Any, name: str = "", sizes: tuple[int, int] = (0, 3)) -> st.
         return st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)).map(datetime.isoformat)
     if hint is float and name.endswith("seconds"):
         return st.floats(0, 1e10)
+    if hint is int and name == "examples":
+        return st.integers(min_value=1, max_value=2**63 - 1)
     return {
         bool: st.booleans(),
         int: st.integers(min_value=-(2**63), max_value=2**66 if "flop" in name else 2**63 - 1),
@@ -63,7 +65,8 @@ def values_of(hint: Any, name: str = "", sizes: tuple[int, int] = (0, 3)) -> st.
 
 def instances(cls: type) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(cls)
-    sizes = (2, 2) if cls.__name__ in ("Classification", "SamplingTimes") else (0, 3)  # their lists fit one another
+    fitting = ("Classification", "Epoch", "SamplingTimes")  # their lists fit one another
+    sizes = (2, 2) if cls.__name__ in fitting else (0, 3)
     fields = dataclasses.fields(cls)
     return st.builds(cls, **{field.name: values_of(hints[field.name], field.name, sizes) for field in fields})
 
