@@ -43,15 +43,15 @@ def _disagreements(all_facts: Sequence[Facts]) -> str:
 
 
 def _gaps(all_facts: Sequence[Facts]) -> str:
-    """Say how far the sum of the phases is from the step: `their sum is -11 % to +7 % off`."""
+    """Say what of the step no phase explains, with the sign of the tables: `the gap is -7 % to +11 % of the step`."""
     gaps = []
     for facts in all_facts:
         values = {name: value for name, value in facts if not isinstance(value, str)}
         if "phase_sum_seconds" in values and values.get("step_seconds"):
-            gaps.append(values["phase_sum_seconds"] / values["step_seconds"] - 1)
+            gaps.append(1 - values["phase_sum_seconds"] / values["step_seconds"])
     if not gaps:
         return ""
-    return f"their sum is {_signed_percent(gaps)} off"
+    return f"the gap is {_signed_percent(gaps)} of the step"
 
 
 def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:

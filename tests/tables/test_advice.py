@@ -104,6 +104,6 @@ def test_phase_gaps_are_said_as_shares() -> None:
         return Advice(kind=AdviceKind.PHASE_GAP, facts=facts)
 
     sentence = advice_sentences([make_record(advice=(gap(0.089),)), make_record("b", advice=(gap(0.107),))])[0][1]
-    assert "(their sum is -11 % to +7 % off)" in sentence
+    assert "(the gap is -7 % to +11 % of the step)" in sentence
     no_step = Advice(kind=AdviceKind.PHASE_GAP, facts=(("phase_sum_seconds", 0.1),))
     assert "(phase sum 100 ms)" in advice_sentences([make_record(advice=(no_step,))])[0][1]

@@ -16,6 +16,9 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 38
 _FARTHEST = 1.6
 """How far an interval stretches the scale, as a multiple of the highest point."""
 
+_NOTE_WIDTH, _NOTE_HEIGHT = 20, 11
+"""Pixels that a note takes: one that would lie on another is left out, its figure is in the table."""
+
 MakeScale = Callable[[Sequence[float], float, float], Scale]
 
 
@@ -124,6 +127,7 @@ def line_chart(
     reach = _FARTHEST * max(point.y for point in points)
     heights = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
     up = y([min(value, reach) for value in heights], HEIGHT - BOTTOM, TOP)
+    noted: list[tuple[float, float]] = []
     return Chart(
         title=title,
         label=label,
@@ -131,27 +135,34 @@ def line_chart(
         y_label=y_label,
         x_ticks=tuple((across.place(value), text) for value, text in across.ticks),
         y_ticks=tuple((up.place(value), text) for value, text in up.ticks),
-        series=tuple(_placed(one, across, up) for one in series),
+        series=tuple(_placed(one, across, up, noted) for one in series),
     )
 
 
-def _placed(series: Series, across: Scale, up: Scale) -> PlacedSeries:
-    marks = tuple(
-        PlacedPoint(
-            x=across.place(point.x),
-            y=up.place(point.y),
-            low=None if point.low is None else up.place(point.low),
-            high=None if point.high is None else up.place(point.high),
-            text=point.text,
-            note=point.note,
+def _placed(series: Series, across: Scale, up: Scale, noted: list[tuple[float, float]]) -> PlacedSeries:
+    """Place a series; `noted` are the places of all notes so far."""
+    marks: list[PlacedPoint] = []
+    for point in series.points:
+        x, y = across.place(point.x), up.place(point.y)
+        note = point.note if series.has_marks else ""
+        if note and any(abs(x - left) < _NOTE_WIDTH and abs(y - top) < _NOTE_HEIGHT for left, top in noted):
+            note = ""
+        noted += [(x, y)] if note else []
+        marks.append(
+            PlacedPoint(
+                x=x,
+                y=y,
+                low=None if point.low is None else up.place(point.low),
+                high=None if point.high is None else up.place(point.high),
+                text=point.text,
+                note=note,
+            )
         )
-        for point in series.points
-    )
     path = " ".join(f"{'M' if index == 0 else 'L'}{m.x:.1f} {m.y:.1f}" for index, m in enumerate(marks))
     return PlacedSeries(
         name=series.name,
         color=series.color,
         dash=series.dash,
         path=path if series.has_line and len(marks) > 1 else "",
-        marks=marks if series.has_marks else (),
+        marks=tuple(marks) if series.has_marks else (),
     )

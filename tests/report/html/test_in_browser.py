@@ -166,6 +166,16 @@ def test_the_page_is_as_wide_as_a_phone_whatever_the_names(open_page: OpenPage) 
     assert opened.problems == []
 
 
+def test_a_table_says_that_it_scrolls_only_where_it_does(open_page: OpenPage) -> None:
+    opened = open_page(ordinary_run(), viewport={"width": 390, "height": 844})
+    note = opened.page.locator("#cells .sideways")
+    note.wait_for()
+    assert note.inner_text() == "scrolls sideways →"
+    opened.page.set_viewport_size({"width": 1400, "height": 1000})
+    note.wait_for(state="detached")
+    assert opened.problems == []
+
+
 def test_the_page_is_all_there_without_a_script(open_page: OpenPage) -> None:
     opened = open_page(ordinary_run(), java_script_enabled=False)
     assert opened.page.locator(ROWS).count() == 20

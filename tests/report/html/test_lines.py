@@ -49,3 +49,10 @@ def test_a_front_has_a_line_without_marks_and_a_cloud_marks_without_a_line() -> 
     ).series
     assert (bool(line.path), len(line.marks)) == (True, 0)
     assert (bool(cloud.path), len(cloud.marks)) == (False, 2)
+
+
+def test_a_note_that_would_lie_on_another_is_left_out() -> None:
+    points = (Point(x=1, y=1, note="b1"), Point(x=1.01, y=1.01, note="b2"), Point(x=4, y=4, note="b8"))
+    hidden = Series(name="line", points=points, has_marks=False)
+    _, cloud = chart(hidden, Series(name="cloud", points=points)).series
+    assert [mark.note for mark in cloud.marks] == ["b1", "", "b8"]

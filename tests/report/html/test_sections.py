@@ -73,7 +73,8 @@ def test_every_section_shows_itself_on_a_full_report() -> None:
 
 def test_the_answer_comes_first_and_counts() -> None:
     values = built(answer.SECTION)
-    assert values["headline"] == "18 of 20 cells of 5 models measured; 1 skipped, 1 out of memory"
+    assert values["headline"] == "bf16-amp is faster than fp32 here in 7 of 7 pairs: its step takes 0.70 times as long"
+    assert values["counted"] == "18 of 20 cells of 5 models measured; 1 skipped, 1 out of memory"
     assert [(card["number"], card["tone"]) for card in values["cards"]] == [
         ("18", ""),
         ("2", "bad"),
@@ -161,13 +162,20 @@ def test_raw_samples_are_bounded_and_say_so() -> None:
     assert note
 
 
-def test_phases_are_shares_of_the_step_and_the_gap_stands_beside() -> None:
-    group = next(group for group in built(phases.SECTION)["groups"] if group.title == "my_net")
+def test_phases_share_one_scale_of_time_and_their_shares_stand_folded() -> None:
+    values = built(phases.SECTION)
+    group = next(group for group in values["groups"] if group.title == "my_net, ms")
     bar = group.bars[0]
+    longest = max(bar.mark for bar in group.bars)
+    assert longest == pytest.approx(100)  # the tick is the whole step; the longest of the model ends the scale
+    assert bar.mark < longest
     assert [part.name for part in bar.parts] == ["forward", "loss", "backward", "optimizer"]
-    assert [part.width for part in bar.parts] == pytest.approx([30, 1, 58, 10], rel=1e-6)
+    assert [part.width / bar.mark for part in bar.parts] == pytest.approx([0.30, 0.01, 0.58, 0.10], rel=1e-6)
+    assert bar.parts[0].full == "forward 6.64"
     assert bar.names == ("8", "fp32")
     assert bar.figures[1] == "+1 %"
+    row = next(row for row in values["shares"].rows if row[0].text == "my_net")
+    assert [figure.text for figure in row] == ["my_net", "8", "fp32", "30", "1", "58", "10", "+1 %"]
 
 
 def three_batches(run_id: str = "run") -> StoredRun:
@@ -217,7 +225,7 @@ def test_a_claim_of_time_shows_its_interval_and_that_it_is_open() -> None:
         make_claims()[0], measured=0.97, verdict=ClaimVerdict.INCONCLUSIVE, reason="neither shown", interval=interval
     )
     values = built(claims.SECTION, ordinary_run(claims=(*make_claims(), open_claim)))
-    explained = next(one for one in values["explained"] if one["verdict"] == "inconclusive")
+    explained = next(one for one in values["open"] if one["verdict"] == "inconclusive")
     assert (explained["measured"], explained["tone"]) == ("0.970", "doubt")
     assert any("0.910 to 1.020" in figure.text for row in values["table"].rows for figure in row)
 
@@ -228,6 +236,15 @@ def test_memory_shows_causes_and_the_measured_peak() -> None:
     assert bar.mark == pytest.approx(100)
     assert bar.mark_text == "measured 200 MiB"
     assert bar.figures == ("191 MiB", "200 MiB")
+
+
+def test_a_small_process_has_no_tick_because_its_growth_is_the_allocators() -> None:
+    small = replace(make_record(), counters=counters(12 * 1024**2))
+    values = built(memory.SECTION, make_run(id="r", records=(small, make_record(batch_size=16))))
+    first_bar, second = values["groups"][0].bars
+    assert (first_bar.mark, first_bar.figures[1]) == (None, "12.0 MiB")
+    assert second.mark is not None
+    assert (values["small"], values["limit"]) == ("1 of 2", "64.0 MiB")
 
 
 def test_the_front_holds_what_nothing_beats() -> None:
@@ -260,12 +277,13 @@ def test_the_roofline_needs_peaks_and_an_exact_count() -> None:
 
 def test_the_erratum_is_explained_with_both_values() -> None:
     values = built(claims.SECTION)
-    assert [(c["verdict"], c["documented"], c["measured"]) for c in values["explained"]] == [
+    assert [(c["verdict"], c["documented"], c["measured"]) for c in (*values["open"], *values["known"])] == [
         ("mismatch", "18,000", "18,496"),
         ("erratum", "3,221,504", "18,874,880"),
         ("unmeasured", "0.75", "-"),
     ]
-    assert values["explained"][1]["reason"] == "(64*24*24 + 1) * 512 is 18,874,880; the page's product is wrong"
+    assert len(values["open"]) == 1  # the mismatch asks for a decision; all else is folded
+    assert values["known"][0]["reason"] == "(64*24*24 + 1) * 512 is 18,874,880; the page's product is wrong"
 
 
 def test_the_environment_names_what_differs() -> None:

@@ -64,3 +64,20 @@ function byId(id) {
   for (const section of document.querySelectorAll("main > section")) watcher.observe(section);
 })();
 
+(function sideways() { // a table that is wider than the page says so
+  function show(box) {
+    const isWide = box.scrollWidth > box.clientWidth + 1;
+    const before = box.previousElementSibling;
+    const note = before && before.className === "sideways" ? before : null;
+    if (isWide && !note) {
+      const words = make("p", { class: "sideways", "aria-hidden": "true" }, "scrolls sideways →");
+      box.before(words);
+      box.tabIndex = 0;
+    } else if (!isWide && note) note.remove();
+  }
+  const watcher = new ResizeObserver((entries) => entries.forEach((entry) => show(entry.target.closest(".scroll"))));
+  for (const table of document.querySelectorAll(".scroll > table")) {
+    watcher.observe(table);
+    watcher.observe(table.parentElement);
+  }
+})();

@@ -27,7 +27,9 @@ _MOST_MODELS = 40
 
 def build(data: ReportData) -> Mapping[str, Any]:
     """Say the most important things in few lines."""
-    summaries = [row.summary for row in data.rows]
+    newest = max((row.run for row in data.rows), default=0)  # older runs are compared with it, in another section
+    records = [row.record for row in data.rows if row.run == newest]
+    summaries = [row.summary for row in data.rows if row.run == newest]
     short = dict(short_advice(data.records))
     doubts = [(mark, words(short[mark]), words(text)) for mark, text in advice_sentences(data.records)]
     failures = [
@@ -37,12 +39,13 @@ def build(data: ReportData) -> Mapping[str, Any]:
     failures += [(name(run.id), words(problem)) for run in data.runs for problem in run.problems]
     shown, more = first(failures, _MOST_FAILURES, "of them")
     changes, more_changes = first(_changes(data), _MOST_CHANGES, "changes")
+    counted = _headline(data)
+    found = [words(sentence) for sentence in findings(records, summaries)]
     return {
-        "headline": _headline(data),
-        "found": [words(sentence) for sentence in findings(data.records, summaries)],
-        "models": [
-            (name(model), words(text)) for model, text in model_findings(data.records, summaries)[:_MOST_MODELS]
-        ],
+        "headline": _sentence(found[0]) if found else counted,
+        "counted": counted if found else "",
+        "found": found[1:],
+        "models": [(name(model), words(text)) for model, text in model_findings(records, summaries)[:_MOST_MODELS]],
         "machines": list(dict.fromkeys(_machine(run.environment) for run in data.runs if run.environment)),
         "runs": [_run(run.id, run.info.started_at, run.info.command) for run in data.runs],
         "cards": _cards(data),
@@ -77,6 +80,11 @@ def _headline(data: ReportData) -> str:
     rest = [f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK]
     rest += [f"{missing:,} never finished"] if missing else []
     return f"{good:,} of {count_of(total, 'cell')} {of} measured; {', '.join(rest)}"
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital letter, unless it is a name that has none: `bf16-amp is slower`."""
+    return text if text.startswith("bf16") or text.startswith("fp16") else f"{text[:1].upper()}{text[1:]}"
 
 
 def _machine(environment: Environment) -> str:

@@ -1,4 +1,4 @@
-"""What documents say of the models beside what was measured; every claim that is no match is explained."""
+"""What documents say of the models beside what was measured; what asks for a decision stands open, the rest folded."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ _MARKS = {
     ClaimVerdict.ERRATUM: "doubt",
     ClaimVerdict.UNMEASURED: "quiet",
 }
+_OPEN = (ClaimVerdict.MISMATCH, ClaimVerdict.INCONCLUSIVE)
+"""These ask for a decision and stand open; all else is folded."""
 _ORDER = (*_MARKS, ClaimVerdict.MATCH)
 
 
@@ -27,9 +29,12 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     if not checked:
         return None
     ordered, note = first(sorted(checked, key=lambda c: _ORDER.index(c.verdict)), _MOST, "claims")
+    explained = [(c.verdict in _OPEN, _explained(c)) for c in ordered if c.verdict is not ClaimVerdict.MATCH]
     return {
         "summary": claims_summary(checked),
-        "explained": [_explained(c) for c in ordered if c.verdict is not ClaimVerdict.MATCH],
+        "open": [one for is_open, one in explained if is_open],
+        "known": [one for is_open, one in explained if not is_open],
+        "count": len(checked),
         "table": make_table(
             claim_columns(ordered),
             caption="Documented and measured values",

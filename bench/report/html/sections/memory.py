@@ -24,6 +24,8 @@ CAUSES = (
 
 _MOST_GROUPS = 24
 _MOST_BARS = 16
+_SMALL_PROCESS = 64 * 1024**2
+"""Growth of a process below this is mostly what libraries and the allocator keep: no measure of a prediction."""
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
@@ -38,7 +40,11 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     methods = {
         row.record.counters.memory.method for group in groups for row in group.rows if row.record.counters.memory
     }
+    bars = [_bar(row, runs) for group in groups for row in group.rows[:_MOST_BARS]]
+    small = sum(bar.mark is None and bar.figures[1] != format_bytes(None) for bar in bars)
     return {
+        "small": f"{small} of {len(bars)}" if small else "",
+        "limit": format_bytes(_SMALL_PROCESS),
         "keys": ["batch", "precision", *(["run"] if any(runs) else [])],
         "groups": [bar_group(group.title, [_bar(row, runs) for row in group.rows[:_MOST_BARS]]) for group in groups],
         "legend": [{"name": name, "color": color, "dash": 0} for name, _, color in CAUSES],
@@ -55,6 +61,9 @@ def _bar(row: Row, runs: list[str]) -> Bar:
     assert predicted is not None
     value, mark = peak_bytes(row.record)
     measured = value if not mark else None
+    memory = row.record.counters.memory
+    is_exact = memory is not None and memory.peak_allocated_bytes is not None
+    has_tick = measured is not None and (is_exact or measured >= _SMALL_PROCESS)
     return Bar(
         names=(str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else [])),
         parts=tuple(
@@ -62,7 +71,7 @@ def _bar(row: Row, runs: list[str]) -> Bar:
             for name, field, color in CAUSES
             if getattr(predicted, field)
         ),
-        mark=measured,
-        mark_text="" if measured is None else f"measured {format_bytes(measured)}",
+        mark=measured if has_tick else None,
+        mark_text=f"measured {format_bytes(measured)}" if has_tick else "",
         figures=(format_bytes(predicted.total_bytes), format_bytes(measured)),
     )

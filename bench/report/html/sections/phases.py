@@ -1,15 +1,16 @@
-"""Where a step's time goes: one stacked bar per cell, in shares of the unsplit step."""
+"""Where a step's time goes: one stacked bar per cell in milliseconds, and its shares on request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.record import Phase
-from bench.report.html.bars import Bar, Part, bar_group
+from bench.report.html.bars import Bar, BarGroup, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
-from bench.report.html.groups import grouped, phase_colors, run_names
-from bench.tables.figures import first, percent, seconds_text
+from bench.report.html.groups import Group, grouped, phase_colors, run_names
+from bench.tables.figures import duration, first, percent, seconds_text, significant, time_unit
+from bench.tables.table import Column, Table, make_table
 
 _MOST_GROUPS = 24
 _MOST_BARS = 16
@@ -27,13 +28,12 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     keys = ["batch", "precision", *(["run"] if any(runs) else [])]
     cut = any(len(group.rows) > _MOST_BARS for group in groups)
     notes = [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""]
+    shown = [Group(title=group.title, rows=group.rows[:_MOST_BARS]) for group in groups]
     return {
         "keys": keys,
-        "groups": [
-            bar_group(group.title, [_bar(row, runs, colors) for row in group.rows[:_MOST_BARS]], whole=1.0)
-            for group in groups
-        ],
+        "groups": [_group(group, runs, colors) for group in shown],
         "legend": [{"name": str(phase), "color": color, "dash": 0} for phase, color in colors.items()],
+        "shares": _shares(shown, keys, runs, list(colors)),
         "notes": [*filter(None, notes), "All others are in the table of cells."] if any(notes) else [],
     }
 
@@ -41,22 +41,56 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
 SECTION = Section(anchor="phases", title="Phases of a step", build=build)
 
 
-def _bar(row: Row, runs: list[str], colors: Mapping[Phase | str, int]) -> Bar:
-    cell, summary = row.record.cell, row.summary
-    assert summary.step is not None
-    whole = summary.step.point or 1.0
-    gap = summary.residual_fraction
-    names = (str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else []))
+def _group(group: Group, runs: list[str], colors: Mapping[Phase | str, int]) -> BarGroup:
+    """Lay the bars of a model out on one scale of time, so that the shorter bar is the faster cell."""
+    steps = [row.summary.step.point for row in group.rows if row.summary.step]
+    unit = time_unit(steps) or (1.0, "s")
+    return bar_group(f"{group.title}, {unit[1]}", [_bar(row, runs, colors, unit) for row in group.rows])
+
+
+def _keys(row: Row, runs: list[str]) -> tuple[str, ...]:
+    cell = row.record.cell
+    return (str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else []))
+
+
+def _bar(row: Row, runs: list[str], colors: Mapping[Phase | str, int], unit: tuple[float, str]) -> Bar:
+    step = row.summary.step
+    assert step is not None
     return Bar(
-        names=names,
+        names=_keys(row, runs),
         parts=tuple(
             Part(
                 name=str(phase),
                 color=colors[phase],
-                value=estimate.point / whole,
-                text=percent(estimate.point / whole),
+                value=estimate.point,
+                text=significant(estimate.point / unit[0]),
             )
-            for phase, estimate in summary.phases
+            for phase, estimate in row.summary.phases
         ),
-        figures=(seconds_text(summary.step), "-" if gap is None else f"{round(gap * 100):+d} %"),
+        mark=step.point,
+        mark_text=f"whole step {duration(step.point)}",
+        figures=(seconds_text(step), _gap(row)),
     )
+
+
+def _gap(row: Row) -> str:
+    gap = row.summary.residual_fraction
+    return "-" if gap is None else f"{round(gap * 100):+d} %"
+
+
+def _shares(groups: Sequence[Group], keys: Sequence[str], runs: list[str], phases: Sequence[Phase | str]) -> Table:
+    """Write each phase in percent of the unsplit step."""
+    pairs = [(group.title, row) for group in groups for row in group.rows]
+    named = zip(*(_keys(row, runs) for _, row in pairs), strict=True)
+
+    def share(row: Row, phase: Phase | str) -> str:
+        estimate, step = row.summary.phase(phase), row.summary.step
+        return percent(estimate.point / step.point if estimate and step and step.point else None)
+
+    columns = [
+        Column(name="model", cells=tuple(title for title, _ in pairs), right=False),
+        *(Column(name=key, cells=tuple(cells), right=key == "batch") for key, cells in zip(keys, named, strict=True)),
+        *(Column(name=str(p), unit="%", cells=tuple(share(row, p) for _, row in pairs)) for p in phases),
+        Column(name="gap", cells=tuple(_gap(row) for _, row in pairs)),
+    ]
+    return make_table(columns, caption="Shares of the step as measured whole")
