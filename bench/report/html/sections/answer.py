@@ -83,8 +83,8 @@ def _headline(data: ReportData) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Begin with a capital letter, unless it is a name that has none: `bf16-amp is slower`."""
-    return text if text.startswith("bf16") or text.startswith("fp16") else f"{text[:1].upper()}{text[1:]}"
+    """Begin a sentence with a capital letter, but for the name of a precision: `bf16-amp is slower`."""
+    return f"{text[0].upper()}{text[1:]}" if text.startswith(("the ", "a ")) else text
 
 
 def _machine(environment: Environment) -> str:
