@@ -72,13 +72,14 @@ def peaks_command(
         str | None,
         typer.Option(metavar="TIME", help="Give up after this long.", show_default="10min beyond the probes"),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Keep them although other work keeps cores busy.")] = False,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Measure the fastest products and copies of a device.
 
     Matrix products in every precision, and memory copy and triad. Kept for this machine: later runs show MFU and what
-    bounds each layer.
+    bounds each layer. A later, higher peak wins; a busy machine keeps nothing and ends with 4, unless forced.
     """
     from bench.cli.progress import waiting
     from bench.runner.peaks import measure_peaks
@@ -88,12 +89,21 @@ def peaks_command(
     assert duration is not None
     with waiting("probing products and copies"):
         peaks, path = measure_peaks(
-            device, seconds=duration, results=results, timeout_seconds=options.parse_duration(timeout, "--timeout")
+            device,
+            seconds=duration,
+            results=results,
+            is_forced=force,
+            timeout_seconds=options.parse_duration(timeout, "--timeout"),
         )
+    kept = "Nothing was kept; --force keeps it, and MFU is doubted then." if path is None else f"Kept: {path}"
     answer(
-        "machine peaks", format, lambda: f"{peaks_table(peaks, **look())}\nKept: {path}", file=str(path), peaks=peaks
+        "machine peaks",
+        format,
+        lambda: f"{peaks_table(peaks, **look())}\n{kept}",
+        file=None if path is None else str(path),
+        peaks=peaks,
     )
-    return ExitCode.FINE
+    return ExitCode.UNFIT if path is None else ExitCode.FINE
 
 
 @app.command("noise")

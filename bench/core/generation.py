@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bench.core.cell import Cell, short_hash
 from bench.core.environment import Environment, MachineState
 from bench.core.jsonio import to_json
-from bench.core.record import SCHEMA, Outcome
+from bench.core.record import SCHEMA, Advice, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +141,7 @@ class Generation:
     counts: GenerationCounts | None = None
     environment: Environment | None = None
     state: MachineState | None = None
+    advice: tuple[Advice, ...] = ()
     started_at: str
     duration_seconds: float
     stepbench: str

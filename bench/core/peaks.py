@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bench.core.cell import Precision
+from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.precision import Arithmetic
 
 SCHEMA = 1
@@ -31,6 +32,7 @@ class Probe:
         best_per_second: Of the fastest execution: what the device can do.
         median_per_second: Of the median execution: what it does on the whole, now.
         n: Timed executions.
+        other_busy_cores: Cores that other processes kept busy meanwhile, or None if unknown.
     """
 
     kind: ProbeKind
@@ -40,6 +42,7 @@ class Probe:
     best_per_second: float
     median_per_second: float
     n: int
+    other_busy_cores: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,7 @@ class Peak:
         bytes_per_second: Measured, the better of copy and triad.
         documented_flops_per_second: Of the data sheet.
         documented_bytes_per_second: Of the data sheet.
+        other_busy_cores: Cores that other processes kept busy during the worse of the two probes; None if unknown.
         measured_at: ISO 8601.
     """
 
@@ -76,7 +80,13 @@ class Peak:
     bytes_per_second: float | None = None
     documented_flops_per_second: float | None = None
     documented_bytes_per_second: float | None = None
+    other_busy_cores: float | None = None
     measured_at: str
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it was measured on a busy machine, so that the device can do more."""
+        return self.other_busy_cores is not None and self.other_busy_cores > BUSY_CORES_LIMIT
 
     @property
     def ridge(self) -> float | None:
@@ -97,7 +107,7 @@ class Peaks:
         threads: Threads that the probes used on a CPU.
         skipped: Arithmetic and why it was not probed.
         datasheet: None where we know of none for exactly this device.
-        other_busy_cores: That other processes kept busy meanwhile; then the peaks are too low.
+        other_busy_cores: Cores that other processes kept busy during the last probing; then it measured too little.
     """
 
     device: str
@@ -120,16 +130,39 @@ class Peaks:
         """Return the roof over cells of one precision."""
         arithmetic = precision.row.arithmetic
         product = self.best(ProbeKind.MATMUL, arithmetic)
-        memory = [probe.best_per_second for kind in (ProbeKind.COPY, ProbeKind.TRIAD) if (probe := self.best(kind))]
+        copies = [probe for kind in (ProbeKind.COPY, ProbeKind.TRIAD) if (probe := self.best(kind))]
+        memory = max(copies, key=lambda probe: probe.best_per_second, default=None)
         sheet = self.datasheet
+        busy = [cores for probe in (product, memory) if probe and (cores := self._busy_cores(probe)) is not None]
         return Peak(
             arithmetic=arithmetic,
             flops_per_second=product.best_per_second if product else None,
-            bytes_per_second=max(memory, default=None),
+            bytes_per_second=memory.best_per_second if memory else None,
             documented_flops_per_second=dict(sheet.flops_per_second).get(arithmetic) if sheet else None,
             documented_bytes_per_second=sheet.bytes_per_second if sheet else None,
+            other_busy_cores=max(busy, default=None),
             measured_at=self.measured_at,
         )
+
+    def over_earlier(self, earlier: Peaks) -> Peaks:
+        """Join with what was kept before: of each probe the faster one stands, for no device is faster than it can be.
+
+        Whether to doubt it depends on the quieter of the two machines: what was not beaten there is not too low.
+        """
+        found: dict[tuple[ProbeKind, Arithmetic | None, int], Probe] = {}
+        for peaks, probe in [(self, probe) for probe in self.probes] + [(earlier, probe) for probe in earlier.probes]:
+            key = probe.kind, probe.arithmetic, probe.size
+            other = found.get(key, probe)
+            busy = [cores for cores in (peaks._busy_cores(probe), other.other_busy_cores) if cores is not None]
+            faster = max(other, probe, key=lambda one: one.best_per_second)
+            found[key] = replace(faster, other_busy_cores=min(busy, default=None))
+        probed = {probe.arithmetic for probe in found.values()}
+        skipped = tuple(pair for pair in self.skipped if pair[0] not in probed)
+        return replace(self, probes=tuple(found.values()), skipped=skipped)
+
+    def _busy_cores(self, probe: Probe) -> float | None:
+        """Return what was busy during a probe; files of before 2026-11-29 have one figure for all of them."""
+        return self.other_busy_cores if probe.other_busy_cores is None else probe.other_busy_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,7 @@ class AdviceKind(StrEnum):
     DRIFTING_SAMPLES = "drifting-samples"  # the last third of the steps differs from the first
     LAUNCH_BOUND = "launch-bound"  # the host is slower than the device
     BUSY_MACHINE = "busy-machine"  # fewer free cores than threads
+    LOW_PEAKS = "low-peaks"  # the device's peaks were measured on a busy machine
     THROTTLED_CLOCK = "throttled-clock"  # the device lowered its clock
     PHASE_GAP = "phase-gap"  # the phases do not add up to the step
     FLOPS_DISAGREE = "flops-disagree"  # two counters differ

@@ -211,7 +211,7 @@ class Reading:
         busy_seconds: CPU time of all cores spent working, since the start of the machine.
         steal_seconds: CPU time that the hypervisor took away; None where it is not counted.
         total_seconds: CPU time of all cores, idle included.
-        own_seconds: CPU time of this process.
+        own_seconds: CPU time of this process and of its children that ended, as the workers of a loader.
         involuntary_switches: Times this process was preempted.
     """
 
@@ -225,7 +225,7 @@ class Reading:
 def read_counters() -> Reading:
     """Read the kernel's counters; call before and after what is measured, never inside."""
     fields = _known(_cpu_times)
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    usage, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     busy = steal = total = None
     if fields is not None:
         waiting = sum(fields.get(name, 0.0) for name in ("idle", "iowait"))
@@ -236,7 +236,7 @@ def read_counters() -> Reading:
         busy_seconds=busy,
         steal_seconds=steal,
         total_seconds=total,
-        own_seconds=usage.ru_utime + usage.ru_stime,
+        own_seconds=usage.ru_utime + usage.ru_stime + children.ru_utime + children.ru_stime,
         involuntary_switches=usage.ru_nivcsw,
     )
 

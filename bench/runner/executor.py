@@ -27,6 +27,7 @@ from bench.runner.counting import count_all
 from bench.runner.records import Stamp
 from bench.runner.workers.answers import Counted, TimedCell
 from bench.store.kept import KeptCounts
+from bench.tables.advice import doubts_of_peak
 
 RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
@@ -107,9 +108,11 @@ class LocalExecutor:
         peak = counters.predicted_peak if self._is_predicting else None
         predicted_bytes = peak.total_bytes if peak else None
 
-        def record(outcome: Outcome, **found: Any) -> Record:
+        def record(outcome: Outcome, advice: tuple[Advice, ...], **found: Any) -> Record:
             about = {"environment": environment, "sampling": self._sampling, "counters": counters, "code": code}
-            return stamp.record(outcome, **about, peak=self._peak_over(cell), **found)
+            roof = self._peak_over(cell)
+            doubts = doubts_of_peak(roof) if outcome is Outcome.OK else ()
+            return stamp.record(outcome, **about, peak=roof, advice=(*advice, *doubts), **found)
 
         timed: list[TimedCell] = []
         for process in range(self._sampling.processes):

@@ -1,16 +1,18 @@
 """What this machine can do at most: measured once in a fresh process, kept by fingerprint, put beside every later cell.
 
-Peaks lie in `results/peaks/<fingerprint>-<device>.json`; only a machine with the same fingerprint uses them.
+Peaks lie in `results/peaks/<fingerprint>-<device>.json`; only a machine with the same fingerprint uses them. A later,
+higher peak wins. What a busy machine measured is too low, so it is kept only if asked for.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.core.environment import Environment
+from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.errors import BenchError, StoreError, UsageError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
@@ -26,16 +28,26 @@ PROBES_AT_MOST = 60  # sizes, arithmetics and warm-up, each times the patience o
 
 
 def measure_peaks(
-    device: str, *, seconds: float, results: Path, method: str = "forkserver", timeout_seconds: float | None = None
-) -> tuple[Peaks, Path]:
+    device: str,
+    *,
+    seconds: float,
+    results: Path,
+    is_forced: bool = False,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
+) -> tuple[Peaks, Path | None]:
     """Probe a device in a fresh process and keep what it can do.
 
     Args:
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         seconds: For each probe.
         results: Folder under which `peaks/` lies.
+        is_forced: Keep the result although the machine was busy; figures made from it are doubted.
         method: How the process is started.
         timeout_seconds: Of each process; by default ten minutes, and for the probes what they may take beside.
+
+    Returns:
+        What is kept, joined with what was kept before, and the file; what was measured and None if nothing was kept.
 
     Raises:
         UsageError: There is no such device, or probing it failed.
@@ -51,12 +63,16 @@ def measure_peaks(
         name=environment.gpu or environment.cpu,
         fingerprint=environment.fingerprint,
         threads=environment.threads,
-        probes=probes,
+        probes=tuple(replace(probe, other_busy_cores=state.other_busy_cores) for probe in probes),
         skipped=skipped,
         datasheet=datasheet(environment.gpu) if environment.gpu else None,
         other_busy_cores=state.other_busy_cores,
         measured_at=now(),
     )
+    if (state.other_busy_cores or 0.0) > BUSY_CORES_LIMIT and not is_forced:
+        return peaks, None
+    earlier = read_peaks(results, environment, name)
+    peaks = peaks if earlier is None else peaks.over_earlier(earlier)
     path = peaks_path(results, environment, name)
     make_folder(path.parent)
     write_bytes(path, (json.dumps(to_json(peaks), indent=1, allow_nan=False) + "\n").encode())

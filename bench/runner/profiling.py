@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, StoreError, UsageError
 from bench.core.jsonio import to_json
+from bench.core.peaks import Peak
 from bench.core.profile import Profile, ProfileDiff, ProfileOptions
 from bench.core.progress import told
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
@@ -22,6 +23,7 @@ from bench.stats.profile_diff import diff_profiles
 from bench.store.cases import PROFILES, read_profile, read_profiles, write_profile
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
+from bench.tables.advice import doubts_of_peak
 
 _WORKER = "bench.runner.workers.cells"
 
@@ -78,9 +80,9 @@ def profile_cells(
     with folder.locked():
         for cell in told(plan.cells, "profiling", len(plan.cells)):
             known = peaks.get(cell.device)
-            ridge = known.over(cell.precision).ridge if known else None
+            peak = known.over(cell.precision) if known else None
             one, record = _profile(
-                cell, options, ridge, plan.environments.get(cell.device), method=method, timeout_seconds=timeout_seconds
+                cell, options, peak, plan.environments.get(cell.device), method=method, timeout_seconds=timeout_seconds
             )
             folder.append(record)
             if one.profile is not None:
@@ -93,7 +95,7 @@ def profile_cells(
 def _profile(
     cell: Cell,
     options: ProfileOptions,
-    ridge: float | None,
+    peak: Peak | None,
     environment: Environment | None,
     *,
     method: str,
@@ -101,7 +103,12 @@ def _profile(
 ) -> tuple[ProfiledCell, Record]:
     stamp = Stamp(cell)
     ending = processes.call(
-        f"{_WORKER}:profile_cell", cell, options, ridge, method=method, timeout_seconds=timeout_seconds
+        f"{_WORKER}:profile_cell",
+        cell,
+        options,
+        peak.ridge if peak else None,
+        method=method,
+        timeout_seconds=timeout_seconds,
     )
     if ending.outcome is not Outcome.OK:
         reason = ending.reason or ending.outcome.value
@@ -110,7 +117,7 @@ def _profile(
     if isinstance(ending.value, str):
         record = stamp.record(Outcome.SKIPPED, reason=ending.value, environment=environment)
         return ProfiledCell(cell=cell, reason=ending.value), record
-    profile: Profile = ending.value
+    profile: Profile = replace(ending.value, advice=(*ending.value.advice, *doubts_of_peak(peak)))
     record = stamp.record(
         Outcome.OK,
         environment=environment,

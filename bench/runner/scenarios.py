@@ -23,6 +23,7 @@ from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.store.cases import append_case
 from bench.store.stored import StoredRun, read_stored_run
+from bench.tables.advice import doubts_of_machine
 
 C = TypeVar("C")
 M = TypeVar("M")
@@ -93,6 +94,7 @@ def time_and_count(
         "reason": counted.value.reason if counted.outcome is Outcome.OK else f"not counted: {counted.reason}",
         "times": times,
         "state": state,
+        "advice": doubts_of_machine(state, case.cell.device),
         "counts": counted.value,
     }
 

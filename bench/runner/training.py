@@ -236,6 +236,7 @@ def measure_points(
             "bench.runner.workers.training:run_point",
             full,
             budget_seconds,
+            known.environments[full.device].gpu_uuid,
             method=method,
             timeout_seconds=processes.DEFAULT_TIMEOUT_SECONDS + 3 * budget_seconds,
         )

@@ -3,7 +3,7 @@
 step                 median of the unsplit step, with its interval
 throughput           batch size * accumulate * world_size / step; every process has batches of its own
 phase_sum            sum of the phases' medians
-residual_fraction    1 - phase_sum / step: the share of the step that no phase explains
+residual_fraction    1 - phase_sum / step: the share of the step that no phase explains; beyond 20 % no phase is given
 flops_per_second     FLOPs of the step / step; the model's FLOPs, without recomputation, of one process, as MFU wants
 mfu                  flops_per_second / what a probe measured on this device in this precision
 roofline             where the step lies under that device's roofline
@@ -23,6 +23,10 @@ SPLIT_PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 """The parts of a step in the order they run."""
 
 
+NONSENSE_GAP = 0.2
+"""Phases whose sum is further from the step, as its fraction, describe another step than the one that was timed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """Derived figures of one cell; each None where nothing was measured to derive it from.
@@ -30,7 +34,8 @@ class Summary:
     Attributes:
         step: Of all processes.
         dispersion: IQR / median of the steps of all processes.
-        phases: Those that were measured, in the order they run, then those of one's own naming; without STEP.
+        phases: Those that were measured, in the order they run, then those of one's own naming; without STEP. Empty
+            where they do not add up.
         residual_fraction: Negative where the marks between phases cost time.
         flops_total: None in train mode as long as the backward FLOPs are unknown: forward alone is no step.
         mfu: Model FLOPs utilization against the measured peak; None where `bench machine peaks` was never run here.
@@ -72,6 +77,7 @@ def summarise(record: Record) -> Summary:
     phases = tuple((phase, estimate) for phase, estimate in estimates if estimate is not None)
     phase_sum = sum(estimate.point for _, estimate in phases) if phases else None
     latency = step.point if step is not None and step.point > 0 else None
+    residual = 1 - phase_sum / latency if latency and phase_sum is not None else None
     examples = record.cell.examples_per_step / latency if latency else None
     tokens = record.tokens_per_example
     total = flops_total(record)
@@ -82,9 +88,9 @@ def summarise(record: Record) -> Summary:
         step_p10_seconds=quantile(seconds, 0.1) if seconds else None,
         step_p90_seconds=quantile(seconds, 0.9) if seconds else None,
         dispersion=relative_dispersion(seconds) if seconds else None,
-        phases=phases,
+        phases=() if residual is not None and abs(residual) > NONSENSE_GAP else phases,
         phase_sum_seconds=phase_sum,
-        residual_fraction=1 - phase_sum / latency if latency and phase_sum is not None else None,
+        residual_fraction=residual,
         examples_per_second=examples,
         tokens_per_second=examples * tokens if examples and tokens is not None else None,
         flops_total=total,

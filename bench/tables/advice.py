@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from bench.core.environment import BUSY_CORES_LIMIT, MachineState
+from bench.core.peaks import Peak
 from bench.core.record import Advice, AdviceKind, Record
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.figures import plain, significant
@@ -16,6 +18,26 @@ from bench.tables.table import Page
 
 Facts = tuple[tuple[str, str | int | float], ...]
 """As in `Advice.facts`."""
+
+
+def doubts_of_machine(state: MachineState, device: str) -> tuple[Advice, ...]:
+    """Return what to doubt about times that were taken while the machine was in this state."""
+    advice: tuple[Advice, ...] = ()
+    if state.other_busy_cores is not None and state.other_busy_cores > BUSY_CORES_LIMIT:
+        facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))
+        advice += (Advice(kind=AdviceKind.BUSY_MACHINE, facts=facts),)
+    if state.gpu_throttle_reasons:
+        facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", device))
+        advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
+    return advice
+
+
+def doubts_of_peak(peak: Peak | None) -> tuple[Advice, ...]:
+    """Return what to doubt about utilization and rooflines under this peak."""
+    if peak is None or not peak.is_doubtful:
+        return ()
+    facts = (("other_busy_cores", round(peak.other_busy_cores or 0.0, 2)), ("measured_at", peak.measured_at))
+    return (Advice(kind=AdviceKind.LOW_PEAKS, facts=facts),)
 
 
 def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
@@ -188,6 +210,12 @@ WORDS: dict[AdviceKind, Words] = {
         "other processes held cores that the threads needed; times are too long, and not comparable",
         "Measure again when they have ended, or with fewer --threads.",
     ),
+    AdviceKind.LOW_PEAKS: Words(
+        "p",
+        "Peaks too low",
+        "the device's peaks were measured on a busy machine, so MFU and the share of the roof are too high",
+        "`bench machine peaks` on a quiet machine; a higher peak replaces a lower one.",
+    ),
     AdviceKind.THROTTLED_CLOCK: Words(
         "T",
         "Throttled clock",
@@ -197,7 +225,7 @@ WORDS: dict[AdviceKind, Words] = {
     AdviceKind.PHASE_GAP: Words(
         "G",
         "Phase gap",
-        "the phases do not add up to the unsplit step",
+        "the phases do not add up to the unsplit step; from 20 % on they are not shown",
         "Believe the step; read the phases as shares only.",
     ),
     AdviceKind.FLOPS_DISAGREE: Words(

@@ -70,7 +70,7 @@ def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: boo
     parts += [page.wrap(f"Not probed: {arithmetic.value}: {plain(reason)}.") for arithmetic, reason in peaks.skipped]
     busy = peaks.other_busy_cores
     if busy is not None and busy > BUSY_CORES_LIMIT:
-        words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: these peaks are too low."
+        words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: what was measured is too low."
         parts.append(page.paint(page.wrap(f"{words} Run it again on a quiet machine."), "yellow"))
     sheet = peaks.datasheet
     parts.append(

@@ -23,6 +23,7 @@ from bench.core.training import (
     TrainingRun,
 )
 from bench.core.units import format_count, format_seconds
+from bench.stats.summary import NONSENSE_GAP
 from bench.suite.axes import AXES
 from bench.tables.columns import (
     MISSING,
@@ -104,14 +105,15 @@ def part_columns(epochs: Sequence[Epoch]) -> list[Column]:
     if len(rows) > 1:
         rows.append((list(epochs), "all"))
     seconds = [sum(e.seconds for e in row) for row, _ in rows]
+    sums = [sum(e.part_sum_seconds for e in row) for row, _ in rows]
+    adding_up = [t > 0 and abs(1 - s / t) <= NONSENSE_GAP for s, t in zip(sums, seconds, strict=True)]
 
     def shares(part: Part) -> tuple[str, ...]:
         return tuple(
-            _share(sum(e.part_seconds(part) for e in row) / total if total else None)
-            for (row, _), total in zip(rows, seconds, strict=True)
+            _share(sum(e.part_seconds(part) for e in row) / total if add_up else None)
+            for (row, _), total, add_up in zip(rows, seconds, adding_up, strict=True)
         )
 
-    sums = [sum(e.part_sum_seconds for e in row) for row, _ in rows]
     return [
         Column(name="epoch", cells=tuple(name for _, name in rows), key=True),
         *(Column(name=header, cells=shares(part)) for part, header in PART_HEADERS.items()),

@@ -1,19 +1,22 @@
 """Probing a device in a real fresh process, keeping the result, and putting it beside cells."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from bench.core.cell import Cell, Precision
+from bench.core.environment import MachineState
 from bench.core.errors import StoreError, UsageError
 from bench.core.peaks import ProbeKind
-from bench.core.record import EnergyWindow, Outcome
+from bench.core.record import AdviceKind, EnergyWindow, Outcome
 from bench.device.cpu import CpuBackend
 from bench.runner import executor as executor_module
 from bench.runner import peaks as peaks_module
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks, measure_peaks, peaks_path, read_peaks
 from bench.runner.processes import Ending
+from bench.runner.workers.answers import Preflight
 from tests.core.test_peaks import PEAKS
 from tests.records import ENVIRONMENT
 from tests.runner.test_executor import OK
@@ -32,11 +35,39 @@ def endings(monkeypatch):
 
 @pytest.mark.slow
 def test_a_device_is_probed_once_and_read_ever_after(tmp_path):
-    peaks, path = measure_peaks("cpu", seconds=0.001, results=tmp_path)
+    peaks, path = measure_peaks("cpu", seconds=0.001, results=tmp_path, is_forced=True)
     assert path == next((tmp_path / "peaks").iterdir())
     assert {probe.kind for probe in peaks.probes} == set(ProbeKind)
     assert json.loads(path.read_text())["fingerprint"] == peaks.fingerprint
     assert peaks.over(Precision.FP32).ridge > 0
+
+
+def test_a_busy_machine_keeps_nothing_unless_forced(tmp_path, monkeypatch):
+    def call(function, *arguments, **_):
+        if function.endswith(":preflight"):
+            value = Preflight(devices=(("cpu", "cpu"),), environments=(("cpu", ENVIRONMENT),))
+        else:
+            value = PEAKS.probes, PEAKS.skipped, MachineState(other_busy_cores=busy)
+        return Ending(outcome=Outcome.OK, value=value)
+
+    monkeypatch.setattr(peaks_module.processes, "call", call)
+    busy = 1.5
+    peaks, path = measure_peaks("cpu", seconds=1, results=tmp_path)
+    assert (path, peaks.over(Precision.FP32).is_doubtful) == (None, True)
+    assert not list(tmp_path.iterdir())
+    _, path = measure_peaks("cpu", seconds=1, results=tmp_path, is_forced=True)
+    assert path == peaks_path(tmp_path, ENVIRONMENT, "cpu")
+    assert read_peaks(tmp_path, ENVIRONMENT, "cpu").over(Precision.FP32).is_doubtful
+    busy = 0.1
+    measure_peaks("cpu", seconds=1, results=tmp_path)
+    assert not read_peaks(tmp_path, ENVIRONMENT, "cpu").over(Precision.FP32).is_doubtful
+
+
+def test_cells_under_a_doubtful_roof_are_doubted(endings):
+    busy = replace(PEAKS, other_busy_cores=1.5)
+    for peaks, kinds in ((PEAKS, []), (busy, [AdviceKind.LOW_PEAKS])):
+        record = LocalExecutor(peaks={"cpu": peaks}).run(Cell(model="my_net", batch_size=8))
+        assert [advice.kind for advice in record.advice] == kinds
 
 
 def test_a_product_that_never_ends_is_one_line(tmp_path):

@@ -59,3 +59,16 @@ def test_a_phase_without_steps_is_not_measured() -> None:
     record = replace(make_record(), samples=(Sample(phase=Phase.STEP, seconds=()),))
     assert estimate_phase(record, Phase.STEP) is None
     assert summarise(record).step is None
+
+
+@pytest.mark.parametrize(("scale", "are_shown"), [(1.0, True), (1.15, True), (0.85, True), (1.3, False), (0.7, False)])
+def test_phases_that_do_not_add_up_are_nonsense(scale: float, are_shown: bool) -> None:
+    record = make_record(step=0.02, noise=0.0)
+    total = sum(sample.seconds[0] for sample in record.samples if sample.phase is not Phase.STEP)
+    samples = [
+        s if s.phase is Phase.STEP else replace(s, seconds=(s.seconds[0] * 0.02 * scale / total,))
+        for s in record.samples
+    ]
+    summary = summarise(replace(record, samples=tuple(samples)))
+    assert bool(summary.phases) is are_shown
+    assert summary.residual_fraction == pytest.approx(1 - scale, abs=0.01)  # the gap itself is shown

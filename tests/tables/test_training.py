@@ -27,6 +27,16 @@ def test_the_shares_of_the_parts_are_of_the_wall_time_and_their_sum_stands_besid
     assert row[1:] == ["10.5", "0.0", "25.0", "1.0", "50.0", "10.0", "1.5", "98.0", "392", "400"]
 
 
+def test_parts_that_do_not_add_up_are_not_shown() -> None:
+    training = make_training()
+    short = replace(
+        training.run, epochs=tuple(replace(epoch, seconds=epoch.seconds * 1.5) for epoch in training.run.epochs)
+    )
+    text = page_text(training_document(replace(training, run=short)), Page())
+    row = next(line.split() for line in text.splitlines() if line.split()[:1] == ["all"])
+    assert row[1:] == ["-"] * 7 + ["65.3", "392", "600"]
+
+
 def test_words_say_when_the_target_was_reached_or_that_it_was_not() -> None:
     training = make_training()
     words = " ".join(page_text(training_document(training), Page()).split())

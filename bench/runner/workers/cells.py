@@ -16,7 +16,7 @@ from dataclasses import replace
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
 from bench.core.cell import Cell, CompileMode, Mode, Parallel, Precision
-from bench.core.environment import BUSY_CORES_LIMIT, MachineState
+from bench.core.environment import MachineState
 from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, Verification
 from bench.core.inputs import InputShape
@@ -45,6 +45,7 @@ from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
 from bench.runner.workers.answers import Counted, CountedSubjects, Preflight, TimedCell
 from bench.store.kept import imported_code
+from bench.tables.advice import doubts_of_machine
 
 
 def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...]) -> Preflight:
@@ -83,7 +84,7 @@ def time_cell(
         changed = advice_on_settings(cell, settings)
     return TimedCell(
         samples=timing.samples,
-        advice=timing.advice + advice_on_machine(state, cell) + advice_on_step(step) + changed,
+        advice=timing.advice + doubts_of_machine(state, cell.device) + advice_on_step(step) + changed,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         state=state,
@@ -228,18 +229,6 @@ def advice_on_settings(cell: Cell, before: Mapping[str, str]) -> tuple[Advice, .
     return (Advice(kind=AdviceKind.SETTINGS_CHANGED, facts=facts),)
 
 
-def advice_on_machine(state: MachineState, cell: Cell) -> tuple[Advice, ...]:
-    """Say what to doubt about times that were taken while the machine was so."""
-    advice: tuple[Advice, ...] = ()
-    if state.other_busy_cores is not None and state.other_busy_cores > BUSY_CORES_LIMIT:
-        facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))
-        advice += (Advice(kind=AdviceKind.BUSY_MACHINE, facts=facts),)
-    if state.gpu_throttle_reasons:
-        facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", cell.device))
-        advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
-    return advice
-
-
 def advice_on_step(step: Step) -> tuple[Advice, ...]:
     """Say where an inference ran under another mode than `inference_mode`, because the model differentiates."""
     mode = step.fallback_mode
@@ -257,4 +246,7 @@ def profile_cell(cell: Cell, options: ProfileOptions, flops_per_byte: float | No
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the profiler's own, of one kind per version
-        return profile.profile_cell(workload, cell, options, flops_per_byte=flops_per_byte)
+        before = read_counters()
+        found = profile.profile_cell(workload, cell, options, flops_per_byte=flops_per_byte)
+        state = state_between(before, read_counters(), cell.device)
+    return replace(found, advice=(*found.advice, *doubts_of_machine(state, cell.device)))

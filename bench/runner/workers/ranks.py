@@ -25,8 +25,9 @@ from bench.device.step import prepare
 from bench.measure.timing import time_step
 from bench.runner.processes import Ending
 from bench.runner.workers.answers import TimedCell
-from bench.runner.workers.cells import advice_on_machine, too_large
+from bench.runner.workers.cells import too_large
 from bench.runner.workers.launch import RanksEnded, launch
+from bench.tables.advice import doubts_of_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def time_ranks(
         samples=tuple(sample for rank in ranks for sample in rank.samples),
         advice=(
             *_first_of_each_kind(ranks),
-            *advice_on_machine(state, cell),
+            *doubts_of_machine(state, cell.device),
             *_advice_on_threads(setup, cell.world_size),
         ),
         final_loss=sum(losses) / len(losses) if len(losses) == len(ranks) else None,

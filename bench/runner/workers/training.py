@@ -13,7 +13,7 @@ from bench.device.cpu import read_counters
 from bench.device.environment import state_between
 from bench.measure.scenarios.pipeline import measure_pipeline
 from bench.measure.scenarios.training import train
-from bench.runner.workers.cells import advice_on_machine
+from bench.tables.advice import doubts_of_machine
 
 
 def run_training(
@@ -30,17 +30,20 @@ def run_training(
         plan, download=download, checkpoint=checkpoint, report=connection.send, is_stopped=lambda: connection.poll()
     )
     state = state_between(before, read_counters(), plan.device, gpu_uuid)
-    return replace(run, state=state, advice=(*run.advice, *advice_on_machine(state, plan.cell)))
+    return replace(run, state=state, advice=(*run.advice, *doubts_of_machine(state, plan.device)))
 
 
-def run_point(plan: TrainingPlan, budget_seconds: float) -> PipelinePoint:
+def run_point(plan: TrainingPlan, budget_seconds: float, gpu_uuid: str | None) -> PipelinePoint:
     """Measure one combination of an input pipeline's axes.
 
     Raises:
         BenchError: The device, the model or the data is of no use.
     """
     _check_device(plan)
-    return measure_pipeline(plan, budget_seconds)
+    before = read_counters()
+    point = measure_pipeline(plan, budget_seconds)
+    state = state_between(before, read_counters(), plan.device, gpu_uuid)
+    return replace(point, advice=(*point.advice, *doubts_of_machine(state, plan.device)))
 
 
 def _check_device(plan: TrainingPlan) -> None:

@@ -1,0 +1,75 @@
+"""What the process of a cell says of the model and the machine it ran on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.core.cell import Cell, Mode
+from bench.core.environment import MachineState
+from bench.core.record import Advice, AdviceKind, Outcome, Sampling
+from bench.core.training import TrainingPlan
+from bench.runner import processes
+from bench.runner.processes import Ending
+from bench.runner.scenarios import time_and_count
+from bench.runner.workers import cells, training
+from bench.tables.advice import advice_sentences
+from bench.tables.document import page_text
+from bench.tables.scenarios import generation_document, sampling_document
+from bench.tables.table import Page
+from tests.records import ENVIRONMENT, make_record
+from tests.scenario_cases import make_generation, make_sampled
+
+QUICK = Sampling(budget_seconds=0.0, min_steps=5, min_blocks=1, undecided_steps=5, floor_seconds=0.0)
+
+
+@pytest.fixture
+def spoiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name a model whose file changes torch's settings as it is imported."""
+    (tmp_path / "spoiler.py").write_text(
+        "import torch\n\n\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        torch.set_num_threads(torch.get_num_threads() + 1)\n"
+        "        torch.backends.cudnn.benchmark = not torch.backends.cudnn.benchmark\n"
+        "        super().__init__(4, 4)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    return "spoiler.py:Net"
+
+
+def test_a_model_that_changes_settings_is_doubted_with_what_really_held(spoiler: str) -> None:
+    threads = torch.get_num_threads()
+    cell = Cell(model=spoiler, mode=Mode.INFER, batch_size=2, input_shape=(4,))
+    timed = cells.time_cell(cell, QUICK, 0, None)
+    (doubt,) = [one for one in timed.advice if one.kind is AdviceKind.SETTINGS_CHANGED]
+    assert dict(doubt.facts) == {"threads": f"{threads} -> {threads + 1}", "cudnn.benchmark": "False -> True"}
+    assert torch.get_num_threads() == threads
+    ((mark, sentence),) = advice_sentences([make_record(advice=(doubt,))])
+    assert (mark, f"threads {threads} -> {threads + 1}" in sentence) == ("s", True)
+
+
+def test_a_pipeline_on_a_busy_machine_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "state_between", lambda *_: MachineState(other_busy_cores=1.5, load_1m=3.0))
+    point = training.run_point(TrainingPlan(model="my_net@classes=10", batch_size=4, limit_examples=64), 0.0, None)
+    doubt = Advice(kind=AdviceKind.BUSY_MACHINE, facts=(("other_busy_cores", 1.5), ("load_1m", 3.0)))
+    assert doubt in point.advice
+
+
+def test_text_and_images_on_a_busy_machine_are_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = make_generation()
+    values = {"time_case": (one.times, MachineState(other_busy_cores=1.5)), "measure_case": one.counts}
+
+    def call(function: str, *_: object, **__: object) -> Ending:
+        return Ending(outcome=Outcome.OK, value=values[function.partition(":")[2]])
+
+    monkeypatch.setattr(processes, "call", call)
+    fields = time_and_count("worker", one.case, QUICK, ENVIRONMENT, method="inline")
+    busy = replace(one, **fields)
+    assert "B  Busy machine (other busy cores 1.50" in page_text(generation_document([one, busy]), Page())
+    assert "Busy" not in page_text(generation_document([one]), Page())
+    image = replace(make_sampled(5), advice=busy.advice)
+    assert "B  Busy machine" in page_text(sampling_document([image]), Page())
