@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Tests start some hundred processes: each would compile our modules anew where this is set.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: bench test test-all lint docs lock clean help
 
 bench: $(READY)  ## measure every reference model, print the table, fill results/
@@ -14,7 +17,7 @@ test: $(READY)  ## run the tests that are quick and need no server
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not thorough'
 
 test-all: $(READY)  ## run the tests that `make test` leaves out
-	$(BIN)/python -m pytest -q -m 'slow and not thorough and not gpu'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not thorough and not gpu'
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -16,6 +17,7 @@ hypothesis.settings.register_profile("here", deadline=None)  # no test depends o
 hypothesis.settings.load_profile("here")
 
 SERVERS = {"chromium", "postgres"}
+_NUMBERS = itertools.count()
 
 
 def pytest_configure() -> None:
@@ -91,8 +93,8 @@ def _torch_state_is_restored() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _no_kept_counts(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let no test find what another one, or the user, has counted."""
-    monkeypatch.setenv("STEPBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    """Let no test find what another one, or the user, has counted; the folder is made by what keeps something."""
+    monkeypatch.setenv("STEPBENCH_CACHE", str(tmp_path_factory.getbasetemp() / f"cache-{next(_NUMBERS)}"))
 
 
 @pytest.fixture(autouse=True)

@@ -88,6 +88,7 @@ def test_nobody_elses_benchmark_files_are_hidden(pytester, run_pytest):
     run_pytest().assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_axes_are_plain_parameters_to_group_by(pytester, run_pytest):
     pytester.path.joinpath("test_star.py").write_text(
         "import pytest\n\n"
@@ -109,6 +110,7 @@ def test_axes_are_plain_parameters_to_group_by(pytester, run_pytest):
         assert (params["colour"], params["input_shape"], params["mode"]) == ("red", "4", "train")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "why"), [(("--benchmark-disable",), "--benchmark-disable"), (("-n", "2"), "pytest-xdist")]
 )
@@ -121,6 +123,7 @@ def test_where_benchmarks_are_disabled_each_test_runs_one_step(pytester, run_pyt
     assert not (pytester.path / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_disabled_benchmark_of_a_broken_model_fails_with_its_reason(pytester, run_pytest):
     pytester.path.joinpath("test_one.py").write_text(
         f"def test_one(bench_cell):\n    bench_cell('{MODEL}:tiny', input=['int64:4:0..9'])\n"
@@ -131,6 +134,7 @@ def test_a_disabled_benchmark_of_a_broken_model_fails_with_its_reason(pytester, 
     result.stdout.fnmatch_lines(["*RuntimeError: mat1 and mat2 must have the same dtype*"])
 
 
+@pytest.mark.slow
 def test_what_the_device_cannot_do_is_skipped_with_its_reason(pytester, run_pytest):
     write_suite(pytester, '["tf32"]')
     result = run_pytest("--benchmark-only", "-rs")
@@ -138,6 +142,7 @@ def test_what_the_device_cannot_do_is_skipped_with_its_reason(pytester, run_pyte
     result.stdout.fnmatch_lines(["*tf32 is a mode of CUDA matrix units*"])
 
 
+@pytest.mark.slow
 def test_a_cell_by_hand_needs_no_mark(pytester, run_pytest):
     pytester.path.joinpath("test_one.py").write_text(
         f"def test_one(bench_cell):\n"
@@ -174,6 +179,7 @@ def test_a_wrong_mark_is_one_line_without_a_traceback(pytester, run_pytest, mark
     assert not any(words in said for words in ("Traceback", "pluggy/", "During handling"))
 
 
+@pytest.mark.slow
 def test_pytest_benchmark_can_compare_what_we_wrote(pytester, run_pytest):
     write_suite(pytester)
     run_pytest("--benchmark-only", "--benchmark-save=first").assert_outcomes(passed=2)

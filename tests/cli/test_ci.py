@@ -201,6 +201,7 @@ def test_a_planted_layer_fails_the_gate_on_the_line_of_the_model(place: Place) -
     assert "aten.addmm.default 2 -> 3" in errors[0]
 
 
+@pytest.mark.slow
 def test_a_wrong_claim_fails_the_check_on_its_own_line(place: Place) -> None:
     place.edit("claims.toml", "108", "107")
     done = place.rehearse(check="claims.toml")
@@ -221,6 +222,7 @@ def test_a_misspelt_suite_is_wrong_usage_and_the_comment_says_what(place: Place)
     assert "::error title=stepbench gate-siute::" in done.output
 
 
+@pytest.mark.slow
 def test_a_misspelt_suite_is_not_hidden_by_one_of_the_same_stem(place: Place) -> None:
     done = place.rehearse(gate="typo/suite.toml suite.toml")
     assert done.exit_code == ExitCode.USAGE

@@ -38,6 +38,7 @@ def count(folder, *options):
     return done.stdout, done.stderr
 
 
+@pytest.mark.slow
 def test_the_second_count_counts_nothing_until_a_helper_two_imports_away_changes(tmp_path):
     write(tmp_path, 3)
     first, said = count(tmp_path, "--flops-only")

@@ -66,6 +66,7 @@ def test_a_resumed_run_measures_what_changed_and_only_that(capsys):
     assert (run.id, run.command, run.started_at) == (folder.path.name, folder.run.command, folder.run.started_at)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_with_targets_grows_and_shrinks_no_records(capsys):
     bench(capsys, "run", "one.py:net", *QUICK)
     folder = last_run()

@@ -39,6 +39,7 @@ def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
     assert list(stored.times.first_token_seconds) == one["times"]["first_token_seconds"]
 
 
+@pytest.mark.slow
 def test_sampling_prints_a_table_and_the_parts(capsys, tmp_path):
     code, out, err = run(
         capsys, tmp_path, "images", DIFFUSION, "--steps", "1,2", "--resolution", "8", "--schedule", "cosine", "--parts",

@@ -57,12 +57,15 @@ def _text(path):
     return path.read_text() if path.exists() else ""
 
 
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
     ("number", "is_to_group", "code", "words"),
     [
         (signal.SIGINT, True, 130, "interrupted; what was measured before is on disk"),
-        (signal.SIGTERM, False, 143, "stopped by SIGTERM; what was measured before is on disk"),
-        (signal.SIGKILL, False, -signal.SIGKILL, None),
+        pytest.param(signal.SIGTERM, False, 143, "stopped by SIGTERM; what was measured before is on disk", marks=SLOW),
+        pytest.param(signal.SIGKILL, False, -signal.SIGKILL, None, marks=SLOW),
     ],
     ids=["Ctrl-C", "SIGTERM", "SIGKILL"],
 )

@@ -87,6 +87,7 @@ for use, what in ((open, "/proc/meminfo"), (os.listdir, "/sys"), (multiprocessin
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_every_module_of_the_parent_can_be_imported(there: Path) -> None:
     code = """
 import importlib, pkgutil, bench

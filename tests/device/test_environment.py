@@ -167,6 +167,7 @@ def fingerprint_with(**variables: str) -> tuple[str, dict[str, object]]:
     return fingerprint, fields
 
 
+@pytest.mark.slow
 def test_another_instruction_set_is_another_fingerprint() -> None:
     usual, fields = fingerprint_with()
     less, limited = fingerprint_with(ONEDNN_MAX_CPU_ISA="SSE41", ATEN_CPU_CAPABILITY="default")

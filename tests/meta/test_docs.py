@@ -70,6 +70,7 @@ def test_the_commands_of_readme_and_docs_end_well(tmp_path: Path) -> None:
         assert result["code"] == 0, f"bench {' '.join(arguments)}: {result['errors'] or result['output']}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "block",
     [block for block in README if block.language == "python" and block.not_run is None and block.file is None],

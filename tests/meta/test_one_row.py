@@ -69,6 +69,7 @@ def copy(tmp_path: Path) -> Copy:
     return Copy(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_precision_is_one_row(copy: Copy) -> None:
     last = '    FP64 = "fp64", PrecisionRow(arithmetic=Arithmetic.FP64, color=7, casts_to="float64")\n'
     row = 'PrecisionRow(arithmetic=Arithmetic.FP16, color=4, autocasts_to="float16")'
@@ -86,6 +87,7 @@ def test_a_precision_is_one_row(copy: Copy) -> None:
     assert "fp16-bare" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_axis_is_one_field_and_what_honours_it(copy: Copy) -> None:
     copy.change(
         "core/cell.py",

@@ -32,6 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_what_a_test_leaves_changed_is_an_error_that_names_it(folder: Path) -> None:
     output = run_pytest(folder)
     assert f"{len(LEAKS) + 1} passed, {len(LEAKS)} errors" in output, output

@@ -63,9 +63,10 @@ FAMILIES = {
 }
 DETECTORS = ("fasterrcnn_mobilenet_v3_large_320_fpn", "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn")
 ONE_STAGE = ("retinanet_resnet50_fpn", "fcos_resnet50_fpn", "ssdlite320_mobilenet_v3_large")
+TEN_SECONDS = [pytest.param(name, marks=pytest.mark.slow) for name in DETECTORS]
 
 
-@pytest.mark.parametrize("name", [*DETECTORS, *ONE_STAGE])
+@pytest.mark.parametrize("name", [*TEN_SECONDS, *ONE_STAGE])
 def test_a_detector_trains_on_its_targets_and_infers_from_images_alone(name: str) -> None:
     sizes = "" if name.startswith("ssd") else ",min_size=64,max_size=64"
     workload = resolve(f"torchvision:{name}@num_classes=3{sizes}", input_shape=(3, 64, 64))

@@ -62,6 +62,7 @@ def losses(training: Training) -> list:
     return [loss for epoch in training.run.epochs for loss in epoch.losses]
 
 
+@pytest.mark.slow
 def test_a_killed_and_a_stopped_training_go_on_to_the_loss_of_one_that_was_left_alone(plan, tmp_path) -> None:
     killed = train(plan)
     assert killed.training.outcome is Outcome.KILLED

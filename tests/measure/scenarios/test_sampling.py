@@ -22,7 +22,10 @@ def make_case(**fields: Any) -> SamplingCase:
     return SamplingCase(cell=cell, **({"steps": 3} | fields))
 
 
-@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.BF16_AMP])
+@pytest.mark.parametrize(
+    "precision",
+    [Precision.FP32, *(pytest.param(each, marks=pytest.mark.slow) for each in (Precision.BF16, Precision.BF16_AMP))],
+)
 @pytest.mark.parametrize("fields", [{}, {"guidance": 3.0, "sampler": "ddpm"}])
 def test_text_and_every_step_are_timed(fields: dict[str, Any], precision: Precision) -> None:
     times, _ = sampling.time_case(make_case(precision=precision, **fields), QUICK)

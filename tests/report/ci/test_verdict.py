@@ -62,7 +62,7 @@ def test_what_failed_is_open_and_stands_before_what_did_not() -> None:
     assert section.index("SLOWER") < section.index("incomparable") < section.index("same")
 
 
-@pytest.mark.parametrize("cells", [3, 2_000])
+@pytest.mark.parametrize("cells", [3, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_hostile_and_huge_results_fit_and_are_no_markup(cells: int) -> None:
     slow = [comparison(ComparisonVerdict.SLOWER, HOSTILE, batch_size=size + 1) for size in range(cells)]
     broken = replace(

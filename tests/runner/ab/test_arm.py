@@ -122,6 +122,7 @@ def test_an_interpreter_that_lacks_stepbench_is_given_ours_and_nothing_else_of_o
             arm.hello()
 
 
+@pytest.mark.slow
 def test_forked_workers_have_the_variables_and_folders_of_their_side_and_one_server(tmp_path: Path) -> None:
     sides = {}
     for name in ("base", "head"):
@@ -174,6 +175,7 @@ def test_ctrl_c_is_left_to_the_parent(start: StartWorker) -> None:
     arm.free()
 
 
+@pytest.mark.slow
 def test_what_a_worker_started_ends_with_it(start: StartWorker, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text(
         "import subprocess, sys\n"

@@ -78,6 +78,7 @@ def test_a_thread_that_a_model_leaves_does_not_hold_its_rank(tmp_path):
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_no_rank_outlives_a_killed_parent(tmp_path):
     code = (
         "from bench.runner import processes; processes.preload('bench.runner.workers.launch'); "
