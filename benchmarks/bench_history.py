@@ -30,7 +30,9 @@ from bench.store.history.queries import STEP, find_series, read_rows, read_trend
 from bench.store.history.schema import MEASURED
 from bench.store.history.sources import Entry
 from bench.store.runs import RunFolder, RunInfo
-from bench.tables.history import trends_table
+from bench.tables.document import page_text
+from bench.tables.history import trends_document
+from bench.tables.table import Page
 
 COUNT = int(os.environ.get("STEPBENCH_HISTORY_RECORDS", "20000"))
 CELLS, MACHINES = 500, 2
@@ -196,7 +198,7 @@ def bench_reports_of_all_series(history, benchmark, pytestconfig):
                 for series in find_series(connection)
             ]
         read = time.perf_counter()
-        trends_table(trends)
+        page_text(trends_document(trends), Page())
         tabled = time.perf_counter()
         page = trend_page(trends)
         return read - start, tabled - read, time.perf_counter() - tabled, len(trends), len(page)

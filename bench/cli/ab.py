@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode, StoreError, UsageError
 from bench.suite.command import RUN_ONLY
 
 if TYPE_CHECKING:
-    from bench.core.comparison import Heading
     from bench.runner.ab.run import Compared
     from bench.runner.ab.stages import Settings
+    from bench.tables.document import Document
 
 PANEL = "Compare"
 
@@ -87,7 +87,7 @@ def command(
     ] = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
-    format: options.ReportFormatOption = options.ReportFormat.TABLE,  # noqa: A002 - the name of the option
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import Watcher, terminated_like_interrupted
     from bench.runner.ab.calibration import spreads_of_cells
@@ -147,7 +147,7 @@ def _two_cells(
     set_b: str | None,
     settings: Settings,
     results: Path,
-    format: options.ReportFormat,  # noqa: A002 - the name of the option
+    format: options.Format,  # noqa: A002 - the name of the option
     fail_if: FailIf | None,
     markdown: Path | None,
     *,
@@ -175,20 +175,27 @@ def _two_cells(
 def _answer(
     compared: Compared,
     settings: Settings,
-    format: options.ReportFormat,  # noqa: A002 - the name of the option
+    format: options.Format,  # noqa: A002 - the name of the option
     markdown: Path | None,
     ratio: str | None = None,
 ) -> None:
     from bench.runner.ab.run import side_document, to_document
     from bench.store.stored import heading
+    from bench.tables.comparison import comparison_document
+    from bench.tables.document import Place, Verdict
 
     words = heading(to_document(compared, settings))
+    document = [
+        *comparison_document(compared.comparisons, words),
+        Place(text=f"Results: {compared.folder}", close=True),
+        *([Verdict(text=ratio)] if ratio else []),
+    ]
     if markdown is not None:
-        _write_markdown(compared, words, markdown)
+        _write_markdown(document, compared, markdown)
     answer(
         "ab",
         format,
-        lambda: "\n\n".join(filter(None, (_text(compared, words, format), ratio))),
+        lambda: document,
         folder=str(compared.folder),
         base=side_document(compared.base),
         head=side_document(compared.head),
@@ -201,19 +208,10 @@ def _answer(
     )
 
 
-def _text(compared: Compared, heading: Heading, format: options.ReportFormat) -> str:  # noqa: A002
-    from bench.report.formats.markdown import comparison_markdown
-    from bench.tables.comparison import comparison_report
-
-    if format is options.ReportFormat.MARKDOWN:
-        return comparison_markdown(compared.comparisons, heading).rstrip("\n")
-    return f"{comparison_report(compared.comparisons, heading, **look())}\nResults: {compared.folder}"
-
-
-def _write_markdown(compared: Compared, heading: Heading, path: Path) -> None:
-    from bench.report.formats.markdown import comparison_markdown
+def _write_markdown(document: Document, compared: Compared, path: Path) -> None:
+    from bench.report.formats.markdown import write_document
 
     try:
-        path.write_text(comparison_markdown(compared.comparisons, heading), encoding="utf-8")
+        path.write_text(f"{write_document(document)}\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}; the run is in {compared.folder}") from error

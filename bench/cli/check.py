@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from bench.tables.document import Document
 
 PANEL = "Understand a model"
 
@@ -74,7 +77,7 @@ def command(
             checked, device=device, sessions=sessions, quads=quads, seed=seed, judges_state=void, is_quiet=quiet
         )
     hidden = () if all_rows else (ClaimVerdict.MATCH,) if torchvision else _AS_RECORDED if timm else ()
-    answer("check", format, lambda: _text(checked, hidden), claims=checked)
+    answer("check", format, lambda: _document(checked, hidden), claims=checked)
     return exit_code(checked, is_strict=strict)
 
 
@@ -82,13 +85,13 @@ _AS_RECORDED = (ClaimVerdict.MATCH, ClaimVerdict.ERRATUM)
 """Left out of timm's table: most of its GMACs are errata, because its counter adds normalisation."""
 
 
-def _text(checked: tuple[CheckedClaim, ...], hidden: tuple[ClaimVerdict, ...]) -> str:
-    from bench.report.formats.table import claims_table
-    from bench.tables.claims import claims_summary
+def _document(checked: tuple[CheckedClaim, ...], hidden: tuple[ClaimVerdict, ...]) -> Document:
+    from bench.tables.claims import claims_document, claims_summary
+    from bench.tables.document import Text
 
     shown = [claim for claim in checked if claim.verdict not in hidden]
-    lines = [claims_table(shown, **look())] if shown else []
-    return "\n".join([*lines, *([f"{claims_summary(checked)}; --all shows every row"] if hidden else [])])
+    rest = [Text(text=f"{claims_summary(checked)}; --all shows every row")] if hidden else []
+    return [*(claims_document(shown)[1 if hidden else 0 :] if shown else ()), *rest]
 
 
 def exit_code(checked: Sequence[CheckedClaim], *, is_strict: bool) -> ExitCode:

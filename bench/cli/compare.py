@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer
 from bench.core.errors import ExitCode, NothingMeasuredError
 
 if TYPE_CHECKING:
     from bench.core.comparison import Nominated
     from bench.core.profile import ProfileDiff
+    from bench.tables.document import Document
 
 PANEL = "Compare"
 
@@ -50,7 +51,7 @@ def command(
     answer(
         "compare",
         format,
-        lambda: _text(nominated, diffs),
+        lambda: _document(nominated, diffs),
         nominations=nominated.nominations,
         commands=nominated.commands,
         notes=nominated.notes,
@@ -77,12 +78,8 @@ def _nominate(
     return Nominated(base=base, head=head), problems
 
 
-def _text(nominated: Nominated, diffs: tuple[ProfileDiff, ...]) -> str:
-    from bench.tables.comparison import nominations_report
-    from bench.tables.profile import diff_report
+def _document(nominated: Nominated, diffs: tuple[ProfileDiff, ...]) -> Document:
+    from bench.tables.comparison import nominations_document
+    from bench.tables.profile import diff_document
 
-    parts = [diff_report(diff, **look()) for diff in diffs]
-    if nominated.nominations:
-        found = nominations_report(nominated.nominations, commands=nominated.commands, notes=nominated.notes, **look())
-        parts.insert(0, found)
-    return "\n\n".join(parts)
+    return [*nominations_document(nominated), *(block for diff in diffs for block in diff_document(diff))]

@@ -10,15 +10,19 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look, say_kept
+from bench.cli.output import answer, say_kept
 from bench.core.errors import ExitCode
 from bench.core.record import Record
 from bench.suite.command import RUN_ONLY
+
+if TYPE_CHECKING:
+    from bench.tables.document import Document
 
 PANEL = "Understand a model"
 
@@ -50,18 +54,19 @@ def command(
     with waiting(is_quiet=quiet):
         records = count_cells(cells, steps=not flops_only, timeout_seconds=limit, kept=kept)
     require_counted(records)
-    answer("count", format, lambda: _text(records, layers=layers, explain=explain), records=records)
+    answer("count", format, lambda: _document(records, layers=layers, explain=explain), records=records)
     say_kept(kept, len(records))
     return ExitCode.FINE
 
 
-def _text(records: Sequence[Record], *, layers: bool, explain: bool) -> str:
-    from bench.report.formats.table import counts_table, layers_table, opinions_table
+def _document(records: Sequence[Record], *, layers: bool, explain: bool) -> Document:
+    from bench.tables.document import Heading
+    from bench.tables.parts import counts_document, layers_document, opinions_document
 
-    parts = [counts_table(records, notes=False, **look())]  # why others differ is asked for by --explain
+    blocks = [*counts_document(records, notes=False)]  # why others differ is asked for by --explain
     for record in records:
         if layers:
-            parts.append(f"\n{record.cell.id}\n{layers_table(record, **look())}")
-        if explain:
-            parts.append(f"\n{opinions_table(record, **look())}")
-    return "\n".join(parts)
+            rows, *rest = layers_document(record)
+            blocks += [Heading(text=record.cell.id, level=3), replace(rows, close=True), *rest]
+        blocks += opinions_document(record) if explain else ()
+    return blocks

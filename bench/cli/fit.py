@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import parse_bytes
@@ -41,7 +41,7 @@ def command(
 ) -> int:
     from bench.cli.progress import waiting
     from bench.runner.fitting import fit_cells
-    from bench.tables.fit import fits_table
+    from bench.tables.fit import fit_document
 
     cells = options.cells_of(models, axes)
     limit = options.parse_duration(timeout, "--timeout")
@@ -51,7 +51,7 @@ def command(
     answer(
         "fit",
         format,
-        lambda: fits_table(found.cells, free_bytes, **look()),
+        lambda: fit_document(found.cells, free_bytes),
         cells=found.cells,
         free_bytes=dict(free_bytes),
     )

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer
 from bench.core.errors import ExitCode
 from bench.core.gate import GateRow, GateVerdict
 
 if TYPE_CHECKING:
     from bench.runner.ci.gate import Gate
+    from bench.tables.document import Document
 
 PANEL = "Compare"
 
@@ -39,7 +40,7 @@ def command(
     ),
     timeout: options.LimitOption = None,
     quiet: options.QuietOption = False,
-    format: options.ReportFormatOption = options.ReportFormat.TABLE,  # noqa: A002 - the name of the option
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import waiting
     from bench.runner.ci.gate import check_gate, update_command, update_gate
@@ -54,7 +55,7 @@ def command(
     answer(
         "gate",
         format,
-        lambda: _text(gate, lines, format, accept=accept, is_updated=update),
+        lambda: _document(gate, lines, accept=accept, is_updated=update),
         suite=gate.suite,
         torch=gate.torch,
         is_open=gate.is_open,
@@ -69,26 +70,14 @@ def command(
     return exit_code
 
 
-def _text(
-    gate: Gate,
-    lines: list[str | None],
-    format: options.ReportFormat,  # noqa: A002 - the name of the option
-    *,
-    accept: str,
-    is_updated: bool,
-) -> str:
-    from bench.report.formats.markdown import gate_markdown
-    from bench.tables.gate import gate_summary, gate_text
+def _document(gate: Gate, lines: list[str | None], *, accept: str, is_updated: bool) -> Document:
+    from bench.tables.document import Place, Verdict
+    from bench.tables.gate import gate_document, gate_verdict
 
-    if format is options.ReportFormat.MARKDOWN:
-        return gate_markdown(gate.suite, gate.torch, gate.rows, lines)
-    blocks = gate_text(gate.rows, lines, **look())
-    summary = gate_summary(gate.suite, gate.torch, gate.rows)
-    if is_updated:
-        summary = f"{summary}; put on record in {gate.folder}"
-    elif blocks:
-        summary = f"{summary}\nAll rows at once: {accept}"
-    return f"{blocks}\n\n{summary}" if blocks else summary
+    verdict = gate_verdict(gate.suite, gate.torch, gate.rows)
+    blocks = gate_document(gate.rows, lines)
+    places = [Place(text=f"All rows at once: {accept}", close=True)] if blocks and not is_updated else []
+    return [Verdict(text=f"{verdict}; put on record in {gate.folder}" if is_updated else verdict), *blocks, *places]
 
 
 def _is_to_commit(row: GateRow, is_written: bool) -> bool:

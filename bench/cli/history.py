@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look, make_group
+from bench.cli.output import answer, make_group
 from bench.cli.progress import waiting
 from bench.core.errors import ExitCode
 from bench.core.progress import told
@@ -25,6 +25,7 @@ from bench.core.progress import told
 if TYPE_CHECKING:
     from bench.core.history import AcceptedChange, HistoryNomination
     from bench.store.history.accepted import Descendants
+    from bench.tables.document import Document
 
 PANEL = "Compare"
 
@@ -113,13 +114,14 @@ def show_command(
         make_folder(output.parent)
         write_bytes(output, trend_page(trends, nominations).encode())
 
-    def text() -> str:
-        from bench.tables.history import trend_text, trends_table
+    def document() -> Document:
+        from bench.tables.document import Place
+        from bench.tables.history import trend_document, trends_document
 
-        found = trend_text(trends[0], **look()) if len(trends) == 1 else trends_table(trends, **look())
-        return found if output is None else f"{found}\nPage: {output}"
+        found = trend_document(trends[0]) if len(trends) == 1 else trends_document(trends)
+        return [*found, *([] if output is None else [Place(text=f"Page: {output}", close=True)])]
 
-    answer("history show", format, text, trends=trends)
+    answer("history show", format, document, trends=trends)
     return ExitCode.FINE
 
 
@@ -141,7 +143,7 @@ def nominate_command(
     from bench.store.history.database import open_history
     from bench.store.history.nominate import COLUMNS, Settings, nominate
     from bench.store.history.queries import find_series, read_rows
-    from bench.tables.history import WHY_NO_VERDICT, nominations_text
+    from bench.tables.history import WHY_NO_VERDICT, nominations_document
 
     settings = Settings(last=last, at=read_fraction(at, "--at"))
     known, descendants = _accepted(accepted, results)
@@ -154,7 +156,7 @@ def nominate_command(
     answer(
         "history nominate",
         format,
-        lambda: nominations_text(nominations, len(found), **look()),
+        lambda: nominations_document(nominations, len(found)),
         nominations=nominations,
         series_looked_at=len(found),
         why_no_verdict=WHY_NO_VERDICT,
@@ -188,7 +190,7 @@ def prune_command(
     from bench.store.history.database import open_history
     from bench.store.history.git import reachable_commits
     from bench.store.history.prune import Limits, prune
-    from bench.tables.history import pruned_text
+    from bench.tables.history import pruned_document
 
     reachable = reachable_commits(Path.cwd()) if unreachable else None
     if unreachable and reachable is None:
@@ -201,7 +203,7 @@ def prune_command(
     )
     with open_history(_where(history, results)) as opened:
         done = prune(opened, limits, accepted=known, does=yes, folders_in=results if folders else None)
-    answer("history prune", format, lambda: pruned_text(done, **look()), pruned=done)
+    answer("history prune", format, lambda: pruned_document(done), pruned=done)
     return ExitCode.USAGE if done.problems else ExitCode.FINE
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look, make_group, terminal_width, uses_color
+from bench.cli.output import answer, make_group, terminal_width
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import ExitCode
 from bench.core.units import counted, format_bytes, format_seconds
@@ -83,7 +83,8 @@ def peaks_command(
     """
     from bench.cli.progress import waiting
     from bench.runner.peaks import measure_peaks
-    from bench.tables.machine import peaks_table
+    from bench.tables.document import Place
+    from bench.tables.machine import peaks_document
 
     duration = options.parse_duration(seconds, "--seconds")
     assert duration is not None
@@ -99,7 +100,7 @@ def peaks_command(
     answer(
         "machine peaks",
         format,
-        lambda: f"{peaks_table(peaks, **look())}\n{kept}",
+        lambda: [*peaks_document(peaks), Place(text=kept, close=True)],
         file=None if path is None else str(path),
         peaks=peaks,
     )
@@ -132,7 +133,8 @@ def noise_command(
     from bench.runner.ab.calibration import calibrate
     from bench.runner.ab.run import Request
     from bench.runner.ab.stages import Settings, draw_seed
-    from bench.tables.machine import calibration_report
+    from bench.tables.document import Place
+    from bench.tables.machine import calibration_document
 
     settings = Settings(
         sessions=sessions,
@@ -154,10 +156,14 @@ def noise_command(
     with terminated_like_interrupted():
         found = calibrate(request, Watcher(is_quiet=quiet))
 
-    def text() -> str:
-        return f"{calibration_report(found.noises, width=terminal_width(), color=uses_color())}\nKept: {found.path}"
-
-    answer("machine noise", format, text, file=str(found.path), calibration=found.calibration)
+    kept = Place(text=f"Kept: {found.path}", close=True)
+    answer(
+        "machine noise",
+        format,
+        lambda: [*calibration_document(found.noises), kept],
+        file=str(found.path),
+        calibration=found.calibration,
+    )
     return ExitCode.FINE
 
 

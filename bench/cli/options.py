@@ -31,10 +31,11 @@ class Format(StrEnum):
     """How a command answers."""
 
     TABLE = "table"
+    MARKDOWN = "markdown"
     JSON = "json"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="A table for people, or JSON for machines.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="For a terminal, a comment, or machines.")]
 RecountOption = Annotated[
     bool, typer.Option("--recount", help="Count again what an earlier command counted of unchanged code.")
 ]
@@ -131,15 +132,6 @@ def split(values: list[str]) -> list[str]:
     return [part.strip() for value in values for part in value.split(",")]
 
 
-class ReportFormat(StrEnum):
-    """How a comparison is answered."""
-
-    TABLE = "table"
-    JSON = "json"
-    MARKDOWN = "markdown"
-
-
-ReportFormatOption = Annotated[ReportFormat, typer.Option("--format", help="For people, machines, or a comment.")]
 CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seeds every coin.", show_default="drawn")]
 SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; it leaves when decided.")]
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]

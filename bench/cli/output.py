@@ -31,19 +31,28 @@ def named(title: str, names: Iterable[str]) -> type[StrEnum]:
     return StrEnum(title, {name.replace("-", "_").upper(): name for name in names})  # type: ignore[return-value]
 
 
-def answer(command: str, format: str, text: Callable[[], str], /, **payload: Any) -> None:  # noqa: A002 - the option's name
-    """Print what a command answers: one JSON object where `--format json` was typed, else the text.
+def answer(command: str, format: str, made: Callable[[], str | Document], /, **payload: Any) -> None:  # noqa: A002 - the option's name
+    """Print what a command answers, in the format that was typed.
 
     Args:
         command: Name of the command, as in `bench NAME`.
         format: What was typed for `--format`.
-        text: Makes the text; called only if it is printed. An empty text prints nothing.
+        made: Makes the text or the document; called only if it is printed. An empty one prints nothing.
         payload: Fields of the JSON object.
     """
     if format == "json":
         print_json(command, **payload)
-    elif words := text():
-        print(words)
+    elif words := made():
+        print(words if isinstance(words, str) else written(words, format))
+
+
+def written(document: Document, format: str) -> str:  # noqa: A002 - the option's name
+    """Write a document for a comment, or as it should look here."""
+    if format == "markdown":
+        from bench.report.formats.markdown import write_document
+
+        return write_document(document)
+    return said(document)
 
 
 def say_kept(kept: KeptCounts | None, cells: int) -> None:

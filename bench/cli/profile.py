@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look
+from bench.cli.output import answer
 from bench.core.errors import ExitCode, UsageError
+from bench.core.text import plain
 from bench.suite.command import RUN_ONLY
 
 if TYPE_CHECKING:
     from bench.runner.profiling import Profiled
+    from bench.tables.document import Document
 
 PANEL = "Understand a model"
 
@@ -81,17 +83,18 @@ def command(
             results=results,
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
         )
-    answer("profile", format, lambda: _text(profiled, layers), folder=str(profiled.folder), cells=profiled.cells)
+    answer("profile", format, lambda: _document(profiled, layers), folder=str(profiled.folder), cells=profiled.cells)
     return ExitCode.FINE if any(one.profile is not None for one in profiled.cells) else ExitCode.NOTHING
 
 
-def _text(profiled: Profiled, all_layers: bool) -> str:
-    from bench.tables.profile import profile_report
+def _document(profiled: Profiled, all_layers: bool) -> Document:
+    from bench.tables.document import Block, Place, Text
+    from bench.tables.profile import profile_document
 
-    parts = [
-        profile_report(one.profile, all_layers=all_layers, **look())
-        if one.profile is not None
-        else f"{one.cell.id}: not profiled: {one.reason}"
-        for one in profiled.cells
-    ]
-    return "\n\n".join([*parts, f"Results: {profiled.folder} (flame graph: report.html)"])
+    blocks: list[Block] = []
+    for one in profiled.cells:
+        if one.profile is not None:
+            blocks += profile_document(one.profile, all_layers=all_layers)
+        else:
+            blocks.append(Text(text=f"{one.cell.id}: not profiled: {plain(one.reason or '')}"))
+    return [*blocks, Place(text=f"Results: {profiled.folder} (flame graph: report.html)")]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options, slurm
-from bench.cli.output import answer, look, said, say_kept
+from bench.cli.output import answer, say_kept
 from bench.core.cell import Cell
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
@@ -27,6 +27,7 @@ from bench.suite.axes import sampling_of
 
 if TYPE_CHECKING:
     from bench.store.stored import StoredRun
+    from bench.tables.document import Document
 
 PANEL = "Measure"
 
@@ -166,7 +167,7 @@ def command(
     answer(
         "run",
         format,
-        lambda: _text(finished),
+        lambda: _document(finished),
         folder=str(finished.folder),
         records=finished.records,
         claims=finished.claims,
@@ -184,37 +185,41 @@ def _failed(finished: StoredRun) -> int:
     return sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in finished.records)
 
 
-def _text(finished: StoredRun) -> str:
-    """Write the answer first: the table, what it shows, then what speaks against it, and where everything is."""
-    from bench.report.formats.table import cells_table, claims_table
+def _document(finished: StoredRun) -> Document:
+    """Make the answer: the table, what it shows, then what speaks against it, and where everything is."""
     from bench.stats.scaling import scalings
     from bench.stats.summary import summarise
     from bench.tables.advice import short_advice
-    from bench.tables.claims import claims_summary
+    from bench.tables.claims import claims_document, claims_summary
+    from bench.tables.document import Doubts, Notes, Place, Text
     from bench.tables.findings import failures, findings
+    from bench.tables.run import cells_document
     from bench.tables.scaling import ranks_document, scaling_document
-    from bench.tables.table import Page
 
-    page = Page(**look())
-    parts = [cells_table(finished.records, doubts=False, **look())]
-    summaries = [summarise(record) for record in finished.records]
-    if found := (*findings(finished.records, summaries), *failures(finished.records)):
-        parts += ["", *(page.wrap(sentence, "  ", "- ") for sentence in found)]
-    parts += [f"\n{table}" for table in (said(scaling_document(scalings(finished.records))),) if table]
-    parts += [f"\n{table}" for table in (said(ranks_document(finished.records)),) if table]
-    if wrong := [claim for claim in finished.claims if claim.verdict is ClaimVerdict.MISMATCH]:
-        parts += ["", claims_table(wrong, **look())]
-    if finished.claims:
-        parts += ["", page.wrap(f"{claims_summary(finished.claims)}; `bench check` shows them")]
-    if doubts := short_advice(finished.records):
-        parts += ["", *(page.wrap(words, "   ", f"{mark}  ") for mark, words in doubts)]
-        parts += [page.wrap(f"`bench show {finished.info.id}` says what each means.", "   ", "   ")]
+    records, claims = finished.records, finished.claims
+    found = (*findings(records, [summarise(record) for record in records]), *failures(records))
+    wrong = [claim for claim in claims if claim.verdict is ClaimVerdict.MISMATCH]
+    doubts = short_advice(records)
     html = finished.folder / "report.html"
-    parts += ["", *([f"Report: {html}"] if html.is_file() else [])]
-    parts += [f"Results: {finished.folder}"]
+    places = [f"Report: {html}"] if html.is_file() else []
+    places.append(f"Results: {finished.folder}")
     if failed := _failed(finished):
-        parts += [f"{failed} of {counted(len(finished.records), 'cell')} failed; with --strict that is exit code 1"]
-    return "\n".join(parts)
+        places.append(f"{failed} of {counted(len(records), 'cell')} failed; with --strict that is exit code 1")
+    return [
+        *cells_document(records, doubts=False),
+        Notes(lines=found, first="- ", indent="  "),
+        *scaling_document(scalings(records)),
+        *ranks_document(records),
+        *(claims_document(wrong)[1:] if wrong else ()),
+        Text(text=f"{claims_summary(claims)}; `bench check` shows them" if claims else ""),
+        Doubts(sentences=doubts),
+        Text(
+            text=f"   `bench show {finished.info.id}` says what each means." if doubts else "",
+            indent="   ",
+            close=True,
+        ),
+        *(Place(text=text, close=bool(row)) for row, text in enumerate(places)),
+    ]
 
 
 def _cells_text(cells: tuple[Cell, ...]) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, look, make_group, said
+from bench.cli.output import answer, make_group
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import counted
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bench.runner.session import Session
     from bench.runner.slurm.collect import Collected, Status
     from bench.runner.slurm.run import Submitted
+    from bench.tables.document import Document
 
 PANEL = "This machine"
 
@@ -99,7 +100,7 @@ def collect_command(
     answer(
         "slurm collect",
         format,
-        lambda: _collected_text(found),
+        lambda: _collected(found),
         folder=str(found.folder.path),
         records=found.records,
         claims=found.claims,
@@ -112,21 +113,22 @@ def collect_command(
     return ExitCode.FINE if has_result else ExitCode.NOTHING
 
 
-def _collected_text(found: Collected) -> str:
-    from bench.report.formats.table import cells_table, claims_table
+def _collected(found: Collected) -> Document:
+    from bench.tables.claims import claims_document
+    from bench.tables.document import Place
+    from bench.tables.run import cells_document
     from bench.tables.scaling import ranks_document
 
-    parts = [cells_table(found.records, **look())]
-    if several := said(ranks_document(found.records)):
-        parts.append(f"\n{several}")
-    if found.claims:
-        parts.append(f"\n{claims_table(found.claims, **look())}")
-    if found.waiting:
-        parts.append(f"{found.waiting} cells are still queued or running; collect again later.")
+    left = [f"{found.waiting} cells are still queued or running; collect again later."] if found.waiting else []
     if found.unmeasured:
         again = f"bench run --resume {found.folder.run.id} --executor slurm"
-        parts.append(f"{found.unmeasured} cells were not measured, through no fault of their own; submit them: {again}")
-    return "\n".join([*parts, f"Results: {found.folder.path}"])
+        left.append(f"{found.unmeasured} cells were not measured, through no fault of their own; submit them: {again}")
+    return [
+        *cells_document(found.records),
+        *ranks_document(found.records),
+        *(claims_document(found.claims) if found.claims else ()),
+        *(Place(text=text, close=True) for text in (*left, f"Results: {found.folder.path}")),
+    ]
 
 
 @app.command("cancel")

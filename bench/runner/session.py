@@ -263,10 +263,12 @@ def _take_up(
 def write_derived(folder: RunFolder, run: StoredRun) -> None:
     """Write what is derived from a run: the claims, the tables, the Markdown summary and the HTML report."""
     from bench.report.files import write_tables
-    from bench.report.formats.markdown import summary
+    from bench.report.formats.markdown import write_document
     from bench.runner.reporting import write_page
+    from bench.tables.run import run_document
 
     write_tables(folder, run.records, run.claims)
-    folder.write_text("tables/summary.md", summary(run.records, run.claims, run.info.environment))
+    document = run_document(run.records, run.claims, run.info.environment)
+    folder.write_text("tables/summary.md", f"{write_document(document)}\n")
     folder.write_text(CLAIMS_FILE, json.dumps(to_json(run.claims), indent=1, allow_nan=False) + "\n")
     write_page(folder, run)

@@ -14,7 +14,6 @@ from bench.core.peaks import Peak
 from bench.core.record import Advice, AdviceKind, Record
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.figures import plain, significant
-from bench.tables.table import Page
 
 Facts = tuple[tuple[str, str | int | float], ...]
 """As in `Advice.facts`."""
@@ -433,11 +432,6 @@ def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
     return f"Measure longer: `bench run {' '.join(axes)} --budget {budget:.0f}s`."
 
 
-def loose_advice_text(advice: Sequence[Advice], page: Page) -> str:
-    """Put doubts that belong to no record into words likewise."""
-    return "\n".join(page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in loose_advice_sentences(advice))
-
-
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:
     """Make the sentences of doubts that belong to no record, one per kind."""
     sentences = []
@@ -446,12 +440,6 @@ def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], .
         if found:
             sentences.append((words.mark, _sentence(words, found, words.remedy)))
     return tuple(sentences)
-
-
-def advice_text(records: Sequence[Record], page: Page) -> str:
-    """Put all doubts into words that fill the page, each with its letter."""
-    lines = (page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in advice_sentences(records))
-    return "\n".join(lines)
 
 
 def _where(cells: Sequence[Record], total: int) -> str:

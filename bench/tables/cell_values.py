@@ -126,3 +126,12 @@ def outcome_text(record: Record) -> str | None:
         return None
     name = record.outcome.value.replace("_", " ").upper()
     return f"{name}: {plain(record.reason)}" if record.reason else name
+
+
+def outcome_styles(records: Sequence[Record]) -> dict[int, str | None]:
+    """Colour the rows of cells that did not end ok."""
+    return {
+        row: "yellow" if record.outcome is Outcome.SKIPPED else "red"
+        for row, record in enumerate(records)
+        if record.outcome is not Outcome.OK
+    }

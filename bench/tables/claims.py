@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from bench.core.claim import CheckedClaim, ClaimValue, ClaimVerdict, Relation
 from bench.tables.columns import Shown, integer, real, shown_columns, text
+from bench.tables.document import Document, Notes, Rows, Text, Verdict
 from bench.tables.figures import plain
 from bench.tables.table import Column
 
@@ -62,16 +63,23 @@ def _verdict(checked: CheckedClaim) -> str:
     return "match" if checked.verdict is ClaimVerdict.MATCH else checked.verdict.value.upper()
 
 
-def claim_families(checked: Sequence[CheckedClaim]) -> dict[int, str]:
-    """Return heading lines for a narrow page, by row: `my_net` for `my_net@classes=10`, `torchvision` for all of it.
+def claims_document(checked: Sequence[CheckedClaim]) -> Document:
+    """Make a row per documented value beside the measured one; then say why some are no match, and count them.
 
-    A claim's id is unique in its file, and a file is about one family.
+    On a narrow page `my_net` stands above all claims of `my_net@classes=10`, and `torchvision` above all of it: a
+    claim's id is unique in its file, and a file is about one family.
     """
+    if not checked:
+        return [Text(text="no claims")]
     families = [plain(re.split("[@:]", c.claim.model)[0]) for c in checked]
-    return {row: name for row, name in enumerate(families) if row == 0 or name != families[row - 1]}
+    return [
+        Verdict(text=claims_summary(checked)),
+        Rows(columns=claim_columns(checked), styles=claim_styles(checked), heads=families),
+        Notes(lines=claim_notes(checked)),
+    ]
 
 
-def claim_styles(checked: Sequence[CheckedClaim]) -> dict[int, str]:
+def claim_styles(checked: Sequence[CheckedClaim]) -> dict[int, str | None]:
     """Colour the rows that are no match."""
     return {row: _STYLES[c.verdict] for row, c in enumerate(checked) if c.verdict in _STYLES}
 

@@ -1,4 +1,4 @@
-"""Comparisons to eyes: a table, a reason per verdict, and what to doubt; for terminals and as Markdown.
+"""Comparisons: a table, a reason per verdict, and what to doubt.
 
 The words for every verdict: why it is what it is, with the numbers behind it, in one line.
 
@@ -12,12 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, Nomination, ShownBy
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, Nominated, ShownBy
 from bench.core.precision import Precision
 from bench.core.units import counted
 from bench.stats.looks import FEWEST_SESSIONS
+from bench.tables.document import Document, Notes, Rows, Text, Verbatim, Verdict
 from bench.tables.figures import plain, significant, time_unit
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 _COUNTS = ("parameters", "trainable_parameters", "flops", "dispatches", "bytes_touched")
 _FACT_WORDS = {
@@ -145,29 +146,22 @@ _RANGES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 STRIP_WIDTH = 13
 
 
-def comparison_report(
-    comparisons: Sequence[Comparison], heading: Heading, *, width: int = 80, color: bool = False, unicode: bool = True
-) -> str:
-    """Write a comparison for a terminal; no line is wider than `width`."""
-    page = Page(width=width, color=color, unicode=unicode)
+def comparison_document(comparisons: Sequence[Comparison], heading: Heading) -> Document:
+    """Make a comparison: the sides, a table, a reason per verdict, what to doubt, and the count of verdicts."""
     scale = strip_range(comparisons)
     names, common = short_names([c.cell_id for c in comparisons])
-    columns = _columns(comparisons, names, scale, unicode=unicode)
     spans = {row: _span(c) for row, c in enumerate(comparisons) if c.shift is None}
     styles = {row: _STYLES.get(c.verdict) for row, c in enumerate(comparisons)}
-    parts = [
-        page.wrap(f"base {plain(heading.base)} · head {plain(heading.head)}"),
-        page.paint(page.wrap(" · ".join(filter(None, (common, heading.method)))), "dim"),
-        "",
-        render(columns, page, spans=spans, styles=styles) if comparisons else "no cells",
-        "",
-        *(page.wrap(line, "  ") for line in _notes(comparisons, names, page)),
+    columns = _columns(comparisons, names, scale)
+    return [
+        Verdict(text=headline(comparisons, heading)),
+        Text(text=f"base {plain(heading.base)} · head {plain(heading.head)}"),
+        Text(text=" · ".join(filter(None, (common, heading.method))), style="dim", close=True),
+        Rows(columns=columns, spans=spans, styles=styles) if comparisons else Text(text="no cells"),
+        _notes(comparisons, names, scale),
+        Text(text=f"UNFIT: {heading.unfit}" if heading.unfit else "", style="red"),
+        Notes(lines=[f"Note: {note}" for note in heading.notes], first="", indent="  ", close=True),
     ]
-    if heading.unfit:
-        parts += ["", page.paint(page.wrap(f"UNFIT: {heading.unfit}"), "red")]
-    parts += [page.wrap(f"Note: {note}", "  ") for note in heading.notes]
-    parts += ["", page.wrap(summary(comparisons))]
-    return "\n".join(parts)
 
 
 def headline(comparisons: Sequence[Comparison], heading: Heading) -> str:
@@ -198,9 +192,9 @@ def short_names(cell_ids: Sequence[str]) -> tuple[list[str], str]:
     return names, ", ".join(shared)
 
 
-def strip(shifts: Sequence[float], scale: float, *, unicode: bool = True) -> str:
+def strip(shifts: Sequence[float], scale: float) -> str:
     """Draw session shifts on a line from -scale to +scale; zero is in the middle, what lies outside is an arrow."""
-    marks, middle, left, right = ("·•●", "│", "‹", "›") if unicode else (".oO", "|", "<", ">")
+    marks, middle, left, right = "∙•●", "│", "‹", "›"
     half = STRIP_WIDTH // 2
     cells = [" "] * (2 * half + 1)
     cells[half] = middle
@@ -222,7 +216,7 @@ def strip_range(comparisons: Sequence[Comparison]) -> float:
     return next((limit for limit in _RANGES if limit >= wanted), _RANGES[-1])
 
 
-def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: float, *, unicode: bool) -> list[Column]:
+def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: float) -> list[Column]:
     points = [e.point for c in comparisons for e in (c.base, c.head) if e is not None]
     unit = time_unit(points) or (1.0, "s")
 
@@ -234,7 +228,7 @@ def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: flo
         "-" if c.low is None or c.high is None else f"{change(c.low)}..{change(c.high)}" for c in comparisons
     )
     values = tuple("-" if c.p_adjusted is None else f"{c.p_adjusted:.3f}" for c in comparisons)
-    strips = tuple(strip(c.session_shifts, scale, unicode=unicode) for c in comparisons)
+    strips = tuple(strip(c.session_shifts, scale) for c in comparisons)
     return [
         Column(name="cell", cells=tuple(names), right=False, key=True),
         Column(name="base", unit=unit[1], cells=seconds("base")),
@@ -257,20 +251,19 @@ def _span(comparison: Comparison) -> str:
     return f"{comparison.verdict.value}: {plain(reason_text(comparison))}"
 
 
-def _notes(
-    comparisons: Sequence[Comparison], names: Sequence[str], page: Page, *, with_strips: bool = True
-) -> list[str]:
+def _notes(comparisons: Sequence[Comparison], names: Sequence[str], scale: float) -> Notes:
     """Say for every cell why its verdict is what it is; then its facts and its void sessions."""
-    scale = strip_range(comparisons)
-    lines = []
-    if with_strips and any(c.session_shifts for c in comparisons):
-        lines.append(f"[{'-':<6}0{'+':>6}] one dot per session, from -{scale:.0%} to +{scale:.0%}")
+    lines, marks = [], []
+    if any(c.session_shifts for c in comparisons):
+        lines.append(f"one dot per session, from -{scale:.0%} to +{scale:.0%}")
+        marks.append(f"[{'-':<6}0{'+':>6}] ")
     for comparison, name in zip(comparisons, names, strict=True):
-        drawn = f"[{strip(comparison.session_shifts, scale, unicode=page.unicode)}] " if with_strips else ""
-        has_strip = bool(comparison.session_shifts)
-        lines.append(f"{drawn if has_strip else ''}{name}: {_verdict(comparison)}: {plain(reason_text(comparison))}")
-        lines += [f"{name}: {plain(fact)}" for fact in fact_lines(comparison)]
-    return lines
+        facts = fact_lines(comparison)
+        lines += [f"{name}: {_verdict(comparison)}: {plain(reason_text(comparison))}"]
+        lines += [f"{name}: {plain(fact)}" for fact in facts]
+        drawn = f"[{strip(comparison.session_shifts, scale)}] " if comparison.session_shifts else ""
+        marks += [drawn, *("" for _ in facts)]
+    return Notes(lines=lines, indent="  ", marks=marks)
 
 
 WHY_NOT = (
@@ -279,17 +272,11 @@ WHY_NOT = (
 )
 
 
-def nominations_report(
-    nominations: Sequence[Nomination],
-    *,
-    commands: Sequence[str],
-    notes: Sequence[str] = (),
-    width: int = 80,
-    color: bool = False,
-    unicode: bool = True,
-) -> str:
-    """Write nominations for a terminal, with the commands that can judge."""
-    page = Page(width=width, color=color, unicode=unicode)
+def nominations_document(nominated: Nominated) -> Document:
+    """Make what changed between two stored runs, with the commands that can judge; empty if they share no cell."""
+    nominations = nominated.nominations
+    if not nominations:
+        return []
     unit = time_unit([s for n in nominations for s in (n.base, n.head) if s is not None]) or (1.0, "s")
     columns = [
         Column(name="cell", cells=tuple(plain(n.cell_id) for n in nominations), right=False, key=True),
@@ -303,11 +290,14 @@ def nominations_report(
     suspects = sum(n.is_suspect for n in nominations)
     missing = sum(bool(n.missing) for n in nominations)
     total = f"{len(nominations)} cells: {suspects} suspect, {missing} missing on a side"
-    parts = [render(columns, page, spans=spans, styles=styles), "", page.wrap(total), "", page.wrap(WHY_NOT)]
-    parts += [page.wrap(f"Note: {plain(note)}") for note in notes]
-    if commands:
-        parts += ["To judge, run:", *(f"  {plain(command)}" for command in commands)]
-    return "\n".join(parts)
+    return [
+        Rows(columns=columns, spans=spans, styles=styles),
+        Text(text=total),
+        Text(text=WHY_NOT),
+        *(Text(text=f"Note: {note}", close=True) for note in nominated.notes),
+        Text(text="To judge, run:" if nominated.commands else "", close=True),
+        Verbatim(lines=[f"  {plain(command)}" for command in nominated.commands], close=True),
+    ]
 
 
 def _seconds(seconds: float | None, scale: float) -> str:

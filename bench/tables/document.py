@@ -5,38 +5,81 @@ The terminal's own rendering, `page_text`, stands here too, because every comman
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bench.core.record import Advice
-from bench.tables.advice import loose_advice_text
-from bench.tables.table import Column, Page, render
+from bench.tables.advice import loose_advice_sentences
+from bench.tables.table import Column, Page, fits, render
+
+Sentences = Sequence[tuple[str, str]]
+"""Doubts in words: the letter and the sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
+class Block:
+    """One part of a document.
+
+    Attributes:
+        close: Stands right below the part before it on a page, without an empty line.
+    """
+
+    close: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heading(Block):
+    """A heading; formats without headings of their own write it as a line.
+
+    Attributes:
+        text: Already safe, in one line.
+        level: 1 for the title of the document.
+    """
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Block):
+    """The answer in one line: first in a comment, last in a terminal, where one looks.
+
+    Attributes:
+        text: Already safe.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text(Block):
     """A paragraph.
 
     Attributes:
         text: Already safe, in one line.
-        style: Colour where there are colours.
+        style: Colour where there are colours; bold in Markdown, too.
+        indent: Before every line but the first.
     """
 
     text: str
     style: str | None = None
+    indent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class Rows(Block):
     """A table.
 
     Attributes:
         columns: From left to right.
-        caption: Says what it is, where a format has captions.
-        shows_caption: Everywhere, because the columns alone do not say it.
-        spans: By row, the text instead of figures.
-        styles: By row, its colour.
+        caption: What the table is about, where a format has captions.
+        shows_caption: Whether the caption stands everywhere, because the columns alone do not say it.
+        spans: Text that stands instead of the figures, by row.
+        styles: Colour by row.
         total: The last row is a sum.
+        heads: Heading of each row's group. Where a page is too narrow for the columns, each group gets a line of its
+            own with this text, and the first column is left out.
+        essential: Columns up to this rank must fit, or there are groups.
     """
 
     columns: Sequence[Column]
@@ -45,47 +88,112 @@ class Rows:
     spans: Mapping[int, str] = field(default_factory=dict)
     styles: Mapping[int, str | None] = field(default_factory=dict)
     total: bool = False
+    heads: Sequence[str] = ()
+    essential: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notes:
+class Notes(Block):
     """Sentences, each on a line of its own.
 
     Attributes:
         lines: Already safe.
         first: Indent of the first line of each on a page.
         indent: Indent of its other lines.
+        styles: Colour by line.
+        marks: What is drawn before each line, on pages only.
     """
 
     lines: Sequence[str]
     first: str = "  "
     indent: str = "    "
+    marks: Sequence[str] = ()
+    styles: Mapping[int, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doubts:
-    """Doubts that belong to no record."""
+class Verbatim(Block):
+    """Lines that are never wrapped, because they are to be copied, or drawn.
 
-    advice: Sequence[Advice]
+    Attributes:
+        lines: Already safe; or what draws them for a page.
+        language: Name of it, where a format colours code.
+    """
+
+    lines: Sequence[str] | Callable[[Page], Sequence[str]]
+    language: str = ""
+
+    def drawn(self, page: Page) -> Sequence[str]:
+        """Return the lines for a page."""
+        return [page.sign(line) for line in self.lines(page)] if callable(self.lines) else self.lines
 
 
-Block = Text | Rows | Notes | Doubts
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place(Block):
+    """Where this machine keeps what was found; formats that are read elsewhere leave it out.
+
+    Attributes:
+        text: Never wrapped.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubts(Block):
+    """Doubts in words.
+
+    Attributes:
+        sentences: Letter and sentence of each.
+    """
+
+    sentences: Sentences
+
+
 Document = Sequence[Block]
 
 
+def doubts_of(advice: Sequence[Advice]) -> Doubts:
+    """Put doubts that belong to no record into words."""
+    return Doubts(sentences=loose_advice_sentences(advice))
+
+
 def page_text(document: Document, page: Page) -> str:
-    """Write a document for a terminal: its blocks with an empty line between them."""
-    return "\n\n".join(text for block in document if (text := _on_page(block, page)))
+    """Write a document for a terminal: an empty line between blocks that do not stand close, the verdict last."""
+    text = ""
+    for block in sorted(document, key=lambda block: isinstance(block, Verdict | Place)):
+        if written := _on_page(block, page):
+            text += f"{'' if not text else chr(10) if block.close else chr(10) * 2}{written}"
+    return text
 
 
 def _on_page(block: Block, page: Page) -> str:
     match block:
+        case Heading():
+            return page.paint(page.wrap(block.text), "bold")
         case Text():
-            return page.paint(page.wrap(block.text), block.style)
+            return page.paint(page.wrap(block.text, block.indent, ""), block.style) if block.text else ""
         case Rows():
-            table = render(block.columns, page, spans=block.spans, styles=block.styles, total=block.total)
+            table = _table(block, page)
             return f"{page.wrap(block.caption)}\n{table}" if block.shows_caption else table
         case Notes():
-            return "\n".join(page.wrap(line, block.indent, block.first) for line in block.lines)
+            lines = [*map(str.__add__, block.marks, block.lines)] if block.marks else block.lines
+            wrapped = (page.wrap(line, block.indent, block.first) for line in lines)
+            return "\n".join(page.paint(line, block.styles.get(row)) for row, line in enumerate(wrapped))
+        case Verbatim():
+            return "\n".join(block.drawn(page))
+        case Verdict():
+            return page.wrap(block.text)
+        case Place():
+            return block.text
         case Doubts():
-            return loose_advice_text(block.advice, page)
+            return "\n".join(page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in block.sentences)
+    raise TypeError(f"no block of a document: {block!r}")
+
+
+def _table(rows: Rows, page: Page) -> str:
+    columns, groups = [column for column in rows.columns if "table" not in column.hidden_in], {}
+    if rows.heads and not fits(columns, page.width, rows.essential):
+        firsts = [row for row in range(len(rows.heads)) if row == 0 or rows.heads[row] != rows.heads[row - 1]]
+        columns, groups = columns[1:], {row: rows.heads[row] for row in firsts}
+    return render(columns, page, spans=rows.spans, styles=rows.styles, groups=groups, total=rows.total)

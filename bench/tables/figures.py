@@ -18,7 +18,10 @@ from bench.core.text import plain as plain
 _TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _BYTE_UNITS = tuple((float(1024**power), unit) for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
 _COUNT_UNITS = tuple((float(1000**power), unit) for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E")))
-_ASCII = str.maketrans({"±": "+-", "µ": "u", "≥": ">=", "…": "..", "×": "x", "─": "-", "–": "-", "·": "|", "≈": "~"})
+_ASCII = str.maketrans(
+    {"±": "+-", "µ": "u", "≥": ">=", "…": "..", "×": "x", "─": "-", "–": "-", "·": "|", "≈": "~"}
+    | dict(zip("▁▂▃▄▅▆▇█•┤│└┊∙●‹›", "_.-=+*%#*+|+:.O<>", strict=True))  # what charts are drawn with
+)
 _SMALLEST_SHOWN, _LARGEST_SHOWN = 0.01, 1e5
 
 

@@ -10,40 +10,31 @@ from bench.core.fit import Fit, FitLimit, FittedCell, Verification
 from bench.core.record import Outcome, PredictedPeak
 from bench.core.units import format_bytes
 from bench.tables.columns import MISSING, bytes_column, figure_column, whole
+from bench.tables.document import Document, Notes, Rows, Text
 from bench.tables.figures import plain
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 _CAUSES = tuple(f.name for f in fields(PredictedPeak) if f.name != "total_bytes")
 _SHORT = {"saved_activations_bytes": "activations", "optimizer_state_bytes": "optimizer", "temporary_bytes": "temp"}
 
 
-def fits_table(
-    fitted: Sequence[FittedCell],
-    free_bytes: Sequence[tuple[str, int]] = (),
-    width: int = 80,
-    color: bool = False,
-    unicode: bool = True,
-) -> str:
-    """Write the answers of `bench fit`.
+def fit_document(fitted: Sequence[FittedCell], free_bytes: Sequence[tuple[str, int]] = ()) -> Document:
+    """Make the answer of `bench fit`.
 
     Args:
         fitted: One per row.
         free_bytes: Device and its free memory, in pairs, where the memory was not given but read.
-        width: Columns of the terminal.
-        color: Whether to use ANSI colours.
-        unicode: Whether the stream takes signs beyond ASCII.
     """
-    page = Page(width=width, color=color, unicode=unicode)
     spans = {row: plain(one.reason or "") for row, one in enumerate(fitted) if one.fit is None}
     styles: dict[int, str | None] = {
         row: "red" for row, one in enumerate(fitted) if one.is_refuted or one.fit is None or not one.fit.batch_size
     }
-    parts = [
-        page.wrap(f"{device}: {format_bytes(size)} are free; 90 % of it is to be filled") for device, size in free_bytes
+    free = [f"{device}: {format_bytes(size)} are free; 90 % of it is to be filled" for device, size in free_bytes]
+    return [
+        *(Text(text=line, close=True) for line in free),
+        Rows(columns=_columns(fitted), spans=spans, styles=styles, close=True),
+        Notes(lines=[sentence for one in fitted for sentence in _sentences(one)]),
     ]
-    parts += [render(_columns(fitted), page, spans=spans, styles=styles), ""]
-    parts += [page.wrap(sentence, "    ", "  ") for one in fitted for sentence in _sentences(one)]
-    return "\n".join(parts).rstrip()
 
 
 def _columns(fitted: Sequence[FittedCell]) -> list[Column]:

@@ -1,4 +1,4 @@
-"""What a gate found, as text and as Markdown: which cell, which counter, which operations, which row to commit."""
+"""What a gate found: which cell, which counter, which operations, which row to commit."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from bench.core.cell import Mode
 from bench.core.gate import CounterChange, GateRow, GateVerdict
 from bench.core.units import counted
 from bench.tables.columns import MISSING
+from bench.tables.document import Block, Document, Notes, Rows, Text, Verbatim
 from bench.tables.figures import plain, significant
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 _WORDS = {
     GateVerdict.MORE: "costs more than is on record",
@@ -43,37 +44,42 @@ def _empty(rows: Sequence[GateRow]) -> str:
     return f"; not counted: {named}" if named else ""
 
 
-def gate_text(
-    rows: Sequence[GateRow], lines: Sequence[str | None], width: int = 80, color: bool = False, unicode: bool = True
-) -> str:
-    """Write one block per cell that differs from what is on record; empty where none does.
+def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Document:
+    """Say what differs from what is on record: a line per cell, a table of counters, the rows to commit.
 
     Args:
         rows: What the gate found.
-        lines: Each row's line to commit, or None. They are never wrapped, because they are to be copied.
-        width: Columns of the terminal.
-        color: Whether to use ANSI colours.
-        unicode: Whether the stream takes signs beyond ASCII.
+        lines: Each row's line to commit, or None.
+
+    Returns:
+        A document, empty where nothing differs.
     """
-    page = Page(width=width, color=color, unicode=unicode)
-    blocks = [_block(row, line, page) for row, line in zip(rows, lines, strict=True) if row.verdict in _WORDS]
-    return "\n\n".join(blocks)
+    changed = [row for row in rows if row.verdict in _WORDS]
+    entries = [(row, change) for row in changed for change in row.counters]
+    commit = [plain(line) for line in lines if line is not None]
+    blocks: list[Block] = []
+    if changed:
+        styles: dict[int, str | None] = {index: _STYLES.get(row.verdict, "red") for index, row in enumerate(changed)}
+        blocks.append(Notes(lines=[_note(row) for row in changed], first="", styles=styles))
+    if entries:
+        blocks.append(Rows(columns=_columns(entries)))
+    if commit:
+        meant = " (where more is meant so)" if any(row.verdict is GateVerdict.MORE for row in rows) else ""
+        blocks += [Text(text=f"Rows to commit{meant}:"), Verbatim(lines=commit, language="csv", close=True)]
+    return blocks
 
 
-def _block(row: GateRow, line: str | None, page: Page) -> str:
-    head = f"{row.verdict.value.upper()}  {plain(row.cell.id)} {_WORDS[row.verdict]}"
-    parts = [page.paint(page.wrap(f"{head}{f': {plain(row.reason)}' if row.reason else ''}", "  ", ""), _style(row))]
-    if row.counters:
-        parts.append(_indented(render(_columns(row.counters), page)))
-    if row.operations:
-        parts.append(page.wrap(f"operations: {operations_text(row.operations)}", "    ", "  "))
-    if line is not None:
-        parts.append(f"  row to commit{', if it is meant so' if row.verdict is GateVerdict.MORE else ''}:\n{line}")
-    return "\n".join(parts)
+def gate_verdict(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
+    """Say in one line whether the gate is open."""
+    return (
+        f"bench gate: {'pass' if all(row.is_passing for row in rows) else 'FAIL'} · {gate_summary(suite, torch, rows)}"
+    )
 
 
-def _style(row: GateRow) -> str:
-    return _STYLES.get(row.verdict, "red")
+def _note(row: GateRow) -> str:
+    note = f"{row.verdict.value.upper()} {plain(row.cell.id)} {_WORDS[row.verdict]}"
+    note += f": {plain(row.reason)}" if row.reason else ""
+    return note + (f"; operations: {operations_text(row.operations)}" if row.operations else "")
 
 
 def operations_text(changes: Sequence[CounterChange]) -> str:
@@ -82,9 +88,11 @@ def operations_text(changes: Sequence[CounterChange]) -> str:
     return ", ".join(f"{plain(c.name)} {_value(c.expected)} -> {_value(c.found)}" for c in ordered)
 
 
-def _columns(changes: Sequence[CounterChange]) -> list[Column]:
+def _columns(entries: Sequence[tuple[GateRow, CounterChange]]) -> list[Column]:
+    changes = [change for _, change in entries]
     return [
-        Column(name="counter", cells=tuple(plain(c.name) for c in changes), right=False, key=True),
+        Column(name="cell", cells=tuple(plain(row.cell.id) for row, _ in entries), right=False, key=True),
+        Column(name="counter", cells=tuple(plain(c.name) for c in changes), right=False),
         Column(name="recorded", cells=tuple(_value(c.expected) for c in changes)),
         Column(name="found", cells=tuple(_value(c.found) for c in changes)),
         Column(name="change", cells=tuple(change_text(c) for c in changes)),
@@ -102,7 +110,3 @@ def change_text(change: CounterChange) -> str:
     if change.fraction is None:
         return "new" if change.expected is None else f"+{change.found:,}"
     return f"{'-' if change.fraction < 0 else '+'}{significant(abs(change.fraction) * 100, 2)} %"
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())

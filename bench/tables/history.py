@@ -15,27 +15,27 @@ import statistics
 from collections.abc import Collection, Sequence
 
 from bench.core.history import HistoryNomination, NominationKind, Pruned, Trend
+from bench.core.units import counted
 from bench.tables.columns import MISSING, noise_texts
+from bench.tables.document import Block, Document, Notes, Rows, Text, Verbatim
 from bench.tables.figures import byte_unit, count_unit, plain, significant, time_unit, with_noise
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column, Page
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_ASCII_BLOCKS = "_.-=+*%#"
 _LEAST_RANGE = 0.10
 
 Values = Sequence[float | None]
 
 
-def sparkline(values: Values, width: int = 24, *, unicode: bool = True) -> str:
+def sparkline(values: Values, width: int = 24) -> str:
     """Draw a series as one line, newest right; where there are more values than columns, by their medians."""
-    blocks = _BLOCKS if unicode else _ASCII_BLOCKS
     binned = [_median(part) for part in _bins(values, width)]
     span = scale_of(binned)
     if span is None:
         return ""
     low, high = span
-    levels = [None if v is None else round((v - low) / (high - low) * (len(blocks) - 1)) for v in binned]
-    return "".join(" " if level is None else blocks[level] for level in levels)
+    levels = [None if v is None else round((v - low) / (high - low) * (len(_BLOCKS) - 1)) for v in binned]
+    return "".join(" " if level is None else _BLOCKS[level] for level in levels)
 
 
 def plot(
@@ -45,7 +45,6 @@ def plot(
     width: int = 60,
     height: int = 8,
     marks: Collection[int] = (),
-    unicode: bool = True,
 ) -> list[str]:
     """Draw a series as a plot, one point per column.
 
@@ -55,12 +54,10 @@ def plot(
         width: Columns in all.
         height: Lines.
         marks: Indexes before which a vertical line stands.
-        unicode: Whether the stream takes signs beyond ASCII.
 
     Returns:
         Lines, the axis last; none where there is no value.
     """
-    dot, tick, edge, corner, floor, bar = "•┤│└─┊" if unicode else "*+|+-:"
     room = max(map(len, labels)) + 2
     columns = max(width - room, 8)
     bins = _bins(values, columns)
@@ -73,15 +70,15 @@ def plot(
     for index in marks:
         place = index * len(binned) // max(len(values), 1)
         for line in grid:
-            line[min(place, len(binned) - 1)] = bar
+            line[min(place, len(binned) - 1)] = "┊"
     for column, value in enumerate(binned):
         if value is not None:
-            grid[height - 1 - round((value - low) / (high - low) * (height - 1))][column] = dot
+            grid[height - 1 - round((value - low) / (high - low) * (height - 1))][column] = "•"
     lines = []
     for row, line in enumerate(grid):
         label = labels[0] if row == 0 else labels[1] if row == height - 1 else ""
-        lines.append(f"{label:>{room - 2}} {tick if label else edge}{''.join(line)}".rstrip())
-    return [*lines, " " * (room - 1) + corner + floor * len(binned)]
+        lines.append(f"{label:>{room - 2}} {'┤' if label else '│'}{''.join(line)}".rstrip())
+    return [*lines, " " * (room - 1) + "└" + "─" * len(binned)]
 
 
 def scale_of(values: Values) -> tuple[float, float] | None:
@@ -140,9 +137,8 @@ def level_change(trend: Trend) -> float | None:
     return values[-1] / level - 1 if level else None
 
 
-def trends_table(trends: Sequence[Trend], *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write one row per cell and machine: newest value, how far it is from its level, and a sparkline."""
-    page = Page(width=width, color=color, unicode=unicode)
+def trends_document(trends: Sequence[Trend]) -> Document:
+    """Make a row per cell and machine: newest value, how far it is from its level, and a sparkline."""
     metric = trends[0].metric
     newest = [trend.points[-1].value if trend.points else None for trend in trends]
     scale, unit = unit_of(metric, [value for value in newest if value is not None])
@@ -161,7 +157,7 @@ def trends_table(trends: Sequence[Trend], *, width: int = 80, color: bool = Fals
         Column(name="change", unit="%", cells=tuple(_percent(ratio) for ratio in changes)),
         Column(
             name="trend",
-            cells=tuple(sparkline([p.value for p in t.points], 16, unicode=unicode) for t in trends),
+            cells=tuple(sparkline([p.value for p in t.points], 16) for t in trends),
             right=False,
         ),
         Column(name="commit", cells=tuple(_commit(trend) for trend in trends), right=False, rank=2),
@@ -171,32 +167,39 @@ def trends_table(trends: Sequence[Trend], *, width: int = 80, color: bool = Fals
         for row, t in enumerate(trends)
         if t.points and t.points[-1].outcome != "ok"
     }
-    lines = [render(columns, page, spans=spans, styles=dict.fromkeys(spans, "yellow")), ""]
-    lines += [page.wrap(f"{letters[f]}: {plain(machine)} ({f})", "   ", "") for f, machine in machines]
-    words = f"{metric}: {len(trends)} series; change is of the newest against the median before it"
-    return "\n".join([*lines, page.wrap(words)])
-
-
-def trend_text(trend: Trend, *, shown: int = 20, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write one trend: a plot, then its newest points."""
-    page = Page(width=width, color=color, unicode=unicode)
-    values = [point.value for point in trend.points]
-    known = [value for value in values if value is not None]
-    scale, unit = unit_of(trend.metric, known)
-    heading = f"{plain(trend.cell_id)} · {trend.metric} · the newest {len(values):,} of {trend.count:,} measurements"
-    parts = [page.wrap(heading), page.paint(page.wrap(f"{plain(trend.machine)} ({trend.fingerprint})"), "dim"), ""]
-    span = scale_of(values)
-    if span is not None:
-        ends = (f"{significant(span[1] / scale)} {unit}".strip(), f"{significant(span[0] / scale)} {unit}".strip())
-        signs = (page.sign(ends[0]), page.sign(ends[1]))
-        marks = [mark.index for mark in trend.accepted]
-        drawn = plot(values, signs, width=min(width, 100), marks=marks, unicode=unicode)
-        parts += [*drawn, _dates(trend, drawn[-1]), ""]
-    parts.append(_points_table(trend, shown, scale, unit, page))
-    parts += [
-        page.wrap(f"accepted at {mark.commit[:_SHORT]}: {plain(mark.reason)}", "  ", "") for mark in trend.accepted
+    return [
+        Rows(columns=columns, spans=spans, styles=dict.fromkeys(spans, "yellow")),
+        Notes(lines=[f"{letters[f]}: {plain(machine)} ({f})" for f, machine in machines], first="", indent="   "),
+        Text(
+            text=f"{metric}: {len(trends)} series; change is of the newest against the median before it",
+            close=True,
+        ),
     ]
-    return "\n".join(parts)
+
+
+def trend_document(trend: Trend, *, shown: int = 20) -> Document:
+    """Make one trend: a plot, then its newest points."""
+    known = [point.value for point in trend.points if point.value is not None]
+    scale, unit = unit_of(trend.metric, known)
+    count = f"the newest {len(trend.points):,} of {trend.count:,} measurements"
+    accepted = [f"accepted at {mark.commit[:_SHORT]}: {plain(mark.reason)}" for mark in trend.accepted]
+    return [
+        Text(text=f"{plain(trend.cell_id)} · {trend.metric} · {count}"),
+        Text(text=f"{plain(trend.machine)} ({trend.fingerprint})", style="dim", close=True),
+        Verbatim(lines=lambda page: _plotted(trend, scale, unit, page)),
+        _points(trend, shown, scale, unit),
+        Notes(lines=accepted, first="", indent="  ", close=True),
+    ]
+
+
+def _plotted(trend: Trend, scale: float, unit: str, page: Page) -> list[str]:
+    values = [point.value for point in trend.points]
+    if (span := scale_of(values)) is None:
+        return []
+    upper, lower = (page.sign(f"{significant(end / scale)} {unit}".strip()) for end in reversed(span))
+    marks = [mark.index for mark in trend.accepted]
+    drawn = plot(values, (upper, lower), width=min(page.width, 100), marks=marks)
+    return [*drawn, _dates(trend, drawn[-1])]
 
 
 def _dates(trend: Trend, axis: str) -> str:
@@ -206,7 +209,7 @@ def _dates(trend: Trend, axis: str) -> str:
     return " " * room + (first + " " * gap + last if gap > 0 else last)
 
 
-def _points_table(trend: Trend, shown: int, scale: float, unit: str, page: Page) -> str:
+def _points(trend: Trend, shown: int, scale: float, unit: str) -> Rows:
     begin = max(len(trend.points) - shown, 0)
     points = trend.points[begin:]
     figures = [
@@ -248,24 +251,16 @@ def _points_table(trend: Trend, shown: int, scale: float, unit: str, page: Page)
     if not any(columns[-1].cells):
         columns.pop()
     spans = {row: f"{p.outcome}: {plain(p.reason or '')}" for row, p in enumerate(points) if p.outcome != "ok"}
-    return render(columns, page, spans=spans, styles=dict.fromkeys(spans, "yellow"))
+    return Rows(columns=columns, spans=spans, styles=dict.fromkeys(spans, "yellow"))
 
 
 def _previous(trend: Trend, index: int) -> float | None:
     return next((p.value for p in reversed(trend.points[:index]) if p.value is not None), None)
 
 
-def nominations_text(
-    nominations: Sequence[HistoryNomination],
-    looked_at: int,
-    *,
-    width: int = 80,
-    color: bool = False,
-    unicode: bool = True,
-) -> str:
-    """Write nominations: for each both commits and the command that can judge; then why they are no verdict."""
-    page = Page(width=width, color=color, unicode=unicode)
-    parts = []
+def nominations_document(nominations: Sequence[HistoryNomination], looked_at: int) -> Document:
+    """Say for each nomination between which commits, and which command can judge; then why none is a verdict."""
+    blocks: list[Block] = []
     for n in nominations:
         head = f"{plain(n.cell_id)}  {n.metric} {_moved(n)}  ({_KIND_WORDS[n.kind]})"
         between = f"between {_hash(n.good_commit, None)} and {_hash(n.bad_commit, None)}, measured {n.started_at[:16]}"
@@ -275,19 +270,21 @@ def nominations_text(
             facts.append(f"predicted {significant(n.low / scale)} to {significant(n.high / scale)} {unit}")
         if n.is_dirty:
             facts.append("with uncommitted changes")
-        parts += [page.paint(page.wrap(head, "  ", ""), "yellow"), page.wrap(", ".join(facts), "  ", "  ")]
-        if n.command is not None:
-            parts.append(f"  {'compare' if n.kind is NominationKind.EXACT else 'judge'}: {plain(n.command)}")
-        if n.why_none:
-            parts.append(page.wrap(f"note: {n.why_none}", "    ", "  "))
-        if n.accept is not None:
-            parts.append(f"  accept: {plain(n.accept)}")
-        parts.append("")
+        judge = "compare" if n.kind is NominationKind.EXACT else "judge"
+        commands = [f"  {judge}: {plain(n.command)}"] if n.command is not None else []
+        accept = [f"  accept: {plain(n.accept)}"] if n.accept is not None else []
+        blocks += [
+            Text(text=head, style="yellow", indent="  "),
+            Notes(lines=[", ".join(facts)], indent="  ", close=True),
+            Verbatim(lines=commands, close=True),
+            Notes(lines=[f"note: {n.why_none}"] if n.why_none else [], close=True),
+            Verbatim(lines=accept, close=True),
+        ]
     count = len(nominations)
     cells = len({n.cell_key for n in nominations})
     total = f"{looked_at:,} series looked at: {count} nomination{'' if count == 1 else 's'}"
     where = f" in {cells} cell{'' if cells == 1 else 's'}" if cells else ""
-    return "\n".join([*parts, page.wrap(total + where), page.wrap(WHY_NO_VERDICT)])
+    return [*blocks, Text(text=total + where), Text(text=WHY_NO_VERDICT, close=True)]
 
 
 def _moved(n: HistoryNomination) -> str:
@@ -332,24 +329,23 @@ def _letters(index: int) -> str:
 _NAMED = 10
 
 
-def pruned_text(pruned: Pruned, *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
+def pruned_document(pruned: Pruned) -> Document:
     """Say what went, or would go, and what stays although it was reached."""
-    page = Page(width=width, color=color, unicode=unicode)
     verb = "went" if pruned.is_done else "would go"
     span = f", measured {pruned.oldest[:10]} to {pruned.newest[:10]}" if pruned.oldest and pruned.newest else ""
-    cells = "cell" if pruned.cells == 1 else "cells"
-    lines = [page.wrap(f"{pruned.records:,} of {pruned.of:,} records {verb}, of {pruned.cells:,} {cells}{span}")]
+    said = [f"{pruned.records:,} of {pruned.of:,} records {verb}, of {counted(pruned.cells, 'cell')}{span}"]
     if pruned.kept_accepted:
-        lines.append(page.wrap(f"{pruned.kept_accepted:,} more are as old, but stay: a change was accepted there"))
+        said.append(f"{pruned.kept_accepted:,} more are as old, but stay: a change was accepted there")
     if pruned.runs:
-        lines.append(page.wrap(f"runs of which nothing is left: {_named(pruned.runs)}", "  ", ""))
-    if pruned.folders:
-        lines.append(page.wrap(f"raw folders that {'went' if pruned.is_done else 'would go'}:"))
-        lines += [f"  {plain(folder)}" for folder in pruned.folders]
-    lines += [page.paint(page.wrap(plain(problem), "  ", ""), "yellow") for problem in pruned.problems]
-    if not pruned.is_done and pruned.records:
-        lines.append("Nothing was changed; --yes does it.")
-    return "\n".join(lines)
+        said.append(f"runs of which nothing is left: {_named(pruned.runs)}")
+    said += [f"raw folders that {verb}:"] if pruned.folders else []
+    left = "Nothing was changed; --yes does it." if not pruned.is_done and pruned.records else ""
+    return [
+        *(Text(text=text, indent="  ", close=True) for text in said),
+        Verbatim(lines=[f"  {plain(folder)}" for folder in pruned.folders], close=True),
+        *(Text(text=plain(problem), style="yellow", indent="  ", close=True) for problem in pruned.problems),
+        Text(text=left, close=True),
+    ]
 
 
 def _named(names: tuple[str, ...]) -> str:

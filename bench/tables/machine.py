@@ -1,7 +1,4 @@
-"""What a device can do at most, to eyes: a row per probe, the data sheet beside it.
-
-A machine's noise to eyes: one row per cell, and what the columns mean.
-"""
+"""What a device can do at most, a row per probe beside its data sheet; and a machine's noise, a row per cell."""
 
 from __future__ import annotations
 
@@ -14,20 +11,13 @@ from bench.core.precision import Arithmetic, first_of
 from bench.core.units import counted, format_bytes, format_count
 from bench.tables.columns import MISSING
 from bench.tables.comparison import change, percent_of, short_names
+from bench.tables.document import Document, Notes, Rows, Text
 from bench.tables.figures import percent, plain, significant
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 
-def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write the probes of a device, and where its ridge lies.
-
-    Args:
-        peaks: Of one device.
-        width: Columns of the terminal.
-        color: Whether to use ANSI colours.
-        unicode: Whether the stream takes signs beyond ASCII.
-    """
-    page = Page(width=width, color=color, unicode=unicode)
+def peaks_document(peaks: Peaks) -> Document:
+    """Make the probes of one device, and where its ridge lies."""
     probes = peaks.probes
     documented = [_documented(peaks, probe) for probe in probes]
     is_documented = any(value is not None for value in documented)
@@ -58,27 +48,29 @@ def peaks_table(peaks: Peaks, width: int = 80, color: bool = False, unicode: boo
         ]
     threads = f", {counted(peaks.threads, 'thread')}" if ":" not in peaks.device else ""
     caption = f"{plain(peaks.name)} as {peaks.device}{threads}"
-    parts = [page.paint(page.wrap(caption), "dim"), "", render(columns, page), ""]
     ridges = [
         f"{peak.arithmetic.value} {significant(peak.ridge)}"
         for precision in filter(None, map(first_of, Arithmetic))
         if (peak := peaks.over(precision)).ridge is not None
     ]
-    if ridges:
-        meaning = "compute is the limit above so many FLOPs per byte, memory below"
-        parts.append(page.wrap(f"Ridge: {', '.join(ridges)} ({meaning})."))
-    parts += [page.wrap(f"Not probed: {arithmetic.value}: {plain(reason)}.") for arithmetic, reason in peaks.skipped]
-    busy = peaks.other_busy_cores
+    meaning = "compute is the limit above so many FLOPs per byte, memory below"
+    said = [f"Ridge: {', '.join(ridges)} ({meaning})."] if ridges else []
+    said += [f"Not probed: {arithmetic.value}: {plain(reason)}." for arithmetic, reason in peaks.skipped]
+    busy, alarms = peaks.other_busy_cores, {}
     if busy is not None and busy > BUSY_CORES_LIMIT:
+        alarms = {len(said): "yellow"}
         words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: what was measured is too low."
-        parts.append(page.paint(page.wrap(f"{words} Run it again on a quiet machine."), "yellow"))
+        said.append(f"{words} Run it again on a quiet machine.")
     sheet = peaks.datasheet
-    parts.append(
-        page.wrap(f"Data sheet: {sheet.source}; dense, without sparsity.")
-        if sheet
-        else page.wrap("Data sheet: none known for exactly this device; utilization is against what was measured.")
-    )
-    return "\n".join(parts)
+    if sheet:
+        said.append(f"Data sheet: {sheet.source}; dense, without sparsity.")
+    else:
+        said.append("Data sheet: none known for exactly this device; utilization is against what was measured.")
+    return [
+        Text(text=caption, style="dim"),
+        Rows(columns=columns),
+        Notes(lines=said, first="", indent="", styles=alarms),
+    ]
 
 
 def _name(probe: Probe) -> str:
@@ -114,9 +106,8 @@ class Noise:
     slot_p: float
 
 
-def calibration_report(noises: Sequence[Noise], *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write a calibration for a terminal."""
-    page = Page(width=width, color=color, unicode=unicode)
+def calibration_document(noises: Sequence[Noise]) -> Document:
+    """Make a machine's noise, a row per cell, and what the columns mean."""
     names, common = short_names([noise.cell_id for noise in noises])
     plans = sorted({sessions for noise in noises for sessions, _ in noise.detectable})
     columns = [
@@ -139,5 +130,4 @@ def calibration_report(noises: Sequence[Noise], *, width: int = 80, color: bool 
         "of at most K sessions finds with 80 % power. 2nd: how much slower the process started second was, with its "
         "two-sided p; roles are drawn by coin, so it costs power but alarms nobody."
     )
-    parts = [page.paint(page.wrap(common), "dim"), render(columns, page), "", page.wrap(meaning)]
-    return "\n".join(parts)
+    return [Text(text=common, style="dim"), Rows(columns=columns, close=True), Text(text=meaning)]

@@ -10,6 +10,9 @@ from bench.core.estimate import Estimate
 from bench.core.record import FlopCount, LayerCount, Record, Sample
 from bench.stats.estimate import estimate_median, quantile, relative_dispersion
 from bench.stats.roofline import place
+from bench.tables.advice import advice_sentences
+from bench.tables.cell_values import key_columns, outcome_styles, outcome_text
+from bench.tables.cells import count_columns
 from bench.tables.columns import (
     INTERVAL,
     MISSING,
@@ -24,6 +27,7 @@ from bench.tables.columns import (
     text,
     whole,
 )
+from bench.tables.document import Document, Doubts, Heading, Notes, Rows, Text
 from bench.tables.figures import percent, plain, significant
 from bench.tables.table import Column
 
@@ -33,6 +37,46 @@ def layer_columns(record: Record) -> list[Column]:
     layers = _without_empty_containers(record.counters.layers)
     rows = [LayerRow(record, layer) for layer in layers]
     return shown_columns(LAYERS, [*rows, LayerRow(record, _total(layers), is_sum=True)])
+
+
+def layers_document(record: Record) -> Document:
+    """Make one row per layer, and their sum: parameters, output shape, FLOPs and their share, bytes, intensity."""
+    if not record.counters.layers:
+        return [Text(text=f"{plain(record.cell.id)}: no layers were counted")]
+    return [Rows(columns=layer_columns(record), total=True)]
+
+
+def counts_document(records: Sequence[Record], *, notes: bool = True) -> Document:
+    """Make what `bench count` found per cell: parameters, FLOPs, what other counters say, what is missing.
+
+    Args:
+        records: In the order of the rows.
+        notes: Whether to say why other counters differ; what nobody could count is always said.
+    """
+    if not records:
+        return [Text(text="no cells")]
+    spans = {
+        row: text
+        for row, record in enumerate(records)
+        if (text := outcome_text(record)) and record.counters.parameters is None
+    }
+    columns = [*key_columns(records, ("model", "batch_size")), *count_columns(records)]
+    return [
+        Rows(columns=columns, spans=spans, styles=outcome_styles(records)),
+        Notes(lines=(count_notes if notes else uncounted_notes)(records)),
+        Doubts(sentences=advice_sentences(records)),
+    ]
+
+
+def opinions_document(record: Record) -> Document:
+    """Say what each counter makes of one cell, to the last FLOP, then why they differ from ours."""
+    if record.counters.flops is None:
+        return [Text(text=f"{plain(record.cell.id)}: no FLOPs were counted")]
+    return [
+        Heading(text=f"{plain(record.cell.id)}, FLOPs (1 MAC = 2)", level=3),
+        Rows(columns=opinion_columns(record), close=True),
+        Notes(lines=opinion_notes(record)),
+    ]
 
 
 def _total(layers: Sequence[LayerCount]) -> LayerCount:

@@ -27,9 +27,10 @@ from bench.core.record import Advice, Phase
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.advice import WORDS, facts_text
 from bench.tables.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
+from bench.tables.document import Document, Notes, Rows, Text, Verbatim
 from bench.tables.figures import percent, plain, significant
 from bench.tables.fold import LIMIT, Group, fold
-from bench.tables.table import Column, Page, render
+from bench.tables.table import Column
 
 MARK = "~"
 _SENTENCE = f"{MARK} more was taken off for the profiler itself than is left: the figure is uncertain."
@@ -76,34 +77,39 @@ def _is_mostly_correction(seconds: float, seen: float) -> bool:
     return seconds < seen / 2
 
 
-_BLOCKS, _PLAIN = "▁▂▃▄▅▆▇█", ".:-=+*#@"
+_BLOCKS = "▁▂▃▄▅▆▇█"
 _LETTERS = {"forward": "f", "loss": "l", "backward": "b", "optimizer": "o"}
 _SHORT = {"saved_activations": "activations", "optimizer_state": "optimizer"}
 
 
-def memory_text(memory: MemoryProfile, page: Page) -> str:
+def memory_document(memory: MemoryProfile) -> Document:
     """Draw the bytes alive over a step, with the phase below, and name what filled the highest instant."""
-    points = _spread(memory.points, max(10, page.width - 2))
-    low, high = (pick(point.total_bytes for point in points) for pick in (min, max))
-    signs = _BLOCKS if page.unicode else _PLAIN
-    scale = (len(signs) - 1) / max(1, high - low)
-    line = "".join(signs[round((point.total_bytes - low) * scale)] for point in points)
-    phases = "".join(_LETTERS.get(point.phase, str(point.phase)[0]) for point in points)
+    totals = [point.total_bytes for point in memory.points]
     peak = memory.peak
     causes = [(f.name.removesuffix("_bytes"), getattr(peak, f.name)) for f in fields(MemoryPoint) if f.name != "phase"]
     known = ", ".join(f"{_SHORT.get(name, name)} {format_bytes(size)}" for name, size in causes if size)
-    words = [
-        page.wrap(f"Memory over a step, {format_bytes(low)} to {format_bytes(high)} ({memory.method})", "  ", ""),
-        f"  {line}\n  {phases}",
-        page.wrap(f"Peak {format_bytes(peak.total_bytes)} in {peak.phase}: {known}", "  ", ""),
-    ]
+    said = [f"Peak {format_bytes(peak.total_bytes)} in {peak.phase}: {known}"]
     if memory.measured:
         measured = ", ".join(
             f"{one.phase} {format_bytes(one.peak_allocated_bytes)} (left {format_bytes(one.end_allocated_bytes)})"
             for one in memory.measured
         )
-        words.append(page.wrap(f"Peaks of the allocator by phase: {measured}", "  ", ""))
-    return "\n".join(page.sign(word) for word in words)
+        said.append(f"Peaks of the allocator by phase: {measured}")
+    span = f"{format_bytes(min(totals))} to {format_bytes(max(totals))}"
+    return [
+        Text(text=f"Memory over a step, {span} ({memory.method})", indent="  "),
+        Verbatim(lines=lambda page: _drawn(memory, page.width), close=True),
+        Notes(lines=said, first="", indent="  ", close=True),
+    ]
+
+
+def _drawn(memory: MemoryProfile, width: int) -> list[str]:
+    points = _spread(memory.points, max(10, width - 2))
+    low, high = (pick(point.total_bytes for point in points) for pick in (min, max))
+    scale = (len(_BLOCKS) - 1) / max(1, high - low)
+    line = "".join(_BLOCKS[round((point.total_bytes - low) * scale)] for point in points)
+    phases = "".join(_LETTERS.get(point.phase, str(point.phase)[0]) for point in points)
+    return [f"  {line}", f"  {phases}"]
 
 
 def _spread(points: tuple[MemoryPoint, ...], width: int) -> list[MemoryPoint]:
@@ -161,28 +167,19 @@ def _known_sum(rows: Sequence[OperatorCost]) -> int | None:
 _OBVIOUS = (LOSS, OPTIMIZER, ZERO_GRAD)
 
 
-def profile_report(
-    profile: Profile,
-    *,
-    all_layers: bool = False,
-    width: int = 80,
-    color: bool = False,
-    unicode: bool = True,
-) -> str:
-    """Write a whole profile; with all layers each has a row, else their tree is folded to what matters."""
-    page = Page(width=width, color=color, unicode=unicode)
+def profile_document(profile: Profile, *, all_layers: bool = False) -> Document:
+    """Make a whole profile; with all layers each has a row, else their tree is folded to what matters."""
     groups = fold(profile.layers, None if all_layers else LIMIT)
     layers, operators = layer_columns(profile, groups), operator_columns(profile)
-    parts = [
-        page.wrap(headline(profile)),
-        render(layers, page, total=True),
-        "\n".join(page.wrap(line, "  ") for line in _legend(groups)),
-        render(operators, page, total=True),
-        "\n".join(page.wrap(line, "  ") for line in doubt_lines(layers, operators)),
-        memory_text(profile.memory, page) if profile.memory else "",
-        *("\n".join(page.wrap(line, "  ", "") for line in lines) for lines in _paragraphs(profile)),
+    return [
+        Text(text=headline(profile)),
+        Rows(columns=layers, total=True),
+        Notes(lines=_legend(groups), indent="  "),
+        Rows(columns=operators, total=True),
+        Notes(lines=doubt_lines(layers, operators), indent="  "),
+        *(memory_document(profile.memory) if profile.memory else ()),
+        *(Notes(lines=lines, first="", indent="  ") for lines in _paragraphs(profile)),
     ]
-    return "\n\n".join(part for part in parts if part)
 
 
 def sentences(profile: Profile) -> list[str]:
@@ -368,17 +365,14 @@ SMALLEST_SHARE = 0.01
 """Of the largest change: what changed less is summed."""
 
 
-def diff_report(diff: ProfileDiff, *, width: int = 80, color: bool = False, unicode: bool = True) -> str:
-    """Write the rows that changed most; the last row of each table is the change of the step."""
-    page = Page(width=width, color=color, unicode=unicode)
-    parts = [
-        page.wrap(_headline(diff)),
-        render(_columns("layer", diff.layers, diff, with_flops=True), page, total=True),
+def diff_document(diff: ProfileDiff) -> Document:
+    """Make the rows that changed most; the last row of each table is the change of the step."""
+    return [
+        Text(text=_headline(diff)),
+        Rows(columns=_columns("layer", diff.layers, diff, with_flops=True), total=True),
+        Rows(columns=_columns("operation", diff.operators, diff, with_flops=False), total=True),
+        Notes(lines=[f"Doubt: {plain(doubt)}" for doubt in diff.doubts], first="", indent="  "),
     ]
-    parts.append(render(_columns("operation", diff.operators, diff, with_flops=False), page, total=True))
-    if diff.doubts:
-        parts.append("\n".join(page.wrap(f"Doubt: {plain(doubt)}", "  ", "") for doubt in diff.doubts))
-    return "\n\n".join(parts)
 
 
 def _headline(diff: ProfileDiff) -> str:

@@ -36,7 +36,7 @@ from bench.tables.columns import (
     timed_columns,
     whole,
 )
-from bench.tables.document import Block, Document, Doubts, Notes, Rows, Text
+from bench.tables.document import Block, Document, Notes, Rows, Text, doubts_of
 from bench.tables.figures import percent, plain, significant
 from bench.tables.table import Column
 
@@ -68,7 +68,7 @@ def training_document(training: Training) -> Document:
             Rows(columns=confusion_columns(run.classification), caption="Confusion by true class"),
         ]
     blocks += [Notes(lines=sentences(training), first="", indent="")]
-    return [*blocks, *([Doubts(advice=run.advice)] if run is not None else [])]
+    return [*blocks, *([doubts_of(run.advice)] if run is not None else [])]
 
 
 def recipe(training: Training) -> str:
@@ -211,7 +211,7 @@ def pipeline_document(points: Sequence[PipelinePoint]) -> Document:
         Text(text="Examples per second of the loader alone, the step alone, and both together:"),
         Rows(columns=pipeline_columns(points), spans=spans),
         Notes(lines=[_sentence(point) for point in measured], first="  ", indent="  "),
-        Doubts(advice=[advice for point in points for advice in point.advice]),
+        doubts_of([advice for point in points for advice in point.advice]),
     ]
 
 

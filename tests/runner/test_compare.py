@@ -17,7 +17,8 @@ from bench.core.record import Outcome, Record
 from bench.runner.compare import compare_stored, read_run
 from bench.store.runs import RunFolder, RunInfo
 from bench.suite.command import ab_commands
-from bench.tables.comparison import WHY_NOT, nominations_report
+from bench.tables.comparison import WHY_NOT, nominations_document
+from tests.pages import on_page
 from tests.records import ENVIRONMENT, STARTED_AT, make_samples
 
 MLP = Cell(model="mlp", batch_size=8)
@@ -57,7 +58,7 @@ def test_a_changed_cell_is_nominated_and_the_command_that_can_judge_is_given(tmp
     assert [n.is_suspect for n in found.nominations] == [False, True]
     assert found.nominations[1].shift == pytest.approx(math.log(1.15), abs=0.01)
     assert found.commands == ("bench ab aaaaaaaaaaaa bbbbbbbbbbbb my_net -b 32 -p bf16-amp",)
-    text = nominations_report(found.nominations, commands=found.commands)
+    text = on_page(nominations_document(found))
     assert "suspect" in text
     assert found.commands[0] in text
     assert WHY_NOT.split()[0] in text

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from bench.core.record import Advice, AdviceKind
-from bench.tables.advice import WORDS, advice_sentences, advice_text, marks
-from bench.tables.table import Page
+from bench.tables.advice import WORDS, advice_sentences, marks
+from bench.tables.document import Doubts
+from tests.pages import on_page
 from tests.records import BUSY, NOISY, make_record, make_sweep
 
 
@@ -62,7 +63,8 @@ def test_facts_from_outside_cannot_command_the_terminal() -> None:
 
 
 def test_advice_fills_the_page_with_its_letter_in_front() -> None:
-    text = advice_text([replace(make_record(), advice=(NOISY,))], Page(width=60))
+    noisy = replace(make_record(), advice=(NOISY,))
+    text = on_page([Doubts(sentences=advice_sentences([noisy]))], 60)
     lines = text.splitlines()
     assert lines[0].startswith("N  Needs more steps")
     assert all(line.startswith("   ") for line in lines[1:])

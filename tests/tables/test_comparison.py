@@ -6,18 +6,18 @@ import pytest
 
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, ShownBy
 from bench.core.estimate import Estimate
-from bench.report.formats.markdown import comparison_markdown
 from bench.tables.comparison import (
     STRIP_WIDTH,
     Heading,
     change,
-    comparison_report,
+    comparison_document,
     headline,
     reason_text,
     short_names,
     strip,
     strip_range,
 )
+from tests.pages import as_markdown, on_page
 
 HEADING = Heading(base="origin/main (1a2b3c4d5)", head="HEAD", method="6 sessions of 8 quads, 1 min 3 s, seed 5")
 
@@ -81,18 +81,18 @@ ALL = (SLOWER, SAME, MISSING)
 
 @pytest.mark.parametrize("width", [60, 80, 132])
 def test_no_line_is_wider_than_the_page(width: int) -> None:
-    text = comparison_report(ALL, HEADING, width=width)
+    text = on_page(comparison_document(ALL, HEADING), width)
     assert max(map(len, text.splitlines())) <= width
 
 
 def test_eighty_columns_hold_base_head_change_interval_and_what_would_be_seen() -> None:
-    text = comparison_report(ALL, HEADING)
+    text = on_page(comparison_document(ALL, HEADING))
     row = next(line for line in text.splitlines() if line.startswith("my_net/b8"))
     assert row.split() == ["my_net/b8", "10.0", "11.0", "+10.0", "+8.0..+12.0", "2.1", "SLOWER", "0.004"]
 
 
 def test_every_verdict_has_its_reason_in_one_line() -> None:
-    text = " ".join(comparison_report(ALL, HEADING).split())
+    text = " ".join(on_page(comparison_document(ALL, HEADING)).split())
     assert "my_net/b8: SLOWER: +10.0 % every step, after 4 sessions (look 2 of 6), p 0.004; fails from +2 %" in text
     excluded = "at most +1.4 %, so a slowdown of +5 % is excluded, after 4 sessions (look 1 of 6)"
     assert f"mlp/b8: same: {excluded}; 2.1 % would have been seen" in text
@@ -126,19 +126,19 @@ def test_a_comparison_of_an_older_version_reads_as_it_did() -> None:
 def test_counts_that_differ_are_facts_with_both_values() -> None:
     facts = (("flops_base", 200), ("flops_head", 250), ("parameters_base", 1000), ("parameters_head", 1000_000))
     other = comparison("mlp", "incomparable", ComparisonReason.DIFFERENT_WORK, facts=facts)
-    text = " ".join(comparison_report((other,), HEADING).split())
+    text = " ".join(on_page(comparison_document((other,), HEADING)).split())
     assert "FLOPs per step 200 -> 250 (+25.00 %), exactly" in text
     assert "parameters 1,000 -> 1,000,000" in text
     assert "no verdict on code (timed all the same)" in text
 
 
 def test_a_plain_terminal_gets_ascii_only() -> None:
-    assert comparison_report(ALL, HEADING, unicode=False).isascii()
+    assert on_page(comparison_document(ALL, HEADING), unicode=False).isascii()
 
 
 def test_markdown_begins_with_the_verdict_and_cannot_be_broken_by_a_name() -> None:
     evil = comparison("x|<b>@everyone", "same", ComparisonReason.SLOWDOWN_EXCLUDED)
-    text = comparison_markdown((SLOWER, evil), HEADING)
+    text = as_markdown(comparison_document((SLOWER, evil), HEADING))
     assert text.startswith("### Slower: 2 cells: 1 slower, 1 same\n")
     table = [line for line in text.splitlines() if line.startswith("|")]
     assert len({line.replace("\\|", "").count("|") for line in table}) == 1
@@ -152,7 +152,7 @@ def test_a_headline_never_calls_an_unjudged_comparison_clean() -> None:
     assert headline((SAME, unsure), HEADING).startswith("No regression shown, not all judged")
     unfit = Heading(base="a", head="b", method="", unfit="busy")
     assert headline((SAME,), unfit).startswith("No verdict")
-    assert "- UNFIT: busy" in comparison_markdown((SAME,), unfit)
+    assert "UNFIT: busy" in as_markdown(comparison_document((SAME,), unfit))
 
 
 def test_names_leave_out_only_what_all_cells_share() -> None:
@@ -168,7 +168,7 @@ def test_a_strip_shows_where_the_sessions_lie() -> None:
     assert drawn[0] == "‹"
     assert drawn[-1] == "›"
     assert drawn[half] == "•"
-    assert drawn[half + half // 2] == "·"
+    assert drawn[half + half // 2] == "∙"
     assert strip((), 0.1)[half] == "│"
 
 

@@ -6,8 +6,9 @@ from bench.core.cell import Cell
 from bench.core.fit import Fit, FitLimit, FittedCell, Probe, Verification
 from bench.core.record import Outcome, PredictedPeak
 from bench.tables.figures import display_width
-from bench.tables.fit import fits_table
+from bench.tables.fit import fit_document
 from tests.goldens import check_golden
+from tests.pages import on_page
 
 MIB = 2**20
 
@@ -59,17 +60,17 @@ FAILED = verified(Verification(outcome=Outcome.OUT_OF_MEMORY, reason="RuntimeErr
 
 def test_fits_look_as_they_did() -> None:
     tables = [
-        fits_table([FOUND]),
-        fits_table([FOUND, NOTHING, BROKEN], (("cpu", 333 * MIB),)),
-        fits_table([EXACT, OFF, REFUSED, FAILED]),
-        fits_table([EXACT], width=200),
+        on_page(fit_document([FOUND])),
+        on_page(fit_document([FOUND, NOTHING, BROKEN], (("cpu", 333 * MIB),))),
+        on_page(fit_document([EXACT, OFF, REFUSED, FAILED])),
+        on_page(fit_document([EXACT]), 200),
     ]
     check_golden("fits.txt", "\n\n".join(tables) + "\n")
 
 
 def test_the_causes_always_stand_whatever_the_width() -> None:
     for width in (60, 80, 200):
-        text = fits_table([FOUND], width=width)
+        text = on_page(fit_document([FOUND]), width)
         assert max(map(display_width, text.splitlines())) <= width
         joined = " ".join(text.split())
         for words in ("activations 143 MiB", "optimizer 72.0 MiB", "weights 36.0 MiB", "1.80 MiB per example from 168"):

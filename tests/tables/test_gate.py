@@ -4,9 +4,10 @@ from dataclasses import replace
 
 from bench.core.cell import Cell, Mode
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
-from bench.report.formats.markdown import gate_markdown
-from bench.tables.gate import change_text, gate_summary, gate_text
+from bench.tables.document import Verdict
+from bench.tables.gate import change_text, gate_document, gate_summary, gate_verdict
 from tests.goldens import check_golden
+from tests.pages import as_markdown, on_page
 
 
 def make_row(model: str, **counters: int) -> CounterRow:
@@ -44,27 +45,27 @@ LINES = (None, "gate,2.15,my_net,145", "gate,2.15,gru,1", "gate,2.15,user.py:net
 
 def test_text_looks_as_it_did() -> None:
     summary = gate_summary("gate", "2.15", ROWS)
-    check_golden("gate-80.txt", f"{gate_text(ROWS, LINES)}\n\n{summary}\n")
+    check_golden("gate-80.txt", f"{on_page(gate_document(ROWS, LINES))}\n\n{summary}\n")
 
 
 def test_markdown_looks_as_it_did() -> None:
-    check_golden("gate.md", gate_markdown("gate", "2.15", ROWS, LINES) + "\n")
+    verdict = Verdict(text=gate_verdict("gate", "2.15", ROWS))
+    check_golden("gate.md", f"{as_markdown([verdict, *gate_document(ROWS, LINES)])}\n")
 
 
 def test_a_gate_that_is_open_says_so_in_one_line() -> None:
-    assert gate_text((SAME,), (None,)) == ""
-    assert gate_markdown("gate", "2.15", (SAME,), (None,)) == (
-        "**bench gate: pass** · suite gate, torch 2.15: 1 cell: 1 same"
-    )
+    assert on_page(gate_document((SAME,), (None,))) == ""
+    assert gate_verdict("gate", "2.15", (SAME,)) == "bench gate: pass · suite gate, torch 2.15: 1 cell: 1 same"
 
 
 def test_operations_that_grew_come_first() -> None:
-    assert gate_text((MORE,), (None,)).index("aten.clone") < gate_text((MORE,), (None,)).index("aten.relu")
+    text = on_page(gate_document((MORE,), (None,)))
+    assert text.index("aten.clone") < text.index("aten.relu")
 
 
 def test_the_row_to_commit_is_never_wrapped() -> None:
     line = ",".join(["a_long_name"] * 30)
-    assert line in gate_text((LESS,), (line,), 60).splitlines()
+    assert line in on_page(gate_document((LESS,), (line,)), 60).splitlines()
 
 
 def test_a_change_is_never_written_as_no_change() -> None:
@@ -77,7 +78,7 @@ def test_a_change_is_never_written_as_no_change() -> None:
 def test_markdown_of_a_hostile_name_stays_one_table_row() -> None:
     name = "evil|`@all\n# x"
     row = replace(MORE, found=make_row(name), expected=make_row(name))
-    text = gate_markdown("gate", "2.15", (row,), ("a\n```b",))
+    text = as_markdown(gate_document((row,), ("a\n```b",)))
     assert "\n# x" not in text
     assert "@all" not in text
     assert text.count("\n```") == 2

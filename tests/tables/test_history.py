@@ -7,8 +7,16 @@ import pytest
 
 from bench.core.history import Pruned
 from bench.report.html.sections.history import trend_page, trend_svg
-from bench.tables.history import WHY_NO_VERDICT, level_change, nominations_text, pruned_text, trend_text, trends_table
+from bench.tables.history import (
+    WHY_NO_VERDICT,
+    level_change,
+    nominations_document,
+    pruned_document,
+    trend_document,
+    trends_document,
+)
 from tests.goldens import check_golden
+from tests.pages import on_page
 from tests.report.history_trends import ACCEPTED, FAILED, HOSTILE, NOMINATIONS, TRENDS, make_point, make_trend
 
 
@@ -17,10 +25,13 @@ def test_it_looks_as_it_did(width: int, unicode: bool) -> None:
     look = {"width": width, "unicode": unicode}
     text = "\n\n".join(
         [
-            trends_table(TRENDS, **look),
-            trend_text(TRENDS[2], shown=12, **look),
-            trend_text(make_trend(metric="parameters", points=tuple(make_point(d, 9547360) for d in range(3))), **look),
-            nominations_text(NOMINATIONS, 4, **look),
+            on_page(trends_document(TRENDS), **look),
+            on_page(trend_document(TRENDS[2], shown=12), **look),
+            on_page(
+                trend_document(make_trend(metric="parameters", points=tuple(make_point(d, 9547360) for d in range(3)))),
+                **look,
+            ),
+            on_page(nominations_document(NOMINATIONS, 4), **look),
         ]
     )
     check_golden(f"history-{width}{'' if unicode else '-ascii'}.txt", f"{text}\n")
@@ -37,7 +48,7 @@ def test_the_level_begins_at_the_last_accepted_change() -> None:
 
 
 def test_no_nomination_still_says_why_it_is_no_verdict() -> None:
-    text = nominations_text((), 7)
+    text = on_page(nominations_document((), 7))
     assert text.startswith("7 series looked at: 0 nominations")
     assert WHY_NO_VERDICT.split()[-1] in text
 
@@ -70,7 +81,11 @@ def test_nothing_of_a_hostile_name_is_markup_or_reaches_the_terminal() -> None:
     page = trend_page([evil], [nomination], title=HOSTILE)
     assert "<script" not in page
     assert "\x1b" not in page
-    for text in (trends_table([evil]), trend_text(evil), nominations_text([nomination], 1)):
+    for text in (
+        on_page(trends_document([evil])),
+        on_page(trend_document(evil)),
+        on_page(nominations_document([nomination], 1)),
+    ):
         assert "\x1b" not in text
 
 
@@ -85,13 +100,15 @@ def test_pruning_is_told_before_and_after() -> None:
         newest="2026-02-01T00:00:00+00:00",
         runs=tuple(f"run-{n}" for n in range(12)),
     )
-    text = pruned_text(plan)
+    text = on_page(pruned_document(plan))
     assert text.startswith("1,200 of 5,000 records would go, of 3 cells, measured 2026-01-01 to 2026-02-01")
     assert "2 more are as old, but stay" in " ".join(text.split())
     assert "and 2 more" in text
     assert "--yes" in text
-    done = pruned_text(replace(plan, is_done=True, folders=("/r/a",), problems=("/r/b is being measured",)))
+    done = on_page(
+        pruned_document(replace(plan, is_done=True, folders=("/r/a",), problems=("/r/b is being measured",)))
+    )
     assert "1,200 of 5,000 records went" in done
-    assert "of 1 cell," in pruned_text(replace(plan, cells=1))
+    assert "of 1 cell," in on_page(pruned_document(replace(plan, cells=1)))
     assert "--yes" not in done
     assert "/r/b is being measured" in done

@@ -3,12 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.tables.figures import display_width
-from bench.tables.machine import peaks_table
+from bench.tables.machine import peaks_document
 from tests.core.test_peaks import PEAKS
+from tests.pages import on_page
 
 
 def test_every_probe_is_a_row_beside_the_data_sheet() -> None:
-    text = peaks_table(PEAKS)
+    text = on_page(peaks_document(PEAKS))
     assert [line.split()[0] for line in text.splitlines() if line.startswith(("matmul", "copy", "triad"))] == [
         "matmul",
         "matmul",
@@ -23,15 +24,15 @@ def test_every_probe_is_a_row_beside_the_data_sheet() -> None:
 
 
 def test_an_unknown_device_says_that_no_data_sheet_is_known() -> None:
-    text = peaks_table(replace(PEAKS, datasheet=None))
+    text = on_page(peaks_document(replace(PEAKS, datasheet=None)))
     assert "none known for exactly this device" in text
     assert "reached" not in text
 
 
 def test_a_busy_machine_is_said_to_measure_too_little() -> None:
-    assert "kept 1.5 cores busy" in peaks_table(replace(PEAKS, other_busy_cores=1.5))
-    assert "busy" not in peaks_table(replace(PEAKS, other_busy_cores=0.1))
+    assert "kept 1.5 cores busy" in on_page(peaks_document(replace(PEAKS, other_busy_cores=1.5)))
+    assert "busy" not in on_page(peaks_document(replace(PEAKS, other_busy_cores=0.1)))
 
 
 def test_ascii_is_enough() -> None:
-    assert peaks_table(PEAKS, unicode=False).isascii()
+    assert on_page(peaks_document(PEAKS), unicode=False).isascii()

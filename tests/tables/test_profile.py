@@ -12,21 +12,26 @@ from bench.report.html.page import render
 from bench.report.html.sections.profile import SECTION
 from bench.tables.figures import display_width
 from bench.tables.fold import LIMIT, Group, fold
-from bench.tables.profile import layer_columns, profile_report
+from bench.tables.profile import layer_columns, profile_document
 from tests.goldens import check_golden
+from tests.pages import on_page
 from tests.report.profiles import GPU, LAYERS, PROFILE, STEP
 from tests.stored_runs import make_run
 
 
 def test_profiles_look_as_they_did() -> None:
-    reports = [profile_report(PROFILE), profile_report(GPU), profile_report(GPU, unicode=False)]
+    reports = [
+        on_page(profile_document(PROFILE)),
+        on_page(profile_document(GPU)),
+        on_page(profile_document(GPU), unicode=False),
+    ]
     check_golden("profiles.txt", "\n\n\n".join(reports) + "\n")
 
 
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_no_line_is_wider_than_its_page_and_nothing_commands_the_terminal(width: int) -> None:
     for profile in (PROFILE, GPU):
-        text = profile_report(profile, width=width)
+        text = on_page(profile_document(profile), width)
         assert max(map(display_width, text.splitlines())) <= width
         assert "\x1b" not in text
 
@@ -43,8 +48,8 @@ def test_folded_rows_still_sum_to_the_step() -> None:
 
 def test_all_layers_stand_when_nothing_is_to_be_folded() -> None:
     assert [group.label for group in fold(LAYERS, None)][:3] == ["(the model itself)", "stem", "blocks.0.attention"]
-    assert "blocks.7.norm" in profile_report(PROFILE, all_layers=True)
-    assert "blocks.7.norm" not in profile_report(PROFILE)
+    assert "blocks.7.norm" in on_page(profile_document(PROFILE, all_layers=True))
+    assert "blocks.7.norm" not in on_page(profile_document(PROFILE))
 
 
 def test_a_row_that_is_mostly_correction_has_no_rate() -> None:

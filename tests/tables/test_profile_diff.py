@@ -5,8 +5,9 @@ import dataclasses
 from bench.core.cell import Cell
 from bench.core.profile import Change, ProfileDiff
 from bench.tables.figures import display_width
-from bench.tables.profile import diff_report
+from bench.tables.profile import diff_document
 from tests.goldens import check_golden
+from tests.pages import on_page
 
 DIFF = ProfileDiff(
     before=Cell(model="net", batch_size=8),
@@ -27,17 +28,17 @@ DIFF = ProfileDiff(
 
 def test_differences_look_as_they_did() -> None:
     same = dataclasses.replace(DIFF, after=DIFF.before, after_seconds=0.0102, doubts=())
-    check_golden("profile-diffs.txt", f"{diff_report(DIFF)}\n\n\n{diff_report(same)}\n")
+    check_golden("profile-diffs.txt", f"{on_page(diff_document(DIFF))}\n\n\n{on_page(diff_document(same))}\n")
 
 
 def test_the_largest_change_is_named_first_and_small_ones_say_nothing() -> None:
-    words = " ".join(diff_report(DIFF).split())
+    words = " ".join(on_page(diff_document(DIFF)).split())
     assert "Most of it: fc1." in words
     assert "only `bench ab` judges" in words
     small = dataclasses.replace(DIFF, after_seconds=0.0102)
-    assert "this change says nothing" in " ".join(diff_report(small).split())
+    assert "this change says nothing" in " ".join(on_page(diff_document(small)).split())
 
 
 def test_no_line_is_wider_than_its_page() -> None:
     for width in (60, 80):
-        assert max(map(display_width, diff_report(DIFF, width=width).splitlines())) <= width
+        assert max(map(display_width, on_page(diff_document(DIFF), width).splitlines())) <= width

@@ -17,9 +17,10 @@ from bench.tables.profile import (
     layer_columns,
     marked,
     operator_columns,
-    profile_report,
+    profile_document,
 )
 from bench.tables.table import Column
+from tests.pages import on_page
 from tests.report.profiles import GPU, PROFILE
 from tests.stored_runs import make_run
 
@@ -74,8 +75,8 @@ def test_a_folded_row_is_marked_by_its_sum() -> None:
 
 
 def test_the_mark_is_explained_once_where_it_stands_and_only_there() -> None:
-    assert " ".join(profile_report(SMALL).split()).count(EXPLAINED) == 1
-    assert EXPLAINED not in " ".join(profile_report(PROFILE).split())
+    assert " ".join(on_page(profile_document(SMALL)).split()).count(EXPLAINED) == 1
+    assert EXPLAINED not in " ".join(on_page(profile_document(PROFILE)).split())
     for profile, times in ((SMALL, 1), (PROFILE, 0)):
         page = render(make_data([make_run(id="r", profiles=(profile,))]))
         assert page.count(EXPLAINED) == times
@@ -98,4 +99,4 @@ def test_the_idle_row_is_sure_however_much_it_gave_way() -> None:
 
 @pytest.mark.parametrize("width", [60, 80])
 def test_marked_tables_fit(width: int) -> None:
-    assert max(map(display_width, profile_report(SMALL, width=width).splitlines())) <= width
+    assert max(map(display_width, on_page(profile_document(SMALL), width).splitlines())) <= width

@@ -2,6 +2,7 @@
 
 from bench.report.formats import markdown
 from bench.tables.document import page_text
+from bench.tables.run import run_document
 from bench.tables.scaling import ranks_document
 from bench.tables.table import Page
 from tests.stats.test_rank_scaling import alone, ranks
@@ -27,7 +28,7 @@ def test_runs_of_single_processes_have_no_block():
 
 
 def test_the_markdown_page_has_the_block():
-    page = markdown.summary([alone(), ranks()])
+    page = markdown.write_document(run_document([alone(), ranks()]))
     assert "## Several processes" in page
     assert "efficiency %" in page
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
-from bench.report.formats.markdown import cells_table, claims_table, escape, machine_line
-from bench.report.formats.table import caption, summary_line
+from bench.report.formats.markdown import escape, write_document
 from bench.stats.summary import summarise
 from bench.tables.advice import advice_sentences
 from bench.tables.cell_values import outcome_text
-from bench.tables.claims import claims_summary
+from bench.tables.claims import claims_document, claims_summary
 from bench.tables.figures import plain, shorten
+from bench.tables.run import caption, cells_rows, machine_facts, summary_line
 
 LIMIT = 65_536
 """Characters of a comment on GitHub. Bytes are counted here, which are never fewer."""
@@ -113,7 +113,7 @@ def run_comment(
             Section(
                 title=f"Cells: {len(records)}",
                 rows=len(records),
-                write=lambda rows: f"{said}\n\n{cells_table(records[:rows])}" if rows else said,
+                write=lambda rows: f"{said}\n\n{write_document([cells_rows(records[:rows])])}" if rows else said,
                 is_open=len(records) <= _OPEN_ROWS,
             )
         )
@@ -127,7 +127,7 @@ def run_comment(
     if claims:
         sections.append(claims_section(claims))
     if environment:
-        machine = machine_line(environment)
+        machine = escape(", ".join(machine_facts(environment)))
         sections.append(Section(title="Machine", rows=0, write=lambda _: machine))
     return fold(_headline(records, claims, len(doubts)), sections, limit)
 
@@ -141,7 +141,7 @@ def claims_section(claims: Sequence[CheckedClaim], *, is_open: bool = False) -> 
     return Section(
         title=f"Documented values: {claims_summary(claims)}",
         rows=len(ordered),
-        write=lambda rows: claims_table(ordered[:rows]) if rows else "",
+        write=lambda rows: write_document(claims_document(ordered[:rows])[1:]) if rows else "",
         is_open=is_open,
     )
 

@@ -10,11 +10,11 @@ from bench.core.comparison import Comparison, ComparisonVerdict, Heading
 from bench.core.errors import ExitCode
 from bench.core.gate import GateRow
 from bench.report.ci.comment import LIMIT, Section, brief, claims_section, fold
-from bench.report.formats.markdown import comparison_details, escape, gate_details, table
+from bench.report.formats.markdown import escape, table, write_document
 from bench.tables.claims import claims_summary
-from bench.tables.comparison import headline
+from bench.tables.comparison import comparison_document, headline
 from bench.tables.figures import plain
-from bench.tables.gate import gate_summary
+from bench.tables.gate import gate_document, gate_summary
 from bench.tables.table import Column
 
 WORDS = {
@@ -149,7 +149,7 @@ def _gate_sections(name: str, gated: Gated, is_open: bool) -> list[Section]:
         return []
 
     def write(rows: int) -> str:
-        return gate_details([row for row, _ in pairs[:rows]], [line for _, line in pairs[:rows]])
+        return write_document(gate_document([row for row, _ in pairs[:rows]], [line for _, line in pairs[:rows]]))
 
     return [Section(title=f"{name}: counters that changed", rows=len(pairs), write=write, is_open=is_open)]
 
@@ -158,7 +158,7 @@ def _comparison_section(name: str, compared: Compared, is_open: bool) -> Section
     ordered = sorted(map(_shortened, compared.comparisons), key=lambda c: _ORDER.index(c.verdict))
 
     def write(rows: int) -> str:
-        return comparison_details(ordered[:rows], compared.heading)
+        return write_document(comparison_document(ordered[:rows], compared.heading)[1:])
 
     return Section(title=f"{name}: seconds per step", rows=len(ordered), write=write, is_open=is_open)
 

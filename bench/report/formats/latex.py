@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
 from bench.report.formats import Format
-from bench.report.formats.markdown import machine_facts
-from bench.report.formats.table import caption
 from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_sentences
 from bench.tables.cell_values import key_columns, outcome_text
 from bench.tables.cells import figure_columns
 from bench.tables.figures import plain, shorten
+from bench.tables.run import caption, machine_facts
 from bench.tables.table import Column
 
 LONGEST_TABLE = 40

@@ -34,7 +34,7 @@ def test_it_never_exceeds_githubs_limit_and_says_what_it_left_out(cells: int) ->
     assert len(text.encode()) <= LIMIT
     left = [int(number.replace(",", "")) for number in re.findall(r"([\d,]+) of [\d,]+ rows are left out", text)]
     shown = len(re.findall(r"^- my_net/", text, re.MULTILINE))
-    assert f"{cells} cells: {cells} failed" in text
+    assert f"{cells:,} cells: {cells:,} failed" in text
     assert shown + (left[-1] if left else 0) == cells
     assert bool(left) == (cells > 100)
     if left:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.record import Outcome
-from bench.report.formats.table import caption
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.groups import run_names
 from bench.report.html.raw import raw_samples
@@ -17,6 +16,7 @@ from bench.tables.advice import WORDS
 from bench.tables.cell_values import key_columns, outcome_text
 from bench.tables.cells import figure_columns
 from bench.tables.figures import name, words
+from bench.tables.run import caption
 from bench.tables.table import Column, head
 
 PAGE = 100

@@ -16,9 +16,10 @@ from bench.core.history import HistoryNomination, HistoryPoint, Trend
 from bench.report.html.axes import linear
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.lines import Chart, Point, Series, line_chart
+from bench.tables.document import page_text
 from bench.tables.figures import first, name, plain, significant, words
-from bench.tables.history import WHY_NO_VERDICT, level_change, nominations_text, scale_of, unit_of
-from bench.tables.table import Column, Table, make_table
+from bench.tables.history import WHY_NO_VERDICT, level_change, nominations_document, scale_of, unit_of
+from bench.tables.table import Column, Page, Table, make_table
 
 _MOST = 24
 _MOST_ROWS = 400
@@ -272,7 +273,7 @@ def trend_page(
         title=plain(title),
         metric=trends[0].metric if trends else "",
         style=Markup(STYLE),  # ours
-        nominated=nominations_text(nominations, len(trends), width=100) if nominations else "",
+        nominated=page_text(nominations_document(nominations, len(trends)), Page(width=100)) if nominations else "",
         trends=[
             {
                 "name": plain(trend.cell_id),

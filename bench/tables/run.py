@@ -1,0 +1,190 @@
+"""A whole run in words: its cells in a table, and everything on one page for `tables/summary.md`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from bench.core.claim import CheckedClaim
+from bench.core.environment import Environment
+from bench.core.record import Outcome, Record
+from bench.core.units import counted, format_bytes
+from bench.stats.scaling import scalings
+from bench.stats.summary import Summary, summarise
+from bench.tables.advice import advice_sentences
+from bench.tables.cell_values import key_columns, outcome_styles, outcome_text, peak_bytes, varying_axes
+from bench.tables.cells import figure_columns
+from bench.tables.claims import claims_document
+from bench.tables.columns import MISSING
+from bench.tables.document import Block, Document, Doubts, Heading, Notes, Rows, Text
+from bench.tables.figures import plain, significant
+from bench.tables.scaling import ranks_document, scaling_document
+from bench.tables.table import Column
+
+_ESSENTIAL_RANK = 4
+"""Where columns up to this rank (times, throughput, phases, peak, FLOPs) do not fit, models get lines of their own."""
+
+
+def cells_document(records: Sequence[Record], *, doubts: bool = True) -> Document:
+    """Make one row per cell, a caption above and the doubts in words below.
+
+    Args:
+        records: In the order of the rows.
+        doubts: Whether to put the doubts into words.
+    """
+    if not records:
+        return [Text(text="no cells")]
+    rows, styles = cells_rows(records), outcome_styles(records)
+    # Cells that ended badly, but with figures: the row shows those, so the reason stands below.
+    reasons = [
+        Text(text=f"  {plain(record.cell.id)}: {text}", style=styles[row], indent="  ", close=True)
+        for row, record in enumerate(records)
+        if row not in rows.spans and (text := outcome_text(record))
+    ]
+    return [
+        Text(text=caption(records, [summarise(record) for record in records]), style="dim"),
+        rows,
+        Text(text=summary_line(records)),
+        *reasons,
+        Doubts(sentences=advice_sentences(records) if doubts else ()),
+    ]
+
+
+def cells_rows(records: Sequence[Record]) -> Rows:
+    """Make the table of cells.
+
+    Where a page is too narrow for all essential figures, each model gets a line of its own and its cells stand below;
+    what still does not fit is left out by rank.
+    """
+    summaries = [summarise(record) for record in records]
+    columns = [*key_columns(records), *figure_columns(records, summaries)]
+    if any(record.outcome is not Outcome.OK for record in records):
+        words = tuple(record.outcome.value for record in records)
+        columns.append(Column(name="outcome", cells=words, right=False, hidden_in=frozenset({"table"})))
+    spans = {
+        row: text
+        for row, record in enumerate(records)
+        if (text := outcome_text(record)) and summaries[row].step is None
+    }
+    heads = _heads(columns[0].cells, records)
+    return Rows(columns=columns, spans=spans, styles=outcome_styles(records), heads=heads, essential=_ESSENTIAL_RANK)
+
+
+def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:
+    """Name each row's model and, where its cells agree, its parameters; nothing if most models have one row only."""
+    starts = [row for row in range(len(models)) if row == 0 or models[row] != models[row - 1]]
+    if len(starts) * 2 > len(models):
+        return []
+    heads: list[str] = []
+    for start, end in zip(starts, [*starts[1:], len(models)], strict=True):
+        found = {r.counters.parameters for r in records[start:end] if r.counters.parameters is not None}
+        name = f"{models[start]} · {next(iter(found)):,} parameters" if len(found) == 1 else models[start]
+        heads += [name] * (end - start)
+    return heads
+
+
+def caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
+    """Say what all rows have in common, and how to read the figures."""
+    keys = varying_axes(records)
+    cell = records[0].cell
+    common = [] if "mode" in keys else [cell.mode.value]
+    common += [] if "device" in keys else [f"on {cell.device}"]
+    threads = {record.environment.threads for record in records if record.environment}
+    count = next(iter(threads)) if len(threads) == 1 and cell.threads is None else None
+    common += [counted(count, "thread")] if count is not None else []
+    parts = [" ".join(common).replace("cpu ", "cpu, ")] if common else []
+    if any(summary.step and summary.step.high is not None for summary in summaries):
+        parts.append("step = median ± half its 95 % interval")
+    if any(summary.phases for summary in summaries):
+        parts.append("phases in % of the step")
+    sources = {_peak_source(record) for record in records} - {""}
+    parts += [f"peak = {'; '.join(sorted(sources))}"] if sources else []
+    return " · ".join(parts)
+
+
+def _peak_source(record: Record) -> str:
+    value, mark = peak_bytes(record)
+    memory = record.counters.memory
+    if value is None:
+        return ""
+    if mark:
+        return "≈ predicted live tensors"
+    return "allocated on device" if memory and memory.peak_allocated_bytes is not None else "resident growth of process"
+
+
+def summary_line(records: Sequence[Record]) -> str:
+    """Count the outcomes: `36 cells: 34 ok, 2 skipped`."""
+    counts = Counter(record.outcome for record in records)
+    found = [f"{counts[outcome]:,} {outcome.value.replace('_', ' ')}" for outcome in Outcome if counts[outcome]]
+    return f"{counted(len(records), 'cell')}: {', '.join(found) or 'none'}"
+
+
+def run_document(
+    records: Sequence[Record], claims: Sequence[CheckedClaim] = (), environment: Environment | None = None
+) -> Document:
+    """Make a whole run on one page: machine, outcomes, cells, throughput, doubts, failures, claims.
+
+    Args:
+        records: In the order of the rows.
+        claims: Checked; the section is left out if there are none.
+        environment: Environment of the run; the first record's own if None.
+    """
+    environment = environment or next((r.environment for r in records if r.environment), None)
+    failed = [f"{plain(record.cell.id)}: {text}" for record in records if (text := outcome_text(record))]
+    grid = throughput(records)
+    sections: list[tuple[str, Document]] = []
+    if records:
+        said = Text(text=caption(records, [summarise(record) for record in records]))
+        sections.append(("Cells", [said, cells_rows(records)]))
+    sections += [
+        ("Throughput, examples/s", [grid] if grid else []),
+        ("Scaling", scaling_document(scalings(records))),
+        ("Several processes", ranks_document(records)),
+        ("Doubts", [Doubts(sentences=sentences)] if (sentences := advice_sentences(records)) else []),
+        ("Not measured", [Notes(lines=failed)] if failed else []),
+        ("Claims", claims_document(claims) if claims else []),
+    ]
+    blocks: list[Block] = [Heading(text="Benchmark run", level=1)]
+    blocks += [Text(text=", ".join(machine_facts(environment)))] if environment else []
+    blocks.append(Text(text=summary_line(records), style="bold"))
+    for title, document in sections:
+        if document:
+            blocks += [Heading(text=title), *document]
+    return blocks
+
+
+def throughput(records: Sequence[Record]) -> Rows | None:
+    """Make examples/s as models x (batch size, precision); None where that is no real grid.
+
+    A grid needs at least two columns, and one record per place: further axes must not vary.
+    """
+    found = {
+        (r.cell.model, (r.cell.batch_size, r.cell.precision.value)): summarise(r).examples_per_second for r in records
+    }
+    places = sorted({place for _, place in found})
+    if len(found) < len(records) or len(places) < 2:
+        return None
+    models = list(dict.fromkeys(record.cell.model for record in records))
+    columns = [Column(name="model", cells=tuple(map(plain, models)), right=False, key=True)]
+    for place in places:
+        values = [found.get((model, place)) for model in models]
+        cells = tuple(MISSING if value is None else significant(value) for value in values)
+        columns.append(Column(name=f"b{place[0]} {place[1]}", cells=cells))
+    return Rows(columns=columns)
+
+
+def machine_facts(environment: Environment) -> list[str]:
+    """List what was measured on."""
+    facts = [
+        environment.cpu,
+        f"{environment.cores} cores",
+        format_bytes(environment.memory_bytes),
+        *([environment.gpu] if environment.gpu else []),
+        f"torch {environment.torch}",
+        f"Python {environment.python}",
+        f"stepbench {environment.stepbench}",
+        f"fingerprint {environment.fingerprint}",
+    ]
+    if environment.git_commit:
+        facts.append(f"commit {environment.git_commit[:12]}{' (modified)' if environment.git_dirty else ''}")
+    return facts
