@@ -4,7 +4,7 @@
 - `columns`: what an entry of the catalog is, and how screens show it; `catalog`: the columns of every stored table
 - `cells` with `cell_values`: the columns of cells; `parts`: those of phases and layers, and second opinions
 - `document`: what is said of a subject, once, for any format; `advice`: the words of every doubt;
-  `findings`: what a run found, in sentences
+  `findings`: what a run found, in sentences; `run`: a whole run on one page
 - `fold`: the layers of a profile to as many rows as matter
 - `claims`, `comparison`, `fit`, `gate`, `history`, `machine`, `profile`, `scaling`, `scenarios`, `training`: one
   subject each, to columns and sentences

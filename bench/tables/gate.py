@@ -60,7 +60,7 @@ def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Docum
     blocks: list[Block] = []
     if changed:
         styles: dict[int, str | None] = {index: _STYLES.get(row.verdict, "red") for index, row in enumerate(changed)}
-        blocks.append(Notes(lines=[_note(row) for row in changed], first="", styles=styles))
+        blocks.append(Notes(lines=[_note(row) for row in changed], first="", indent="  ", styles=styles))
     if entries:
         blocks.append(Rows(columns=_columns(entries)))
     if commit:
@@ -92,7 +92,7 @@ def _columns(entries: Sequence[tuple[GateRow, CounterChange]]) -> list[Column]:
     changes = [change for _, change in entries]
     return [
         Column(name="cell", cells=tuple(plain(row.cell.id) for row, _ in entries), right=False, key=True),
-        Column(name="counter", cells=tuple(plain(c.name) for c in changes), right=False),
+        Column(name="counter", cells=tuple(plain(c.name) for c in changes), right=False, key=True),
         Column(name="recorded", cells=tuple(_value(c.expected) for c in changes)),
         Column(name="found", cells=tuple(_value(c.found) for c in changes)),
         Column(name="change", cells=tuple(change_text(c) for c in changes)),

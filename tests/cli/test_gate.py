@@ -134,7 +134,7 @@ class TestOnRecord:
     def test_no_change_passes(self, capsys):
         code, out, _ = gate(capsys)
         assert code == ExitCode.FINE
-        assert out == f"suite suite.toml, torch {_torch_version()}: 2 cells: 2 same\n"
+        assert out == f"bench gate: pass · suite suite.toml, torch {_torch_version()}: 2 cells: 2 same\n"
 
     def test_an_added_layer_fails_and_the_operation_is_named(self, capsys):
         edit("x = self.act(self.second(x))", "x = self.act(self.second(self.second(x)))")
@@ -148,7 +148,7 @@ class TestOnRecord:
         assert operations["aten.convolution_backward.default"] == (2, 3)
         code, out, _ = gate(capsys)
         assert code == ExitCode.REGRESSION
-        assert "MORE  net.py:net/train/b4/cpu/fp32" in out
+        assert "MORE net.py:net/train/b4/cpu/fp32" in out
         assert "aten.convolution.default 2 -> 3" in " ".join(out.split())
         assert document["rows"][0]["row"] in out.splitlines()
 
@@ -233,8 +233,8 @@ class TestOnRecord:
         edit("x = self.act(self.second(x))", "x = self.act(self.second(self.second(x)))")
         code, out, _ = gate(capsys, "--format", "markdown")
         assert code == ExitCode.REGRESSION
-        assert out.startswith("**bench gate: FAIL**")
-        assert "| more | net.py:net/train/b4/cpu/fp32 | flops_forward |" in out
+        assert out.startswith("### bench gate: FAIL")
+        assert "| net.py:net/train/b4/cpu/fp32 | flops_forward |" in out
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,10 @@ def test_a_typo_is_met_with_a_suggestion(capsys) -> None:
 
 def test_a_choice_that_is_not_there_is_one_clean_sentence(capsys) -> None:
     assert run_command(["count", "mlp", "--format", "yaml"]) == ExitCode.USAGE
-    assert capsys.readouterr().err == "bench: Invalid value for '--format': 'yaml' is not one of 'table', 'json'.\n"
+    assert (
+        capsys.readouterr().err
+        == "bench: Invalid value for '--format': 'yaml' is not one of 'table', 'markdown', 'json'.\n"
+    )
 
 
 def test_help_of_all_commands_imports_none_of_them() -> None:
