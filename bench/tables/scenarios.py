@@ -20,7 +20,7 @@ from bench.stats.estimate import estimate_median
 from bench.stats.generation import GenerationSummary, summarise_generation
 from bench.stats.image_sampling import lines_over_steps, summarise_sampling
 from bench.tables.columns import bytes_column, counts_column, figure_column, timed_columns, whole
-from bench.tables.document import Document, Doubts, Notes, Rows
+from bench.tables.document import Document, Notes, Rows, doubts_of
 from bench.tables.figures import duration, percent, plain, significant
 from bench.tables.table import Column
 
@@ -101,7 +101,7 @@ def _document(
     rows = [
         Rows(columns=columns, caption=caption, shows_caption=total, total=total) for caption, columns, total in others
     ]
-    return [first, *rows, Notes(lines=notes), Doubts(advice=[advice for one in measured for advice in one.advice])]
+    return [first, *rows, Notes(lines=notes), doubts_of([advice for one in measured for advice in one.advice])]
 
 
 def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Column]]]:

@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.report.html.contract import ReportData, Section
 from bench.store.stored import StoredRun
-from bench.tables.advice import loose_advice_sentences
 from bench.tables.document import Document, Doubts, Notes, Rows
 from bench.tables.figures import first, words
 from bench.tables.scenarios import generation_document, sampling_document
@@ -27,8 +26,7 @@ def _section(
             return None
         blocks = write(measured)
         notes = [words(line) for block in blocks if isinstance(block, Notes) for line in block.lines]
-        doubts = [advice for block in blocks if isinstance(block, Doubts) for advice in block.advice]
-        notes += [sentence for _, sentence in loose_advice_sentences(doubts)]
+        notes += [sentence for block in blocks if isinstance(block, Doubts) for _, sentence in block.sentences]
         tables = [
             make_table(block.columns, caption=block.caption, total=block.total)
             for block in blocks
