@@ -11,6 +11,7 @@ help) and `progress`.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import re
 import sys
@@ -22,7 +23,7 @@ from typing import Any, NamedTuple
 
 import typer
 
-from bench.cli.output import Command, Group, say_error, write_section
+from bench.cli.output import Command, Group, say, say_error, write_section
 from bench.core.errors import BenchError, ExitCode
 from bench.core.text import one_line
 from bench.core.version import __version__
@@ -131,7 +132,7 @@ class Commands(Group):
         new = OLD_NAMES.get(args[0])
         if new is not None:
             if not ctx.resilient_parsing:  # a shell completes
-                print(f"bench: `bench {args[0]}` is now `bench {new}`", file=sys.stderr)
+                say(f"`bench {args[0]}` is now `bench {new}`")
             args = [*new.split(), *args[1:]]
         return super().resolve_command(ctx, args)
 
@@ -161,7 +162,9 @@ def _root(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line and leave with its exit code."""
+    """Run the command line and leave with its exit code; no locale is a reason to lose an answer."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it from the start
     sys.exit(run_command(arguments))
 
 
@@ -171,7 +174,7 @@ def run_command(arguments: list[str] | None = None) -> int:
     try:
         code = int(app(args=arguments, prog_name="bench", standalone_mode=False) or ExitCode.FINE)
         if code == _INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
-            print("bench: interrupted; what was measured before is on disk", file=sys.stderr)
+            say("interrupted; what was measured before is on disk")
         return code
     except BenchError as error:
         return say_error(str(error), error.exit_code, typed)

@@ -13,14 +13,13 @@ Examples:
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer
+from bench.cli.output import answer, say
 from bench.core.errors import ExitCode, StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -53,10 +52,7 @@ def command(
 
         with terminated_like_interrupted():
             code = run_step(step, arguments or [], folder, name)
-        print(
-            f"bench ci: {name or step} ended with exit code {code}; `bench ci comment` gives the verdict",
-            file=sys.stderr,
-        )
+        say(f"{name or step} ended with exit code {code}; `bench ci comment` gives the verdict", start="bench ci: ")
         answer("ci", format, str, step=step, name=name or step, exit_code=code)
         return ExitCode.FINE
     if arguments:

@@ -10,14 +10,13 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer
+from bench.cli.output import answer, say
 from bench.core.errors import ExitCode, NothingMeasuredError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def command(
     if not (diffs and Path(base).is_file()):  # one profile, in a file of its own
         nominated, problems = _nominate(base, head, results, is_forced=force, has_diffs=bool(diffs))
     for problem in problems:
-        print(f"bench: {problem}", file=sys.stderr)
+        say(problem)
     answer(
         "compare",
         format,

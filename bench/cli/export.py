@@ -11,7 +11,6 @@ Examples:
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, named
+from bench.cli.output import answer, named, print_file, say
 from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, UsageError
 from bench.report import formats
 
@@ -61,7 +60,7 @@ def command(
         raise UsageError(f"--with adds verdicts, for which {to} has no words; use it with --to junit")
     data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
-        print(f"bench: {problem}", file=sys.stderr)
+        say(problem)
     if data.comparison is not None:
         raise UsageError(f"{data.folder} is a comparison of bench ab, not a run; bench show prints it")
     claims, rows = _read_answers(answers or [])
@@ -74,12 +73,13 @@ def command(
     text = chosen.write(stored, formats.Asked(page=Page(), extra_info=extra_info))
     left_out = len(stored.unmeasured)
     if left_out and not chosen.holds_failures:
-        print(f"bench: {left_out} of {len(stored.records)} cells were not measured and are left out", file=sys.stderr)
+        say(f"{left_out} of {len(stored.records)} cells were not measured and are left out")
     if output is not None:
-        write_bytes(output, text.encode())
-    shown = text if output is None else ""
-    file = None if output is None else str(output)
-    answer("export", format, lambda: shown.removesuffix("\n"), to=to, file=file, text=shown or None, left_out=left_out)
+        write_bytes(output, text.encode("utf-8", "backslashreplace"))
+    elif format == options.Format.TABLE:
+        print_file(text)
+    shown = text if output is None else None
+    answer("export", format, str, to=to, file=output and str(output), text=shown, left_out=left_out)
     return ExitCode.USAGE if data.problems else ExitCode.FINE
 
 

@@ -10,14 +10,13 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, make_group
+from bench.cli.output import answer, make_group, say
 from bench.cli.progress import waiting
 from bench.core.errors import ExitCode
 from bench.core.progress import told
@@ -66,7 +65,7 @@ def ingest_command(
     with open_history(_where(history, results), makes=True) as opened, waiting():
         done = ingest(opened, sources or (), results=results, takes_back=pruned)
     for problem in done.problems:
-        print(f"bench: {problem}", file=sys.stderr)
+        say(problem)
     left_out = f", {done.pruned:,} left out as pruned" if done.pruned else ""
     broken = f", {len(done.problems)} could not be read" if done.problems else ""
     words = f"{done.where}: {done.added:,} new records, {done.known:,} known{left_out}{broken}; {done.sources} sources"

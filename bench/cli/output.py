@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperCommand, TyperGroup
 
 from bench.core.jsonio import to_json
+from bench.core.text import plain
 
 if TYPE_CHECKING:
     import typer
@@ -31,6 +33,18 @@ def named(title: str, names: Iterable[str]) -> type[StrEnum]:
     return StrEnum(title, {name.replace("-", "_").upper(): name for name in names})  # type: ignore[return-value]
 
 
+def say(message: object, *, start: str = "bench: ") -> None:
+    """Print one line on stderr, harmless whatever a model or a file put into it."""
+    print(f"{start}{plain(str(message))}", file=sys.stderr, flush=True)
+
+
+def print_file(text: str) -> None:
+    """Print what is a file's content: in UTF-8, whatever the locale."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    print(text, end="")
+
+
 def answer(command: str, format: str, made: Callable[[], str | Document], /, **payload: Any) -> None:  # noqa: A002 - the option's name
     """Print what a command answers, in the format that was typed.
 
@@ -42,8 +56,9 @@ def answer(command: str, format: str, made: Callable[[], str | Document], /, **p
     """
     if format == "json":
         print_json(command, **payload)
-    elif words := made():
-        print(words if isinstance(words, str) else written(words, format))
+    elif found := made():
+        words = found if isinstance(found, str) else written(found, format)
+        print(words) if format == "table" else print_file(f"{words}\n")
 
 
 def written(document: Document, format: str) -> str:  # noqa: A002 - the option's name
@@ -59,7 +74,7 @@ def say_kept(kept: KeptCounts | None, cells: int) -> None:
     """Say on stderr how many cells were not counted, because an earlier command counted the same code."""
     if kept is not None and kept.found:
         which = "nothing was counted" if kept.found == cells else f"{kept.found} of {cells} cells were not counted"
-        print(f"bench: {which}: the code is unchanged since it last was (--recount counts again)", file=sys.stderr)
+        say(f"{which}: the code is unchanged since it last was (--recount counts again)")
 
 
 def print_json(command: str, **payload: Any) -> None:
@@ -79,7 +94,7 @@ def say_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
         exit_code: What the command ends with.
         arguments: The command line: an error may come before it is parsed.
     """
-    print(f"bench: {message}", file=sys.stderr)
+    say(message)
     pairs = itertools.pairwise(arguments)
     if "--format=json" in arguments or ("--format", "json") in pairs:
         command = next((word for word in arguments if not word.startswith("-")), "")

@@ -11,13 +11,12 @@ Examples:
 from __future__ import annotations
 
 import itertools
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, said
+from bench.cli.output import answer, said, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
@@ -85,7 +84,7 @@ class _Lines:
 
         self._done += 1
         state = "" if point.outcome is Outcome.OK else f": {point.reason}"
-        print(f"[{self._done}/{self._total}] {point_name(point)}{state}", file=sys.stderr, flush=True)
+        say(f"[{self._done}/{self._total}] {point_name(point)}{state}", start="")
 
 
 def _plans(

@@ -9,14 +9,13 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer
+from bench.cli.output import answer, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.text import plain
 from bench.suite.command import RUN_ONLY
@@ -60,7 +59,7 @@ def command(
             raise UsageError(f"--diff compares two stored runs; it takes no models, found {' '.join(models)}")
         from bench.cli.compare import command as compare
 
-        print(f"bench: `bench profile --diff` is now `bench compare {' '.join(diff)}`", file=sys.stderr)
+        say(f"`bench profile --diff` is now `bench compare {' '.join(diff)}`")
         return compare(*diff, results=results, format=format)
     if not models:
         raise UsageError("no model was named; write for example `bench profile my_net`, or `bench compare RUN RUN`")

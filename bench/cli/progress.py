@@ -16,9 +16,11 @@ from statistics import median
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from bench.cli.output import say
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.progress import listening
 from bench.core.record import Outcome, Phase, Record
+from bench.core.text import plain
 from bench.core.training import Epoch
 from bench.core.training import Progress as TrainingProgress
 from bench.core.units import counted, format_count, format_duration, format_seconds
@@ -84,9 +86,9 @@ class _RunLines:
             _say_untold()
             self._total = len(event.cells)
             cells = counted(self._total, "cell")
-            print(f"bench: measuring {cells} into {event.folder}; counting first", file=sys.stderr, flush=True)
+            say(f"measuring {cells} into {event.folder}; counting first")
         elif isinstance(event, CellFinished):
-            print(f"[{event.index + 1}/{self._total}] {_words(event.record)}", file=sys.stderr, flush=True)
+            say(f"[{event.index + 1}/{self._total}] {_words(event.record)}", start="")
 
 
 def _say_untold() -> None:
@@ -94,9 +96,7 @@ def _say_untold() -> None:
 
     if found := untold():
         what = ", ".join(line.partition(":")[0] for line in found)
-        print(
-            f"bench: this system does not tell {what}; 'bench machine' says what follows", file=sys.stderr, flush=True
-        )
+        say(f"this system does not tell {what}; 'bench machine' says what follows")
 
 
 class _RunBar:
@@ -114,13 +114,13 @@ class _RunBar:
             _say_untold()
             self._start(len(event.cells))
         elif isinstance(event, CellPrepared):
-            self._progress.update(self._counting, advance=1, description=f"counting {event.cell.id}")
+            self._progress.update(self._counting, advance=1, description=f"counting {plain(event.cell.id)}")
         elif isinstance(event, CellStarted):
             self._progress.update(self._counting, visible=False)
-            self._progress.update(self._task, description=event.cell.id, visible=True)
+            self._progress.update(self._task, description=plain(event.cell.id), visible=True)
         elif isinstance(event, CellFinished):
             if event.record.outcome is not Outcome.OK:
-                self._progress.console.print(_words(event.record), markup=False, highlight=False)
+                self._progress.console.print(plain(_words(event.record)), markup=False, highlight=False)
             self._progress.advance(self._task)
         elif isinstance(event, RunFinished):
             self._progress.stop()
@@ -138,8 +138,8 @@ def _say_resumed(event: RunResumed) -> None:
         f"{sum(count for _, count in event.again)} to measure: {', '.join(reasons)}" if reasons else "nothing is left"
     )
     for problem in event.problems:
-        print(f"bench: {problem}", file=sys.stderr, flush=True)
-    print(f"bench: resuming {event.folder}: {event.kept} records kept, {words}", file=sys.stderr, flush=True)
+        say(problem)
+    say(f"resuming {event.folder}: {event.kept} records kept, {words}")
 
 
 def _words(record: Record) -> str:
@@ -162,7 +162,7 @@ def watching(is_quiet: bool) -> Iterator[Callable[[int, int, str, str | None], N
 
 def _case_line(index: int, total: int, name: str, words: str | None) -> None:
     if words is not None:
-        print(f"[{index + 1}/{total}] {name}  {words}", file=sys.stderr, flush=True)
+        say(f"[{index + 1}/{total}] {name}  {words}", start="")
 
 
 def _case_bar() -> Iterator[Callable[[int, int, str, str | None], None]]:
@@ -170,9 +170,9 @@ def _case_bar() -> Iterator[Callable[[int, int, str, str | None], None]]:
     task = bar.add_task("starting", total=None)
 
     def show(index: int, total: int, name: str, words: str | None) -> None:
-        bar.update(task, total=total, completed=index + (words is not None), description=name)
+        bar.update(task, total=total, completed=index + (words is not None), description=plain(name))
         if words not in (None, "done"):
-            bar.console.print(f"{name}  {words}", markup=False, highlight=False)
+            bar.console.print(plain(f"{name}  {words}"), markup=False, highlight=False)
 
     with bar:
         yield show
@@ -193,7 +193,7 @@ def stoppable_training(stop: Stop) -> Iterator[None]:
         for each in (signal.SIGINT, *STOPPING):
             signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone
-            print("bench: stopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+            say("stopping after this step; once more to stop at once")
         stop.request(number)
 
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, *STOPPING)}
@@ -224,11 +224,11 @@ class _TrainingLines:
     def __call__(self, progress: TrainingProgress) -> None:
         now = time.monotonic()
         if progress.finished is not None:
-            print(epoch_words(progress.finished), file=sys.stderr, flush=True)
+            say(epoch_words(progress.finished), start="")
         elif now - self._said_at > _SECONDS_BETWEEN_LINES:
             words = f"epoch {progress.epoch}: step {progress.steps} of {progress.total_steps}"
             loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
-            print(words + loss, file=sys.stderr, flush=True)
+            say(words + loss, start="")
         else:
             return
         self._said_at = now
@@ -305,7 +305,7 @@ class _Wait:
 def _print_wait(state: _Wait, stop: threading.Event) -> None:
     pause = _PATIENCE_SECONDS
     while not stop.wait(pause):
-        print(f"bench: {state.words()}", file=sys.stderr, flush=True)
+        say(state.words())
         pause = _LINE_SECONDS
 
 
@@ -332,7 +332,7 @@ class Watcher:
             return
         lines = self._started(event) if isinstance(event, Started) else [self._progress(event)]
         for line in lines:
-            print(f"bench: {line}", file=sys.stderr, flush=True)
+            say(line)
 
     def _started(self, event: Started) -> list[str]:
         from bench.runner.ab.run import side_document
@@ -376,7 +376,7 @@ def stoppable() -> Iterator[None]:
             signal.signal(each, signal.SIG_DFL)
         name = signal.Signals(number).name
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone
-            print(f"bench: stopped by {name}; what was measured before is on disk", file=sys.stderr)
+            say(f"stopped by {name}; what was measured before is on disk")
         raise SystemExit(128 + number)
 
     before = {each: signal.getsignal(each) for each in STOPPING}

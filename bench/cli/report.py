@@ -10,14 +10,13 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer
+from bench.cli.output import answer, say
 from bench.core.errors import ExitCode
 
 PANEL = "Results"
@@ -50,7 +49,7 @@ def command(
     words = f"Report: {output} ({format_bytes(size)})"
     problems = [problem for run in data.runs for problem in run.problems]
     for problem in problems:
-        print(f"bench: {problem}", file=sys.stderr)
+        say(problem)
     runs = [run.id for run in data.runs]
     answer("report", format, lambda: words, file=str(output), bytes=size, runs=runs, cells=len(data.rows))
     return ExitCode.USAGE if problems else ExitCode.FINE

@@ -9,14 +9,14 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import look, named, print_json
+from bench.cli.output import look, named, print_file, print_json, say
 from bench.core.errors import ExitCode, NothingMeasuredError, UsageError
 from bench.report import formats
 
@@ -55,7 +55,7 @@ def command(
 
     data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
-        print(f"bench: {problem}", file=sys.stderr)
+        say(problem)
     ending = ExitCode.USAGE if data.problems else ExitCode.FINE
     found = data.comparison
     if found is None and not data.records:
@@ -71,12 +71,13 @@ def command(
     asked = formats.Asked(
         page=Page(**look() | ({} if width is None else {"width": width})), table=table, extra_info=extra_info
     )
+    show = partial(print, end="") if format == TABLE else print_file
     if found is None:
-        print(chosen.write(data, asked), end="")
+        show(chosen.write(data, asked))
     elif chosen.compare is None:
         raise UsageError(f"{data.folder} is a comparison, which has no {format}; use table, markdown or json")
     else:
-        print(chosen.compare(found, asked), end="")
+        show(chosen.compare(found, asked))
     return ending
 
 

@@ -9,7 +9,6 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, make_group
+from bench.cli.output import answer, make_group, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import counted
@@ -96,7 +95,7 @@ def collect_command(
 
     found = collect(RunFolder.open(run, results))
     for problem in found.problems:
-        print(f"bench: {problem}", file=sys.stderr)
+        say(problem)
     answer(
         "slurm collect",
         format,

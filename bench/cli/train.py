@@ -10,13 +10,12 @@ Examples:
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, said
+from bench.cli.output import answer, said, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
@@ -135,5 +134,5 @@ def command(
     if trained.training.outcome is Outcome.OK:
         return ExitCode.FINE
     if trained.checkpoint is not None:
-        print(f"bench: go on with `bench train --resume {trained.folder}`", file=sys.stderr)
+        say(f"go on with `bench train --resume {trained.folder}`")
     return 128 + stop.signal if stop.signal else ExitCode.NOTHING

@@ -6,18 +6,30 @@ Did-you-mean: the nearest known word to a misspelt one.
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections.abc import Iterable
 
+LONGEST = 4000
+"""Characters of a text from outside in any format; commands that we print are shorter."""
 
-def plain(text: str) -> str:
-    """Make one printable line: line breaks become spaces, control and invisible characters are spelled out.
+_CUT = re.compile(r"… \([\d,]+ characters\)$")
+
+
+def plain(text: str, limit: int = LONGEST) -> str:
+    """Make one printable line of bounded length: every format and every message passes texts from outside through here.
 
     Model names and error messages come from outside: they must not break a table, nor command a terminal, nor a file
-    format that forbids control characters (XML).
+    format that forbids control characters (XML), nor fill a page. Line breaks become spaces, control and invisible
+    characters are spelled out, and what is cut says how long it was.
     """
-    line = " ".join(text.split())
-    return "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in line)
+    line = " ".join(text[: 4 * limit].split())  # what lies far behind the limit is never looked at
+    line = "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in line)
+    if len(line) <= limit and len(text) <= 4 * limit:
+        return line
+    said = _CUT.search(text)  # it was cut before, and says how long it once was
+    end = said[0] if said else f"… ({len(text):,} characters)"
+    return f"{line[: limit - len(end)]}{end}"
 
 
 def choices(values: Iterable[str], last: str = ",", quote: str = "`") -> str:
@@ -40,8 +52,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Print an exception as `ValueError: what it says` on one line."""
-    text = " ".join(str(error).split())
-    text = text if len(text) <= limit else text[: limit - 3] + "..."
+    text = plain(str(error), limit)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -2,8 +2,8 @@
 
 Of a training there are `epochs` and `classes`.
 
-None becomes NA in nullable types, and an empty field in CSV; never 0. In CSV, a text that a spreadsheet would run as a
-formula (it begins with = + - @, tab, or a line break) gets a leading apostrophe; Parquet holds it as it is.
+None becomes NA in nullable types, and an empty field in CSV; never 0. In CSV a text is one printable line, and one that
+a spreadsheet would run as a formula (it begins with = + - @) gets a leading apostrophe; Parquet holds it as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError
 from bench.core.record import Record
+from bench.core.text import plain
 from bench.core.training import Training
 from bench.stats.scaling import scalings
 from bench.store.atomic import make_folder, write_bytes
@@ -36,7 +37,7 @@ _ROWS: dict[str, Callable[[tuple[Any, ...]], Sequence[Any]]] = {
     "claims": list,
     "scaling": scalings,
 }
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = ("=", "+", "-", "@")
 
 
 def to_frame(records: Sequence[Record] | Sequence[CheckedClaim], table: str = "cells") -> pd.DataFrame:
@@ -111,7 +112,8 @@ def _to_parquet(frame: pd.DataFrame) -> bytes:
 
 
 def _defuse(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    line = plain(text)
+    return f"'{line}" if line.startswith(_FORMULA_STARTS) else line
 
 
 def _plain(value: Any) -> Any:

@@ -43,7 +43,7 @@ from typing import IO, Any
 
 from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
-from bench.core.text import input_hint
+from bench.core.text import input_hint, plain
 from bench.device.backend import is_missing_kernel, is_out_of_memory
 from bench.device.cpu import oom_kills, path_of_descriptor
 
@@ -380,5 +380,4 @@ def _tail(descriptor: int) -> str | None:
 
 def _one_line(text: str) -> str:
     """Keep the first line of an error that carries words; exceptions of torch bring their whole stack along."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else text
+    return plain(next((line for line in text.splitlines() if line.strip()), text))

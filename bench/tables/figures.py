@@ -142,20 +142,12 @@ def first(items: Sequence[T], limit: int, what: str) -> tuple[tuple[T, ...], str
 
 def name(text: str) -> str:
     """Make a name from outside one printable line of bounded length."""
-    return _cut(text, LONGEST_NAME)
+    return plain(text, LONGEST_NAME)
 
 
 def words(text: str) -> str:
     """Make a text from outside one printable line of bounded length; says how long it was."""
-    return _cut(text, LONGEST_TEXT)
-
-
-def _cut(text: str, limit: int) -> str:
-    # What lies far behind the limit is never looked at: a reason may hold megabytes.
-    line = plain(text[: 4 * limit])
-    if len(line) <= limit and len(text) <= 4 * limit:
-        return line
-    return f"{line[:limit]}… ({len(text):,} characters)"
+    return plain(text, LONGEST_TEXT)
 
 
 def count_of(number: int, one: str, many: str = "") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from bench.tables.figures import plain, shorten
+from bench.tables.figures import plain
 
 MOST = 10
 """GitHub shows so many of each level per step."""
@@ -54,7 +54,7 @@ def annotation_lines(annotations: Sequence[Annotation]) -> list[str]:
 def _command(annotation: Annotation) -> str:
     place = {"file": annotation.file, "line": annotation.line if annotation.file else None, "title": annotation.title}
     properties = ",".join(f"{name}={_property(str(value))}" for name, value in place.items() if value is not None)
-    return f"::{annotation.level.value} {properties}::{_data(shorten(annotation.message, _LONGEST_MESSAGE))}"
+    return f"::{annotation.level.value} {properties}::{_data(plain(annotation.message, _LONGEST_MESSAGE))}"
 
 
 def _data(text: str) -> str:

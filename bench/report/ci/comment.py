@@ -16,7 +16,7 @@ from bench.stats.summary import summarise
 from bench.tables.advice import advice_sentences
 from bench.tables.cell_values import outcome_text
 from bench.tables.claims import claims_document, claims_summary
-from bench.tables.figures import plain, shorten
+from bench.tables.figures import plain
 from bench.tables.run import caption, cells_rows, machine_facts, summary_line
 
 LIMIT = 65_536
@@ -87,8 +87,8 @@ def _size(texts: Sequence[str]) -> int:
 
 
 def brief(text: str) -> str:
-    """Make one line of at most `LONGEST_TEXT` columns of a text from outside, however long it is."""
-    return shorten(plain(text[: 4 * LONGEST_TEXT]), LONGEST_TEXT)
+    """Make one line of at most `LONGEST_TEXT` characters of a text from outside, however long it is."""
+    return plain(text, LONGEST_TEXT)
 
 
 def bullets(lines: Sequence[str]) -> str:

@@ -151,7 +151,9 @@ def _add_case(suite: ElementTree.Element, case: _Case) -> None:
     if case.failure is not None:
         kind, message = case.failure
         failure = ElementTree.SubElement(element, "failure", {"type": kind, "message": message})
-        failure.text = "\n".join(plain(line) for line in case.detail.splitlines()) or message
+        # In a log of GitHub Actions, a line that begins with two colons would be a command.
+        lines = [plain(line).replace("::", ": :") for line in case.detail.splitlines()]
+        failure.text = "\n".join(lines) or message
     elif case.skipped is not None:
         ElementTree.SubElement(element, "skipped", {"message": case.skipped})
 

@@ -15,7 +15,7 @@ from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_sentences
 from bench.tables.cell_values import key_columns, outcome_text
 from bench.tables.cells import figure_columns
-from bench.tables.figures import plain, shorten
+from bench.tables.figures import plain
 from bench.tables.run import caption, machine_facts
 from bench.tables.table import Column
 
@@ -146,9 +146,9 @@ def _machine(environment: Environment) -> str:
 
 def _notes(records: Sequence[Record]) -> list[str]:
     """Say below the table what to doubt, and why cells have no figures; each a paragraph."""
-    notes = [f"\\textbf{{{mark}}} {escape(shorten(text, _LONGEST_NOTE))}" for mark, text in advice_sentences(records)]
+    notes = [f"\\textbf{{{mark}}} {escape(plain(text, _LONGEST_NOTE))}" for mark, text in advice_sentences(records)]
     failed = [f"{plain(r.cell.id)}: {text}" for r in records if (text := outcome_text(r))]
-    notes += [escape(shorten(text, _LONGEST_NOTE)) for text in failed[:_MOST_NOTES]]
+    notes += [escape(plain(text, _LONGEST_NOTE)) for text in failed[:_MOST_NOTES]]
     if len(failed) > _MOST_NOTES:
         notes.append(f"{len(failed) - _MOST_NOTES} more cells have no figures.")
     return [f"{note}\\par" for note in notes]

@@ -49,7 +49,11 @@ def to_pytest_benchmark(run: StoredRun, extra_info: Callable[[Record], dict[str,
         "stepbench": {
             "run": run.id,
             "not_measured": [
-                {"cell_id": record.cell.id, "outcome": record.outcome.value, "reason": record.reason}
+                {
+                    "cell_id": record.cell.id,
+                    "outcome": record.outcome.value,
+                    "reason": record.reason and plain(record.reason),
+                }
                 for record in run.unmeasured
             ],
         },

@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from bench.core.errors import BenchError, ExitCode
+from bench.core.text import plain
 from bench.core.units import now
 from bench.registry.code import code_hash
 from bench.runner.executor import LocalExecutor
@@ -76,7 +77,8 @@ class Task:
                 self._say(running=cell.key, running_since=now(), begun=begun, code=code, environment=environment)
                 record = executor.run(cell)
                 self._folder.append(record)
-                print(f"{cell.id}  {record.outcome.value}{f': {record.reason}' if record.reason else ''}", flush=True)
+                reason = f": {record.reason}" if record.reason else ""
+                print(plain(f"{cell.id} {record.outcome.value}{reason}"), flush=True)
         self._end(FINISHED)
 
     def _seconds_left(self) -> float:

@@ -11,15 +11,16 @@ from tests.records import ENVIRONMENT, STARTED_AT, make_claims, make_record, mak
 from tests.stored_runs import make_run
 
 HOSTILE = "=cmd|' /C calc'!A0<script>alert(1)</script>\"\x1b[31m\x00\ufffe\u202e]]>&{}\\%$#_~^@\n# EOF\n::error::x"
+HOSTILE += "\u2028\ud800\x1b]0;"
 RUN = make_run(id="20261123-175309-ab12cd", started_at=STARTED_AT, environment=ENVIRONMENT, records=make_sweep())
 UNMEASURED = {"mlp/train/b32/cpu/bf16-amp", "walkthrough_cnn/train/b32/cpu/bf16-amp"}
 
 
 def hostile_run() -> StoredRun:
-    """Every text that can come from outside is hostile, one of them a megabyte long."""
+    """Every text that can come from outside is hostile, one of them five megabytes long."""
     records = (
         make_record(HOSTILE),
-        make_record(HOSTILE, 16, step=None, outcome=Outcome.FAILED, reason=HOSTILE * 10_000),
+        make_record(HOSTILE, 16, step=None, outcome=Outcome.FAILED, reason=HOSTILE * 50_000),
         replace(
             make_record(HOSTILE, 32, step=None, outcome=Outcome.KILLED, reason="x"), output_tail=f"{HOSTILE}\n" * 20
         ),
