@@ -36,6 +36,7 @@ from bench.runner.events import (
 )
 
 if TYPE_CHECKING:
+    from bench.core.bisection import Narrowed, Settled
     from bench.runner.ab.run import Started
     from bench.runner.ab.stages import Progress as AbProgress
     from bench.runner.training import Stop
@@ -319,18 +320,26 @@ def _draw_wait(state: _Wait, stop: threading.Event) -> None:
 
 
 class Watcher:
-    """Says on stderr what is measured, and after every session how long it will still take."""
+    """Says on stderr what `bench ab` and `bench bisect` measure, and after every session what is left to do."""
 
     def __init__(self, *, is_quiet: bool = False) -> None:
         self._is_quiet = is_quiet
 
-    def __call__(self, event: Started | AbProgress) -> None:
+    def __call__(self, event: Started | AbProgress | Narrowed | Settled) -> None:
         """Hear an event."""
         from bench.runner.ab.run import Started
+        from bench.runner.ab.stages import Progress
 
         if self._is_quiet:
             return
-        lines = self._started(event) if isinstance(event, Started) else [self._progress(event)]
+        if isinstance(event, Started):
+            lines = self._started(event)
+        elif isinstance(event, Progress):
+            lines = [self._progress(event)]
+        else:
+            from bench.tables.bisection import event_text
+
+            lines = [event_text(event, unicode=(sys.stderr.encoding or "").lower().startswith("utf"))]
         for line in lines:
             say(line)
 

@@ -4,6 +4,7 @@
 - `environment`: Environment (hard facts, fingerprint) and MachineState (soft)
 - `record`: Record, Sample, Phase, Outcome, Counters, Advice
 - `claim`: Claim and what came of checking it
+- `comparison`, `bisection`: two sides compared, and a history searched
 - `training`, `pipeline`: a whole training, and an input pipeline beside its step
 - `estimate`: a number with its interval
 - `inputs`: what a bare module is fed

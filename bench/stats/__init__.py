@@ -9,6 +9,7 @@ Nothing here measures, reads a file, prints or knows torch. numpy is the only li
 - `shift`: visits of an A/B session -> two log-ratios; Hodges-Lehmann shift with its Walsh interval
 - `signflip`: exact tests over sessions by flipping or counting signs; `looks`: when to look at them, what may be said
 - `power`: what a plan of looks would have seen; `verdict`: one cell's sessions -> its judgement
+- `bisection`: which commit made a cell slower, one noisy session at a time
 - `changepoint`: where a history bends; `prediction`: what a history says of its next value
 - `checked`, `distributions`: input checks, and the three distribution functions we need
 

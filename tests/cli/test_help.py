@@ -23,7 +23,7 @@ FOLDER = Path(cli.__file__).parent
 TREE = {
     "Measure": {"run", "train", "pipeline", "generate", "images"},
     "Understand a model": {"count", "fit", "profile", "check"},
-    "Compare": {"ab", "compare", "gate", "history", "ci"},
+    "Compare": {"ab", "bisect", "compare", "gate", "history", "ci"},
     "Results": {"show", "report", "export", "list"},
     "This machine": {"machine", "slurm"},
 }

@@ -86,13 +86,18 @@ def columns_of(sessions: Sequence[AbSession], cell: Cell) -> tuple[list[float], 
     return [shift for shift, _ in pairs], [mean for _, mean in pairs]
 
 
-def with_work(comparisons: Sequence[Comparison], work: dict[str, Work]) -> tuple[Comparison, ...]:
-    """Add what counting found; other work is no comparison of code, so its times stand without a verdict."""
+def with_work(
+    comparisons: Sequence[Comparison], work: dict[str, Work], *, judges_other: bool = False
+) -> tuple[Comparison, ...]:
+    """Add what counting found; other work is no comparison of code, so its times stand without a verdict.
+
+    `judges_other` leaves the verdict: who looks for the commit that made a model slower wants one that made it larger.
+    """
     done = []
     for comparison in comparisons:
         found = work.get(comparison.cell_key, Work())
         comparison = replace(comparison, facts=(*comparison.facts, *found.facts))
-        if not found.is_same and comparison.reason is not ComparisonReason.MISSING_SIDE:
+        if not judges_other and not found.is_same and comparison.reason is not ComparisonReason.MISSING_SIDE:
             comparison = replace(
                 comparison, verdict=ComparisonVerdict.INCOMPARABLE, reason=ComparisonReason.DIFFERENT_WORK
             )

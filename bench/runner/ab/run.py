@@ -52,6 +52,8 @@ class Request:
         axes: Values by axis that were asked for by hand.
         spreads: Environment and cells to the spread of a session per cell key, from calibrations.
         compares_with_itself: Both sides are meant to be the same; else that is remarked on.
+        cells: What to compare where it is planned already; `targets` and `axes` then say nothing.
+        judges_other_work: Give a verdict also where the parameters differ.
     """
 
     base: str
@@ -63,6 +65,8 @@ class Request:
     results: Path = Path("results")
     spreads: Callable[[Environment, Sequence[Cell]], dict[str, float]] = lambda _, __: {}
     compares_with_itself: bool = False
+    cells: tuple[Cell, ...] = ()
+    judges_other_work: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +92,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A comparison that ended."""
+    """A comparison that ended; `cells` and `environments` are those of the head, with full device names."""
 
     folder: Path
     base: Side
@@ -102,6 +106,8 @@ class Compared:
     seed: int
     seconds: float
     notes: tuple[str, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    environments: tuple[tuple[str, Environment], ...] = ()
 
 
 Listener = Callable[[Started | Progress], None]
@@ -116,7 +122,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
     """
     started = time.monotonic()
     with open_sides(request.base, request.head, base_python=request.base_python) as (base, head):
-        cells = plan_cells(request, head)
+        cells = request.cells or plan_cells(request, head)
         notes = () if request.compares_with_itself else remarks(base, head)
         found = scout(base, head, cells)
         _need_something(found)
@@ -160,7 +166,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             folder=folder.path,
             base=base,
             head=head,
-            comparisons=with_work(judged.comparisons, found.work),
+            comparisons=with_work(judged.comparisons, found.work, judges_other=request.judges_other_work),
             sessions=judged.sessions,
             environment=environment,
             differing=differing,
@@ -169,6 +175,8 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             seed=request.settings.seed,
             seconds=time.monotonic() - started,
             notes=notes,
+            cells=found.cells,
+            environments=tuple(found.environments["head"].items()),
         )
         document = json.dumps(to_document(compared, request.settings), indent=1, allow_nan=False)
         folder.write_text(COMPARISON_FILE, document + "\n")

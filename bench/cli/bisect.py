@@ -1,0 +1,118 @@
+"""Find the commit that made a model slower.
+
+Compares the ends as `bench ab` does, searches between them one session at a time, and confirms what it names on fresh
+sessions. Exit code 1 if a step was confirmed, 0 if there is none, 3 if it stays undecided, 4 if an end or all
+between them cannot be measured.
+
+Examples:
+    bench bisect v1.0 HEAD my_net
+    bench bisect HEAD~40 HEAD net.py:Net --input-shape 3x64x64 --budget 20m
+    bench bisect --resume latest
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Annotated
+
+import typer
+
+from bench.cli import options
+from bench.cli.output import answer, said
+from bench.core.bisection import BisectVerdict
+from bench.core.errors import ExitCode, UsageError
+from bench.suite.command import RUN_ONLY
+
+PANEL = "Compare"
+
+EXIT_CODES = MappingProxyType(
+    {
+        BisectVerdict.FOUND: ExitCode.REGRESSION,
+        BisectVerdict.NO_STEP: ExitCode.FINE,
+        BisectVerdict.UNDECIDED: ExitCode.INCONCLUSIVE,
+        BisectVerdict.UNBUILDABLE: ExitCode.UNFIT,
+        BisectVerdict.UNFIT: ExitCode.UNFIT,
+    }
+)
+
+
+@options.axes(without=RUN_ONLY)
+def command(
+    good: Annotated[
+        str | None, typer.Argument(help="Revision where it was still fast; an ancestor of BAD.", show_default=False)
+    ] = None,
+    bad: Annotated[str | None, typer.Argument(help="Revision where it is slow.", show_default=False)] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SUITE|MODEL", help="Suite files of BAD, or models.", show_default=False),
+    ] = None,
+    *,
+    axes: options.Axes,
+    paths: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PATH", help="Suspect commits that touch it.", show_default="all but docs and tests"),
+    ] = None,
+    all_parents: Annotated[
+        bool, typer.Option("--all-parents", help="Suspect the commits of merged branches, too.")
+    ] = False,
+    one_step: Annotated[
+        bool, typer.Option("--one-step", help="Expect one step: fewer sessions, but blind to two.")
+    ] = False,
+    quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
+    fail_at: Annotated[str, typer.Option(help="A step of this size is one.")] = "2%",
+    tolerate: Annotated[str, typer.Option(help="As of `bench ab`, for ends that are the same.")] = "5%",
+    alpha: Annotated[float, typer.Option(help="Chance that a confirmed commit is a wrong one.")] = 0.05,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest time for all, for example 20m.", show_default="none")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with this bisection: its id or its folder.", show_default="a new one"),
+    ] = None,
+    seed: options.CoinsOption = None,
+    void: options.VoidOption = True,
+    results: options.ResultsOption = options.RESULTS,
+    quiet: options.QuietOption = False,
+    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+) -> int:
+    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.runner.ab.bisect_run import Question, bisect_revisions, resume_bisection
+    from bench.runner.ab.stages import Settings, draw_seed
+    from bench.tables.bisection import bisection_document
+
+    budget_seconds = options.parse_duration(budget, "--budget")
+    watcher = Watcher(is_quiet=quiet)
+    if resume is not None:
+        if good is not None or axes:
+            raise UsageError("--resume takes revisions, models and their options from the run; leave them away")
+        with terminated_like_interrupted():
+            folder, bisected = resume_bisection(resume, results, budget_seconds, watcher)
+    else:
+        if good is None or bad is None:
+            raise UsageError("name GOOD and BAD, for example HEAD~20 HEAD, and a model")
+        settings = Settings(
+            quads=quads,
+            threshold=options.read_threshold(fail_at, tolerate, alpha),
+            budget_seconds=budget_seconds,
+            judges_state=void,
+            seed=draw_seed() if seed is None else seed,
+        )
+        question = Question(
+            good=good,
+            bad=bad,
+            targets=tuple(targets or ()),
+            paths=tuple(paths or ()),
+            has_all_parents=all_parents,
+            expects_one=one_step,
+            settings=settings,
+        )
+        with terminated_like_interrupted():
+            folder, bisected = bisect_revisions(question, axes, results, watcher)
+    answer(
+        "bisect",
+        format,
+        lambda: f"{said(bisection_document(bisected))}\n\nResults: {folder}",
+        folder=str(folder),
+        bisected=bisected,
+    )
+    return EXIT_CODES[bisected.verdict]
