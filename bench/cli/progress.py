@@ -338,8 +338,10 @@ class Watcher:
             lines = [self._progress(event)]
         else:
             from bench.tables.bisection import event_text
+            from bench.tables.figures import ascii_only, is_unicode
 
-            lines = [event_text(event, unicode=(sys.stderr.encoding or "").lower().startswith("utf"))]
+            text = event_text(event)
+            lines = [text if is_unicode(sys.stderr.encoding) else ascii_only(text)]
         for line in lines:
             say(line)
 

@@ -41,22 +41,22 @@ def named(commits: Sequence[Commit]) -> str:
     return f"{_short(commits[0])}..{_short(commits[-1])}"
 
 
-def event_text(event: Narrowed | Settled, *, unicode: bool) -> str:
+def event_text(event: Narrowed | Settled) -> str:
     """Say in one line what a session changed, or whether a named commit was confirmed."""
     if isinstance(event, Settled):
         verdict = "confirmed" if event.is_confirmed else f"not confirmed: {event.comparison.verdict}"
         return plain(f"{named(event.commits)} {change(event.comparison.shift)} % {verdict}")
     found = event.reason or "not measured" if event.shift is None else f"{change(event.shift)} %"
     likely = f"most likely {_short(event.likely)}, {max(event.posterior) * 100:.0f} %"
-    strip = posterior_strip(event.posterior, unicode=unicode)
-    return f"[{counted(event.sessions, 'session')}] {_short(event.commit)} {plain(found)}; {likely} [{strip}]"
+    place = f"[{counted(event.sessions, 'session')}] {_short(event.commit)}"
+    return f"{place} {plain(found)}; {likely} [{_strip(event.posterior)}]"
 
 
-def posterior_strip(posterior: Sequence[float], *, unicode: bool) -> str:
+def _strip(posterior: Sequence[float]) -> str:
     """Draw where the step is looked for: the mass of the suspects, oldest left."""
     size = max(1, -(-len(posterior) // _BLOCKS_OF_A_STRIP))
     masses = [sum(posterior[start : start + size]) for start in range(0, len(posterior), size)]
-    return sparkline(masses, unicode=unicode)
+    return sparkline(masses)
 
 
 def _short(commit: Commit) -> str:

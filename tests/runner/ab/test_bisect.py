@@ -114,8 +114,8 @@ def test_one_step_is_found_confirmed_and_printed() -> None:
     assert "good to bad" in shown
     tested = [event for event in events if isinstance(event, Narrowed)]
     assert all(sum(event.posterior) == pytest.approx(1) for event in tested)
-    assert "most likely c17" in event_text(tested[-1], unicode=True)
-    assert event_text(events[-1], unicode=False).endswith("% confirmed")
+    assert "most likely c17" in event_text(tested[-1])
+    assert event_text(events[-1]).endswith("% confirmed")
 
 
 def test_ends_that_are_the_same_need_no_search() -> None:
