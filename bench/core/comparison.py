@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.core.environment import Environment
 from bench.core.estimate import Estimate
+from bench.core.record import AdviceKind
 
 
 class ComparisonVerdict(StrEnum):
@@ -142,6 +144,10 @@ class Nomination:
         base: Median seconds per step; None where the cell is missing or failed there.
         head: The same of the other run.
         shift: log(head / base); None where a side is missing.
+        low: Lower end of its interval, which covers the steps of these processes and not what other processes would
+            have taken; None if a side has none.
+        base_doubts: Kinds of doubt about the base, each once; `head_doubts` likewise.
+        apart: Why the cell may not be compared, in words; empty if it may. Such a cell is no suspect.
         is_suspect: Changed enough to be worth `bench ab`.
         missing: What is missing, in words; empty if nothing is.
         processes: Fresh processes of base and of head.
@@ -152,9 +158,33 @@ class Nomination:
     base: float | None = None
     head: float | None = None
     shift: float | None = None
+    low: float | None = None
+    high: float | None = None
+    base_doubts: tuple[AdviceKind, ...] = ()
+    head_doubts: tuple[AdviceKind, ...] = ()
+    apart: str = ""
     is_suspect: bool = False
     missing: str = ""
     processes: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One of two stored runs that are put side by side.
+
+    Attributes:
+        id: Name of the run's folder or file.
+        started_at: ISO 8601; empty if the file does not say.
+        command: As typed.
+        environment: Of the run; None if the file does not say.
+        busy_cores: Fewest and most cores that other work kept busy during its cells; None if not measured.
+    """
+
+    id: str
+    started_at: str = ""
+    command: tuple[str, ...] = ()
+    environment: Environment | None = None
+    busy_cores: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,15 +192,11 @@ class Nominated:
     """Two stored runs side by side; nominates, never judges.
 
     Attributes:
-        base: Id of the run; `head` likewise.
+        nominations: In the order of the base's cells; empty if the runs share none.
         commands: Those that can judge.
-        notes: What to know besides, one sentence each.
-        refused: Why the two cannot be compared; empty if they can.
     """
 
-    base: str
-    head: str
+    base: Side
+    head: Side
     nominations: tuple[Nomination, ...] = ()
     commands: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    refused: str = ""

@@ -122,6 +122,10 @@ class AdviceKind(StrEnum):
     DATA_STARVED = "data-starved"  # the step waits for its input pipeline
 
 
+UNFIT_TO_COMPARE = frozenset({AdviceKind.BUSY_MACHINE, AdviceKind.THROTTLED_CLOCK, AdviceKind.SETTINGS_CHANGED})
+"""Doubts that make a time no measure of the code: it is compared with no other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
     """One doubt or hint with the facts behind it: name and value, SI units in the name."""

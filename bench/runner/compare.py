@@ -6,16 +6,15 @@ A run is a folder of `results/`, by path, id or `latest`, or a JSON file of pyte
 from __future__ import annotations
 
 import math
-import statistics
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.cell import Cell
-from bench.core.comparison import Nominated, Nomination
+from bench.core.comparison import Nominated, Nomination, Side
 from bench.core.environment import Environment
-from bench.core.errors import IncomparableError, NothingMeasuredError
-from bench.core.record import Outcome, Phase
+from bench.core.estimate import Estimate
+from bench.core.record import AdviceKind, Phase
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
 from bench.suite.command import ab_commands
@@ -23,18 +22,25 @@ from bench.suite.command import ab_commands
 NOMINATE_AT = 0.05
 """A change of this size, up or down, is worth a look; two runs of unchanged code differ by more often enough."""
 
+_APART = {
+    AdviceKind.BUSY_MACHINE: "a busy machine",
+    AdviceKind.THROTTLED_CLOCK: "a throttled clock",
+    AdviceKind.SETTINGS_CHANGED: "settings that the model changed",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Timed:
-    """One cell of a stored run; `seconds` is the median step, None if it did not end OK, and `reason` says why."""
+    """One cell of a stored run; `step` is the median step, None if it did not end OK, and `reason` says why."""
 
     id: str
     key: str
     cell: Cell | None
     environment: Environment | None
-    seconds: float | None
+    step: Estimate | None
     processes: int = 1
     reason: str = ""
+    doubts: tuple[AdviceKind, ...] = ()
 
 
 def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = False) -> Nominated:
@@ -43,28 +49,29 @@ def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = Fals
     Args:
         ours: The base.
         theirs: The head.
-        is_forced: Compare although the machines or settings differ.
-
-    Raises:
-        IncomparableError: They were not measured under the same conditions; the field is named.
-        NothingMeasuredError: They have no cell in common.
+        is_forced: Compare cells although machines or settings differ; those of a busy side stand apart all the same.
     """
     before, after = ({cell.key: cell for cell in _timed(run)} for run in (ours, theirs))
-    common = [key for key in before if key in after]
-    if not common:
-        raise NothingMeasuredError(f"{ours.id} and {theirs.id} have no cell in common; nothing can be compared")
-    notes = tuple(dict.fromkeys(text for key in common for text in _differences(before[key], after[key])))
-    if notes and not is_forced:
-        raise IncomparableError(f"{notes[0]}; measure both on one machine, or look anyway with --force")
-    nominations = tuple(_nominate(before.get(key), after.get(key)) for key in dict.fromkeys([*before, *after]))
+    base, head = _side(ours), _side(theirs)
+    if not before.keys() & after.keys():
+        return Nominated(base=base, head=head)
+    nominations = tuple(
+        _nominate(before.get(key), after.get(key), is_forced=is_forced) for key in dict.fromkeys([*before, *after])
+    )
     suspects = [after[n.cell_key] for n in nominations if n.is_suspect]
     commits = _commit(before.values()), _commit(after.values())
-    return Nominated(
-        base=ours.id,
-        head=theirs.id,
-        nominations=nominations,
-        commands=ab_commands(*commits, [one.cell for one in suspects if one.cell is not None]),
-        notes=notes,
+    commands = ab_commands(*commits, [one.cell for one in suspects if one.cell is not None])
+    return Nominated(base=base, head=head, nominations=nominations, commands=commands)
+
+
+def _side(run: StoredRun) -> Side:
+    busy = [r.state.other_busy_cores for r in run.records if r.state and r.state.other_busy_cores is not None]
+    return Side(
+        id=run.id,
+        started_at=run.info.started_at,
+        command=run.info.command,
+        environment=run.environment,
+        busy_cores=(min(busy), max(busy)) if busy else None,
     )
 
 
@@ -83,19 +90,20 @@ def read_run(given: str, results: Path) -> StoredRun:
 
 def _timed(run: StoredRun) -> list[_Timed]:
     """Take of each record or benchmark what a comparison needs."""
+    steps = {one.record.cell.key: one.summary.step for one in run.measured}
     cells = []
     for record in run.records:
-        steps = [sample.seconds for sample in record.samples if sample.phase is Phase.STEP and sample.seconds]
-        is_ok = record.outcome is Outcome.OK and bool(steps)
+        step = steps.get(record.cell.key)
         cells.append(
             _Timed(
                 id=record.cell.id,
                 key=record.cell.key,
                 cell=record.cell,
                 environment=record.environment,
-                seconds=statistics.median(map(statistics.median, steps)) if is_ok else None,
-                processes=len(steps),
-                reason="" if is_ok else f"{record.outcome.value}: {record.reason or 'no step was timed'}",
+                step=step,
+                processes=len(record.process_seconds(Phase.STEP)),
+                reason="" if step else f"{record.outcome.value}: {record.reason or 'no step was timed'}",
+                doubts=tuple(dict.fromkeys(advice.kind for advice in record.advice)),
             )
         )
     cells += (
@@ -104,7 +112,9 @@ def _timed(run: StoredRun) -> list[_Timed]:
             key=benchmark.cell.key if benchmark.cell else benchmark.name,
             cell=benchmark.cell,
             environment=run.environment,
-            seconds=benchmark.median_seconds,
+            step=benchmark.step,
+            reason="" if benchmark.step else "its median is not above 0",
+            doubts=benchmark.doubts,
         )
         for benchmark in run.benchmarks
     )
@@ -118,31 +128,64 @@ def _commit(cells: Collection[_Timed]) -> str | None:
     return commits.pop() if is_clean and len(commits) == 1 else None
 
 
-def _nominate(base: _Timed | None, head: _Timed | None) -> Nomination:
+def _nominate(base: _Timed | None, head: _Timed | None, *, is_forced: bool) -> Nomination:
     there = head or base
     assert there is not None  # the key came from one of them
-    shift = math.log(head.seconds / base.seconds) if base and head and base.seconds and head.seconds else None
     missing = "; ".join(
         f"{name}: {one.reason if one is not None else 'no such cell'}"
         for name, one in (("base", base), ("head", head))
-        if one is None or one.seconds is None
+        if one is None or one.step is None
     )
+    shift, low, high = _shift(base.step, head.step) if base and head and base.step and head.step else (None,) * 3
+    apart = _apart(base, head, is_forced=is_forced) if base and head and shift is not None else ""
+    is_large = shift is not None and abs(shift) >= math.log1p(NOMINATE_AT)
+    is_beyond_noise = low is None or high is None or low > 0 or high < 0
     return Nomination(
         cell_id=there.id,
         cell_key=there.key,
-        base=base.seconds if base else None,
-        head=head.seconds if head else None,
+        base=base.step.point if base and base.step else None,
+        head=head.step.point if head and head.step else None,
         shift=shift,
-        is_suspect=shift is not None and abs(shift) >= math.log1p(NOMINATE_AT),
+        low=low,
+        high=high,
+        base_doubts=base.doubts if base else (),
+        head_doubts=head.doubts if head else (),
+        apart=apart,
+        is_suspect=is_large and is_beyond_noise and not apart,
         missing=missing,
         processes=(base.processes if base else 0, head.processes if head else 0),
     )
 
 
-def _differences(base: _Timed, head: _Timed) -> Sequence[str]:
-    """Say why two cells were not measured under the same conditions, one sentence per field."""
+def _shift(base: Estimate, head: Estimate) -> tuple[float, float | None, float | None]:
+    """Return log(head / base) and its interval, from the two intervals (MOVER: Zou and Donner, Stat. Med. 27, 2008).
+
+    Both sides' distances from their ends are squared, added, and rooted, on the scale of logs.
+    """
+    shift = math.log(head.point / base.point)
+    if not base.low or not base.high or not head.low or not head.high:
+        return shift, None, None
+    below = math.hypot(math.log(head.point / head.low), math.log(base.high / base.point))
+    above = math.hypot(math.log(head.high / head.point), math.log(base.point / base.low))
+    return shift, shift - below, shift + above
+
+
+def _apart(base: _Timed, head: _Timed, *, is_forced: bool) -> str:
+    """Say why two cells may not be compared; empty if they may."""
+    reasons = [] if is_forced else [_other_environment(base, head)]
+    for kind, words in _APART.items():
+        sides = [name for name, one in (("base", base), ("head", head)) if kind in one.doubts]
+        reasons += [f"{' and '.join(sides)}: {words}"] if sides else []
+    return "; ".join(filter(None, reasons))
+
+
+def _other_environment(base: _Timed, head: _Timed) -> str:
+    """Say which fields of the fingerprint differ; empty if none does."""
     if base.environment is None or head.environment is None:
-        side = "base" if base.environment is None else "head"
-        return [f"{side} does not say on which machine it was measured"]
+        silent = [name for name, one in (("base", base), ("head", head)) if one.environment is None]
+        return f"{' and '.join(silent)}: no word on which machine it was measured"
+    if base.environment.fingerprint == head.environment.fingerprint:
+        return ""
     ours, theirs = base.environment.comparable_fields(), head.environment.comparable_fields()
-    return [f"{name} differs: {ours[name]!r} and {theirs[name]!r}" for name in ours if ours[name] != theirs[name]]
+    fields = [name.replace("_", " ") for name in ours if ours[name] != theirs[name]]
+    return f"another environment: {', '.join(fields)}"

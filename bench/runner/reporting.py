@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.core.comparison import Nominated
-from bench.core.errors import BenchError, IncomparableError, NothingMeasuredError, StoreError
+from bench.core.errors import BenchError, NothingMeasuredError, StoreError
 from bench.core.history import Trend
 from bench.core.version import __version__
 from bench.report.html.contract import ReportData, make_data
@@ -39,7 +38,7 @@ def read_report_data(runs: Sequence[str], results: Path) -> ReportData:
     """
     read = [read_stored_run(RunFolder.open(run, results)) for run in runs]
     plain = [run for run in read if run.comparison is None]
-    return make_data(read, [_nominate(plain[0], head) for head in plain[1:]])
+    return make_data(read, [compare_stored(plain[0], head) for head in plain[1:]])
 
 
 def write_report(data: ReportData, path: Path) -> int:
@@ -70,13 +69,6 @@ def write_page(folder: RunFolder, run: StoredRun) -> None:
             error,
             folder.path.name,
         )
-
-
-def _nominate(base: StoredRun, head: StoredRun) -> Nominated:
-    try:
-        return compare_stored(base, head)
-    except (IncomparableError, NothingMeasuredError) as error:
-        return Nominated(base=base.id, head=head.id, refused=str(error))
 
 
 def with_history(data: ReportData, given: str | None, results: Path) -> ReportData:

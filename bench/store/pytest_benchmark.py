@@ -18,8 +18,11 @@ from typing import Any
 from bench.core.cell import Cell, short_hash
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
+from bench.core.estimate import Estimate
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json
+from bench.core.record import AdviceKind
+from bench.stats.estimate import estimate_median
 from bench.store.atomic import store_error
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
@@ -46,6 +49,26 @@ class StoredBenchmark:
     seconds: tuple[float, ...]
     record_digest: str | None
     raw: Mapping[str, Any]
+
+    @property
+    def step(self) -> Estimate | None:
+        """Its median, with an interval where every round was saved."""
+        if self.median_seconds is None:
+            return None
+        found = estimate_median(self.seconds) if self.seconds else None
+        low, high = (found.low, found.high) if found else (None, None)
+        n = len(self.seconds) or 1
+        method = "median of pytest-benchmark"
+        return Estimate(
+            point=self.median_seconds, low=low, high=high, confidence=0.95, n=n, n_effective=n, method=method
+        )
+
+    @property
+    def doubts(self) -> tuple[AdviceKind, ...]:
+        """The kinds of doubt that our plugin wrote beside it, as far as this version knows them."""
+        extra = self.raw.get("extra_info")
+        named = extra.get("advice") if isinstance(extra, Mapping) else None
+        return tuple(kind for kind in AdviceKind if kind.value in (named if isinstance(named, list) else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

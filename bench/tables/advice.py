@@ -6,7 +6,7 @@ The facts of one kind of advice in several cells, in a few words: ranges, exampl
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.core.environment import BUSY_CORES_LIMIT, MachineState
@@ -372,8 +372,12 @@ WORDS: dict[AdviceKind, Words] = {
 
 def marks(record: Record) -> str:
     """Return the letters of a record's doubts, in the order of `WORDS`."""
-    kinds = {advice.kind for advice in record.advice}
-    return "".join(words.mark for words, of_words in _by_words() if kinds & of_words)
+    return marks_of({advice.kind for advice in record.advice})
+
+
+def marks_of(kinds: Collection[AdviceKind]) -> str:
+    """Return the letters of some kinds of doubt, in the order of `WORDS`."""
+    return "".join(words.mark for words, of_words in _by_words() if of_words & set(kinds))
 
 
 def _by_words() -> list[tuple[Words, set[AdviceKind]]]:

@@ -1,8 +1,6 @@
 """Comparisons: a table, a reason per verdict, and what to doubt.
 
 The words for every verdict: why it is what it is, with the numbers behind it, in one line.
-
-Two stored runs side by side: what changed by how much, what is worth a comparison, and why this is no verdict.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, Nominated, ShownBy
+from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Heading, ShownBy
 from bench.core.precision import Precision
 from bench.core.units import counted
 from bench.stats.looks import FEWEST_SESSIONS
@@ -264,41 +262,3 @@ def _notes(comparisons: Sequence[Comparison], names: Sequence[str], scale: float
         drawn = f"[{strip(comparison.session_shifts, scale)}] " if comparison.session_shifts else ""
         marks += [drawn, *("" for _ in facts)]
     return Notes(lines=lines, indent="  ", marks=marks)
-
-
-WHY_NOT = (
-    "These are nominations, not verdicts: each side is one process or a few, measured at another time. Every process "
-    "has its own speed and a machine has moods: two runs of unchanged code differed by 25 to 29 % on a shared machine."
-)
-
-
-def nominations_document(nominated: Nominated) -> Document:
-    """Make what changed between two stored runs, with the commands that can judge; empty if they share no cell."""
-    nominations = nominated.nominations
-    if not nominations:
-        return []
-    unit = time_unit([s for n in nominations for s in (n.base, n.head) if s is not None]) or (1.0, "s")
-    columns = [
-        Column(name="cell", cells=tuple(plain(n.cell_id) for n in nominations), right=False, key=True),
-        Column(name="base", unit=unit[1], cells=tuple(_seconds(n.base, unit[0]) for n in nominations)),
-        Column(name="head", unit=unit[1], cells=tuple(_seconds(n.head, unit[0]) for n in nominations)),
-        Column(name="change", unit="%", cells=tuple(change(n.shift) for n in nominations)),
-        Column(name="nominated", cells=tuple("suspect" if n.is_suspect else "" for n in nominations), right=False),
-    ]
-    spans = {row: plain(n.missing) for row, n in enumerate(nominations) if n.missing}
-    styles = {row: "yellow" for row, n in enumerate(nominations) if n.is_suspect or n.missing}
-    suspects = sum(n.is_suspect for n in nominations)
-    missing = sum(bool(n.missing) for n in nominations)
-    total = f"{len(nominations)} cells: {suspects} suspect, {missing} missing on a side"
-    return [
-        Rows(columns=columns, spans=spans, styles=styles),
-        Text(text=total),
-        Text(text=WHY_NOT),
-        *(Text(text=f"Note: {note}", close=True) for note in nominated.notes),
-        Text(text="To judge, run:" if nominated.commands else "", close=True),
-        Verbatim(lines=[f"  {plain(command)}" for command in nominated.commands], close=True),
-    ]
-
-
-def _seconds(seconds: float | None, scale: float) -> str:
-    return "-" if seconds is None else significant(seconds / scale)

@@ -5,6 +5,7 @@ The terminal's own rendering, `page_text`, stands here too, because every comman
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -150,6 +151,41 @@ class Doubts(Block):
     sentences: Sentences
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dot:
+    """One ratio of a dot plot, with its interval.
+
+    Attributes:
+        text: The figure in words.
+        style: Colour where there are colours; `bold` is a sum of the others.
+    """
+
+    name: str
+    text: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    style: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dots(Block):
+    """A dot plot of ratios on a logarithmic axis; only where pictures can be drawn, the table beside it says the same.
+
+    Attributes:
+        ticks: Ratios with a line, from left to right; the first and the last end the axis.
+    """
+
+    caption: str
+    rows: Sequence[Dot]
+    ticks: Sequence[float]
+
+    def place(self, value: float) -> float:
+        """Place a ratio in percent of the axis; what lies outside is held at the edge."""
+        low, high = math.log(self.ticks[0]), math.log(self.ticks[-1])
+        return 100 * min(1.0, max(0.0, (math.log(value) - low) / (high - low)))
+
+
 Document = Sequence[Block]
 
 
@@ -186,6 +222,8 @@ def _on_page(block: Block, page: Page) -> str:
             return page.wrap(block.text)
         case Place():
             return block.text
+        case Dots():
+            return ""
         case Doubts():
             return "\n".join(page.wrap(sentence, "   ", f"{mark}  ") for mark, sentence in block.sentences)
     raise TypeError(f"no block of a document: {block!r}")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.estimate import Estimate
-from bench.core.record import AdviceKind, Outcome, Phase, Record
+from bench.core.record import UNFIT_TO_COMPARE, Outcome, Phase, Record
 from bench.core.units import format_count, format_seconds
 from bench.stats.summary import Summary
 from bench.tables.figures import plain, significant
@@ -25,8 +25,6 @@ PROCESS_SPREAD = 0.05
 
 BATCH_PAYS = 1.1
 """A larger batch that does so many times the examples per second pays."""
-
-_UNFIT = {AdviceKind.BUSY_MACHINE, AdviceKind.THROTTLED_CLOCK, AdviceKind.SETTINGS_CHANGED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ def _fit_cells(records: Sequence[Record], summaries: Sequence[Summary]) -> list[
         _Fit(record.cell, summary, summary.step)
         for record, summary in zip(records, summaries, strict=True)
         if record.outcome is Outcome.OK
-        and not _UNFIT & {advice.kind for advice in record.advice}
+        and not UNFIT_TO_COMPARE & {advice.kind for advice in record.advice}
         and summary.step is not None
         and summary.step.low is not None
     ]

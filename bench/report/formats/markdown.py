@@ -9,7 +9,7 @@ from dataclasses import replace
 from bench.report.formats import Asked, Format
 from bench.store.stored import StoredRun
 from bench.tables.comparison import comparison_document
-from bench.tables.document import Block, Document, Doubts, Heading, Notes, Place, Rows, Text, Verbatim, Verdict
+from bench.tables.document import Block, Document, Dots, Doubts, Heading, Notes, Place, Rows, Text, Verbatim, Verdict
 from bench.tables.figures import plain
 from bench.tables.table import Column, Page
 
@@ -65,7 +65,7 @@ def _block(block: Block) -> str:
             return _code(block.drawn(Page(width=_WIDTH)), block.language)
         case Doubts():
             return "\n".join(f"- **{mark}** {escape(sentence)}" for mark, sentence in block.sentences)
-        case Place():
+        case Place() | Dots():
             return ""
     raise TypeError(f"no block of a document: {block!r}")
 
@@ -79,12 +79,13 @@ def _code(lines: Sequence[str], language: str) -> str:
 
 def _spanned(rows: Rows) -> Sequence[Column]:
     """Write the text that stands for a row's figures into the first of them, unless a column says it."""
-    first = next((index for index, column in enumerate(rows.columns) if not column.key), None)
-    if first is None or not rows.spans or any("table" in column.hidden_in for column in rows.columns):
-        return rows.columns
-    column = rows.columns[first]
+    columns = [column for column in rows.columns if "markdown" not in column.hidden_in]
+    first = next((index for index, column in enumerate(columns) if not column.key), None)
+    if first is None or not rows.spans or any("table" in column.hidden_in for column in columns):
+        return columns
+    column = columns[first]
     cells = tuple(rows.spans.get(row, cell) for row, cell in enumerate(column.cells))
-    return [*rows.columns[:first], replace(column, cells=cells), *rows.columns[first + 1 :]]
+    return [*columns[:first], replace(column, cells=cells), *columns[first + 1 :]]
 
 
 def _write(run: StoredRun, asked: Asked) -> str:  # noqa: ARG001 - the signature of all formats

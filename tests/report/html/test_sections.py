@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Precision
 from bench.core.claim import ClaimVerdict
-from bench.core.comparison import Nominated, Nomination
+from bench.core.comparison import Nominated, Nomination, Side
 from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Phase
 from bench.report.html.contract import ReportData, Row, Section, make_data
@@ -24,7 +24,6 @@ from bench.report.html.sections import (
     generation,
     growth,
     memory,
-    nominated,
     pareto,
     phases,
     roofline,
@@ -64,9 +63,7 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 def test_every_section_shows_itself_on_a_full_report() -> None:
     second = ordinary_run("second", **CASES)
     runs = [growing_run(), run_with_peaks(), second, compared_run()]
-    data = replace(
-        make_data(runs, [Nominated(base="first", head="second", refused="other machines")]), trends=(make_trend(),)
-    )
+    data = replace(make_data(runs, [Nominated(base=Side(id="first"), head=Side(id="second"))]), trends=(make_trend(),))
     page = render(data)
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]
 
@@ -105,13 +102,15 @@ def test_what_was_never_finished_or_cannot_be_read_is_a_failure_too() -> None:
     )
 
 
-def test_runs_that_cannot_be_compared_are_no_zero_of_changes() -> None:
-    pair = Nominated(base="a", head="b", refused="torch differs")
-    values = built(answer.SECTION, ordinary_run("a"), ordinary_run("b"), nominated=[pair])
-    assert [card["text"] for card in values["cards"] if card["anchor"] == "nominated"] == [
-        "run not comparable with the first"
-    ]
-    assert values["changes"] == ("a and b cannot be compared: torch differs",)
+def test_findings_are_of_the_newest_run_alone() -> None:
+    older = ordinary_run(
+        "older", records=(make_record(step=0.02), make_record(precision=Precision.BF16_AMP, step=0.01))
+    )
+    newer = ordinary_run(
+        "newer", records=(make_record(step=0.02), make_record(precision=Precision.BF16_AMP, step=0.04))
+    )
+    assert built(answer.SECTION, older, newer)["headline"].startswith("bf16-amp is slower than fp32 here")
+    assert built(answer.SECTION, newer, older)["headline"].startswith("bf16-amp is faster than fp32 here")
 
 
 def test_a_comparison_alone_opens_with_its_verdict() -> None:
@@ -307,21 +306,22 @@ def test_verdicts_stand_on_one_scale_with_zero_in_the_middle() -> None:
     assert "no module named" in lost["why"][0]
 
 
-def test_nominations_come_with_the_warning_and_the_command() -> None:
+def test_a_report_of_two_runs_begins_with_their_comparison() -> None:
     pair = Nominated(
-        base="a",
-        head="b",
+        base=Side(id="a"),
+        head=Side(id="b"),
         nominations=(
             Nomination(cell_id="calm", cell_key="1", base=0.01, head=0.0101, shift=0.01),
             Nomination(cell_id="slow", cell_key="2", base=0.01, head=0.012, shift=0.18, is_suspect=True),
         ),
         commands=("bench ab a b slow",),
     )
-    values = built(nominated.SECTION, nominated=[pair])
-    assert "nominations, not verdicts" in values["why_not"]
-    (shown,) = values["pairs"]
-    assert [row[0].text for row in shown["table"].rows] == ["slow", "calm"]
-    assert shown["commands"] == ["bench ab a b slow"]
+    page = render(make_data([ordinary_run("a"), ordinary_run("b")], [pair]))
+    assert re.findall(r'<section id="([a-z]+)"', page)[:2] == ["comparison", "answer"]
+    assert page.index("Head takes") < page.index("Which run is which") < page.index("nominations, not verdicts")
+    assert page.count('<circle cx="') == 3  # two cells and their mean
+    assert "bench ab a b slow" in page
+    assert SECTIONS[0].build(make_data([ordinary_run()])) is None
 
 
 def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
@@ -367,15 +367,16 @@ def test_a_section_of_anothers_can_stand_on_the_page() -> None:
 
 def test_generated_text_and_sampled_images_have_their_tables_and_notes() -> None:
     run = make_run(id="cases", **CASES)
-    generated, sampled = built(generation.TEXT, run), built(generation.IMAGES, run)
-    assert [table.caption.split(",")[0] for table in generated["tables"]] == [
+    generated, sampled = (built(section, run)["blocks"] for section in (generation.TEXT, generation.IMAGES))
+    assert [block["table"].caption.split(",")[0] for block in generated if block["kind"] == "rows"] == [
         "Time to the first token and per token",
         "Memory of the cache",
         "FLOPs per token",
     ]
-    assert any("OUT OF MEMORY: RuntimeError" in note for note in generated["notes"])
-    assert [table.total for table in sampled["tables"]] == [False, True]
-    assert any("x steps" in note for note in sampled["notes"])
+    assert [block["table"].total for block in sampled if block["kind"] == "rows"] == [False, True]
+    lines = [line for block in (*generated, *sampled) for line in block.get("lines", ())]
+    assert any("OUT OF MEMORY: RuntimeError" in line for line in lines)
+    assert any("x steps" in line for line in lines)
     page = render(make_data([run]))
     assert "2N+4TA" in page
     assert "4 combinations of generating text or sampling images measured" in page

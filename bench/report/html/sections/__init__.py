@@ -7,13 +7,13 @@ from bench.report.html.sections import (
     answer,
     cells,
     claims,
+    comparison,
     environment,
     generation,
     growth,
     history,
     layers,
     memory,
-    nominated,
     pareto,
     phases,
     profile,
@@ -24,6 +24,7 @@ from bench.report.html.sections import (
 )
 
 SECTIONS: tuple[Section, ...] = (
+    comparison.SECTION,
     answer.SECTION,
     cells.SECTION,
     training.SECTION,
@@ -39,7 +40,6 @@ SECTIONS: tuple[Section, ...] = (
     claims.SECTION,
     layers.SECTION,
     verdicts.SECTION,
-    nominated.SECTION,
     history.SECTION,
     environment.SECTION,
 )

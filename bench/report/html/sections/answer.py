@@ -15,7 +15,7 @@ from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import grouped
 from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
-from bench.tables.comparison import change, headline, reason_text, short_names, summary
+from bench.tables.comparison import headline, reason_text, short_names, summary
 from bench.tables.figures import count_of, first, name, seconds_text, words
 from bench.tables.findings import findings, model_findings
 from bench.tables.table import Column, Table, make_table
@@ -140,14 +140,6 @@ def _change_cards(data: ReportData) -> list[dict[str, str]]:
             slower = verdicts[ComparisonVerdict.SLOWER]
             text = f"slower, {summary(run.comparison.comparisons).partition(': ')[0]} compared"
             cards.append(_card(slower, text, "verdicts", "bad" if slower else "good"))
-    suspects = sum(n.is_suspect for pair in data.nominated for n in pair.nominations)
-    refused = sum(bool(pair.refused) for pair in data.nominated)
-    if refused:
-        cards.append(
-            _card(refused, f"{'run' if refused == 1 else 'runs'} not comparable with the first", "nominated", "doubt")
-        )
-    if len(data.nominated) > refused:
-        cards.append(_card(suspects, "nominated, none judged", "nominated", "doubt" if suspects else ""))
     return cards
 
 
@@ -156,7 +148,7 @@ def _card(number: int, text: str, anchor: str, tone: str) -> dict[str, str]:
 
 
 def _changes(data: ReportData) -> list[str]:
-    """Say what changed: verdicts first, then nominations by size."""
+    """List the verdicts of `bench ab` that say slower or faster; stored runs have a section of their own."""
     found = []
     for run in data.runs:
         if run.comparison:
@@ -166,14 +158,6 @@ def _changes(data: ReportData) -> list[str]:
                 for cell, c in zip(names, run.comparison.comparisons, strict=True)
                 if c.verdict in (ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER)
             ]
-    suspects = [n for pair in data.nominated for n in pair.nominations if n.is_suspect]
-    suspects.sort(key=lambda n: -abs(n.shift or 0.0))
-    found += [f"{name(n.cell_id)}: {change(n.shift)} %, nominated and not judged" for n in suspects]
-    found += [
-        f"{name(pair.base)} and {name(pair.head)} cannot be compared: {words(pair.refused)}"
-        for pair in data.nominated
-        if pair.refused
-    ]
     return found
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
-from bench.core.environment import Environment, MachineState
-from bench.core.units import format_bytes
+from bench.core.environment import MachineState
 from bench.report.html.contract import ReportData, Section
 from bench.store.stored import StoredRun
+from bench.tables.environment import environment_texts
 from bench.tables.figures import percent, significant, words
 from bench.tables.table import Column, Table, make_table
 
@@ -30,7 +29,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     runs = [run for run in data.runs if run.environment is not None]
     if not runs:
         return None
-    texts = [_texts(run.environment) for run in runs if run.environment is not None]
+    texts = [environment_texts(run.environment) for run in runs if run.environment is not None]
     names = list(dict.fromkeys(field for text in texts for field in text))
     differing = [field for field in names if len({text.get(field, _MISSING) for text in texts}) > 1]
     prints = {run.environment.fingerprint for run in runs if run.environment is not None}
@@ -44,20 +43,6 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
 
 
 SECTION = Section(anchor="environment", title="Environment", build=build)
-
-
-def _texts(environment: Environment) -> dict[str, str]:
-    """Write every field for people; settings and flags one by one."""
-    texts = {"fingerprint": environment.fingerprint}
-    for field in fields(Environment):
-        value = getattr(environment, field.name)
-        if field.name in ("malloc", "flags"):
-            texts |= {f"{field.name} {key}": words(setting) for key, setting in value}
-        elif field.name.endswith("_bytes"):
-            texts[field.name.removesuffix("_bytes")] = format_bytes(value)
-        elif value is not None:
-            texts[field.name] = words(str(value))
-    return texts
 
 
 def _table(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bench.report.html.contract import ReportData, Section
+from bench.report.html.documents import shown
 from bench.store.stored import StoredRun
-from bench.tables.document import Document, Doubts, Notes, Rows
-from bench.tables.figures import first, words
+from bench.tables.document import Document, Notes
+from bench.tables.figures import first
 from bench.tables.scenarios import generation_document, sampling_document
-from bench.tables.table import make_table
 
 _MOST = 200
 
@@ -24,15 +24,7 @@ def _section(
         measured, note = first([one for run in data.runs for one in of(run)], _MOST, "combinations")
         if not measured:
             return None
-        blocks = write(measured)
-        notes = [words(line) for block in blocks if isinstance(block, Notes) for line in block.lines]
-        notes += [sentence for block in blocks if isinstance(block, Doubts) for _, sentence in block.sentences]
-        tables = [
-            make_table(block.columns, caption=block.caption, total=block.total)
-            for block in blocks
-            if isinstance(block, Rows)
-        ]
-        return {"tables": tables, "notes": [*notes, *([note] if note else [])]}
+        return {"blocks": shown([*write(measured), Notes(lines=[note] if note else [])])}
 
     return Section(anchor=anchor, title=title, build=build, template="sections/generation.html")
 
