@@ -14,7 +14,7 @@ from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdic
 from bench.core.precision import Precision
 from bench.core.units import counted
 from bench.stats.looks import FEWEST_SESSIONS
-from bench.tables.document import Document, Notes, Rows, Text, Verbatim, Verdict
+from bench.tables.document import Document, Notes, Rows, Text, Verdict
 from bench.tables.figures import plain, significant, time_unit
 from bench.tables.table import Column
 
