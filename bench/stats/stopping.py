@@ -79,11 +79,6 @@ class WarmupRule(_Steps):
             return False
         return self.steps >= self._sampling.max_warmup_steps or self._is_settled() is True
 
-    @property
-    def is_converged(self) -> bool | None:
-        """Whether steps had settled; None while running, and where the warm-up was too short to tell (ten steps)."""
-        return self._is_settled() if self.is_finished else None
-
     def _is_settled(self) -> bool | None:
         if self.steps < 2 * WARMUP_WINDOW:
             return None

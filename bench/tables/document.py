@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.core.record import Advice
 from bench.tables.advice import loose_advice_sentences
@@ -192,6 +192,17 @@ Document = Sequence[Block]
 def doubts_of(advice: Sequence[Advice]) -> Doubts:
     """Put doubts that belong to no record into words."""
     return Doubts(sentences=loose_advice_sentences(advice))
+
+
+def spanned(rows: Rows, view: str) -> Sequence[Column]:
+    """Write the text that stands for a row's figures into the first of them, unless a column of this view says it."""
+    columns = [column for column in rows.columns if view not in column.hidden_in]
+    first = next((index for index, column in enumerate(columns) if not column.key), None)
+    if first is None or not rows.spans or any("table" in column.hidden_in for column in columns):
+        return columns
+    column = columns[first]
+    cells = tuple(rows.spans.get(row, cell) for row, cell in enumerate(column.cells))
+    return [*columns[:first], replace(column, cells=cells), *columns[first + 1 :]]
 
 
 def page_text(document: Document, page: Page) -> str:

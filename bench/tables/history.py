@@ -187,7 +187,7 @@ def trend_document(trend: Trend, *, shown: int = 20) -> Document:
         Text(text=f"{plain(trend.cell_id)} · {trend.metric} · {count}"),
         Text(text=f"{plain(trend.machine)} ({trend.fingerprint})", style="dim", close=True),
         Verbatim(lines=lambda page: _plotted(trend, scale, unit, page)),
-        _points(trend, shown, scale, unit),
+        points_rows(trend, shown, scale, unit),
         Notes(lines=accepted, first="", indent="  ", close=True),
     ]
 
@@ -209,7 +209,8 @@ def _dates(trend: Trend, axis: str) -> str:
     return " " * room + (first + " " * gap + last if gap > 0 else last)
 
 
-def _points(trend: Trend, shown: int, scale: float, unit: str) -> Rows:
+def points_rows(trend: Trend, shown: int, scale: float, unit: str) -> Rows:
+    """Make the newest points of a trend."""
     begin = max(len(trend.points) - shown, 0)
     points = trend.points[begin:]
     figures = [

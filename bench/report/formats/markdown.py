@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from bench.report.formats import Asked, Format
 from bench.store.stored import StoredRun
 from bench.tables.comparison import comparison_document
-from bench.tables.document import Block, Document, Dots, Doubts, Heading, Notes, Place, Rows, Text, Verbatim, Verdict
+from bench.tables.document import (
+    Block,
+    Document,
+    Dots,
+    Doubts,
+    Heading,
+    Notes,
+    Place,
+    Rows,
+    Text,
+    Verbatim,
+    Verdict,
+    spanned,
+)
 from bench.tables.figures import plain
 from bench.tables.table import Column, Page
 
@@ -58,7 +70,7 @@ def _block(block: Block) -> str:
             text = escape(block.text.strip())
             return f"**{text}**" if text and block.style == "bold" else text
         case Rows():
-            return (f"## {escape(block.caption)}\n\n" if block.caption else "") + table(_spanned(block))
+            return (f"## {escape(block.caption)}\n\n" if block.caption else "") + table(spanned(block, "markdown"))
         case Notes():
             return "\n".join(f"- {escape(line)}" for line in block.lines)
         case Verbatim():
@@ -75,17 +87,6 @@ def _code(lines: Sequence[str], language: str) -> str:
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
     return "\n".join([f"{fence}{language}", *lines, fence]) if lines else ""
-
-
-def _spanned(rows: Rows) -> Sequence[Column]:
-    """Write the text that stands for a row's figures into the first of them, unless a column says it."""
-    columns = [column for column in rows.columns if "markdown" not in column.hidden_in]
-    first = next((index for index, column in enumerate(columns) if not column.key), None)
-    if first is None or not rows.spans or any("table" in column.hidden_in for column in columns):
-        return columns
-    column = columns[first]
-    cells = tuple(rows.spans.get(row, cell) for row, cell in enumerate(column.cells))
-    return [*columns[:first], replace(column, cells=cells), *columns[first + 1 :]]
 
 
 def _write(run: StoredRun, asked: Asked) -> str:  # noqa: ARG001 - the signature of all formats

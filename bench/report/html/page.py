@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 
-def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...] | None = None) -> str:
+def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...] | None = None, title: str = "") -> str:
     """Write the report as one HTML document.
 
     Args:
         data: What to show.
         made_by: Name and version of the program, for the foot of the page.
-        sections: Those to show, in order; the house's where it is None.
+        sections: Those to show, in order; all if None.
+        title: Title of the page; the runs' names if empty.
     """
     from bench.report.html.sections import SECTIONS
 
@@ -34,7 +35,7 @@ def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...]
             body = engine.get_template(section.template_path).render(**values)
             shown.append({"anchor": section.anchor, "title": section.title, "body": Html(body)})
     return engine.get_template("page.html").render(
-        title=_title(data), sections=shown, style=_style(), script=_script(), policy=_policy(), made_by=made_by
+        title=title or _title(data), sections=shown, style=_style(), script=_script(), policy=_policy(), made_by=made_by
     )
 
 
