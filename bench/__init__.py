@@ -59,10 +59,8 @@ def run(
         timeout_seconds: Kill a process after this long; the cell becomes a TIMED_OUT record.
         executor: `forkserver`, `spawn` or `inline`.
         results: Folder under which the run's folder is made.
-        axes: Every other axis of a cell, each a value or a list, None for its default: `mode`, `batch_size`, `device`,
-            `precision`, `optimizer`, `compile`, `memory_format`, `input_shape` or `input`, `threads`, `world_size`,
-            `parallel`, `seed`, `accumulate`, `clip_norm`. They take what `bench run --help` says of the option of
-            that name; what a device cannot do becomes a SKIPPED record.
+        axes: Every other field of `bench.Cell`, by its name: a value or a list, None for its default. Each takes what
+            `bench run --help` says of the option of that name; what a device cannot do becomes a SKIPPED record.
 
     Returns:
         One record per cell, in the order of the sweep; also those that were skipped or failed.

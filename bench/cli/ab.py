@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer
+from bench.cli.output import answer, results_place
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode, StoreError, UsageError
 from bench.suite.command import RUN_ONLY
@@ -182,12 +182,12 @@ def _answer(
     from bench.runner.ab.run import side_document, to_document
     from bench.store.stored import heading
     from bench.tables.comparison import comparison_document
-    from bench.tables.document import Place, Verdict
+    from bench.tables.document import Verdict
 
     words = heading(to_document(compared, settings))
     document = [
         *comparison_document(compared.comparisons, words),
-        Place(text=f"Results: {compared.folder}", close=True),
+        results_place(compared.folder),
         *([Verdict(text=ratio)] if ratio else []),
     ]
     if markdown is not None:

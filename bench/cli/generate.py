@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, said
+from bench.cli.output import answer, results_place
 
 PANEL = "Measure"
 
@@ -60,7 +60,7 @@ def command(
     answer(
         "generate",
         format,
-        lambda: f"{said(generation_document(finished.generations))}\nResults: {finished.folder}",
+        lambda: [*generation_document(finished.generations), results_place(finished.folder)],
         folder=str(finished.folder),
         generations=finished.generations,
     )

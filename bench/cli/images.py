@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, said
+from bench.cli.output import answer, results_place
 from bench.core.errors import UsageError
 
 PANEL = "Measure"
@@ -74,7 +74,7 @@ def command(
     answer(
         "images",
         format,
-        lambda: f"{said(sampling_document(finished.images))}\nResults: {finished.folder}",
+        lambda: [*sampling_document(finished.images), results_place(finished.folder)],
         folder=str(finished.folder),
         images=finished.images,
     )

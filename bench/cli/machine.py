@@ -51,7 +51,7 @@ def command(
 
     limit = options.parse_duration(timeout, "--timeout")
     state = look()
-    if format is options.Format.TABLE:  # before torch is imported: whoever asks often needs no more
+    if format is not options.Format.JSON:  # before torch is imported: whoever asks often needs no more
         print(_lines(load_lines(state)), flush=True)
     found = diagnose(state, timeout_seconds=limit)
     if costs:

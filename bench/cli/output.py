@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import typer
 
     from bench.store.kept import KeptCounts
-    from bench.tables.document import Document
+    from bench.tables.document import Document, Place
 
 JSON_SCHEMA = 2
 """Version of what `--format json` prints; described in docs/json.md. History: 1 (2026-11-23) first; 2 (2026-11-28)
@@ -67,7 +67,17 @@ def written(document: Document, format: str) -> str:  # noqa: A002 - the option'
         from bench.report.formats.markdown import write_document
 
         return write_document(document)
-    return said(document)
+    from bench.tables.document import page_text
+    from bench.tables.table import Page
+
+    return page_text(document, Page(**look()))
+
+
+def results_place(folder: object) -> Place:
+    """Make the last line of a command that measures: where its run is."""
+    from bench.tables.document import Place
+
+    return Place(text=f"Results: {folder}", close=True)
 
 
 def say_kept(kept: KeptCounts | None, cells: int) -> None:
@@ -111,14 +121,6 @@ def look() -> dict[str, Any]:
     """Return how tables should look here, as arguments of `report.terminal`: width, colour, unicode."""
     encoding = (sys.stdout.encoding or "").lower()
     return {"width": terminal_width(), "color": uses_color(), "unicode": encoding.startswith("utf")}
-
-
-def said(document: Document) -> str:
-    """Write a document as it should look here."""
-    from bench.tables.document import page_text
-    from bench.tables.table import Page
-
-    return page_text(document, Page(**look()))
 
 
 def uses_color() -> bool:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, said, say
+from bench.cli.output import answer, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
@@ -69,7 +69,7 @@ def command(
     plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
     is_telling = not quiet and format is not options.Format.JSON
     points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
-    answer("pipeline", format, lambda: said(pipeline_document(points)), points=points)
+    answer("pipeline", format, lambda: pipeline_document(points), points=points)
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
 
 

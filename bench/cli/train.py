@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, said, say
+from bench.cli.output import answer, results_place, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
@@ -127,7 +127,7 @@ def command(
     answer(
         "train",
         format,
-        lambda: f"{said(training_document(trained.training))}\nResults: {trained.folder}",
+        lambda: [*training_document(trained.training), results_place(trained.folder)],
         folder=str(trained.folder),
         training=trained.training,
     )

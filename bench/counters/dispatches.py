@@ -13,9 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.core.cell import Cell
-from bench.core.workload import Workload
-from bench.counters.fakes import fake_step, without_collector
+from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.timeline import storages_of, tensors_in
 from bench.device.backend import backend_of
@@ -46,20 +44,6 @@ class StepOperations:
 
     dispatches: tuple[tuple[str, int], ...]
     bytes_touched: int
-
-
-def count_operations(workload: Workload, cell: Cell) -> StepOperations:
-    """Count one steady step on fake CPU tensors, at a fraction of the cost of a real one.
-
-    Bit-equal to the real CPU run, except where a fake kernel lays its output out differently: then a copy more or less
-    is dispatched (up to 3 of some hundreds in efficientnet_b0 and swin_t; bytes differ by less than 0.01 %).
-
-    A CUDA cell is counted as torch would run it on the CPU, with CUDA's choice of the foreach optimizer; to count what
-    the GPU really dispatches, give `count_step` a real step.
-    """
-    with fake_step(workload, cell) as step:
-        step()
-        return count_step(step)
 
 
 def count_step(step: Step) -> StepOperations:

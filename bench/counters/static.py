@@ -39,12 +39,6 @@ class SavedBytes:
     inputs_bytes: int
 
 
-def count_saved_bytes(workload: Workload, cell: Cell) -> SavedBytes:
-    """Count what forward and loss save, on fake CPU tensors; nothing is saved in infer mode."""
-    with fake_step(workload, cell) as step:
-        return count_saved(step)
-
-
 def count_saved(step: Step) -> SavedBytes:
     """Run forward and loss of a step, real or fake, and count what they save, of one batch where there are several.
 

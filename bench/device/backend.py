@@ -43,8 +43,8 @@ _PLACES = {
 KINDS = tuple(_PLACES)
 """Every kind of device; `auto` takes the first device of the accelerators in this order, else the CPU."""
 
-DEVICE_HELP = "cpu, cuda, cuda:N, mps or auto"
-"""What a user may write, as the help says it."""
+DEVICE_HELP = f"{', '.join(KINDS)} (one of several as {KINDS[1]}:N) or auto"
+"""What a user may write, in words."""
 
 _OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "apple": "mps", "host": CPU}
 _NAME = re.compile(r"([a-z]+)(?::([0-9]+))?")

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bench.core.estimate import Estimate
 from bench.stats.autocorrelation import effective_n, ranks
-from bench.stats.distributions import durations, finite, fraction, median_rank, student_t_quantile
+from bench.stats.distributions import durations, fraction, median_rank, student_t_quantile
 
 DRIFT_LIMIT = 0.05
 """Medians of the first and the last third of a series that differ by more than this are a drift, if not by chance."""
@@ -163,16 +162,6 @@ def quantile(seconds: Sequence[float], probability: float) -> float:
     return float(np.quantile(array, probability))
 
 
-def p10(seconds: Sequence[float]) -> float:
-    """Return the 10 % quantile: nine of ten steps take longer."""
-    return quantile(seconds, 0.10)
-
-
-def p90(seconds: Sequence[float]) -> float:
-    """Return the 90 % quantile: one of ten steps takes longer."""
-    return quantile(seconds, 0.90)
-
-
 def relative_dispersion(seconds: Sequence[float]) -> float | None:
     """Measure how wide a sample is compared with its centre: IQR / median.
 
@@ -187,25 +176,3 @@ def relative_dispersion(seconds: Sequence[float]) -> float | None:
         return None
     low, middle, high = np.quantile(array, [0.25, 0.5, 0.75])
     return float((high - low) / middle) if middle > 0 else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeanRatio:
-    """A geometric mean over `n` ratios; `missing` more had none. `ratio` is None where all are missing."""
-
-    ratio: float | None
-    n: int
-    missing: int
-
-
-def geometric_mean(ratios: Sequence[float | None]) -> MeanRatio:
-    """Average ratios; None is a cell without one.
-
-    Raises:
-        ValueError: A ratio that is not positive and finite.
-    """
-    there = finite([ratio for ratio in ratios if ratio is not None], "ratios")
-    if (there <= 0).any():
-        raise ValueError(f"a ratio is above 0, found {there.min()}; a failed cell is None")
-    mean = math.exp(math.fsum(math.log(ratio) for ratio in there) / there.size) if there.size else None
-    return MeanRatio(ratio=mean, n=int(there.size), missing=len(ratios) - int(there.size))

@@ -77,11 +77,11 @@ class WarmupRule(_Steps):
         worked = sum(self._seconds[STARTING_STEPS:])
         if self.steps < self._sampling.min_warmup_steps or worked < self._sampling.min_warmup_seconds:
             return False
-        return self.steps >= self._sampling.max_warmup_steps or self._is_settled() is True
+        return self.steps >= self._sampling.max_warmup_steps or self._is_settled()
 
-    def _is_settled(self) -> bool | None:
+    def _is_settled(self) -> bool:
         if self.steps < 2 * WARMUP_WINDOW:
-            return None
+            return False
         before = float(np.median(self._seconds[-2 * WARMUP_WINDOW : -WARMUP_WINDOW]))
         last = float(np.median(self._seconds[-WARMUP_WINDOW:]))
         return abs(last - before) <= self._sampling.warmup_tolerance * min(before, last)

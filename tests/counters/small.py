@@ -9,6 +9,9 @@ from torch import nn
 
 from bench.core.cell import Cell, MemoryFormat, Mode, Precision
 from bench.core.workload import Workload
+from bench.counters.dispatches import StepOperations, count_step
+from bench.counters.fakes import fake_step
+from bench.counters.static import SavedBytes, count_saved
 
 CLASSES = 5
 
@@ -172,3 +175,16 @@ WORKLOADS = {
         make_optimizer=sgd,
     ),
 }
+
+
+def count_operations(workload: Workload, one: Cell) -> StepOperations:
+    """Count one steady step on fake CPU tensors."""
+    with fake_step(workload, one) as step:
+        step()
+        return count_step(step)
+
+
+def count_saved_bytes(workload: Workload, one: Cell) -> SavedBytes:
+    """Count what forward and loss save, on fake CPU tensors."""
+    with fake_step(workload, one) as step:
+        return count_saved(step)

@@ -11,13 +11,21 @@ from bench.counters import dispatches
 from bench.counters.dispatches import (
     OperationCounter,
     count_kernel_launches,
-    count_operations,
     count_step,
     is_counted,
     touched_bytes,
 )
 from bench.device.step import prepare
-from tests.counters.small import WORKLOADS, RoundTrip, cell, convolutional, image_workload, linear_workload, sgd
+from tests.counters.small import (
+    WORKLOADS,
+    RoundTrip,
+    cell,
+    convolutional,
+    count_operations,
+    image_workload,
+    linear_workload,
+    sgd,
+)
 
 
 def _count(operation: object, *tensors: torch.Tensor) -> OperationCounter:

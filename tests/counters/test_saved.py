@@ -2,9 +2,9 @@ import torch
 from torch import nn
 
 from bench.core.cell import Mode, Precision
-from bench.counters.static import count_saved, count_saved_bytes
+from bench.counters.static import count_saved
 from bench.device.step import prepare
-from tests.counters.small import WORKLOADS, Checkpointed, cell, image_workload, linear_workload, sgd
+from tests.counters.small import WORKLOADS, Checkpointed, cell, count_saved_bytes, image_workload, linear_workload, sgd
 
 
 def test_a_linear_layer_saves_only_what_lives_anyway():

@@ -10,8 +10,6 @@ from bench.core.estimate import Estimate
 from bench.stats.estimate import (
     estimate_median,
     estimate_median_of_processes,
-    p10,
-    p90,
     quantile,
     relative_dispersion,
 )
@@ -166,7 +164,7 @@ def test_processes_of_zero_seconds_have_no_interval():
 def test_quantiles_agree_with_numpy():
     xs = np.random.default_rng(6).random(31).tolist()
     assert quantile(xs, 0.37) == pytest.approx(np.quantile(xs, 0.37))
-    assert (p10(xs), p90(xs)) == pytest.approx((np.quantile(xs, 0.1), np.quantile(xs, 0.9)))
+    assert (quantile(xs, 0.1), quantile(xs, 0.9)) == pytest.approx((np.quantile(xs, 0.1), np.quantile(xs, 0.9)))
 
 
 @pytest.mark.parametrize(("xs", "p"), [([], 0.5), ([1.0], 1.1), ([1.0], math.nan)])

@@ -37,7 +37,7 @@ class Work:
 
 
 def count_work(workload: Workload, cell: Cell) -> Work:
-    """Count a steady step on fake tensors, as `count_operations` does.
+    """Count a steady step on fake tensors.
 
     Raises:
         ModelError: The step reads the value of a tensor.

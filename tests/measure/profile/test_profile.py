@@ -8,13 +8,13 @@ import torch
 from bench.core.cell import Mode
 from bench.core.profile import GRADIENTS, LOSS, OPTIMIZER, UNATTRIBUTED, Profile, ProfileOptions
 from bench.core.record import AdviceKind, Phase
-from bench.counters.dispatches import count_operations
 from bench.device.step import prepare
 from bench.measure.profile.attribution import Attribution
 from bench.measure.profile.collect import raw_events, recording_steps
 from bench.measure.profile.profile import profile_cell
 from bench.measure.profile.spans import read_recording
 from bench.measure.profile.times import host_times
+from tests.counters.small import count_operations
 from tests.measure.profile.small import Branching, Checkpointed, ReadsValues, cell, workload
 
 OPTIONS = ProfileOptions(steps=4)
