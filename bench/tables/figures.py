@@ -96,6 +96,11 @@ def ascii_only(text: str) -> str:
     return text.translate(_ASCII).encode("ascii", "backslashreplace").decode()
 
 
+def is_unicode(encoding: str | None) -> bool:
+    """Whether a stream of this encoding can take our signs (±, µ, ≥)."""
+    return (encoding or "").lower().replace("-", "").replace("_", "") in {"utf8", "utf16", "utf32", "utf8sig"}
+
+
 def display_width(text: str) -> int:
     """Count the terminal columns a text takes: wide characters two, combining ones none."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -91,7 +91,7 @@ def test_the_page_is_written_beside_the_table(capsys: pytest.CaptureFixture[str]
     page = Path("pages/trend.html").read_text()
     assert page.count('<g class="point">') == 30
     assert f"bench ab {commit_of(STEP_DAY - 1)[:12]}" in page
-    assert "script-src 'sha256-" in page
+    assert "default-src &#39;none&#39;" in page
 
 
 def test_what_cannot_be_read_is_said_and_exit_code_2_while_the_rest_is_in(capsys: pytest.CaptureFixture[str]) -> None:

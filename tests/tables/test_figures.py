@@ -9,6 +9,7 @@ from bench.tables.figures import (
     byte_unit,
     count_unit,
     display_width,
+    is_unicode,
     percent,
     plain,
     shorten,
@@ -116,3 +117,8 @@ def test_names_are_cut_in_the_middle() -> None:
 def test_ascii_has_words_for_our_signs() -> None:
     assert ascii_only("12 ± 3 µs ≥ 4 …") == "12 +- 3 us >= 4 .."
     assert ascii_only("模") == "\\u6a21"
+
+
+def test_streams_say_whether_they_take_signs() -> None:
+    assert all(map(is_unicode, ("utf-8", "UTF8", "utf_8")))
+    assert not any(map(is_unicode, (None, "", "ascii", "latin-1", "cp1252")))
