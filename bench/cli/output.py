@@ -112,15 +112,25 @@ def say_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
     return int(exit_code)
 
 
+_WIDTH = "--width"
+_typed_width: int | None = None
+"""What `--width` says while a command runs."""
+
+
 def terminal_width() -> int:
-    """Return the columns to print for: the terminal's, `COLUMNS`, or 80 in a pipe."""
-    return shutil.get_terminal_size(fallback=(80, 24)).columns
+    """Return the columns to print for: those of `--width`, the terminal's, `COLUMNS`, or 80 in a pipe."""
+    return _typed_width or shutil.get_terminal_size(fallback=(80, 24)).columns
 
 
 def look() -> dict[str, Any]:
     """Return how tables should look here, as arguments of `report.terminal`: width, colour, unicode."""
     encoding = (sys.stdout.encoding or "").lower()
-    return {"width": terminal_width(), "color": uses_color(), "unicode": encoding.startswith("utf")}
+    return {
+        "width": terminal_width(),
+        "color": uses_color(),
+        "unicode": encoding.startswith("utf"),
+        "widened_by": _WIDTH,
+    }
 
 
 def uses_color() -> bool:
@@ -129,7 +139,25 @@ def uses_color() -> bool:
 
 
 class Command(TyperCommand):
-    """A command whose help names values in words, shows every default and ends with examples."""
+    """A command whose help names values in words, shows every default and ends with examples.
+
+    Where it has a `--format`, it prints tables, and has `--width`, too.
+    """
+
+    def __init__(self, name: str | None, **settings: Any) -> None:
+        """Add the option of all commands that print tables."""
+        super().__init__(name, **settings)
+        if any(one.name == "format" for one in self.params):
+            self.params.append(_width_option())
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command for the width that was typed."""
+        global _typed_width
+        before, _typed_width = _typed_width, ctx.params.pop("width", None)
+        try:
+            return super().invoke(ctx)
+        finally:
+            _typed_width = before
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Return what follows the name in the usage line."""
@@ -142,6 +170,19 @@ class Command(TyperCommand):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
         """Write the examples."""
         _write_examples(self.epilog, formatter)
+
+
+def _width_option() -> Any:
+    """Make `--width` as typer makes options."""
+    import typer
+
+    option = typer.Option(None, _WIDTH, min=20, help="Columns of tables.", show_default="the terminal's")
+
+    def takes(width: int | None = option) -> None: ...
+
+    maker = typer.Typer(add_completion=False)
+    maker.command()(takes)
+    return typer.main.get_command(maker).params[0]
 
 
 class Group(TyperGroup):

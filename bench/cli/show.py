@@ -40,9 +40,6 @@ def command(
     format: Annotated[  # noqa: A002 - the name of the option
         Form, typer.Option("--format", help="For a terminal, a comment, a paper, a spreadsheet, a program.")
     ] = TABLE,
-    width: Annotated[
-        int | None, typer.Option(min=20, help="Columns of the table.", show_default="the terminal's")
-    ] = None,
     table: Annotated[
         str, typer.Option("--table", metavar="NAME", help="With csv: which table; a wrong name lists them.")
     ] = "cells",
@@ -68,9 +65,7 @@ def command(
             print_json("show", folder=str(data.folder), run=data.info, heading=heading, comparisons=comparisons)
         return ending
     chosen = formats.load(format)
-    asked = formats.Asked(
-        page=Page(**look() | ({} if width is None else {"width": width})), table=table, extra_info=extra_info
-    )
+    asked = formats.Asked(page=Page(**look()), table=table, extra_info=extra_info)
     show = partial(print, end="") if format == TABLE else print_file
     if found is None:
         show(chosen.write(data, asked))

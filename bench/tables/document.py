@@ -241,8 +241,9 @@ def _on_page(block: Block, page: Page) -> str:
 
 
 def _table(rows: Rows, page: Page) -> str:
-    columns, groups = [column for column in rows.columns if "table" not in column.hidden_in], {}
+    whole = [column for column in rows.columns if "table" not in column.hidden_in]
+    columns, groups = whole, {}
     if rows.heads and not fits(columns, page.width, rows.essential):
         firsts = [row for row in range(len(rows.heads)) if row == 0 or rows.heads[row] != rows.heads[row - 1]]
         columns, groups = columns[1:], {row: rows.heads[row] for row in firsts}
-    return render(columns, page, spans=rows.spans, styles=rows.styles, groups=groups, total=rows.total)
+    return render(columns, page, spans=rows.spans, styles=rows.styles, groups=groups, total=rows.total, ungrouped=whole)

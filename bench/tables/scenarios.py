@@ -97,7 +97,7 @@ def _document(
 ) -> Document:
     spans = failed_rows(measured)
     (caption, times, _), *others = tables
-    first = Rows(columns=times, caption=caption, spans=spans, styles=dict.fromkeys(spans, "red"))
+    first = Rows(columns=times, caption=caption, shows_caption=True, spans=spans, styles=dict.fromkeys(spans, "red"))
     rows = [
         Rows(columns=columns, caption=caption, shows_caption=total, total=total) for caption, columns, total in others
     ]
@@ -106,7 +106,12 @@ def _document(
 
 def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Column]]]:
     """Make the tables with their captions: times of all cases; where there are any, caches and FLOPs per token."""
-    tables = [("Time to the first token and per token", [*_generation_keys(measured), *_time_columns(measured)])]
+    tables = [
+        (
+            "Time to the first token and per token, median ± half its 95 % interval",
+            [*_generation_keys(measured), *_time_columns(measured)],
+        )
+    ]
     cached = [one for one in measured if one.case.uses_cache and one.counts is not None]
     if cached:
         tables.append(("Memory of the cache", [*_generation_keys(cached), *_memory_columns(cached)]))
@@ -138,13 +143,13 @@ def _time_columns(measured: Sequence[Generation]) -> list[Column]:
     summaries = [summarise_generation(one) for one in measured]
     nothing: list[float | None] = [None] * len(summaries)
     return [
-        *estimate_columns("first token", [s.first_token for s in summaries]),
-        *estimate_columns("per token", [s.token for s in summaries]),
-        *_tail("p90", [s.token_p90_seconds for s in summaries], nothing, 2),
+        *estimate_columns("first", [s.first_token for s in summaries]),
+        *estimate_columns("token", [s.token for s in summaries]),
+        *_tail("p90", [s.token_p90_seconds for s in summaries], nothing, 3),
         *_tail("p99", [s.token_p99_seconds for s in summaries], nothing, 2),
-        *figure_column("prefill", [s.prefill_tokens_per_second for s in summaries], 3, format_count, unit="tokens/s"),
+        *figure_column("prefill", [s.prefill_tokens_per_second for s in summaries], 4, format_count, unit="tokens/s"),
         *figure_column("decode", [s.decode_tokens_per_second for s in summaries], 1, format_count, unit="tokens/s"),
-        *counts_column("decode", [s.decode_flops_per_second for s in summaries], 4, "FLOP/s"),
+        *counts_column("decode", [s.decode_flops_per_second for s in summaries], 5, "FLOP/s"),
     ]
 
 

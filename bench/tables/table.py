@@ -59,11 +59,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Where a text goes: how wide, with colours or not, with signs beyond ASCII or not."""
+    """Where a text goes: how wide, with colours or not, with signs beyond ASCII or not.
+
+    Attributes:
+        widened_by: Option that makes the page wider: a table that leaves columns out says so and names it.
+    """
 
     width: int = 80
     color: bool = False
     unicode: bool = True
+    widened_by: str = ""
 
     def paint(self, text: str, style: str | None) -> str:
         """Colour a text by ANSI codes, if the page has colours."""
@@ -92,6 +97,7 @@ def render(
     styles: Mapping[int, str | None] | None = None,
     groups: Mapping[int, str] | None = None,
     total: bool = False,
+    ungrouped: Sequence[Column] = (),
 ) -> str:
     """Lay a table out within the page.
 
@@ -102,12 +108,13 @@ def render(
         styles: By row, the colour of its span or of the row.
         groups: By row, a heading line before it; rows are then indented.
         total: The last row is a sum and stands below a rule.
+        ungrouped: Columns of a page that is wide enough for all, if they are others.
     """
     spans, styles, groups = spans or {}, styles or {}, groups or {}
     indent = 2 if groups else 0
     aligned = _aligned(columns)
-    columns = [_signed(_blanked(column, aligned, groups), page) for column in aligned]
-    columns = _fitting(columns, page.width - indent, page)
+    every = [_signed(_blanked(column, aligned, groups), page) for column in aligned]
+    columns = _fitting(every, page.width - indent, page)
     widths = [_width(column) for column in columns]
     keys = sum(column.key for column in columns)
     rule = page.sign("─") * (indent + _total(columns, widths))
@@ -127,7 +134,20 @@ def render(
             lines.append(head + page.paint(_cut(text, page.width - display_width(head), page), styles.get(row)))
         else:
             lines.append(page.paint(_line(cells, columns, widths, indent), styles.get(row)))
+    if page.widened_by and (left_out := _left_out(every, columns, ungrouped or aligned, page.widened_by)):
+        lines.append(page.paint(page.wrap(left_out), "dim"))
     return "\n".join(lines)
+
+
+def _left_out(every: Sequence[Column], shown: Sequence[Column], whole: Sequence[Column], option: str) -> str:
+    """Name the columns that do not fit, with the width that shows them; empty if all do."""
+    places = {(column.name, column.unit, column.cells) for column in shown}
+    hidden = [c.heading for c in every if c.heading and not c.key and (c.name, c.unit, c.cells) not in places]
+    if not hidden or len(shown) == len(every):
+        return ""
+    columns = _aligned(whole)
+    width = _total(columns, [_width(column) for column in columns])
+    return f"Not shown: {', '.join(dict.fromkeys(hidden))}. {option} {width} shows all."
 
 
 def fits(columns: Sequence[Column], width: int, rank: int) -> bool:

@@ -182,3 +182,10 @@ def test_completion_is_offered(capsys, monkeypatch) -> None:
     with pytest.raises(SystemExit):
         run_command([])
     assert capsys.readouterr().out.split() == ["profile"]
+
+
+def test_every_command_that_prints_a_table_takes_its_width() -> None:
+    for name in ("run", "compare", "generate", "count", "show", "list"):
+        command = load(name)
+        printers = command.commands.values() if hasattr(command, "commands") else [command]
+        assert any("--width" in one.opts for printer in printers for one in printer.params), name

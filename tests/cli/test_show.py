@@ -50,7 +50,9 @@ def test_a_run_is_printed_again_within_the_width(capsys: pytest.CaptureFixture[s
     assert max(map(len, lines)) <= width
     assert "18,874,880" in out
     assert out.splitlines()[-1] == f"Results: {folder.path}"
-    assert ("tokens" in out) == (width == 200)
+    table, _, rest = out.partition("Not shown: ")
+    assert ("tokens" in table) == (width == 200)
+    assert ("tokens" in rest.partition("shows all.")[0]) == (width != 200)  # and named with the width that shows it
 
 
 def test_json_holds_the_records_and_claims(capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,3 +83,14 @@ def test_noise_belongs_to_its_column_in_every_format_and_a_column_without_a_name
 def test_the_last_word_of_a_name_is_no_unit() -> None:
     (head,) = make_table([Column(name="best quads", cells=("4",))], caption="c").heads
     assert (head.name, head.unit) == ("best quads", "")
+
+
+def test_columns_that_do_not_fit_are_named_with_the_width_that_shows_them_all() -> None:
+    key = Column(name="model", cells=("a_model",), key=True, right=False)
+    wide = [Column(name=f"figure {n}", unit="ms", cells=("1234567890",), noise=("± 2",), rank=n) for n in (1, 2, 3)]
+    page = Page(width=30, widened_by="--width")
+    last = render([key, *wide], page).splitlines()[-2:]
+    assert " ".join(last) == "Not shown: figure 2 ms, figure 3 ms. --width 55 shows all."
+    assert "Not shown" not in render([key, *wide], Page(width=55, widened_by="--width"))
+    assert "figure 3" in render([key, *wide], Page(width=55, widened_by="--width"))
+    assert "Not shown" not in render([key, *wide], Page(width=30))  # a page that nobody can widen
