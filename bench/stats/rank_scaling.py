@@ -112,7 +112,9 @@ def _compared(found: RankScaling, ranks: Summary, alone: Summary) -> RankScaling
         return replace(found, efficiency=efficiency, reason="copies that only infer do not communicate")
     pairs = [(ranks.phase(phase), alone.phase(phase)) for phase in phases]
     if any(mine is None or other is None for mine, other in pairs):
-        return replace(found, efficiency=efficiency, reason="a phase was not timed")
+        does_not_add_up = any(not one.phases and one.residual_fraction is not None for one in (ranks, alone))
+        reason = "the phases do not add up to the step" if does_not_add_up else "a phase was not timed"
+        return replace(found, efficiency=efficiency, reason=reason)
     estimates = [estimate for pair in pairs for estimate in pair if estimate is not None]
     seconds = sum(mine.point - other.point for mine, other in pairs if mine is not None and other is not None)
     halves = [half for estimate in estimates if (half := estimate.half_width) is not None]

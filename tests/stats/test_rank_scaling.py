@@ -60,8 +60,16 @@ def test_a_rank_that_is_late_in_forward_is_named_and_does_not_change_the_step():
 
 
 def test_a_share_below_zero_is_shown_as_it_is():
-    faster = {**RANKS, Phase.BACKWARD: 0.055, Phase.OPTIMIZER: 0.009}
+    faster = {**RANKS, Phase.BACKWARD: 0.055, Phase.OPTIMIZER: 0.009, Phase.STEP: 0.100}
     assert rank_scaling_of(ranks(faster), [alone(), ranks(faster)]).communication_seconds == pytest.approx(-0.005)
+
+
+def test_phases_that_do_not_add_up_say_nothing_of_communication():
+    gap = {**RANKS, Phase.STEP: 0.200}
+    scaling = rank_scaling_of(ranks(gap), [alone(), ranks(gap)])
+    assert scaling.reason == "the phases do not add up to the step"
+    assert scaling.efficiency == pytest.approx(0.100 / 0.200)
+    assert scaling.communication_seconds is None
 
 
 @pytest.mark.parametrize(
