@@ -87,7 +87,7 @@ def to_frame(records: Sequence[Record], table: str = "cells") -> pd.DataFrame:
     """Make a pandas table of records, tidy, with units in the column names (`results/README.md` names them).
 
     Args:
-        records: From `run`, or read from a results folder.
+        records: Records from `run`, or read from a results folder.
         table: `cells`, one row per record; `phases`, per cell, phase and process; `layers`, per cell and layer.
     """
     from bench.report.files import to_frame as make

@@ -191,7 +191,7 @@ class BenchCell:
         return record
 
     def _or_fail(self, call: Callable[[], T]) -> T:
-        """Call a function; what is the user's to mend fails the test in one line."""
+        """Call a function; an error that the user can fix fails the test in one line."""
         __tracebackhide__ = True
         try:
             return call()

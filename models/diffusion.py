@@ -257,7 +257,7 @@ class Denoiser(nn.Module):
         is the text's own prediction, from one pass over the batch.
 
         Args:
-            text: From `encode`, for the same guidance.
+            text: Text from `encode`, for the same guidance.
             noise: Standard normal, `(B, 3, H, W)`.
             steps: Denoising steps, from 1 to as many as the schedule has.
             guidance: Weight of the text.

@@ -103,7 +103,7 @@ class RNNLanguageModel(nn.Module):
     def prefill(self, tokens: Tensor, capacity: int | None = None) -> tuple[Tensor, State]:
         """Read prompts `(B, P)`; return the logits of the next token `(B, V)` and the state.
 
-        `capacity`, the tokens that the text may have, is of no use here: the state does not grow.
+        `capacity`, the tokens that the text may have, has no effect here: the state does not grow.
         """
         del capacity
         x, state = self.run(self.embedding(tokens))  # (B, P, hidden)

@@ -68,7 +68,7 @@ def measured_from(
     """Read the claim's quantity from what was counted.
 
     Args:
-        counters: Of the claim's subject.
+        counters: Counters of the claim's subject.
         batch_size: Examples in the counted pass, the same for both sides of a relative claim.
         claim: Says which quantity of which layer.
         relative_to: Counters of the claim's reference, for a relative claim.
@@ -93,7 +93,7 @@ def check(claim: Claim, measured: ClaimValue | None, unmeasured_reason: str = "i
 
     Args:
         claim: The documented value.
-        measured: In the claim's terms: see `measured_from`. None is unmeasured.
+        measured: Value in the claim's terms: see `measured_from`. None is unmeasured.
         unmeasured_reason: Stands in the result if nothing was measured.
     """
     verdict, reason = _judge(claim, measured, unmeasured_reason)

@@ -24,7 +24,7 @@ class Quantity:
     """Something that documents state of a model or a layer.
 
     Attributes:
-        meaning: In words, with the unit and the convention.
+        meaning: Meaning in words, with the unit and the convention.
         is_shape: The value is a shape, not a number.
         needs_layer: It makes sense for one layer only.
         per_example: Counted for one example, whatever the batch.
@@ -61,7 +61,7 @@ def read(counters: Counters, batch_size: int, layer: str | None, quantity: str) 
     """Read one quantity of a model, or of one layer with everything inside it.
 
     Args:
-        counters: Of a pass over `batch_size` examples.
+        counters: Counters of a pass over `batch_size` examples.
         batch_size: Examples in that pass.
         layer: Dotted module path; None is the whole model.
         quantity: A key of `QUANTITIES`.

@@ -31,7 +31,7 @@ class RatioQuantity:
     """Something of which two cells can have a ratio.
 
     Attributes:
-        meaning: In words, with the unit.
+        meaning: Meaning in words, with the unit.
         get: Reads it off the counters of a step; None for a time.
         needs_steps: It takes whole steps on fake tensors to count.
         of_layers: It can be of one layer.
@@ -115,7 +115,7 @@ def judge_time(
 
     Args:
         claim: With `step_seconds`.
-        interval: Of the ratio subject / reference.
+        interval: Interval of the ratio subject / reference.
         p_below: Of the test that the ratio is below the documented value, adjusted for all that are judged together.
         p_above: The same for above.
         alpha: A direction is shown where its p is at most this: half of 5 %, because both are looked at.

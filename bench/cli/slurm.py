@@ -260,10 +260,10 @@ def run_on_slurm(
         results: Folder that holds the runs; every node must see it.
         resume: Submit what this run lacks instead.
         refused: What was typed beside `resume` but would change the run.
-        timeout_seconds: Of each process of a cell.
+        timeout_seconds: Timeout of each process of a cell.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
-        cells_per_task: As in `pack`.
+        cells_per_task: Cells per task, as for `pack`.
         is_dry: Print the script and stop.
         format: How to answer.
     """

@@ -24,7 +24,7 @@ class Ends:
 
     Attributes:
         cells: With full device names.
-        environments: By device.
+        environments: Environments by device.
         unfit: Why the machine could not be measured on; None if it could.
     """
 
@@ -79,7 +79,7 @@ class Step:
 
     Attributes:
         commits: Oldest first. One, or several of which all but the last cannot be measured.
-        comparison: Of the last of them against what was there before the first.
+        comparison: Comparison of the last of them against what was there before the first.
     """
 
     commits: tuple[Commit, ...]
@@ -110,7 +110,7 @@ class Bisected:
     Attributes:
         reason: Why there is no step, in words; empty if one was found.
         suspects: How many commits were looked among.
-        ends: Of `good` and `bad`.
+        ends: Comparisons of `good` and `bad`.
         steps: The largest first.
         likely: What is left where the search was not decided.
         notes: What to know besides, one sentence each.
@@ -135,7 +135,7 @@ class Narrowed:
     """What a listener hears after a session of a search.
 
     Attributes:
-        shift: Of the cell that is searched for, log-ratio against the good end; None if the session did not count.
+        shift: Log-ratio of the cell that is searched for to the good end; None if the session did not count.
         posterior: Mass of every suspect of the range, oldest first.
         likely: The suspect with the largest mass.
     """

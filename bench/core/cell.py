@@ -60,16 +60,16 @@ class About:
     """What everybody needs to know of an axis: `bench.suite.axes` reads it, options, tables and names derive from it.
 
     Attributes:
-        meaning: Of its column in the tables; `{choices}` stands for its values.
-        help: Of its option; `{choices}` likewise.
-        flags: Of its option, before `--name`.
-        metavar: Of its option; by default what its values are.
+        meaning: Meaning of its column in the tables; `{choices}` stands for its values.
+        help: Help text of its option, with the same `{choices}`.
+        flags: Short names of its option, before `--name`.
+        metavar: Word for a value of its option; by default the kind of its values.
         usual: Value of a sweep that says nothing, for an axis without a default.
         usual_words: Default in the help where it is no value: `the model's`.
         unset: What None is called, in tables and by those who type it.
-        unit: Of its values.
-        header: Of its column in a table for people; by default its name.
-        part: Of a cell's name, where `{}` stands for the value; by default a number has its axis's name before it.
+        unit: Unit of its values.
+        header: Header of its column in a table for people; by default its name.
+        part: Part of a cell's name, where `{}` stands for the value; by default a number has its axis's name before it.
         is_always_named: Whether a cell's name has it at its default, too.
         least: Smallest value of a whole number; None takes any.
         text: Writes a value as it is typed.

@@ -50,7 +50,7 @@ class Claim:
         model: Model spec of the subject.
         layer: Dotted module path within it; None is the whole model.
         quantity: One of `bench.claims.QUANTITIES`.
-        value: As documented; counts of operations and elements are of one example. With `relative_to`, a ratio.
+        value: Value as documented; counts of operations and elements are of one example. With `relative_to`, a ratio.
         relative_to: Model spec whose same quantity the value is a multiple of; None is an absolute value.
         relative_layer: The layer of that other model, where it is not `layer`.
         input_shape: Shape of one example for which the value holds; None is the model's own.
@@ -61,7 +61,7 @@ class Claim:
         relation: What the measured value has to be to the documented one.
         cell: Subject of a ratio between two cells; `model` is its model. None for other claims.
         reference_cell: The cell that it is held against; set exactly where `cell` is.
-        reference_quantity: Of the reference, where it is not `quantity`.
+        reference_quantity: Quantity of the reference, where it is not `quantity`.
     """
 
     id: str
@@ -87,7 +87,7 @@ class CheckedClaim:
     """A claim beside its measured value; `measured` is None where it could not be measured, and `reason` says why.
 
     Attributes:
-        interval: Of a ratio of times, over sessions of fresh processes; its point is `measured`. None for a count.
+        interval: Interval of a ratio of times over sessions of processes, around `measured`. None for a count.
     """
 
     claim: Claim

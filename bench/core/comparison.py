@@ -73,10 +73,10 @@ class Judgement:
         minimum_detectable: Shift that the plan calls slower with 80 % power; None if the spread is unknown.
         session_shifts: One per session that was judged, in order; as `shift`.
         shown_by: What showed the change; None if none was shown.
-        mean_shift: As `shift`, always of the mean; `mean_high` is the upper end of its interval.
+        mean_shift: Like `shift`, but always of the mean; `mean_high` is the upper end of its interval.
         mean_shifts: One per session.
         look: Number of the look that decided, from 1, of `looks` planned ones; None before the first.
-        screen_shifts: Of files before version 2: those of the screen, if fresh sessions decided instead.
+        screen_shifts: Shifts of files before version 2: those of the screen, if fresh sessions decided instead.
     """
 
     verdict: ComparisonVerdict
@@ -123,7 +123,7 @@ class Heading:
     """What stands above and below the table.
 
     Attributes:
-        base: Of the base, in words: `origin/main (1a2b3c4)`.
+        base: Base in words: `origin/main (1a2b3c4)`.
         method: How it was measured, in words.
         notes: What to know besides, one sentence each.
         unfit: Why the machine could not be measured on.
@@ -175,8 +175,8 @@ class Side:
     Attributes:
         id: Name of the run's folder or file.
         started_at: ISO 8601; empty if the file does not say.
-        command: As typed.
-        environment: Of the run; None if the file does not say.
+        command: Command as typed.
+        environment: Environment of the run; None if the file does not say.
         busy_cores: Fewest and most cores that other work kept busy during its cells; None if not measured.
     """
 
@@ -192,8 +192,8 @@ class Nominated:
     """Two stored runs side by side; nominates, never judges.
 
     Attributes:
-        nominations: In the order of the base's cells; empty if the runs share none.
-        commands: Those that can judge.
+        nominations: Nominations in the order of the base's cells; empty if the runs share none.
+        commands: Commands that can judge.
     """
 
     base: Side

@@ -24,7 +24,7 @@ class Environment:
         variables: Environment variables that choose kernels or how they run (`ONEDNN_*`, `MKL_*`, ...), name and value.
         malloc: Allocator settings from the environment (`MALLOC_*`, `GLIBC_TUNABLES`, `LD_PRELOAD`), name and value.
         flags: torch's global switches at the start of the run, name and value, sorted.
-        git_commit: Of the working directory the run was started in; None outside a repository.
+        git_commit: Commit of the working directory the run was started in; None outside a repository.
     """
 
     host: str
@@ -68,7 +68,7 @@ class Environment:
 
 
 BUSY_CORES_LIMIT = 0.25
-"""Cores that other processes keep busy: more than this makes a time doubtful (FACTS, section 2)."""
+"""Cores that other processes keep busy: more than this makes a time doubtful."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

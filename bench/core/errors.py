@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
 
 class BenchError(Exception):
-    """Base of every error that is the user's to mend; printed as one line."""
+    """Base of every error that the user can fix; printed as one line."""
 
     exit_code = ExitCode.USAGE
 

@@ -11,7 +11,7 @@ class Estimate:
 
     Attributes:
         low: None where the sample is too small for an interval.
-        confidence: Of the interval: 0.95.
+        confidence: Confidence level of the interval: 0.95.
         n: Values that went in.
         n_effective: Independent values they are worth, after autocorrelation.
         method: How point and interval were computed.

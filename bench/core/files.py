@@ -36,7 +36,7 @@ def read_text_file(path: Path, largest: int = LARGEST_BYTES) -> str:
     """Read a text that a person wrote: UTF-8, with or without a byte order mark, whatever ends its lines.
 
     Raises:
-        OSError: As of `read_file`.
+        OSError: See `read_file`.
         UnicodeDecodeError: It is not UTF-8.
     """
     return read_file(path, largest).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -46,7 +46,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file that a person wrote.
 
     Raises:
-        OSError: As of `read_file`.
+        OSError: See `read_file`.
         ValueError: It is no TOML in UTF-8; the message is one line and does not name the file.
     """
     try:

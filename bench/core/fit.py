@@ -31,11 +31,11 @@ class Fit:
 
     Attributes:
         batch_size: 0 if not even the smallest batch fits.
-        memory_bytes: As asked.
+        memory_bytes: Memory that was asked for.
         probes: Every prediction made, sorted by batch size.
         slope_bytes_per_example: Between the smallest batch and the largest probe that fits (the nearest probe, if
             none does); None with one probe.
-        intercept_bytes: Of the same line at batch 0.
+        intercept_bytes: Value of the same line at batch 0.
     """
 
     batch_size: int

@@ -66,10 +66,10 @@ class GateRow:
     """What the gate says of one cell.
 
     Attributes:
-        expected: As on record; None where there is no such row.
-        found: As counted now, the row to commit; None where there is no such cell, or it could not be counted.
-        counters: Those that changed.
-        operations: Those whose calls changed.
+        expected: Counts on record; None if there is no such row.
+        found: Counts of today, the row to commit; None if there is no such cell, or it could not be counted.
+        counters: Counters that changed.
+        operations: Operations whose calls changed.
         reason: Why the cell could not be counted.
     """
 

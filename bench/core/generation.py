@@ -20,7 +20,7 @@ class GenerationCase:
 
     Attributes:
         cell: Model, batch size, device, precision, threads and seed; always in infer mode.
-        prompt_tokens: Of every text of the batch.
+        prompt_tokens: Tokens of every text of the batch.
         new_tokens: Generated per text, the first by the prefill.
         uses_cache: False reads the whole text again for every token, for comparison.
     """
@@ -51,9 +51,9 @@ class CacheMemory:
     """What the cache takes at the end of one generation, in bytes.
 
     Attributes:
-        predicted_bytes: By the model's formula; None where it states none.
-        held_bytes: Of all tensors that the cache really holds, each storage once.
-        peak_allocated_bytes: Of the accelerator's allocator over the generation, weights included; None on the CPU.
+        predicted_bytes: Bytes by the model's formula; None where it states none.
+        held_bytes: Bytes of all tensors that the cache really holds, each storage once.
+        peak_allocated_bytes: Peak of the accelerator's allocator, weights included; None on the CPU.
     """
 
     predicted_bytes: int | None = None
@@ -96,8 +96,8 @@ class GenerationTimes:
     """Raw times, one entry per generation of the whole batch.
 
     Attributes:
-        first_token_seconds: From the prompt on the device to the first new token.
-        token_seconds: Of each further token, in order; one sequence per generation.
+        first_token_seconds: Time from the prompt on the device to the first new token.
+        token_seconds: Time of each further token, in order; one sequence per generation.
         clock: `host`, or `device` for events on the device's stream.
         host_first_token_seconds: For the device clock: what the same took the host to launch.
         host_token_seconds: Likewise, of each further token.
@@ -131,7 +131,7 @@ class Generation:
     Attributes:
         reason: Why it did not end OK; or, if it did, why nothing was counted.
         started_at: ISO 8601 with zone.
-        duration_seconds: Of the whole case.
+        duration_seconds: Duration of the whole case.
     """
 
     case: GenerationCase

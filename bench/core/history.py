@@ -24,7 +24,7 @@ class AcceptedChange:
         cell: Key, name, or a glob over names.
         commit: Hex digits, at least 7: the first commit with the change.
         metric: Name of the metric; `*` is all of them.
-        line: Of the file, for errors.
+        line: Number of the line in its file, for errors.
     """
 
     cell: str
@@ -49,10 +49,10 @@ class HistoryPoint:
 
     Attributes:
         started_at: ISO 8601 in UTC.
-        value: In the metric's unit; None where it was not measured.
-        low: Of the 95 % interval, where the metric has one.
-        commit: Of the working directory it was measured in.
-        path: Of the raw record.
+        value: Value in the metric's unit; None where it was not measured.
+        low: Lower end of the 95 % interval, where the metric has one.
+        commit: Commit of the working directory it was measured in.
+        path: Path of the raw record.
     """
 
     started_at: str
@@ -74,7 +74,7 @@ class Trend:
 
     Attributes:
         cell: None for a benchmark of pytest-benchmark that is no cell of ours.
-        fingerprint: Of the environment; None where the measurements do not say.
+        fingerprint: Fingerprint of the environment; None where the measurements do not say.
         machine: The environment in words.
         count: Measurements in the history; `points` holds the newest of them.
     """
@@ -98,11 +98,11 @@ class HistoryNomination:
         before: The level, or the count, before.
         after: The newest value, the level, or the count, after.
         shift: log(after / before); None where that has no meaning.
-        low: Of the interval that the past predicted for the newest value.
-        good_commit: Of the last point before; None where it is unknown.
-        bad_commit: Of the first point after.
+        low: Lower end of the interval that the past predicted for the newest value.
+        good_commit: Commit of the last point before; None where it is unknown.
+        bad_commit: Commit of the first point after.
         is_dirty: A side had uncommitted changes: its commit does not name what was measured.
-        started_at: Of the first point after.
+        started_at: Start of the first point after.
         past: Points that went into it.
         command: The `bench ab` command that can judge; None where there is none, and `why_none` says why.
         accept: The row of `accepted.csv` that would accept it; None without a commit.

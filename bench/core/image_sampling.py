@@ -43,8 +43,8 @@ class SamplingTimes:
     """Raw times, one entry per sampling of the whole batch.
 
     Attributes:
-        encode_seconds: Of the text.
-        step_seconds: Of each denoising step, in order; one sequence per sampling.
+        encode_seconds: Time to encode the text.
+        step_seconds: Duration of each denoising step, in order; one sequence per sampling.
         decode_seconds: After the last step; empty where the model has nothing to decode.
         clock: `host`, or `device` for events on the device's stream.
         warmup_samplings: Executed before, not counted.
@@ -83,9 +83,9 @@ class SamplingCounts:
     """What is read off a case without a clock.
 
     Attributes:
-        image_shape: Of one image: channels, height, width.
-        flops_per_step: Of one denoising step of the batch; None where it could not be counted, `reason` says why.
-        peak_allocated_bytes: Of the accelerator's allocator over text and one step; None on the CPU.
+        image_shape: Shape of one image: channels, height, width.
+        flops_per_step: FLOPs of one denoising step of the batch; None where it could not be counted, `reason` says why.
+        peak_allocated_bytes: Peak of the accelerator's allocator over text and one step; None on the CPU.
     """
 
     parameters: int

@@ -26,11 +26,11 @@ class Probe:
     """One probe of one size.
 
     Attributes:
-        arithmetic: Of a matrix product; None for memory probes.
+        arithmetic: Arithmetic of a matrix product; None for memory probes.
         size: Rows of the square matrices, or bytes of one array.
         work: FLOPs (1 MAC = 2) or bytes read and written by one execution.
-        best_per_second: Of the fastest execution: what the device can do.
-        median_per_second: Of the median execution: what it does on the whole, now.
+        best_per_second: Rate of the fastest execution: what the device can do.
+        median_per_second: Rate of the median execution: what it does on the whole, now.
         n: Timed executions.
         other_busy_cores: Cores that other processes kept busy meanwhile, or None if unknown.
     """
@@ -51,8 +51,8 @@ class Datasheet:
 
     Attributes:
         device: The exact name that the driver gives.
-        flops_per_second: By arithmetic.
-        bytes_per_second: Of the device memory.
+        flops_per_second: Rates by arithmetic.
+        bytes_per_second: Rate of the device memory.
         source: Document.
     """
 
@@ -69,8 +69,8 @@ class Peak:
     Attributes:
         flops_per_second: Measured by the probe of this arithmetic; None where there is none.
         bytes_per_second: Measured, the better of copy and triad.
-        documented_flops_per_second: Of the data sheet.
-        documented_bytes_per_second: Of the data sheet.
+        documented_flops_per_second: Rate of the data sheet.
+        documented_bytes_per_second: Rate of the data sheet.
         other_busy_cores: Cores that other processes kept busy during the worse of the two probes; None if unknown.
         measured_at: ISO 8601.
     """
@@ -102,8 +102,8 @@ class Peaks:
 
     Attributes:
         device: `cpu` or `cuda:N`.
-        name: Of the processor or the GPU.
-        fingerprint: Of the machine; only cells of the same one are compared with these peaks.
+        name: Name of the processor or the GPU.
+        fingerprint: Fingerprint of the machine; only cells of the same one are compared with these peaks.
         threads: Threads that the probes used on a CPU.
         skipped: Arithmetic and why it was not probed.
         datasheet: None where we know of none for exactly this device.
@@ -171,7 +171,7 @@ class Slowdowns:
 
     Attributes:
         device: `cpu` or `cuda:N`.
-        fingerprint: Of the machine.
+        fingerprint: Fingerprint of the machine.
         ratios: Precision and ratio; what could not be probed is not there.
     """
 

@@ -57,9 +57,9 @@ class PhaseCost:
     """What one row costs in one phase of a step.
 
     Attributes:
-        seconds: Of the clock of the profile, per step, without what the profiler itself cost.
-        profiled_seconds: As the profiler saw it.
-        host_seconds: On an accelerator: what the host spent launching it, as profiled; else None.
+        seconds: Seconds of the clock of the profile, per step, without what the profiler itself cost.
+        profiled_seconds: Seconds as the profiler saw them.
+        host_seconds: Time the host spent launching it on an accelerator, as profiled; else None.
         events: What the profiler recorded in it, per step.
         flops: 1 MAC = 2; None where they cannot be given to this row.
         bytes_touched: Read and written by its operations, caches ignored.
@@ -85,8 +85,8 @@ class ProfiledLayer:
     Attributes:
         name: Dotted path, `` for the model itself.
         type: Class of the module; `` for a row that is no layer.
-        calls: In one step's forward.
-        activation_bytes: Of the outputs of all calls.
+        calls: Calls in the forward pass of one step.
+        activation_bytes: Bytes of the outputs of all calls.
         costs: One per phase in which it costs anything.
     """
 
@@ -134,10 +134,10 @@ class OperatorCost:
     """One operation by itself, without those it calls; all layers together.
 
     Attributes:
-        name: As torch's profiler names it, `aten::mm`.
+        name: Name as torch's profiler names it, `aten::mm`.
         calls: Per step.
-        seconds: Of the profile's clock, without what the profiler cost.
-        host_seconds: As of `PhaseCost`.
+        seconds: Seconds of the profile's clock, without what the profiler cost.
+        host_seconds: Seconds of the host, as in `PhaseCost`.
         bytes_touched: None where it is not one that touches tensors.
     """
 
@@ -180,9 +180,9 @@ class SyncPoint:
 
     Attributes:
         operation: What reads the value, `aten._local_scalar_dense` is `.item()`.
-        file: Of the user's line; None where no code of the user is under way.
+        file: File of the user's line; None if no code of the user was running.
         code: The line itself.
-        calls: In one step.
+        calls: Calls per step.
     """
 
     operation: str
@@ -245,9 +245,9 @@ class MemoryProfile:
     """Memory over one steady step.
 
     Attributes:
-        points: In order of time, one per allocation or free, thinned out; the highest instant is always among them.
-        measured: By the allocator in a real step; empty on the CPU, whose allocator keeps no account.
-        method: On what tensors the points were taken.
+        points: Points in order of time, one per allocation or free, thinned out; the highest is always there.
+        measured: Peaks of the allocator in a real step; empty on the CPU, whose allocator keeps no account.
+        method: Kind of tensors that the points were taken on.
     """
 
     points: tuple[MemoryPoint, ...]
@@ -313,12 +313,12 @@ class Trial:
 
     Attributes:
         kind: The advice it belongs to.
-        option: As typed on the command line.
+        option: Option as typed on the command line.
         cell: The changed cell.
         base_seconds: Per example, median.
         tried_seconds: Per example, median; None where it could not run.
         ratio: Tried over base, per example: 0.8 is 20 % less time.
-        low: Of the 95 % interval of the ratio; it covers this process, not another one. None with too few pairs.
+        low: Lower end of the ratio's 95 % interval, for this process only. None with too few pairs.
         pairs: Pairs of blocks, in ABBA order.
         reason: Why it could not run.
     """
@@ -355,10 +355,10 @@ class Profile:
         steps_seconds: The raw steps behind it.
         profiled_step_seconds: The same steps under the profiler, alternating with the others: mean of the middle half.
         profiled_steps: How many of those are behind the rows.
-        host_step_seconds: On an accelerator, what launching a step took the host, without the profiler.
-        layers: In the model's order, then the rows in parentheses; seconds sum to `step_seconds`, FLOPs to `flops`.
+        host_step_seconds: Time the host spent launching a step on an accelerator, without the profiler.
+        layers: Layers in the model's order, then rows in parentheses; they sum to `step_seconds` and `flops`.
         operators: Most seconds first; they sum to `step_seconds` too.
-        flops: Of the whole step; None where they could not be counted.
+        flops: FLOPs of the whole step; None where they could not be counted.
         flops_per_byte: Balance of the device, where its peaks were measured: layers below are bound by memory.
         notes: What could not be done, and why.
         trace: File of the trace, where one was asked for; `trace_note` says what was left out of it.

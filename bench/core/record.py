@@ -141,11 +141,11 @@ class Sampling:
     Attributes:
         target: Stop when the 95 % interval of the median is within this fraction of it.
         budget_seconds: Give up trying after this long: whole and split steps together, without the warm-up.
-        min_steps: At least this many whole steps are timed, or as many as fit into `floor_seconds`.
-        min_blocks: At least this many blocks of whole steps likewise, because steps taken together share their luck.
+        min_steps: Fewest whole steps, or as many as fit into `floor_seconds`.
+        min_blocks: Fewest blocks of whole steps, because steps taken together share their luck.
         undecided_steps: Where the budget is spent and the interval is missing or wide, go on to this many steps.
         floor_seconds: What these three may cost where it is more than the budget; five steps are timed in any case.
-        max_steps: At most this many.
+        max_steps: Most steps.
         min_warmup_steps: Executed and recorded, not counted.
         max_warmup_steps: The warm-up ends here although steps still change.
         min_warmup_seconds: For accelerators, whose clocks need time to settle.
@@ -181,7 +181,7 @@ class Sample:
         warmup_seconds: Executed before, not counted.
         discarded: Reason and count of steps that were dropped.
         process: Index of the fresh process that took them, from 0.
-        rank: Of the process in a training of several (`Cell.world_size`), from 0.
+        rank: Rank of the process in a training of several (`Cell.world_size`), from 0.
         converged: The target of `Sampling` was reached; None where the phase follows another one's stopping.
     """
 
@@ -257,9 +257,9 @@ class LayerCount:
         name: Dotted path, `` for the model itself.
         parameters: Elements of the parameters this module registers directly; a tensor shared with an earlier layer
             counts 0 here, so that the column sums to the model's.
-        output_shape: Of the first output tensor of the last call.
-        weight_shape: Of the parameter named `weight`, where the module has one.
-        flops_forward: Of operations dispatched inside this module and not inside a child.
+        output_shape: Shape of the first output tensor of the last call.
+        weight_shape: Shape of the parameter named `weight`, where the module has one.
+        flops_forward: FLOPs of operations dispatched inside this module and not inside a child.
         activation_bytes: Bytes of the output tensors of all calls.
         bytes_touched: Bytes read and written by the operations counted here, forward.
     """
@@ -299,10 +299,10 @@ class Memory:
     """Peaks that were measured during a step of their own pass; each None where it cannot be had.
 
     Attributes:
-        peak_allocated_bytes: Of the accelerator's caching allocator (live tensors).
+        peak_allocated_bytes: Peak of the accelerator's caching allocator (live tensors).
         peak_reserved_bytes: What that allocator took from the device.
         device_used_bytes: Device memory in use by this process as NVML sees it, contexts included.
-        peak_resident_bytes: Of the whole process (CPU).
+        peak_resident_bytes: Peak of the whole process (CPU).
         step_resident_bytes: The peak above what the process held before the model was built.
         method: How they were read.
     """
@@ -345,9 +345,9 @@ class Counters:
         dispatches: Dispatched operations of one step without views and `prim.*`, name and count, sorted by name.
         bytes_touched: Bytes read and written by them.
         saved_bytes: Bytes of the activations that autograd saves for backward; parameters and inputs live anyway.
-        kernel_launches: On an accelerator.
+        kernel_launches: Kernels launched on an accelerator.
         energy_joules: Per step, over a window long enough; else None.
-        energy: That window, or the reason why there is none; None where energy was not asked for.
+        energy: Window that was measured, or the reason why not; None if energy was not asked for.
     """
 
     parameters: int | None = None
@@ -386,7 +386,7 @@ class RankSetup:
     """How the ranks of a cell were set up; `Cell.world_size` of them.
 
     Attributes:
-        backend: Of their communication: `gloo` or `nccl`.
+        backend: Backend of their communication: `gloo` or `nccl`.
         threads: Intra-operation threads of each rank.
         devices: One per rank.
     """
@@ -408,8 +408,8 @@ class Record:
         code: Hash of the model's source, or its package's version; None where the source cannot be found. With the cell
             and the environment it addresses the record: a resumed run measures again what differs.
         started_at: ISO 8601 with zone.
-        duration_seconds: Of the whole cell, from its start to its result.
-        ranks: Of a cell of several processes; None for one.
+        duration_seconds: Duration of the whole cell, from its start to its result.
+        ranks: Ranks of a cell of several processes; None for one.
     """
 
     cell: Cell

@@ -38,16 +38,16 @@ class TrainingPlan:
     Attributes:
         model: A model spec, as in `Cell`.
         data: `synthetic`, or `mnist` with the folder that holds `MNIST/raw`: `mnist:ROOT`.
-        input_shape: Of one example, for a bare `nn.Module`.
+        input_shape: Shape of one example, for a bare `nn.Module`.
         workers: Processes that prepare batches; 0 prepares them in the training process.
         prefetch: Batches that each worker prepares ahead; None is torch's default.
-        optimizer: As in `Cell`; None is the workload's own.
+        optimizer: Optimizer as in `Cell`; None is the workload's own.
         learning_rate: None is the workload's own, or 1e-3 of an optimizer chosen by name.
         weight_decay: None likewise.
-        target_accuracy: On the test set, a fraction; the time to reach it is reported.
+        target_accuracy: Accuracy to reach on the test set, a fraction; the time to reach it is reported.
         limit_examples: Only the first so many of each set; None is all.
         checkpoint_steps: Write a checkpoint every so many steps besides every epoch; 0 never writes one.
-        seed: Of the weights, the order of the data, its augmentation and dropout.
+        seed: Seed of the weights, the order of the data, its augmentation and dropout.
     """
 
     model: str
@@ -90,18 +90,18 @@ class Epoch:
     """One pass over the training set, and the evaluation after it.
 
     Attributes:
-        epoch: From 1.
-        examples: Of each step, in order.
-        losses: Of each step, before its update, in train mode; None where it is not finite.
+        epoch: Number of the epoch, from 1.
+        examples: Examples of each step, in order.
+        losses: Losses of each step, before its update, in train mode; None where it is not finite.
         correct: Examples of each step whose largest output was the right class, in train mode.
         seconds: Wall time of the epoch's training on the host: from before the loader is asked for its first batch
             until the device has done the last step and the metrics are read; no checkpoints, no evaluation.
         parts: Raw seconds of each part, one per step; DATA has one more, the loader's end.
-        clock: Of the parts: `host`, or `device` (events on the device's stream: what the device waited or worked).
+        clock: Clock of the parts: `host`, or `device` (events on its stream: what the device waited or worked).
         test_loss: Mean over the test set after the epoch, without gradients; None where it is not finite.
-        evaluation_seconds: Of the whole evaluation, its data included.
-        checkpoint_seconds: Of all checkpoints written during and after the epoch.
-        interruptions: How often the epoch was taken up again from a checkpoint within it.
+        evaluation_seconds: Duration of the whole evaluation, its data included.
+        checkpoint_seconds: Duration of all checkpoints written during and after the epoch.
+        interruptions: How often the epoch was resumed from a checkpoint within it.
     """
 
     epoch: int
@@ -183,7 +183,7 @@ class Classification:
 
     Attributes:
         confusion: Rows are true classes, columns predicted ones, counts.
-        outside: By true class, predictions of an output that is no class of the data (a model with more outputs).
+        outside: Predictions outside the classes of the data (a model may have more outputs), by true class.
     """
 
     scores: tuple[ClassScore, ...]
@@ -202,7 +202,7 @@ class DataFacts:
 
     Attributes:
         name: For people.
-        input_shape: Of one example as the model gets it.
+        input_shape: Shape of one example as the model gets it.
     """
 
     name: str
@@ -219,9 +219,9 @@ class TrainingRun:
     Attributes:
         epochs: Finished ones.
         is_complete: Whether all epochs of the plan are there.
-        steps_done: Of the epoch that was interrupted.
+        steps_done: Steps done in the epoch that was interrupted.
         classification: None until the last epoch is done.
-        resumptions: How often it was taken up from a checkpoint.
+        resumptions: How often it was resumed from a checkpoint.
     """
 
     data: DataFacts
@@ -258,7 +258,7 @@ class Training:
         reason: Why the outcome is not OK, one line.
         output_tail: The end of what the process printed, where it did not end OK.
         started_at: ISO 8601 with zone.
-        duration_seconds: Of the last start, from the plan to the result.
+        duration_seconds: Duration of the last start, from the plan to the result.
     """
 
     plan: TrainingPlan
@@ -278,10 +278,10 @@ class Progress:
     """How far a training is, for whoever shows it.
 
     Attributes:
-        epoch: From 1; the one that runs, or has just ended.
+        epoch: Number of the epoch, from 1; the one that runs, or has just ended.
         steps: Done in it.
-        total_steps: Of the epoch.
-        loss: Of a recent step, where it is known.
+        total_steps: Number of steps of the epoch.
+        loss: Loss of a recent step, where it is known.
         finished: The epoch that has just ended.
     """
 
@@ -302,7 +302,7 @@ class PipelinePoint:
         data_seconds: Per batch, of the loader alone, after the batches that were prepared ahead.
         step_seconds: Per step, of the step alone, on one batch that lies on the device.
         joint_seconds: Per step, of both together, copying included.
-        wait_seconds: Of these, what the step waited for its batch.
+        wait_seconds: Time that the step waited for its batch, part of these.
         reason: Why the outcome is not OK.
     """
 

@@ -60,9 +60,9 @@ class Subject:
     Attributes:
         device_type: What autocast is to be asked for: fake tensors say `cpu`, and meta tensors have none.
         precision: What it is built in; fp32 on real CPU tensors.
-        states: Of the generators when it was built (`generator_states`).
-        kind: Of its tensors: `meta`, `fake`, or a device.
-        cache: Of what operations return on its tensors.
+        states: States of the generators when it was built (`generator_states`).
+        kind: Kind of its tensors: `meta`, `fake`, or a device.
+        cache: Cache of what operations return on its tensors.
     """
 
     model: nn.Module

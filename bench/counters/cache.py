@@ -1,4 +1,4 @@
-"""Remember what operations return on tensors without values, because finding it out anew is most of a count's time.
+"""Remember what operations return on tensors without values, because finding it out again is most of a count's time.
 
 Of such a tensor, on meta or fake, there is only shape, strides and type, and an operation's outputs follow from those
 of its inputs and its other arguments. Networks repeat themselves: the 80 blocks of a large language model need one
@@ -46,9 +46,9 @@ class _Output(NamedTuple):
     """All there is to know of an output.
 
     Attributes:
-        offset: Of a view into its input's storage; None for a tensor with storage of its own.
+        offset: Offset of a view into its input's storage; None for a tensor with storage of its own.
         source: Position of the argument whose storage a view shares.
-        attributes: Of a fake tensor.
+        attributes: Attributes of a fake tensor.
     """
 
     shape: torch.Size

@@ -8,7 +8,7 @@ real CPU run to the bit. They stand in for an accelerator with these differences
 - recurrent layers keep oneDNN's workspace, by formula, instead of cuDNN's reserve;
 - a GradScaler (fp16-amp) is left out: its few scalars and operations are missing, because it reads a value.
 
-Fake tensors whose outputs are mended where torch's fake kernels differ from the real ones of the CPU.
+Fake tensors whose outputs are corrected where torch's fake kernels differ from the real ones of the CPU.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from bench.device.step import Step, cast_dtype, prepare
 
 
 class CorrectedFakeMode(FakeMode):  # type: ignore[no-untyped-call]
-    """Makes every new tensor a fake one; `_CORRECTIONS` names the operations whose outputs it mends."""
+    """Makes every new tensor a fake one; `_CORRECTIONS` names the operations whose outputs it corrects."""
 
     def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Run the fake kernel, then mend what it returned."""
+        """Run the fake kernel, then correct what it returned."""
         outputs = super().run(func, types, args, kwargs)
         correct = _CORRECTIONS.get(func)
         if correct is None:

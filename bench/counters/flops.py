@@ -94,8 +94,8 @@ class LayerObserver:
 
     Attributes:
         calls: How often each module was called.
-        shapes: Of the first output tensor of the last call.
-        activation_bytes: Of the output tensors of all calls.
+        shapes: Shapes of the first output tensor of the last call.
+        activation_bytes: Bytes of the output tensors of all calls.
         bytes_touched: Read and written by the operations dispatched in a module and in no child.
     """
 
@@ -190,11 +190,11 @@ def count_module(
         module: Any module; it need not have parameters.
         inputs: A tuple of positional inputs, or a mapping of keywords.
         backward: Also count backward.
-        loss: From the outputs to a scalar; counts as forward. By default the sum of every output that has a gradient.
+        loss: Makes a scalar of the outputs; part of forward. By default the sum of outputs with a gradient.
         autocast: Entered around forward and loss.
         observer: Collects shapes and bytes per layer.
         convolutions: Counts complex convolutions as such, and not as the three real ones that torch makes of each.
-        cache: Of operations on tensors of this kind, where others count on them too.
+        cache: Cache of operations on tensors of this kind, where others count on them too.
 
     Raises:
         ValueError: A backward was asked for, and no output requires a gradient.

@@ -42,7 +42,7 @@ def measure_memory(
         cell: Where and how to run it.
         steps: How many to run.
         gpu_uuid: Name of the GPU for its driver, which is asked what this process holds, contexts included.
-        ranks: Those that train together; this process is one of them.
+        ranks: Ranks that train together; this process is one of them.
     """
     if backend_of(cell.device).memory_method is not None:
         return _measure_allocator(workload, cell, steps=steps, gpu_uuid=gpu_uuid, ranks=ranks)
@@ -91,7 +91,7 @@ def _measure_allocator(
     gc.collect()
     backend.release()
     with prepare(workload, cell, ranks=ranks) as step:
-        if cell.compile is not CompileMode.NONE:  # the compiler's own buffers are none of the model's
+        if cell.compile is not CompileMode.NONE:  # the compiler's own buffers do not belong to the model
             _run(step, COMPILING_STEPS)
         backend.synchronize()
         backend.reset_peak()

@@ -29,7 +29,7 @@ class ModuleTracker:
     """Follows the calls of a model's modules while `track` is entered.
 
     Attributes:
-        calls: By dotted name; what activation checkpointing calls again in backward is not counted.
+        calls: Calls by dotted name; what activation checkpointing calls again in backward is not counted.
     """
 
     def __init__(self, model: nn.Module, on_output: Callable[[str, Any], None] | None = None) -> None:

@@ -16,8 +16,8 @@ class ParameterCount:
 
     Attributes:
         parameters: All; of quantised modules those behind packed weights too.
-        trainable_parameters: Those with `requires_grad`.
-        buffers: Of buffers, saved in the state dict or not.
+        trainable_parameters: Parameters with `requires_grad`.
+        buffers: Elements of buffers, saved in the state dict or not.
     """
 
     parameters: int

@@ -59,7 +59,7 @@ class StepFlops:
         flops: Totals.
         layers: By dotted module name (`` is the model itself), operations dispatched inside it and in no child; the
             loss and what could not be attributed have rows of their own. Each column sums to the total.
-        operations: By operation name.
+        operations: Operations by operation name.
         saw_parts: The real and imaginary part of a complex tensor were read: its convolutions are to be looked for.
         gradients: The mode in which an inference ran, where it was not `inference_mode`.
     """

@@ -1,6 +1,6 @@
 """A batch as models take it: a tensor (one positional input), a tuple (positional) or a mapping (keywords).
 
-Inside, anything may be nested. Whoever feeds a model, casts a batch or lays it out anew does it here.
+Inside, anything may be nested. Whoever feeds a model, casts a batch or changes its layout does it here.
 """
 
 from __future__ import annotations

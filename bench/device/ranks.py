@@ -27,7 +27,7 @@ class Ranks:
     """The group as one of its ranks sees it.
 
     Attributes:
-        rank: From 0.
+        rank: Number of the process, from 0.
         world_size: How many there are.
         backend: `gloo` or `nccl`.
     """

@@ -50,7 +50,7 @@ class Step:
     """One training step (or one inference) of a model on one batch, which stays on the device.
 
     Attributes:
-        model: On its device, in its precision and layout; compiled if the cell asks.
+        model: Model on its device, in its precision and layout; compiled if the cell asks.
         optimizer: None in infer mode.
         is_training: Whether `__call__` runs all four phases.
         scaler: The GradScaler of fp16-amp, else None.
@@ -362,7 +362,7 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
         cell: Mode, batch size, device, precision, optimizer, compile mode, layout, threads and seed.
         device: Put the tensors here instead of on the cell's device. For counters, on fake or meta tensors: nothing is
             compiled then, and no GradScaler is used, because it reads a value on the host.
-        ranks: Those that train together; this process is one of them.
+        ranks: Ranks that train together; this process is one of them.
 
     Raises:
         ModelError: There is nothing to train, or the cell asks for what the step cannot do.

@@ -166,7 +166,7 @@ class Alone:
 LEAD_IN_FROM = 5
 """A visit of at least so many steps begins with one that is not timed: it finds the caches as the other side left them.
 
-With fewer, longer steps on a CPU that step would cost more than it mends, and both sides pay alike.
+With fewer, longer steps on a CPU that step would cost more than it gains, and both sides pay alike.
 """
 
 WARMUP_BUDGET_SECONDS = 3.0

@@ -93,7 +93,7 @@ def probe_memory(
     Args:
         device: `cpu` or `cuda:N`.
         seconds: For each of the two.
-        array_bytes: Of one of the three arrays; chosen from the cache where None.
+        array_bytes: Size of one of the three arrays; None chooses it by the cache.
         clock: For tests.
     """
     size = array_bytes or _array_bytes(device)

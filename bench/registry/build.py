@@ -205,7 +205,7 @@ def to_workload(target: Any, spec: Spec, input_shape: InputShape | None) -> Work
     return an `nn.Module`, and is called when the model is built. Classes are always called when the model is built.
 
     Raises:
-        ModelError: The target is of no use, an option is wrong, or the input's shape is missing or not wanted.
+        ModelError: The target cannot be used, an option is wrong, or the input's shape is missing or not wanted.
     """
     import torch
 

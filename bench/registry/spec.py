@@ -39,7 +39,7 @@ class Spec:
     """A parsed model spec.
 
     Attributes:
-        text: As typed.
+        text: Text as typed.
         place: The name, the model of torchvision or timm, the Hugging Face model type, the dotted module or the
             file's path.
         attribute: Dotted path of the callable in its module; empty for a name, and for a file given alone.

@@ -68,7 +68,7 @@ def timm_workload(spec: Spec, input_shape: InputShape | None) -> Workload:
     `img_size` and `in_chans` count too.
 
     Raises:
-        ModelError: As `check_timm`; timm cannot be imported.
+        ModelError: See `check_timm`; timm cannot be imported.
     """
     check_timm(spec)
     timm = _import_timm()

@@ -33,8 +33,8 @@ def count_all(
 
     Args:
         cells: With full device names.
-        method: As in `processes.call`.
-        timeout_seconds: Of each cell.
+        method: Start method, as for `processes.call`.
+        timeout_seconds: Timeout of each cell.
         opinions: Ask other counters too, once per model and mode, at the smallest batch: precision, optimizer and
             layout change no FLOPs, a batch multiplies them, and fvcore runs the model on real tensors.
         steps: Count what needs whole steps too: operations, saved bytes, the predicted peak.

@@ -135,8 +135,8 @@ def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Di
     """Examine devices and precisions in a new interpreter, which imports torch and little else.
 
     Args:
-        state: As `look` found it.
-        timeout_seconds: Of that process.
+        state: State as `look` found it.
+        timeout_seconds: Timeout of that process.
 
     Raises:
         BenchError: torch cannot be imported, or takes longer.

@@ -20,7 +20,7 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResumed:
-    """A run is taken up again; comes before `RunStarted`, which has the cells that are left.
+    """A run is resumed; comes before `RunStarted`, which has the cells that are left.
 
     Attributes:
         kept: How many records stand as they are.

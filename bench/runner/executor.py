@@ -48,15 +48,15 @@ class LocalExecutor:
 
     Args:
         sampling: How long to measure.
-        environments: By full device name, from the preflight.
+        environments: Environments from the preflight, by full device name.
         timeout_seconds: Per process; by default `processes.DEFAULT_TIMEOUT_SECONDS` beyond the budget.
         method: `forkserver`, `spawn` or `inline`.
         is_predicting: Skip a cell whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step, in a process of its own.
-        peaks: By full device name, what this machine was measured to be able to do.
+        peaks: What this machine was measured to be able to do, by full device name.
         slow: By device and precision, why cells are skipped: a probe found them too slow here.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
-        kept: As in `count_all`.
+        kept: Kept counts, as for `count_all`.
     """
 
     def __init__(

@@ -40,11 +40,11 @@ def fit_cells(
 
     Args:
         cells: Models with mode, precision, optimizer and device.
-        memory_bytes: To be filled; None is nine tenths of what is free on each cell's device.
+        memory_bytes: Memory to be filled; None is nine tenths of what is free on each cell's device.
         verify: Then run the batch that was found, one cell after the other, each in a fresh process; the next larger
             batch is never run.
         method: How processes are started, as in `processes.call`.
-        timeout_seconds: Of each process.
+        timeout_seconds: Timeout of each process.
 
     Raises:
         BenchError: A model or device is not there, or nothing at all could be predicted.

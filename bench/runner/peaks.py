@@ -44,7 +44,7 @@ def measure_peaks(
         results: Folder under which `peaks/` lies.
         is_forced: Keep the result although the machine was busy; figures made from it are doubted.
         method: How the process is started.
-        timeout_seconds: Of each process; by default ten minutes, and for the probes what they may take beside.
+        timeout_seconds: Timeout of each process; by default ten minutes, and for the probes what they may take beside.
 
     Returns:
         What is kept, joined with what was kept before, and the file; what was measured and None if nothing was kept.

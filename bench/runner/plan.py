@@ -30,7 +30,7 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
     """Refuse what the names alone tell, without importing torch or a model: a dry run and a run refuse the same.
 
     Raises:
-        BenchError: As of `make_plan`.
+        BenchError: See `make_plan`.
     """
     for cell in cells:
         if cell.world_size > 1 and method == "inline":
@@ -49,9 +49,9 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seco
     """Check cells before anything is measured, in a fresh process, because that needs torch.
 
     Args:
-        cells: As the sweep gave them.
+        cells: Cells as the sweep gave them.
         method: How processes are started, as in `LocalExecutor`.
-        timeout_seconds: Of the process, which imports torch and the models.
+        timeout_seconds: Timeout of the process, which imports torch and the models.
 
     Raises:
         BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
@@ -85,7 +85,7 @@ def share_threads(cells: Sequence[Cell], environments: Mapping[str, Environment]
 
     Args:
         cells: With full device names.
-        environments: By device name.
+        environments: Environments by device name.
     """
     sizes: dict[Cell, set[int]] = {}
     for cell in cells:

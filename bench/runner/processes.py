@@ -66,7 +66,7 @@ class Ending:
     Attributes:
         value: What the function returned; None unless `outcome` is OK.
         reason: One line; None for OK.
-        error: The BenchError the function raised, to be raised again where it is the user's to mend.
+        error: The BenchError the function raised, to be raised again if the user can fix it.
         output_tail: The last `OUTPUT_TAIL_BYTES` of what the process printed; None for OK.
     """
 
@@ -330,7 +330,7 @@ def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:
 
 
 def failure(error: BaseException) -> Ending:
-    """Turn an exception into an ending, and print its traceback where it is not the user's to mend.
+    """Turn an exception into an ending, and print its traceback unless the user can fix it.
 
     What torch has no kernel for on this machine is SKIPPED: nothing failed, it cannot be measured here.
     """

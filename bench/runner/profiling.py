@@ -56,11 +56,11 @@ def profile_cells(
     """Profile cells one after the other into a run's folder: a record and a profile of each.
 
     Args:
-        cells: As the sweep gave them.
+        cells: Cells as the sweep gave them.
         options: For all of them.
         results: Folder under which the run's folder is made.
         method: How processes are started, as in `processes.call`.
-        timeout_seconds: Of each cell; None waits.
+        timeout_seconds: Timeout of each cell; None waits.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written.

@@ -27,7 +27,7 @@ class Recorder:
 
     Attributes:
         folder: None until the first cell is measured.
-        environment: Of the first cell's device.
+        environment: Environment of the first cell's device.
     """
 
     def __init__(self, results: Path, *, method: str = "forkserver") -> None:

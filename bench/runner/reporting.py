@@ -75,7 +75,7 @@ def with_history(data: ReportData, given: str | None, results: Path) -> ReportDa
     """Add the trends of the newest run's cells on its machine.
 
     Args:
-        data: Of the report.
+        data: Data of the report.
         given: As of `--history`; None is `history.sqlite` in `results`, if there is one. That one is a gift: where it
             cannot be read, the report says so and goes without.
         results: Holds `accepted.csv`, too.

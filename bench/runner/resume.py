@@ -53,7 +53,7 @@ def remaining(
     Args:
         folder: The run.
         cells: What is asked for, with full device names.
-        environments: Of this machine, by device.
+        environments: Environments of this machine, by device.
         sampling: How cells would be sampled now.
         is_keeping_failures: Do not try cells again that failed, ran out of memory, took too long or were killed.
 

@@ -49,7 +49,7 @@ def run_cases(
         measure: Gives the fields of what `make` makes, but those that are the same for every case.
         make: The type of a measured case.
         kind: Name of the folder in the run's: `generation` or `sampling`.
-        environments: By device.
+        environments: Environments by device.
         results: Folder that holds the runs.
         watch: Told when a case starts and ends.
 
@@ -77,9 +77,9 @@ def time_and_count(
 
     Args:
         worker: Module with `time_case(case, sampling, gpu_uuid)` and `measure_case(case)`.
-        case: To be measured.
+        case: Case to be measured.
         sampling: How long to measure.
-        environment: Of the case's device.
+        environment: Environment of the case's device.
         method: How processes are started.
     """
     limit = processes.DEFAULT_TIMEOUT_SECONDS + sampling.budget_seconds

@@ -174,14 +174,14 @@ def execute(
     Args:
         session: What to measure.
         results: Folder under which the run's folder is made or looked for.
-        timeout_seconds: Of each process, of which a cell takes three or more.
+        timeout_seconds: Timeout of each process, of which a cell takes three or more.
         method: `forkserver`, `spawn` or `inline`.
         observers: Told what happens.
         resume: Measure into this run what it lacks, instead of starting a new one.
         is_keeping_failures: When resuming, leave cells alone that ended badly.
         is_predicting: Skip cells whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step too, about four seconds more per cell.
-        kept: As in `count_all`.
+        kept: Kept counts, as for `count_all`.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell

@@ -40,7 +40,7 @@ def slow_precisions(
 
     Args:
         cells: With full device names.
-        environments: By device name.
+        environments: Environments by device name.
         results: Folder under which `peaks/` lies.
         limit: Times as slow as fp32; 0 leaves nothing out and probes nothing.
         method: How processes are started.
@@ -76,7 +76,7 @@ def _probe(device: str, precision: Precision, method: str) -> float | None:
 
 
 def _read(path: Path) -> Slowdowns | None:
-    """Read what was probed before; a file that is none is probed anew."""
+    """Read what was probed before; a file that is none is probed again."""
     try:
         return from_json(Slowdowns, parse_json(read_file(path)))
     except (OSError, ValueError, StoreError):

@@ -1,4 +1,4 @@
-"""One training from a plan to a finished folder, in a fresh process; it can be stopped in order, and taken up again.
+"""One training from a plan to a finished folder, in a fresh process; it can be stopped in order, and resumed.
 
 Measure input pipelines over their axes, each combination in a fresh process.
 """
@@ -79,11 +79,11 @@ def train(
         results: Folder under which the run's folder is made.
         download: Let torchvision fetch MNIST.
         observer: Told how far it is, from another thread.
-        stop: To end it early.
+        stop: Set to end it early.
         method: `forkserver`, `spawn` or `inline`.
 
     Raises:
-        BenchError: The model, the device or the data is of no use; no folder is left then.
+        BenchError: The model, the device or the data cannot be used; no folder is left then.
     """
     plan, environment = _prepared(plan, method)
     folder = open_run(results, environment=environment, settings={"training": to_json(plan)})
@@ -106,7 +106,7 @@ def resume_training(
     """Take a stored training up from its checkpoint; without one from the start; one that is complete is only read.
 
     Raises:
-        BenchError: There is no such run, it is none of a training, or its checkpoint cannot be read.
+        BenchError: There is no such run, it is not a training, or its checkpoint cannot be read.
     """
     folder = RunFolder.open(run, results)
     plan = _plan_of(folder)
@@ -123,11 +123,11 @@ def resume_training(
 def _plan_of(folder: RunFolder) -> TrainingPlan:
     settings = folder.run.settings
     if not isinstance(settings, dict) or "training" not in settings:
-        raise StoreError(f"run {folder.run.id} is no training; take it up with `bench run --resume {folder.run.id}`")
+        raise StoreError(f"run {folder.run.id} is no training; resume it with `bench run --resume {folder.run.id}`")
     try:
         return from_json(TrainingPlan, settings["training"])
     except ValueError as error:
-        raise StoreError(f"run {folder.run.id} holds a plan that cannot be read ({error}); train anew") from error
+        raise StoreError(f"run {folder.run.id} holds a plan that cannot be read ({error}); train it again") from error
 
 
 def _prepared(plan: TrainingPlan, method: str) -> tuple[TrainingPlan, Environment]:
@@ -222,12 +222,12 @@ def measure_points(
 
     Args:
         plans: All on one device, whose name may be short.
-        budget_seconds: Of each of the three measurements of a point.
+        budget_seconds: Budget of each of the three measurements of a point.
         observer: Hears of every point.
         method: `forkserver`, `spawn` or `inline`.
 
     Raises:
-        BenchError: The model, the device or the data is of no use.
+        BenchError: The model, the device or the data cannot be used.
     """
     processes.preload("torchvision")
     known = make_plan([plan.cell for plan in plans], method=method)

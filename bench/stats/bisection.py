@@ -42,8 +42,8 @@ class Search:
 
     Args:
         holds: Commits that can be tested by suspects: whether the commit's history holds the suspect.
-        size: Of the step, at least; a log-ratio.
-        spread: Of a session.
+        size: Smallest size of the step, a log-ratio.
+        spread: Spread of a session.
     """
 
     def __init__(self, holds: Bools, *, size: float, spread: float) -> None:

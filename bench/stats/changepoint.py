@@ -75,7 +75,7 @@ def find_change_points(
         values: One per commit or night, oldest first. Use logs where shifts are relative.
         autoregressive: False holds phi at 0, as common tools do: there to show how often they alarm.
         penalty: Times log n, per change point.
-        most: At most so many change points.
+        most: Largest number of change points.
 
     Returns:
         Fewer than 2 `SHORTEST` values have no change point.

@@ -114,7 +114,7 @@ def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confiden
     Args:
         samples: One sequence of seconds per fresh process. Fewer than three leave no interval, one alone gives
             `estimate_median`'s, which says in `method` that it covers this process only.
-        confidence: Of the interval.
+        confidence: Confidence level of the interval.
 
     Returns:
         `n` counts steps, `n_effective` processes.

@@ -20,7 +20,7 @@ def judge_rows(
     """Compare the rows of one suite, one version of torch and one kind of device; rows are joined by their cell.
 
     Args:
-        expected: On record.
+        expected: Counts on record.
         found: Counted now; their order is kept, and what is on record only comes last.
         reasons: Rows of `found` that could not be counted, and why.
     """

@@ -44,7 +44,7 @@ class GenerationSummary:
     Attributes:
         token: Median of the inter-token latency with its interval.
         growth: Seconds that each token of context adds to the next one.
-        host_token_seconds: On an accelerator: median time the host took to launch a token.
+        host_token_seconds: Median time the host took to launch a token on an accelerator.
     """
 
     first_token: Estimate | None = None

@@ -86,7 +86,7 @@ class Plan:
     """When it is looked, and what every look may spend.
 
     Attributes:
-        cells: Of the suite; they share alpha.
+        cells: Cells of the suite; they share alpha.
         most: Sessions of a cell at most; the last look spends what is left.
     """
 
@@ -168,9 +168,9 @@ class Found:
     Attributes:
         verdict: 1 slower, -1 faster, 0 same, 9 nothing yet.
         column: The one that decided; 0 if none did.
-        sessions: At which it was decided, or looked last; 0 before the first look.
+        sessions: Sessions at which it was decided, or looked last; 0 before the first look.
         p_slower: Per column, the smallest of all looks so far: once shown, a slowdown stays shown; inf before one.
-        p_faster: Of the mirrored test.
+        p_faster: P-value of the mirrored test.
     """
 
     verdict: Integers
@@ -200,7 +200,7 @@ def look(shifts: Floats, plan: Plan, draws: dict[int, Draws] | None = None) -> F
     Args:
         shifts: Log-ratios head / base, shape (comparisons, sessions, columns): the undisturbed step first.
         plan: When to look.
-        draws: By look, patterns to use in place of all.
+        draws: Patterns to use in place of all, by look.
     """
     found = Found.nothing(shifts.shape[0], shifts.shape[2])
     none = np.zeros((shifts.shape[0], 1), dtype=bool)
@@ -221,7 +221,7 @@ class _Looking:
         """Take a look at some comparisons, and the further looks at those of them that stay undecided.
 
         Args:
-            number: Of the look.
+            number: Number of the look, from 1.
             rows: The comparisons.
             spent: Patterns that earlier looks rejected, one row per comparison: of the test of a change, then of the
                 test of SAME in each column.

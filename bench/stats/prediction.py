@@ -37,7 +37,7 @@ class Prediction:
     Attributes:
         level: Mean of the past.
         point: Expected next value: between the level and the last value.
-        low: Of the interval that holds it with `confidence`.
+        low: Lower end of the interval that holds it with `confidence`.
         n: Values of the past.
     """
 

@@ -27,8 +27,8 @@ class RankScaling:
     """A cell of several ranks beside the same cell of one.
 
     Attributes:
-        cell: Of several ranks.
-        examples_per_second: Of all ranks together.
+        cell: Cell with several ranks.
+        examples_per_second: Rate of all ranks together.
         efficiency: Step of one process / step of all; 1 is perfect.
         communication_seconds: What the communicating phases take longer than those of one process.
         communication_fraction: The same as a share of the step.

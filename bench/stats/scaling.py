@@ -53,11 +53,11 @@ class Fitted:
     """A fit of two parameters.
 
     Attributes:
-        intercept: At 0; of a power, the logarithm of the value at size 1.
+        intercept: Intercept at 0; of a power, the logarithm of the value at size 1.
         slope: Per unit; of a power, the exponent.
         at_share: Batch at which the throughput is 90 % of its limit, 9 a / b; None where a is not above 0 or b is not
             known to be, and for a power.
-        misfit: Of the worst point, |point / fit - 1|.
+        misfit: Deviation of the worst point, |point / fit - 1|.
         follows: Whether no point misses the fit by more than noise.
     """
 
@@ -77,7 +77,7 @@ def fit_weighted_line(
         sizes: Batch sizes.
         points: Seconds of a step, one per size.
         halves: Half of each point's 95 % interval; None where it has none, which counts as the widest of the others.
-        confidence: Of the intervals.
+        confidence: Confidence level of the intervals.
 
     Returns:
         None for fewer than three different sizes.
@@ -245,7 +245,7 @@ class Scaling:
     Attributes:
         group: Name for people, with `*` for the size: `mlp@depth=*/train/b8/cpu/fp32`.
         axis: `batch_size`, or the option.
-        sizes: That were measured, rising; one that failed is left out.
+        sizes: Sizes that were measured, rising; one that failed is left out.
         seconds: Median of the step at each.
         overhead_seconds: Along the batch: time of a step beyond what its examples cost.
         example_seconds: Along the batch: what one more example costs.

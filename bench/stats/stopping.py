@@ -33,7 +33,7 @@ UNDECIDED_SECONDS = 1.0
 """Short steps go on for so long where the interval is wide: sixty of them last no longer than a mood of the machine."""
 
 GROWTH = 1.2
-"""The interval is computed anew when the steps grew by a fifth: 40 times on the way to 10,000 steps."""
+"""The interval is computed again when the steps grew by a fifth: 40 times on the way to 10,000 steps."""
 
 
 class _Steps:

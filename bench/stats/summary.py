@@ -32,9 +32,9 @@ class Summary:
     """Derived figures of one cell; each None where nothing was measured to derive it from.
 
     Attributes:
-        step: Of all processes.
+        step: Step of all processes.
         dispersion: IQR / median of the steps of all processes.
-        phases: Those that were measured, in the order they run, then those of one's own naming; without STEP. Empty
+        phases: Phases that were measured, in the order they run, then those of one's own naming; without STEP. Empty
             where they do not add up.
         residual_fraction: Negative where the marks between phases cost time.
         flops_total: None in train mode as long as the backward FLOPs are unknown: forward alone is no step.

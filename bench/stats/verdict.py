@@ -42,7 +42,7 @@ def judge(
         shifts: One log-ratio head / base per session: of the undisturbed step.
         means: The same of the mean.
         plan: When it was looked.
-        spread: Of its sessions, as far as it is known from elsewhere; the larger one counts for what would be seen.
+        spread: Spread of its sessions that is known from elsewhere; what would be seen follows from the larger.
         is_cut_short: A budget ended before the plan did.
 
     Raises:

@@ -35,7 +35,7 @@ def make_folder(path: Path, elsewhere: str = "choose another place") -> None:
     """Make a folder and its parents; one that is there already is fine.
 
     Args:
-        path: Of the folder.
+        path: Path of the folder.
         elsewhere: What to do where it cannot be made, for the error.
 
     Raises:
@@ -86,7 +86,7 @@ def csv_lines(lines: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
     try:
         yield from lines
     except csv.Error as error:
-        raise StoreError(f"{path}: {error}; mend the file, or make it anew") from None
+        raise StoreError(f"{path}: {error}; fix the file, or delete it and make it again") from None
 
 
 def _sync_folder(folder: Path) -> None:

@@ -121,7 +121,7 @@ def _read(path: Path, header: Sequence[str]) -> Iterator[tuple[str, dict[str, st
             if columns != tuple(name for name in header if name in columns or name not in _LATER):
                 raise StoreError(f"{where}: the columns must be {','.join(header)}; make the file with --update")
         elif len(fields) != len(columns):
-            raise StoreError(f"{where}: {len(fields)} fields, not {len(columns)}; mend the line, or use --update")
+            raise StoreError(f"{where}: {len(fields)} fields, not {len(columns)}; fix the line, or use --update")
         else:
             yield where, dict(zip(columns, fields, strict=True))
 

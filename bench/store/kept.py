@@ -80,7 +80,7 @@ def _is_installed(file: str) -> bool:
 
 
 class KeptCounts:
-    """Counts in a folder; damaged files are no answers, and are written anew.
+    """Counts in a folder; damaged files are no answers, and are rewritten.
 
     Args:
         folder: Where they lie; by default `cache_folder()`.

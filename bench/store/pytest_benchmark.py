@@ -39,7 +39,7 @@ class StoredBenchmark:
         cell: What the fixture `bench_cell` measured; None for any other benchmark.
         median_seconds: None where it is not above 0.
         seconds: Every round, where they were saved.
-        record_digest: Of the record that the same measurement left in `results/`; None in older files.
+        record_digest: Digest of the record that the same measurement left in `results/`; None in older files.
         raw: The JSON object.
     """
 
@@ -80,7 +80,7 @@ class StoredSession:
         environment: Where our plugin wrote it.
         machine: What else makes the machine comparable, name and value; empty where the file does not say.
         commit: None where it is no hash ("unversioned").
-        version: Of pytest-benchmark.
+        version: Version of pytest-benchmark.
     """
 
     name: str

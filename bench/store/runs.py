@@ -49,12 +49,12 @@ class RunInfo:
     Attributes:
         started_at: ISO 8601 with zone.
         command: The command line, as typed; of the first start, if the run was resumed.
-        environment: Of the process that started or last resumed the run; each record has its own.
+        environment: Environment of the process that started or last resumed the run; each record has its own.
         cells: What was planned, in the order of the tables. A cell without a record was never finished.
         sweep: The sweep as plain JSON, as its room writes it.
         settings: Further options of the run as plain JSON.
         stepbench: Version that wrote it.
-        resumptions: How the run was taken up again, oldest first.
+        resumptions: How the run was resumed, oldest first.
         id: Name of the folder; `RunFolder.create` sets it.
     """
 

@@ -52,12 +52,12 @@ class StoredRun:
     Attributes:
         info: Its `run.json`, with the name that its folder has now as `id`.
         folder: Path of the folder that holds it.
-        records: In the order of the planned cells.
+        records: Records in the order of the planned cells.
         claims: Documented values, checked.
         gate: Rows of `bench gate`, if an answer of it was read too.
         comparison: What `bench ab` found; such a run has no records.
         images: Cases of sampling images.
-        benchmarks: Those of a file of pytest-benchmark.
+        benchmarks: Benchmarks of a file of pytest-benchmark.
         problems: What could not be read, one sentence per file.
     """
 
@@ -175,7 +175,7 @@ def heading(document: Mapping[str, Any]) -> Heading:
     """Put what was compared, and how, into words.
 
     Args:
-        document: As in `comparison.json`.
+        document: Document as in `comparison.json`.
     """
     stages = [session["stage"] for session in document["sessions"]]
     notes = ["the budget ended before all sessions were run"] if document["is_cut_short"] else []

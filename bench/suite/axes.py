@@ -107,7 +107,7 @@ class Axis:
     """One dimension of a sweep.
 
     Attributes:
-        name: Of the field of `Cell`; its name in suite files, in Python and, with dashes, on the command line.
+        name: Name of the field of `Cell`; its name in suite files, in Python and, with dashes, on the command line.
         kind: Type of its values.
         is_optional: Whether None is a value, written `about.unset`.
         default: What a sweep takes that does not say; None for a model, too, which has none.

@@ -65,7 +65,7 @@ def sweep_of(*, models: Any, **axes: Any) -> Sweep:
     """Make a sweep of these models over these axes, each a value or a list.
 
     Raises:
-        UsageError: As `axes_of`.
+        UsageError: See `axes_of`.
     """
     return Sweep(axes=axes_of(model=models, **axes))
 

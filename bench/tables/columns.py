@@ -25,7 +25,7 @@ class Shown:
 
     Attributes:
         name: Header; empty where the unit says it all.
-        unit: Of what is written; seconds, bytes and counts choose theirs by the values.
+        unit: Unit of what is written; seconds, bytes and counts choose theirs by the values.
         view: Names of the screens, with blanks between them, where a subject has several.
         place: Order from left to right.
         rank: The higher, the sooner it is dropped on a narrow page; 0 never.
@@ -69,7 +69,7 @@ class TableColumn:
     """One column.
 
     Attributes:
-        name: In files, with the unit as its end.
+        name: Name in files, with the unit as its end.
         dtype: Type of pandas, nullable: `string`, `Int64`, `Float64`, `boolean`.
         unit: `s`, `bytes`, ... or `` for text.
         get: Reads the value off a row; None is "not measured".

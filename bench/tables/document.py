@@ -72,7 +72,7 @@ class Rows(Block):
     """A table.
 
     Attributes:
-        columns: From left to right.
+        columns: Columns from left to right.
         caption: What the table is about, where a format has captions.
         shows_caption: Whether the caption stands everywhere, because the columns alone do not say it.
         spans: Text that stands instead of the figures, by row.

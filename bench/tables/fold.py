@@ -67,8 +67,8 @@ def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Gro
     """Group layers into at most so many rows, in the model's order; rows in parentheses stand last, each by itself.
 
     Args:
-        layers: As in a profile.
-        limit: Of the rows of modules; None folds nothing.
+        layers: Layers as in a profile.
+        limit: Most rows of modules; None folds nothing.
     """
     modules = [layer for layer in layers if not layer.name.startswith("(")]
     rest = [Group(layer.name, (layer,)) for layer in layers if layer.name.startswith("(")]

@@ -1,4 +1,4 @@
-"""Trends to eyes: many as a table, one as a plot with its points; nominations with the commands that can judge.
+"""Trends: many as a table, one as a plot with its points; nominations with the commands that can judge.
 
 A series in a terminal: one line of blocks, or a plot of a few lines; both never stretch noise to a drama.
 
@@ -50,7 +50,7 @@ def plot(
 
     Args:
         values: Oldest first.
-        labels: Of the upper and the lower end of the scale, written left of the axis.
+        labels: Labels of the upper and the lower end of the scale, written left of the axis.
         width: Columns in all.
         height: Lines.
         marks: Indexes before which a vertical line stands.

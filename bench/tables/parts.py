@@ -50,7 +50,7 @@ def counts_document(records: Sequence[Record], *, notes: bool = True) -> Documen
     """Make what `bench count` found per cell: parameters, FLOPs, what other counters say, what is missing.
 
     Args:
-        records: In the order of the rows.
+        records: Records in the order of the rows.
         notes: Whether to say why other counters differ; what nobody could count is always said.
     """
     if not records:

@@ -29,7 +29,7 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True) -> Documen
     """Make one row per cell, a caption above and the doubts in words below.
 
     Args:
-        records: In the order of the rows.
+        records: Records in the order of the rows.
         doubts: Whether to put the doubts into words.
     """
     if not records:
@@ -125,7 +125,7 @@ def run_document(
     """Make a whole run on one page: machine, outcomes, cells, throughput, doubts, failures, claims.
 
     Args:
-        records: In the order of the rows.
+        records: Records in the order of the rows.
         claims: Checked; the section is left out if there are none.
         environment: Environment of the run; the first record's own if None.
     """

@@ -104,8 +104,8 @@ def render(
     Args:
         columns: All with the same number of cells.
         page: Where it goes.
-        spans: By row, the text that stands instead of the figures.
-        styles: By row, the colour of its span or of the row.
+        spans: The text that stands instead of the figures, by row.
+        styles: Colour of the span or the row, by row.
         groups: By row, a heading line before it; rows are then indented.
         total: The last row is a sum and stands below a rule.
         ungrouped: Columns of a page that is wide enough for all, if they are others.

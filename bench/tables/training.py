@@ -390,7 +390,7 @@ EPOCHS = (
         ),
     ),
     text("clock", "of the parts: `host` or `device` (events)", "epoch.clock"),
-    integer("interruptions", "", "times it was taken up within the epoch", "epoch.interruptions"),
+    integer("interruptions", "", "times it was resumed within the epoch", "epoch.interruptions"),
 )
 
 CLASSES = (

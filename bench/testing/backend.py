@@ -40,7 +40,7 @@ class BackendConformance:
     device: str = ""
 
     def backend(self) -> Backend:
-        """Make the backend anew."""
+        """Make a new backend."""
         return backend_of(self.device)
 
     # What a fake device replaces.

@@ -30,7 +30,7 @@ class WorkloadConformance:
 
     Attributes:
         spec: Model spec; options make a small variant quick to test: `my_net@classes=4`.
-        input_shape: Of one example, for a bare `nn.Module`.
+        input_shape: Shape of one example, for a bare `nn.Module`.
         batch_size: Must differ from 1, so that a missing batch dimension shows.
     """
 

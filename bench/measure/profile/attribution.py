@@ -7,7 +7,7 @@
                     last operation on that thread whose number is not above n
 
 That is exact for branching networks, in-place operations, modules called twice, and for what activation checkpointing
-computes again, where hooks on gradients are not (FACTS, section 3).
+computes again, where hooks on gradients are not.
 """
 
 from __future__ import annotations
@@ -95,9 +95,9 @@ class Attribution:
         recording: With the marks of `marks.py`.
 
     Attributes:
-        frames: In order of threads, then of time.
+        frames: Frames in order of threads, then of time.
         steps: Start and end of each marked step.
-        thread: On which the steps ran.
+        thread: Thread on which the steps ran.
     """
 
     def __init__(self, recording: Recording) -> None:

@@ -39,10 +39,10 @@ class Collected:
     """Raw steps of both kinds.
 
     Attributes:
-        warmup_seconds: Of each warm-up step.
+        warmup_seconds: Duration of each warm-up step.
         plain_seconds: Without the profiler; of the device's clock on an accelerator.
         plain_phases: Median of each phase without the profiler, of steps that are split into phases.
-        plain_host_seconds: On an accelerator, what launching those took; else empty.
+        plain_host_seconds: Times to launch those on an accelerator; else empty.
         steps: Profiled, on the host.
         device_steps: Profiled, on the device; empty on the CPU.
     """

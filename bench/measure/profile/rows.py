@@ -63,9 +63,9 @@ def without_overhead(
     """Bring rows as profiled to what they are without the profiler: they sum to the plain step, and none is wiped out.
 
     Args:
-        seconds: As profiled.
+        seconds: Seconds as profiled.
         events: Recorded in each row.
-        step_seconds: Of a plain step.
+        step_seconds: Duration of a plain step.
         idle: Rows of idle time: they alone give way, where there is any.
     """
     excess = sum(seconds.values()) - step_seconds
@@ -94,10 +94,10 @@ def layer_rows(
     """Make one row per module in the model's order, then those in parentheses that cost anything.
 
     Args:
-        steps: Those of the profile's clock.
-        host_steps: On an accelerator, the same on the host.
-        step_seconds: Of a plain step.
-        phase_seconds: Of its phases; empty on an accelerator, where only idle time gives way.
+        steps: Steps of the profile's clock.
+        host_steps: The same on the host, for an accelerator.
+        step_seconds: Duration of a plain step.
+        phase_seconds: Durations of its phases; empty on an accelerator, where only idle time gives way.
         counts: What the counters say of each layer.
         work: Bytes by phase and layer.
     """

@@ -24,7 +24,7 @@ class Span:
     Attributes:
         thread: Whose time it took.
         sequence: Forward: the number that the next autograd node gets. Of a node: its own. -1 is none.
-        forward_thread: Of a node: the thread on which it was made.
+        forward_thread: Thread on which a node was made.
         is_node: Whether it is an autograd node that runs, or the engine around one.
         correlation: Joins it with the kernels it launched.
     """

@@ -26,7 +26,7 @@ class StepTime:
     """What one profiled step took.
 
     Attributes:
-        nanoseconds: From mark to mark.
+        nanoseconds: Nanoseconds from mark to mark.
         layers: Nanoseconds by phase and layer; they sum to `nanoseconds`.
         layer_events: Spans that began there.
         operators: Nanoseconds by operation, without those it calls; they sum to `nanoseconds`.

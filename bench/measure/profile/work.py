@@ -23,8 +23,8 @@ class Work:
     """Bytes touched; both columns sum to what `bench.counters.dispatches` counts of the step.
 
     Attributes:
-        layers: By phase and layer.
-        operators: By operation, as torch's profiler names them.
+        layers: Costs by phase and layer.
+        operators: Costs by operation, named as by torch's profiler.
     """
 
     layers: dict[tuple[Phase | str, str], int]

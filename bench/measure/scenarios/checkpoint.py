@@ -28,7 +28,7 @@ class Place:
     Attributes:
         epochs: Finished ones.
         partial: What the running epoch has so far; None at the end of an epoch.
-        resumptions: How often it was taken up before.
+        resumptions: How often it was resumed before.
     """
 
     epochs: tuple[Epoch, ...] = ()

@@ -5,7 +5,7 @@
 
 torchvision reads the files and transforms the images, as the seed page does. What is random about an example (its
 rotation and its colours) is seeded by the training's seed, the epoch and the example's number, and the order of the
-examples by seed and epoch. So losses do not depend on the number of workers, and a training that is taken up in the
+examples by seed and epoch. So losses do not depend on the number of workers, and a training that is resumed in the
 middle of an epoch sees exactly the examples it would have seen.
 
 Digits that are drawn: ten glyphs of straight strokes, each time bent, turned, moved, thick or thin, and noisy.
@@ -227,7 +227,7 @@ class Images(Dataset[tuple[Tensor, int]]):
 
 
 class _Batches:
-    """Lists of keys for a DataLoader; begins at a batch within the epoch where one is taken up again."""
+    """Lists of keys for a DataLoader; begins at a batch within the epoch if one is resumed."""
 
     def __init__(self, keys: list[_Key], batch_size: int, first: int) -> None:
         self._batches = [keys[i : i + batch_size] for i in range(first * batch_size, len(keys), batch_size)]
@@ -286,7 +286,7 @@ def open_digits(plan: TrainingPlan, input_shape: Sequence[int], *, download: boo
 
     Args:
         plan: `data`, `seed` and `limit_examples` are read.
-        input_shape: Of one example.
+        input_shape: Shape of one example.
         download: Let torchvision fetch MNIST if it is not there.
 
     Raises:

@@ -31,11 +31,11 @@ def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | N
 
     Args:
         plan: With a full device name.
-        budget_seconds: Of each of the three.
+        budget_seconds: Budget of each of the three.
         data: For tests; the plan's own where it is None.
 
     Raises:
-        BenchError: The model or the data is of no use.
+        BenchError: The model or the data cannot be used.
     """
     workload = registry.resolve(plan.model, input_shape=plan.input_shape)
     with prepare(workload, plan.cell) as step:

@@ -62,7 +62,7 @@ def train(
         is_stopped: Asked after every step; a training that is stopped writes a checkpoint and answers what it has.
 
     Raises:
-        BenchError: The model, the data or the checkpoint is of no use.
+        BenchError: The model, the data or the checkpoint cannot be used.
     """
     workload = registry.resolve(plan.model, input_shape=plan.input_shape)
     with prepare(workload, replace(plan.cell, batch_size=2)) as step:

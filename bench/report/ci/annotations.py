@@ -28,7 +28,7 @@ class Annotation:
 
     Attributes:
         file: Relative to the repository; None where the finding is about no file of it.
-        line: From 1.
+        line: Number of the line, from 1.
     """
 
     level: Level

@@ -52,7 +52,7 @@ def fold(head: str, sections: Sequence[Section], limit: int = LIMIT) -> str:
 
     Args:
         head: Stands first and is never cut; its parts from outside must have been shortened.
-        sections: In their order.
+        sections: Sections in their order.
         limit: Bytes of UTF-8.
     """
     kept = [min(section.rows, _MOST_ROWS) for section in sections]

@@ -70,7 +70,7 @@ class StepResult:
 
     Attributes:
         name: What it is called.
-        command: As it was run.
+        command: Command as it was run.
         exit_code: A step that did not end, or that a signal ended, counts as UNFIT.
         problem: Why there is no answer, in one line; empty if there is one.
         answer: Typed; None where there is none.

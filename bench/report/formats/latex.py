@@ -59,8 +59,8 @@ def latex_table(records: Sequence[Record], environment: Environment | None = Non
     r"""Write one row per cell, in the units of the terminal's table.
 
     Args:
-        records: In the order of the rows.
-        environment: Of the run; the first record's own where it is None.
+        records: Records in the order of the rows.
+        environment: Environment of the run; the first record's own where it is None.
         label: For `\ref{tab:...}`.
     """
     environment = environment or next((r.environment for r in records if r.environment), None)

@@ -22,7 +22,7 @@ def to_pytest_benchmark(run: StoredRun, extra_info: Callable[[Record], dict[str,
     """Write a run.
 
     Args:
-        run: To write.
+        run: Run to write.
         extra_info: What each benchmark says beside its seconds, as the fixture `bench_cell` does.
     """
     import pytest_benchmark

@@ -17,7 +17,7 @@ class Scale:
 
     Attributes:
         ticks: Values with their labels, within the range.
-        is_log: By the logarithm; all values are then positive.
+        is_log: Whether positions go by the logarithm; all values are then positive.
     """
 
     low: float

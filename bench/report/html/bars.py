@@ -14,7 +14,7 @@ class Part:
     """One part of a bar.
 
     Attributes:
-        value: In the unit of the bar's scale.
+        value: Value in the unit of the bar's scale.
         text: Its figure, written in it where there is room.
     """
 
@@ -30,7 +30,7 @@ class Bar:
 
     Attributes:
         names: What it is, one text per key column.
-        parts: From left to right.
+        parts: Parts from left to right.
         mark: A value shown as a tick across the bar; None is none.
         mark_text: What the tick says.
         figures: Texts right of the bar, one per figure column.
@@ -85,7 +85,7 @@ def bar_group(title: str, bars: Sequence[Bar], *, whole: float | None = None) ->
 
     Args:
         title: Heading.
-        bars: At least one.
+        bars: Bars, at least one.
         whole: A value at which a rule stands across all bars.
     """
     longest = max(

@@ -35,7 +35,7 @@ class ReportData:
 
     Attributes:
         runs: Oldest first, as they were asked for.
-        rows: Of all runs, in their order.
+        rows: Rows of all runs, in their order.
         nominated: Each run against the first one.
         trends: History of the newest run's cells.
     """

@@ -38,7 +38,7 @@ class FlameBox:
 
     Attributes:
         x: Percent of the width; `width` likewise.
-        row: From the top.
+        row: Number of the row, from the top.
         color: Number of a colour; 4 is no phase.
         text: What fits into the box.
         full: Name, time and share.

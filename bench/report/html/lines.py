@@ -27,7 +27,7 @@ class Point:
     """One value of a series.
 
     Attributes:
-        low: Of its interval on the y axis; None where there is none.
+        low: Lower end of its interval on the y axis; None where there is none.
         text: What it says when it is pointed at, figures with units.
         note: Written beside the mark; mostly empty.
     """
@@ -113,7 +113,7 @@ def line_chart(
     """Lay series out on one canvas.
 
     Args:
-        series: At least one point in all.
+        series: Series with at least one point in all.
         title: Above the panel.
         label: The chart in one sentence, for those who do not see it.
         x_label: Name and unit of the axis.

@@ -22,7 +22,7 @@ def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...]
     Args:
         data: What to show.
         made_by: Name and version of the program, for the foot of the page.
-        sections: Those to show, in order; all if None.
+        sections: Sections to show, in order; all if None.
         title: Title of the page; the runs' names if empty.
     """
     from bench.report.html.sections import SECTIONS

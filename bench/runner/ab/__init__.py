@@ -5,7 +5,7 @@
   `servers`: what workers are forked from
 - `stages`: which sessions are run, and when that ends; `judging`: sessions to verdicts
 - `ratios`: two cells instead of two revisions, for claims of time; `cells`: for two models or settings
-- `bisect`: which commit made a cell slower, as questions; `bisect_run`: their answers, kept and taken up again;
+- `bisect`: which commit made a cell slower, as questions; `bisect_run`: their answers, kept and resumed;
   `commits`: which commits can be asked about
 - `calibration`: this machine's own noise; `selftest`: whether unchanged code passes and a slowdown is found
 

@@ -1,7 +1,7 @@
-"""A bisection from two revisions to a finished folder, which can be taken up again.
+"""A bisection from two revisions to a finished folder, which can be resumed.
 
     run.json            what was asked
-    answers.jsonl       one line per comparison or session that ended; taken up again, they are read instead of measured
+    answers.jsonl       one line per comparison or session that ended; when resumed, they are read instead of measured
     comparisons/        a run of `bench ab` per comparison: the ends, the confirmations, the rest
     bisection.json      the answer
 
@@ -40,7 +40,7 @@ SCHEMA = 1
 ANSWER_FILE = "bisection.json"
 ANSWERS = "answers.jsonl"
 SESSIONS_OF_A_SERVER = 6
-"""After so many, workers come from a new server: the luck of its memory layout is drawn anew."""
+"""After so many, workers come from a new server: the luck of its memory layout is drawn again."""
 
 Listener = Callable[[Started | Progress | Narrowed | Settled], None]
 T = TypeVar("T", Ends, Shots)
@@ -260,7 +260,7 @@ class Journal:
         if self._known:
             line = self._known.pop(0)
             if line["asked"] != asked:
-                raise StoreError(f"{self._path} answers other questions than this history asks; start anew")
+                raise StoreError(f"{self._path} answers other questions than this history asks; start again")
             return from_json(kind, line["answer"])
         answer = measure()
         is_whole = not answer.is_cut_short if isinstance(answer, Ends) else _is_whole(answer)
@@ -286,4 +286,4 @@ def _read(path: Path) -> list[dict[str, Any]]:
     try:
         return [json.loads(line) for line in whole.splitlines()]
     except ValueError as error:
-        raise StoreError(f"{path}: {error}; start the bisection anew") from None
+        raise StoreError(f"{path}: {error}; start the bisection again") from None

@@ -53,10 +53,10 @@ class CellNoise:
     """The noise of one cell.
 
     Attributes:
-        sessions: That it was taken from; `quads` in each.
+        sessions: Number of sessions used, with `quads` in each.
         within: Standard deviation of a quad's log-ratio in one session.
         between: Standard deviation of sessions beyond what quads explain; 0 where the quads explain all.
-        best_quads: That give most for the time.
+        best_quads: Quads per session that give most for the time.
         detectable: Most sessions of a comparison of this cell, and the slowdown it would see, at `quads` quads.
         slot_shift: How much slower the process was that was started second.
         slot_p: Two-sided p of that by sign flips.
@@ -219,7 +219,7 @@ def calibrate(request: Request, listen: Callable[[Started | Progress], None]) ->
     Raises:
         IncomparableError: The machine is unfit; what it does now is not what it usually does.
         NothingMeasuredError: No cell has three good sessions.
-        BenchError: As `compare_sides`.
+        BenchError: See `compare_sides`.
     """
     compared = compare_sides(request, listen)
     if compared.unfit:

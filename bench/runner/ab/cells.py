@@ -34,7 +34,7 @@ def cells_of(model_a: str | None, model_b: str | None, axes: Mapping[str, Any], 
     Args:
         model_a: Model of A; `model_b` is the same if not given.
         model_b: Model of B.
-        axes: Of both.
+        axes: Axes of both.
         set_b: What is different in B: `precision=bf16-amp,compile=default`.
 
     Raises:

@@ -47,10 +47,10 @@ def judge_all(
 
     Args:
         cells: All that were asked for.
-        sessions: In the order they were taken.
+        sessions: Sessions in the order they were taken.
         plan: When it was looked.
-        fates: By cell key, why a cell cannot be compared.
-        spreads: By cell key, the spread of a session that a calibration found.
+        fates: Why a cell cannot be compared, by cell key.
+        spreads: The spread of a session that a calibration found, by cell key.
         is_cut_short: The budget ended before the plan did.
     """
     threshold = plan.threshold

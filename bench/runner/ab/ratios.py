@@ -91,7 +91,7 @@ def check_times(
         device: Where both cells run.
         listen: Told when a session ends.
         start: Starts the worker of a side; a seam for tests, with `environments` by device.
-        environments: Of the devices; asked of a worker where `start` is not given.
+        environments: Environments of the devices; asked of a worker where `start` is not given.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.
@@ -120,12 +120,12 @@ def measure_pairs(
 
     Args:
         pairs: The cell that stands for the pair, to the cells of base and head.
-        settings: Of the sessions.
+        settings: Settings of the sessions.
         device: Where all run.
         listen: Told when a session ends.
         start: Starts the worker of a side; a seam for tests, with `environments` by device.
-        environments: Of the devices; asked of a worker where `start` is not given.
-        offsets: By key of a pair, the log-ratio that counts as no change.
+        environments: Environments of the devices; asked of a worker where `start` is not given.
+        offsets: The log-ratio that counts as no change, by key of a pair.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.

@@ -75,7 +75,7 @@ class Started:
 
     Attributes:
         machine: How busy it was while nothing of ours ran.
-        spreads: By cell key, the spread of a session of a calibrated cell.
+        spreads: The spread of a session of a calibrated cell, by cell key.
         notes: What surprises people about the sides.
     """
 

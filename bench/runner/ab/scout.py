@@ -23,10 +23,10 @@ class Scouted:
 
     Attributes:
         cells: With full device names.
-        environments: By side, then by device.
+        environments: Environments by side, then by device.
         machine: While our workers slept.
-        fates: By cell key, why a cell cannot be compared.
-        work: By cell key, what counting found.
+        fates: Why a cell cannot be compared, by cell key.
+        work: What counting found, by cell key.
     """
 
     cells: tuple[Cell, ...]

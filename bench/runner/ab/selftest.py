@@ -28,8 +28,8 @@ class Selftest:
     """What both comparisons found.
 
     Attributes:
-        unchanged: Of the code against itself.
-        injected: Of the code against itself with one side slowed down.
+        unchanged: Comparisons of the code with itself.
+        injected: Comparisons of the code with itself, one side slowed down.
         on_average: The same with one step in `EVERY` slowed down, by as much on average.
         asked: Log-ratio that was to be added.
         added: By cell key, the log-ratio that was really added: busy time over the base's step.
@@ -63,7 +63,7 @@ def selftest(request: Request, slowdown: float, listen: Callable[[Started | Prog
     """Compare unchanged code with itself, then with two slowed copies of itself.
 
     Raises:
-        BenchError: As `compare_sides`.
+        BenchError: See `compare_sides`.
     """
     unchanged = compare_sides(request, listen)
     settings = replace(request.settings, seed=request.settings.seed + 1, slow=(("head", slowdown),))

@@ -2,7 +2,7 @@
 
 A worker that is forked from such a server is there in 20 to 80 ms, where a fresh interpreter takes 5 s to import torch.
 The side's own code is imported after the fork. Workers of one server share its memory layout, and with it the luck of
-that layout; both sides alike, and roles are by coin, so the test stays exact. `renew` draws the luck anew: a
+that layout; both sides alike, and roles are by coin, so the test stays exact. `renew` draws the luck again: a
 comparison does so at every look.
 
 Where forking is not possible (macOS; a platform without `os.fork`), every worker is a fresh interpreter.

@@ -52,10 +52,10 @@ def void_reason(state: MachineState, *, threads: int, machine_cores: int, second
     """Return why a session's cell does not count; None if it does.
 
     Args:
-        state: Of the machine, with both workers counted as our own; `gpu_other_processes` without the second worker.
-        threads: That a step uses.
-        machine_cores: Of the whole machine, because others' load is of the whole machine.
-        seconds: That the state was taken over.
+        state: State of the machine, both workers counted as our own; `gpu_other_processes` is without the second.
+        threads: Threads that a step uses.
+        machine_cores: Cores of the whole machine, because others' load is of the whole machine, too.
+        seconds: Time over which the state was observed.
     """
     busy = state.other_busy_cores
     if busy is not None and machine_cores - busy < threads - FREE_CORES_SHORT:
@@ -92,8 +92,8 @@ class CellSession:
         quads: Raw, in the order taken; empty where a side failed.
         shift: Log-ratio head / base of the undisturbed step, or None without quads.
         mean_shift: The same of the mean.
-        seconds: That the quads took.
-        build_seconds: That building and warming up both sides took.
+        seconds: Time spent on the quads.
+        build_seconds: Time to build and warm up both sides.
         added_seconds: What was added on purpose to every step of a slowed side, as the warm-up foresaw it.
         sources: Side, file and when it was last written, of all that were loaded.
         void: Why it does not count; None if it does.
@@ -133,8 +133,8 @@ class SessionPlan:
     """What is the same in all sessions of a run.
 
     Attributes:
-        threads: By cell key, what a step uses.
-        gpu_uuids: By cell key.
+        threads: What a step uses, by cell key.
+        gpu_uuids: UUIDs of GPUs, by cell key.
         slow: Fraction by which a side is slowed down on purpose, by side.
         slow_every: One step in so many gets all of that.
         offsets: By cell key, the log-ratio that counts as no change: two batch sizes are compared per example.

@@ -25,7 +25,7 @@ class Side:
 
     Attributes:
         name: `base` or `head`.
-        given: As typed.
+        given: Text as typed.
         commit: None for a folder.
         folder: Working directory of the side's workers; first on their `sys.path`, its `src/` second.
         root: Top of the side's code; differs from `folder` where the command was given in a subfolder.
@@ -108,7 +108,7 @@ def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
     """Say what surprises people about two sides, one sentence each.
 
     Args:
-        base: As `open_sides` made it.
+        base: Base, as made by `open_sides`.
         head: The same.
         cwd: Where the command was given.
     """

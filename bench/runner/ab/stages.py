@@ -45,16 +45,16 @@ class Settings:
     """How a comparison is run.
 
     Attributes:
-        sessions: Of a cell at most.
+        sessions: Most sessions of a cell.
         stops: A decided cell leaves; else all sessions are taken, whatever they show.
         quads: Per session and cell.
         budget_seconds: No session is started that would end after this; None is no limit.
-        seed: Of every coin; drawn if not given, and stored.
+        seed: Seed of every coin; drawn if not given, and stored.
         judges_state: Void sessions by the machine's state.
         slow: Fraction by which a side is slowed down on purpose.
         slow_every: One step in so many gets all of that.
         forks: Fork workers from a server, where the platform can; else each is a fresh interpreter.
-        binds_threads: On the CPU, keep the threads of both sides' steps on the same cores.
+        binds_threads: Whether the threads of both sides keep to the same cores on the CPU.
     """
 
     sessions: int = MOST_SESSIONS

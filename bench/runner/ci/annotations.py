@@ -30,7 +30,7 @@ def find_annotations(results: Sequence[StepResult], root: Path) -> tuple[Annotat
     """Make an annotation of everything that a reviewer should see.
 
     Args:
-        results: Of the steps.
+        results: Results of the steps.
         root: Top of the repository; a file outside of it cannot be annotated.
     """
     return tuple(annotation for result in results for annotation in _annotations(result, root))

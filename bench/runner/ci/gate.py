@@ -85,7 +85,7 @@ def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits
         What changed, as `check_gate` would have found it before.
 
     Raises:
-        BenchError: As `check_gate`; also where a cell could not be counted: then nothing is written.
+        BenchError: See `check_gate`; also where a cell could not be counted: then nothing is written.
     """
     on_record = read_expected(folder)
     name, cells = _cells(suite)

@@ -32,7 +32,7 @@ class TaskRow:
 
     Attributes:
         task: Its name in the run's folder.
-        slurm_id: As Slurm names it; None if it is not known.
+        slurm_id: Id as Slurm names it; None if it is not known.
         state: Slurm's word.
         done: Cells with a record, of `cells`.
         running: Id of the cell it is at; None if it is queued or over.
@@ -54,7 +54,7 @@ class Status:
     Attributes:
         outcomes: Records by outcome, in pairs.
         missing: Cells without a record.
-        waiting: Of those, the ones that a queued or running task holds.
+        waiting: Number of those that a queued or running task holds.
     """
 
     run: str
@@ -70,7 +70,7 @@ class Collected:
     """What is there now.
 
     Attributes:
-        records: Of every cell whose task is over; those without a file say why in their reason.
+        records: Records of every cell whose task is over; those without a file say why in their reason.
         unmeasured: How many of `records` are rows only, which a resume measures.
         waiting: Cells that a queued or running task holds; they have no row yet.
         problems: Record files that cannot be read.
@@ -88,7 +88,7 @@ def read_status(folder: RunFolder, *, slurm: Slurm | None = None) -> Status:
     """Say how far a run is; changes nothing.
 
     Raises:
-        BenchError: The run is none of Slurm, or the controller cannot be asked.
+        BenchError: The run was not submitted to Slurm, or the controller cannot be asked.
     """
     tasks = look_at(folder, slurm or Slurm())
     outcomes = Counter(record.outcome.value for record in folder.read_records()[0])
@@ -109,7 +109,7 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
     """Write the tables of what is there now; does not wait. May be repeated, also while tasks run.
 
     Raises:
-        BenchError: The run is none of Slurm, the controller cannot be asked, or the tables cannot be written.
+        BenchError: The run was not submitted to Slurm, the controller cannot be asked, or the tables cannot be written.
     """
     # First the tasks, then the records: what an ended task wrote is there when it is looked for.
     tasks = look_at(folder, slurm or Slurm())

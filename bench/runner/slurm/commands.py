@@ -44,7 +44,7 @@ class TaskStatus:
 
     Attributes:
         state: Slurm's word: PENDING, RUNNING, TIMEOUT, ...
-        exit_code: Of the batch script; None where a signal ended it, or nothing did yet.
+        exit_code: Exit code of the batch script; None where a signal ended it, or nothing did yet.
         node: Where it ran; None before.
     """
 
@@ -125,8 +125,8 @@ class Slurm:
         """Ask for every task of an array, by its index; one that Slurm has forgotten is left out.
 
         Args:
-            job_id: Of the array.
-            job_name: Ids begin anew some day; a job of another name is a stranger.
+            job_id: Id of the array.
+            job_name: Ids start over some day; a job of another name is a stranger.
 
         Raises:
             BenchError: The controller cannot be asked, which says nothing about the tasks.

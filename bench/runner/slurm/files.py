@@ -38,7 +38,7 @@ class Submission:
         chunks: Keys of the cells of each task; the index is that of the array.
         job: What the cluster was asked for.
         sampling: How long each cell is measured.
-        timeout_seconds: Of each process of a cell; None leaves it to the task's limit.
+        timeout_seconds: Timeout of each process of a cell; None leaves it to the task's limit.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
         submitted_at: ISO 8601 with zone.
@@ -62,15 +62,15 @@ class TaskNote:
     """What a task wrote of itself, last before the cell it is at; the only witness if it dies.
 
     Attributes:
-        job_id: Of the whole array, as the task sees it.
-        started_at: Of the task, ISO 8601 with zone.
+        job_id: Id of the whole array, as the task sees it.
+        started_at: Start of the task, ISO 8601 with zone.
         running: Key of the cell it is at.
-        running_since: Of that cell.
+        running_since: Start of that cell.
         code: Hash of its model's source, as it will stand in its record.
         begun: How many cells it began before that one.
-        environment: Of the node, as it will stand in the cell's record.
+        environment: Environment of the node, as it will stand in the cell's record.
         ended: `finished`, `out of time`, or the signal that it heard; None while it runs or if it died at once.
-        ended_after_seconds: From its start.
+        ended_after_seconds: Seconds from its start to its end.
         problem: An error that stopped the task before any cell, in one line.
     """
 
@@ -117,7 +117,7 @@ class SlurmFiles:
         return from_file(Submission, self.path / f"{number}.json")
 
     def write_submission(self, submission: Submission) -> None:
-        """Write one submission, or write it anew with its job id.
+        """Write one submission, or rewrite it with its job id.
 
         Raises:
             StoreError: It cannot be written.

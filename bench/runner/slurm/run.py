@@ -33,7 +33,7 @@ class Submitted:
     """What was handed to Slurm.
 
     Attributes:
-        folder: Of the run; the nodes must see it under the same path.
+        folder: Folder of the run; the nodes must see it under the same path.
         job_id: None if nothing was left to submit.
         tasks: Size of the array.
         cells: How many cells they share.
@@ -97,14 +97,14 @@ def submit_missing(
     """Submit the cells that have no record and that no task still holds.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         job: What to ask the cluster for; None asks as the last time.
-        timeout_seconds: Of each process of a cell; None as the last time.
-        cells_per_task: As in `pack`.
+        timeout_seconds: Timeout of each process of a cell; None as the last time.
+        cells_per_task: Cells per task, as for `pack`.
         slurm: The cluster's commands.
 
     Raises:
-        BenchError: The run is none of Slurm, or Slurm cannot be asked or refuses.
+        BenchError: The run was not submitted to Slurm, or Slurm cannot be asked or refuses.
     """
     slurm = slurm or Slurm()
     last = require_submissions(folder)[-1]
@@ -141,7 +141,7 @@ def cancel(folder: RunFolder, *, slurm: Slurm | None = None) -> int:
         How many tasks were cancelled.
 
     Raises:
-        BenchError: The run is none of Slurm, or Slurm cannot be asked or refuses.
+        BenchError: The run was not submitted to Slurm, or Slurm cannot be asked or refuses.
     """
     slurm = slurm or Slurm()
     require_submissions(folder)

@@ -24,7 +24,7 @@ class JobOptions:
 
     Attributes:
         partition: None is the cluster's default.
-        gpus: As `sbatch --gpus` takes it: `1`, `h100:1`.
+        gpus: GPUs as `sbatch --gpus` takes them: `1`, `h100:1`.
         time_seconds: Limit of one task, which measures several cells.
         max_parallel: Tasks that may run at once; None leaves it to Slurm.
         exclusive: No other job on the node, which is what a timing wants.
@@ -53,7 +53,7 @@ def script_text(
 
     Args:
         job: What the cluster is asked for.
-        name: Of the job in the queue.
+        name: Name of the job in the queue.
         run_folder: Absolute; every node must see it under this path.
         submission: Number of the submission; the task's files begin with it.
         tasks: Size of the array.
@@ -130,7 +130,7 @@ def pack(
     Args:
         cells: What is to be measured.
         sampling: How long each is measured.
-        limit_seconds: Of a task; a chunk is estimated to take about half of it at most.
+        limit_seconds: Time limit of a task; a chunk is estimated to take about half of it at most.
         cells_per_task: Asked for by hand.
 
     Raises:

@@ -52,7 +52,7 @@ class TaskEnding:
     """How a task that is over ended.
 
     Attributes:
-        outcome: Of the cell it was at.
+        outcome: Outcome of the cell it was at.
         reason: One line, about the task: `Slurm task 8_3 on n1 was preempted by another job`.
         is_final: The cell itself is to blame: its ending is put on record and a resume does not try it again.
     """
@@ -74,7 +74,7 @@ def judge(
     """Tell how a task ended.
 
     Args:
-        task: As Slurm names it, `8_3`.
+        task: Task as Slurm names it, `8_3`.
         status: What Slurm says; None if it has forgotten.
         output: The end of what the task printed.
         exit_code: What its script left.
@@ -155,8 +155,8 @@ class Task:
 
     Attributes:
         chunk: Its name in the run's folder, `0.3`.
-        job_id: Of the array; None if sbatch never answered and nothing is queued under the run's name.
-        keys: Of its cells.
+        job_id: Id of the array; None if sbatch never answered and nothing is queued under the run's name.
+        keys: Keys of its cells.
         status: What Slurm says; None if it does not know the task (any more).
         note: What it wrote of itself; None if it never began.
         ending: None while it is live.
@@ -197,7 +197,7 @@ def look_at(folder: RunFolder, slurm: Slurm) -> tuple[Task, ...]:
     """Look at all tasks of all submissions, oldest first.
 
     Raises:
-        BenchError: The run is none of Slurm, a file of it cannot be read, or the controller cannot be asked.
+        BenchError: The run was not submitted to Slurm, a file of it cannot be read, or the controller cannot be asked.
     """
     tasks: list[Task] = []
     for submission in require_submissions(folder):

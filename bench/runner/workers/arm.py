@@ -362,9 +362,9 @@ def slower(step: Callable[[], Any], share: float, seconds: float, device: str) -
 
     Args:
         step: What to slow down.
-        share: Of its own duration that every step waits on the host: just that slowdown, however fast the machine
+        share: Share of its own duration that every step waits on the host: just that slowdown, however fast the machine
             happens to be at the moment.
-        seconds: That every step waits on a device, which cannot be asked how long a step took without disturbing it.
+        seconds: Wait of every step on a device, which cannot be asked how long a step took.
         device: Where it runs.
     """
     waits = backend_of(device).busy_wait()

@@ -100,10 +100,10 @@ def launch(
     """Run `function(*arguments)` on every rank; the launcher's environment variables tell it which one it is.
 
     Args:
-        function: Of a module, not a closure.
+        function: Function at the top of a module, not a closure.
         arguments: The same for every rank; they reach it by a fork, its value is pickled.
         world_size: How many ranks.
-        timeout_seconds: Of all of them together.
+        timeout_seconds: Timeout of all of them together.
 
     Returns:
         The values, by rank.
@@ -217,9 +217,9 @@ def _judge(reports: Mapping[int, _Report], codes: Mapping[int, int], world_size:
     """Say how the cell ended: by a rank that died without a word, else by the first that said why.
 
     Args:
-        reports: By rank, of those that raised.
+        reports: Reports of the ranks that raised, by rank.
         codes: By rank, exit codes of those the launcher saw end; it ended the rest.
-        world_size: Of all ranks.
+        world_size: Number of all ranks.
         is_oom: The kernel has killed for lack of memory meanwhile.
     """
     silent = {rank: code for rank, code in codes.items() if rank not in reports}

@@ -1,6 +1,6 @@
 """What the server of fresh processes imports, once, so that no process has to: torch, our rooms, slow libraries.
 
-Importing runs nothing: no operation, no CUDA. Warnings of other projects' imports are theirs to mend.
+Importing runs nothing: no operation, no CUDA. Warnings of other projects' imports are not ours to fix.
 """
 
 import warnings

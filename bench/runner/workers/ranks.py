@@ -174,7 +174,7 @@ def _size(memory: Memory) -> int:
 
 
 def _state(ranks: tuple[RankTiming, ...], device: str, gpu_uuid: str | None) -> MachineState:
-    """Derive the machine's state around the ranks: what any of them did is none of the others' doing."""
+    """Derive the machine's state around the ranks: what one of them did does not count as load by others."""
 
     def joint(readings: list[Reading]) -> Reading:
         return replace(

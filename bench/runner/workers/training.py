@@ -22,7 +22,7 @@ def run_training(
     """Train as planned; progress goes out through the connection, and whatever comes in says to stop.
 
     Raises:
-        BenchError: The device, the model, the data or the checkpoint is of no use.
+        BenchError: The device, the model, the data or the checkpoint cannot be used.
     """
     _check_device(plan)
     before = read_counters()
@@ -37,7 +37,7 @@ def run_point(plan: TrainingPlan, budget_seconds: float, gpu_uuid: str | None) -
     """Measure one combination of an input pipeline's axes.
 
     Raises:
-        BenchError: The device, the model or the data is of no use.
+        BenchError: The device, the model or the data cannot be used.
     """
     _check_device(plan)
     before = read_counters()

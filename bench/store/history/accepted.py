@@ -82,7 +82,7 @@ def check_metric(metric: str) -> str:
     """Return the name of a metric.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: There is no such name.
     """
     if metric not in MEASURED:
         close = difflib.get_close_matches(metric, MEASURED, n=1)
@@ -109,10 +109,10 @@ def marks(
 
     Args:
         accepted: All of them.
-        commits: Of the points of the series, oldest first.
-        key: Of the cell.
-        name: Of the cell.
-        metric: Of the series.
+        commits: Commits of the points of the series, oldest first.
+        key: Key of the cell.
+        name: Name of the cell.
+        metric: Metric of the series.
         descendants: Asked only where the commit itself was never measured.
 
     Returns:

@@ -51,7 +51,7 @@ def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
     """Open a history by its path or URL; one of an older schema is upgraded.
 
     Args:
-        given: As of `--history`.
+        given: Value of `--history`.
         makes: Make it where there is none.
 
     Raises:

@@ -40,7 +40,7 @@ class Settings:
     Attributes:
         last: Newest points of a series that are looked at.
         at: Smallest relative change that is worth a look.
-        confidence: Of the prediction interval.
+        confidence: Confidence level of the prediction interval.
     """
 
     last: int = 120

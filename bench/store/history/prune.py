@@ -55,7 +55,7 @@ def prune(
 
     Args:
         history: Open.
-        limits: At least one.
+        limits: Limits, at least one.
         accepted: Measurements at the commits of these stay.
         does: Else nothing is changed.
         folders_in: Also remove raw run folders in this folder of which every record was pruned, now or before.
