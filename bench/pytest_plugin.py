@@ -81,7 +81,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Say on what was measured, so that other machines' results are not compared."""
+    """Record what was measured on, so that other machines' results are not compared."""
     recorder = config.stash.get(_recorder_key, None)
     if recorder is not None and recorder.environment is not None:
         from bench.core.jsonio import to_json
@@ -100,7 +100,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say where the results are, or that there are none."""
+    """Return where the results are, or that there are none."""
     recorder = config.stash.get(_recorder_key, None)
     if recorder is not None and recorder.folder is not None:
         terminalreporter.write_line(f"stepbench results: {recorder.folder.path}")
@@ -205,7 +205,7 @@ class BenchCell:
         self._benchmark._mode = "bench_cell(...)"
 
     def _report(self, record: Record) -> None:
-        """Hand the steps to pytest-benchmark, one round each; skip or fail the test if there are none."""
+        """Pass the steps to pytest-benchmark, one round each; skip or fail the test if there are none."""
         __tracebackhide__ = True
         from bench.core.record import Outcome, Phase
         from bench.runner.recorder import extra_info

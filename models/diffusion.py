@@ -68,7 +68,7 @@ def signal_shares(schedule: str, times: int) -> Tensor:
 
 @functools.cache
 def signal_table(schedule: str, times: int) -> tuple[float, ...]:
-    """Give `signal_shares` as numbers: sampling needs them on the host, unrounded by the precision of the model."""
+    """Return `signal_shares` as numbers: sampling needs them on the host, unrounded by the precision of the model."""
     return tuple(signal_shares(schedule, times).tolist())
 
 

@@ -1,7 +1,7 @@
 """Documented values and their check: what a document says of a model, against what was counted.
 
-Enters: claim files (TOML), torchvision's metadata as plain data, `Counters` that other rooms filled. Leaves:
-`CheckedClaim`. Reads files, runs nothing, knows no torch. Any room above may call it.
+Enters: claim files (TOML), torchvision's metadata as plain data, `Counters` that other packages filled. Leaves:
+`CheckedClaim`. Reads files, runs nothing, knows no torch. Any package above may call it.
 
 A claim file:
 

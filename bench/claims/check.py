@@ -101,7 +101,7 @@ def check(claim: Claim, measured: ClaimValue | None, unmeasured_reason: str = "i
 
 
 def agree(documented: ClaimValue, measured: ClaimValue, tolerance: float) -> bool:
-    """Tell whether a measured value is what was documented: shapes exactly, numbers within a relative tolerance."""
+    """Return whether a measured value is what was documented: shapes exactly, numbers within a relative tolerance."""
     if isinstance(documented, tuple) or isinstance(measured, tuple):
         return documented == measured
     if documented == measured:  # integers above 2**53 are compared as they are

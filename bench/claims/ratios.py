@@ -125,7 +125,7 @@ def judge_time(
 
 
 def unmeasured(claim: Claim, reason: str) -> CheckedClaim:
-    """Say that a ratio has no value, and why."""
+    """Report that a ratio has no value, and why."""
     return CheckedClaim(claim=claim, measured=None, verdict=ClaimVerdict.UNMEASURED, reason=reason)
 
 

@@ -97,7 +97,7 @@ def refuse_unknown_keys(table: Mapping[str, Any], known: Collection[str], where:
 
 
 def suggest(name: str, known: Collection[str]) -> str:
-    """Say what could have been meant."""
+    """Suggest what could have been meant."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def timm_file() -> Path:
-    """Say where timm's published figures lie; they need timm, so they are no part of `shipped_files`."""
+    """Return where timm's published figures lie; they need timm, so they are no part of `shipped_files`."""
     return Path(__file__).with_name("timm.toml")
 
 

@@ -207,7 +207,7 @@ def run_command(arguments: list[str] | None = None) -> int:
 
 
 def _found(error: typer.TyperException, message: str) -> str:
-    """Say what was typed where typer only says what it should be: it keeps that in pydantic's error behind its own."""
+    """Return what was typed if typer only says what it should be: it keeps that in pydantic's error behind its own."""
     cause: Any = error.__cause__ or error.__context__
     if not hasattr(cause, "errors"):
         return ""

@@ -55,7 +55,7 @@ def ingest_command(
     pruned: Annotated[bool, typer.Option("--pruned", help="Take back what was pruned, too.")] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Put runs and files of pytest-benchmark into the history; each measurement once, however often it is given.
+    """Add runs and files of pytest-benchmark to the history; each measurement once, however often it is given.
 
     What cannot be read is named and left out, the rest goes in; the exit code is then 2. It is 5 if there was nothing.
     """
@@ -184,7 +184,7 @@ def prune_command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Take old measurements out of the history; those at accepted commits stay, and so do raw run folders."""
+    """Remove old measurements from the history; those at accepted commits stay, and so do raw run folders."""
     from bench.core.errors import UsageError
     from bench.store.history.database import open_history
     from bench.store.history.git import reachable_commits

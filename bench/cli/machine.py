@@ -1,4 +1,4 @@
-"""Say whether this machine is fit to measure on.
+"""Check whether this machine is fit to measure on.
 
 Shows devices, precisions, how busy the machine is, and what measuring itself costs.
 

@@ -81,7 +81,7 @@ def results_place(folder: object) -> Place:
 
 
 def say_kept(kept: KeptCounts | None, cells: int) -> None:
-    """Say on stderr how many cells were not counted, because an earlier command counted the same code."""
+    """Report on stderr how many cells were not counted, because an earlier command counted the same code."""
     if kept is not None and kept.found:
         which = "nothing was counted" if kept.found == cells else f"{kept.found} of {cells} cells were not counted"
         say(f"{which}: the code is unchanged since it last was (--recount counts again)")

@@ -209,7 +209,7 @@ def stoppable_training(stop: Stop) -> Iterator[None]:
 
 
 def epoch_words(epoch: Epoch) -> str:
-    """Say what an epoch brought, on one line."""
+    """Describe what an epoch brought, on one line."""
     loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
     right = "" if epoch.test_accuracy is None else f", {epoch.test_accuracy * 100:.1f} % of the test set right"
     rate = f"{format_count(epoch.examples_per_second)} examples/s"
@@ -294,7 +294,7 @@ class _Wait:
         self.what, self.done, self.total = what, done, total
 
     def words(self) -> str:
-        """Say how far it is, and how long it will take if the rest is like what is done."""
+        """Describe how far it is, and how long it will take if the rest is like what is done."""
         elapsed = time.monotonic() - self.since
         count = "" if self.total is None else f" {self.done} of {self.total},"
         left = ""

@@ -77,7 +77,7 @@ def command(
 
 
 def _advice(data: StoredRun) -> str:
-    """Say what else can be done with a run without records, as those of `bench train`, `generate` and `sample` are."""
+    """Suggest what to do with a run without records, as of `bench train`, `generate` and `images`."""
     if data.has_cases:
         return f"bench report {data.id} shows what else is in it"
     return "measure it with bench run --resume"

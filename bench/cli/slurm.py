@@ -42,7 +42,7 @@ def status_command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Say how far a run is: its tasks, and the cells they are at.
+    """Show how far a run is: its tasks, and the cells they are at.
 
     Waits for nothing and changes nothing.
     """

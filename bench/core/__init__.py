@@ -1,4 +1,4 @@
-"""What things are: frozen value types, units and errors. Standard library only; every other room imports this one.
+"""What things are: frozen value types, units and errors. Standard library only; every other package imports this one.
 
 - `cell`: Cell and its axes
 - `environment`: Environment (hard facts, fingerprint) and MachineState (soft)

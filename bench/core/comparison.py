@@ -146,7 +146,7 @@ class Nomination:
         shift: log(head / base); None where a side is missing.
         low: Lower end of its interval, which covers the steps of these processes and not what other processes would
             have taken; None if a side has none.
-        base_doubts: Kinds of doubt about the base, each once; `head_doubts` likewise.
+        base_doubts: Kinds of doubt about the base, each once; the same for `head_doubts`.
         apart: Why the cell may not be compared, in words; empty if it may. Such a cell is no suspect.
         is_suspect: Changed enough to be worth `bench ab`.
         missing: What is missing, in words; empty if nothing is.

@@ -104,7 +104,7 @@ class HistoryNomination:
         is_dirty: A side had uncommitted changes: its commit does not name what was measured.
         started_at: Start of the first point after.
         past: Points that went into it.
-        command: The `bench ab` command that can judge; None where there is none, and `why_none` says why.
+        command: The `bench ab` command that can judge; None if there is none, and `why_none` says why.
         accept: The row of `accepted.csv` that would accept it; None without a commit.
     """
 

@@ -67,7 +67,7 @@ class Peak:
     """The roof over one cell: what its device can do in its arithmetic.
 
     Attributes:
-        flops_per_second: Measured by the probe of this arithmetic; None where there is none.
+        flops_per_second: Measured by the probe of this arithmetic; None if there is none.
         bytes_per_second: Measured, the better of copy and triad.
         documented_flops_per_second: Rate of the data sheet.
         documented_bytes_per_second: Rate of the data sheet.

@@ -1,4 +1,4 @@
-"""Tell whoever listens how far a command is, without handing a callback through every function.
+"""Report to listeners how far a command is, without handing a callback through every function.
 
 A runner tells; the command line listens. What nobody listens to costs nothing. Nothing timed tells anything.
 """
@@ -19,7 +19,7 @@ _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
 
 
 def tell(what: str, done: int = 0, total: int | None = None) -> None:
-    """Tell what is being done now."""
+    """Report what is being done now."""
     listener = _listener.get()
     if listener is not None:
         listener(what, done, total)

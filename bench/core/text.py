@@ -57,7 +57,7 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 
 def input_hint(error: BaseException) -> str:
-    """Say what to feed a model whose embedding raised this error, as a sentence to stand before it; else nothing.
+    """Describe what to feed a model whose embedding raised this error, as a sentence to stand before it; else nothing.
 
     The embedding is found in the frames of the traceback, so nothing here knows torch.
     """

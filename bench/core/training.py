@@ -43,7 +43,7 @@ class TrainingPlan:
         prefetch: Batches that each worker prepares ahead; None is torch's default.
         optimizer: Optimizer as in `Cell`; None is the workload's own.
         learning_rate: None is the workload's own, or 1e-3 of an optimizer chosen by name.
-        weight_decay: None likewise.
+        weight_decay: None is that optimizer's own.
         target_accuracy: Accuracy to reach on the test set, a fraction; the time to reach it is reported.
         limit_examples: Only the first so many of each set; None is all.
         checkpoint_steps: Write a checkpoint every so many steps besides every epoch; 0 never writes one.

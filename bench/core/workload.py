@@ -1,6 +1,6 @@
 """What a model brings to be measured: the only value here that is not JSON, because it holds callables.
 
-The types of torch are named in quotes; this room never imports it.
+The types of torch are named in quotes; this package never imports it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TextGenerator:
         logits: `(model, ids (B, S)) -> logits (B, S, V)` without a cache, for the comparison.
         context_limit: Tokens that a text may have; None is no limit.
         context_option: The model's option that sets this limit, where it has one.
-        cache_bytes: `(batch_size, tokens, bytes per value) -> bytes` by formula; None where there is none.
+        cache_bytes: `(batch_size, tokens, bytes per value) -> bytes` by formula; None if there is none.
         attention_width: Width of the queries, summed over the layers: a token that sees T others costs 4 T of it in
             FLOPs. 0 for a model without attention, None where it is not known.
     """

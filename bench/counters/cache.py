@@ -263,7 +263,7 @@ class Remembering(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @functools.cache
 def _kind(operation: Any) -> _Kind | None:
-    """Say what an operation does; None where its outputs do not follow from its arguments' shapes, or nobody knows."""
+    """Return what an operation does; None if its outputs do not follow from its arguments' shapes, or nobody knows."""
     if not isinstance(operation, torch._ops.OpOverload) or any(tag in _NOT_REMEMBERED for tag in operation.tags):
         return None
     name = operation.overloadpacket.__name__

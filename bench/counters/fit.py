@@ -86,7 +86,7 @@ class _Search:
         return self._total(batch_size) <= self._memory_bytes
 
     def next_larger(self, fits: int) -> int:
-        """Say which larger batch to try next: where the line through the last two probes leaves the memory."""
+        """Name which larger batch to try next: where the line through the last two probes leaves the memory."""
         smaller = max((size for size in self._peaks if size < fits), default=None)
         if smaller is None:
             return 2 * fits

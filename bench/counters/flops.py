@@ -306,7 +306,7 @@ _MAX_REASON = 2000
 
 
 def error_text(error: BaseException) -> str:
-    """Put an error into one line, whole but for what is longer than a page."""
+    """Format an error as one line, whole but for what is longer than a page."""
     text = f"{input_hint(error)}{type(error).__name__}: {' '.join(str(error).split())}"
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
 
@@ -343,7 +343,7 @@ def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, Lay
 
 
 def advice_on_gradients(mode: str) -> Advice:
-    """Say that an inference ran under another mode than `inference_mode`."""
+    """Report that an inference ran under another mode than `inference_mode`."""
     return Advice(kind=AdviceKind.GRAD_MODE, facts=(("mode", mode),))
 
 

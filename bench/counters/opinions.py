@@ -219,7 +219,7 @@ class _ByPosition(nn.Module):
 def _fvcore_causes(
     theirs: Mapping[str, int], skipped: Mapping[str, int], broadcast: int, ours: StepFlops
 ) -> tuple[list[str], bool]:
-    """Say which family differs, what fvcore passed over and does not see, and whether that explains the difference.
+    """Name which family differs, what fvcore passed over and does not see, and whether that explains the difference.
 
     What it passes over explains that it counts fewer products; no figure can be put to it, because below autograd such
     an operation may arrive in parts.

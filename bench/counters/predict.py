@@ -35,7 +35,7 @@ def predict_steps(
 
 
 def block_bytes(cell: Cell) -> int:
-    """Tell to which multiple the allocator of the cell's device rounds tensors."""
+    """Return the multiple to which the allocator of the cell's device rounds tensors."""
     return backend_of(cell.device).block_bytes
 
 

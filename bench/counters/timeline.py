@@ -62,7 +62,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         return outputs
 
     def label(self, value: Any, cause: Cause, *, only_unknown: bool = False) -> None:
-        """Say why the storages of all tensors in `value` live; those not seen before count as allocated now."""
+        """Explain why the storages of all tensors in `value` live; those not seen before count as allocated now."""
         for tensor in tensors_in(value):
             for storage in storages_of(tensor):
                 is_known = storage._cdata in self._tokens

@@ -165,7 +165,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def mark(self) -> Any:
-        """Put a point in time into the device's current stream; does not synchronise."""
+        """Record a point in time in the device's current stream; does not synchronise."""
 
     @abc.abstractmethod
     def seconds_between(self, start: Any, end: Any) -> float:
@@ -192,7 +192,7 @@ class Backend(abc.ABC):
         """Let the allocator's peaks start again from what is allocated now."""
 
     def release(self) -> None:  # noqa: B027 - nor one without a cache
-        """Give cached memory back; does not start a runtime that was not used."""
+        """Release cached memory; does not start a runtime that was not used."""
 
     def used_bytes(self, uuid: str | None) -> int | None:
         """Read the device memory of this process, its context included; None if unavailable."""
@@ -225,7 +225,7 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def set_random_state(self, state: torch.Tensor) -> None:
-        """Put a state of the device's random generator back."""
+        """Restore a state of the device's random generator."""
 
     def join_group(self) -> None:
         """Join the group of processes that the launcher's environment variables name."""

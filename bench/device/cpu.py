@@ -100,7 +100,7 @@ class CpuBackend(Backend):
         return None
 
     def set_random_state(self, state: torch.Tensor) -> None:
-        """Put back the state of torch's own generator."""
+        """Restore the state of torch's own generator."""
         import torch
 
         torch.set_rng_state(state)

@@ -112,7 +112,7 @@ class CudaBackend(Backend):
         torch.cuda.reset_peak_memory_stats(self.device)
 
     def release(self) -> None:
-        """Give the allocator's unused blocks back to the driver."""
+        """Return the allocator's unused blocks to the driver."""
         import torch
 
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -178,7 +178,7 @@ class CudaBackend(Backend):
         return torch.cuda.get_rng_state(self.device)
 
     def set_random_state(self, state: torch.Tensor) -> None:
-        """Put it back."""
+        """Restore it."""
         import torch
 
         torch.cuda.set_rng_state(state, self.device)
@@ -256,7 +256,7 @@ class GpuState:
 
 
 def unavailable_reason() -> str | None:
-    """Say why NVML cannot be used; None if it can."""
+    """Explain why NVML cannot be used; None if it can."""
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

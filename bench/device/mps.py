@@ -91,7 +91,7 @@ class MpsBackend(Backend):
         return AllocatorBytes(allocated=int(torch.mps.current_allocated_memory()))
 
     def release(self) -> None:
-        """Give cached memory back."""
+        """Release cached memory."""
         import torch
 
         if self.count():
@@ -122,7 +122,7 @@ class MpsBackend(Backend):
         return torch.mps.get_rng_state()
 
     def set_random_state(self, state: torch.Tensor) -> None:
-        """Put it back."""
+        """Restore it."""
         import torch
 
         torch.mps.set_rng_state(state)

@@ -114,7 +114,7 @@ def _seconds_of_one(run: Callable[[], Any], clock: Clock) -> float:
 
 
 def _too_long(size: int, needed: float) -> str:
-    """Say that a size was left out, and with how many seconds it may not be."""
+    """Report that a size was left out, and with how many seconds it may not be."""
     return f"products of {size} rows take too long; try --seconds {max(1, math.ceil(needed / _PATIENCE))}s"
 
 

@@ -128,7 +128,7 @@ def time_step(
 def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[float]:
     """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each.
 
-    In fp16-amp it goes on until a step has updated the weights.
+    In fp16-amp it continues until a step has updated the weights.
     """
     rule = WarmupRule(sampling)
     seconds: list[float] = []
@@ -149,12 +149,12 @@ def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[f
 
 
 def _skipped_updates(before: float | None, after: float | None) -> int:
-    """Tell how often a GradScaler halved its scale, each time instead of an update."""
+    """Return how often a GradScaler halved its scale, each time instead of an update."""
     return max(0, round(math.log2(before / after))) if before and after else 0
 
 
 def _whole_per_split(sampling: Sampling, step_seconds: float) -> int:
-    """Tell how many whole steps are timed for each split one: where a step is long, five split steps are enough."""
+    """Return how many whole steps are timed for each split one: where a step is long, five split steps are enough."""
     fitting = int(max(sampling.budget_seconds, sampling.floor_seconds) / step_seconds)
     return max(1, min(sampling.min_steps, fitting) // FEWEST_STEPS)
 
@@ -206,7 +206,7 @@ def _sample(
 
 
 def _advice(samples: tuple[Sample, ...], sampling: Sampling, launch_seconds: float | None) -> list[Advice]:
-    """Say what to doubt about these samples."""
+    """Describe what to doubt about these samples."""
     by_phase = {sample.phase: sample for sample in samples}
     step = by_phase[Phase.STEP]
     median = statistics.median(step.seconds)

@@ -81,7 +81,7 @@ def unknown_name(name: str) -> ModelError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """One option of a model: type, default and comment as written in its source; empty where there is none."""
+    """One option of a model: type, default and comment as written in its source; empty if there is none."""
 
     name: str
     type: str = ""

@@ -46,7 +46,7 @@ def code_hash(spec: str) -> str | None:
 
 
 def _versions(root: Path, path: Path) -> Iterator[bytes]:
-    """Give the versions of the distributions that installed the package of a file."""
+    """Return the versions of the distributions that installed the package of a file."""
     package = path.relative_to(root).parts[0].removesuffix(".py")
     for name in sorted(set(_distributions().get(package, ()))):
         yield f"{name} {importlib.metadata.version(name)}".encode()
@@ -58,7 +58,7 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 def _contents(path: Path) -> Iterator[bytes]:
-    """Give the content of a file, then of all that it imports, each once."""
+    """Yield the content of a file, then of all that it imports, each once."""
     known, waiting = {path}, [path]
     while waiting:
         file = waiting.pop()

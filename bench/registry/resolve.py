@@ -1,4 +1,4 @@
-"""The front door: a model spec to a Workload.
+"""The entry point: a model spec to a Workload.
 
 Look a spec over before anything is imported: a misspelt name must not cost the seconds that torch takes to load.
 """

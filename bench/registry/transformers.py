@@ -69,7 +69,7 @@ def transformers_tasks() -> dict[str, tuple[str, ...]]:
 
 
 def _pairs(value: ast.expr) -> list[Any]:
-    """Give the pairs of `OrderedDict([("gpt2", "GPT2LMHeadModel"), ...])`; a value may be a tuple itself."""
+    """Return the pairs of `OrderedDict([("gpt2", "GPT2LMHeadModel"), ...])`; a value may be a tuple itself."""
     listed = value.args[0] if isinstance(value, ast.Call) and value.args else value
     return list(listed.elts) if isinstance(listed, ast.List) else []
 
@@ -182,7 +182,7 @@ def class_loss(outputs: Any, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _fields(config_type: Any) -> dict[str, str]:
-    """Give the options of a config class with their types as source text; standard names (`hidden_size`) among them."""
+    """Return the options of a config class with their types as source text, standard names (`hidden_size`) included."""
     own = {field.name: _annotation(field.type) for field in dataclasses.fields(config_type) if field.name[0] != "_"}
     renamed = getattr(config_type, "attribute_map", {})
     return own | {name: own.get(target, "") for name, target in renamed.items()}

@@ -79,7 +79,7 @@ def write_tables(folder: RunFolder, records: Sequence[Record], claims: Sequence[
 
 
 def write_training_tables(folder: RunFolder, trainings: Sequence[Training]) -> tuple[Path, ...]:
-    """Write the tables of a run's trainings likewise.
+    """Write the tables of a run's trainings, too.
 
     Raises:
         StoreError: A file cannot be written.

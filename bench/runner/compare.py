@@ -44,7 +44,7 @@ class _Timed:
 
 
 def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = False) -> Nominated:
-    """Put two stored runs side by side.
+    """Compare two stored runs.
 
     Args:
         ours: The base.
@@ -89,7 +89,7 @@ def read_run(given: str, results: Path) -> StoredRun:
 
 
 def _timed(run: StoredRun) -> list[_Timed]:
-    """Take of each record or benchmark what a comparison needs."""
+    """Read from each record or benchmark what a comparison needs."""
     steps = {one.record.cell.key: one.summary.step for one in run.measured}
     cells = []
     for record in run.records:
@@ -171,7 +171,7 @@ def _shift(base: Estimate, head: Estimate) -> tuple[float, float | None, float |
 
 
 def _apart(base: _Timed, head: _Timed, *, is_forced: bool) -> str:
-    """Say why two cells may not be compared; empty if they may."""
+    """Explain why two cells may not be compared; empty if they may."""
     reasons = [] if is_forced else [_other_environment(base, head)]
     for kind, words in _APART.items():
         sides = [name for name, one in (("base", base), ("head", head)) if kind in one.doubts]
@@ -180,7 +180,7 @@ def _apart(base: _Timed, head: _Timed, *, is_forced: bool) -> str:
 
 
 def _other_environment(base: _Timed, head: _Timed) -> str:
-    """Say which fields of the fingerprint differ; empty if none does."""
+    """Name which fields of the fingerprint differ; empty if none does."""
     if base.environment is None or head.environment is None:
         silent = [name for name, one in (("base", base), ("head", head)) if one.environment is None]
         return f"{' and '.join(silent)}: no word on which machine it was measured"

@@ -90,7 +90,7 @@ def _call(function: str, *arguments: Any, method: str, timeout_seconds: float | 
 
 
 def peaks_path(results: Path, environment: Environment, device: str) -> Path:
-    """Say where the peaks of a machine lie."""
+    """Return where the peaks of a machine lie."""
     return results / "peaks" / f"{environment.fingerprint}-{device.replace(':', '')}.json"
 
 

@@ -134,7 +134,7 @@ def _call_once(function: str, arguments: tuple[Any, ...], limit: float, method: 
             message = _receive(receiver) if receiver in ready or receiver.poll() else None
             if ready and end not in ready:
                 # A process that has answered may still hang in its threads' exit; it has nothing more to say. One that
-                # dies closes its pipe first, and a crash takes its time; one that only closed its pipe goes on.
+                # dies closes its pipe first, and a crash takes its time; one that only closed its pipe continues.
                 process.join(ANSWERED_GRACE_SECONDS if message is not None else DYING_GRACE_SECONDS)
             is_ended = process.exitcode is not None
         finally:  # also after Ctrl-C
@@ -204,7 +204,7 @@ def _start(context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes], 
 
 
 def _is_dead(server: int) -> bool:
-    """Tell whether the server is gone; its pipes close a moment before it can be waited for."""
+    """Return whether the server is gone; its pipes close a moment before it can be waited for."""
     until = time.monotonic() + SERVER_GRACE_SECONDS
     while True:
         try:
@@ -219,7 +219,7 @@ def _is_dead(server: int) -> bool:
 
 @contextlib.contextmanager
 def _exit_of(process: Any, method: str) -> Iterator[int]:
-    """Give a descriptor that is readable once the process is gone.
+    """Return a descriptor that is readable once the process is gone.
 
     The server tells of its children's ends, but the sentinel of a spawned process is a pipe that whatever the process
     forked keeps open.
@@ -360,7 +360,7 @@ def _receive(receiver: Connection) -> Ending | None:
 
 
 def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:
-    """Say what an exit code means of a process that left no answer."""
+    """Describe what an exit code means of a process that left no answer."""
     if exit_code is None or exit_code >= 0:
         return Outcome.FAILED, f"the worker ended without an answer, exit code {exit_code}"
     if is_oom:

@@ -160,7 +160,7 @@ def has_profiles(given: str, results: Path = Path("results")) -> bool:
 
 
 def diff_runs(before: str, after: str, results: Path = Path("results")) -> tuple[ProfileDiff, ...]:
-    """Put the profiles of two runs side by side: the same cells, or the only cell of either.
+    """Compare the profiles of two runs: the same cells, or the only cell of either.
 
     Raises:
         StoreError: A run cannot be read or has no profile.

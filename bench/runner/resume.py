@@ -81,7 +81,7 @@ def remaining(
 
 
 def _why_again(record: Record, code: str | None, environment: Environment | None, sampling: Sampling) -> Again | None:
-    """Say why a record does not stand for its cell any more; None if it does."""
+    """Explain why a record does not stand for its cell any more; None if it does."""
     if code is None or record.code != code:
         return Again.CODE
     if _fingerprint(record.environment) != _fingerprint(environment):

@@ -52,7 +52,7 @@ class Stop:
         self._send()
 
     def connect(self, connection: Connection | None) -> None:
-        """Say whom to ask; nobody any more where it is None."""
+        """Set whom to notify; None disconnects."""
         self._connection = connection
         if self.signal is not None:
             self._send()
@@ -103,7 +103,7 @@ def resume_training(
     stop: Stop | None = None,
     method: str = "forkserver",
 ) -> Trained:
-    """Take a stored training up from its checkpoint; without one from the start; one that is complete is only read.
+    """Resume a stored training from its checkpoint, or from the start without one; a complete one is only read.
 
     Raises:
         BenchError: There is no such run, it is not a training, or its checkpoint cannot be read.

@@ -70,7 +70,7 @@ class Search:
         return total
 
     def observe(self, point: int, shift: float) -> None:
-        """Take in a session of the good end against a commit."""
+        """Add a session of the good end against a commit."""
         if not math.isfinite(shift):
             raise ValueError(f"a session's shift must be finite, found {shift}")
         ratio = _log_t(shift - self._size, self._spread) - _log_t(shift, self._spread)
@@ -90,7 +90,7 @@ class Search:
         return [tuple(group) for group in found.values()]
 
     def dismiss(self, group: Sequence[int]) -> None:
-        """Take suspects out: fresh sessions of just these showed no step. Not all of them."""
+        """Remove suspects: fresh sessions of just these showed no step. Not all of them."""
         self._logs[list(group)] = -np.inf
         if not np.isfinite(self._logs).any():
             raise ValueError("all suspects were dismissed")

@@ -1,4 +1,4 @@
-"""The three distribution functions this room needs, from their closed forms, so that scipy is not a dependency.
+"""The three distribution functions this package needs, from their closed forms, so that scipy is not a dependency.
 
 Sources: Student's t for whole degrees of freedom, Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964),
 26.7.3 and 26.7.4; ranks of the median's interval, Thompson, Ann. Math. Statist. 7 (1936) 122.

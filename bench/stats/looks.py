@@ -218,7 +218,7 @@ class _Looking:
     found: Found
 
     def go_on(self, number: int, rows: Integers, spent: tuple[Bools, ...]) -> None:
-        """Take a look at some comparisons, and the further looks at those of them that stay undecided.
+        """Look at some comparisons, and the further looks at those of them that stay undecided.
 
         Args:
             number: Number of the look, from 1.

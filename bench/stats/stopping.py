@@ -46,7 +46,7 @@ class _Steps:
         self._blocks = 0
 
     def add(self, seconds: float | Sequence[float]) -> None:
-        """Take in a block of one or more steps, in order.
+        """Add a block of one or more steps, in order.
 
         Raises:
             ValueError: A value is negative or not finite.

@@ -36,7 +36,7 @@ def is_decided(shifts: Sequence[float], means: Sequence[float], plan: Plan) -> b
 def judge(
     shifts: Sequence[float], means: Sequence[float], plan: Plan, *, spread: float = 0.0, is_cut_short: bool = False
 ) -> Judgement:
-    """Give one cell its verdict.
+    """Decide on the verdict of one cell.
 
     Args:
         shifts: One log-ratio head / base per session: of the undisturbed step.

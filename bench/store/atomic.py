@@ -26,7 +26,7 @@ _ADVICE = {
 
 
 def store_error(verb: str, path: Path, error: OSError, elsewhere: str = "choose another place") -> StoreError:
-    """Put an error of the operating system into one line: what was tried, where, and what to do."""
+    """Format an error of the operating system as one line: what was tried, where, and what to do."""
     words = _ADVICE.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
     return StoreError(f"cannot {verb} {path}: {words.replace('{elsewhere}', elsewhere)}")
 
@@ -78,7 +78,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def csv_lines(lines: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
-    """Give the lines of a CSV reader; `path` names the file where one cannot be read.
+    """Yield the lines of a CSV reader; `path` names the file where one cannot be read.
 
     Raises:
         StoreError: A line is no CSV: a field of very many characters, or a quote that is never closed.

@@ -32,7 +32,7 @@ PROFILES = "profile"
 
 
 def append_case(folder: RunFolder, kind: str, measured: Any) -> Path:
-    """Put one measured case on disk, whole and durable.
+    """Write one measured case to disk, whole and durable.
 
     Args:
         folder: Folder of the run.
@@ -46,7 +46,7 @@ def append_case(folder: RunFolder, kind: str, measured: Any) -> Path:
 
 
 def write_profile(folder: RunFolder, profile: Profile) -> Path:
-    """Put one profile on disk, whole.
+    """Write one profile to disk, whole.
 
     Raises:
         StoreError: It cannot be written.
@@ -55,7 +55,7 @@ def write_profile(folder: RunFolder, profile: Profile) -> Path:
 
 
 def write_training(folder: RunFolder, training: Training) -> Path:
-    """Put a training on disk, whole and durable; an earlier one of the same plan is replaced.
+    """Write a training to disk, whole and durable; an earlier one of the same plan is replaced.
 
     Raises:
         StoreError: It cannot be written.
@@ -142,7 +142,7 @@ def remove_checkpoint(folder: RunFolder, plan: TrainingPlan) -> None:
 
 
 def discard(folder: RunFolder) -> None:
-    """Take back a run's folder in which nothing was measured; one that holds more stays."""
+    """Remove a run's folder in which nothing was measured; one that holds more stays."""
     with contextlib.suppress(OSError, StoreError):
         if not any(path.is_file() for path in folder.path.rglob("*") if path.name != "run.json"):
             (folder.path / "run.json").unlink()

@@ -134,7 +134,7 @@ def _session(document: Any, name: str) -> StoredSession:
 
 
 def _comparable(machine: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Take what decides a speed: no host name, no clock that moves."""
+    """Keep what decides a speed: no host name, no clock that moves."""
     cpu = machine.get("cpu") or {}
     found = [(name, machine.get(name)) for name in _COMPARABLE]
     found += [(f"cpu.{name}", cpu.get(name)) for name in _COMPARABLE_CPU]

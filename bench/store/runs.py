@@ -51,7 +51,7 @@ class RunInfo:
         command: The command line, as typed; of the first start, if the run was resumed.
         environment: Environment of the process that started or last resumed the run; each record has its own.
         cells: What was planned, in the order of the tables. A cell without a record was never finished.
-        sweep: The sweep as plain JSON, as its room writes it.
+        sweep: The sweep as plain JSON, as `suite/` writes it.
         settings: Further options of the run as plain JSON.
         stepbench: Version that wrote it.
         resumptions: How the run was resumed, oldest first.
@@ -177,7 +177,7 @@ class RunFolder:
                 path.unlink()
 
     def append(self, record: Record) -> Path:
-        """Put one record on disk, whole and durable; one of the same cell is replaced by this newer one.
+        """Write one record to disk, whole and durable; one of the same cell is replaced by this newer one.
 
         Raises:
             StoreError: It cannot be written; earlier records are untouched.
@@ -274,7 +274,7 @@ def _utc(started_at: str) -> datetime:
 
 
 def _remove_empty(*folders: Path) -> None:
-    """Take back folders that hold nothing; one that does stays."""
+    """Remove folders that hold nothing; one that does stays."""
     for folder in folders:
         try:
             folder.rmdir()

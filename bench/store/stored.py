@@ -172,7 +172,7 @@ def read_stored_session(path: Path) -> StoredRun:
 
 
 def heading(document: Mapping[str, Any]) -> Heading:
-    """Put what was compared, and how, into words.
+    """Describe what was compared, and how.
 
     Args:
         document: Document as in `comparison.json`.
@@ -230,5 +230,5 @@ def doubts(record: Record) -> tuple[str, ...]:
 
 
 def ending(record: Record) -> str:
-    """Say in one line how a cell ended: `out_of_memory: tried to allocate ...`."""
+    """Describe in one line how a cell ended: `out_of_memory: tried to allocate ...`."""
     return f"{record.outcome.value}: {plain(record.reason)}" if record.reason else record.outcome.value

@@ -58,7 +58,7 @@ def parse_positive(text: Any, axis: str) -> int:
 
 
 def suggest(text: str, known: Iterable[str]) -> str:
-    """Say what could have been meant."""
+    """Suggest what could have been meant."""
     options = list(known)
     close = difflib.get_close_matches(text, options, n=1)
     return (f"Did you mean {close[0]!r}? " if close else "") + f"Use one of: {', '.join(options)}"
@@ -165,7 +165,7 @@ class Axis:
         return self.about.unset if value is None else self.about.text(value) or ""
 
     def fill(self, text: str, quote: str = "") -> str:
-        """Put the values of a choice into a text, for `{choices}`; with quotes as a list, else with `or`."""
+        """Write the values of a choice as text, for `{choices}`; with quotes as a list, else with `or`."""
         if not issubclass(self.kind, StrEnum):
             return text
         return text.format(choices=choices(self.kind, "," if quote else " or", quote))

@@ -40,13 +40,13 @@ def doubts_of_peak(peak: Peak | None) -> tuple[Advice, ...]:
 
 
 def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
-    """Put the facts of one kind of advice, of one or many cells, into words; empty where there are none."""
+    """Describe the facts of one kind of advice, of one or many cells; empty where there are none."""
     derived = _DERIVED.get(kind)
     return (derived(all_facts) if derived else "") or _joined(all_facts)
 
 
 def _disagreements(all_facts: Sequence[Facts]) -> str:
-    """Say how far each other counter is from ours, as its share: `fvcore 0.333x to 0.950x in forward`."""
+    """Describe how far each other counter is from ours, as its share: `fvcore 0.333x to 0.950x in forward`."""
     ratios: dict[tuple[str, str], list[float]] = {}
     for facts in all_facts:
         values = {name: value for name, value in facts if not isinstance(value, str)}
@@ -64,7 +64,7 @@ def _disagreements(all_facts: Sequence[Facts]) -> str:
 
 
 def _gaps(all_facts: Sequence[Facts]) -> str:
-    """Say what of the step no phase explains, with the sign of the tables: `the gap is -7 % to +11 % of the step`."""
+    """Describe the part of the step that no phase explains, signed as in tables: `the gap is -7 % to +11 % of the step`."""
     gaps = []
     for facts in all_facts:
         values = {name: value for name, value in facts if not isinstance(value, str)}
@@ -76,13 +76,13 @@ def _gaps(all_facts: Sequence[Facts]) -> str:
 
 
 def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:
-    """Say what came of how many steps: `no interval from 20 to 60 steps`."""
+    """Describe what came of how many steps: `no interval from 20 to 60 steps`."""
     steps = [int(value) for facts in all_facts for name, value in facts if name == "steps"]
     return f"{what} from {_range(f'{n:,}' for n in (min(steps), max(steps)))} steps" if steps else ""
 
 
 def _drifts(all_facts: Sequence[Facts]) -> str:
-    """Say by how much the last third of the steps is slower than the first."""
+    """Describe by how much the last third of the steps is slower than the first."""
     found = [float(value) for facts in all_facts for name, value in facts if name == "drift_fraction"]
     if not found:
         return ""
@@ -100,7 +100,7 @@ def _range(ends: Iterable[str]) -> str:
 
 
 def _waits(all_facts: Sequence[Facts]) -> str:
-    """Say what a step waits: `it waits 12.3 ms and works 4.56 ms, 73 % of the time, with 0 workers`."""
+    """Describe what a step waits: `it waits 12.3 ms and works 4.56 ms, 73 % of the time, with 0 workers`."""
     parts = []
     for facts in all_facts:
         values = {name: value for name, value in facts if not isinstance(value, str)}
@@ -389,7 +389,7 @@ def _by_words() -> list[tuple[Words, set[AdviceKind]]]:
 
 
 def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """Put all doubts into words, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
+    """Describe all doubts, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
     return tuple(
         (words.mark, _sentence(words, advice, cure or words.remedy, where))
         for words, advice, where, cure in _doubts(records)
@@ -423,7 +423,7 @@ def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = 
 
 
 def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
-    """Say which command measures these cells for ten times as long, and for ten seconds at least."""
+    """Name which command measures these cells for ten times as long, and for ten seconds at least."""
     spent = [value for one in advice for name, value in one.facts if name == "budget_seconds" and value]
     budget = max([10.0, *(10 * float(value) for value in spent)])
     cells = [record.cell for record in records]

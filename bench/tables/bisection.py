@@ -42,7 +42,7 @@ def named(commits: Sequence[Commit]) -> str:
 
 
 def event_text(event: Narrowed | Settled) -> str:
-    """Say in one line what a session changed, or whether a named commit was confirmed."""
+    """Describe in one line what a session changed, or whether a named commit was confirmed."""
     if isinstance(event, Settled):
         verdict = "confirmed" if event.is_confirmed else f"not confirmed: {event.comparison.verdict}"
         return plain(f"{named(event.commits)} {change(event.comparison.shift)} % {verdict}")

@@ -60,7 +60,7 @@ def own_phases(row: CellRow) -> str | None:
 
 
 def opinions(row: CellRow) -> str:
-    """Say of every other counter whether it agrees with ours, or its share of our count."""
+    """Describe whether every other counter agrees with ours, or its share of our count."""
     ours = row.record.counters.flops.forward if row.record.counters.flops else None
     return ", ".join(f"{plain(o.counter)} {_opinion(o.forward_flops, ours)}" for o in row.record.counters.opinions)
 
@@ -121,7 +121,7 @@ def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS)
 
 
 def outcome_text(record: Record) -> str | None:
-    """Say why a row has no figures, `OUT OF MEMORY: ...`; None where it has some."""
+    """Explain why a row has no figures, `OUT OF MEMORY: ...`; None where it has some."""
     if record.outcome is Outcome.OK:
         return None
     name = record.outcome.value.replace("_", " ").upper()

@@ -85,7 +85,7 @@ def claim_styles(checked: Sequence[CheckedClaim]) -> dict[int, str | None]:
 
 
 def claim_notes(checked: Sequence[CheckedClaim]) -> list[str]:
-    """Say for every claim that is no match why, one sentence each."""
+    """Explain every claim that is not a match, one sentence each."""
     notes = []
     for c in checked:
         reason = c.reason or (c.claim.erratum.reason if c.claim.erratum else "")

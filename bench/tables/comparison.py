@@ -62,7 +62,7 @@ def percent_of(shift: float | None) -> str:
 
 
 def reason_text(comparison: Comparison) -> str:
-    """Say in one line why the verdict is what it is."""
+    """Explain the verdict in one line."""
     facts = dict(comparison.facts)
     tolerated = f"+{float(facts.get('tolerate', 0.05)) * 100:.3g} %"
     fail_at = f"+{float(facts.get('fail_at', 0.02)) * 100:.3g} %"
@@ -115,7 +115,7 @@ def _shown_by(comparison: Comparison) -> str:
 
 
 def fact_lines(comparison: Comparison) -> list[str]:
-    """Say which counts differ, what could not be counted, and which sessions were void."""
+    """Name which counts differ, what could not be counted, and which sessions were void."""
     facts = dict(comparison.facts)
     lines = []
     for name in _COUNTS:
@@ -163,7 +163,7 @@ def comparison_document(comparisons: Sequence[Comparison], heading: Heading) -> 
 
 
 def headline(comparisons: Sequence[Comparison], heading: Heading) -> str:
-    """Say the most important thing in one line."""
+    """State the most important thing in one line."""
     verdicts = {c.verdict for c in comparisons}
     if ComparisonVerdict.SLOWER in verdicts:
         return f"Slower: {summary(comparisons)}"
@@ -250,7 +250,7 @@ def _span(comparison: Comparison) -> str:
 
 
 def _notes(comparisons: Sequence[Comparison], names: Sequence[str], scale: float) -> Notes:
-    """Say for every cell why its verdict is what it is; then its facts and its void sessions."""
+    """Explain the verdict of every cell; then its facts and its void sessions."""
     lines, marks = [], []
     if any(c.session_shifts for c in comparisons):
         lines.append(f"one dot per session, from -{scale:.0%} to +{scale:.0%}")

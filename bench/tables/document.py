@@ -190,7 +190,7 @@ Document = Sequence[Block]
 
 
 def doubts_of(advice: Sequence[Advice]) -> Doubts:
-    """Put doubts that belong to no record into words."""
+    """Describe doubts that belong to no record."""
     return Doubts(sentences=loose_advice_sentences(advice))
 
 

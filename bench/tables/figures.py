@@ -133,7 +133,7 @@ LONGEST_TEXT = 1200
 
 
 def first(items: Sequence[T], limit: int, what: str) -> tuple[tuple[T, ...], str]:
-    """Return the first items, and a sentence on the rest: empty where there is none."""
+    """Return the first items, and a sentence on the rest: empty if there is none."""
     rest = len(items) - limit
     if rest <= 0:
         return tuple(items), ""

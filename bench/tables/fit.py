@@ -70,7 +70,7 @@ def _short(name: str) -> str:
 
 
 def _sentences(one: FittedCell) -> list[str]:
-    """Say what fills the memory, how it grows, what limits the batch, and what a real run showed."""
+    """Describe what fills the memory, how it grows, what limits the batch, and what a real run showed."""
     name, fit = plain(one.cell.model), one.fit
     if fit is None:
         return [f"{name}: {plain(one.reason or MISSING)}"]

@@ -45,7 +45,7 @@ def _empty(rows: Sequence[GateRow]) -> str:
 
 
 def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Document:
-    """Say what differs from what is on record: a line per cell, a table of counters, the rows to commit.
+    """Describe what differs from what is on record: a line per cell, a table of counters, the rows to commit.
 
     Args:
         rows: What the gate found.
@@ -70,7 +70,7 @@ def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Docum
 
 
 def gate_verdict(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
-    """Say in one line whether the gate is open."""
+    """State in one line whether the gate is open."""
     return (
         f"bench gate: {'pass' if all(row.is_passing for row in rows) else 'FAIL'} · {gate_summary(suite, torch, rows)}"
     )

@@ -260,7 +260,7 @@ def _previous(trend: Trend, index: int) -> float | None:
 
 
 def nominations_document(nominations: Sequence[HistoryNomination], looked_at: int) -> Document:
-    """Say for each nomination between which commits, and which command can judge; then why none is a verdict."""
+    """Describe each nomination with its commits and the command that can judge; then why none is a verdict."""
     blocks: list[Block] = []
     for n in nominations:
         head = f"{plain(n.cell_id)}  {n.metric} {_moved(n)}  ({_KIND_WORDS[n.kind]})"
@@ -331,7 +331,7 @@ _NAMED = 10
 
 
 def pruned_document(pruned: Pruned) -> Document:
-    """Say what went, or would go, and what stays although it was reached."""
+    """Describe what went, or would go, and what stays although it was reached."""
     verb = "went" if pruned.is_done else "would go"
     span = f", measured {pruned.oldest[:10]} to {pruned.newest[:10]}" if pruned.oldest and pruned.newest else ""
     said = [f"{pruned.records:,} of {pruned.of:,} records {verb}, of {counted(pruned.cells, 'cell')}{span}"]

@@ -61,7 +61,7 @@ def nominations_document(nominated: Nominated) -> Document:
 
 
 def headline(nominated: Nominated) -> str:
-    """Say the most important thing in one line: the mean ratio, how many cells are nominated, how many stand apart."""
+    """State the most important in one line: the mean ratio, how many cells are nominated, how many stand apart."""
     compared = [n for n in nominated.nominations if n.shift is not None and not n.apart]
     apart = sum(bool(n.apart) for n in nominated.nominations)
     rest = f"; {counted(apart, 'cell')} apart" if apart else ""

@@ -69,7 +69,7 @@ def counts_document(records: Sequence[Record], *, notes: bool = True) -> Documen
 
 
 def opinions_document(record: Record) -> Document:
-    """Say what each counter makes of one cell, to the last FLOP, then why they differ from ours."""
+    """Describe what each counter makes of one cell, to the last FLOP, then why they differ from ours."""
     if record.counters.flops is None:
         return [Text(text=f"{plain(record.cell.id)}: no FLOPs were counted")]
     return [
@@ -90,7 +90,7 @@ def _total(layers: Sequence[LayerCount]) -> LayerCount:
 
 
 def _bound(row: LayerRow) -> str:
-    """Say which roof the layer's forward pass meets first, where this device's peaks were measured."""
+    """Name which roof the layer's forward pass meets first, where this device's peaks were measured."""
     placed = place(row.layer.flops_forward, row.layer.bytes_touched, None, row.record.peak)
     return "" if row.is_sum else placed.bound.value if placed else MISSING
 
@@ -127,7 +127,7 @@ def _sum(values: Sequence[int | None]) -> int | None:
 
 
 def count_notes(records: Sequence[Record]) -> list[str]:
-    """Say why counters differ and which operations nobody could count, once per model."""
+    """Explain why counters differ and which operations nobody could count, once per model."""
     notes: dict[tuple[str, str], str] = {}  # by model and counter: other batch sizes differ for the same reason
     for record in records:
         model = plain(record.cell.model)
@@ -202,7 +202,7 @@ def _share(value: int | None, ours: int | None) -> str:
 
 
 def opinion_notes(record: Record) -> list[str]:
-    """Say how ours was counted, and of each counter that differs why."""
+    """Describe how ours was counted, and of each counter that differs why."""
     flops = record.counters.flops
     assert flops is not None
     notes = [f"stepbench: {plain(flops.method)}"] if flops.method else []
@@ -219,7 +219,7 @@ def opinion_notes(record: Record) -> list[str]:
 
 
 def _executed_notes(flops: FlopCount) -> list[str]:
-    """Say what the kernels execute where that is more than the model needs."""
+    """Describe what the kernels execute where that is more than the model needs."""
     pairs = (
         ("forward", flops.forward, flops.executed_forward),
         ("backward", flops.backward, flops.executed_backward),
@@ -346,7 +346,7 @@ LAYERS = (
     integer(
         "flops_backward",
         "FLOPs",
-        "backward, likewise",
+        "backward, in this module and no child",
         "layer.flops_backward",
         Shown(name="bwd", unit="FLOPs", place=7, rank=1, scale="count", mark=_least, together="flops"),
     ),

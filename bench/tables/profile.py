@@ -199,7 +199,7 @@ def _paragraphs(profile: Profile) -> list[list[str]]:
 
 
 def headline(profile: Profile) -> str:
-    """Say how long a step takes, with and without the profiler."""
+    """Describe how long a step takes, with and without the profiler."""
     overhead = profile.overhead_fraction
     clock = "device" if profile.clock == "device" else "host"
     given = ""
@@ -275,7 +275,7 @@ def _legend(groups: Sequence[Group]) -> list[str]:
 
 
 def _device_lines(profile: Profile) -> list[str]:
-    """Say how host and device share a step, and why the device was idle."""
+    """Describe how host and device share a step, and why the device was idle."""
     lines = []
     if profile.host_step_seconds is not None:
         share = percent(profile.host_step_seconds / profile.step_seconds)
@@ -341,7 +341,7 @@ def _advice_text(advice: Advice) -> str:
 
 
 def _trial_text(trial: Trial) -> str:
-    """Say what an option brought."""
+    """Describe what an option brought."""
     if trial.ratio is None or trial.base_seconds is None:
         return f"Tried {trial.option}: not measured: {plain(trial.reason or MISSING)}"
     known = "" if trial.low is None else f" ({significant(trial.low)} to {significant(trial.high or 0.0)})"

@@ -84,7 +84,7 @@ def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:
 
 
 def caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
-    """Say what all rows have in common, and how to read the figures."""
+    """Describe what all rows have in common, and how to read the figures."""
     keys = varying_axes(records)
     cell = records[0].cell
     common = [] if "mode" in keys else [cell.mode.value]

@@ -44,7 +44,7 @@ def scaling_columns(rows: Sequence[Scaling], *, is_batch: bool) -> list[Column]:
 
 
 def scaling_notes(rows: Sequence[Scaling]) -> list[str]:
-    """Say where a fit is missing or does not hold; groups of one reason share a sentence."""
+    """Return where a fit is missing or does not hold; groups of one reason share a sentence."""
     by_reason: dict[str, list[str]] = {}
     for one in rows:
         if one.reason:
@@ -64,7 +64,7 @@ _KEYS = ("model", "world_size", "parallel", "batch_size")
 
 
 def ranks_document(records: Sequence[Record]) -> Document:
-    """Make one row per cell of several processes; empty where there is none."""
+    """Make one row per cell of several processes; empty if there is none."""
     shown, found = of_ranks(records)
     if not shown:
         return []
@@ -80,7 +80,7 @@ def ranks_columns(shown: Sequence[Record], found: Sequence[RankScaling]) -> list
 
 
 def ranks_notes(found: Sequence[RankScaling]) -> list[str]:
-    """Say why a share is missing, once per reason."""
+    """Explain why a share is missing, once per reason."""
     reasons: dict[str, list[RankScaling]] = {}
     for one in found:
         if one.reason is not None:

@@ -52,7 +52,7 @@ def key_columns(cells: Sequence[Cell], own: Sequence[tuple[str, Sequence[Any]]],
 
 
 def failed_rows(measured: Sequence[Any]) -> dict[int, str]:
-    """Say per row that has no figures why: `OUT OF MEMORY: ...`."""
+    """Explain why a row has no figures: `OUT OF MEMORY: ...`."""
     return {
         row: plain(f"{one.outcome.value.replace('_', ' ').upper()}: {one.reason or 'no reason was given'}")
         for row, one in enumerate(measured)
@@ -61,7 +61,7 @@ def failed_rows(measured: Sequence[Any]) -> dict[int, str]:
 
 
 def failures(measured: Sequence[Any]) -> list[str]:
-    """Say in full, below a table, why cases failed: a row has little room."""
+    """Explain below a table, in full, why cases failed: a row has little room."""
     return [f"{plain(measured[row].case.id)}: {text}" for row, text in failed_rows(measured).items()]
 
 
@@ -122,7 +122,7 @@ def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Co
 
 
 def generation_notes(measured: Sequence[Generation]) -> list[str]:
-    """Say what a reader should know beside the tables, each thing once."""
+    """Describe what a reader should know beside the tables, each thing once."""
     notes = [*failures(measured), *(note for one in measured for note in _notes(one))]
     return list(dict.fromkeys(notes))
 
@@ -188,7 +188,7 @@ def _flops_columns(measured: Sequence[Generation]) -> list[Column]:
 
 
 def _notes(one: Generation) -> list[str]:
-    """Say what a reader should know of a row: what formulas miss, what could not be counted, what the context costs."""
+    """List what a reader should know of a row: what formulas miss, what was not counted, what the context costs."""
     name, notes = plain(one.case.cell.model), []
     memory = one.counts.cache if one.counts else None
     if memory and memory.predicted_bytes is not None and memory.held_bytes not in (None, memory.predicted_bytes):
@@ -207,7 +207,7 @@ def _notes(one: Generation) -> list[str]:
 
 
 def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
-    """Say what a longer context costs, where the interval of the slope leaves no doubt that it costs something."""
+    """Describe what a longer context costs, where the interval of the slope leaves no doubt that it costs something."""
     line = summary.growth
     if line is None or line.slope <= line.half_width:
         return []
@@ -234,7 +234,7 @@ def sampling_tables(measured: Sequence[Sampled]) -> list[tuple[str, list[Column]
 
 
 def sampling_notes(measured: Sequence[Sampled]) -> list[str]:
-    """Say what a reader should know beside the tables, each thing once."""
+    """Describe what a reader should know beside the tables, each thing once."""
     notes = [*failures(measured), *_line_notes(measured), *(note for one in measured for note in _reasons(one))]
     return list(dict.fromkeys(notes))
 

@@ -52,7 +52,7 @@ PART_HEADERS = {
 
 
 def training_document(training: Training) -> Document:
-    """Say how a training went: epochs, split of the time, scores by class, confusion, sentences, doubts."""
+    """Describe how a training went: epochs, split of the time, scores by class, confusion, sentences, doubts."""
     run = training.run
     blocks: list[Block] = [Text(text=recipe(training), style="dim")]
     if run is not None and run.epochs:
@@ -72,7 +72,7 @@ def training_document(training: Training) -> Document:
 
 
 def recipe(training: Training) -> str:
-    """Say what was trained, on what and how, in one paragraph."""
+    """Describe what was trained, on what and how, in one paragraph."""
     plan, run = training.plan, training.run
     data = plain(plan.data)
     if run is not None:
@@ -85,7 +85,7 @@ def recipe(training: Training) -> str:
 
 
 def plan_text(plan: TrainingPlan, *, is_axis: bool = False) -> str:
-    """Say how a plan trains; batch size and workers are left out where they are axes."""
+    """Describe how a plan trains; batch size and workers are left out where they are axes."""
     words = [] if is_axis else [f"batch {plan.batch_size}", f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"]
     words.append(plan.optimizer or "the model's own optimizer")
     words += [f"lr {plan.learning_rate:g}"] if plan.learning_rate is not None else []
@@ -150,7 +150,7 @@ def confusion_columns(found: Classification) -> list[Column]:
 
 
 def sentences(training: Training) -> list[str]:
-    """Say in words how it ended, how well it classifies, when the target was reached."""
+    """Describe how it ended, how well it classifies, when the target was reached."""
     run, plan = training.run, training.plan
     found = []
     if training.outcome is not Outcome.OK:
@@ -241,7 +241,7 @@ def point_name(point: PipelinePoint) -> str:
 
 
 def _sentence(point: PipelinePoint) -> str:
-    """Say what both reach of what the slower one can."""
+    """Describe what both reach of what the slower one can."""
     loader, step, both = (
         point.data_examples_per_second,
         point.step_examples_per_second,
@@ -333,7 +333,7 @@ EPOCHS = (
     real(
         "train_accuracy_fraction",
         "fraction",
-        "likewise, share that was right",
+        "share of examples that was right, in train mode",
         "epoch.train_accuracy",
         Shown(name="train right", unit="%", place=3, rank=1, write=_percent),
     ),

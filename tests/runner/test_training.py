@@ -101,7 +101,7 @@ def test_what_cannot_be_trained_leaves_no_folder(plan, tmp_path) -> None:
 
 def test_a_run_of_cells_is_no_training(tmp_path) -> None:
     folder = RunFolder.create(tmp_path, RunInfo(started_at=STARTED_AT))
-    with pytest.raises(StoreError, match="is no training; take it up with `bench run --resume"):
+    with pytest.raises(StoreError, match="is no training; resume it with `bench run --resume"):
         resume_training(folder.path.name, results=tmp_path)
 
 

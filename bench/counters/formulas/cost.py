@@ -54,7 +54,7 @@ def matched(a: torch.Tensor, b: torch.Tensor) -> int:
 
 
 def asked_gradients(inputs: int) -> tuple[bool, ...]:
-    """Tell which of the first `inputs` tensor inputs of the current backward node want a gradient.
+    """Return which of the first `inputs` tensor inputs of the current backward node want a gradient.
 
     Fused backward operations return every gradient, whether or not it was asked for; autograd's graph knows: an input
     that needs none has no edge. Outside autograd, every gradient counts as asked for.

@@ -1,4 +1,4 @@
-"""What each operation costs: the table of FLOP formulas, and the door for a user's own.
+"""What each operation costs: the table of FLOP formulas, and how a user adds one.
 
 Convention: one multiply-accumulate is 2 FLOPs. Counted are operations that are products of matrices or convolutions at
 heart; pointwise operations, normalisations, softmax, reductions, pooling and lookups are not. Products are dense: a
@@ -11,7 +11,7 @@ more than the mathematics needs. A user's own operation takes two lines:
     @register_formula(torch.ops.mylib.fancy_matmul)
     def fancy_matmul_flops(a, b): return 2 * a.numel() * b.shape[-1]
 
-Own formulas stand in `formulas_*.py`, by family; where there is none, `torch.utils.flop_counter`'s registry is asked,
+Own formulas stand in `formulas_*.py`, by family; if there is none, `torch.utils.flop_counter`'s registry is asked,
 so a formula that was registered with torch works here too.
 """
 

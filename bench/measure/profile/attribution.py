@@ -131,7 +131,7 @@ class Attribution:
         return known
 
     def border_at(self, instant: int) -> PhaseBorder | None:
-        """Tell step and phase of an instant; None before the first step."""
+        """Return step and phase of an instant; None before the first step."""
         index = bisect_right(self._starts, instant) - 1
         return self.borders[index] if index >= 0 else None
 

@@ -125,7 +125,7 @@ def device_times(recording: Recording, attribution: Attribution) -> list[DeviceS
 
 
 def _cause(kernel: Kernel, idle_from: int, waits: Sequence[Wait], starts: Sequence[int]) -> IdleCause:
-    """Say why the device was idle before this kernel: it came late, or it had been waiting in the queue."""
+    """Explain why the device was idle before this kernel: it came late, or it had been waiting in the queue."""
     if kernel.launched is None or kernel.launched <= idle_from:
         return IdleCause.QUEUED
     index = bisect_right(starts, kernel.launched) - 1

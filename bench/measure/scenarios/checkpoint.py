@@ -1,4 +1,4 @@
-"""A training on disk, from which it goes on to the same bits: weights, optimizer, random states, place in the data."""
+"""A training on disk, to continue from to the same bits: weights, optimizer, random states, place in the data."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def save(path: Path, plan: TrainingPlan, step: Step, place: Place) -> None:
 
 
 def load(path: Path, plan: TrainingPlan, step: Step) -> Place:
-    """Put a checkpoint into a step that was built alike, and tell how far it came.
+    """Load a checkpoint into a step that was built alike, and return how far it came.
 
     Only tensors and plain values are read (`weights_only`): a checkpoint of a stranger can run nothing.
 

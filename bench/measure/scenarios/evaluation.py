@@ -104,7 +104,7 @@ def _known(share: float) -> float | None:
 
 @contextlib.contextmanager
 def _eval_mode(step: Step) -> Iterator[None]:
-    """Put model and step into inference, and back."""
+    """Switch model and step to inference, and back."""
     step.model.eval()
     step.is_training = False
     try:

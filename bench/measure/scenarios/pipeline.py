@@ -32,7 +32,7 @@ def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | N
     Args:
         plan: With a full device name.
         budget_seconds: Budget of each of the three.
-        data: For tests; the plan's own where it is None.
+        data: For tests; None takes the plan's own.
 
     Raises:
         BenchError: The model or the data cannot be used.

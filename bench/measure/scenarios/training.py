@@ -253,7 +253,7 @@ class _Running:
 
 
 def advice_on(epochs: tuple[Epoch, ...], plan: TrainingPlan) -> tuple[Advice, ...]:
-    """Say what to doubt about these epochs: a loss that is not finite, parts that do not add up, a step that waits."""
+    """Return the doubts about these epochs: a loss that is not finite, parts that do not add up, a step that waits."""
     advice = []
     lost = next(((e.epoch, e.losses.index(None) + 1) for e in epochs if None in e.losses), None)
     if lost is not None:

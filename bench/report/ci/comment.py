@@ -147,7 +147,7 @@ def claims_section(claims: Sequence[CheckedClaim], *, is_open: bool = False) -> 
 
 
 def _headline(records: Sequence[Record], claims: Sequence[CheckedClaim], doubts: int) -> str:
-    """Say what came of the run; a run judges no time, so only claims and cells can be wrong."""
+    """Describe what came of the run; a run judges no time, so only claims and cells can be wrong."""
     wrong = sum(claim.verdict is ClaimVerdict.MISMATCH for claim in claims)
     failed = sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in records)
     if wrong:

@@ -73,7 +73,7 @@ class StepResult:
         command: Command as it was run.
         exit_code: A step that did not end, or that a signal ended, counts as UNFIT.
         problem: Why there is no answer, in one line; empty if there is one.
-        answer: Typed; None where there is none.
+        answer: Typed; None if there is none.
     """
 
     name: str
@@ -84,7 +84,7 @@ class StepResult:
 
 
 def joint_exit_code(results: Sequence[StepResult]) -> ExitCode:
-    """Give all steps one answer: what is known to be worse counts most, then what could not be judged."""
+    """Join all steps into one answer: what is known to be worse counts most, then what could not be judged."""
     codes = {result.exit_code for result in results}
     return next((code for code in _LOUDEST if code in codes), ExitCode.FINE)
 

@@ -60,7 +60,7 @@ def latex_table(records: Sequence[Record], environment: Environment | None = Non
 
     Args:
         records: Records in the order of the rows.
-        environment: Environment of the run; the first record's own where it is None.
+        environment: Environment of the run; None takes the first record's own.
         label: For `\ref{tab:...}`.
     """
     environment = environment or next((r.environment for r in records if r.environment), None)
@@ -131,7 +131,7 @@ def _longtable(
 
 
 def _caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
-    """Say what the figures are and how they were taken."""
+    """Describe what the figures are and how they were taken."""
     if not records:
         return "No cells."
     counts = sorted({len({sample.process for sample in record.samples}) for record in records if record.samples})
@@ -145,7 +145,7 @@ def _machine(environment: Environment) -> str:
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
-    """Say below the table what to doubt, and why cells have no figures; each a paragraph."""
+    """List below the table what to doubt, and why cells have no figures; each a paragraph."""
     notes = [f"\\textbf{{{mark}}} {escape(plain(text, _LONGEST_NOTE))}" for mark, text in advice_sentences(records)]
     failed = [f"{plain(r.cell.id)}: {text}" for r in records if (text := outcome_text(r))]
     notes += [escape(plain(text, _LONGEST_NOTE)) for text in failed[:_MOST_NOTES]]

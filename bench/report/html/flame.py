@@ -37,7 +37,7 @@ class FlameBox:
     """A box in its place.
 
     Attributes:
-        x: Percent of the width; `width` likewise.
+        x: Percent of the width; the same for `width`.
         row: Number of the row, from the top.
         color: Number of a colour; 4 is no phase.
         text: What fits into the box.

@@ -27,7 +27,7 @@ class Point:
     """One value of a series.
 
     Attributes:
-        low: Lower end of its interval on the y axis; None where there is none.
+        low: Lower end of its interval on the y axis; None if there is none.
         text: What it says when it is pointed at, figures with units.
         note: Written beside the mark; mostly empty.
     """
@@ -89,7 +89,7 @@ class Chart:
     Attributes:
         title: Above the panel.
         label: What a screen reader says: the chart in one sentence. Its figures stand in the section's table.
-        x_ticks: Pixel and label; `y_ticks` likewise.
+        x_ticks: Pixel and label; the same for `y_ticks`.
     """
 
     title: str

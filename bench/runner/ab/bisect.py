@@ -58,7 +58,7 @@ class Measurer(Protocol):
         """Compare two commits until every cell is decided."""
 
     def session(self, base: str, head: str, ends: Ends, cells: tuple[Cell, ...]) -> Shots:
-        """Take one session of two commits; `ends` is a comparison of their range."""
+        """Run one session of two commits; `ends` is a comparison of their range."""
 
     def is_over(self) -> bool:
         """Whether the time is up."""
@@ -236,7 +236,7 @@ class Bisecting:
         return hunts
 
     def _search(self, part: _Range, hunts: Sequence[_Hunt], points: Places, suspects: Places) -> None:
-        """Take sessions until every search has named its commits, or the time or the sessions are up."""
+        """Run sessions until every search has named its commits, or the time or the sessions are up."""
         history = self.history
         void = 0
         for _ in range(MOST_SESSIONS):
@@ -244,7 +244,7 @@ class Bisecting:
             if not left:
                 return
             if self.measurer.is_over():
-                self._note(BisectVerdict.UNDECIDED, "the budget ended; `bench bisect --resume` goes on")
+                self._note(BisectVerdict.UNDECIDED, "the budget ended; `bench bisect --resume` continues")
                 return
             place = left[0].search.next()
             assert place is not None  # or it would not be open
@@ -355,7 +355,7 @@ class Bisecting:
             if low == high:
                 continue
             if self.measurer.is_over():
-                self._note(BisectVerdict.UNDECIDED, "the budget ended; `bench bisect --resume` goes on")
+                self._note(BisectVerdict.UNDECIDED, "the budget ended; `bench bisect --resume` continues")
                 break
             ends = self._compare(low, high, (hunt.cell,))
             if self._slower(ends):
@@ -371,7 +371,7 @@ class Bisecting:
         return parts
 
     def _explained(self, whole: dict[str, Comparison]) -> list[str]:
-        """Say how much of the whole change the steps are."""
+        """Describe how much of the whole change the steps are."""
         lines = []
         for key in dict.fromkeys(step.comparison.cell_key for step in self._steps):
             of_cell = [step.comparison.shift or 0.0 for step in self._steps if step.comparison.cell_key == key]
@@ -384,7 +384,7 @@ class Bisecting:
 
 
 def _without_step(ends: Ends, fail_at: float) -> tuple[BisectVerdict, str]:
-    """Say why there is nothing to search for."""
+    """Explain why there is nothing to search for."""
     verdicts = [one.verdict for one in ends.comparisons]
     if ends.unfit:
         return BisectVerdict.UNFIT, ends.unfit

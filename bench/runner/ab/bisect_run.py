@@ -51,7 +51,7 @@ class Question:
     """What is asked of a history; kept in `run.json`.
 
     Attributes:
-        good: Revision, later the full name of the commit; `bad` likewise.
+        good: Revision, later the full name of the commit; the same for `bad`.
         targets: Models, suite files of `bad`.
         paths: Suspect only commits that touch these.
     """
@@ -180,7 +180,7 @@ class LiveMeasurer:
         )
 
     def session(self, base: str, head: str, ends: Ends, cells: tuple[Cell, ...]) -> Shots:
-        """Take one session; what the machine spoils is tried once more."""
+        """Run one session; what the machine spoils is tried once more."""
         started = time.monotonic()
         is_bound = self._settings.binds_threads and not any(is_accelerator(cell.device) for cell in cells)
         if self._servers is None or self._sessions % SESSIONS_OF_A_SERVER == 0:
@@ -248,7 +248,7 @@ class Journal:
         return self._ask(Ends, asked, lambda: self._measurer.compare(base, head, cells))
 
     def session(self, base: str, head: str, ends: Ends, cells: tuple[Cell, ...]) -> Shots:
-        """Take one session."""
+        """Run one session."""
         asked = ["session", base, head, *(cell.key for cell in cells)]
         return self._ask(Shots, asked, lambda: self._measurer.session(base, head, ends, cells))
 

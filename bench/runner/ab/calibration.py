@@ -91,7 +91,7 @@ class Calibration:
 def take_apart(
     sessions: Sequence[AbSession], cell: Cell, quads: int, threshold: Threshold | None = None
 ) -> CellNoise | None:
-    """Take the noise of an A/A comparison apart; None for fewer than three good sessions."""
+    """Split the noise of an A/A comparison; None for fewer than three good sessions."""
     good = [(session, one) for session in sessions for one in session.cells if one.cell == cell and _is_good(one)]
     if len(good) < 3:
         return None
@@ -135,7 +135,7 @@ def best_quads(within: float, between: float, *, start_seconds: float, quad_seco
 
 
 def calibration_path(results: Path, fingerprint: str) -> Path:
-    """Say where the calibration of a machine lies."""
+    """Return where the calibration of a machine lies."""
     return results / "calibration" / f"{fingerprint}.json"
 
 

@@ -87,7 +87,7 @@ def _need_ancestor(repository: Path, first: str, last: str, good: str, bad: str)
 
 
 def _pathspecs(paths: Sequence[str], targets: Sequence[str]) -> tuple[str, ...]:
-    """Say to git which files count."""
+    """Pass git the files that count."""
     if paths:
         return tuple(paths)
     files = [PurePosixPath(target.partition(":")[0].replace(".", "/")) for target in targets]

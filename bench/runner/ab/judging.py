@@ -106,7 +106,7 @@ def with_work(
 
 
 def exit_code(comparisons: Sequence[Comparison], *, unfit: bool, strict: bool) -> ExitCode:
-    """Give the whole comparison one answer: a regression counts most, then what could not be compared."""
+    """Join a comparison into one answer: a regression counts most, then what could not be compared."""
     verdicts = {comparison.verdict for comparison in comparisons}
     if ComparisonVerdict.SLOWER in verdicts:
         return ExitCode.REGRESSION

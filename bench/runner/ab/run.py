@@ -47,7 +47,7 @@ class Request:
     """What to compare.
 
     Attributes:
-        base: Revision or folder; `head` likewise.
+        base: Revision or folder; the same for `head`.
         targets: Models, suite files of the head, names of built-in suites.
         axes: Values by axis that were asked for by hand.
         spreads: Environment and cells to the spread of a session per cell key, from calibrations.
@@ -224,7 +224,7 @@ def to_document(compared: Compared, settings: Settings) -> dict[str, Any]:
 
 
 def side_document(side: Side) -> dict[str, Any]:
-    """Say what a side was, without paths that are gone by now."""
+    """Describe what a side was, without paths that are gone by now."""
     return {"given": side.given, "commit": side.commit, "python": side.python}
 
 
@@ -264,7 +264,7 @@ def _create_folder(request: Request, base: Side, head: Side, found: Scouted, env
 
 
 def write_session(folder: Path, session: AbSession) -> None:
-    """Put a session on disk with every raw step: in whole nanoseconds, which is what the clock counts."""
+    """Write a session to disk with every raw step: in whole nanoseconds, which is what the clock counts."""
     document = to_json(replace(session, cells=tuple(replace(one, quads=()) for one in session.cells)))
     for written, one in zip(document["cells"], session.cells, strict=True):
         written["quads"] = [

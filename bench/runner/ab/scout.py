@@ -123,7 +123,7 @@ class _Worker:
 
 
 def _fate(counted: dict[str, Counted | ArmError]) -> Fate | None:
-    """Say which side cannot have the cell."""
+    """Name which side cannot have the cell."""
     errors = {name: one for name, one in counted.items() if isinstance(one, ArmError)}
     if not errors:
         return None

@@ -268,7 +268,7 @@ def _steps_of_a_visit(step_seconds: float) -> int:
 
 
 def _quad(plan: SessionPlan, pair: _Pair, steps: int, *, head_first: bool) -> Quad:
-    """Take four visits, ABBA or BAAB: a drift that is straight in time cancels."""
+    """Run four visits, ABBA or BAAB: a drift that is straight in time cancels."""
     if plan.is_over():
         raise _OverError
     outer, inner = ("head", "base") if head_first else ("base", "head")

@@ -105,7 +105,7 @@ def open_sides(
 
 
 def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
-    """Say what surprises people about two sides, one sentence each.
+    """Return what surprises people about two sides, one sentence each.
 
     Args:
         base: Base, as made by `open_sides`.

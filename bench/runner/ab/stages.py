@@ -264,7 +264,7 @@ def refuse_hopeless(plan: Plan) -> None:
 
 
 def _unfit(sessions: Sequence[AbSession]) -> str | None:
-    """Say why the machine could not be measured on, if most of what was taken on it does not count."""
+    """Explain why the machine could not be measured on, if most of what was taken on it does not count."""
     measured = [one for session in sessions for one in session.cells if one.failed is None and one.died is None]
     void = Counter(one.void for one in measured if one.void is not None)
     if not measured or sum(void.values()) <= MOST_VOID * len(measured):

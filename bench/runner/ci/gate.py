@@ -79,7 +79,7 @@ def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits:
 
 
 def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits: Any) -> Gate:
-    """Put a suite's counters on record; rows of other suites, versions of torch and kinds of device stay.
+    """Record a suite's counters; rows of other suites, versions of torch and kinds of device stay.
 
     Returns:
         What changed, as `check_gate` would have found it before.

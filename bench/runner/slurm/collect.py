@@ -85,7 +85,7 @@ class Collected:
 
 
 def read_status(folder: RunFolder, *, slurm: Slurm | None = None) -> Status:
-    """Say how far a run is; changes nothing.
+    """Return how far a run is; changes nothing.
 
     Raises:
         BenchError: The run was not submitted to Slurm, or the controller cannot be asked.

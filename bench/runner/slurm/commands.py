@@ -205,6 +205,6 @@ def _status(state: str, exit_code: str, node: str) -> TaskStatus:
 
 
 def words_of(done: Completed) -> str:
-    """Put what a command said into one line, without its own name before each."""
+    """Format what a command printed as one line, without its own name before each."""
     lines = [re.sub(r"^\w+: (error|fatal): ", "", line.strip()) for line in (done.errors or done.output).splitlines()]
     return "; ".join(dict.fromkeys(line for line in lines if line)) or f"exit code {done.code}"

@@ -133,7 +133,7 @@ class SlurmFiles:
         return path
 
     def forget_submission(self, number: int) -> None:
-        """Take back a submission that sbatch refused."""
+        """Withdraw a submission that sbatch refused."""
         for path in (self.path / f"{number}.json", self.path / f"{number}.sh"):
             path.unlink(missing_ok=True)
 

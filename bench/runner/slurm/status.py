@@ -71,7 +71,7 @@ def judge(
     note: TaskNote | None,
     limit_seconds: int,
 ) -> TaskEnding:
-    """Tell how a task ended.
+    """Return how a task ended.
 
     Args:
         task: Task as Slurm names it, `8_3`.

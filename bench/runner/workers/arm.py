@@ -102,7 +102,7 @@ _PRELOADED = (
 
 
 def _preload() -> None:
-    """Import torch, the compiler that its first optimizer asks for, and our rooms; run nothing, start no device."""
+    """Import torch, the compiler that its first optimizer asks for, and our packages; run nothing, start no device."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in _PRELOADED:

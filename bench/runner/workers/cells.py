@@ -230,7 +230,7 @@ def advice_on_settings(cell: Cell, before: Mapping[str, str]) -> tuple[Advice, .
 
 
 def advice_on_step(step: Step) -> tuple[Advice, ...]:
-    """Say where an inference ran under another mode than `inference_mode`, because the model differentiates."""
+    """Return where an inference ran under another mode than `inference_mode`, because the model differentiates."""
     mode = step.fallback_mode
     return () if mode is None else (advice_on_gradients(mode),)
 

@@ -214,7 +214,7 @@ def _heard(lines: tuple[_Lines, ...]) -> dict[int, _Report]:
 
 
 def _judge(reports: Mapping[int, _Report], codes: Mapping[int, int], world_size: int, *, is_oom: bool) -> Ending:
-    """Say how the cell ended: by a rank that died without a word, else by the first that said why.
+    """Describe how the cell ended: by a rank that died without a word, else by the first that said why.
 
     Args:
         reports: Reports of the ranks that raised, by rank.
@@ -232,7 +232,7 @@ def _judge(reports: Mapping[int, _Report], codes: Mapping[int, int], world_size:
 
 
 def _where(lines: tuple[_Lines, ...]) -> str:
-    """Say where each rank was when its time was almost up; one that did not only wait for others stands first."""
+    """Return where each rank was when its time was almost up; one that did not only wait for others stands first."""
     waiting: list[str] = []
     busy: list[str] = []
     for rank, line in enumerate(lines):

@@ -1,4 +1,4 @@
-"""What the server of fresh processes imports, once, so that no process has to: torch, our rooms, slow libraries.
+"""What the server of fresh processes imports, once, so that no process has to: torch, our packages, slow libraries.
 
 Importing runs nothing: no operation, no CUDA. Warnings of other projects' imports are not ours to fix.
 """

@@ -187,7 +187,7 @@ def _state(ranks: tuple[RankTiming, ...], device: str, gpu_uuid: str | None) -> 
 
 
 def _first_of_each_kind(ranks: tuple[RankTiming, ...]) -> tuple[Advice, ...]:
-    """Say each doubt once, with the facts of the first rank that has it."""
+    """Return each doubt once, with the facts of the first rank that has it."""
     kinds: dict[AdviceKind, Advice] = {}
     for advice in (advice for rank in ranks for advice in rank.advice):
         kinds.setdefault(advice.kind, advice)

@@ -10,5 +10,5 @@ intervals and counters; samples stay in the files, whose paths it keeps.
 - `accepted`: `results/accepted.csv`; `git`: what a commit descends from
 - `nominate`: prediction intervals, change points, exact counts; `prune`: what may go, and how it goes
 
-Only this room knows SQLAlchemy. Whoever reads gets the values of `bench.core.history`.
+Only this package knows SQLAlchemy. Whoever reads gets the values of `bench.core.history`.
 """

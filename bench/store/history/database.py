@@ -52,7 +52,7 @@ def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
 
     Args:
         given: Value of `--history`.
-        makes: Make it where there is none.
+        makes: Make it if there is none.
 
     Raises:
         StoreError: It cannot be reached, read or written; it holds something else; a newer stepbench made it. The

@@ -1,4 +1,4 @@
-"""Take old measurements out of a history: by age, by number per series, by commits that nobody can reach any more.
+"""Remove old measurements from a history: by age, by number per series, by commits that nobody can reach any more.
 
 Planned first, done when asked. What is taken out is remembered by its address, or the next ingest would bring it back.
 Measurements at accepted commits stay: they are where a baseline begins. Raw run folders stay too, unless asked for, and

@@ -46,7 +46,7 @@ def shown(url: URL) -> str:
 
 
 def scrub(text: str, url: URL) -> str:
-    """Take every form of the URL's passwords out of a text that comes from a driver."""
+    """Remove every form of the URL's passwords from a text that comes from a driver."""
     secrets = [str(url.password)] if url.password else []
     for name, value in url.query.items():
         if _is_secret(name):

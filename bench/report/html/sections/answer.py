@@ -26,7 +26,7 @@ _MOST_MODELS = 40
 
 
 def build(data: ReportData) -> Mapping[str, Any]:
-    """Say the most important things in few lines."""
+    """State the most important things in few lines."""
     newest = max((row.run for row in data.rows), default=0)  # older runs are compared with it, in another section
     records = [row.record for row in data.rows if row.run == newest]
     summaries = [row.summary for row in data.rows if row.run == newest]
@@ -162,7 +162,7 @@ def _changes(data: ReportData) -> list[str]:
 
 
 def _best_table(data: ReportData) -> Table | None:
-    """Tell of each model where it does the most examples per second."""
+    """Return where each model does the most examples per second."""
     groups = grouped(data, lambda row: row.summary.examples_per_second is not None)
     if not groups:
         return None

@@ -64,7 +64,7 @@ def _table(
 
 
 def _state(runs: Sequence[StoredRun]) -> Table | None:
-    """Give the range of each reading over the cells of a run."""
+    """Return the range of each reading over the cells of a run."""
     states = [[record.state for record in run.records if record.state is not None] for run in runs]
     rows = [
         (label, [_range(found, field, write) for found in states])
