@@ -64,7 +64,7 @@ def _disagreements(all_facts: Sequence[Facts]) -> str:
 
 
 def _gaps(all_facts: Sequence[Facts]) -> str:
-    """Describe the part of the step that no phase explains, signed as in tables: `the gap is -7 % to +11 % of the step`."""
+    """Describe the part of the step that no phase explains, signed as in tables: `the gap is -7 % to +11 %`."""
     gaps = []
     for facts in all_facts:
         values = {name: value for name, value in facts if not isinstance(value, str)}
