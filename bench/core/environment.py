@@ -70,6 +70,9 @@ class Environment:
 BUSY_CORES_LIMIT = 0.25
 """Cores that other processes keep busy: more than this makes a time doubtful."""
 
+SHARED_LOAD = 0.1
+"""A GPU that works for a larger share of the time before we use it works for somebody else."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
@@ -81,7 +84,11 @@ class MachineState:
         steal_fraction: Share of CPU time that the hypervisor took away, or None.
         involuntary_switches: Times this process was preempted while measuring.
         cpu_mhz: Current frequency where readable.
-        gpu_*: Read through NVML where there is a GPU.
+        gpu_*: Read through NVML where there is a GPU, clock and power while it worked.
+        gpu_throttle_reasons: Why the clock was lowered for a share of the time that matters.
+        gpu_other_processes: Processes beside ours that compute on the GPU; None if nobody can tell them apart.
+        gpu_throttled: Share of the time in which the clock was lowered, by reason.
+        gpu_load_before: Share of the time in which the GPU worked for others before we used it.
     """
 
     load_1m: float | None = None
@@ -97,3 +104,5 @@ class MachineState:
     gpu_memory_clock_mhz: float | None = None
     gpu_power_watts: float | None = None
     gpu_power_limit_watts: float | None = None
+    gpu_throttled: tuple[tuple[str, float], ...] = ()
+    gpu_load_before: float | None = None

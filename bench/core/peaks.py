@@ -108,6 +108,8 @@ class Peaks:
         skipped: Arithmetic and why it was not probed.
         datasheet: None where we know of none for exactly this device.
         other_busy_cores: Cores that other processes kept busy during the last probing; then it measured too little.
+        throttle_reasons: Why the GPU lowered its clock meanwhile; then, too.
+        other_processes: Processes of others that computed on the GPU meanwhile; then, too.
     """
 
     device: str
@@ -118,6 +120,8 @@ class Peaks:
     skipped: tuple[tuple[Arithmetic, str], ...] = ()
     datasheet: Datasheet | None = None
     other_busy_cores: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    other_processes: int | None = None
     measured_at: str
     schema: int = field(default=SCHEMA)
 

@@ -96,6 +96,7 @@ class AdviceKind(StrEnum):
     BUSY_MACHINE = "busy-machine"  # fewer free cores than threads
     LOW_PEAKS = "low-peaks"  # the device's peaks were measured on a busy machine
     THROTTLED_CLOCK = "throttled-clock"  # the device lowered its clock
+    SHARED_GPU = "shared-gpu"  # others compute on the GPU
     PHASE_GAP = "phase-gap"  # the phases do not add up to the step
     FLOPS_DISAGREE = "flops-disagree"  # two counters differ
     FLOPS_LOWER_BOUND = "flops-lower-bound"  # operations without a formula were dispatched
@@ -122,7 +123,9 @@ class AdviceKind(StrEnum):
     DATA_STARVED = "data-starved"  # the step waits for its input pipeline
 
 
-UNFIT_TO_COMPARE = frozenset({AdviceKind.BUSY_MACHINE, AdviceKind.THROTTLED_CLOCK, AdviceKind.SETTINGS_CHANGED})
+UNFIT_TO_COMPARE = frozenset(
+    {AdviceKind.BUSY_MACHINE, AdviceKind.THROTTLED_CLOCK, AdviceKind.SHARED_GPU, AdviceKind.SETTINGS_CHANGED}
+)
 """Doubts that make a time no measure of the code: it is compared with no other."""
 
 
@@ -302,6 +305,7 @@ class Memory:
         peak_allocated_bytes: Peak of the accelerator's caching allocator (live tensors).
         peak_reserved_bytes: What that allocator took from the device.
         device_used_bytes: Device memory in use by this process as NVML sees it, contexts included.
+        whole_device_bytes: Device memory in use by all processes together, after the steps.
         peak_resident_bytes: Peak of the whole process (CPU).
         step_resident_bytes: The peak above what the process held before the model was built.
         method: How they were read.
@@ -310,6 +314,7 @@ class Memory:
     peak_allocated_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     device_used_bytes: int | None = None
+    whole_device_bytes: int | None = None
     peak_resident_bytes: int | None = None
     step_resident_bytes: int | None = None
     method: str = ""

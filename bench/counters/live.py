@@ -97,13 +97,15 @@ def _measure_allocator(
         backend.reset_peak()
         _run(step, steps)
         backend.synchronize()
-        read, used = backend.allocator(), backend.used_bytes(gpu_uuid)
+        read, used, whole = backend.allocator(), backend.used_bytes(gpu_uuid), backend.whole_bytes()
         method = backend.memory_method.format(steps=steps)
+        more = {str: f", no driver's count: {used}", int: ", the driver's count after them"}.get(type(used), "")
         return Memory(
             peak_allocated_bytes=read.peak_allocated,
             peak_reserved_bytes=read.peak_reserved,
-            device_used_bytes=used,
-            method=method if used is None else f"{method}, the driver's count after them",
+            device_used_bytes=used if isinstance(used, int) else None,
+            whole_device_bytes=whole,
+            method=method + more,
         )
 
 

@@ -13,6 +13,7 @@ meter import no torch.
 from __future__ import annotations
 
 import abc
+import contextlib
 import difflib
 import errno
 import functools
@@ -64,6 +65,12 @@ class Meter(Protocol):
     def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
         """Return the joules between two readings."""
 
+    def opened(self) -> contextlib.AbstractContextManager[Any]:
+        """Keep it open inside, so that a reading takes microseconds."""
+
+    def watts(self) -> float | None:
+        """Read the power right now; None if it only counts."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AllocatorBytes:
@@ -72,6 +79,19 @@ class AllocatorBytes:
     allocated: int | None = None
     peak_allocated: int | None = None
     peak_reserved: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """What can be read of a device in some ten microseconds, while it works.
+
+    Attributes:
+        throttle_reasons: Why its clock is lower than it could be: `thermal`, `power`, `hardware`.
+    """
+
+    clock_mhz: float | None = None
+    power_watts: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
 
 
 class Backend(abc.ABC):
@@ -157,6 +177,13 @@ class Backend(abc.ABC):
         """Whether fp32 products may run in tf32."""
         return self.why_not(Precision.TF32) is None
 
+    def start(self) -> None:  # noqa: B027 - a device without a runtime is always ready
+        """Start its runtime, and make it the device of whoever names none.
+
+        Raises:
+            UsageError: It is there, but cannot be used.
+        """
+
     # Time.
 
     @abc.abstractmethod
@@ -164,8 +191,12 @@ class Backend(abc.ABC):
         """Wait until the device has done all work that was queued."""
 
     @abc.abstractmethod
-    def mark(self) -> Any:
-        """Record a point in time in the device's current stream; does not synchronise."""
+    def mark(self, used: Any = None) -> Any:
+        """Record a point in time in the device's current stream; does not synchronise.
+
+        Args:
+            used: A mark that nobody needs any more, to be set anew: making one costs as much as setting it.
+        """
 
     @abc.abstractmethod
     def seconds_between(self, start: Any, end: Any) -> float:
@@ -194,8 +225,15 @@ class Backend(abc.ABC):
     def release(self) -> None:  # noqa: B027 - nor one without a cache
         """Release cached memory; does not start a runtime that was not used."""
 
-    def used_bytes(self, uuid: str | None) -> int | None:
-        """Read the device memory of this process, its context included; None if unavailable."""
+    def used_bytes(self, uuid: str | None) -> int | str | None:
+        """Read the device memory of this process, its context included, or return why it is unknown.
+
+        None for a device whose memory is the process's.
+        """
+        return None
+
+    def whole_bytes(self) -> int | None:
+        """Read the device memory of all processes together; None if unavailable."""
         return None
 
     # The machine.
@@ -206,6 +244,22 @@ class Backend(abc.ABC):
 
     def state(self, uuid: str | None) -> Mapping[str, Any]:
         """Read the fields of `MachineState` that belong to this device: clocks, temperature, load."""
+        return {}
+
+    def opened(self) -> contextlib.AbstractContextManager[Any]:
+        """Keep the device's own counters open inside, so that a reading takes microseconds."""
+        return contextlib.nullcontext()
+
+    def glance(self) -> Glance | None:
+        """Read clock, power and throttling while the device works; None if unavailable."""
+        return None
+
+    def load(self, uuid: str | None) -> float | None:
+        """Read the share of the last moments in which the device worked, for anybody; None if unavailable."""
+        return None
+
+    def throttled_seconds(self, uuid: str | None) -> Mapping[str, float]:
+        """Read for how long the clock was lowered so far, by reason; only differences mean something."""
         return {}
 
     @classmethod
@@ -268,19 +322,33 @@ def parse_device(text: str) -> tuple[str, int | None]:
     return match[1], None if match[2] is None else int(match[2])
 
 
-def normalise_device(text: str) -> str:
-    """Check a device's name and complete it: `cuda` is `cuda:0`, `auto` is the first accelerator or else the CPU.
+def normalise_device(text: str, say: Callable[[str], object] = lambda _: None) -> str:
+    """Check a device's name, complete it and start its runtime.
+
+    `cuda` is `cuda:0`, `auto` is the first accelerator that starts, or else the CPU.
+
+    Args:
+        text: As typed.
+        say: Told why `auto` passes over an accelerator that is there.
 
     Raises:
-        UsageError: No such kind of device, or none of that number here.
+        UsageError: No such kind of device, none of that number here, or it cannot start.
     """
     if text == AUTO:
-        return next((kind(0).device for kind in _accelerators() if kind.count()), CPU)
+        for backend in (kind(0) for kind in _accelerators() if kind.count()):
+            try:
+                backend.start()
+            except UsageError as error:
+                say(f"auto takes the next device: {error}")
+                continue
+            return backend.device
+        return CPU
     backend = backend_of(text)
     there = backend.count()
     if backend.index >= there:
         found = f"{there} {backend.label} device{'s' if there != 1 else ''}" if there else f"no {backend.label} device"
         raise UsageError(f"device {text!r} was asked for, but torch sees {found} here; use --device cpu")
+    backend.start()
     return backend.device
 
 

@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -73,7 +73,7 @@ class CpuBackend(Backend):
     def synchronize(self) -> None:
         """Return at once: there is nothing to wait for."""
 
-    def mark(self) -> int:
+    def mark(self, used: Any = None) -> int:
         """Read the host's clock, in nanoseconds."""
         return time.perf_counter_ns()
 
@@ -116,6 +116,14 @@ class RaplMeter:
 
     packages: tuple[Path, ...]
     method: str = "RAPL energy of all CPU packages"
+
+    def opened(self) -> contextlib.AbstractContextManager[Any]:
+        """Files need not be kept open."""
+        return contextlib.nullcontext()
+
+    def watts(self) -> float | None:
+        """RAPL counts energy only."""
+        return None
 
     def read(self) -> tuple[float, ...]:
         """Read the counters; the kernel gives microjoules."""
@@ -213,6 +221,8 @@ class Reading:
         total_seconds: CPU time of all cores, idle included.
         own_seconds: CPU time of this process and of its children that ended, as the workers of a loader.
         involuntary_switches: Times this process was preempted.
+        throttled_seconds: For how long an accelerator's clock was lowered, by reason, where its driver counts that.
+        at_seconds: On the host's clock.
     """
 
     busy_seconds: float | None
@@ -220,6 +230,8 @@ class Reading:
     total_seconds: float | None
     own_seconds: float
     involuntary_switches: int
+    throttled_seconds: Sequence[tuple[str, float]] = ()
+    at_seconds: float = 0.0
 
 
 def read_counters() -> Reading:

@@ -1,31 +1,20 @@
-"""GPUs of NVIDIA: through `torch.cuda`, and their own counters through NVML; None where they cannot be had.
-
-The only file that imports pynvml. CUDA and NVML number devices differently; only the UUID names the same one in both.
-"""
+"""GPUs of NVIDIA through `torch.cuda`; their own counters come from `nvml.py`, None where they cannot be had."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import pynvml
-
+from bench.core.errors import UsageError
 from bench.core.precision import Arithmetic
-from bench.device.backend import AllocatorBytes, Backend, Meter
+from bench.device import nvml
+from bench.device.backend import AllocatorBytes, Backend, Glance, Meter, is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
-
-_THROTTLE_REASONS = {
-    "thermal": ("nvmlClocksThrottleReasonSwThermalSlowdown", "nvmlClocksThrottleReasonHwThermalSlowdown"),
-    "power": ("nvmlClocksThrottleReasonSwPowerCap", "nvmlClocksThrottleReasonHwPowerBrakeSlowdown"),
-    "hardware": ("nvmlClocksThrottleReasonHwSlowdown",),
-}
-
 
 _CAPABILITIES = {Arithmetic.BF16: (8, 0), Arithmetic.TF32: (8, 0)}
 
@@ -41,7 +30,13 @@ class CudaBackend(Backend):
     memory_method = "torch.cuda allocator peaks over {steps} steps"
     runtime_prefixes = ("cuda", "cu", "hip")
     arithmetics = MappingProxyType(dict.fromkeys((Arithmetic.FP32, Arithmetic.FP16, Arithmetic.FP64)))
-    out_of_memory_words = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
+    out_of_memory_words = (
+        "out of memory",
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        "CUBLAS_STATUS_NOT_INITIALIZED",  # a full GPU has no room for cuBLAS' own handle
+        "CUDNN_STATUS_ALLOC_FAILED",
+        "cudaErrorMemoryAllocation",
+    )
 
     @classmethod
     def count(cls) -> int:
@@ -61,17 +56,38 @@ class CudaBackend(Backend):
         name, versions = torch.cuda.get_device_name(self.device), (f"{a}.{b}" for a, b in (needed, found))
         return None if found >= needed else "needs compute capability {}; {name} has {}".format(*versions, name=name)
 
+    def start(self) -> None:
+        """Start CUDA, and make this the GPU of whoever names none: kernels of one's own, pinned memory.
+
+        Raises:
+            UsageError: CUDA cannot start, as with a driver older than this torch needs.
+        """
+        import torch
+
+        try:
+            torch.cuda.set_device(self.device)
+        except (RuntimeError, AssertionError) as error:
+            if is_out_of_memory(error):
+                raise
+            said = str(error).strip().partition("\n")[0].rstrip(".")
+            driver, most = nvml.driver_version(), nvml.driver_cuda_version()
+            there = f"the driver is {driver}, for CUDA up to {most}" if driver else "NVML finds no driver either"
+            raise UsageError(
+                f"{self.device} cannot be used: {said}; {there}, and this torch is built for CUDA "
+                f"{torch.version.cuda}. Update the driver, install a torch for an older CUDA, or use --device cpu"
+            ) from None
+
     def synchronize(self) -> None:
         """Wait for all streams of this GPU."""
         import torch
 
         torch.accelerator.synchronize(self.device)
 
-    def mark(self) -> torch.Event:
+    def mark(self, used: torch.Event | None = None) -> torch.Event:
         """Record a timing event into the GPU's current stream."""
         import torch
 
-        event = torch.Event(self.device, enable_timing=True)
+        event = torch.Event(self.device, enable_timing=True) if used is None else used
         event.record(torch.accelerator.current_stream(self.device))  # without it, that of the current device
         return event
 
@@ -118,10 +134,22 @@ class CudaBackend(Backend):
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
-    def used_bytes(self, uuid: str | None) -> int | None:
-        """Read what NVML says this process holds, its CUDA context included."""
-        state = read_state(uuid) if uuid else None
-        return state.own_memory_bytes if state else None
+    def used_bytes(self, uuid: str | None) -> int | str:
+        """Read what NVML says this process holds, its CUDA context included, or return why it does not say."""
+        reason = nvml.unavailable_reason()
+        state = nvml.read_state(uuid) if uuid and reason is None else None
+        if state is None:
+            return f"no NVML: {reason}" if reason else "NVML does not know this GPU"
+        if state.own_memory_bytes is None:
+            return "NVML does not list this process; in a container it may list those of the host"
+        return state.own_memory_bytes
+
+    def whole_bytes(self) -> int:
+        """Read what all processes hold of this GPU; the caching allocator has given nothing back since its peak."""
+        import torch
+
+        free, total = torch.cuda.mem_get_info(self.device)
+        return int(total - free)
 
     def facts(self) -> Mapping[str, Any]:
         """Read the GPU, its driver and libraries, and the settings that decide its speed; initialises CUDA."""
@@ -133,15 +161,18 @@ class CudaBackend(Backend):
             "gpu": found.name,
             "gpu_memory_bytes": found.total_memory,
             "gpu_uuid": uuid,
-            "gpu_settings": read_settings(uuid) or None,
-            "driver": driver_version(),
+            "gpu_settings": nvml.read_settings(uuid) or None,
+            "driver": nvml.driver_version(),
             "cuda": torch.version.cuda,
             "cudnn": str(torch.backends.cudnn.version()),  # type: ignore[no-untyped-call]
         }
 
     def state(self, uuid: str | None) -> Mapping[str, Any]:
         """Read clocks, temperature, throttling, power and strangers through NVML."""
-        found = read_state(uuid) if uuid else None
+        import torch
+
+        has_context = torch.cuda.is_initialized() and torch.cuda.memory_reserved(self.device) > 0  # type: ignore[no-untyped-call]
+        found = nvml.read_state(uuid, has_context=has_context) if uuid else None
         if found is None:
             return {}
         return {
@@ -158,18 +189,42 @@ class CudaBackend(Backend):
     @classmethod
     def counters_problem(cls) -> str | None:
         """Return why NVML cannot be used."""
-        return unavailable_reason()
+        return nvml.unavailable_reason()
+
+    def opened(self) -> contextlib.AbstractContextManager[Any]:
+        """Keep NVML open inside."""
+        return nvml.opened()
+
+    def glance(self) -> Glance | None:
+        """Read clock, power and throttling through NVML."""
+        return nvml.glance(self._uuid)
+
+    def load(self, uuid: str | None) -> float | None:
+        """Read the utilisation of the last moments."""
+        return nvml.read_load(uuid) if uuid else None
+
+    def throttled_seconds(self, uuid: str | None) -> Mapping[str, float]:
+        """Read NVML's accumulated counters of throttling."""
+        return nvml.read_throttling(uuid) if uuid else {}
+
+    @functools.cached_property
+    def _uuid(self) -> str:
+        import torch
+
+        return str(torch.cuda.get_device_properties(self.device).uuid)
 
     def find_meter(self, uuid: str | None = None) -> Meter | str:
-        """Find NVML's counter of energy, or return why there is none."""
-        reason = unavailable_reason()
+        """Find NVML's counter of energy, or else its power, or return why there is neither."""
+        reason = nvml.unavailable_reason()
         if reason is not None:
             return f"no NVML: {reason}"
         if uuid is None:
             return "the GPU has no UUID to find it by in NVML"
-        if read_energy_millijoules(uuid) is None:
-            return "this GPU has no energy counter (older than Volta, or an instance of a MIG)"
-        return NvmlMeter(uuid)
+        if nvml.read_energy_millijoules(uuid) is not None:
+            return nvml.NvmlMeter(uuid)
+        if nvml.read_watts(uuid) is not None:
+            return nvml.PowerMeter(uuid)
+        return "this GPU tells neither energy nor power (an instance of a MIG does not)"
 
     def random_state(self) -> torch.Tensor:
         """Read the state of the GPU's generator."""
@@ -187,7 +242,7 @@ class CudaBackend(Backend):
         """Join the group over NCCL, with this GPU."""
         import torch
 
-        torch.cuda.set_device(self.device)
+        self.start()
         torch.distributed.init_process_group(self.collective, device_id=torch.device(self.device))
 
     def ddp_devices(self) -> list[torch.device]:
@@ -207,171 +262,3 @@ class CudaBackend(Backend):
         from torch._C._autograd import DeviceType
 
         return event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
-
-
-@dataclass(frozen=True, slots=True)
-class NvmlMeter:
-    """The energy counter of one GPU.
-
-    It counts millijoules of the whole device since the driver was loaded (Volta and newer), and moves about every
-    100 ms: measure a window of seconds on a GPU that does nothing else.
-    """
-
-    uuid: str
-    method: str = "NVML total energy of the whole GPU"
-
-    def read(self) -> tuple[float, ...]:
-        """Read the counter; NVML gives millijoules, and this is the one place that converts them."""
-        millijoules = read_energy_millijoules(self.uuid)
-        return () if millijoules is None else (millijoules / 1e3,)
-
-    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
-        """Subtract; the counter never wraps while we look."""
-        return after[0] - before[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuState:
-    """One reading of a GPU.
-
-    Attributes:
-        own_memory_bytes: Device memory of this process, its CUDA context included; None if NVML does not say.
-        throttle_reasons: Why the clock is lower than it could be: `thermal`, `power`, `hardware`.
-        other_processes: Processes beside this one that compute on the GPU.
-        max_clock_mhz: Highest clock of the GPU.
-        memory_clock_mhz: Clock of its memory.
-        power_watts: Power drawn right now.
-        power_limit_watts: Power at which the GPU lowers its clock.
-    """
-
-    clock_mhz: float | None
-    temperature_celsius: float | None
-    throttle_reasons: tuple[str, ...]
-    other_processes: int | None
-    own_memory_bytes: int | None
-    max_clock_mhz: float | None = None
-    memory_clock_mhz: float | None = None
-    power_watts: float | None = None
-    power_limit_watts: float | None = None
-
-
-def unavailable_reason() -> str | None:
-    """Explain why NVML cannot be used; None if it can."""
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return str(error)
-    pynvml.nvmlShutdown()
-    return None
-
-
-def driver_version() -> str | None:
-    """Read the version of the NVIDIA driver; None without one."""
-    with _session() as is_open:
-        return _text(pynvml.nvmlSystemGetDriverVersion()) if is_open else None
-
-
-def read_state(uuid: str) -> GpuState | None:
-    """Read clocks, temperature, throttling and memory of the GPU with this UUID; None without NVML.
-
-    CUDA and NVML number devices differently; only the UUID names the same one in both.
-    """
-    with _session() as is_open:
-        if not is_open:
-            return None
-        handle = _handle(uuid)
-        if handle is None:
-            return None
-        processes = _ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
-        own = [process for process in processes or () if process.pid == os.getpid()]
-        return GpuState(
-            clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_SM),
-            temperature_celsius=_ask(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
-            throttle_reasons=_throttle_reasons(_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle)),
-            other_processes=None if processes is None else len(processes) - len(own),
-            own_memory_bytes=own[0].usedGpuMemory if own else None,
-            max_clock_mhz=_ask(pynvml.nvmlDeviceGetMaxClockInfo, handle, pynvml.NVML_CLOCK_SM),
-            memory_clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, handle, pynvml.NVML_CLOCK_MEM),
-            power_watts=_watts(_ask(pynvml.nvmlDeviceGetPowerUsage, handle)),
-            power_limit_watts=_watts(_ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)),
-        )
-
-
-def read_settings(uuid: str) -> tuple[tuple[str, str], ...]:
-    """Read what an administrator sets of this GPU and what decides its speed; nothing without NVML.
-
-    NVML shows application clocks, not locked ones (`nvidia-smi -lgc`); those are seen in the clock after each cell.
-    """
-    with _session() as is_open:
-        handle = _handle(uuid) if is_open else None
-        if handle is None:
-            return ()
-        watts = _watts(_ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle))
-        ecc, mig = _ask(pynvml.nvmlDeviceGetEccMode, handle), _ask(pynvml.nvmlDeviceGetMigMode, handle)
-        found = {
-            "application_clock_mhz": _ask(pynvml.nvmlDeviceGetApplicationsClock, handle, pynvml.NVML_CLOCK_SM),
-            "application_memory_clock_mhz": _ask(pynvml.nvmlDeviceGetApplicationsClock, handle, pynvml.NVML_CLOCK_MEM),
-            "ecc": None if ecc is None else _switch(ecc[0]),
-            "mig": None if mig is None else _switch(mig[0]),  # the profile stands in the name of the instance
-            "persistence": _switch(_ask(pynvml.nvmlDeviceGetPersistenceMode, handle)),
-            "power_limit_watts": None if watts is None else round(watts),
-        }
-        return tuple((name, str(value)) for name, value in found.items() if value is not None)
-
-
-def read_energy_millijoules(uuid: str) -> int | None:
-    """Read what the GPU with this UUID has used since the driver was loaded; None where it does not count.
-
-    Volta and newer count; an instance of a MIG does not.
-    """
-    with _session() as is_open:
-        handle = _handle(uuid) if is_open else None
-        return None if handle is None else _ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
-
-
-@contextlib.contextmanager
-def _session() -> Iterator[bool]:
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _handle(uuid: str) -> Any | None:
-    for candidate in (uuid, f"GPU-{uuid}"):
-        with contextlib.suppress(pynvml.NVMLError):
-            return pynvml.nvmlDeviceGetHandleByUUID(candidate)
-    return None
-
-
-def _ask(function: Any, *arguments: Any) -> Any | None:
-    """Call NVML; None where this GPU does not support the question."""
-    try:
-        return function(*arguments)
-    except pynvml.NVMLError:
-        return None
-
-
-def _watts(milliwatts: int | None) -> float | None:
-    return None if milliwatts is None else milliwatts / 1e3
-
-
-def _switch(value: int | None) -> str | None:
-    return None if value is None else ("on" if value else "off")
-
-
-def _throttle_reasons(bits: int | None) -> tuple[str, ...]:
-    if bits is None:
-        return ()
-    return tuple(
-        reason for reason, names in _THROTTLE_REASONS.items() if any(bits & getattr(pynvml, name) for name in names)
-    )
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

@@ -9,14 +9,20 @@ import importlib.metadata
 import os
 import platform
 import socket
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.git import git
 from bench.core.version import __version__
-from bench.device.backend import backend_of
-from bench.device.cpu import Reading, cpu_mhz, cpu_name, memory_bytes, usable_cores
+from bench.device.backend import Glance, backend_of
+from bench.device.cpu import Reading, cpu_mhz, cpu_name, memory_bytes, read_counters, usable_cores
 
 _MALLOC_VARIABLES = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 _KERNEL_PREFIXES = (
@@ -79,8 +85,33 @@ def read_environment(device: str = "cpu") -> Environment:
     )
 
 
-def state_between(before: Reading, after: Reading, device: str = "cpu", gpu_uuid: str | None = None) -> MachineState:
-    """Derive the soft state of the machine between two readings, and that of a device now.
+THROTTLED_SHARE = 0.05
+"""A clock that is lowered for a smaller share of the time than this moves a median by less than noise does."""
+
+
+def read_machine(device: str, gpu_uuid: str | None) -> Reading:
+    """Read the kernel's counters and a device's of throttling; before and after what is measured, never inside."""
+    throttled = tuple(backend_of(device).throttled_seconds(gpu_uuid).items())
+    return replace(read_counters(), throttled_seconds=throttled, at_seconds=time.perf_counter())
+
+
+def state_between(
+    before: Reading,
+    after: Reading,
+    device: str = "cpu",
+    gpu_uuid: str | None = None,
+    glances: Sequence[Glance] = (),
+    load_before: float | None = None,
+) -> MachineState:
+    """Derive the soft state of the machine between two readings, and that of a device.
+
+    Args:
+        before: As the window began.
+        after: As it ended.
+        device: Full name.
+        gpu_uuid: Name of the GPU for its driver.
+        glances: Taken while the device worked. When it is asked after them it idles, at another clock and power.
+        load_before: Of the device before this process used it.
 
     Returns:
         `other_busy_cores` is None if the readings are less than 0.1 s apart, as the kernel counts 10 ms at a time, or
@@ -100,8 +131,32 @@ def state_between(before: Reading, after: Reading, device: str = "cpu", gpu_uuid
         steal_fraction=steal,
         involuntary_switches=after.involuntary_switches - before.involuntary_switches,
         cpu_mhz=cpu_mhz(),
-        **backend_of(device).state(gpu_uuid),
+        **{**backend_of(device).state(gpu_uuid), **_while_working(before, after, glances)},
+        gpu_load_before=load_before,
     )
+
+
+def _while_working(before: Reading, after: Reading, glances: Sequence[Glance]) -> dict[str, Any]:
+    """Derive clock, power and throttling over a window, as far as they are told: counters first, then glances."""
+    found: dict[str, Any] = {}
+    clocks = [glance.clock_mhz for glance in glances if glance.clock_mhz is not None]
+    watts = [glance.power_watts for glance in glances if glance.power_watts is not None]
+    if clocks:
+        found["gpu_clock_mhz"] = statistics.median(clocks)
+    if watts:
+        found["gpu_power_watts"] = statistics.fmean(watts)
+    seen = Counter(reason for glance in glances for reason in glance.throttle_reasons)
+    shares = {reason: count / len(glances) for reason, count in seen.items()}
+    earlier, seconds = dict(before.throttled_seconds), after.at_seconds - before.at_seconds
+    if seconds > 0:
+        counted = {
+            reason: (at - earlier[reason]) / seconds for reason, at in after.throttled_seconds if reason in earlier
+        }
+        shares |= {reason: min(1.0, max(0.0, share)) for reason, share in counted.items()}
+    if glances or (earlier and seconds > 0):
+        found["gpu_throttled"] = tuple(sorted((reason, share) for reason, share in shares.items() if share > 0))
+        found["gpu_throttle_reasons"] = tuple(reason for reason, s in found["gpu_throttled"] if s >= THROTTLED_SHARE)
+    return found
 
 
 def _difference(before: float | None, after: float | None) -> float | None:

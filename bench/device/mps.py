@@ -50,11 +50,11 @@ class MpsBackend(Backend):
 
         torch.mps.synchronize()
 
-    def mark(self) -> Any:
+    def mark(self, used: Any = None) -> Any:
         """Record a timing event into the current stream."""
         import torch
 
-        event = torch.mps.event.Event(enable_timing=True)
+        event = torch.mps.event.Event(enable_timing=True) if used is None else used
         event.record()
         return event
 

@@ -26,6 +26,7 @@ from bench.core.errors import ModelError
 from bench.core.record import Phase
 from bench.core.tree import leaves, paths
 from bench.core.workload import Batch, Workload
+from bench.device.backend import backend_of
 from bench.device.batch import arguments, cast, channels_last, make_batch, weights_channels_last
 from bench.device.gradients import GradMode, asked_mode, is_about_gradients, run_without_gradients
 from bench.device.marks import NOTHING, Marks, unmarked
@@ -369,6 +370,8 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
     """
     is_counted = device is not None
     target = torch.device(device or cell.device)
+    if not is_counted:
+        backend_of(cell.device).start()
     with cell_settings(cell):
         with torch.device(target):
             model = workload.build_model()

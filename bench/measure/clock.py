@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from bench.device.backend import Backend, backend_of
+from bench.device.backend import Backend, Glance, backend_of
 
 
 class Clock(Protocol):
@@ -18,6 +19,10 @@ class Clock(Protocol):
 
     launch_seconds: float | None
     """What the last lead-in took the host to launch, on an accelerator with an empty queue; None if there was none."""
+
+    @property
+    def glances(self) -> Sequence[Glance]:
+        """Looks at the device, one per block, taken while it worked at the block's last steps."""
 
     def start(self, lead_in: Callable[[], object] | None = None) -> None:
         """Forget old marks, wait for the device, run `lead_in`, set the first mark.
@@ -41,6 +46,7 @@ class HostClock:
 
     name = "host"
     launch_seconds: float | None = None
+    glances: Sequence[Glance] = ()
 
     def __init__(self) -> None:
         self._marks: list[int] = []
@@ -69,12 +75,17 @@ class DeviceClock:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._events: list[Any] = []
+        self._used: list[Any] = []
         self._host_marks: list[int] = []
         self.launch_seconds: float | None = None
+        self.glances: list[Glance] = []
+        self._counters = contextlib.ExitStack()
+        self._counters.enter_context(backend.opened())
 
     def start(self, lead_in: Callable[[], object] | None = None) -> None:
         """Synchronise, forget old marks, run the lead-in and keep it queued, set the first mark."""
         self._backend.synchronize()
+        self._used += self._events
         self._events.clear()
         self._host_marks.clear()
         self.launch_seconds = None
@@ -86,11 +97,17 @@ class DeviceClock:
 
     def mark(self) -> None:
         """Record an event into the current stream and note the host's time."""
-        self._events.append(self._backend.mark())
+        self._events.append(self._backend.mark(self._used.pop() if self._used else None))
         self._host_marks.append(time.perf_counter_ns())
 
     def collect(self) -> tuple[list[float], list[float]]:
-        """Synchronise; return the device's seconds between events, and the host's between the same marks."""
+        """Synchronise; return the device's seconds between events, and the host's between the same marks.
+
+        Before, with all marks set and work still queued, glances at the device's clock.
+        """
+        glance = self._backend.glance()
+        if glance is not None:
+            self.glances.append(glance)
         self._backend.synchronize()
         seconds = [self._backend.seconds_between(start, end) for start, end in itertools.pairwise(self._events)]
         return seconds, _differences(self._host_marks)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
-from bench.device.backend import is_accelerator
+from bench.device.backend import Glance, is_accelerator
 from bench.device.gradients import MOST_SCALING_STEPS, read_scale
 from bench.device.step import Step
 from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
@@ -39,6 +39,14 @@ LAUNCH_BOUND_FRACTION = 0.9
 Launched into an empty queue: a full one (of about 1,000 kernels) makes the host wait, and that is no launching.
 """
 
+SPOILING_REASONS = frozenset({"thermal", "hardware"})
+"""Why a block is thrown away: it says more about the cooling than about the model. A power cap is how a GPU works.
+
+Until as many steps are thrown away as are kept: a GPU that is always too hot is measured as it is, with a doubt.
+"""
+
+THROTTLED = "throttled"
+
 PHASE_GAP_LIMIT = 0.05
 """A sum of phases that misses the step by more than this, and by more than chance, earns an Advice."""
 
@@ -56,6 +64,7 @@ class Timing:
     samples: tuple[Sample, ...]
     advice: tuple[Advice, ...]
     final_loss: float | None
+    glances: tuple[Glance, ...] = ()
 
 
 @dataclass(slots=True)
@@ -98,7 +107,8 @@ def time_step(
     with without_garbage_collection():
         warmup_seconds = _warm_up(step, clock, sampling, team)
         scale = read_scale(step)
-        series, rule, lead_ins, launch_seconds = _sample(step, clock, sampling, warmup_seconds[-1], team)
+        warm = len(clock.glances)
+        series, rule, discarded, launch_seconds = _sample(step, clock, sampling, warmup_seconds[-1], team)
     samples = tuple(
         Sample(
             phase=phase,
@@ -106,7 +116,7 @@ def time_step(
             clock=clock.name,
             host_seconds=tuple(values.host_seconds),
             warmup_seconds=tuple(warmup_seconds) if phase is Phase.STEP else (),
-            discarded=(("lead-in", lead_ins),) if lead_ins else (),
+            discarded=tuple((reason, count) for reason, count in discarded.items() if count),
             process=process,
             converged=rule.is_converged if phase is Phase.STEP else None,
         )
@@ -122,7 +132,7 @@ def time_step(
     if final_loss is not None and not math.isfinite(final_loss):
         advice.append(Advice(kind=AdviceKind.NONFINITE_LOSS, facts=(("loss", str(final_loss)),)))
         final_loss = None
-    return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss)
+    return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss, glances=tuple(clock.glances[warm:]))
 
 
 def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[float]:
@@ -161,14 +171,14 @@ def _whole_per_split(sampling: Sampling, step_seconds: float) -> int:
 
 def _sample(
     step: Step, clock: Clock, sampling: Sampling, step_seconds: float, team: Team
-) -> tuple[dict[Phase | str, _Series], StopRule, int, float | None]:
+) -> tuple[dict[Phase | str, _Series], StopRule, dict[str, int], float | None]:
     """Alternate blocks of whole and split steps until the rule is satisfied; long steps are split less often.
 
     On an accelerator every block has at least five steps and a lead-in, which is still queued when the first of them
     is: from an empty queue each would wait for its own launches.
 
     Returns:
-        Also the number of lead-ins, and the least that one took the host to launch.
+        Also how many steps were discarded, by reason, and the least that a lead-in took the host to launch.
     """
     is_queued = clock.name == "device"
     block = max(SHORT_BLOCK if is_queued else 1, round(BLOCK_SECONDS / max(step_seconds, 1e-7)))
@@ -177,23 +187,38 @@ def _sample(
     # The rest of the budget times the phases.
     rule = StopRule(replace(sampling, budget_seconds=sampling.budget_seconds * stride / (stride + 1)))
     series: dict[Phase | str, _Series] = {Phase.STEP: _Series()}
-    lead_ins = split = 0
+    discarded = {"lead-in": 0, THROTTLED: 0}
+    split = 0
     launches: list[float] = []
+
+    def is_spoilt(count: int) -> bool:
+        """Whether the block just timed is thrown away, and counted as such; ranks would have to agree, and do not."""
+        if not isinstance(team, Alone) or not _is_throttled(clock):
+            return False
+        if discarded[THROTTLED] >= max(rule.steps, FEWEST_STEPS * block):
+            return False
+        discarded[THROTTLED] += count
+        return True
+
     while not rule.is_finished:
         count = min(block, sampling.max_steps - rule.steps)
         team.wait()
         seconds, host_seconds = time_steps(step, clock, count, lead_in=not is_long)
-        lead_ins += not is_long
+        discarded["lead-in"] += not is_long
         if clock.launch_seconds is not None:
             launches.append(clock.launch_seconds)
+        if is_spoilt(count):
+            continue
         series[Phase.STEP].extend(seconds, host_seconds)
         rule.add(team.agree(seconds))
         count = math.ceil(rule.steps / stride) - split
         if count == 0:
             continue
-        split += count
         team.wait()
         phases, host_phases = time_phases(step, clock, count, lead_in=not is_long)
+        if is_spoilt(count):
+            continue
+        split += count
         for phase, values in phases.items():
             if phase not in series:
                 earlier = split - count
@@ -202,7 +227,12 @@ def _sample(
         for phase, kept in series.items():  # of one's own: it came in other steps, so it took none of these
             if phase not in phases and phase is not Phase.STEP:
                 kept.extend([0.0] * count, [0.0] * count if host_seconds else [])
-    return series, rule, lead_ins, min(launches, default=None)
+    return series, rule, discarded, min(launches, default=None)
+
+
+def _is_throttled(clock: Clock) -> bool:
+    """Whether the device lowered its clock by heat or a fault at the end of the block that was just timed."""
+    return bool(clock.glances and SPOILING_REASONS & set(clock.glances[-1].throttle_reasons))
 
 
 def _advice(samples: tuple[Sample, ...], sampling: Sampling, launch_seconds: float | None) -> list[Advice]:

@@ -150,7 +150,7 @@ def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Di
         precisions=examined.precisions,
         nvml=examined.nvml,
         state=state,
-        doubts=_doubts(examined.environments[0], state),
+        doubts=(*examined.problems, *_doubts(examined.environments[0], state)),
         untold=untold(),
     )
 

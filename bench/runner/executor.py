@@ -143,7 +143,7 @@ class LocalExecutor:
     def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> processes.Ending:
         if cell.world_size == 1:
             return self._call("time_cell", cell, self._sampling, process, gpu_uuid, predicted_bytes)
-        return self._call_ranks("time_ranks", cell, self._sampling, process, gpu_uuid, predicted_bytes)
+        return self._call_ranks("time_ranks", cell, self._sampling, process, predicted_bytes)
 
     def _counters_of(self, cell: Cell, code: str | None) -> tuple[Counters, tuple[Advice, ...]]:
         """Return what `prepare` counted; counts now if it was not asked to, or the model was edited since."""

@@ -7,6 +7,7 @@ higher peak wins. What a busy machine measured is too low, so it is kept only if
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,10 +55,13 @@ def measure_peaks(
         StoreError: The result cannot be written.
     """
     checked: Preflight = _call("preflight", (device,), (), method=method, timeout_seconds=timeout_seconds)
+    for note in checked.notes:
+        print(note, file=sys.stderr)
     name = dict(checked.devices)[device]
     environment = dict(checked.environments)[name]
     limit = timeout_seconds or processes.DEFAULT_TIMEOUT_SECONDS + PROBES_AT_MOST * seconds
-    probes, skipped, state = _call("probe_device", name, seconds, method=method, timeout_seconds=limit)
+    arguments = (name, seconds, environment.gpu_uuid)
+    probes, skipped, state = _call("probe_device", *arguments, method=method, timeout_seconds=limit)
     peaks = Peaks(
         device=name,
         name=environment.gpu or environment.cpu,
@@ -67,6 +71,8 @@ def measure_peaks(
         skipped=skipped,
         datasheet=datasheet(environment.gpu) if environment.gpu else None,
         other_busy_cores=state.other_busy_cores,
+        throttle_reasons=state.gpu_throttle_reasons,
+        other_processes=state.gpu_other_processes,
         measured_at=now(),
     )
     if (state.other_busy_cores or 0.0) > BUSY_CORES_LIMIT and not is_forced:

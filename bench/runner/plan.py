@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -71,6 +72,8 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seco
     if ending.outcome is not Outcome.OK:
         raise BenchError(f"the machine could not be read: {ending.reason}. {ending.output_tail or ''}".strip())
     answer: Preflight = ending.value
+    for note in answer.notes:
+        print(note, file=sys.stderr)
     names = dict(answer.devices)
     completed = dict.fromkeys(replace(cell, device=names[cell.device]) for cell in cells)
     environments = dict(answer.environments)

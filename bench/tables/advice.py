@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.core.environment import BUSY_CORES_LIMIT, MachineState
+from bench.core.environment import BUSY_CORES_LIMIT, SHARED_LOAD, MachineState
 from bench.core.peaks import Peak
 from bench.core.record import Advice, AdviceKind, Record
 from bench.core.units import format_bytes, format_count, format_seconds
@@ -26,8 +26,15 @@ def doubts_of_machine(state: MachineState, device: str) -> tuple[Advice, ...]:
         facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))
         advice += (Advice(kind=AdviceKind.BUSY_MACHINE, facts=facts),)
     if state.gpu_throttle_reasons:
-        facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", device))
+        shares: Facts = tuple((f"{reason}_fraction", round(share, 3)) for reason, share in state.gpu_throttled)
+        facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", device), *shares)
         advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
+    load = state.gpu_load_before or 0.0
+    if state.gpu_other_processes:
+        others: Facts = (("other_processes", state.gpu_other_processes), ("device", device))
+        advice += (Advice(kind=AdviceKind.SHARED_GPU, facts=others),)
+    elif load > SHARED_LOAD:
+        advice += (Advice(kind=AdviceKind.SHARED_GPU, facts=(("load_fraction", load), ("device", device))),)
     return advice
 
 
@@ -220,6 +227,12 @@ WORDS: dict[AdviceKind, Words] = {
         "Throttled clock",
         "the device lowered its clock while it was measured (heat or power)",
         "Let it cool down, or lock its clock (nvidia-smi -lgc), and measure again.",
+    ),
+    AdviceKind.SHARED_GPU: Words(
+        "g",
+        "Shared GPU",
+        "other processes compute on the same GPU; times can be several times too long, and its free memory changes",
+        "Stop the other work (nvidia-smi lists it), or take another GPU (-d cuda:1).",
     ),
     AdviceKind.PHASE_GAP: Words(
         "G",

@@ -1,106 +1,76 @@
-"""NVML's answers, by autospec: what is missing is None, and the same GPU is found by its UUID."""
+"""GPUs of NVIDIA on a fake of torch and NVML: what is missing is None or a reason, and the right GPU is asked."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from types import SimpleNamespace
-from unittest import mock
 
 import pynvml
 import pytest
+import torch
 
-from bench.device import cuda
+from bench.core.environment import MachineState
+from bench.core.errors import UsageError
+from bench.core.record import AdviceKind
+from bench.device import nvml
+from bench.device.backend import backend_of, is_out_of_memory, normalise_device
+from bench.device.environment import read_machine, state_between
+from bench.measure.clock import clock_for
+from bench.runner.workers.cells import load_of_others
+from bench.runner.workers.machine import examine
+from bench.tables.advice import doubts_of_machine
+from tests.fakes.gpu import MIB, FakeMachine, Throttle
 
-UUID = "01234567-89ab-cdef-0123-456789abcdef"
-FUNCTIONS = (
-    "nvmlInit",
-    "nvmlShutdown",
-    "nvmlSystemGetDriverVersion",
-    "nvmlDeviceGetHandleByUUID",
-    "nvmlDeviceGetComputeRunningProcesses",
-    "nvmlDeviceGetClockInfo",
-    "nvmlDeviceGetMaxClockInfo",
-    "nvmlDeviceGetPowerUsage",
-    "nvmlDeviceGetEnforcedPowerLimit",
-    "nvmlDeviceGetTotalEnergyConsumption",
-    "nvmlDeviceGetTemperature",
-    "nvmlDeviceGetCurrentClocksThrottleReasons",
-)
-
-
-def error(code: int) -> pynvml.NVMLError:
-    return pynvml.NVMLError(code)
-
-
-def process(pid: int, memory: int) -> SimpleNamespace:
-    return SimpleNamespace(pid=pid, usedGpuMemory=memory)
+OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver.\nSee"
 
 
 @pytest.fixture
-def fake() -> Iterator[SimpleNamespace]:
-    """A GPU with a driver; each function has the signature of the real one."""
-    with mock.patch.multiple(pynvml, **{name: mock.create_autospec(getattr(pynvml, name)) for name in FUNCTIONS}):
-        functions = SimpleNamespace(**{name: getattr(pynvml, name) for name in FUNCTIONS})
-        functions.nvmlSystemGetDriverVersion.return_value = "550.54"
-        functions.nvmlDeviceGetComputeRunningProcesses.return_value = [process(os.getpid(), 500), process(1, 700)]
-        functions.nvmlDeviceGetClockInfo.return_value = 1980
-        functions.nvmlDeviceGetMaxClockInfo.return_value = 2100
-        functions.nvmlDeviceGetPowerUsage.return_value = 251_500
-        functions.nvmlDeviceGetEnforcedPowerLimit.return_value = 700_000
-        functions.nvmlDeviceGetTotalEnergyConsumption.return_value = 123_456
-        functions.nvmlDeviceGetTemperature.return_value = 41
-        functions.nvmlDeviceGetCurrentClocksThrottleReasons.return_value = 0
-        functions.nvmlDeviceGetHandleByUUID.side_effect = find_by_full_uuid
-        yield functions
+def machine() -> Iterator[FakeMachine]:
+    machine = FakeMachine(gpus=2)
+    with machine.installed():
+        yield machine
 
 
-def find_by_full_uuid(uuid: str) -> str:
-    if uuid != f"GPU-{UUID}":
-        raise error(pynvml.NVML_ERROR_NOT_FOUND)
-    return "handle"
+def uuid_of(machine: FakeMachine, index: int = 0) -> str:
+    return str(machine.gpus[index].uuid)
 
 
-def test_a_gpu_is_read_through_its_uuid(fake: SimpleNamespace) -> None:
-    assert cuda.read_state(UUID) == cuda.GpuState(
-        clock_mhz=1980,
+def test_a_gpu_is_read_through_its_uuid(machine: FakeMachine) -> None:
+    machine.gpus[1].others = [(1, 700 * MIB)]
+    held = machine.gpus[1].hold(10)
+    assert nvml.read_state(uuid_of(machine, 1)) == nvml.GpuState(
+        clock_mhz=345,
         temperature_celsius=41,
         throttle_reasons=(),
         other_processes=1,
-        own_memory_bytes=500,
-        max_clock_mhz=2100,
-        memory_clock_mhz=1980,
-        power_watts=251.5,
+        own_memory_bytes=502 * MIB,
+        max_clock_mhz=1980,
+        memory_clock_mhz=345,
+        power_watts=70.0,
         power_limit_watts=700.0,
     )
-    clocks = [call.args for call in fake.nvmlDeviceGetClockInfo.call_args_list]
-    assert clocks == [("handle", pynvml.NVML_CLOCK_SM), ("handle", pynvml.NVML_CLOCK_MEM)]
-    fake.nvmlDeviceGetTemperature.assert_called_once_with("handle", pynvml.NVML_TEMPERATURE_GPU)
+    assert nvml.read_state(f"GPU-{uuid_of(machine, 1)}") is not None
+    assert nvml.read_state("other") is None
+    del held
 
 
-def test_a_uuid_with_its_prefix_is_found_at_once(fake: SimpleNamespace) -> None:
-    assert cuda.read_state(f"GPU-{UUID}") is not None
-    fake.nvmlDeviceGetHandleByUUID.assert_called_once_with(f"GPU-{UUID}")
+def test_nvml_is_shut_down_as_often_as_it_was_started(machine: FakeMachine) -> None:
+    nvml.read_state(uuid_of(machine))
+    nvml.read_state("other")
+    nvml.driver_version()
+    nvml.unavailable_reason()
+    assert machine.asked.count("nvmlInit") == machine.asked.count("nvmlShutdown") == 4
+    assert machine.nvml_open == 0
 
 
-def test_an_unknown_uuid_is_none(fake: SimpleNamespace) -> None:
-    assert cuda.read_state("other") is None
-
-
-def test_nvml_is_shut_down_as_often_as_it_was_started(fake: SimpleNamespace) -> None:
-    cuda.read_state(UUID)
-    cuda.read_state("other")
-    cuda.driver_version()
-    cuda.unavailable_reason()
-    assert fake.nvmlInit.call_count == fake.nvmlShutdown.call_count == 4
-
-
-def test_without_a_library_everything_is_none_with_a_reason(fake: SimpleNamespace) -> None:
-    fake.nvmlInit.side_effect = error(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
-    assert cuda.read_state(UUID) is None
-    assert cuda.driver_version() is None
-    assert "Not Found" in (cuda.unavailable_reason() or "")
-    fake.nvmlShutdown.assert_not_called()
+def test_without_a_library_everything_is_none_with_a_reason(machine: FakeMachine) -> None:
+    machine.nvml = pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
+    assert nvml.read_state(uuid_of(machine)) is None
+    assert nvml.driver_version() is None
+    assert nvml.read_throttling(uuid_of(machine)) == {}
+    assert "Not Found" in (nvml.unavailable_reason() or "")
+    assert "Not Found" in str(backend_of("cuda:0").used_bytes(uuid_of(machine)))
+    assert "Not Found" in str(backend_of("cuda:0").find_meter(uuid_of(machine)))
+    assert "nvmlShutdown" not in machine.asked
 
 
 @pytest.mark.parametrize(
@@ -114,21 +84,13 @@ def test_without_a_library_everything_is_none_with_a_reason(fake: SimpleNamespac
     ],
 )
 def test_what_a_gpu_does_not_support_is_none_and_the_rest_stands(
-    fake: SimpleNamespace, function: str, field: str, value: object
+    machine: FakeMachine, function: str, field: str, value: object
 ) -> None:
-    getattr(fake, function).side_effect = error(pynvml.NVML_ERROR_NOT_SUPPORTED)
-    state = cuda.read_state(UUID)
+    machine.lacks = (function,)
+    state = nvml.read_state(uuid_of(machine))
     assert state is not None
     assert getattr(state, field) == value
     assert (state.clock_mhz is None) is (field == "clock_mhz")
-
-
-def test_memory_of_a_process_that_nvml_does_not_see_is_none(fake: SimpleNamespace) -> None:
-    fake.nvmlDeviceGetComputeRunningProcesses.return_value = [process(1, 700), process(2, 800)]
-    state = cuda.read_state(UUID)
-    assert state is not None
-    assert state.own_memory_bytes is None
-    assert state.other_processes == 2
 
 
 # Bits as NVML's header documents them, not by pynvml's names.
@@ -145,21 +107,236 @@ BITS = {
 
 
 @pytest.mark.parametrize(("bits", "reasons"), BITS.items())
-def test_throttle_reasons_are_read_from_their_bits(fake: SimpleNamespace, bits: int, reasons: tuple[str, ...]) -> None:
-    fake.nvmlDeviceGetCurrentClocksThrottleReasons.return_value = bits
-    state = cuda.read_state(UUID)
-    assert state is not None
-    assert state.throttle_reasons == reasons
+def test_throttle_reasons_are_read_from_their_bits(bits: int, reasons: tuple[str, ...]) -> None:
+    assert nvml._throttle_reasons(bits) == reasons
 
 
-@pytest.mark.parametrize("version", ["550.54", b"550.54"])
-def test_the_driver_version_is_text(fake: SimpleNamespace, version: str | bytes) -> None:
-    fake.nvmlSystemGetDriverVersion.return_value = version
-    assert cuda.driver_version() == "550.54"
+# The current device (A1).
 
 
-def test_energy_is_read_where_the_gpu_counts(fake: SimpleNamespace) -> None:
-    assert cuda.read_energy_millijoules(UUID) == 123_456
-    fake.nvmlDeviceGetTotalEnergyConsumption.side_effect = error(pynvml.NVML_ERROR_NOT_SUPPORTED)
-    assert cuda.read_energy_millijoules(UUID) is None
-    assert cuda.read_energy_millijoules("other") is None
+def test_an_event_is_recorded_on_the_cells_own_gpu(machine: FakeMachine) -> None:
+    clock = clock_for("cuda:1")
+    clock.start()
+    machine.advance(0.5, 0.001, device=1)
+    clock.mark()
+    assert clock.collect()[0] == pytest.approx([0.5], rel=0.01)
+
+
+def test_starting_a_device_makes_it_the_current_one(machine: FakeMachine) -> None:
+    assert normalise_device("cuda:1") == "cuda:1"
+    assert torch.cuda.current_device() == 1  # kernels of one's own and pinned memory ask for it
+
+
+# A driver that is too old (B5).
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cuda"])
+def test_a_driver_that_is_too_old_is_named_in_one_line(machine: FakeMachine, device: str) -> None:
+    machine.problem = OLD_DRIVER
+    with pytest.raises(UsageError) as caught:
+        normalise_device(device)
+    text = str(caught.value)
+    assert "\n" not in text
+    for word in ("cuda:0 cannot be used", "too old", "595.45", "CUDA up to 13.2", str(torch.version.cuda), "cpu"):
+        assert word in text
+
+
+def test_auto_takes_the_cpu_where_cuda_cannot_start_and_says_so(machine: FakeMachine) -> None:
+    machine.problem = OLD_DRIVER
+    said: list[str] = []
+    assert normalise_device("auto", said.append) == "cpu"
+    (line,) = said
+    assert line.startswith("auto takes the next device: cuda:0 cannot be used")
+
+
+def test_auto_takes_the_first_gpu_that_starts(machine: FakeMachine) -> None:
+    assert normalise_device("auto") == "cuda:0"
+
+
+def test_a_full_gpu_is_out_of_memory_and_no_wrong_usage(machine: FakeMachine) -> None:
+    machine.problem = "CUDA error: out of memory"
+    with pytest.raises(RuntimeError, match="out of memory"):
+        normalise_device("cuda:0")
+
+
+def test_the_machine_is_described_though_its_gpu_cannot_start(machine: FakeMachine) -> None:
+    machine.problem = OLD_DRIVER
+    found = examine()
+    assert [one.gpu for one in found.environments] == [None]
+    assert len(found.problems) == 2
+    assert "too old" in found.problems[0]
+
+
+# Containers (B4).
+
+
+def test_a_process_that_nvml_lists_by_another_number_knows_of_no_others(machine: FakeMachine) -> None:
+    machine.lists_host_numbers = True
+    held = machine.gpu.hold(10)
+    state = backend_of("cuda:0").state(uuid_of(machine))
+    assert state["gpu_other_processes"] is None
+    assert "container" in str(backend_of("cuda:0").used_bytes(uuid_of(machine)))
+    del held
+
+
+def test_before_a_process_uses_the_gpu_all_that_are_listed_are_others(machine: FakeMachine) -> None:
+    machine.gpu.others = [(1, MIB)]
+    assert backend_of("cuda:0").state(uuid_of(machine))["gpu_other_processes"] == 1
+
+
+# Instances of a MIG (C2).
+
+
+def test_an_instance_of_a_mig_has_its_own_memory_and_the_clock_of_the_whole_gpu() -> None:
+    machine = FakeMachine(mig=True)
+    with machine.installed():
+        held = machine.gpu.hold(10)
+        backend = backend_of("cuda:0")
+        uuid = backend.facts()["gpu_uuid"]
+        assert uuid.startswith("MIG-")
+        assert backend.used_bytes(uuid) == 502 * MIB
+        assert backend.state(uuid)["gpu_clock_mhz"] == 345
+        assert dict(backend.facts()["gpu_settings"])["mig"] == "on"
+        assert "MIG" in str(backend.find_meter(uuid))
+        del held
+
+
+# Throttling over the window, not after it (B3).
+
+
+def throttled_state(machine: FakeMachine, lacks: tuple[str, ...] = ()) -> MachineState:
+    machine.lacks = lacks
+    clock, uuid = clock_for("cuda:0"), uuid_of(machine)
+    before = read_machine("cuda:0", uuid)
+    for _ in range(20):
+        clock.start()
+        machine.advance(0.05, 0.001)
+        clock.mark()
+        clock.collect()
+    after = read_machine("cuda:0", uuid)
+    waited = machine.host_now - machine.born
+    before, after = (
+        type(before)(**{**{name: getattr(one, name) for name in one.__slots__}, "at_seconds": at})
+        for one, at in ((before, 0.0), (after, waited))
+    )
+    return state_between(before, after, "cuda:0", uuid, clock.glances)
+
+
+@pytest.mark.parametrize("lacks", [(), ("nvmlDeviceGetFieldValues",)])
+def test_throttling_is_the_share_of_the_window_though_the_gpu_idles_again(
+    machine: FakeMachine, lacks: tuple[str, ...]
+) -> None:
+    machine.gpu.throttles = [Throttle("power", factor=1.25, start=0.5)]
+    state = throttled_state(machine, lacks)
+    share = 0.625 / 1.125  # half a second of work takes a quarter longer
+    assert dict(state.gpu_throttled)["power"] == pytest.approx(share, abs=0.05)
+    assert state.gpu_throttle_reasons == ("power",)
+
+
+def test_a_moment_of_throttling_is_none_that_matters(machine: FakeMachine) -> None:
+    machine.gpu.throttles = [Throttle("power", start=0.5, end=0.51)]
+    state = throttled_state(machine)
+    assert 0 < dict(state.gpu_throttled)["power"] < 0.05
+    assert state.gpu_throttle_reasons == ()
+
+
+def test_clock_and_power_are_those_of_the_working_gpu(machine: FakeMachine) -> None:
+    state = throttled_state(machine)
+    assert (state.gpu_clock_mhz, state.gpu_power_watts) == (1980, 650)
+    assert backend_of("cuda:0").state(uuid_of(machine))["gpu_clock_mhz"] == 345  # what one sees afterwards
+
+
+def test_throttling_without_any_counter_is_what_was_glimpsed(machine: FakeMachine) -> None:
+    machine.gpu.throttles = [Throttle("hardware")]
+    state = throttled_state(machine)
+    assert state.gpu_throttle_reasons == ("hardware",)
+
+
+# Others on the GPU (B6).
+
+
+def kinds(state: MachineState) -> set[AdviceKind]:
+    return {advice.kind for advice in doubts_of_machine(state, "cuda:0")}
+
+
+@pytest.mark.parametrize(
+    ("state", "is_shared"),
+    [
+        (MachineState(gpu_other_processes=1), True),
+        (MachineState(gpu_other_processes=0), False),
+        (MachineState(gpu_other_processes=None, gpu_load_before=0.6), True),
+        (MachineState(gpu_other_processes=None, gpu_load_before=0.02), False),
+        (MachineState(), False),
+    ],
+)
+def test_a_cell_on_a_shared_gpu_is_doubted(state: MachineState, is_shared: bool) -> None:
+    assert (AdviceKind.SHARED_GPU in kinds(state)) is is_shared
+
+
+def test_the_load_of_the_cell_before_is_waited_out(machine: FakeMachine) -> None:
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        machine.gpu.load = max(0, machine.gpu.load - 30)
+
+    machine.gpu.load = 100
+    assert load_of_others("cuda:0", uuid_of(machine), now=lambda: sum(waited), sleep=sleep) == pytest.approx(0.1)
+    machine.gpu.load = 100
+    waited.clear()
+    assert load_of_others("cuda:0", uuid_of(machine), now=lambda: sum(waited), sleep=waited.append) == 1.0
+    assert sum(waited) < 1.5
+
+
+# Meters (C1).
+
+
+def test_energy_is_read_where_the_gpu_counts_and_summed_up_from_power_where_not(machine: FakeMachine) -> None:
+    uuid = uuid_of(machine)
+    assert isinstance(backend_of("cuda:0").find_meter(uuid), nvml.NvmlMeter)
+    machine.lacks = ("nvmlDeviceGetTotalEnergyConsumption",)
+    assert isinstance(backend_of("cuda:0").find_meter(uuid), nvml.PowerMeter)
+    assert nvml.read_energy_millijoules(uuid) is None
+    assert nvml.read_energy_millijoules("other") is None
+
+
+def test_a_meter_that_is_kept_open_does_not_start_nvml_at_each_reading(machine: FakeMachine) -> None:
+    meter = nvml.NvmlMeter(uuid_of(machine))
+    with meter.opened():
+        assert machine.nvml_open == 1
+        meter.read()
+        assert machine.nvml_open == 1
+    assert machine.nvml_open == 0
+
+
+# Events (C8) and the words of a full GPU (C6).
+
+
+def test_events_are_used_again(machine: FakeMachine) -> None:
+    clock = clock_for("cuda:0")
+    for _ in range(5):
+        clock.start()
+        for _ in range(10):
+            machine.advance(0.01)
+            clock.mark()
+        assert clock.collect()[0] == pytest.approx([0.01] * 10, rel=0.01)
+    assert machine.events_made == 11
+
+
+@pytest.mark.parametrize(
+    "words", ["CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`", "cudaErrorMemoryAllocation"]
+)
+def test_a_full_gpu_is_known_by_what_its_libraries_say(words: str) -> None:
+    assert is_out_of_memory(RuntimeError(f"CUDA error: {words}"))
+
+
+def test_the_allocator_is_seen_by_the_backend_and_by_all_processes(machine: FakeMachine) -> None:
+    backend = backend_of("cuda:1")
+    machine.gpus[1].others = [(1, 100 * MIB)]
+    held = backend.allocator(), machine.gpus[1].hold(3 * MIB)
+    assert backend.allocator().allocated == 3 * MIB
+    assert backend.whole_bytes() == (100 + 500 + 4) * MIB
+    with pytest.raises(torch.OutOfMemoryError):
+        machine.gpus[1].hold(80 * 2**30)
+    del held
+    assert backend_of("cuda:0").allocator().allocated == 0

@@ -29,6 +29,7 @@ class FakeClock:
         self.now += seconds
 
     launch_seconds = None
+    glances = ()
 
     def start(self, lead_in: Callable[[], object] | None = None) -> None:
         """Forget old marks, run the lead-in, set the first."""

@@ -6,8 +6,8 @@ import pytest
 
 from bench.measure import clock as clock_module
 from bench.measure.clock import HostClock, clock_for
-from tests.fakes.accelerator import FakeAccelerator
 from tests.fakes.clock import FakeClock
+from tests.fakes.gpu import FakeMachine
 
 
 def test_the_clock_follows_the_kind_of_device() -> None:
@@ -40,7 +40,7 @@ def test_the_host_clock_never_goes_backwards() -> None:
 
 
 def test_a_device_clock_reads_the_device_and_the_host_beside_it() -> None:
-    accelerator = FakeAccelerator(launch_seconds=0.001)
+    accelerator = FakeMachine(launch_seconds=0.001)
     with accelerator.installed():
         clock = clock_for("cuda:0")
         clock.start()
@@ -54,7 +54,7 @@ def test_a_device_clock_reads_the_device_and_the_host_beside_it() -> None:
 
 
 def test_a_device_clock_synchronises_at_start_and_collect_only() -> None:
-    accelerator = FakeAccelerator(launch_seconds=0.001)
+    accelerator = FakeMachine(launch_seconds=0.001)
     with accelerator.installed():
         clock = clock_for("cuda:0")
         clock.start()
@@ -68,7 +68,7 @@ def test_a_device_clock_synchronises_at_start_and_collect_only() -> None:
 
 
 def test_work_queued_before_start_is_not_counted() -> None:
-    accelerator = FakeAccelerator(launch_seconds=0.001)
+    accelerator = FakeMachine(launch_seconds=0.001)
     with accelerator.installed():
         clock = clock_for("cuda:0")
         accelerator.advance(10.0)
@@ -81,7 +81,7 @@ def test_work_queued_before_start_is_not_counted() -> None:
 
 
 def test_a_slow_launch_is_what_both_clocks_see() -> None:
-    accelerator = FakeAccelerator(launch_seconds=0.007)
+    accelerator = FakeMachine(launch_seconds=0.007)
     with accelerator.installed():
         clock = clock_for("cuda:0")
         clock.start()

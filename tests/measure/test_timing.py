@@ -12,8 +12,8 @@ from bench.measure.blocks import TRAINING_PHASES
 from bench.measure.clock import clock_for
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
 from bench.stats.estimate import estimate_median
-from tests.fakes.accelerator import FakeAccelerator
 from tests.fakes.clock import FakeClock
+from tests.fakes.gpu import FakeMachine, FakeScaler, Throttle
 from tests.fakes.step import ScriptedStep
 
 SECONDS = {Phase.FORWARD: 2**-6, Phase.LOSS: 2**-10, Phase.BACKWARD: 2**-5, Phase.OPTIMIZER: 2**-7}
@@ -225,8 +225,8 @@ def test_samples_say_which_process_took_them() -> None:
     assert {sample.host_seconds for sample in timing.samples} == {()}
 
 
-def on_accelerator(launch_seconds: float) -> tuple[Timing, FakeAccelerator]:
-    accelerator = FakeAccelerator(launch_seconds)
+def on_accelerator(launch_seconds: float) -> tuple[Timing, FakeMachine]:
+    accelerator = FakeMachine(launch_seconds=launch_seconds)
     with accelerator.installed():
         step = ScriptedStep(accelerator.advance, {**SECONDS, Phase.STEP: STEP})
         return time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0")), accelerator
@@ -258,7 +258,7 @@ class EagerStep(ScriptedStep):
 
     scaled = 1.0
 
-    def __init__(self, accelerator: FakeAccelerator, scale: float) -> None:
+    def __init__(self, accelerator: FakeMachine, scale: float) -> None:
         self._accelerator = accelerator
         launches = {Phase.FORWARD: 15e-3, Phase.LOSS: 0.1e-3, Phase.BACKWARD: 12e-3, Phase.OPTIMIZER: 1e-3}
         seconds = {Phase.FORWARD: 8e-3, Phase.LOSS: 0.1e-3, Phase.BACKWARD: 26e-3, Phase.OPTIMIZER: 4e-3}
@@ -269,7 +269,7 @@ class EagerStep(ScriptedStep):
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 4.0])
 def test_a_step_is_timed_with_a_full_queue_however_long_it_is(scale: float) -> None:
-    accelerator = FakeAccelerator()
+    accelerator = FakeMachine()
     with accelerator.installed():
         timing = time_step(EagerStep(accelerator, scale), "cuda:0", Sampling(), clock=clock_for("cuda:0"))
     samples = by_phase(timing)
@@ -280,7 +280,7 @@ def test_a_step_is_timed_with_a_full_queue_however_long_it_is(scale: float) -> N
 
 
 def test_a_full_queue_is_not_launch_bound() -> None:
-    accelerator = FakeAccelerator(launch_seconds=0.3e-3, queue_depth=1000)
+    accelerator = FakeMachine(launch_seconds=0.3e-3, queue_depth=1000)
     with accelerator.installed():
         step = ScriptedStep(accelerator.advance, {Phase.FORWARD: 1e-3})
         timing = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))
@@ -289,14 +289,41 @@ def test_a_full_queue_is_not_launch_bound() -> None:
     assert AdviceKind.LAUNCH_BOUND not in kinds(timing)
 
 
-class FakeScaler:
-    """Halves its scale so many times, each time instead of an update."""
+def throttled(reason: str, start: float, end: float) -> Sample:
+    machine = FakeMachine()
+    machine.gpu.throttles = [Throttle(reason, factor=2.0, start=start, end=end)]
+    with machine.installed():
+        step = ScriptedStep(machine.advance, {Phase.FORWARD: 0.01})
+        timing = time_step(step, "cuda:0", Sampling(budget_seconds=1.0), clock=clock_for("cuda:0"))
+    return by_phase(timing)[Phase.STEP]
 
-    def __init__(self, overflows: int) -> None:
-        self.scale, self.overflows = 65536.0, overflows
 
-    def get_scale(self) -> float:
-        return self.scale
+def test_steps_at_a_clock_that_heat_lowered_are_thrown_away_and_counted() -> None:
+    sample = throttled("thermal", start=1.2, end=1.3)
+    assert dict(sample.discarded)["throttled"] >= 5
+    assert sorted(sample.seconds)[-len(sample.seconds) // 10] == pytest.approx(0.01, rel=0.02)
+
+
+def test_a_power_cap_is_how_a_gpu_works_and_throws_nothing_away() -> None:
+    sample = throttled("power", start=1.2, end=1.3)
+    assert "throttled" not in dict(sample.discarded)
+
+
+def test_a_gpu_that_is_always_too_hot_is_measured_as_it_is() -> None:
+    sample = throttled("thermal", start=0.0, end=math.inf)
+    assert sample.seconds == pytest.approx([0.02] * len(sample.seconds), rel=0.02)
+    assert 0 < dict(sample.discarded)["throttled"] <= 2 * len(sample.seconds)
+
+
+def test_a_clock_that_ramps_has_settled_before_the_first_sample() -> None:
+    machine = FakeMachine()
+    machine.gpu.ramp_seconds = 0.5
+    with machine.installed():
+        step = ScriptedStep(machine.advance, {Phase.FORWARD: 0.01})
+        timing = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))
+    sample = by_phase(timing)[Phase.STEP]
+    assert max(sample.warmup_seconds) > 0.03
+    assert sample.seconds == pytest.approx([0.01] * len(sample.seconds), rel=0.02)
 
 
 class ScaledStep(ScriptedStep):
@@ -309,10 +336,7 @@ class ScaledStep(ScriptedStep):
 
     def __call__(self) -> object:
         loss = super().__call__()
-        if self.scaler.overflows:
-            self.scaler.overflows -= 1
-            self.scaler.scale /= 2
-        else:
+        if not self.scaler.skips():
             self.clock.advance(9 * STEP)
         return loss
 

@@ -56,7 +56,7 @@ FENCES = (
     Fence(libraries=("pandas", "pyarrow"), anywhere=("report/files.py",), inside_functions=("report/*", "__init__.py")),
     Fence(libraries=("typer",), anywhere=("cli/*",)),
     Fence(libraries=("rich",), inside_functions=("cli/*", "report/*")),
-    Fence(libraries=("pynvml",), anywhere=("device/cuda.py",)),
+    Fence(libraries=("pynvml",), anywhere=("device/nvml.py",)),
     Fence(libraries=("jinja2",), inside_functions=("report/*",)),
     Fence(libraries=("sqlalchemy",), anywhere=("store/history/*",)),
     Fence(libraries=("sklearn",), inside_functions=("measure/scenarios/*",)),

@@ -74,7 +74,7 @@ class FakeArm:
         self.machine.visits.append((self.side, self.model, steps))
         return Visit(seconds=tuple(self._seconds() * self.machine.step_factor(self.side) for _ in range(steps)))
 
-    def read(self) -> Reading:
+    def read(self, gpu_uuid: str | None = None) -> Reading:
         return {"own_seconds": 0.0, "involuntary_switches": 0.0}
 
     def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:

@@ -73,4 +73,4 @@ def on_one_gpu(cell):
     from bench.runner.workers.ranks import time_ranks
 
     torch.cuda.device_count = lambda: 1
-    return time_ranks(cell, Sampling(), 0, None, None, None)
+    return time_ranks(cell, Sampling(), 0, None, None)

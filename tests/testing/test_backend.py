@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from bench.core.cell import Precision
-from bench.device.backend import AllocatorBytes, Backend
+from bench.device.backend import AllocatorBytes, Backend, backend_of
 from bench.device.cuda import CudaBackend
 from bench.testing.backend import BackendConformance
-from tests.fakes.torch_devices import PIECE_SECONDS, FakeDevice, fake_cuda, fake_mps
+from tests.fakes.gpu import FakeGpu, FakeMachine, fake_mps
 
 
 class TestCpu(BackendConformance):
@@ -28,20 +28,20 @@ class TestCuda(BackendConformance):
 class OnAFake(BackendConformance):
     """The conformance of a backend whose calls of torch end in a fake device."""
 
-    fake: FakeDevice
+    machine: FakeMachine
 
     def work(self, pieces: int) -> None:
         for _ in range(pieces):
-            self.fake.work(PIECE_SECONDS)
+            self.machine.advance(1e-3, 1e-6, backend_of(self.device).index)
 
     def hold(self, size: int) -> object:
-        return self.fake.hold(size)
+        return self.machine.gpus[backend_of(self.device).index].hold(size)
 
     def draw(self) -> list[float]:
-        return self.fake.draw()
+        return [self.machine.gpus[backend_of(self.device).index].generator.random() for _ in range(8)]
 
     def host_seconds(self) -> float:
-        return self.fake.host
+        return self.machine.host_now
 
 
 class TestCudaOnAFake(OnAFake):
@@ -49,9 +49,13 @@ class TestCudaOnAFake(OnAFake):
 
     @pytest.fixture(autouse=True)
     def _installed(self) -> Iterator[None]:
-        self.fake = FakeDevice(block=512)
-        with fake_cuda(self.fake):
+        self.machine = FakeMachine(gpus=2)
+        with self.machine.installed():
             yield
+
+
+class TestTheSecondGpuOnAFake(TestCudaOnAFake):
+    device = "cuda:1"
 
 
 class TestMpsOnAFake(OnAFake):
@@ -61,8 +65,9 @@ class TestMpsOnAFake(OnAFake):
 
     @pytest.fixture(autouse=True)
     def _installed(self) -> Iterator[None]:
-        self.fake = FakeDevice(block=1)
-        with fake_mps(self.fake):
+        gpu = FakeGpu(0, queue_depth=1000)
+        gpu.block = 1
+        with fake_mps(gpu) as self.machine:
             yield
 
 
@@ -80,9 +85,9 @@ class Microseconds(CudaBackend):
 
 
 class Waits(CudaBackend):
-    def mark(self) -> Any:
+    def mark(self, used: Any = None) -> Any:
         self.synchronize()
-        return super().mark()
+        return super().mark(used)
 
 
 class NotBusy(CudaBackend):
@@ -183,12 +188,12 @@ def test_a_backend_that_is_wrong_in_one_thing_fails(wrong: type[Backend]) -> Non
 
     class Case(OnAFake):
         device = "cuda:0"
-        fake = FakeDevice(block=512)
+        machine = FakeMachine()
 
         def backend(self) -> Backend:
             return wrong()
 
     case = Case()
-    with fake_cuda(case.fake), pytest.raises(AssertionError) as caught:
+    with case.machine.installed(), pytest.raises(AssertionError) as caught:
         test(case)
     assert words in str(caught.value)

@@ -23,8 +23,7 @@ from bench.counters.build import on_meta
 from bench.counters.flops import count_workload
 from bench.counters.parameters import count_parameters
 from bench.device.backend import backend_of
-from bench.device.cpu import read_counters
-from bench.device.environment import state_between
+from bench.device.environment import read_machine, state_between
 from bench.device.step import prepare
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, held_bytes, repeat, weights_met
@@ -87,9 +86,10 @@ def time_case(
             generate(beginning, generator, model, prompt, clock)
             clock.collect()
 
-        before = read_counters()
+        before = read_machine(case.cell.device, gpu_uuid)
         warmups, is_converged = repeat(generate_once, warm_up, case.cell.device, sampling)
-        state = state_between(before, read_counters(), case.cell.device, gpu_uuid)
+        after = read_machine(case.cell.device, gpu_uuid)
+        state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances)
     has_host = clock.name == "device"
     generation_times = GenerationTimes(
         first_token_seconds=tuple(seconds[0] for seconds, _ in times),

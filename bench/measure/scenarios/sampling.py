@@ -22,8 +22,7 @@ from bench.core.workload import ImageSampler, Workload
 from bench.counters.build import on_meta
 from bench.counters.parameters import count_parameters
 from bench.device.backend import backend_of
-from bench.device.cpu import read_counters
-from bench.device.environment import state_between
+from bench.device.environment import read_machine, state_between
 from bench.device.step import Step, prepare
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, repeat
@@ -93,9 +92,10 @@ def time_case(
             sample(beginning, sampler, model, text, noise, clock)
             clock.collect()
 
-        before = read_counters()
+        before = read_machine(case.cell.device, gpu_uuid)
         warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling)
-        state = state_between(before, read_counters(), case.cell.device, gpu_uuid)
+        after = read_machine(case.cell.device, gpu_uuid)
+        state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances)
     times = SamplingTimes(
         encode_seconds=tuple(seconds[0] for seconds in found),
         step_seconds=tuple(tuple(seconds[1 : 1 + case.steps]) for seconds in found),

@@ -80,7 +80,7 @@ class Visit:
     clock: str = "host"
 
 
-Reading = dict[str, float]
+Reading = dict[str, Any]
 """Counters of the kernel at one moment: the fields of `bench.device.environment.Reading`."""
 
 
@@ -96,8 +96,8 @@ class Arm(Protocol):
     def visit(self, steps: int) -> Visit:
         """Time a block of steps of what was built."""
 
-    def read(self) -> Reading:
-        """Read the kernel's counters."""
+    def read(self, gpu_uuid: str | None = None) -> Reading:
+        """Read the kernel's counters, and those of the device."""
 
     def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
         """Derive the machine's state between two readings."""
@@ -230,9 +230,9 @@ class LiveArm:
         answer = self._ask("visit", steps=steps)
         return Visit(seconds=tuple(answer["seconds"]), clock=answer["clock"])
 
-    def read(self) -> Reading:
-        """Read the kernel's counters."""
-        return self._ask("read")
+    def read(self, gpu_uuid: str | None = None) -> Reading:
+        """Read the kernel's counters, and those of the device."""
+        return self._ask("read", gpu_uuid=gpu_uuid)
 
     def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
         """Derive the machine's state between two readings."""

@@ -57,9 +57,9 @@ class PairArm:
         """Time a block of steps."""
         return self._arm.visit(steps)
 
-    def read(self) -> Reading:
-        """Read the kernel's counters."""
-        return self._arm.read()
+    def read(self, gpu_uuid: str | None = None) -> Reading:
+        """Read the kernel's counters, and those of the device."""
+        return self._arm.read(gpu_uuid)
 
     def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
         """Derive the machine's state."""

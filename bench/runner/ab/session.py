@@ -226,12 +226,12 @@ def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> 
         # both sides warmed up at once, so their steps were no measure; four steps do not warm up all of them
         thrown = _quad(plan, pair, steps, head_first=False)
         steps = _steps_of_a_visit(min(second for visit in (*thrown.base, *thrown.head) for second in visit))
-    started = time.perf_counter()
-    before = _read(pair)
+    started, uuid = time.perf_counter(), plan.gpu_uuids.get(cell.key)
+    before = _read(pair, uuid)
     quads = tuple(_quad(plan, pair, steps, head_first=rng.random() < 0.5) for _ in range(plan.quads))
-    after = _read(pair)
+    after = _read(pair, uuid)
     seconds = time.perf_counter() - started
-    state = _without_sibling(pair.arms["base"].state(before, after, plan.gpu_uuids.get(cell.key)))
+    state = _without_sibling(pair.arms["base"].state(before, after, uuid))
     for arm in pair.arms.values():
         arm.free()
     threads, cores = plan.threads.get(cell.key, 1), os.cpu_count() or 1
@@ -281,9 +281,9 @@ def _quad(plan: SessionPlan, pair: _Pair, steps: int, *, head_first: bool) -> Qu
     return Quad(base=tuple(visits["base"]), head=tuple(visits["head"]), clock=clock, head_first=head_first)
 
 
-def _read(pair: _Pair) -> Reading:
+def _read(pair: _Pair, gpu_uuid: str | None) -> Reading:
     """Read the kernel's counters once, and add up what is our own: both workers, and this process."""
-    base, head = pair.arms["base"].read(), pair.arms["head"].read()
+    base, head = pair.arms["base"].read(gpu_uuid), pair.arms["head"].read(gpu_uuid)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     parent = usage.ru_utime + usage.ru_stime
     return head | {

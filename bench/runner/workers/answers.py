@@ -19,10 +19,12 @@ class Preflight:
     Attributes:
         devices: What was asked for and its full name, in pairs.
         environments: One per full device name, in pairs.
+        notes: Why `auto` passed over devices, one line each.
     """
 
     devices: tuple[tuple[str, str], ...]
     environments: tuple[tuple[str, Environment], ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,3 +70,4 @@ class Examination:
     precisions: tuple[tuple[str, str, str | None], ...]
     nvml: str | None
     states: tuple[Mapping[str, Any], ...]
+    problems: tuple[str, ...] = ()

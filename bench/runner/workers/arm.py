@@ -294,20 +294,22 @@ class _Worker:
 
         return {"seconds": time_visit(self._step, self._clock, steps), "clock": self._clock.name}
 
-    def read(self) -> dict[str, Any]:
-        """Read the kernel's counters."""
+    def read(self, gpu_uuid: str | None = None) -> dict[str, Any]:
+        """Read the kernel's counters, and those of the device."""
         from dataclasses import asdict
 
-        from bench.device.cpu import read_counters
+        from bench.device.environment import read_machine
 
-        return asdict(read_counters())
+        return asdict(read_machine(self._device, gpu_uuid))
 
     def state(self, before: dict[str, Any], after: dict[str, Any], gpu_uuid: str | None) -> dict[str, Any]:
         """Derive the state of the machine between two readings, in which both workers are counted as our own."""
         from bench.device.cpu import Reading
         from bench.device.environment import state_between
 
-        answer: dict[str, Any] = to_json(state_between(Reading(**before), Reading(**after), self._device, gpu_uuid))
+        readings = Reading(**before), Reading(**after)
+        glances = self._clock.glances if self._clock else ()
+        answer: dict[str, Any] = to_json(state_between(*readings, self._device, gpu_uuid, glances))
         return answer
 
     def free(self) -> dict[str, Any]:

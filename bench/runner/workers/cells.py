@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
 from bench.core.cell import Cell, CompileMode, Mode, Parallel, Precision
-from bench.core.environment import MachineState
+from bench.core.environment import SHARED_LOAD, MachineState
 from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, Verification
 from bench.core.inputs import InputShape
@@ -32,11 +32,11 @@ from bench.counters.live import COMPILING_STEPS, measure_memory, track_live_byte
 from bench.counters.predict import of_a_rank
 from bench.counters.static import count
 from bench.device.backend import backend_of, normalise_device, why_not
-from bench.device.cpu import read_counters
-from bench.device.environment import read_environment, state_between
+from bench.device.environment import read_environment, read_machine, state_between
 from bench.device.gradients import settle_scale
 from bench.device.settings import cell_settings, changed_settings, read_settings
 from bench.device.step import Step, prepare
+from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy
 from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.profile import profile
@@ -54,12 +54,13 @@ def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | No
     Raises:
         BenchError: The first device or model that is not there.
     """
-    names = tuple((device, normalise_device(device)) for device in devices)
+    notes: list[str] = []
+    names = tuple((device, normalise_device(device, notes.append)) for device in devices)
     unique = dict.fromkeys(name for _, name in names)
     environments = tuple((name, read_environment(name)) for name in unique)
     for spec, input_shape in models:  # only now: importing a model's file may change torch's settings
         registry.resolve(spec, input_shape=input_shape)
-    return Preflight(devices=names, environments=environments)
+    return Preflight(devices=names, environments=environments, notes=tuple(notes))
 
 
 def time_cell(
@@ -76,11 +77,13 @@ def time_cell(
     if predicted_bytes is not None and free is not None and predicted_bytes > free:
         return too_large(predicted_bytes, free)
     settings = read_settings()
+    load = load_of_others(cell.device, gpu_uuid)
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
-    with prepare(workload, cell) as step:
-        before = read_counters()
+    with prepare(workload, cell) as step, backend_of(cell.device).opened():
+        before = read_machine(cell.device, gpu_uuid)
         timing = time_step(step, cell.device, sampling, process=process)
-        state = state_between(before, read_counters(), cell.device, gpu_uuid)
+        after = read_machine(cell.device, gpu_uuid)
+        state = state_between(before, after, cell.device, gpu_uuid, timing.glances, load)
         changed = advice_on_settings(cell, settings)
     return TimedCell(
         samples=timing.samples,
@@ -122,13 +125,16 @@ def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
 
 
 def probe_device(
-    device: str, seconds: float
+    device: str, seconds: float, gpu_uuid: str | None = None
 ) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...], MachineState]:
     """Measure what a device can do: matrix products in each arithmetic, copy and triad, so long each."""
-    before = read_counters()
-    products, skipped = probe_products(device, seconds)
-    probes = (*products, *probe_memory(device, seconds))
-    return probes, skipped, state_between(before, read_counters())
+    load = load_of_others(device, gpu_uuid)
+    clock = clock_for(device)
+    before = read_machine(device, gpu_uuid)
+    products, skipped = probe_products(device, seconds, clock=clock)
+    probes = (*products, *probe_memory(device, seconds, clock=clock))
+    after = read_machine(device, gpu_uuid)
+    return probes, skipped, state_between(before, after, device, gpu_uuid, clock.glances, load)
 
 
 def probe_slowdown(device: str, precision: Precision) -> float | None:
@@ -229,6 +235,28 @@ def advice_on_settings(cell: Cell, before: Mapping[str, str]) -> tuple[Advice, .
     return (Advice(kind=AdviceKind.SETTINGS_CHANGED, facts=facts),)
 
 
+_LOAD_MEMORY_SECONDS = 1.2
+
+
+def load_of_others(
+    device: str,
+    gpu_uuid: str | None,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float | None:
+    """Read the load of a device that this process does not use yet; None if unavailable.
+
+    The driver's figure covers up to a second, in which a cell before this one may still have worked: it has to fall.
+    """
+    backend, started = backend_of(device), now()
+    with backend.opened():
+        load = backend.load(gpu_uuid)
+        while load is not None and load > SHARED_LOAD and now() - started < _LOAD_MEMORY_SECONDS:
+            sleep(0.1)
+            load = backend.load(gpu_uuid)
+    return load
+
+
 def advice_on_step(step: Step) -> tuple[Advice, ...]:
     """Return where an inference ran under another mode than `inference_mode`, because the model differentiates."""
     mode = step.fallback_mode
@@ -246,7 +274,7 @@ def profile_cell(cell: Cell, options: ProfileOptions, flops_per_byte: float | No
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the profiler's own, of one kind per version
-        before = read_counters()
+        before = read_machine(cell.device, None)
         found = profile.profile_cell(workload, cell, options, flops_per_byte=flops_per_byte)
-        state = state_between(before, read_counters(), cell.device)
+        state = state_between(before, read_machine(cell.device, None), cell.device)
     return replace(found, advice=(*found.advice, *doubts_of_machine(state, cell.device)))

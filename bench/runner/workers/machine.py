@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.core.cell import Precision
+from bench.core.errors import UsageError
 from bench.device.backend import all_devices, backend_of, counters_problem, why_not
 from bench.device.environment import read_environment
 from bench.runner.workers.answers import Examination
@@ -10,7 +11,14 @@ from bench.runner.workers.answers import Examination
 
 def examine() -> Examination:
     """Read the environment of each device, and what it can compute in."""
-    devices = all_devices()
+    devices, problems = [], []
+    for device in all_devices():
+        try:
+            backend_of(device).start()
+        except UsageError as error:
+            problems.append(str(error))
+        else:
+            devices.append(device)
     environments = tuple(read_environment(device) for device in devices)
     return Examination(
         environments=environments,
@@ -19,4 +27,5 @@ def examine() -> Examination:
         states=tuple(
             backend_of(device).state(found.gpu_uuid) for device, found in zip(devices, environments, strict=True)
         ),
+        problems=tuple(problems),
     )

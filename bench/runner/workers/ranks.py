@@ -6,8 +6,9 @@ they found; only the ranks run torch operations.
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -17,9 +18,9 @@ from bench.core.cell import Cell
 from bench.core.environment import MachineState
 from bench.core.record import Advice, AdviceKind, Memory, RankSetup, Sample, Sampling
 from bench.counters.live import measure_memory
-from bench.device.backend import backend_of
-from bench.device.cpu import Reading, read_counters, usable_cores
-from bench.device.environment import state_between
+from bench.device.backend import backend_of, is_accelerator
+from bench.device.cpu import Reading, usable_cores
+from bench.device.environment import read_machine, state_between
 from bench.device.ranks import joined
 from bench.device.step import prepare
 from bench.measure.timing import time_step
@@ -40,13 +41,13 @@ class RankTiming:
     tokens_per_example: int | None
     before: Reading
     after: Reading
+    state: MachineState
 
 
 def time_ranks(
     cell: Cell,
     sampling: Sampling,
     process: int,
-    gpu_uuid: str | None,
     predicted_bytes: int | None,
     timeout_seconds: float | None,
 ) -> TimedCell | Ending:
@@ -68,7 +69,7 @@ def time_ranks(
         )
     except RanksEnded as ended:
         return ended.ending
-    state = _state(ranks, cell.device, gpu_uuid)
+    state = _state(ranks)
     losses = [rank.final_loss for rank in ranks if rank.final_loss is not None]
     return TimedCell(
         samples=tuple(sample for rank in ranks for sample in rank.samples),
@@ -149,9 +150,11 @@ def _time_rank(cell: Cell, setup: RankSetup, sampling: Sampling, process: int) -
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with joined(cell.device) as ranks, prepare(workload, cell, ranks=ranks) as step:
         ranks.wait()
-        before = read_counters()
+        uuid = backend_of(cell.device).facts().get("gpu_uuid") if is_accelerator(cell.device) else None
+        before = read_machine(cell.device, uuid)
         timing = time_step(step, cell.device, sampling, process=process, team=ranks)
-        after = read_counters()
+        after = read_machine(cell.device, uuid)
+        state = state_between(before, after, cell.device, uuid, timing.glances)
     return RankTiming(
         samples=tuple(replace(sample, rank=ranks.rank) for sample in timing.samples),
         advice=timing.advice,
@@ -159,6 +162,7 @@ def _time_rank(cell: Cell, setup: RankSetup, sampling: Sampling, process: int) -
         tokens_per_example=workload.tokens_per_example,
         before=before,
         after=after,
+        state=state,
     )
 
 
@@ -173,8 +177,11 @@ def _size(memory: Memory) -> int:
     return memory.peak_allocated_bytes or memory.step_resident_bytes or memory.peak_resident_bytes or 0
 
 
-def _state(ranks: tuple[RankTiming, ...], device: str, gpu_uuid: str | None) -> MachineState:
-    """Derive the machine's state around the ranks: what one of them did does not count as load by others."""
+def _state(ranks: tuple[RankTiming, ...]) -> MachineState:
+    """Derive the machine's state around the ranks: what one of them did does not count as load by others.
+
+    Of their GPUs it is that of the one with the lowest clock, whom all wait for.
+    """
 
     def joint(readings: list[Reading]) -> Reading:
         return replace(
@@ -183,7 +190,10 @@ def _state(ranks: tuple[RankTiming, ...], device: str, gpu_uuid: str | None) -> 
             involuntary_switches=sum(reading.involuntary_switches for reading in readings),
         )
 
-    return state_between(joint([r.before for r in ranks]), joint([r.after for r in ranks]), device, gpu_uuid)
+    joined_state = state_between(joint([r.before for r in ranks]), joint([r.after for r in ranks]))
+    slowest = min((rank.state for rank in ranks), key=lambda state: state.gpu_clock_mhz or math.inf)
+    of_gpu = {f.name: getattr(slowest, f.name) for f in fields(slowest) if f.name.startswith("gpu_")}
+    return replace(joined_state, **of_gpu)
 
 
 def _first_of_each_kind(ranks: tuple[RankTiming, ...]) -> tuple[Advice, ...]:

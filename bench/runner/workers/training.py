@@ -9,8 +9,7 @@ from pathlib import Path
 from bench.core.errors import UsageError
 from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
 from bench.device.backend import why_not
-from bench.device.cpu import read_counters
-from bench.device.environment import state_between
+from bench.device.environment import read_machine, state_between
 from bench.measure.scenarios.pipeline import measure_pipeline
 from bench.measure.scenarios.training import train
 from bench.tables.advice import doubts_of_machine
@@ -25,11 +24,11 @@ def run_training(
         BenchError: The device, the model, the data or the checkpoint cannot be used.
     """
     _check_device(plan)
-    before = read_counters()
+    before = read_machine(plan.device, gpu_uuid)
     run = train(
         plan, download=download, checkpoint=checkpoint, report=connection.send, is_stopped=lambda: connection.poll()
     )
-    state = state_between(before, read_counters(), plan.device, gpu_uuid)
+    state = state_between(before, read_machine(plan.device, gpu_uuid), plan.device, gpu_uuid)
     return replace(run, state=state, advice=(*run.advice, *doubts_of_machine(state, plan.device)))
 
 
@@ -40,9 +39,9 @@ def run_point(plan: TrainingPlan, budget_seconds: float, gpu_uuid: str | None) -
         BenchError: The device, the model or the data cannot be used.
     """
     _check_device(plan)
-    before = read_counters()
+    before = read_machine(plan.device, gpu_uuid)
     point = measure_pipeline(plan, budget_seconds)
-    state = state_between(before, read_counters(), plan.device, gpu_uuid)
+    state = state_between(before, read_machine(plan.device, gpu_uuid), plan.device, gpu_uuid)
     return replace(point, advice=(*point.advice, *doubts_of_machine(state, plan.device)))
 
 

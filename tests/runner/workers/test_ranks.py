@@ -103,21 +103,21 @@ def test_the_peak_is_that_of_the_rank_that_needs_most(records):
 @pytest.mark.parametrize("parallel", Parallel)
 def test_ranks_infer_too(parallel):
     cell = Cell(model="mlp@width=64", batch_size=4, mode=Mode.INFER, world_size=2, parallel=parallel)
-    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None, None)
+    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None)
     assert ending.outcome is Outcome.OK, ending
     assert {sample.phase for sample in ending.value.samples} == {Phase.STEP, Phase.FORWARD}
 
 
 def test_a_model_that_fails_on_its_ranks_is_a_failed_cell_that_names_one():
     cell = Cell(model="tests.runner.user_models:BreaksInForward", batch_size=2, input_shape=(4,), world_size=2)
-    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None, None)
+    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None)
     assert ending.outcome is Outcome.FAILED
     assert ending.reason in {f"rank {rank} of 2: ValueError: shapes do not fit: (3,) and (4,)" for rank in (0, 1)}
 
 
 def test_a_cell_that_cannot_fit_is_skipped_before_any_rank_starts():
     cell = Cell(model="mlp", batch_size=2, world_size=2)
-    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, 1 << 60, None)
+    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, 1 << 60, None)
     assert "exceeds" in ending.value.skipped
 
 

@@ -1,0 +1,351 @@
+"""NVIDIA's own counters of a GPU (NVML): clocks, throttling, power, energy, processes; None where they cannot be had.
+
+The only file that imports pynvml; it imports no torch. CUDA and NVML number devices differently; only the UUID names
+the same one in both. Of an instance of a MIG, memory and processes are its own, clocks and power the whole GPU's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import pynvml
+
+from bench.device.backend import Glance
+
+_THROTTLE_REASONS = {
+    "thermal": ("nvmlClocksThrottleReasonSwThermalSlowdown", "nvmlClocksThrottleReasonHwThermalSlowdown"),
+    "power": ("nvmlClocksThrottleReasonSwPowerCap", "nvmlClocksThrottleReasonHwPowerBrakeSlowdown"),
+    "hardware": ("nvmlClocksThrottleReasonHwSlowdown",),
+}
+
+_THROTTLE_COUNTERS = {
+    "thermal": (
+        "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN",
+        "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN",
+    ),
+    "power": (
+        "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP",
+        "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN",
+    ),
+}
+"""Fields that add up the nanoseconds in which a reason held."""
+
+_VIOLATIONS = {"thermal": "NVML_PERF_POLICY_THERMAL", "power": "NVML_PERF_POLICY_POWER"}
+"""The same from older drivers, which lack some of the fields."""
+
+_PREFIXES = ("", "GPU-", "MIG-")
+"""torch writes a UUID without what NVML puts before it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuState:
+    """One reading of a GPU.
+
+    Attributes:
+        own_memory_bytes: Device memory of this process, its CUDA context included; None if NVML does not say.
+        throttle_reasons: Why the clock is lower than it could be: `thermal`, `power`, `hardware`.
+        other_processes: Processes beside this one that compute on the GPU; None if NVML does not say.
+        max_clock_mhz: Highest clock of the GPU.
+        memory_clock_mhz: Clock of its memory.
+        power_watts: Power drawn right now.
+        power_limit_watts: Power at which the GPU lowers its clock.
+    """
+
+    clock_mhz: float | None
+    temperature_celsius: float | None
+    throttle_reasons: tuple[str, ...]
+    other_processes: int | None
+    own_memory_bytes: int | None
+    max_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    power_watts: float | None = None
+    power_limit_watts: float | None = None
+
+
+def unavailable_reason() -> str | None:
+    """Say why NVML cannot be used; None if it can."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return str(error)
+    pynvml.nvmlShutdown()
+    return None
+
+
+@contextlib.contextmanager
+def opened() -> Iterator[bool]:
+    """Keep NVML open inside: starting it takes tens of milliseconds on a host of eight GPUs, a reading microseconds.
+
+    Gives False where there is none.
+    """
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):  # a driver that is gone meanwhile has nothing to shut down
+            pynvml.nvmlShutdown()
+
+
+def driver_version() -> str | None:
+    """Read the version of the NVIDIA driver; None without one."""
+    with opened() as is_open:
+        return _text(_ask(pynvml.nvmlSystemGetDriverVersion)) if is_open else None
+
+
+def driver_cuda_version() -> str | None:
+    """Read the newest CUDA that the driver supports, as `13.2`; None without one."""
+    with opened() as is_open:
+        version = _ask(pynvml.nvmlSystemGetCudaDriverVersion_v2) if is_open else None
+    return None if version is None else f"{version // 1000}.{version % 1000 // 10}"
+
+
+def compute_capability(index: int) -> tuple[int, int] | None:
+    """Read the compute capability of the GPU that NVML gives this number; None if unavailable."""
+    with opened() as is_open:
+        handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index) if is_open else None
+        found = None if handle is None else _ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+    return None if found is None else (int(found[0]), int(found[1]))
+
+
+def read_state(uuid: str, *, has_context: bool = True) -> GpuState | None:
+    """Read clocks, temperature, throttling and memory of the GPU with this UUID; None without NVML.
+
+    Args:
+        uuid: With or without its prefix.
+        has_context: This process uses the GPU, so NVML must list it. In a container NVML may list processes by their
+            numbers on the host: then nobody can tell which of them are others.
+    """
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        if handle is None:
+            return None
+        whole = _whole(handle)
+        processes = _ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        own = [process for process in processes or () if process.pid == os.getpid()]
+        is_told = processes is not None and (bool(own) or not has_context)
+        return GpuState(
+            clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, whole, pynvml.NVML_CLOCK_SM),
+            temperature_celsius=_ask(pynvml.nvmlDeviceGetTemperature, whole, pynvml.NVML_TEMPERATURE_GPU),
+            throttle_reasons=_throttle_reasons(_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, whole)),
+            other_processes=len(processes) - len(own) if processes is not None and is_told else None,
+            own_memory_bytes=own[0].usedGpuMemory if own else None,
+            max_clock_mhz=_ask(pynvml.nvmlDeviceGetMaxClockInfo, whole, pynvml.NVML_CLOCK_SM),
+            memory_clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, whole, pynvml.NVML_CLOCK_MEM),
+            power_watts=_watts(_ask(pynvml.nvmlDeviceGetPowerUsage, whole)),
+            power_limit_watts=_watts(_ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, whole)),
+        )
+
+
+def glance(uuid: str) -> Glance | None:
+    """Read clock, power and throttling while the GPU works; call it with NVML opened. None without NVML."""
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        if handle is None:
+            return None
+        whole = _whole(handle)
+        return Glance(
+            clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, whole, pynvml.NVML_CLOCK_SM),
+            power_watts=_power_now(whole),
+            throttle_reasons=_throttle_reasons(_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, whole)),
+        )
+
+
+def read_load(uuid: str) -> float | None:
+    """Read the share of the last moments in which any kernel ran on the GPU; None if NVML does not say."""
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        found = None if handle is None else _ask(pynvml.nvmlDeviceGetUtilizationRates, _whole(handle))
+        return None if found is None else float(found.gpu) / 100
+
+
+def read_throttling(uuid: str) -> Mapping[str, float]:
+    """Read the seconds in which the clock was lowered since the driver was loaded, by reason; differences count."""
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        if handle is None:
+            return {}
+        whole, found = _whole(handle), {}
+        for reason, names in _THROTTLE_COUNTERS.items():
+            nanoseconds = _fields(whole, [getattr(pynvml, name) for name in names])
+            if nanoseconds is None:
+                older = _ask(pynvml.nvmlDeviceGetViolationStatus, whole, getattr(pynvml, _VIOLATIONS[reason]))
+                nanoseconds = None if older is None else older.violationTime
+            if nanoseconds is not None:
+                found[reason] = nanoseconds / 1e9
+        return found
+
+
+def read_settings(uuid: str) -> tuple[tuple[str, str], ...]:
+    """Read what an administrator sets of this GPU and what decides its speed; nothing without NVML.
+
+    NVML shows application clocks, not locked ones (`nvidia-smi -lgc`); those are seen in the clock after each cell.
+    """
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        if handle is None:
+            return ()
+        whole = _whole(handle)
+        watts = _watts(_ask(pynvml.nvmlDeviceGetEnforcedPowerLimit, whole))
+        ecc, mig = _ask(pynvml.nvmlDeviceGetEccMode, whole), _ask(pynvml.nvmlDeviceGetMigMode, whole)
+        found = {
+            "application_clock_mhz": _ask(pynvml.nvmlDeviceGetApplicationsClock, whole, pynvml.NVML_CLOCK_SM),
+            "application_memory_clock_mhz": _ask(pynvml.nvmlDeviceGetApplicationsClock, whole, pynvml.NVML_CLOCK_MEM),
+            "ecc": None if ecc is None else _switch(ecc[0]),
+            "mig": None if mig is None else _switch(mig[0]),  # the profile stands in the name of the instance
+            "persistence": _switch(_ask(pynvml.nvmlDeviceGetPersistenceMode, whole)),
+            "power_limit_watts": None if watts is None else round(watts),
+        }
+        return tuple((name, str(value)) for name, value in found.items() if value is not None)
+
+
+def read_energy_millijoules(uuid: str) -> int | None:
+    """Read what the GPU with this UUID has used since the driver was loaded; None where it does not count.
+
+    Volta and newer count; an instance of a MIG does not.
+    """
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        return None if handle is None else _ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+
+
+def read_watts(uuid: str) -> float | None:
+    """Read the power that a whole GPU draws now, or over the last second where it tells no less."""
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        return None if handle is None or _whole(handle) is not handle else _power_now(handle)
+
+
+@dataclass(frozen=True, slots=True)
+class NvmlMeter:
+    """The energy counter of one GPU.
+
+    It counts millijoules of the whole device since the driver was loaded (Volta and newer), and moves about every
+    100 ms: measure a window of seconds on a GPU that does nothing else.
+    """
+
+    uuid: str
+    method: str = "NVML total energy of the whole GPU"
+
+    def opened(self) -> contextlib.AbstractContextManager[bool]:
+        """Keep NVML open inside."""
+        return opened()
+
+    def read(self) -> tuple[float, ...]:
+        """Read the counter; NVML gives millijoules, and this is the one place that converts them."""
+        millijoules = read_energy_millijoules(self.uuid)
+        return () if millijoules is None else (millijoules / 1e3,)
+
+    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
+        """Subtract; the counter never wraps while we look."""
+        return after[0] - before[0]
+
+    def watts(self) -> float | None:
+        """Read the power right now."""
+        return read_watts(self.uuid)
+
+
+class PowerMeter:
+    """The energy of a GPU without an energy counter: its power, read every 100 ms or so and added up over time."""
+
+    method = "NVML power of the whole GPU, sampled and added up"
+
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
+        self._joules = 0.0
+        self._last: tuple[float, float] | None = None
+
+    def opened(self) -> contextlib.AbstractContextManager[bool]:
+        """Keep NVML open inside."""
+        return opened()
+
+    def read(self) -> tuple[float, ...]:
+        """Take a sample and return the joules so far: the more samples, the better."""
+        now, watts = time.perf_counter(), read_watts(self.uuid)
+        if watts is not None:
+            if self._last is not None:
+                self._joules += (now - self._last[0]) * (watts + self._last[1]) / 2
+            self._last = now, watts
+        return (self._joules,)
+
+    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
+        """Subtract."""
+        return after[0] - before[0]
+
+    def watts(self) -> float | None:
+        """Read the power right now."""
+        return read_watts(self.uuid)
+
+
+def _handle(uuid: str) -> Any | None:
+    for prefix in _PREFIXES:
+        with contextlib.suppress(pynvml.NVMLError):
+            return pynvml.nvmlDeviceGetHandleByUUID(prefix + uuid)
+    return None
+
+
+def _whole(handle: Any) -> Any:
+    """Return the GPU that an instance of a MIG is a part of; clocks and power are told of whole ones only."""
+    is_part = _ask(pynvml.nvmlDeviceIsMigDeviceHandle, handle)
+    return (_ask(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle, handle) or handle) if is_part else handle
+
+
+def _power_now(handle: Any) -> float | None:
+    """Read instantaneous power where there is such a field: the older call averages over a second."""
+    milliwatts = _fields(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    return _watts(_ask(pynvml.nvmlDeviceGetPowerUsage, handle) if milliwatts is None else milliwatts)
+
+
+def _fields(handle: Any, ids: list[int]) -> int | None:
+    """Add up field values; None if one of them is not there."""
+    values = _ask(pynvml.nvmlDeviceGetFieldValues, handle, ids)
+    if values is None or any(value.nvmlReturn != pynvml.NVML_SUCCESS for value in values):
+        return None
+    return sum(int(getattr(value.value, _MEMBERS.get(value.valueType, "ullVal"))) for value in values)
+
+
+_MEMBERS = MappingProxyType(
+    {
+        pynvml.NVML_VALUE_TYPE_UNSIGNED_INT: "uiVal",
+        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG: "ulVal",
+        pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG: "ullVal",
+        pynvml.NVML_VALUE_TYPE_SIGNED_LONG_LONG: "sllVal",
+    }
+)
+
+
+def _ask(function: Any, *arguments: Any) -> Any | None:
+    """Call NVML; None where this GPU does not support the question, or the driver is too old to know it."""
+    try:
+        return function(*arguments)
+    except pynvml.NVMLError:
+        return None
+
+
+def _watts(milliwatts: int | None) -> float | None:
+    return None if milliwatts is None else milliwatts / 1e3
+
+
+def _switch(value: int | None) -> str | None:
+    return None if value is None else ("on" if value else "off")
+
+
+def _throttle_reasons(bits: int | None) -> tuple[str, ...]:
+    if bits is None:
+        return ()
+    return tuple(
+        reason for reason, names in _THROTTLE_REASONS.items() if any(bits & getattr(pynvml, name) for name in names)
+    )
+
+
+def _text(value: str | bytes | None) -> str | None:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,130 @@
+"""NVML as `FakeMachine` has it: each function of pynvml that stepbench calls, with the answers of its driver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pynvml
+
+if TYPE_CHECKING:
+    from tests.fakes.gpu import FakeGpu, FakeMachine
+
+REASONS = {"thermal": 0x20, "power": 0x4, "hardware": 0x8}
+_FIELDS = {"thermal": (269, 270), "power": (74, 271)}
+_POLICIES = {"thermal": pynvml.NVML_PERF_POLICY_THERMAL, "power": pynvml.NVML_PERF_POLICY_POWER}
+
+
+@dataclass(frozen=True)
+class _Instance:
+    """A part of a GPU, by MIG."""
+
+    gpu: FakeGpu
+
+
+class NvmlOf:
+    """NVML's functions for a machine; a handle is a GPU, or an instance of one."""
+
+    def __init__(self, machine: FakeMachine) -> None:
+        self.machine = machine
+
+    def functions(self) -> dict[str, Callable[..., Any]]:
+        machine = self.machine
+        found: dict[str, Callable[..., Any]] = {
+            "nvmlInit": self.init,
+            "nvmlShutdown": self.shutdown,
+            "nvmlSystemGetDriverVersion": lambda: machine.driver,
+            "nvmlSystemGetCudaDriverVersion_v2": lambda: 13020,
+            "nvmlDeviceGetHandleByUUID": self.by_uuid,
+            "nvmlDeviceGetHandleByIndex": lambda index: machine.gpus[index],
+            "nvmlDeviceIsMigDeviceHandle": lambda handle: isinstance(handle, _Instance),
+            "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": lambda handle: handle.gpu,
+            "nvmlDeviceGetComputeRunningProcesses": self.processes,
+            "nvmlDeviceGetClockInfo": self.clock,
+            "nvmlDeviceGetMaxClockInfo": lambda h, _: self.whole(h).highest_mhz,
+            "nvmlDeviceGetPowerUsage": lambda h: round(machine.watts(self.whole(h)) * 1e3),
+            "nvmlDeviceGetEnforcedPowerLimit": lambda h: (self.whole(h), 700_000)[1],
+            "nvmlDeviceGetTotalEnergyConsumption": lambda h: round(machine.joules(self.whole(h)) * 1e3),
+            "nvmlDeviceGetTemperature": lambda h, _: (self.whole(h), 41)[1],
+            "nvmlDeviceGetCurrentClocksThrottleReasons": self.reasons,
+            "nvmlDeviceGetViolationStatus": self.violation,
+            "nvmlDeviceGetFieldValues": lambda h, ids: [self.value(h, one) for one in ids],
+            "nvmlDeviceGetUtilizationRates": lambda h: SimpleNamespace(gpu=self.whole(h).load, memory=0),
+            "nvmlDeviceGetCudaComputeCapability": lambda h: self.whole(h).capability,
+            "nvmlDeviceGetEccMode": lambda h: (self.whole(h), [1, 1])[1],
+            "nvmlDeviceGetMigMode": lambda h: (self.whole(h), [int(machine.mig)] * 2)[1],
+            "nvmlDeviceGetApplicationsClock": lambda h, _: self.whole(h).highest_mhz,
+            "nvmlDeviceGetPersistenceMode": lambda h: (self.whole(h), 1)[1],
+            "nvmlDeviceSetGpuLockedClocks": lambda h, low, high: machine.locked.update({h.index: (low, high)}),
+            "nvmlDeviceResetGpuLockedClocks": lambda h: machine.locked.update({h.index: None}),
+        }
+        return {name: self.guarded(name, function) for name, function in found.items()}
+
+    def guarded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            self.machine.asked.append(name)
+            if name in self.machine.lacks:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            if self.machine.nvml_open <= 0 and name != "nvmlInit":
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
+            return function(*arguments)
+
+        return call
+
+    def init(self) -> None:
+        if self.machine.nvml is not None:
+            raise pynvml.NVMLError(self.machine.nvml)
+        self.machine.nvml_open += 1
+
+    def shutdown(self) -> None:
+        self.machine.nvml_open -= 1
+
+    def by_uuid(self, uuid: str) -> FakeGpu | _Instance:
+        for gpu in self.machine.gpus:
+            if uuid == f"GPU-{gpu.uuid}":
+                return gpu
+            if self.machine.mig and uuid == f"MIG-{gpu.uuid}":
+                return _Instance(gpu)
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
+
+    def whole(self, handle: Any) -> FakeGpu:
+        """Clocks, power and energy are told of whole GPUs only."""
+        if isinstance(handle, _Instance):
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+        gpu: FakeGpu = handle
+        return gpu
+
+    def processes(self, handle: Any) -> list[SimpleNamespace]:
+        gpu = handle.gpu if isinstance(handle, _Instance) else handle
+        own = os.getpid() + (100_000 if self.machine.lists_host_numbers else 0)
+        listed = [(own, gpu.context + gpu.reserved)] if gpu.is_used else []
+        return [SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in (*listed, *gpu.others)]
+
+    def clock(self, handle: Any, kind: int) -> float:
+        gpu = self.whole(handle)
+        return gpu.mhz() if gpu.is_busy(self.machine.host_now) else gpu.idle_mhz
+
+    def reasons(self, handle: Any) -> int:
+        gpu = self.whole(handle)
+        if not gpu.is_busy(self.machine.host_now):
+            return 0x1  # idle: what lowered the clock is not told any more
+        return sum(REASONS[one.reason] for one in gpu.active())
+
+    def violation(self, handle: Any, policy: int) -> SimpleNamespace:
+        gpu = self.whole(handle)
+        (reason,) = (reason for reason, kind in _POLICIES.items() if kind == policy)
+        return SimpleNamespace(referenceTime=0, violationTime=round(gpu.throttled[reason] * 1e9))
+
+    def value(self, handle: Any, field_id: int) -> SimpleNamespace:
+        gpu = self.whole(handle)
+        kind, wide, narrow = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, 0, 0
+        if field_id == pynvml.NVML_FI_DEV_POWER_INSTANT:
+            kind, narrow = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, round(self.machine.watts(gpu) * 1e3)
+        for reason, (software, _) in _FIELDS.items():
+            if field_id == software:
+                wide = round(gpu.throttled[reason] * 1e9)
+        value = SimpleNamespace(uiVal=narrow, ullVal=wide, ulVal=0, sllVal=0)
+        return SimpleNamespace(nvmlReturn=pynvml.NVML_SUCCESS, valueType=kind, value=value)
