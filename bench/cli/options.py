@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -139,7 +139,16 @@ QUADS_HELP = "Quads (4 visits) per session and cell: more take longer and lower 
 LimitOption = Annotated[
     str | None, typer.Option("--timeout", metavar="TIME", help="Of each process.", show_default="10min")
 ]
+ColumnsOption = Annotated[
+    Literal["usual", "cold"],
+    typer.Option("--columns", help="What the table shows: the usual figures, or build, first step and steady."),
+]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+
+
+def view_of(columns: str) -> str:
+    """Return the view of the catalog that `--columns` names."""
+    return "" if columns == "usual" else columns
 
 
 def read_fraction(text: str, option: str) -> float:

@@ -94,6 +94,7 @@ def command(
     extra_sbatch: slurm.ExtraOption = None,
     cells_per_task: slurm.CellsPerTaskOption = None,
     results: options.ResultsOption = options.RESULTS,
+    columns: options.ColumnsOption = "usual",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a cell failed.")] = False,
     quiet: options.QuietOption = False,
@@ -167,7 +168,7 @@ def command(
     answer(
         "run",
         format,
-        lambda: _document(finished),
+        lambda: _document(finished, options.view_of(columns)),
         folder=str(finished.folder),
         records=finished.records,
         claims=finished.claims,
@@ -185,7 +186,7 @@ def _failed(finished: StoredRun) -> int:
     return sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in finished.records)
 
 
-def _document(finished: StoredRun) -> Document:
+def _document(finished: StoredRun, view: str = "") -> Document:
     """Make the answer: the table, what it shows, then what speaks against it, and where everything is."""
     from bench.stats.scaling import scalings
     from bench.stats.summary import summarise
@@ -206,7 +207,7 @@ def _document(finished: StoredRun) -> Document:
     if failed := _failed(finished):
         places.append(f"{failed} of {counted(len(records), 'cell')} failed; with --strict that is exit code 1")
     return [
-        *cells_document(records, doubts=False),
+        *cells_document(records, doubts=False, view=view),
         Notes(lines=found, first="- ", indent="  "),
         *scaling_document(scalings(records)),
         *ranks_document(records),

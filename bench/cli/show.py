@@ -43,6 +43,7 @@ def command(
     table: Annotated[
         str, typer.Option("--table", metavar="NAME", help="With csv: which table; a wrong name lists them.")
     ] = "cells",
+    columns: options.ColumnsOption = "usual",
     results: options.ResultsOption = options.RESULTS,
 ) -> int:
     from bench.runner.recorder import extra_info
@@ -65,7 +66,8 @@ def command(
             print_json("show", folder=str(data.folder), run=data.info, heading=heading, comparisons=comparisons)
         return ending
     chosen = formats.load(format)
-    asked = formats.Asked(page=Page(**look()), table=table, extra_info=extra_info)
+    view = options.view_of(columns)
+    asked = formats.Asked(page=Page(**look()), table=table, view=view, extra_info=extra_info)
     show = partial(print, end="") if format == TABLE else print_file
     if found is None:
         show(chosen.write(data, asked))

@@ -48,7 +48,7 @@ SCHEMA = 4
   `MachineState`.
 - 4 (2026-11-28) `Sample.phase` may be a name of the user's own; `Cell.accumulate`, `Cell.clip_norm`.
   (2026-11-29, unreleased still) `Sampling` has `min_blocks`, `undecided_steps`, `floor_seconds` and
-  `skip_slower_than`.
+  `skip_slower_than`; `Sample` has `build_seconds`.
 """
 
 
@@ -182,6 +182,8 @@ class Sample:
         clock: `host` (perf_counter) or `device` (events on the device's stream).
         host_seconds: For `clock == "device"`: what the same step took the host to launch; else empty.
         warmup_seconds: Executed before, not counted.
+        build_seconds: Of a STEP: resolving, building and placing the model, its optimizer and batch in that process,
+            with torch loaded before; without the steps.
         discarded: Reason and count of steps that were dropped.
         process: Index of the fresh process that took them, from 0.
         rank: Rank of the process in a training of several (`Cell.world_size`), from 0.
@@ -197,6 +199,7 @@ class Sample:
     process: int = 0
     rank: int = 0
     converged: bool | None = None
+    build_seconds: float | None = None
 
     def __post_init__(self) -> None:
         """Read the name of a phase as that phase."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.core.record import Outcome, Phase, Record
+from bench.stats.cold import Payback, Start, payback_of, start_of
 from bench.stats.rank_scaling import RankScaling, rank_scaling_of
 from bench.stats.summary import Summary, summarise
 from bench.suite.axes import AXES
@@ -20,12 +21,23 @@ class CellRow:
     record: Record
     summary: Summary
     scaling: RankScaling | None = None
+    payback: Payback | None = None
+
+    @property
+    def start(self) -> Start:
+        """How the cell began."""
+        return start_of(self.record)
 
 
 def cell_rows(records: tuple[Record, ...]) -> list[CellRow]:
     """Make one row per cell, also of those that were skipped or failed."""
     return [
-        CellRow(record, summarise(record), rank_scaling_of(record, records) if record.cell.world_size > 1 else None)
+        CellRow(
+            record,
+            summarise(record),
+            rank_scaling_of(record, records) if record.cell.world_size > 1 else None,
+            payback_of(record, records),
+        )
         for record in records
     ]
 

@@ -1,6 +1,7 @@
 """The columns of `cells`: one row per cell, whatever its outcome, in files and on every screen that shows cells.
 
-Screens: the cells table (no name), `count` (`bench count`) and `ranks` (several processes beside one).
+Screens: the cells table (no name), `cold` (`--columns cold`), `count` (`bench count`) and `ranks` (several processes
+beside one).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import fields
 from bench.core.cell import Cell
 from bench.core.record import Phase, Record
 from bench.core.units import format_count
+from bench.stats.cold import payback_of
 from bench.stats.summary import Summary
 from bench.tables.advice import marks
 from bench.tables.cell_values import (
@@ -26,6 +28,7 @@ from bench.tables.cell_values import (
     phase_share,
     process_count,
 )
+from bench.tables.cold import START
 from bench.tables.columns import (
     INTERVAL,
     Shown,
@@ -86,6 +89,7 @@ CELLS = (
         "latency: median of the whole step, measured unsplit",
         "summary.step.point",
         Shown(name="step", scale="s", place=1, half=read("summary.step.half_width"), always=True),
+        Shown(name="step", scale="s", view="cold", place=5, half=read("summary.step.half_width"), always=True),
         openmetrics="step_seconds",
     ),
     real("step_low_seconds", "s", f"lower end {INTERVAL}", "summary.step.low", openmetrics="step_low_seconds"),
@@ -115,6 +119,7 @@ CELLS = (
         "summary.dispersion",
         Shown(name="noise", unit="%", place=19, rank=9, write=_percent_2, hidden_in=_SMALL),
     ),
+    *START,
     integer("step_processes", "processes", "fresh processes the steps come from", process_count),
     flag("step_converged", "whether the interval reached its target in the budget", has_converged),
     real(
@@ -435,9 +440,18 @@ CELLS = (
 )
 
 
-def figure_columns(records: Sequence[Record], summaries: Sequence[Summary]) -> list[Column]:
-    """Make every column of figures of the cells table, most important rank first."""
-    return shown_columns(CELLS, [CellRow(r, s) for r, s in zip(records, summaries, strict=True)])
+def figure_columns(
+    records: Sequence[Record], summaries: Sequence[Summary], view: str = "", among: Sequence[Record] = ()
+) -> list[Column]:
+    """Make every column of figures of the cells table, most important rank first; `cold` is another view of it.
+
+    Each is held against its partner in `among`, by default these records themselves.
+    """
+    rows = [
+        CellRow(r, s, payback=payback_of(r, among or records) if view else None)
+        for r, s in zip(records, summaries, strict=True)
+    ]
+    return shown_columns(CELLS, rows, view)
 
 
 def count_columns(records: Sequence[Record]) -> list[Column]:

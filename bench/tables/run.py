@@ -25,16 +25,17 @@ _ESSENTIAL_RANK = 4
 """Where columns up to this rank (times, throughput, phases, peak, FLOPs) do not fit, models get lines of their own."""
 
 
-def cells_document(records: Sequence[Record], *, doubts: bool = True) -> Document:
+def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str = "") -> Document:
     """Make one row per cell, a caption above and the doubts in words below.
 
     Args:
         records: Records in the order of the rows.
         doubts: Whether to put the doubts into words.
+        view: Columns to show: the usual ones, or `cold`, how the cells began.
     """
     if not records:
         return [Text(text="no cells")]
-    rows, styles = cells_rows(records), outcome_styles(records)
+    rows, styles = cells_rows(records, view), outcome_styles(records)
     # Cells that ended badly, but with figures: the row shows those, so the reason stands below.
     reasons = [
         Text(text=f"  {plain(record.cell.id)}: {text}", style=styles[row], indent="  ", close=True)
@@ -42,7 +43,7 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True) -> Documen
         if row not in rows.spans and (text := outcome_text(record))
     ]
     return [
-        Text(text=caption(records, [summarise(record) for record in records]), style="dim"),
+        Text(text=caption(records, [summarise(record) for record in records], view), style="dim"),
         rows,
         Text(text=summary_line(records)),
         *reasons,
@@ -50,14 +51,14 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True) -> Documen
     ]
 
 
-def cells_rows(records: Sequence[Record]) -> Rows:
+def cells_rows(records: Sequence[Record], view: str = "") -> Rows:
     """Make the table of cells.
 
     Where a page is too narrow for all essential figures, each model gets a line of its own and its cells stand below;
     what still does not fit is left out by rank.
     """
     summaries = [summarise(record) for record in records]
-    columns = [*key_columns(records), *figure_columns(records, summaries)]
+    columns = [*key_columns(records), *figure_columns(records, summaries, view)]
     if any(record.outcome is not Outcome.OK for record in records):
         words = tuple(record.outcome.value for record in records)
         columns.append(Column(name="outcome", cells=words, right=False, hidden_in=frozenset({"table"})))
@@ -83,7 +84,7 @@ def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:
     return heads
 
 
-def caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
+def caption(records: Sequence[Record], summaries: Sequence[Summary], view: str = "") -> str:
     """Describe what all rows have in common, and how to read the figures."""
     keys = varying_axes(records)
     cell = records[0].cell
@@ -95,6 +96,8 @@ def caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
     parts = [" ".join(common).replace("cpu ", "cpu, ")] if common else []
     if any(summary.step and summary.step.high is not None for summary in summaries):
         parts.append("step = median ± half its 95 % interval")
+    if view:
+        return " · ".join([*parts, "build and first step with torch loaded before"])
     if any(summary.phases for summary in summaries):
         parts.append("phases in % of the step")
     sources = {_peak_source(record) for record in records} - {""}

@@ -34,11 +34,13 @@ class Asked:
     Attributes:
         page: Where the text goes.
         table: Which table of the run, where a format holds one only.
+        view: Which columns of cells a screen shows, `cold` for how they began.
         extra_info: What pytest-benchmark's `extra_info` should say of a record.
     """
 
     page: Page
     table: str = "cells"
+    view: str = ""
     extra_info: Callable[[Record], dict[str, Any]] = field(default=lambda _: {})
 
 

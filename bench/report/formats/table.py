@@ -12,7 +12,8 @@ from bench.tables.run import cells_document
 
 def _write(run: StoredRun, asked: Asked) -> str:
     claims = claims_document(run.claims) if run.claims else ()
-    return page_text([*cells_document(run.records), *claims, Place(text=f"Results: {run.folder}")], asked.page) + "\n"
+    document = [*cells_document(run.records, view=asked.view), *claims, Place(text=f"Results: {run.folder}")]
+    return page_text(document, asked.page) + "\n"
 
 
 FORMAT = Format(

@@ -23,7 +23,7 @@ from bench.core.inputs import InputShape
 from bench.core.peaks import Probe
 from bench.core.precision import Arithmetic
 from bench.core.profile import Profile, ProfileOptions
-from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Sampling
+from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Phase, Sample, Sampling
 from bench.core.units import format_bytes
 from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
@@ -31,7 +31,7 @@ from bench.counters.flops import advice_on_gradients, count_workload
 from bench.counters.live import COMPILING_STEPS, measure_memory, track_live_bytes
 from bench.counters.predict import of_a_rank
 from bench.counters.static import count
-from bench.device.backend import backend_of, normalise_device, why_not
+from bench.device.backend import backend_of, normalise_device, synchronize, why_not
 from bench.device.environment import read_environment, read_machine, state_between
 from bench.device.gradients import settle_scale
 from bench.device.settings import cell_settings, changed_settings, read_settings
@@ -78,20 +78,33 @@ def time_cell(
         return too_large(predicted_bytes, free)
     settings = read_settings()
     load = load_of_others(cell.device, gpu_uuid)
+    started = time.perf_counter()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step, backend_of(cell.device).opened():
+        built = seconds_of_build(started, cell.device)
         before = read_machine(cell.device, gpu_uuid)
         timing = time_step(step, cell.device, sampling, process=process)
         after = read_machine(cell.device, gpu_uuid)
         state = state_between(before, after, cell.device, gpu_uuid, timing.glances, load)
         changed = advice_on_settings(cell, settings)
     return TimedCell(
-        samples=timing.samples,
+        samples=with_build(timing.samples, built),
         advice=timing.advice + doubts_of_machine(state, cell.device) + advice_on_step(step) + changed,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         state=state,
     )
+
+
+def seconds_of_build(started: float, device: str) -> float:
+    """Return the seconds since then, when the device has done what it was asked to."""
+    synchronize(device)
+    return time.perf_counter() - started
+
+
+def with_build(samples: tuple[Sample, ...], seconds: float) -> tuple[Sample, ...]:
+    """Write the seconds of the build into the samples of whole steps."""
+    return tuple(replace(s, build_seconds=seconds) if s.phase is Phase.STEP else s for s in samples)
 
 
 def try_cell(cell: Cell) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ from bench.device.step import prepare
 from bench.measure.timing import time_step
 from bench.runner.processes import Ending
 from bench.runner.workers.answers import TimedCell
-from bench.runner.workers.cells import too_large
+from bench.runner.workers.cells import seconds_of_build, too_large, with_build
 from bench.runner.workers.launch import RanksEnded, launch
 from bench.tables.advice import doubts_of_machine
 
@@ -147,8 +148,10 @@ def _cell_of_rank(cell: Cell, setup: RankSetup) -> Cell:
 
 def _time_rank(cell: Cell, setup: RankSetup, sampling: Sampling, process: int) -> RankTiming:
     cell = _cell_of_rank(cell, setup)
+    started = time.perf_counter()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with joined(cell.device) as ranks, prepare(workload, cell, ranks=ranks) as step:
+        built = seconds_of_build(started, cell.device)
         ranks.wait()
         uuid = backend_of(cell.device).facts().get("gpu_uuid") if is_accelerator(cell.device) else None
         before = read_machine(cell.device, uuid)
@@ -156,7 +159,7 @@ def _time_rank(cell: Cell, setup: RankSetup, sampling: Sampling, process: int) -
         after = read_machine(cell.device, uuid)
         state = state_between(before, after, cell.device, uuid, timing.glances)
     return RankTiming(
-        samples=tuple(replace(sample, rank=ranks.rank) for sample in timing.samples),
+        samples=tuple(replace(sample, rank=ranks.rank) for sample in with_build(timing.samples, built)),
         advice=timing.advice,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,

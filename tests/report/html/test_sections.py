@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from bench.core.cell import Cell, Precision
+from bench.core.cell import Cell, CompileMode, Precision
 from bench.core.claim import ClaimVerdict
 from bench.core.comparison import Nominated, Nomination, Side
 from bench.core.estimate import Estimate
-from bench.core.record import Outcome, Phase
+from bench.core.record import Outcome, Phase, Record
 from bench.report.html.contract import ReportData, Row, Section, make_data
 from bench.report.html.page import render
 from bench.report.html.raw import BUDGET, raw_samples
@@ -28,6 +28,7 @@ from bench.report.html.sections import (
     phases,
     roofline,
     scaling,
+    start,
     verdicts,
 )
 from bench.stats.summary import Summary
@@ -49,6 +50,19 @@ CASES = {
 }
 
 
+def _begun(record: Record, build: float, first: float) -> Record:
+    samples = (replace(s, build_seconds=build, warmup_seconds=(first, *s.seconds[:9])) for s in record.samples)
+    return replace(
+        record, samples=tuple(s if s.phase is Phase.STEP else replace(s, warmup_seconds=()) for s in samples)
+    )
+
+
+BEGUN = (
+    _begun(make_record(step=1.0), 0.5, 1.2),
+    _begun(make_record(step=0.5, compile=CompileMode.DEFAULT), 0.6, 11.0),
+)
+
+
 def built(section: Section, *runs: StoredRun, **more: object) -> dict:
     values = section.build(make_data(runs or [ordinary_run()], **more))  # type: ignore[arg-type]
     assert values is not None
@@ -62,10 +76,20 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 
 def test_every_section_shows_itself_on_a_full_report() -> None:
     second = ordinary_run("second", **CASES)
-    runs = [growing_run(), run_with_peaks(), second, compared_run()]
+    runs = [growing_run(), run_with_peaks(), second, compared_run(), make_run(id="begun", records=BEGUN)]
     data = replace(make_data(runs, [Nominated(base=Side(id="first"), head=Side(id="second"))]), trends=(make_trend(),))
     page = render(data)
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]
+
+
+def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
+    table = built(start.SECTION, make_run(id="begun", records=BEGUN))["table"]
+    assert table.heads[-1].name == "paid off after"
+    assert [row[0].text for row in table.rows] == [BEGUN[1].cell.id, BEGUN[0].cell.id]
+    assert [row[-1].text for row in table.rows] == [
+        "22",
+        "-",
+    ]  # (0.6 + 10.5 - 0.5) / 0.5, about: no step of the plain cell is slow
 
 
 def test_the_answer_comes_first_and_counts() -> None:

@@ -10,7 +10,7 @@ import torch
 
 from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
-from bench.core.record import Advice, AdviceKind, Outcome, Sampling
+from bench.core.record import Advice, AdviceKind, Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
 from bench.runner import processes
 from bench.runner.processes import Ending
@@ -48,6 +48,9 @@ def test_a_model_that_changes_settings_is_doubted_with_what_really_held(spoiler:
     (doubt,) = [one for one in timed.advice if one.kind is AdviceKind.SETTINGS_CHANGED]
     assert dict(doubt.facts) == {"threads": f"{threads} -> {threads + 1}", "cudnn.benchmark": "False -> True"}
     assert torch.get_num_threads() == threads
+    (step,) = [sample for sample in timed.samples if sample.phase is Phase.STEP]
+    assert step.build_seconds is not None and step.build_seconds > 0
+    assert all(s.build_seconds is None for s in timed.samples if s.phase is not Phase.STEP)
     ((mark, sentence),) = advice_sentences([make_record(advice=(doubt,))])
     assert (mark, f"threads {threads} -> {threads + 1}" in sentence) == ("s", True)
 

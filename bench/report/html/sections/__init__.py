@@ -19,6 +19,7 @@ from bench.report.html.sections import (
     profile,
     roofline,
     scaling,
+    start,
     training,
     verdicts,
 )
@@ -29,6 +30,7 @@ SECTIONS: tuple[Section, ...] = (
     cells.SECTION,
     training.SECTION,
     phases.SECTION,
+    start.SECTION,
     profile.SECTION,
     scaling.SECTION,
     growth.SECTION,

@@ -1,0 +1,111 @@
+"""What a cell costs before it is steady, and after how many steps compiling has paid for itself.
+
+steps until steady   the fewest first steps after which the rest of the warm-up takes at most 10 % longer per step than
+                     the timed steps: a step that compiles again is not hidden by its neighbours, as in a median
+start-up             build, and what these first steps take longer than steady ones
+payback              (start-up compiled - start-up eager) / (step eager - step compiled)
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench.core.cell import CompileMode
+from bench.core.record import Phase, Record
+from bench.stats.summary import estimate_phase
+
+STEADY_TOLERANCE = 0.1
+"""The rest of a warm-up is steady when its mean step is at most this much longer than the mean timed one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a cell begins; the median over its fresh processes. None where it was not measured.
+
+    Attributes:
+        build_seconds: Of the slowest rank; libraries were loaded before.
+        first_step_seconds: Compiles, allocates, and loads what is loaded on first use.
+        steps_until_steady: None also where the warm-up ended before the steps were steady.
+        startup_seconds: Build, and what the steps until steady took beyond steady ones.
+    """
+
+    build_seconds: float | None = None
+    first_step_seconds: float | None = None
+    steps_until_steady: float | None = None
+    startup_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payback:
+    """Whether compiling pays: `steps` after which it has, or why there is no such number, `never` or `as fast`."""
+
+    steps: int | None = None
+    reason: str | None = None
+
+
+def steps_until_steady(warmup_seconds: Sequence[float], steady_seconds: float) -> int | None:
+    """Count the first steps of a warm-up that are no steady ones; None where even its last step is not."""
+    limit = (1 + STEADY_TOLERANCE) * steady_seconds
+    rest, found = 0.0, None
+    for index in reversed(range(len(warmup_seconds))):
+        rest += warmup_seconds[index]
+        if rest <= limit * (len(warmup_seconds) - index):
+            found = index
+    return found
+
+
+def start_of(record: Record) -> Start:
+    """Read how a cell began off its samples of whole steps."""
+    steps = [sample for sample in record.samples if sample.phase is Phase.STEP]
+    builds, firsts, counts, startups = [], [], [], []
+    for process in dict.fromkeys(sample.process for sample in steps):
+        ranks = [sample for sample in steps if sample.process == process]
+        built = [sample.build_seconds for sample in ranks if sample.build_seconds is not None]
+        build = max(built) if built else None
+        warmup, timed = ranks[0].warmup_seconds, ranks[0].seconds  # ranks agree on the seconds of a warm-up step
+        if build is not None:
+            builds.append(build)
+        if not warmup or not timed:
+            continue
+        firsts.append(warmup[0])
+        steady = statistics.fmean(timed)
+        count = steps_until_steady(warmup, steady)
+        if count is None:
+            continue
+        counts.append(count)
+        if build is not None:
+            startups.append(build + sum(warmup[:count]) - count * steady)
+    return Start(
+        build_seconds=_median(builds),
+        first_step_seconds=_median(firsts),
+        steps_until_steady=_median(counts),
+        startup_seconds=_median(startups),
+    )
+
+
+def payback_of(record: Record, records: Sequence[Record]) -> Payback | None:
+    """Compare a compiled cell with the same one that is not compiled; None where there is none, or no start-up."""
+    if record.cell.compile is CompileMode.NONE:
+        return None
+    plain = replace(record.cell, compile=CompileMode.NONE).key
+    eager = next((other for other in records if other.cell.key == plain), None)
+    if eager is None:
+        return None
+    ours, theirs = estimate_phase(record, Phase.STEP), estimate_phase(eager, Phase.STEP)
+    if ours is None or theirs is None:
+        return None
+    if theirs.point <= ours.point:
+        return Payback(reason="never")
+    if ours.high is not None and theirs.low is not None and theirs.low <= ours.high:
+        return Payback(reason="as fast")
+    cost, cost_eager = start_of(record).startup_seconds, start_of(eager).startup_seconds
+    if cost is None or cost_eager is None:
+        return None
+    return Payback(steps=max(0, math.ceil((cost - cost_eager) / (theirs.point - ours.point))))
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return statistics.median(values) if values else None
