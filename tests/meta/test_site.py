@@ -8,13 +8,16 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 import typer
 
+import bench
 from bench.cli import app
 from bench.core.record import AdviceKind
+from tests.report.html.conftest import chromium  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,3 +98,20 @@ def test_every_command_and_every_doubt_has_a_home(site: Path) -> None:
 )
 def test_links_between_files_become_links_between_pages(source: str, page: str, target: str, link: str | None) -> None:
     assert HOOKS.site_link(source, page, target) == link
+
+
+@pytest.mark.slow
+def test_search_finds_pages_that_are_opened_as_files(site: Path, chromium: Any) -> None:  # noqa: F811 - the fixture
+    page = chromium.new_page(viewport={"width": 1400, "height": 900})
+    page.goto((site / "changelog.html").as_uri())
+    page.locator(".md-search__input").first.fill("accumulation")
+    page.locator(".md-search-result__item").first.wait_for()
+    page.close()
+
+
+def test_the_python_page_says_what_every_public_name_takes(site: Path) -> None:
+    page = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    for name in ("bench.run", "bench.to_frame", *(f"{home}.{name}" for name, home in bench._HOMES.items())):
+        assert f".{name.removeprefix('bench.')}" in page or f'id="{name}"' in page, name
+    for words in ("budget_seconds", "make_batch", "examples_per_step", "bench_cell"):
+        assert words in page
