@@ -36,6 +36,8 @@ def command(
     ] = False,
     budget: options.BudgetOption = None,
     target: options.TargetOption = 0.02,
+    tail: options.TailOption = False,
+    latency: options.LatencyOption = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -44,6 +46,7 @@ def command(
     from bench.core.generation import GenerationCase
     from bench.runner.scenarios import run_generation
     from bench.tables.scenarios import generation_document
+    from bench.tables.tails import tailed_cases
 
     prompts = options.read_numbers(prompt, "--prompt", int, (32,), 1)
     lengths = options.read_numbers(new_tokens, "--new-tokens", int, (64,), 1)
@@ -54,14 +57,22 @@ def command(
         for length in lengths
         for uses_cache in ((True, False) if no_cache else (True,))
     ]
-    sampling = options.read_sampling(budget, target)
+    limit = options.read_limit(latency)
+    sampling = options.read_sampling(budget, target, has_tail=tail)
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
         finished = run_generation(cases, sampling=sampling, results=results, watch=watch)
+    cases_with_tail = tailed_cases(finished.generations)
+    checked = cases_with_tail.check(limit)
     answer(
         "generate",
         format,
-        lambda: [*generation_document(finished.generations), results_place(finished.folder)],
+        lambda: [
+            *generation_document(finished.generations),
+            *cases_with_tail.document(checked, has_tail=tail),
+            results_place(finished.folder),
+        ],
         folder=str(finished.folder),
         generations=finished.generations,
+        latency=checked,
     )
-    return options.exit_code([one.outcome for one in finished.generations])
+    return options.exit_code([one.outcome for one in finished.generations], checked)

@@ -49,6 +49,8 @@ def command(
     parts: Annotated[bool, typer.Option("--parts", help="Also the parts of a training step of each batch.")] = False,
     budget: options.BudgetOption = None,
     target: options.TargetOption = 0.02,
+    tail: options.TailOption = False,
+    latency: options.LatencyOption = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -57,6 +59,7 @@ def command(
     from bench.core.image_sampling import SamplingCase
     from bench.runner.scenarios import run_sampling
     from bench.tables.scenarios import sampling_document
+    from bench.tables.tails import tailed_cases
 
     sizes = options.read_numbers(resolution, "--resolution", int, (), 1)
     named = _with_options(models, "image_size", [str(size) for size in sizes])
@@ -68,17 +71,25 @@ def command(
         for name in _samplers(sampler)
         for count in options.read_numbers(steps, "--steps", int, (10,), 1)
     ]
-    sampling = options.read_sampling(budget, target)
+    limit = options.read_limit(latency)
+    sampling = options.read_sampling(budget, target, has_tail=tail)
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
         finished = run_sampling(cases, sampling=sampling, results=results, watch=watch, parts=parts)
+    cases_with_tail = tailed_cases(finished.images)
+    checked = cases_with_tail.check(limit)
     answer(
         "images",
         format,
-        lambda: [*sampling_document(finished.images), results_place(finished.folder)],
+        lambda: [
+            *sampling_document(finished.images),
+            *cases_with_tail.document(checked, has_tail=tail),
+            results_place(finished.folder),
+        ],
         folder=str(finished.folder),
         images=finished.images,
+        latency=checked,
     )
-    return options.exit_code([one.outcome for one in finished.images])
+    return options.exit_code([one.outcome for one in finished.images], checked)
 
 
 def _with_options(models: list[str], name: str, values: list[str]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,7 @@ import typer
 from bench.core.cell import Cell, Mode
 from bench.core.errors import ExitCode, UsageError
 from bench.core.inputs import only_shape, read_input_shape
+from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
 from bench.core.record import Outcome, Sampling
 from bench.core.units import parse_seconds
 from bench.device.backend import CPU, DEVICE_HELP, is_accelerator
@@ -189,6 +190,17 @@ BudgetOption = Annotated[
 ]
 TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
 DEFAULT_BUDGET_SECONDS = 2.0
+TailOption = Annotated[
+    bool, typer.Option("--tail", help="Go on until p99 has its interval, or --budget ends (10min); show p50, p95, p99.")
+]
+LatencyOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="pNN=TIME",
+        help="A limit, for example p99=50ms: exit code 1 if not kept, 3 if open.",
+        show_default="none",
+    ),
+]
 
 
 def read_numbers(
@@ -226,14 +238,35 @@ def read_cells(models: list[str], axes: Axes) -> tuple[Cell, ...]:
     return cells_of(models, {"mode": (Mode.INFER,), "batch_size": (1,), **axes})
 
 
-def read_sampling(budget: str | None, target: float) -> Sampling:
+def read_sampling(budget: str | None, target: float, *, has_tail: bool = False) -> Sampling:
     """Read when to stop measuring one case."""
-    return Sampling(target=target, budget_seconds=parse_duration(budget, "--budget") or DEFAULT_BUDGET_SECONDS)
+    from bench.stats.stopping import with_tail
+
+    seconds = parse_duration(budget, "--budget")
+    sampling = Sampling(target=target, budget_seconds=seconds or DEFAULT_BUDGET_SECONDS)
+    return with_tail(sampling, seconds) if has_tail else sampling
 
 
-def exit_code(outcomes: list[Outcome]) -> int:
-    """Answer 5 if no case could be measured."""
-    return ExitCode.FINE if Outcome.OK in outcomes else ExitCode.NOTHING
+def read_limit(text: str | None) -> Limit | None:
+    """Read `--latency`.
+
+    Raises:
+        UsageError: It is no limit.
+    """
+    try:
+        return None if text is None else Limit.parse(text)
+    except ValueError as error:
+        raise UsageError(f"--latency {error}") from None
+
+
+def exit_code(outcomes: list[Outcome], checked: Sequence[CheckedLimit] = ()) -> int:
+    """Answer 5 if no case could be measured, 1 if one does not keep its limit, 3 if that stays open."""
+    if Outcome.OK not in outcomes:
+        return ExitCode.NOTHING
+    verdicts = {one.verdict for one in checked}
+    if LatencyVerdict.FAIL in verdicts:
+        return ExitCode.REGRESSION
+    return ExitCode.INCONCLUSIVE if LatencyVerdict.UNDECIDED in verdicts else ExitCode.FINE
 
 
 DataOption = Annotated[

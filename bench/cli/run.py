@@ -18,7 +18,7 @@ import typer
 
 from bench.cli import options, slurm
 from bench.cli.output import answer, say_kept
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Mode
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
@@ -56,6 +56,8 @@ def command(
         int | None,
         typer.Option(min=1, help="Fresh processes per cell; 3 for intervals with their spread.", show_default="1"),
     ] = None,
+    tail: options.TailOption = False,
+    latency: options.LatencyOption = None,
     timeout: Annotated[
         str | None,
         typer.Option(
@@ -105,7 +107,9 @@ def command(
     from bench.runner.session import execute, plan_resumption, plan_targets
     from bench.stats.rank_scaling import rank_scalings
     from bench.stats.scaling import scalings
+    from bench.stats.stopping import with_tail
     from bench.store.kept import KeptCounts
+    from bench.tables.tails import tailed_cells
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
@@ -131,6 +135,11 @@ def command(
     typed = {"target": target, "budget_seconds": options.parse_duration(budget, "--budget"), "processes": processes}
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     session = replace(session, sampling=sampling_of(session.sampling, **changes))
+    limit = options.read_limit(latency)
+    if (tail or limit) and any(cell.mode is not Mode.INFER for cell in session.cells):
+        raise UsageError("--tail and --latency are of inferences, and not all cells are; write --mode infer")
+    if tail:
+        session = replace(session, sampling=with_tail(session.sampling, changes.get("budget_seconds")))
     if executor == "slurm":
         return slurm.run_on_slurm(
             session,
@@ -165,20 +174,22 @@ def command(
             kept=kept,
         )
     say_kept(kept, len(finished.records))
+    cells_with_tail = tailed_cells(finished.records)
+    checked = cells_with_tail.check(limit)
     answer(
         "run",
         format,
-        lambda: _document(finished, options.view_of(columns)),
+        lambda: _document(finished, options.view_of(columns), cells_with_tail.document(checked, has_tail=tail)),
         folder=str(finished.folder),
         records=finished.records,
         claims=finished.claims,
         scaling=scalings(finished.records),
         ranks=rank_scalings(finished.records),
+        latency=checked,
     )
     if strict and _failed(finished):
         return ExitCode.REGRESSION
-    has_result = any(record.outcome is Outcome.OK for record in finished.records)
-    return ExitCode.FINE if has_result else ExitCode.NOTHING
+    return options.exit_code([record.outcome for record in finished.records], checked)
 
 
 def _failed(finished: StoredRun) -> int:
@@ -186,7 +197,7 @@ def _failed(finished: StoredRun) -> int:
     return sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in finished.records)
 
 
-def _document(finished: StoredRun, view: str = "") -> Document:
+def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Document:
     """Make the answer: the table, what it shows, then what speaks against it, and where everything is."""
     from bench.stats.scaling import scalings
     from bench.stats.summary import summarise
@@ -208,6 +219,7 @@ def _document(finished: StoredRun, view: str = "") -> Document:
         places.append(f"{failed} of {counted(len(records), 'cell')} failed; with --strict that is exit code 1")
     return [
         *cells_document(records, doubts=False, view=view),
+        *tails,
         Notes(lines=found, first="- ", indent="  "),
         *scaling_document(scalings(records)),
         *ranks_document(records),

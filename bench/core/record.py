@@ -155,6 +155,7 @@ class Sampling:
         warmup_tolerance: Two successive windows of steps differ by less than this when the warm-up has settled.
         skip_slower_than: Skip cells of a precision whose probed step takes so many times as long as fp32's; 0: none.
         processes: Fresh processes per cell; an interval that includes the spread between processes needs 3.
+        tail: Go on until p99 has its interval, instead of the median its target.
     """
 
     target: float = 0.02
@@ -170,6 +171,7 @@ class Sampling:
     warmup_tolerance: float = 0.05
     skip_slower_than: float = 0.0
     processes: int = 1
+    tail: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

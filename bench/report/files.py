@@ -24,7 +24,7 @@ from bench.core.training import Training
 from bench.stats.scaling import scalings
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.runs import RunFolder
-from bench.tables.catalog import COLUMNS, TRAINING_COLUMNS
+from bench.tables.catalog import CASE_COLUMNS, COLUMNS, TRAINING_COLUMNS
 from bench.tables.cell_values import cell_rows
 from bench.tables.columns import TableColumn
 from bench.tables.parts import layer_rows, phase_rows
@@ -85,6 +85,15 @@ def write_training_tables(folder: RunFolder, trainings: Sequence[Training]) -> t
         StoreError: A file cannot be written.
     """
     return _write(folder, {table: training_frame(trainings, table) for table in TRAINING_COLUMNS})
+
+
+def write_case_tables(folder: RunFolder, cases: Mapping[str, Sequence[Any]]) -> tuple[Path, ...]:
+    """Write the tables of a run's generations or images likewise, where there are any.
+
+    Raises:
+        StoreError: A file cannot be written.
+    """
+    return _write(folder, {table: _frame(rows, CASE_COLUMNS[table]) for table, rows in cases.items() if rows})
 
 
 def _write(folder: RunFolder, frames: Mapping[str, pd.DataFrame]) -> tuple[Path, ...]:

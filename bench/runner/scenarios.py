@@ -67,7 +67,11 @@ def run_cases(
             one = make(case=case, environment=environments[cell.device], **stamp.fields(), **fields)
             append_case(folder, kind, one)
             watch(index, len(cases), name, _words(fields))
-    return read_stored_run(folder)
+    found = read_stored_run(folder)
+    from bench.report.files import write_case_tables  # pandas, which a run of minutes can wait for
+
+    write_case_tables(folder, {"generations": found.generations, "images": found.images})
+    return found
 
 
 def time_and_count(

@@ -1,7 +1,7 @@
 """What one measured generation says, derived from its raw times on read.
 
 time to first token    median over generations, the prefill and the choice of its token
-inter-token latency    median, p90 and p99 over all further tokens of all generations
+inter-token latency    median and tail over all further tokens of all generations
 prefill tokens/s       batch x prompt / time to first token
 decode tokens/s        batch / median inter-token latency
 """
@@ -49,8 +49,6 @@ class GenerationSummary:
 
     first_token: Estimate | None = None
     token: Estimate | None = None
-    token_p90_seconds: float | None = None
-    token_p99_seconds: float | None = None
     prefill_tokens_per_second: float | None = None
     decode_tokens_per_second: float | None = None
     growth: Growth | None = None
@@ -65,7 +63,7 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
         return GenerationSummary()
     batch = case.cell.batch_size
     first = estimate_median(times.first_token_seconds) if times.first_token_seconds else None
-    tokens = [seconds for sequence in times.token_seconds for seconds in sequence]
+    tokens = token_seconds(generation)
     host = [seconds for sequence in times.host_token_seconds for seconds in sequence]
     token = estimate_median(tokens) if tokens else None
     per_second = batch / token.point if token and token.point > 0 else None
@@ -74,14 +72,17 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
     return GenerationSummary(
         first_token=first,
         token=token,
-        token_p90_seconds=quantile(tokens, 0.9) if tokens else None,
-        token_p99_seconds=quantile(tokens, 0.99) if tokens else None,
         prefill_tokens_per_second=batch * case.prompt_tokens / first.point if first and first.point > 0 else None,
         decode_tokens_per_second=per_second,
         growth=_growth(times.token_seconds, case.prompt_tokens),
         host_token_seconds=quantile(host, 0.5) if host else None,
         decode_flops_per_second=flops * per_second if flops is not None and per_second is not None else None,
     )
+
+
+def token_seconds(generation: Generation) -> tuple[float, ...]:
+    """Return the times of all further tokens, generation after generation."""
+    return tuple(s for sequence in generation.times.token_seconds for s in sequence) if generation.times else ()
 
 
 def _growth(generations: Sequence[Sequence[float]], prompt: int) -> Growth | None:

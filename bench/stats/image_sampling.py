@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bench.core.estimate import Estimate
 from bench.core.image_sampling import Sampled, SamplingCase, SamplingTimes
-from bench.stats.estimate import estimate_median, quantile
+from bench.stats.estimate import estimate_median
 from bench.stats.scaling import Line, fit_line
 
 
@@ -22,7 +22,6 @@ class SamplingSummary:
     image: Estimate | None = None
     encode: Estimate | None = None
     step: Estimate | None = None
-    step_p90_seconds: float | None = None
     decode: Estimate | None = None
     images_per_second: float | None = None
     flops_per_second: float | None = None
@@ -34,7 +33,7 @@ def summarise_sampling(sampled: Sampled) -> SamplingSummary:
     if times is None or not times.encode_seconds:
         return SamplingSummary()
     batch = sampled.case.cell.batch_size
-    steps = [seconds for sequence in times.step_seconds for seconds in sequence]
+    steps = step_seconds(sampled)
     image = estimate_median([seconds / batch for seconds in total_seconds(times)])
     step = estimate_median(steps)
     flops = sampled.counts.flops_per_step if sampled.counts else None
@@ -42,11 +41,15 @@ def summarise_sampling(sampled: Sampled) -> SamplingSummary:
         image=image,
         encode=estimate_median(times.encode_seconds),
         step=step,
-        step_p90_seconds=quantile(steps, 0.9),
         decode=estimate_median(times.decode_seconds) if times.decode_seconds else None,
         images_per_second=1 / image.point if image.point > 0 else None,
         flops_per_second=flops / step.point if flops is not None and step.point > 0 else None,
     )
+
+
+def step_seconds(sampled: Sampled) -> tuple[float, ...]:
+    """Return the times of all denoising steps, sampling after sampling."""
+    return tuple(s for sequence in sampled.times.step_seconds for s in sequence) if sampled.times else ()
 
 
 def total_seconds(times: SamplingTimes) -> list[float]:

@@ -232,6 +232,11 @@ def sampling_of(base: Sampling, **values: Any) -> Sampling:
     for name, value in values.items():
         if name not in defaults:
             raise UsageError(f"[sampling] has an unknown key {name!r}. {suggest(name, defaults)}")
+        if isinstance(defaults[name], bool):
+            if not isinstance(value, bool):
+                raise UsageError(f"sampling.{name} is true or false, found {value!r}")
+            changes[name] = value
+            continue
         if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) == math.inf:
             raise UsageError(f"sampling.{name} must be a number, found {value!r}")
         if isinstance(defaults[name], int) and value != int(value):

@@ -44,6 +44,7 @@ from bench.tables.columns import (
 )
 from bench.tables.figures import percent, significant
 from bench.tables.table import Column
+from bench.tables.tails import infer_seconds, tail_columns
 
 _PHASE_HEADERS = {Phase.FORWARD: "fwd", Phase.LOSS: "loss", Phase.BACKWARD: "bwd", Phase.OPTIMIZER: "opt"}
 
@@ -79,6 +80,8 @@ def _natural(number: float) -> str:
     return f"{number:.0f}"
 
 
+TAILS = tail_columns("step", "the steps of an inference", infer_seconds, skips_median=True)
+
 CELLS = (
     *axes(tuple(field.name for field in fields(Cell))),
     text("outcome", "how the cell ended; all but `ok` have a reason", "record.outcome"),
@@ -96,6 +99,7 @@ CELLS = (
     real("step_high_seconds", "s", f"upper end {INTERVAL}", "summary.step.high", openmetrics="step_high_seconds"),
     real("step_p10_seconds", "s", "10 % of the steps were faster", "summary.step_p10_seconds"),
     real("step_p90_seconds", "s", "10 % of the steps were slower", "summary.step_p90_seconds"),
+    *TAILS,
     integer(
         "step_n",
         "steps",

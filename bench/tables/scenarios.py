@@ -141,20 +141,13 @@ def _generation_keys(measured: Sequence[Generation]) -> list[Column]:
 
 def _time_columns(measured: Sequence[Generation]) -> list[Column]:
     summaries = [summarise_generation(one) for one in measured]
-    nothing: list[float | None] = [None] * len(summaries)
     return [
         *estimate_columns("first", [s.first_token for s in summaries]),
         *estimate_columns("token", [s.token for s in summaries]),
-        *_tail("p90", [s.token_p90_seconds for s in summaries], nothing, 3),
-        *_tail("p99", [s.token_p99_seconds for s in summaries], nothing, 2),
         *figure_column("prefill", [s.prefill_tokens_per_second for s in summaries], 4, format_count, unit="tokens/s"),
         *figure_column("decode", [s.decode_tokens_per_second for s in summaries], 1, format_count, unit="tokens/s"),
         *counts_column("decode", [s.decode_flops_per_second for s in summaries], 5, "FLOP/s"),
     ]
-
-
-def _tail(header: str, values: Sequence[float | None], halves: Sequence[float | None], rank: int) -> list[Column]:
-    return timed_columns(header, values, halves, rank) if any(value is not None for value in values) else []
 
 
 def _memory_columns(measured: Sequence[Generation]) -> list[Column]:
@@ -254,13 +247,10 @@ def _image_keys(measured: Sequence[Sampled]) -> list[Column]:
 def _columns(measured: Sequence[Sampled]) -> list[Column]:
     summaries = [summarise_sampling(one) for one in measured]
     counts = [one.counts for one in measured]
-    p90 = [s.step_p90_seconds for s in summaries]
-    nothing: list[float | None] = [None] * len(p90)
     shapes = ["x".join(map(str, c.image_shape)) if c else "-" for c in counts]
     return [
         *estimate_columns("image", [s.image for s in summaries]),
         *estimate_columns("step", [s.step for s in summaries]),
-        *(timed_columns("p90", p90, nothing, 3) if any(value is not None for value in p90) else []),
         *estimate_columns("text", [s.encode for s in summaries], 1),
         *estimate_columns("decode", [s.decode for s in summaries], 1),
         *figure_column("images", [s.images_per_second for s in summaries], 2, significant, unit="/s"),

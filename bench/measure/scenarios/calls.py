@@ -6,7 +6,7 @@ Between a loader's batches and a step: what the model takes, and how it gets it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +26,11 @@ MIN_WARMUPS = 2
 
 
 def repeat(
-    run: Callable[[], float], warm_up: Callable[[], object], device: str, sampling: Sampling
+    run: Callable[[], float],
+    warm_up: Callable[[], object],
+    device: str,
+    sampling: Sampling,
+    parts: Callable[[], Sequence[float]] | None = None,
 ) -> tuple[int, bool]:
     """Warm up, then run again and again until the median of what `run` returns is known, or the budget ends.
 
@@ -37,12 +41,13 @@ def repeat(
         warm_up: Does the same work, or its beginning.
         device: An accelerator is warmed up for a second at least.
         sampling: When to stop.
+        parts: Gives the values whose tail is asked for, of all runs so far.
 
     Returns:
         Warm-ups made, and whether the target was reached.
     """
     least_seconds = ACCELERATOR_WARMUP_SECONDS if is_accelerator(device) else 0.0
-    rule = StopRule(sampling)
+    rule = StopRule(sampling, parts)
     with without_garbage_collection():
         for _ in range(MIN_WARMUPS):
             warm_up()

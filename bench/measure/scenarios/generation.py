@@ -81,13 +81,16 @@ def time_case(
             times.append(clock.collect())
             return sum(times[-1][0])
 
+        def tokens() -> list[float]:
+            return [second for seconds, _ in times for second in seconds[1:]]
+
         def warm_up() -> None:
             clock.start()
             generate(beginning, generator, model, prompt, clock)
             clock.collect()
 
         before = read_machine(case.cell.device, gpu_uuid)
-        warmups, is_converged = repeat(generate_once, warm_up, case.cell.device, sampling)
+        warmups, is_converged = repeat(generate_once, warm_up, case.cell.device, sampling, tokens)
         after = read_machine(case.cell.device, gpu_uuid)
         state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances)
     has_host = clock.name == "device"

@@ -26,6 +26,7 @@ from bench.device.environment import read_machine, state_between
 from bench.device.step import Step, prepare
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, repeat
+from bench.stats.stopping import without_tail
 
 WARMUP_STEPS = 3
 """A warm-up encodes the text and makes this many denoising steps."""
@@ -87,13 +88,16 @@ def time_case(
             found.append(seconds)
             return sum(seconds)
 
+        def steps() -> list[float]:
+            return [second for seconds in found for second in seconds[1 : 1 + case.steps]]
+
         def warm_up() -> None:
             clock.start()
             sample(beginning, sampler, model, text, noise, clock)
             clock.collect()
 
         before = read_machine(case.cell.device, gpu_uuid)
-        warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling)
+        warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling, steps)
         after = read_machine(case.cell.device, gpu_uuid)
         state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances)
     times = SamplingTimes(
@@ -176,7 +180,7 @@ def time_parts(case: SamplingCase, sampling: Sampling) -> PartTimes:
             found.append(seconds)
             return sum(seconds)
 
-        warmups, _ = repeat(train_once, step, cell.device, sampling)
+        warmups, _ = repeat(train_once, step, cell.device, without_tail(sampling))
     return PartTimes(
         parts=tuple((name, tuple(seconds[index] for seconds in found)) for index, name in enumerate(names)),
         clock=clock.name,
