@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer
+from bench.cli.output import answer, results_place
 from bench.core.bisection import BisectVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.suite.command import RUN_ONLY
@@ -79,7 +79,6 @@ def command(
     from bench.runner.ab.bisect_run import Question, bisect_revisions, resume_bisection
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.tables.bisection import bisection_document
-    from bench.tables.document import Place
 
     budget_seconds = options.parse_duration(budget, "--budget")
     watcher = Watcher(is_quiet=quiet)
@@ -112,7 +111,7 @@ def command(
     answer(
         "bisect",
         format,
-        lambda: [*bisection_document(bisected), Place(text=f"Results: {folder}")],
+        lambda: [*bisection_document(bisected), results_place(folder)],
         folder=str(folder),
         bisected=bisected,
     )

@@ -246,3 +246,32 @@ def test_the_interval_is_computed_a_few_dozen_times(monkeypatch):
     steps_until_finished(StopRule(Sampling(target=1e-4, budget_seconds=math.inf)), noise.tolist())
     assert len(calls) < 45
     assert all(later >= 1.2 * earlier for earlier, later in itertools.pairwise(calls))
+
+
+def test_a_tail_is_waited_for_past_the_target_of_the_median_and_up_to_the_budget():
+    rng = np.random.default_rng(2)
+    seconds = (0.01 + 0.001 * rng.random(6000)).tolist()
+    rule = StopRule(stopping.with_tail(SAMPLING, None))
+    taken = steps_until_finished(rule, seconds)
+    assert taken is not None
+    assert 1000 <= taken <= 1800
+    assert rule.is_converged
+    bounded = StopRule(stopping.with_tail(SAMPLING, 3.0))
+    assert steps_until_finished(bounded, seconds) == pytest.approx(3.0 / 0.0105, rel=0.05)
+
+
+def test_the_tail_of_the_parts_of_a_step_ends_earlier():
+    rng = np.random.default_rng(2)
+    parts = []
+
+    def seconds():
+        while True:
+            parts.extend((0.001 + 0.0001 * rng.random(60)).tolist())
+            yield sum(parts[-60:])
+
+    rule = StopRule(stopping.with_tail(SAMPLING, None), lambda: parts)
+    taken = steps_until_finished(rule, itertools.islice(seconds(), 400))
+    assert taken is not None
+    assert 16 <= taken <= 35
+    assert stopping.without_tail(stopping.with_tail(SAMPLING, None)).budget_seconds == Sampling().budget_seconds
+    assert stopping.without_tail(SAMPLING) is SAMPLING

@@ -1,0 +1,86 @@
+"""Quantiles and limits in words, and in the tables of files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.cli.options import exit_code
+from bench.core.cell import Mode
+from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
+from bench.core.record import Outcome
+from bench.report.files import write_case_tables
+from bench.stats.tails import Tail
+from bench.store.runs import RunFolder, RunInfo
+from bench.tables.document import page_text
+from bench.tables.table import Page
+from bench.tables.tails import tail_text, tailed_cases, tailed_cells
+from tests.records import make_record
+from tests.scenario_cases import FAILED_GENERATION, make_generation
+from tests.tables.test_scenarios import SAMPLED
+
+LIMIT = Limit(probability=0.99, seconds=0.05)
+
+
+def test_an_interval_a_bound_and_nothing_are_told_apart() -> None:
+    whole = Tail(probability=0.99, point=0.0123, low=0.0119, high=0.0131, n=2000, n_effective=1900)
+    assert tail_text(whole) == "12.3 ms (11.9 ms..13.1 ms)"
+    bound = Tail(probability=0.99, point=0.0123, low=0.0119, high=None, n=200, n_effective=190, needed=1000)
+    assert tail_text(bound) == "≥ 11.9 ms (200 of 1000)"
+    assert tail_text(replace(bound, point=None, low=None)) == "- (200 of 1000)"
+
+
+def test_the_tail_of_tokens_stands_below_the_table_where_it_was_asked_for() -> None:
+    cases = tailed_cases([make_generation(), FAILED_GENERATION])
+    text = page_text(cases.document((), has_tail=True), Page(width=200))
+    assert "p50" in text
+    assert "p99" in text
+    assert "≥" in text
+    assert len(cases.rows) == 1, "a case that failed has no tail"
+    assert cases.document((), has_tail=False) == []
+
+
+def test_a_limit_is_answered_per_case() -> None:
+    cases = tailed_cases(SAMPLED)
+    checked = cases.check(LIMIT)
+    assert len(checked) == len(cases.rows)
+    text = page_text(cases.document(checked, has_tail=False), Page(width=200))
+    assert "p99 <= 50 ms: needs" in text or "p99 <= 50.0 ms: needs" in text
+    assert cases.check(None) == ()
+
+
+def test_only_inferences_that_ended_well_have_a_tail() -> None:
+    record = make_record()
+    infer = replace(record, cell=replace(record.cell, mode=Mode.INFER))
+    found = tailed_cells([record, infer, replace(infer, outcome=Outcome.FAILED)])
+    assert found.names == [infer.cell.id]
+    assert found.series(found.rows[0]) == infer.sample_seconds("step")
+
+
+def test_the_tables_of_cases_hold_the_ends_of_their_intervals(tmp_path) -> None:
+    folder = RunFolder.create(tmp_path, RunInfo(started_at="2026-11-29T09:00:00+00:00"))
+    paths = write_case_tables(folder, {"generations": (make_generation(), FAILED_GENERATION), "images": ()})
+    assert [path.name for path in paths] == ["generations.csv", "generations.parquet"]
+    head, ok, failed = paths[0].read_text().splitlines()
+    names = head.split(",")
+    row = dict(zip(names, ok.split(","), strict=True))
+    assert (
+        float(row["token_p50_low_seconds"]) <= float(row["token_p50_seconds"]) <= float(row["token_p50_high_seconds"])
+    )
+    assert row["token_p99_high_seconds"] == "", "too few tokens for an interval"
+    assert failed.count(",") == head.count(",")
+
+
+def checked(verdict: LatencyVerdict) -> CheckedLimit:
+    return CheckedLimit(name="cell", limit=LIMIT, verdict=verdict, n=1, n_effective=1.0, over=0)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [("PASS", 0), ("PASS UNDECIDED", 3), ("UNDECIDED FAIL PASS", 1), ("", 0)],
+)
+def test_the_exit_code_is_that_of_the_worst_case(verdicts: str, code: int) -> None:
+    found = [checked(LatencyVerdict(name)) for name in verdicts.split()]
+    assert exit_code([Outcome.OK], found) == code
+    assert exit_code([Outcome.FAILED], found) == 5
