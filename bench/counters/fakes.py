@@ -25,6 +25,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
+from bench.counters.accelerated import AcceleratedMode
 from bench.counters.build import build_eagerly, on_meta, refuse_large_workload
 from bench.counters.cache import FakeMode
 from bench.device import batch
@@ -114,8 +115,10 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     )
     fakeable = _on_fake_tensors(workload, cell)
     try:
-        with CorrectedFakeMode(), prepare(fakeable, plain, device="cpu") as step:
-            if is_accelerator(cell.device):
+        is_accelerated = is_accelerator(cell.device)
+        kernels = AcceleratedMode() if is_accelerated else contextlib.nullcontext()
+        with CorrectedFakeMode(), kernels, prepare(fakeable, plain, device="cpu") as step:
+            if is_accelerated:
                 for optimizer in step.optimizers:
                     _choose_foreach(optimizer)
             yield step

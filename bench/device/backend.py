@@ -146,6 +146,11 @@ class Backend(abc.ABC):
     def count(cls) -> int:
         """Count the devices of this kind, without starting the runtime, which a fork would not survive."""
 
+    @classmethod
+    def starts_when_counted(cls) -> bool:
+        """Whether asking torch how many there are starts the runtime, so that nothing may ask before a fork."""
+        return False
+
     def why_not(self, precision: Precision) -> str | None:
         """Return why the device cannot compute in a precision; None if it can."""
         lacks = self.lacks(precision.row.arithmetic)
@@ -371,6 +376,11 @@ def all_devices() -> tuple[str, ...]:
 def counters_problem() -> str | None:
     """Return why the counters of this machine's accelerators cannot be read; None if they can."""
     return next((reason for kind in _accelerators() if (reason := kind.counters_problem())), None)
+
+
+def starts_when_counted() -> bool:
+    """Whether asking torch for accelerators here starts a runtime, which a fork would not survive."""
+    return any(kind.starts_when_counted() for kind in _accelerators())
 
 
 def is_accelerator(device: str) -> bool:

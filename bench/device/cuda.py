@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
+import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,9 @@ from bench.device.backend import AllocatorBytes, Backend, Glance, Meter, is_out_
 
 if TYPE_CHECKING:
     import torch
+
+_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu")
+"""One of them is there where CUDA has a device: of the usual driver, of WSL, of Jetson."""
 
 _CAPABILITIES = {Arithmetic.BF16: (8, 0), Arithmetic.TF32: (8, 0)}
 
@@ -40,10 +46,22 @@ class CudaBackend(Backend):
 
     @classmethod
     def count(cls) -> int:
-        """Count the GPUs that CUDA sees; asks NVML, so that this process can still fork."""
+        """Count the GPUs that CUDA sees; this process can still fork afterwards.
+
+        torch asks NVML. Where that cannot tell, torch asks CUDA itself, which no fork survives: a child asks then.
+        """
         import torch
 
-        return torch.cuda.device_count()
+        if torch.cuda.is_initialized() or not cls.starts_when_counted():  # type: ignore[no-untyped-call]
+            return torch.cuda.device_count()
+        return _count_apart()
+
+    @classmethod
+    def starts_when_counted(cls) -> bool:
+        """Whether there is a GPU that NVML does not tell of: in WSL, on Jetson, or part of a MIG by its UUID."""
+        is_part = os.environ.get("CUDA_VISIBLE_DEVICES", "").startswith("MIG-")
+        is_there = any(Path(path).exists() for path in _DEVICE_FILES)
+        return is_there and (is_part or nvml.unavailable_reason() is not None)
 
     def lacks(self, arithmetic: Arithmetic) -> str | None:
         """Return what the GPU lacks for an arithmetic, by its compute capability."""
@@ -262,3 +280,24 @@ class CudaBackend(Backend):
         from torch._C._autograd import DeviceType
 
         return event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
+
+
+@functools.cache
+def _count_apart() -> int:
+    """Count the GPUs in a child, which then ends without a farewell to anybody."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of threads, which the child does not need
+        pid = os.fork()
+    if pid == 0:
+        try:
+            import torch
+
+            os.write(writer, str(torch.cuda.device_count()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        text = answer.read()
+    os.waitpid(pid, 0)
+    return int(text or 0)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from bench.core.cell import Cell, Precision
+from bench.core.cell import Cell, CompileMode, Precision
 from bench.core.environment import Environment
 from bench.core.peaks import Peak, Peaks
 from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Outcome, Record, Sampling
@@ -105,7 +105,9 @@ class LocalExecutor:
             about = {"environment": environment, "sampling": self._sampling, "code": code}
             return stamp.record(Outcome.SKIPPED, reason=slow, **about)
         counters, doubts = self._counters_of(cell, code)
-        peak = counters.predicted_peak if self._is_predicting else None
+        # A compiled step needs less than the eager one that is predicted: no reason to skip it.
+        is_predicted = self._is_predicting and cell.compile is CompileMode.NONE
+        peak = counters.predicted_peak if is_predicted else None
         predicted_bytes = peak.total_bytes if peak else None
 
         def record(outcome: Outcome, advice: tuple[Advice, ...], **found: Any) -> Record:

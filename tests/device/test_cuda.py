@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
 
 import pynvml
 import pytest
@@ -11,8 +13,8 @@ import torch
 from bench.core.environment import MachineState
 from bench.core.errors import UsageError
 from bench.core.record import AdviceKind
-from bench.device import nvml
-from bench.device.backend import backend_of, is_out_of_memory, normalise_device
+from bench.device import cuda, nvml
+from bench.device.backend import backend_of, is_out_of_memory, normalise_device, starts_when_counted
 from bench.device.environment import read_machine, state_between
 from bench.measure.clock import clock_for
 from bench.runner.workers.cells import load_of_others
@@ -340,3 +342,33 @@ def test_the_allocator_is_seen_by_the_backend_and_by_all_processes(machine: Fake
         machine.gpus[1].hold(80 * 2**30)
     del held
     assert backend_of("cuda:0").allocator().allocated == 0
+
+
+# Counting where NVML does not tell (B10).
+
+
+def test_gpus_that_nvml_does_not_tell_of_are_counted_by_a_child(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "device").touch()
+    monkeypatch.setattr(cuda, "_DEVICE_FILES", (str(tmp_path / "device"),))
+    asked: list[int] = []
+    machine.nvml = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+    cuda._count_apart.cache_clear()
+    with mock.patch.object(torch.cuda, "device_count", lambda: asked.append(1) or 2):
+        assert backend_of("cuda:0").count() == 2
+        assert backend_of("cuda:0").why_not_ranks(3) is not None
+        assert not asked  # in this process
+        machine.nvml = None
+        assert backend_of("cuda:0").count() == 2
+        assert asked
+
+
+def test_an_instance_of_a_mig_by_its_uuid_is_counted_by_a_child(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "device").touch()
+    monkeypatch.setattr(cuda, "_DEVICE_FILES", (str(tmp_path / "device"),))
+    assert not starts_when_counted()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-0")
+    assert starts_when_counted()

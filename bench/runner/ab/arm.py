@@ -52,6 +52,10 @@ class ArmError(BenchError):
         self.reason = reason
 
 
+class ArmFullError(ArmError):
+    """Its device has no memory left, of which the other side holds a part."""
+
+
 class ArmDiedError(ArmError):
     """The worker is gone, or had to be killed."""
 
@@ -274,7 +278,8 @@ class LiveArm:
     def _receive(self) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(self._read_line())
         if "error" in answer:
-            raise ArmError(self.side.name, answer["error"]["text"])
+            is_full = answer["error"].get("kind") == "memory"
+            raise (ArmFullError if is_full else ArmError)(self.side.name, answer["error"]["text"])
         return answer
 
     def _read_line(self) -> bytes:

@@ -36,7 +36,7 @@ from bench.core.cell import Cell
 from bench.core.comparison import Quad
 from bench.core.environment import MachineState
 from bench.device.backend import is_accelerator
-from bench.runner.ab.arm import Arm, ArmDiedError, ArmError, Built, Reading
+from bench.runner.ab.arm import Arm, ArmDiedError, ArmError, ArmFullError, Built, Reading
 from bench.stats.shift import mean_shift, session_shift
 
 FREE_CORES_SHORT = 0.5
@@ -71,6 +71,8 @@ def void_reason(state: MachineState, *, threads: int, machine_cores: int, second
         return "gpu shared"
     return None
 
+
+BOTH_TOO_LARGE = "both sides together need more memory than the GPU has"
 
 STAGE = "session"
 """Before version 2 of comparison.json: `screen`, `confirm` or `extend`."""
@@ -200,12 +202,14 @@ def run_session(plan: SessionPlan, index: int, cells: Sequence[Cell], start: Sta
                     pair.close()
                     pair = None
                 is_death = isinstance(error, ArmDiedError)
+                # On one GPU both sides lie side by side: what does not fit is no failure of either.
+                is_full = isinstance(error, ArmFullError) and is_accelerator(cell.device)
                 measured.append(
                     CellSession(
                         cell=cell,
-                        void=f"{error.side} died" if is_death else None,
+                        void=f"{error.side} died" if is_death else BOTH_TOO_LARGE if is_full else None,
                         died=error.side if is_death else None,
-                        failed=None if is_death else error.side,
+                        failed=None if is_death or is_full else error.side,
                         reason=error.reason,
                     )
                 )

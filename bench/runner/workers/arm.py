@@ -31,7 +31,7 @@ from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.jsonio import from_json, to_json
 from bench.core.version import __version__
-from bench.device.backend import CPU, backend_of, is_accelerator
+from bench.device.backend import CPU, backend_of, is_accelerator, is_out_of_memory
 
 if TYPE_CHECKING:
     from bench.core.workload import Workload
@@ -173,7 +173,8 @@ def _answer(worker: _Worker, request: dict[str, Any]) -> dict[str, Any]:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of the user's model becomes a row
         traceback.print_exc()
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        return {"error": {"kind": "", "text": f"{type(error).__name__}: {lines[0] if lines else ''}".strip(": ")}}
+        text = f"{type(error).__name__}: {lines[0] if lines else ''}".strip(": ")
+        return {"error": {"kind": "memory" if is_out_of_memory(error) else "", "text": text}}
 
 
 class _Worker:

@@ -31,8 +31,10 @@ from typing import Any
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+from torch.numa.binding import AffinityMode, NumaOptions
 
 from bench.core.record import Outcome
+from bench.device.backend import starts_when_counted
 from bench.device.cpu import oom_kills
 from bench.runner import processes
 from bench.runner.processes import Ending
@@ -128,7 +130,10 @@ def launch(
         start_method="fork",  # this process has run no operation and knows no CUDA, as the server that forked it
         logs_specs=DefaultLogsSpecs(log_dir=os.devnull),
         shutdown_timeout=1,
+        numa_options=NumaOptions(affinity_mode=AffinityMode.NODE) if starts_when_counted() else None,
     )
+    if starts_when_counted():
+        config.numa_options = None  # without a value torch would have asked for the number of devices
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
     try:
         with _time_limit(timeout_seconds):

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from bench.core.cell import Cell
 from bench.core.environment import MachineState
-from bench.runner.ab.session import void_reason
+from bench.runner.ab.arm import ArmFullError, Built
+from bench.runner.ab.session import SessionPlan, run_session, void_reason
+from tests.runner.ab_fakes import FakeArm, FakeMachine
 
 
 @pytest.mark.parametrize(
@@ -23,3 +26,20 @@ from bench.runner.ab.session import void_reason
 )
 def test_a_state_is_void_for_one_of_the_documented_reasons(state: MachineState, reason: str | None) -> None:
     assert void_reason(state, threads=2, machine_cores=4, seconds=2.0) == reason
+
+
+@pytest.mark.parametrize("device", ["cuda:0", "cpu"])
+def test_two_sides_that_do_not_fit_together_on_a_gpu_are_no_failure_of_one(device: str) -> None:
+    cell = Cell(model="net", batch_size=8, device=device)
+
+    class Full(FakeArm):
+        def finish_build(self) -> Built:
+            if self.side == "head":
+                raise ArmFullError("head", "OutOfMemoryError: CUDA out of memory")
+            return super().finish_build()
+
+    plan = SessionPlan(seed=1, quads=2, threads={}, gpu_uuids={}, slow={})
+    (found,) = run_session(plan, 0, [cell], lambda side: Full(FakeMachine(), side, 1.0)).cells
+    on_gpu = device != "cpu"
+    assert (found.void is not None and "both sides together" in found.void) is on_gpu
+    assert found.failed == (None if on_gpu else "head")

@@ -1,0 +1,83 @@
+"""What an accelerator keeps for backward, predicted: attention and dropout as its fused kernels run them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.core.cell import Cell, Precision
+from bench.core.workload import Workload
+from bench.counters.predict import predict
+
+MIB = 2**20
+BATCH, HEADS, TIME, HEAD = 8, 8, 2048, 64
+
+
+class Attention(nn.Module):
+    def __init__(self, dropout: float, has_mask: bool = False) -> None:
+        super().__init__()
+        self.dropout, self.has_mask = dropout, has_mask
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = torch.ones(TIME, TIME, dtype=torch.bool).tril() if self.has_mask else None
+        x = x * self.scale
+        return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask, dropout_p=self.dropout)
+
+
+class Dropped(nn.Module):
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.first, self.drop = nn.Linear(1024, 1024), nn.Dropout(p)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.drop(self.first(x))
+
+
+def peak(model: nn.Module, shape: tuple[int, ...], device: str, precision: Precision = Precision.FP32) -> int:
+    def make_batch(batch_size: int, device: Any) -> Any:
+        return (torch.rand(batch_size, *shape, device=device),), torch.rand(batch_size, *shape, device=device)
+
+    workload = Workload(
+        name="net",
+        build_model=lambda: model,
+        make_batch=make_batch,
+        loss=lambda outputs, _: outputs.float().sum(),
+        make_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+    )
+    cell = Cell(model="net", batch_size=BATCH, device=device, precision=precision)
+    return predict(workload, cell).total_bytes
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16_AMP, Precision.BF16])
+def test_attention_with_dropout_keeps_no_matrix_of_scores_on_a_gpu(precision: Precision) -> None:
+    shape = (HEADS, TIME, HEAD)
+    plain, dropped = (peak(Attention(p), shape, "cuda:0", precision) for p in (0.0, 0.1))
+    assert dropped == pytest.approx(plain, rel=0.05)
+    assert dropped < BATCH * HEADS * TIME * TIME  # a byte for each score alone would be 256 MiB, the CPU keeps 16
+    assert peak(Attention(0.1), shape, "cpu", precision) > 4 * dropped
+
+
+def test_attention_with_a_mask_takes_the_memory_efficient_kernel() -> None:
+    found = peak(Attention(0.1, has_mask=True), (HEADS, TIME, HEAD), "cuda:0")
+    assert found < BATCH * HEADS * TIME * TIME * 4 / 2
+
+
+def test_a_mask_of_dropout_is_a_byte_per_value_on_a_gpu() -> None:
+    shape = (2048, 1024)
+    plain, dropped = (peak(Dropped(p), shape, "cuda:0") for p in (0.0, 0.5))
+    values = BATCH * 2048 * 1024
+    assert values <= dropped - plain <= 5 * values  # the mask, and the output beside its input
+    assert peak(Dropped(0.5), shape, "cpu") - peak(Dropped(0.0), shape, "cpu") > dropped - plain
+
+
+def test_outside_training_dropout_does_nothing() -> None:
+    model = nn.Dropout(0.5).eval()
+    x = torch.ones(3)
+    from bench.counters.accelerated import AcceleratedMode
+
+    with AcceleratedMode():
+        assert torch.equal(model(x), x)
