@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -145,6 +146,38 @@ ColumnsOption = Annotated[
     typer.Option("--columns", help="What the table shows: the usual figures, or build, first step and steady."),
 ]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+
+
+def parse_clock(text: str, option: str) -> datetime:
+    """Read `HH:MM` as the next local time of that name.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        asked = datetime.strptime(text, "%H:%M")
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is no time of day; write for example 07:30") from None
+    now = datetime.now()
+    found = now.replace(hour=asked.hour, minute=asked.minute, second=0, microsecond=0)
+    return found if found > now else found + timedelta(days=1)
+
+
+def parse_retry(text: str | None, *, is_none: bool) -> tuple[Outcome, ...] | None:
+    """Read `failed,killed`; None means all, and with `is_none` nothing is tried again.
+
+    Raises:
+        UsageError: One of them is no bad ending, or both were asked for.
+    """
+    if text is None:
+        return () if is_none else None
+    if is_none:
+        raise UsageError("--keep-failed and --retry exclude each other; leave one out")
+    bad = [one.value for one in Outcome if one not in (Outcome.OK, Outcome.SKIPPED)]
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in bad]:
+        raise UsageError(f"--retry {unknown[0]!r} is no bad ending of a cell; use some of {', '.join(bad)}")
+    return tuple(Outcome(name) for name in names)
 
 
 def view_of(columns: str) -> str:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from statistics import median
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -74,22 +75,32 @@ def make_observer(*, is_quiet: bool = False) -> Observer:
     return _RunBar() if sys.stderr.isatty() else _RunLines()
 
 
+_ESTIMATED_AT = (3, 10, 30, 100, 300, 1000)
+"""After so many cells a log says when the run is expected to end; a bar always does."""
+
+
 class _RunLines:
     """One line per cell, for logs."""
 
     def __init__(self) -> None:
         self._total = 0
+        self._seconds = 0.0
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunResumed):
             _say_resumed(event)
         elif isinstance(event, RunStarted):
             _say_untold()
-            self._total = len(event.cells)
+            self._total = event.most
             cells = counted(self._total, "cell")
             say(f"measuring {cells} into {event.folder}; counting first")
         elif isinstance(event, CellFinished):
-            say(f"[{event.index + 1}/{self._total}] {_words(event.record)}", start="")
+            self._seconds += event.record.duration_seconds
+            done, left = event.index + 1, self._total - event.index - 1
+            say(f"[{done}/{self._total}] {_words(event.record)}", start="")
+            if left and done in _ESTIMATED_AT:
+                at = datetime.now() + timedelta(seconds=self._seconds / done * left)
+                say(f"expected end: about {at:%H:%M}, as {counted(done, 'cell')} took {format_seconds(self._seconds)}")
 
 
 def _say_untold() -> None:
@@ -113,7 +124,7 @@ class _RunBar:
             _say_resumed(event)
         elif isinstance(event, RunStarted):
             _say_untold()
-            self._start(len(event.cells))
+            self._start(len(event.cells), event.most)
         elif isinstance(event, CellPrepared):
             self._progress.update(self._counting, advance=1, description=f"counting {plain(event.cell.id)}")
         elif isinstance(event, CellStarted):
@@ -126,10 +137,10 @@ class _RunBar:
         elif isinstance(event, RunFinished):
             self._progress.stop()
 
-    def _start(self, total: int) -> None:
+    def _start(self, total: int, most: int) -> None:
         self._progress = _bar()
         self._counting = self._progress.add_task("counting", total=total)
-        self._task = self._progress.add_task("", total=total, visible=False)
+        self._task = self._progress.add_task("", total=most, visible=False)
         self._progress.start()
 
 

@@ -12,7 +12,7 @@ Examples:
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -84,6 +84,25 @@ def command(
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="With --resume: do not try again what ended badly.")
     ] = False,
+    retry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OUTCOMES",
+            help="With --resume: of what ended badly, try only this again, e.g. failed,killed.",
+            show_default="all here, none on slurm",
+        ),
+    ] = None,
+    order: Annotated[
+        Literal["planned", "short"], typer.Option("--order", help="As planned, or cells of few FLOPs first.")
+    ] = "planned",
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="HH:MM", help="Start no cell after this time; --resume goes on.", show_default="none"),
+    ] = None,
+    max_cells: Annotated[
+        int | None,
+        typer.Option(min=1, help="Measure so many cells; --resume goes on.", show_default="all"),
+    ] = None,
     executor: Annotated[
         str, typer.Option(metavar="NAME", help="forkserver, spawn, inline (for debuggers) or slurm.")
     ] = "forkserver",
@@ -104,7 +123,7 @@ def command(
 ) -> int:
     from bench.cli.progress import make_observer, stoppable
     from bench.runner.plan import check_cells
-    from bench.runner.session import execute, plan_resumption, plan_targets
+    from bench.runner.session import Limits, execute, plan_resumption, plan_targets
     from bench.stats.rank_scaling import rank_scalings
     from bench.stats.scaling import scalings
     from bench.stats.stopping import with_tail
@@ -140,7 +159,17 @@ def command(
         raise UsageError("--tail and --latency are of inferences, and not all cells are; write --mode infer")
     if tail:
         session = replace(session, sampling=with_tail(session.sampling, changes.get("budget_seconds")))
+    limits = Limits(
+        is_short_first=order == "short",
+        until=None if until is None else options.parse_clock(until, "--until"),
+        max_cells=max_cells,
+    )
+    retried = options.parse_retry(retry, is_none=keep_failed)
+    if retry is not None and resume is None:
+        raise UsageError("--retry needs --resume RUN: a new run has nothing to try again")
     if executor == "slurm":
+        if limits != Limits():
+            raise UsageError("--order, --until and --max-cells are for runs here; on slurm use --time, --max-parallel")
         return slurm.run_on_slurm(
             session,
             job,
@@ -152,6 +181,7 @@ def command(
             is_metering=energy,
             cells_per_task=cells_per_task,
             is_dry=dry_run,
+            retried=retried or (),
             format=format,
         )
     slurm.refuse_without_slurm(job, cells_per_task, resume, results)
@@ -168,10 +198,11 @@ def command(
             method=executor,
             observers=(make_observer(is_quiet=quiet or format is options.Format.JSON),),
             resume=resume,
-            is_keeping_failures=keep_failed,
+            retried=retried,
             is_predicting=predict,
             is_metering=energy,
             kept=kept,
+            limits=limits,
         )
     say_kept(kept, len(finished.records))
     cells_with_tail = tailed_cells(finished.records)

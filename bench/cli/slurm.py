@@ -9,6 +9,7 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -250,6 +251,7 @@ def run_on_slurm(
     is_metering: bool,
     cells_per_task: int | None,
     is_dry: bool,
+    retried: Collection[Outcome],
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
     """Submit to Slurm and leave; say what the run is called and how to follow it.
@@ -265,6 +267,7 @@ def run_on_slurm(
         is_metering: Measure the energy of a step too.
         cells_per_task: Cells per task, as for `pack`.
         is_dry: Print the script and stop.
+        retried: With `resume`, submit again what ended like this.
         format: How to answer.
     """
     from bench.runner.slurm.files import require_submissions
@@ -286,7 +289,7 @@ def run_on_slurm(
     else:
         folder = RunFolder.open(resume, results)
         job = replace(require_submissions(folder)[-1].job, **typed)
-        submitted = submit_missing(folder, job=job, **passed)
+        submitted = submit_missing(folder, job=job, retried=retried, **passed)
     answer(
         "run",
         format,

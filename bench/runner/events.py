@@ -12,10 +12,11 @@ from bench.core.record import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The folder is made and the cells are known."""
+    """The folder is made and the cells are known; at most `most` of them are measured now."""
 
     folder: Path
     cells: tuple[Cell, ...]
+    most: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

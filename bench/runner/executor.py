@@ -12,6 +12,7 @@ Only `run` needs a quiet machine, so everything else is done before.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -38,6 +39,9 @@ class Executor(Protocol):
 
     def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
         """Do what can be done for all cells before any of them is timed; tell of each cell."""
+
+    def work_of(self, cell: Cell) -> float:
+        """Return how much work a step of a prepared cell is, in any unit; infinite where nobody knows."""
 
     def run(self, cell: Cell) -> Record:
         """Measure one cell; every way it can end is in the record's outcome."""
@@ -94,6 +98,12 @@ class LocalExecutor:
         for cell, counted in count_all(cells, worker=self._worker, kept=self._kept, **options):
             self._counted[cell.key] = counted, codes[cell.model]
             on_prepared(cell)
+
+    def work_of(self, cell: Cell) -> float:
+        """Return the FLOPs that `prepare` counted of a step."""
+        counted = self._counted.get(cell.key)
+        flops = counted[0].counters.flops if counted else None
+        return math.inf if flops is None or flops.total is None else flops.total
 
     def run(self, cell: Cell) -> Record:
         """Measure one cell."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -46,7 +46,7 @@ def remaining(
     environments: Mapping[str, Environment],
     sampling: Sampling,
     *,
-    is_keeping_failures: bool = False,
+    retried: Collection[Outcome] | None = None,
 ) -> Remaining:
     """Compare what is on disk with what is asked for.
 
@@ -55,7 +55,7 @@ def remaining(
         cells: What is asked for, with full device names.
         environments: Environments of this machine, by device.
         sampling: How cells would be sampled now.
-        is_keeping_failures: Do not try cells again that failed, ran out of memory, took too long or were killed.
+        retried: Of the cells that ended badly, only those that ended like this are tried again; None: all.
 
     Raises:
         StoreError: A newer stepbench wrote a record; it is left alone.
@@ -71,7 +71,7 @@ def remaining(
         record = known.get(cell.key)
         environment = environments.get(cell.device)
         reason = Again.NO_RECORD if record is None else _why_again(record, codes[cell.model], environment, sampling)
-        if reason is Again.ENDED_BADLY and is_keeping_failures:
+        if reason is Again.ENDED_BADLY and retried is not None and record is not None and record.outcome not in retried:
             reason = None
         if reason is None and record is not None:
             kept.append(record)

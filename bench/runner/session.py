@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.errors import StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
-from bench.core.record import Record, Sampling
+from bench.core.record import Outcome, Record, Sampling
 from bench.runner import processes
 from bench.runner.claims import check_models
 from bench.runner.events import (
@@ -43,10 +44,29 @@ from bench.suite.file import read_suite
 from bench.suite.sweep import Sweep, expand
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a run measures of its cells, and in which order; the rest waits for `--resume`.
+
+    Attributes:
+        is_short_first: Cells of few FLOPs first; else in the order of the plan.
+        until: No cell starts at or after this local time.
+        max_cells: At most this many are measured.
+    """
+
+    is_short_first: bool = False
+    until: datetime | None = None
+    max_cells: int | None = None
+
+
 def run_cells(
-    cells: Sequence[Cell], executor: Executor, folder: RunFolder, observers: Iterable[Observer] = ()
+    cells: Sequence[Cell],
+    executor: Executor,
+    folder: RunFolder,
+    observers: Iterable[Observer] = (),
+    limits: Limits | None = None,
 ) -> tuple[Record, ...]:
-    """Measure every cell; each record is on disk before the next cell starts.
+    """Measure every cell within the limits; each record is on disk before the next cell starts.
 
     Raises:
         StoreError: A record cannot be written; those before it are on disk.
@@ -58,18 +78,26 @@ def run_cells(
         for listener in listeners:
             listener(event)
 
+    limits = limits or Limits()
+    planned = len(cells)
+    most = planned if limits.max_cells is None else min(planned, limits.max_cells)
+    cells = cells if limits.is_short_first else cells[:most]
     records: list[Record] = []
-    emit(RunStarted(folder=folder.path, cells=tuple(cells)))
+    emit(RunStarted(folder=folder.path, cells=tuple(cells), most=most))
     try:
         executor.prepare(cells, lambda cell: emit(CellPrepared(cell=cell)))
+        if limits.is_short_first:
+            cells = sorted(cells, key=executor.work_of)[:most]
         for index, cell in enumerate(cells):
+            if limits.until is not None and datetime.now() >= limits.until:
+                break
             emit(CellStarted(cell=cell, index=index))
             record = executor.run(cell)
             folder.append(record)
             records.append(record)
             emit(CellFinished(record=record, index=index))
     finally:
-        is_complete = len(records) == len(cells)
+        is_complete = len(records) == planned
         emit(RunFinished(folder=folder.path, records=tuple(records), is_complete=is_complete))
     return tuple(records)
 
@@ -164,10 +192,11 @@ def execute(
     method: str = "forkserver",
     observers: Iterable[Observer] = (),
     resume: str | None = None,
-    is_keeping_failures: bool = False,
+    retried: Collection[Outcome] | None = None,
     is_predicting: bool = True,
     is_metering: bool = False,
     kept: KeptCounts | None = None,
+    limits: Limits | None = None,
 ) -> StoredRun:
     """Measure a session, store it, derive its tables.
 
@@ -178,10 +207,11 @@ def execute(
         method: `forkserver`, `spawn` or `inline`.
         observers: Told what happens.
         resume: Measure into this run what it lacks, instead of starting a new one.
-        is_keeping_failures: When resuming, leave cells alone that ended badly.
+        retried: When resuming, only cells that ended badly in one of these ways are tried again; None: in any way.
         is_predicting: Skip cells whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step too, about four seconds more per cell.
         kept: Kept counts, as for `count_all`.
+        limits: Which of the cells are measured now.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
@@ -213,8 +243,8 @@ def execute(
         try:
             cells = plan.cells
             if old is not None:
-                folder, cells = _take_up(old, info, plan, session.sampling, is_keeping_failures, listeners)
-            run_cells(cells, executor, folder, listeners)
+                folder, cells = _take_up(old, info, plan, session.sampling, retried, listeners)
+            run_cells(cells, executor, folder, listeners, limits)
         except BaseException:  # also after Ctrl-C: tables of what there is
             processes.kill_running()
             with contextlib.suppress(StoreError):  # the first error says more
@@ -231,11 +261,11 @@ def _take_up(
     info: RunInfo,
     plan: Plan,
     sampling: Sampling,
-    is_keeping_failures: bool,
+    retried: Collection[Outcome] | None,
     observers: Sequence[Observer],
 ) -> tuple[RunFolder, tuple[Cell, ...]]:
     """Prepare a stored run for the cells that it lacks, and tell which they are."""
-    left = remaining(old, plan.cells, plan.environments, sampling, is_keeping_failures=is_keeping_failures)
+    left = remaining(old, plan.cells, plan.environments, sampling, retried=retried)
     old.remove_temporaries()
     recorded = {record.cell.key for record in old.read_records()[0]} - {cell.key for cell in plan.cells}
     folder = old.rewrite(

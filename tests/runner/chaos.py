@@ -93,7 +93,7 @@ def main(results: Path) -> None:
     info = RunInfo(started_at=STARTED_AT, environment=ENVIRONMENT, cells=CELLS)
     folder = RunFolder.open(known[0]) if known else RunFolder.create(results, info)
     with folder.locked():
-        left = remaining(folder, CELLS, environments, Sampling(), is_keeping_failures=True)
+        left = remaining(folder, CELLS, environments, Sampling(), retried=())
         folder.remove_temporaries()
         run_cells([cell for cell, _ in left.again], executor, folder)
 

@@ -86,12 +86,14 @@ def test_other_sampling_settings_are_another_measurement(folder):
 def test_what_ended_badly_is_tried_again_unless_it_is_to_be_kept(folder, outcome):
     folder.append(measured(outcome=outcome, reason="why", samples=()))
     assert why(folder) is Again.ENDED_BADLY
-    assert why(folder, is_keeping_failures=True) is None
+    assert why(folder, retried=()) is None
+    assert why(folder, retried=(outcome,)) is Again.ENDED_BADLY
+    assert why(folder, retried={*Outcome} - {outcome}) is None
 
 
 def test_what_failed_in_code_that_was_edited_since_is_tried_again_even_so(folder):
     folder.append(replace(measured(outcome=Outcome.FAILED, reason="why"), code="0123456789abcdef"))
-    assert why(folder, is_keeping_failures=True) is Again.CODE
+    assert why(folder, retried=()) is Again.CODE
 
 
 def test_what_the_device_cannot_do_stays_skipped(folder):
@@ -103,7 +105,7 @@ def test_what_did_not_fit_is_asked_again_because_memory_may_be_free_now(folder):
     advice = Advice(kind=AdviceKind.MEMORY_TOO_SMALL, facts=(("predicted_bytes", 2), ("free_bytes", 1)))
     folder.append(measured(outcome=Outcome.SKIPPED, reason="too large", samples=(), advice=(advice,)))
     assert why(folder) is Again.MEMORY
-    assert why(folder, is_keeping_failures=True) is Again.MEMORY
+    assert why(folder, retried=()) is Again.MEMORY
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1, "cell": 3}'])

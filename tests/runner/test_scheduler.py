@@ -1,10 +1,12 @@
+from datetime import datetime, timedelta
+
 import pytest
 
 from bench.core.cell import Cell
 from bench.core.record import Outcome
 from bench.runner.events import CellFinished, CellPrepared, CellStarted, RunFinished, RunStarted
 from bench.runner.records import Stamp
-from bench.runner.session import run_cells
+from bench.runner.session import Limits, run_cells
 from bench.store.runs import RunFolder, RunInfo
 from tests.records import STARTED_AT
 
@@ -20,6 +22,9 @@ class Scripted:
     def prepare(self, cells, on_prepared):
         for cell in cells:
             on_prepared(cell)
+
+    def work_of(self, cell):
+        return -cell.batch_size
 
     def run(self, cell):
         ending = self.endings.get(f"b{cell.batch_size}", Outcome.OK)
@@ -68,3 +73,30 @@ def test_an_interrupt_keeps_what_was_measured_and_tells_the_observers(folder):
     assert not heard[-1].is_complete
     assert [record.cell for record in folder.records()] == [CELLS[0]]
     assert folder.missing_cells() == CELLS[1:]
+
+
+def _sizes(limits, folder, heard=()):
+    return [record.cell.batch_size for record in run_cells(CELLS, Scripted(), folder, heard, limits)]
+
+
+def test_short_cells_come_first_on_request(folder):
+    assert _sizes(Limits(is_short_first=True), folder) == [3, 2, 1]
+
+
+@pytest.mark.parametrize(("is_short_first", "expected"), [(False, [1, 2]), (True, [3, 2])])
+def test_at_most_so_many_cells_are_measured(folder, is_short_first, expected):
+    heard = []
+    assert _sizes(Limits(max_cells=2, is_short_first=is_short_first), folder, [heard.append]) == expected
+    assert (heard[0].most, heard[-1].is_complete) == (2, False)
+
+
+def test_no_cell_starts_after_the_time_that_was_set(folder):
+    ends = []
+
+    def observer(event):
+        if isinstance(event, CellFinished):
+            ends.append(event.index)
+
+    past = Limits(until=datetime.now() - timedelta(seconds=1))
+    assert _sizes(past, folder, [observer]) == [] == ends
+    assert _sizes(Limits(until=datetime.now() + timedelta(hours=1)), folder, [observer]) == [1, 2, 3]

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import BenchError
-from bench.core.record import SCHEMA, Sampling
+from bench.core.record import SCHEMA, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.slurm.script import JobOptions
 from bench.store.atomic import make_folder, write_bytes
@@ -41,6 +42,7 @@ class Submission:
         timeout_seconds: Timeout of each process of a cell; None leaves it to the task's limit.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
+        retried: Cells that ended like this before it was submitted are measured again.
         submitted_at: ISO 8601 with zone.
         job_id: None until sbatch has answered.
     """
@@ -52,6 +54,7 @@ class Submission:
     timeout_seconds: float | None = None
     is_predicting: bool = True
     is_metering: bool = False
+    retried: tuple[Outcome, ...] = ()
     submitted_at: str
     job_id: int | None = None
     schema: int = SCHEMA
@@ -183,15 +186,26 @@ def parse_chunk(text: str) -> tuple[int, int]:
     return int(number), int(index)
 
 
-def unrecorded(folder: RunFolder, keys: Collection[str]) -> tuple[Cell, ...]:
+def unrecorded(
+    folder: RunFolder, keys: Collection[str], retried: Collection[Outcome] = (), before: str = ""
+) -> tuple[Cell, ...]:
     """Return those of the cells that have no record, or one of a model that was edited since, in the plan's order.
 
-    A record that ended badly stands: a cell that ran out of memory would do so again.
+    A record that ended badly stands: a cell that ran out of memory would do so again. One that ended like `retried`
+    and began before that time, that of the submission, does not; a retried cell that fails again stands.
     """
     wanted = [cell for cell in folder.run.cells if cell.key in keys]
-    known = {record.cell.key: record.code for record in folder.read_records()[0]}
+    known = {
+        record.cell.key: record.code
+        for record in folder.read_records()[0]
+        if record.outcome not in retried or _moment(record.started_at) >= _moment(before)
+    }
     codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in wanted)}
     return tuple(c for c in wanted if c.key not in known or codes[c.model] is None or known[c.key] != codes[c.model])
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def require_submissions(folder: RunFolder) -> tuple[Submission, ...]:

@@ -7,14 +7,14 @@ asked of Slurm (`slurm`); the tasks put each record on disk themselves.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.jsonio import to_json
-from bench.core.record import Sampling
+from bench.core.record import Outcome, Sampling
 from bench.core.units import now
 from bench.device.backend import complete_device
 from bench.registry.optimizers import check_optimizer
@@ -92,6 +92,7 @@ def submit_missing(
     job: JobOptions | None = None,
     timeout_seconds: float | None = None,
     cells_per_task: int | None = None,
+    retried: Collection[Outcome] = (),
     slurm: Slurm | None = None,
 ) -> Submitted:
     """Submit the cells that have no record and that no task still holds.
@@ -101,16 +102,18 @@ def submit_missing(
         job: What to ask the cluster for; None asks as the last time.
         timeout_seconds: Timeout of each process of a cell; None as the last time.
         cells_per_task: Cells per task, as for `pack`.
+        retried: Cells whose record says that they ended like this are submitted again.
         slurm: The cluster's commands.
 
     Raises:
         BenchError: The run was not submitted to Slurm, or Slurm cannot be asked or refuses.
     """
     slurm = slurm or Slurm()
+    submitted_at = now()
     last = require_submissions(folder)[-1]
     # First the tasks, then the records: a task that ends in between has left its records when they are looked for.
     held = {key for task in look_at(folder, slurm) if task.is_live for key in task.keys}
-    cells = unrecorded(folder, {cell.key for cell in folder.run.cells} - held)
+    cells = unrecorded(folder, {cell.key for cell in folder.run.cells} - held, retried, submitted_at)
     if not cells:
         return Submitted(folder=folder.path, job_id=None, tasks=0, cells=0)
     _check_models(cells)
@@ -121,7 +124,8 @@ def submit_missing(
         chunks=_pack(cells, last.sampling, job, cells_per_task),
         job=job,
         timeout_seconds=last.timeout_seconds if timeout_seconds is None else timeout_seconds,
-        submitted_at=now(),
+        submitted_at=submitted_at,
+        retried=tuple(retried),
         job_id=None,
     )
     return _submit(folder, submission, slurm)

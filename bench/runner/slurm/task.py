@@ -53,7 +53,7 @@ class Task:
         """
         self._say()
         signal.signal(signal.SIGTERM, self._leave)
-        cells = unrecorded(self._folder, self._keys)
+        cells = unrecorded(self._folder, self._keys, self._submission.retried, self._submission.submitted_at)
         if cells:
             try:
                 plan = make_plan(cells)

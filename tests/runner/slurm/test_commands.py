@@ -29,7 +29,7 @@ from bench.runner.slurm.commands import (
     parse_scontrol,
     run_command,
 )
-from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, TaskNote
+from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, TaskNote, unrecorded
 from bench.runner.slurm.script import MOST_TASKS, TASK_SECONDS, JobOptions, estimated_seconds, pack, script_text
 from bench.runner.slurm.status import judge
 from bench.store.runs import RunFolder
@@ -105,7 +105,8 @@ def note(**fields):
 
 
 def put_record(folder, cell, **fields):
-    record = Record(cell=cell, outcome=Outcome.OK, started_at=STARTED_AT, duration_seconds=1.0, stepbench="x", **fields)
+    about = {"outcome": Outcome.OK, "started_at": STARTED_AT, **fields}
+    record = Record(cell=cell, duration_seconds=1.0, stepbench="x", **about)
     folder.append(record)
     return record
 
@@ -411,6 +412,21 @@ def test_resume_measures_a_model_that_was_edited(folder, monkeypatch):
         put_record(folder, cell, code="new" if cell.batch_size > 1 else "old")
     slurm_run.submit_missing(folder, slurm=slurm_that_shows(folder, "COMPLETED", "COMPLETED"))
     assert SlurmFiles.of(folder).submission(1).chunks == ((CELLS[0].key,),)
+
+
+def test_resume_retries_what_ended_as_asked_until_it_was_measured_again(folder, monkeypatch):
+    monkeypatch.setattr("bench.runner.slurm.files.code_hash", lambda _: "c")
+    for cell, outcome in zip(CELLS, (Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.OK, Outcome.OK), strict=True):
+        put_record(folder, cell, code="c", outcome=outcome)
+    slurm = slurm_that_shows(folder, "COMPLETED", "COMPLETED")
+    assert slurm_run.submit_missing(folder, slurm=slurm).cells == 0
+    assert slurm_run.submit_missing(folder, slurm=slurm, retried=(Outcome.FAILED, Outcome.KILLED)).cells == 1
+    again = SlurmFiles.of(folder).submission(1)
+    assert (again.chunks, again.retried) == (((CELLS[0].key,),), (Outcome.FAILED, Outcome.KILLED))
+    as_task = (folder, again.chunks[0], again.retried, again.submitted_at)
+    assert unrecorded(*as_task) == (CELLS[0],)
+    put_record(folder, CELLS[0], code="c", outcome=Outcome.FAILED, started_at="2999-01-01T00:00:00+00:00")
+    assert unrecorded(*as_task) == ()  # failed again: a requeued task does not go on for ever
 
 
 def test_cancel_asks_once_for_a_live_array_and_never_for_one_that_is_over(folder):
