@@ -19,6 +19,7 @@ class Again(StrEnum):
 
     NO_RECORD = "without a record"
     ENDED_BADLY = "that ended badly"
+    INCOMPLETE = "whose count or memory failed"
     MEMORY = "skipped for lack of memory"
     CODE = "whose model was edited, or whose code was not recorded"
     ENVIRONMENT = "measured in another environment"
@@ -55,7 +56,7 @@ def remaining(
         cells: What is asked for, with full device names.
         environments: Environments of this machine, by device.
         sampling: How cells would be sampled now.
-        retried: Of the cells that ended badly, only those that ended like this are tried again; None: all.
+        retried: Of the cells that ended badly or are incomplete, only those that ended like this are tried again; None: all.
 
     Raises:
         StoreError: A newer stepbench wrote a record; it is left alone.
@@ -71,7 +72,8 @@ def remaining(
         record = known.get(cell.key)
         environment = environments.get(cell.device)
         reason = Again.NO_RECORD if record is None else _why_again(record, codes[cell.model], environment, sampling)
-        if reason is Again.ENDED_BADLY and retried is not None and record is not None and record.outcome not in retried:
+        is_bad = reason in (Again.ENDED_BADLY, Again.INCOMPLETE)
+        if is_bad and retried is not None and record is not None and record.outcome not in retried:
             reason = None
         if reason is None and record is not None:
             kept.append(record)
@@ -90,7 +92,15 @@ def _why_again(record: Record, code: str | None, environment: Environment | None
         return Again.SAMPLING
     if any(advice.kind is AdviceKind.MEMORY_TOO_SMALL for advice in record.advice):
         return Again.MEMORY
+    if record.outcome is Outcome.OK and not _is_whole(record):
+        return Again.INCOMPLETE
     return None if record.outcome in (Outcome.OK, Outcome.SKIPPED) else Again.ENDED_BADLY
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether it was counted and its memory measured, too: the processes that do so may be killed as the others may."""
+    is_unmeasured = any(advice.kind is AdviceKind.MEMORY_UNMEASURED for advice in record.advice)
+    return record.counters.parameters is not None and not is_unmeasured
 
 
 def _fingerprint(environment: Environment | None) -> str | None:

@@ -1,18 +1,23 @@
 """A parent that measures 200 cells of a fake workload, many of which end badly; run as a script, killed by the test.
 
-    python -m tests.runner.chaos RESULTS
+    python -m tests.runner.chaos RESULTS [--again] [--disk-full-after N]
 
-Starts a run, or resumes it. The functions below stand in for `bench.runner.workers.cells`, so the server
-imports no torch and a process costs milliseconds. How a cell ends is drawn from its seed.
+Starts a run, or resumes it, with `--again` also what ended badly, and writes its tables. The functions below stand in
+for `bench.runner.workers.cells`, so the server imports no torch and a process costs milliseconds. How a cell ends is
+drawn from its seed.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
+import resource
 import sys
 from pathlib import Path
 
+from bench.cli.progress import stoppable
 from bench.core.cell import Cell
+from bench.core.errors import StoreError
 from bench.core.record import Counters, Memory, Outcome, Phase, Sample, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
@@ -85,7 +90,14 @@ class LazyExecutor(LocalExecutor):
             super().prepare(cells, on_prepared)
 
 
-def main(results: Path) -> None:
+def main(results: Path, is_again: bool, last: int | None) -> None:
+    from bench.report.files import write_tables
+    from bench.runner.events import CellFinished
+
+    def fill_disk(event):
+        if isinstance(event, CellFinished) and event.index + 1 == last:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+
     processes._preloaded[:] = [WORKER]
     environments = {"cpu": ENVIRONMENT}
     executor = LazyExecutor(environments=environments, timeout_seconds=TIMEOUT_SECONDS, worker=WORKER)
@@ -93,10 +105,23 @@ def main(results: Path) -> None:
     info = RunInfo(started_at=STARTED_AT, environment=ENVIRONMENT, cells=CELLS)
     folder = RunFolder.open(known[0]) if known else RunFolder.create(results, info)
     with folder.locked():
-        left = remaining(folder, CELLS, environments, Sampling(), retried=())
+        left = remaining(folder, CELLS, environments, Sampling(), retried=None if is_again else ())
         folder.remove_temporaries()
-        run_cells([cell for cell, _ in left.again], executor, folder)
+        run_cells([cell for cell, _ in left.again], executor, folder, (fill_disk,))
+        write_tables(folder, folder.records())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("results", type=Path)
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--disk-full-after", type=int)
+    asked = parser.parse_args()
+    try:
+        with stoppable():
+            main(asked.results, asked.again, asked.disk_full_after)
+    except KeyboardInterrupt:
+        processes.kill_running()
+        sys.exit(130)
+    except StoreError as error:
+        sys.exit(f"bench: {error}")

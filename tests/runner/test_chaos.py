@@ -1,16 +1,23 @@
-"""200 cells, most endings there are, the parent killed ten times: nothing lost, nothing twice, nothing left behind."""
+"""200 cells, most endings there are; parent, server and workers are killed, the disk fills: nothing lost, torn or left.
+
+An undisturbed run beside it says what the tables must hold.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.core.record import Outcome, Phase
@@ -18,30 +25,108 @@ from bench.store.runs import RunFolder, run_paths
 from tests.runner import chaos
 from tests.runner.watching import ROOT, is_gone, wait_for
 
-KILLS = 10
+KILLS = 25
 TOKEN = "STEPBENCH_CHAOS"
+STOP_THEN_KILL = 0
+HOW = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, STOP_THEN_KILL)
+VICTIMS = ("parent", "server", "worker")
+MEASURED = ["started_at", "duration_seconds"]  # the rest is drawn from the cell's seed
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    results = tmp_path_factory.mktemp("undisturbed")
+    return results, _start(results)
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_ten_times_ends_with_one_true_record_per_cell(tmp_path):
-    draw = random.Random(20261123)
-    written: dict[Path, int] = {}  # when each record was first seen to be written
-    for stop in sorted(draw.sample(range(1, len(chaos.CELLS) - 1), KILLS)):
-        parent = _start(tmp_path)
-        wait_for(lambda stop=stop: len(_record_files(tmp_path)) >= stop)
-        moment = time.monotonic() + draw.uniform(0, 0.05)
-        wait_for(lambda moment=moment: time.monotonic() >= moment, pause=0.001)  # anywhere within a cell
-        assert parent.poll() is None
-        parent.kill()
-        parent.wait()
-        wait_for(lambda: not _processes_of(tmp_path))
-        written = {path: path.stat().st_mtime_ns for path in _record_files(tmp_path)} | written
+@pytest.mark.timeout(600)
+def test_a_run_whose_processes_are_killed_25_times_ends_as_if_nothing_had_been(undisturbed, tmp_path):
+    draw = random.Random(20261129)
+    blows = [*itertools.product(VICTIMS, HOW)]  # each once, and some by lot
+    blows += [draw.choice(blows) for _ in range(KILLS - len(blows))]
+    draw.shuffle(blows)
     parent = _start(tmp_path)
-    assert parent.wait(timeout=300) == 0
-    wait_for(lambda: not _processes_of(tmp_path))
-    assert all(path.stat().st_mtime_ns == when for path, when in written.items())  # none was measured again
-
+    for stop, (victim, how) in zip(sorted(draw.sample(range(1, len(chaos.CELLS) - 10), KILLS)), blows, strict=True):
+        wait_for(lambda stop=stop: len(_record_files(tmp_path)) >= stop)
+        time.sleep(draw.uniform(0, 0.05))  # anywhere within a cell
+        assert parent.poll() is None
+        _strike(parent.pid, victim, how, draw)
+        if victim == "parent":
+            assert parent.wait(timeout=10) in (-how, 128 + how, -signal.SIGKILL)
+            _assert_all_gone(tmp_path)
+            parent = _start(tmp_path)
+    assert parent.wait(timeout=200) == 0
+    _assert_all_gone(tmp_path)
     (path,) = run_paths(tmp_path)
+    kept = {  # what ended well is not measured again, whatever happened to others
+        file: file.stat().st_mtime_ns
+        for record in RunFolder.open(path).records()
+        if record.outcome is Outcome.SKIPPED or (record.outcome is Outcome.OK and record.counters.memory)
+        for file in [path / "records" / f"{record.cell.key}.json"]
+    }
+    assert _start(tmp_path, "--again").wait(timeout=200) == 0
+    _assert_all_gone(tmp_path)
+    assert all(file.stat().st_mtime_ns == when for file, when in kept.items())
+    _assert_as_undisturbed(tmp_path, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_runs_started_in_one_second_are_two_runs_on_a_disk_that_fills_and_is_freed(undisturbed, tmp_path):
+    both = [_start(tmp_path, "--disk-full-after", "20", stderr=subprocess.PIPE) for _ in range(2)]
+    for one in both:
+        _, error = one.communicate(timeout=200)
+        lines = [line for line in error.decode().splitlines() if line.startswith("bench: ")]
+        assert one.returncode == 1 and len(lines) == 1 and "cannot write" in lines[0]
+    _assert_all_gone(tmp_path)
+    paths = run_paths(tmp_path)
+    assert len(paths) == 2 and paths[0].name[:15] == paths[1].name[:15]
+    for path in paths:
+        assert len(RunFolder.open(path).records()) == 20  # whole, all of them
+        assert not [*path.glob("**/*.tmp")]
+    shutil.rmtree(paths[1])
+    assert _start(tmp_path).wait(timeout=200) == 0
+    _assert_as_undisturbed(tmp_path, undisturbed)
+
+
+def _strike(parent, victim, how, draw):
+    """Send a signal to one of the processes; a worker lives for milliseconds, so it may be gone before."""
+    pid = parent if victim == "parent" else wait_for(lambda: _find(parent, victim), pause=0.001)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, how or signal.SIGSTOP)
+        if how == STOP_THEN_KILL:
+            time.sleep(draw.uniform(0, 0.2))
+            os.kill(pid, signal.SIGKILL)
+
+
+def _find(parent, victim):
+    """Find the server that the parent has started, or a process that the server has forked; None if there is none."""
+    servers = [pid for pid in _children(parent) if b"forkserver" in _cmdline(pid)]
+    if victim == "server":
+        return servers[0] if servers else None
+    return next((child for server in servers for child in _children(server)), None)
+
+
+def _children(pid):
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _cmdline(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def _assert_all_gone(results):
+    wait_for(lambda: not _processes_of(results), seconds=5)
+
+
+def _assert_as_undisturbed(results, undisturbed):
+    """One record per cell, none torn, no temporary, and tables as of a run that nobody disturbed."""
+    (path,) = run_paths(results)
     folder = RunFolder.open(path)
     records = folder.records()
     assert Counter(record.cell for record in records) == Counter(chaos.CELLS)
@@ -54,13 +139,23 @@ def test_a_run_that_is_killed_ten_times_ends_with_one_true_record_per_cell(tmp_p
         assert record.counters.parameters == record.cell.seed
         assert (record.reason is None) == is_ok
     assert set(Outcome) == {record.outcome for record in records}
-    assert {entry.name for entry in path.iterdir()} == {"run.json", "records"}
+    assert {entry.name for entry in path.iterdir()} == {"run.json", "records", "tables"}
     assert {entry.name for entry in folder.records_path.iterdir()} == {f"{cell.key}.json" for cell in chaos.CELLS}
+    other, process = undisturbed
+    assert process.wait(timeout=200) == 0
+    (expected,) = run_paths(other)
+    tables = sorted((expected / "tables").glob("*.parquet"))
+    assert tables
+    for table in tables:
+        frames = [pd.read_parquet(each / "tables" / table.name) for each in (path, expected)]
+        found, wanted = (frame.drop(columns=MEASURED, errors="ignore") for frame in frames)
+        pd.testing.assert_frame_equal(found, wanted)
 
 
-def _start(results):
+def _start(results, *options, **settings):
     environment = {**os.environ, TOKEN: str(results)}  # inherited by whatever the parent starts
-    return subprocess.Popen([sys.executable, "-m", "tests.runner.chaos", results], cwd=ROOT, env=environment)
+    command = [sys.executable, "-m", "tests.runner.chaos", results, *options]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, **settings)
 
 
 def _record_files(results):

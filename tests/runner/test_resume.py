@@ -6,7 +6,7 @@ import pytest
 
 from bench.core.cell import Cell
 from bench.core.errors import StoreError
-from bench.core.record import SCHEMA, Advice, AdviceKind, Outcome, Sampling
+from bench.core.record import SCHEMA, Advice, AdviceKind, Counters, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.resume import Again, remaining
 from bench.store.codec import migrate
@@ -89,6 +89,17 @@ def test_what_ended_badly_is_tried_again_unless_it_is_to_be_kept(folder, outcome
     assert why(folder, retried=()) is None
     assert why(folder, retried=(outcome,)) is Again.ENDED_BADLY
     assert why(folder, retried={*Outcome} - {outcome}) is None
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [{"counters": Counters()}, {"advice": (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=()),)}],
+    ids=["count", "memory"],
+)
+def test_a_cell_whose_count_or_memory_was_lost_is_tried_again_unless_failures_are_kept(folder, lost):
+    folder.append(measured(**lost))
+    assert why(folder) is Again.INCOMPLETE
+    assert why(folder, is_keeping_failures=True) is None
 
 
 def test_what_failed_in_code_that_was_edited_since_is_tried_again_even_so(folder):
