@@ -10,7 +10,6 @@ Examples:
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -85,6 +84,8 @@ def command(
 
 def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:
     """Read what `bench check` and `bench gate` answered with --format json, or `bench ci` kept."""
+    from bench.core.files import read_file
+    from bench.core.jsonio import parse_json
     from bench.runner.ci.steps import read_answer
     from bench.store.atomic import store_error
 
@@ -92,7 +93,7 @@ def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[Ga
     rows: list[GateRow] = []
     for path in paths:
         try:
-            found_claims, found_rows = read_answer(json.loads(path.read_bytes()))
+            found_claims, found_rows = read_answer(parse_json(read_file(path)))
         except OSError as error:
             raise store_error("read", path, error) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:

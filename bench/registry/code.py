@@ -81,7 +81,7 @@ def _import_names(content: bytes) -> tuple[tuple[int, str], ...]:
     """Read the imports of a source: how many dots, and the dotted name; a name may be a module of its package."""
     try:
         nodes = list(ast.walk(ast.parse(content)))
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # Python raises these two for deep nesting
         return ()
     plain = [(0, alias.name) for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     parts = [

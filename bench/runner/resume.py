@@ -56,7 +56,8 @@ def remaining(
         cells: What is asked for, with full device names.
         environments: Environments of this machine, by device.
         sampling: How cells would be sampled now.
-        retried: Of the cells that ended badly or are incomplete, only those that ended like this are tried again; None: all.
+        retried: Of the cells that ended badly or are incomplete, only those that ended like this are tried again;
+            None: all.
 
     Raises:
         StoreError: A newer stepbench wrote a record; it is left alone.

@@ -26,7 +26,8 @@ from pathlib import Path
 
 from bench.core.cell import Cell, short_hash
 from bench.core.errors import StoreError
-from bench.core.jsonio import from_json, to_json
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json, to_json
 from bench.core.record import Advice, Counters
 from bench.store.atomic import make_folder, write_bytes
 
@@ -103,7 +104,7 @@ class KeptCounts:
         """
         for path in sorted(self._place(cell, asked).glob("*.json")):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, StoreError):
-                data = json.loads(path.read_bytes())
+                data = parse_json(read_file(path))
                 if data["schema"] == SCHEMA and self._holds(data["sources"], data["distributions"]):
                     counters = from_json(Counters, data["counters"])
                     advice = tuple(from_json(Advice, one) for one in data["advice"])

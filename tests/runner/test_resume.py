@@ -99,7 +99,7 @@ def test_what_ended_badly_is_tried_again_unless_it_is_to_be_kept(folder, outcome
 def test_a_cell_whose_count_or_memory_was_lost_is_tried_again_unless_failures_are_kept(folder, lost):
     folder.append(measured(**lost))
     assert why(folder) is Again.INCOMPLETE
-    assert why(folder, is_keeping_failures=True) is None
+    assert why(folder, retried=()) is None
 
 
 def test_what_failed_in_code_that_was_edited_since_is_tried_again_even_so(folder):

@@ -25,8 +25,9 @@ from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
 from bench.core.comparison import Comparison, Heading
 from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, UsageError
+from bench.core.files import read_file
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
-from bench.core.jsonio import from_json
+from bench.core.jsonio import from_json, parse_json
 from bench.report.ci.verdict import Answer, Compared, Gated, StepResult
 from bench.store.atomic import make_folder, store_error, write_bytes
 
@@ -107,7 +108,7 @@ def _passed_on(lines: Iterator[str]) -> Iterator[str]:
 
 def _parsed(output: bytes) -> dict[str, Any] | None:
     try:
-        answer = json.loads(output)
+        answer = parse_json(output)
     except ValueError:
         return None
     return answer if isinstance(answer, dict) and "error" not in answer else None  # an error is no answer
@@ -127,7 +128,7 @@ def read_results(folder: Path) -> tuple[StepResult, ...]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            document = json.loads(path.read_bytes())
+            document = parse_json(read_file(path))
             found.append((STEPS.index(document["step"]), _result(path.stem, document)))
         except OSError as error:
             raise store_error("read", path, error) from error

@@ -111,7 +111,8 @@ def _list_run(path: Path) -> tuple[tuple[Listed, ...], tuple[StoreError, ...]]:
         except StoreError as error:
             problems.append(error)
         else:
-            listed.append(Listed(digest(data), functools.partial(_record_entry, data, file, row)))
+            address = digest(data)
+            listed.append(Listed(address, functools.partial(_record_entry, data, file, row, address)))
     return tuple(listed), tuple(problems)
 
 
@@ -126,8 +127,8 @@ def _run_row(folder: RunFolder) -> Row:
     }
 
 
-def _record_entry(data: Any, file: Path, run: Row) -> Entry:
-    return entry_of(from_data(Record, data, file), digest=digest(data), run=run, path=str(file.resolve()))
+def _record_entry(data: Any, file: Path, run: Row, address: str) -> Entry:
+    return entry_of(from_data(Record, data, file), digest=address, run=run, path=str(file.resolve()))
 
 
 def entry_of(record: Record, *, digest: str, run: Row, path: str) -> Entry:
