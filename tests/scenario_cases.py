@@ -11,9 +11,13 @@ from bench.core.generation import (
     GenerationCase,
     GenerationCounts,
     GenerationTimes,
+    PartTimes,
+    Sampled,
+    SamplingCase,
+    SamplingCounts,
+    SamplingTimes,
     TokenFlops,
 )
-from bench.core.image_sampling import PartTimes, Sampled, SamplingCase, SamplingCounts, SamplingTimes
 from bench.core.record import Outcome
 
 STAMP = {"started_at": "2026-11-23T12:00:00+00:00", "duration_seconds": 2.0, "stepbench": "0.1.0"}

@@ -1,8 +1,12 @@
-"""Read claim files: strict TOML to `Claim` values; the format stands in the package's docstring."""
+"""Read claim files: strict TOML to `Claim` values; the format stands in the package's docstring.
+
+Where the claim files that come with stepbench lie.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +155,17 @@ def _input_shape(table: Mapping[str, Any], where: str) -> tuple[int, ...] | None
     if not isinstance(shape, list) or not shape or not all(is_size(size) for size in shape):
         raise UsageError(f"{where}: input_shape needs one example's shape like [3, 224, 224], found {shape!r}")
     return tuple(shape)
+
+
+def timm_file() -> Path:
+    """Return where timm's published figures lie; they need timm, so they are no part of `shipped_files`."""
+    return Path(__file__).with_name("timm.toml")
+
+
+def shipped_files() -> tuple[Path, ...]:
+    """List the claim files of the reference models, sorted, then `axes.toml` and `published.toml`; imports no model."""
+    spec = find_spec("bench.models")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    of_models = sorted(path for folder in folders for path in Path(folder).glob("*.toml"))
+    own = (Path(__file__).with_name(f"{name}.toml") for name in ("axes", "published"))
+    return (*of_models, *own)

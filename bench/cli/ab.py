@@ -21,7 +21,7 @@ from bench.cli import options
 from bench.cli.output import answer, results_place
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode, StoreError, UsageError
-from bench.suite.command import RUN_ONLY
+from bench.suite.sweep import RUN_ONLY
 
 if TYPE_CHECKING:
     from bench.runner.ab.run import Compared

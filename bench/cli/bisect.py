@@ -21,7 +21,7 @@ from bench.cli import options
 from bench.cli.output import answer, results_place
 from bench.core.bisection import BisectVerdict
 from bench.core.errors import ExitCode, UsageError
-from bench.suite.command import RUN_ONLY
+from bench.suite.sweep import RUN_ONLY
 
 PANEL = "Compare"
 

@@ -19,7 +19,7 @@ from bench.cli import options
 from bench.cli.output import answer, say_kept
 from bench.core.errors import ExitCode
 from bench.core.record import Record
-from bench.suite.command import RUN_ONLY
+from bench.suite.sweep import RUN_ONLY
 
 if TYPE_CHECKING:
     from bench.tables.document import Document

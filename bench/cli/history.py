@@ -186,8 +186,8 @@ def prune_command(
 ) -> int:
     """Remove old measurements from the history; those at accepted commits stay, and so do raw run folders."""
     from bench.core.errors import UsageError
+    from bench.store.history.accepted import reachable_commits
     from bench.store.history.database import open_history
-    from bench.store.history.git import reachable_commits
     from bench.store.history.prune import Limits, prune
     from bench.tables.history import pruned_document
 
@@ -217,8 +217,7 @@ def _accepted(path: Path | None, results: Path) -> tuple[tuple[AcceptedChange, .
         StoreError: A line makes no sense, or a file that was named is not there.
     """
     from bench.core.errors import StoreError
-    from bench.store.history.accepted import read_accepted
-    from bench.store.history.git import descendants
+    from bench.store.history.accepted import descendants, read_accepted
 
     if path is not None and not path.is_file():
         raise StoreError(f"there is no file {path} of accepted changes")

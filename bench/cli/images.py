@@ -56,7 +56,7 @@ def command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import stoppable, watching
-    from bench.core.image_sampling import SamplingCase
+    from bench.core.generation import SamplingCase
     from bench.runner.scenarios import run_sampling
     from bench.tables.scenarios import sampling_document
     from bench.tables.tails import tailed_cases

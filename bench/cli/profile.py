@@ -18,7 +18,7 @@ from bench.cli import options
 from bench.cli.output import answer, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.text import plain
-from bench.suite.command import RUN_ONLY
+from bench.suite.sweep import RUN_ONLY
 
 if TYPE_CHECKING:
     from bench.runner.profiling import Profiled

@@ -8,7 +8,6 @@
 - `training`, `pipeline`: a whole training, and an input pipeline beside its step
 - `estimate`: a number with its interval
 - `inputs`: what a bare module is fed
-- `tree`: one walk through nested values
-- `workload`: what a model brings (the only type that is not JSON)
-- `jsonio`, `units`, `errors`, `text`, `git`
+- `workload`: what a model brings (the only type that is not JSON), and one walk through nested values
+- `jsonio`, `units`, `errors`, `text`, `files`
 """

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 
 from bench.core.errors import ModelError
-from bench.core.tree import changed, leaves
-from bench.core.workload import POSITIONAL, Batch, Workload
+from bench.core.workload import POSITIONAL, Batch, Workload, changed, leaves
 
 _EXAMPLE = "for example `return (images,), labels` or `return {'input_ids': ids}, labels`"
 

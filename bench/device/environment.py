@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
-from bench.core.git import git
+from bench.core.files import git
 from bench.core.version import __version__
 from bench.device.backend import Glance, backend_of
 from bench.device.cpu import Reading, cpu_mhz, cpu_name, memory_bytes, read_counters, usable_cores

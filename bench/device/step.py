@@ -24,8 +24,7 @@ import torch
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.record import Phase
-from bench.core.tree import leaves, paths
-from bench.core.workload import Batch, Workload
+from bench.core.workload import Batch, Workload, leaves, paths
 from bench.device.backend import backend_of
 from bench.device.batch import arguments, cast, channels_last, make_batch, weights_channels_last
 from bench.device.gradients import GradMode, asked_mode, is_about_gradients, run_without_gradients

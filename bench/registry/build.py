@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.core.errors import ModelError
 from bench.core.inputs import INTEGERS, Input, InputShape, inputs_of
 from bench.core.text import did_you_mean, one_line
-from bench.core.tree import leaves, named
-from bench.core.workload import POSITIONAL, Batch, ImageSampler, TextGenerator, Workload
+from bench.core.workload import POSITIONAL, Batch, ImageSampler, TextGenerator, Workload, leaves, named
 from bench.registry.loading import importable
 from bench.registry.spec import Kind, Spec, convert_literal, convert_options
 

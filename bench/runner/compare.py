@@ -17,7 +17,7 @@ from bench.core.estimate import Estimate
 from bench.core.record import AdviceKind, Phase
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
-from bench.suite.command import ab_commands
+from bench.suite.sweep import ab_commands
 
 NOMINATE_AT = 0.05
 """A change of this size, up or down, is worth a look; two runs of unchanged code differ by more often enough."""

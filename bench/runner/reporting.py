@@ -14,9 +14,8 @@ from bench.report.html.contract import ReportData, make_data
 from bench.report.html.page import render
 from bench.runner.compare import compare_stored
 from bench.store.atomic import write_bytes
-from bench.store.history.accepted import read_accepted
+from bench.store.history.accepted import descendants, read_accepted
 from bench.store.history.database import open_history
-from bench.store.history.git import descendants
 from bench.store.history.queries import STEP, find_series, read_trend
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run

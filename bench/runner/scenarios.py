@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 
 from bench.core.environment import Environment
 from bench.core.errors import BenchError
-from bench.core.generation import Generation, GenerationCase
-from bench.core.image_sampling import Sampled, SamplingCase
+from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Sampling
 from bench.runner import processes

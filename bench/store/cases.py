@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.core.errors import StoreError
-from bench.core.generation import Generation
-from bench.core.image_sampling import Sampled
+from bench.core.generation import Generation, Sampled
 from bench.core.jsonio import to_json
 from bench.core.profile import Profile
 from bench.core.training import TRAINING_SCHEMA, Training, TrainingPlan

@@ -18,8 +18,7 @@ from bench.core.comparison import Comparison, Heading
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
 from bench.core.gate import GateRow
-from bench.core.generation import Generation
-from bench.core.image_sampling import Sampled
+from bench.core.generation import Generation, Sampled
 from bench.core.jsonio import from_json
 from bench.core.profile import Profile
 from bench.core.record import Outcome, Phase, Record

@@ -6,7 +6,7 @@
 - `document`: what is said of a subject, once, for any format; `advice`: the words of every doubt;
   `findings`: what a run found, in sentences; `run`: a whole run on one page
 - `fold`: the layers of a profile to as many rows as matter
-- `bisection`, `claims`, `comparison`, `environment`, `fit`, `gate`, `history`, `machine`, `nominations`, `profile`,
+- `bisection`, `claims`, `comparison`, `fit`, `gate`, `history`, `machine`, `nominations`, `profile`,
   `scaling`, `scenarios`, `training`: one subject each, to columns and sentences
 
 What was not measured is `-`, never 0.

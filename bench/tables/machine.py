@@ -1,18 +1,21 @@
-"""What a device can do at most, a row per probe beside its data sheet; and a machine's noise, a row per cell."""
+"""What a device can do at most, a row per probe beside its data sheet; and a machine's noise, a row per cell.
+
+Where something was measured, for people: every field of an environment as text.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
-from bench.core.environment import BUSY_CORES_LIMIT
+from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.peaks import Peaks, Probe, ProbeKind
 from bench.core.precision import Arithmetic, first_of
 from bench.core.units import counted, format_bytes, format_count
 from bench.tables.columns import MISSING
 from bench.tables.comparison import change, percent_of, short_names
 from bench.tables.document import Document, Notes, Rows, Text
-from bench.tables.figures import percent, plain, significant
+from bench.tables.figures import percent, plain, significant, words
 from bench.tables.table import Column
 
 
@@ -131,3 +134,17 @@ def calibration_document(noises: Sequence[Noise]) -> Document:
         "two-sided p; roles are drawn by coin, so it costs power but alarms nobody."
     )
     return [Text(text=common, style="dim"), Rows(columns=columns, close=True), Text(text=meaning)]
+
+
+def environment_texts(environment: Environment) -> dict[str, str]:
+    """Write every field as text by its name; settings and flags one by one."""
+    texts = {"fingerprint": environment.fingerprint}
+    for field in fields(Environment):
+        value = getattr(environment, field.name)
+        if field.name in ("malloc", "flags", "variables", "gpu_settings"):
+            texts |= {f"{field.name} {key}": words(setting) for key, setting in value or ()}
+        elif field.name.endswith("_bytes"):
+            texts[field.name.removesuffix("_bytes")] = format_bytes(value)
+        elif value is not None:
+            texts[field.name] = words(str(value))
+    return texts

@@ -14,8 +14,8 @@ from bench.tables.advice import WORDS, marks_of
 from bench.tables.columns import MISSING
 from bench.tables.comparison import short_names
 from bench.tables.document import Block, Document, Dot, Dots, Doubts, Notes, Rows, Text, Verbatim
-from bench.tables.environment import environment_texts
 from bench.tables.figures import plain, significant, time_unit
+from bench.tables.machine import environment_texts
 from bench.tables.table import Column
 
 WHY_NOT = (

@@ -12,13 +12,11 @@ from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.estimate import Estimate
-from bench.core.generation import CacheMemory, Generation, TokenFlops
-from bench.core.image_sampling import PartTimes, Sampled
+from bench.core.generation import CacheMemory, Generation, PartTimes, Sampled, TokenFlops
 from bench.core.record import Outcome
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.stats.estimate import estimate_median
-from bench.stats.generation import GenerationSummary, summarise_generation
-from bench.stats.image_sampling import lines_over_steps, summarise_sampling
+from bench.stats.generation import GenerationSummary, lines_over_steps, summarise_generation, summarise_sampling
 from bench.tables.columns import bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.tables.document import Document, Notes, Rows, doubts_of
 from bench.tables.figures import duration, percent, plain, significant

@@ -13,8 +13,7 @@ from torch import nn
 
 from bench.core.cell import Cell, MemoryFormat, Mode, Precision
 from bench.core.errors import ModelError
-from bench.core.tree import changed, leaves
-from bench.core.workload import Workload
+from bench.core.workload import Workload, changed, leaves
 from bench.counters.fakes import fake_step
 from bench.counters.static import count
 from bench.device.batch import make_batch

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.stats.image_sampling import lines_over_steps, summarise_sampling
+from bench.stats.generation import lines_over_steps, summarise_sampling
 from tests.scenario_cases import make_sampled
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bench.core.training import Classification, ClassScore, TrainingPlan
-from bench.core.tree import named
+from bench.core.workload import named
 from bench.device.step import Step
 from bench.measure.scenarios.calls import feed
 from bench.measure.scenarios.images import Digits

@@ -16,7 +16,7 @@ from bench import registry
 from bench.core.cell import Mode
 from bench.core.environment import MachineState
 from bench.core.errors import ModelError
-from bench.core.image_sampling import PartTimes, SamplingCase, SamplingCounts, SamplingTimes
+from bench.core.generation import PartTimes, SamplingCase, SamplingCounts, SamplingTimes
 from bench.core.record import Sampling
 from bench.core.workload import ImageSampler, Workload
 from bench.counters.build import on_meta

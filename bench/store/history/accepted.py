@@ -5,6 +5,8 @@
 
 From the first measurement of that commit on, or of one that descends from it, the cell has a new baseline: what lies
 before is no longer its past, and the change itself is never nominated.
+
+What git knows of commits: which are reachable, and which descend from one. Without git or a repository, nothing.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ from __future__ import annotations
 import csv
 import difflib
 import fnmatch
+import functools
 import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bench.core.errors import StoreError, UsageError
-from bench.core.files import read_text_file
+from bench.core.errors import BenchError, StoreError, UsageError
+from bench.core.files import git, read_text_file
 from bench.core.history import AcceptedChange, AcceptedMark
 from bench.store.atomic import csv_lines, store_error
 from bench.store.history.schema import EXACT, MEASURED
@@ -129,3 +132,27 @@ def marks(
         if index is not None:
             found.append(AcceptedMark(index=index, commit=change.commit, reason=change.reason))
     return tuple(sorted(found, key=lambda mark: mark.index))
+
+
+def reachable_commits(folder: Path) -> frozenset[str] | None:
+    """Return every commit that a branch, a tag or HEAD reaches; None outside of a repository.
+
+    A shallow clone reaches little of what there is, so it counts as none.
+    """
+    if _lines(folder, "rev-parse", "--is-shallow-repository") != ["false"]:
+        return None
+    lines = _lines(folder, "rev-list", "--all", "HEAD")
+    return None if lines is None else frozenset(lines)
+
+
+@functools.lru_cache(maxsize=256)
+def descendants(folder: Path, commit: str) -> frozenset[str]:
+    """Return the commits of any branch that descend from this one; none where git does not know it."""
+    return frozenset(_lines(folder, "rev-list", "--ancestry-path", "--all", "HEAD", f"^{commit}") or ())
+
+
+def _lines(folder: Path, *arguments: str) -> list[str] | None:
+    try:
+        return git(folder, *arguments).split()
+    except BenchError:
+        return None

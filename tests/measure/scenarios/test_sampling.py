@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench import registry
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ModelError
-from bench.core.image_sampling import SamplingCase
+from bench.core.generation import SamplingCase
 from bench.core.record import Sampling
 from bench.measure.scenarios import sampling
 

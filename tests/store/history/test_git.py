@@ -3,7 +3,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from bench.store.history.git import descendants, reachable_commits
+from bench.store.history.accepted import descendants, reachable_commits
 from tests.runner.git_repository import make_repository, run_git
 
 

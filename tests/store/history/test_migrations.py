@@ -9,12 +9,11 @@ import pytest
 from sqlalchemy import Connection, create_engine, func, inspect, select, text
 
 from bench.core.errors import NothingMeasuredError, StoreError
-from bench.store.history.database import History, open_history
+from bench.store.history.database import History, open_history, read_url
 from bench.store.history.ingest import ingest
 from bench.store.history.migrations import MIGRATIONS, VERSION, migrate, version_of
 from bench.store.history.queries import STEP, find_series, read_rows
 from bench.store.history.schema import metadata, records
-from bench.store.history.urls import read_url
 from bench.store.runs import RunFolder, RunInfo
 from tests.goldens import GOLDEN as GOLDENS
 from tests.store.history.entries import CELL

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bench.core.errors import StoreError, UsageError
-from bench.store.history.database import open_history
-from bench.store.history.urls import read_url, scrub, shown
+from bench.store.history.database import open_history, read_url, scrub, shown
 
 SECRET = "p@ss/w%rd!"
 QUOTED = "p%40ss%2Fw%25rd%21"

@@ -8,8 +8,8 @@ from typing import Any
 from bench.core.environment import MachineState
 from bench.report.html.contract import ReportData, Section
 from bench.store.stored import StoredRun
-from bench.tables.environment import environment_texts
 from bench.tables.figures import percent, significant, words
+from bench.tables.machine import environment_texts
 from bench.tables.table import Column, Table, make_table
 
 _MISSING = "-"
