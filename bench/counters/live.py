@@ -12,7 +12,7 @@ import gc
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.record import Memory, PredictedPeak
 from bench.core.workload import Workload
-from bench.counters.fit import block_bytes
+from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
 from bench.device.backend import backend_of
 from bench.device.cpu import call_c, clear_peak, peak_resident_bytes, resident_bytes

@@ -17,8 +17,8 @@ from bench.core.workload import Workload
 from bench.counters.build import refuse_large_workload
 from bench.counters.dispatches import OperationCounter, StepOperations
 from bench.counters.fakes import fake_step, real_step
-from bench.counters.fit import block_bytes
 from bench.counters.flops import count_seeded, error_text
+from bench.counters.predict import block_bytes
 from bench.counters.timeline import MemoryTimeline, storages_of, tensors_in, track_steps
 from bench.device import batch
 from bench.device.step import LongStep, OwnStep, Step, needs_closure, prepare

@@ -4,7 +4,8 @@ from torch import nn
 
 from bench.core.errors import UsageError
 from bench.core.workload import Workload
-from bench.counters.fit import FitLimit, fit, predict, verify
+from bench.counters.fit import FitLimit, fit, verify
+from bench.counters.predict import predict
 from tests.counters.small import WORKLOADS, cell, image_workload, linear_workload, sgd
 
 

@@ -14,7 +14,7 @@ _CHILD = """
 import json, sys
 from torch import nn
 from bench.counters.live import measure_resident
-from bench.counters.fit import predict
+from bench.counters.predict import predict
 from tests.counters.small import cell, image_workload
 workload = image_workload(lambda: nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192, bias=False) for _ in range(200)],
                                                 nn.Linear(192, 5)))
@@ -79,7 +79,7 @@ def test_live_bytes_see_a_tensor_that_is_kept_too_long():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_prediction_is_near_the_allocators_peak_on_cuda():
-    from bench.counters.fit import predict
+    from bench.counters.predict import predict
 
     one = cell(64, optimizer="adam", device="cuda:0")
     memory = measure_memory(WORKLOADS["convolutional"], one)

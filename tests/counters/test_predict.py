@@ -10,8 +10,8 @@ from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Workload
 from bench.counters import count
-from bench.counters.fit import predict, predict_steps
 from bench.counters.live import track_live_bytes
+from bench.counters.predict import predict, predict_steps
 from tests.counters.small import (
     WORKLOADS,
     Checkpointed,

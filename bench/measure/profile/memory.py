@@ -10,7 +10,7 @@ from bench.core.profile import MemoryPoint, MemoryProfile, PhasePeak
 from bench.core.record import Phase, PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step
-from bench.counters.fit import block_bytes
+from bench.counters.predict import block_bytes
 from bench.counters.timeline import track_steps
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.marks import Marks

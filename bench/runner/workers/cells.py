@@ -26,9 +26,10 @@ from bench.core.profile import Profile, ProfileOptions
 from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Phase, Sample, Sampling
 from bench.core.units import format_bytes
 from bench.counters.dispatches import count_kernel_launches
-from bench.counters.fit import fit, of_a_rank
+from bench.counters.fit import fit
 from bench.counters.flops import advice_on_gradients, count_workload
 from bench.counters.live import COMPILING_STEPS, measure_memory, track_live_bytes
+from bench.counters.predict import of_a_rank
 from bench.counters.static import count
 from bench.device.backend import backend_of, normalise_device, synchronize, why_not
 from bench.device.environment import read_environment, read_machine, state_between
