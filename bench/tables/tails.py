@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.cell import Mode
-from bench.core.image_sampling import Sampled
+from bench.core.generation import Sampled
 from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
 from bench.core.record import Outcome, Phase, Record
 from bench.core.units import counted, format_seconds
-from bench.stats.generation import summarise_generation, token_seconds
-from bench.stats.image_sampling import step_seconds, summarise_sampling
+from bench.stats.generation import step_seconds, summarise_generation, summarise_sampling, token_seconds
 from bench.stats.tails import PROBABILITIES, Tail, check_limit, tail_of
 from bench.tables.columns import Shown, TableColumn, flag, integer, read, real, shown_columns, text
 from bench.tables.document import Block, Document, Notes, Rows
