@@ -235,8 +235,7 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
     from bench.tables.advice import short_advice
     from bench.tables.claims import claims_document, claims_summary
     from bench.tables.document import Doubts, Notes, Place, Text
-    from bench.tables.findings import failures, findings
-    from bench.tables.run import cells_document
+    from bench.tables.run import cells_document, failures, findings
     from bench.tables.scaling import ranks_document, scaling_document
 
     records, claims = finished.records, finished.claims

@@ -4,10 +4,10 @@
 - `columns`: what an entry of the catalog is, and how screens show it; `catalog`: the columns of every stored table
 - `cells` with `cell_values`: the columns of cells; `parts`: those of phases and layers, and second opinions
 - `document`: what is said of a subject, once, for any format; `advice`: the words of every doubt;
-  `findings`: what a run found, in sentences; `run`: a whole run on one page
+  `run`: a whole run on one page, and what it found, in sentences
 - `fold`: the layers of a profile to as many rows as matter
 - `bisection`, `claims`, `comparison`, `fit`, `gate`, `history`, `machine`, `nominations`, `profile`,
-  `scaling`, `scenarios`, `training`: one subject each, to columns and sentences
+  `scaling`, `scenarios`, `tails`, `training`: one subject each, to columns and sentences
 
 What was not measured is `-`, never 0.
 """

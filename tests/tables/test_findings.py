@@ -10,7 +10,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.record import Outcome, Phase, Record, Sample
 from bench.stats.summary import summarise
 from bench.tables import findings as found
-from bench.tables.findings import failures
+from bench.tables.run import failures
 from tests.records import BUSY, make_record
 
 FP32, AMP = Precision.FP32, Precision.BF16_AMP

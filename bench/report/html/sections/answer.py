@@ -17,7 +17,7 @@ from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
 from bench.tables.comparison import headline, reason_text, short_names, summary
 from bench.tables.figures import count_of, first, name, seconds_text, words
-from bench.tables.findings import findings, model_findings
+from bench.tables.run import findings, model_findings
 from bench.tables.table import Column, Table, make_table
 
 _MOST_FAILURES = 12
