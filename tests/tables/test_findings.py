@@ -9,7 +9,7 @@ import pytest
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.record import Outcome, Phase, Record, Sample
 from bench.stats.summary import summarise
-from bench.tables import findings as found
+from bench.tables import run as found
 from bench.tables.run import failures
 from tests.records import BUSY, make_record
 
