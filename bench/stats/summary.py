@@ -2,6 +2,7 @@
 
 step                 median of the unsplit step, with its interval
 throughput           batch size * accumulate * world_size / step; every process has batches of its own
+seconds_per_token    1 / (throughput * tokens of an example): what a token adds to a step, not the latency of one
 phase_sum            sum of the phases' medians
 residual_fraction    1 - phase_sum / step: the share of the step that no phase explains; beyond 20 % no phase is given
 flops_per_second     FLOPs of the step / step; the model's FLOPs, without recomputation, of one process, as MFU wants
@@ -51,6 +52,7 @@ class Summary:
     residual_fraction: float | None = None
     examples_per_second: float | None = None
     tokens_per_second: float | None = None
+    seconds_per_token: float | None = None
     flops_total: int | None = None
     flops_per_second: float | None = None
     mfu: float | None = None
@@ -93,6 +95,7 @@ def summarise(record: Record) -> Summary:
         residual_fraction=residual,
         examples_per_second=examples,
         tokens_per_second=examples * tokens if examples and tokens is not None else None,
+        seconds_per_token=1 / (examples * tokens) if examples and tokens else None,
         flops_total=total,
         flops_per_second=rate,
         mfu=model_flops_utilization(rate, peak.flops_per_second if peak else None),

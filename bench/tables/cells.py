@@ -148,8 +148,15 @@ CELLS = (
         "tokens/s",
         "throughput of a language model",
         "summary.tokens_per_second",
-        Shown(name="tokens", unit="/s", place=12, rank=6, write=format_count, hidden_in=_SMALL),
+        Shown(name="tokens", unit="/s", place=12, rank=6, write=format_count),
         openmetrics="tokens_per_second",
+    ),
+    real(
+        "token_seconds",
+        "s",
+        "step / tokens of all its examples: what a token costs, not how long one takes to appear",
+        "summary.seconds_per_token",
+        Shown(name="token", scale="s", place=13, rank=6),
     ),
     *(
         _phase(phase, header, f"median of the {phase.value} phase", place)

@@ -25,6 +25,7 @@ def test_figures_follow_from_the_samples_by_their_definitions() -> None:
     assert summary.residual_fraction == pytest.approx((step - sum(parts)) / step)
     assert summary.examples_per_second == pytest.approx(4 / step)
     assert summary.tokens_per_second == pytest.approx(40 / step)
+    assert summary.seconds_per_token == pytest.approx(step / 40)
     assert summary.flops_per_second == pytest.approx(5.8e9 / step)
     assert [phase for phase, _ in summary.phases] == list(SPLIT_PHASES)
     assert summary.phase(Phase.STEP) is None
