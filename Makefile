@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Tests start some hundred processes: each would compile our modules anew where this is set.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: bench test test-all lint docs lock clean help
+.PHONY: bench test test-all test-gpu lint docs lock clean help
 
 bench: $(READY)  ## measure every reference model, print the table, fill results/
 	$(BIN)/bench run
@@ -18,6 +18,9 @@ test: $(READY)  ## run the tests that are quick and need no server
 
 test-all: $(READY)  ## run the tests that `make test` leaves out
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not thorough and not gpu'
+
+test-gpu: $(READY)  ## ask a real GPU what its figures are worth; figures go to results/gpu, or $$OUT
+	$(BIN)/python -m pytest -q -m gpu tests
 
 lint: $(READY)  ## check style and types
 	$(BIN)/ruff check .
