@@ -122,7 +122,7 @@ def command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import make_observer, stoppable
-    from bench.runner.plan import check_cells
+    from bench.runner.plan import check_cells, check_devices
     from bench.runner.session import Limits, execute, plan_resumption, plan_targets
     from bench.stats.rank_scaling import rank_scalings
     from bench.stats.scaling import scalings
@@ -187,6 +187,7 @@ def command(
     slurm.refuse_without_slurm(job, cells_per_task, resume, results)
     if dry_run:
         check_cells(session.cells, method=executor)
+        check_devices(session.cells, method=executor)
         answer("run", format, lambda: _cells_text(session.cells), cells=session.cells)
         return ExitCode.FINE
     kept = None if recount else KeptCounts()

@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -105,19 +105,29 @@ def find_attribute(module: ModuleType, attribute: str, spec: str) -> Any:
             found = getattr(found, part)
         except AttributeError:
             where = Path(module.__file__ or module.__name__).name
-            raise ModelError(
-                f"model {spec!r}: {where} has no {part!r}.{did_you_mean(part, known) or _offer(found)}"
-            ) from None
+            raise no_attribute(spec, where, part, known, _own(found)) from None
     return found
 
 
-def _offer(place: Any) -> str:
-    """List what a module defines itself and can be called, for a name that is like none of it."""
+def no_attribute(spec: str, where: str, part: str, known: Iterable[str], own: Sequence[str]) -> ModelError:
+    """Make the error of a name that is not there: with the nearest one, or what a module defines itself.
+
+    Args:
+        spec: The whole model spec.
+        where: Name of the file.
+        part: What was asked for.
+        known: All public names there.
+        own: Those that are defined there and can be called.
+    """
+    offer = f" It defines: {', '.join(own[:_OFFERED])}{', ...' if len(own) > _OFFERED else ''}." if own else ""
+    return ModelError(f"model {spec!r}: {where} has no {part!r}.{did_you_mean(part, known) or offer}")
+
+
+def _own(place: Any) -> list[str]:
     if not isinstance(place, ModuleType):
-        return ""
+        return []
     known = [(name, value) for name, value in vars(place).items() if callable(value) and not name.startswith("_")]
-    own = [name for name, value in known if getattr(value, "__module__", None) == place.__name__]
-    return f" It defines: {', '.join(own[:_OFFERED])}{', ...' if len(own) > _OFFERED else ''}." if own else ""
+    return [name for name, value in known if getattr(value, "__module__", None) == place.__name__]
 
 
 @contextlib.contextmanager

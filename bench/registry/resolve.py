@@ -24,11 +24,14 @@ from bench.registry.catalog import (
     torchvision_sources,
     unknown_name,
 )
-from bench.registry.loading import find_attribute, load_file, load_module
+from bench.registry.loading import find_attribute, load_file, load_module, no_attribute
 from bench.registry.spec import Kind, Spec, convert_options, parse
 from bench.registry.timm import check_timm, timm_workload
 from bench.registry.torchvision import torchvision_workload
 from bench.registry.transformers import check_transformers, transformers_workload
+
+_MAKES_NAMES = frozenset({"globals", "locals", "vars", "exec", "setattr", "sys"})
+"""A file that uses one of these may bind names that its source does not show."""
 
 
 def resolve(spec: str, *, input_shape: InputShape | None = None) -> Workload:
@@ -77,9 +80,9 @@ def check(spec: str, input_shape: InputShape | None = None) -> None:
     """Raise what `resolve` would, as far as reading source tells; imports neither torch nor the model.
 
     Found here: a spec that is no spec, an unknown name, a file that is not there or not Python, an option that the
-    model's Config lacks or that is not of its type, inputs for a model that makes its own batches. What passes here may
-    still fail in `resolve`: a module that cannot be imported, a callable that is made at run time, a value that the
-    model itself refuses.
+    model's Config or function lacks or that is not of its type, a name that nothing in the file binds, inputs for a
+    model that makes its own batches. What passes here may still fail in `resolve`: a module that cannot be imported,
+    a callable that is made at run time, a value that the model itself refuses.
 
     Raises:
         ModelError: Nothing answers to the name; the spec cannot be resolved.
@@ -118,9 +121,35 @@ def _check_source(spec: Spec, path: Path, attribute: str) -> None:
         line = (error.lineno or 1) if isinstance(error, SyntaxError) else 1
         message = error.msg if isinstance(error, SyntaxError) else str(error)
         raise ModelError(f"model {spec.text!r}: {path.name}, line {line} is not Python: {message}") from error
-    if attribute and find_node(tree, attribute) is None:
+    node = find_node(tree, attribute) if attribute else None
+    if attribute and node is None:
+        _check_name(spec, path, tree, attribute)
         return  # it may be imported there, or made at run time
-    if not attribute:
-        options = read_options(tree, "", text.decode(errors="replace").splitlines())
+    if not attribute or _has_plain_signature(node):
+        options = read_options(tree, attribute, text.decode(errors="replace").splitlines())
         if options is not None:
             convert_options(spec.text, spec.options, {option.name: option.type for option in options})
+
+
+def _check_name(spec: Spec, path: Path, tree: ast.Module, attribute: str) -> None:
+    """Refuse a name that nothing in the file can bind."""
+    bound: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            if node.id in _MAKES_NAMES:
+                return
+            bound += [node.id] if isinstance(node.ctx, ast.Store) else []
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            bound.append(node.name)
+        elif isinstance(node, ast.alias):
+            bound.append(node.asname or node.name.partition(".")[0])
+    part = attribute.partition(".")[0]
+    if part in bound or {"*", "__getattr__"} & set(bound):
+        return
+    own = [n.name for n in tree.body if isinstance(n, ast.ClassDef | ast.FunctionDef) and not n.name.startswith("_")]
+    raise no_attribute(spec.text, path.name, part, [name for name in bound if not name.startswith("_")], own)
+
+
+def _has_plain_signature(node: ast.AST | None) -> bool:
+    """Whether the source tells what a function takes; a class may inherit or change it."""
+    return isinstance(node, ast.FunctionDef) and not node.decorator_list and node.args.kwarg is None

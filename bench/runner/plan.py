@@ -46,6 +46,19 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
         registry.check(model, input_shape)
 
 
+def check_devices(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
+    """Refuse devices that this machine has not; only accelerators need torch for that, in a process of its own.
+
+    Raises:
+        BenchError: The first device that is not there.
+    """
+    devices = tuple(dict.fromkeys(cell.device for cell in cells if cell.device != AUTO and is_accelerator(cell.device)))
+    if devices:
+        ending = processes.call("bench.runner.workers.cells:preflight", devices, (), method=method)
+        if ending.error is not None:
+            raise ending.error
+
+
 def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None) -> Plan:
     """Check cells before anything is measured, in a fresh process, because that needs torch.
 

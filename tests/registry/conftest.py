@@ -89,6 +89,20 @@ FILES = {
 
         made = workload()
         ''',
+    "functions.py": """
+import torch
+
+
+def make(width: int = 4) -> torch.nn.Module:
+    return torch.nn.Linear(width, 2)
+
+
+def free(**options: int) -> torch.nn.Module:
+    return torch.nn.Linear(options["width"], 2)
+
+
+late = make if torch else None
+""",
     "five.py": '''
         """A file of five names."""
         from dataclasses import dataclass

@@ -253,6 +253,11 @@ def test_an_edited_file_is_loaded_again(folder: Path) -> None:
         ("broken:f", ModelError),
         ("notes.txt:f", ModelError),
         ("five.py@heigth=3", ModelError),
+        ("net.py:Nett", ModelError),
+        ("net.py:nothing_like_it", ModelError),
+        ("functions.py:mak@width=3", ModelError),
+        ("functions.py:make@widht=3", ModelError),
+        ("functions.py:make@width=a", ModelError),
     ],
 )
 def test_check_finds_without_importing_what_resolve_finds(folder: Path, spec: str, error: type[BenchError]) -> None:
@@ -265,7 +270,18 @@ def test_check_finds_without_importing_what_resolve_finds(folder: Path, spec: st
 
 @pytest.mark.parametrize(
     "spec",
-    ["mlp", "my_net@classes=10", "torchvision:resnet18@num_classes=10", "net.py:Net", "net:Net", "five.py@width=5"],
+    [
+        "mlp",
+        "my_net@classes=10",
+        "torchvision:resnet18@num_classes=10",
+        "net.py:Net",
+        "net:Net",
+        "five.py@width=5",
+        "functions.py:make@width=5",
+        "functions.py:free@width=5",
+        "functions.py:late@width=5",
+        "functions.py:torch.nn.Linear@in_features=2,out_features=2",
+    ],
 )
 def test_check_lets_a_good_spec_pass(folder: Path, spec: str) -> None:
     check(spec)

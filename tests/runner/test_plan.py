@@ -1,11 +1,14 @@
 """Cells that are compared by their number of processes have the same threads in each."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bench.core.cell import Cell, Parallel
-from bench.runner.plan import share_threads
+from bench.core.errors import UsageError
+from bench.runner.plan import check_devices, share_threads
 from tests.records import ENVIRONMENT
 
 CELL = Cell(model="net", batch_size=8)
@@ -45,3 +48,18 @@ def test_cells_that_are_not_compared_keep_what_torch_takes(cells: tuple[Cell, ..
 
 def test_threads_that_were_asked_for_stay() -> None:
     assert threads(of(1, threads=3), of(2, threads=3)) == [3, 3]
+
+
+def test_a_dry_run_asks_torch_only_for_accelerators_and_refuses_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def call(place: str, devices: tuple[str, ...], models: tuple[str, ...], **_: Any) -> SimpleNamespace:
+        asked.append((devices, models))
+        return SimpleNamespace(error=UsageError("no CUDA device here"))
+
+    monkeypatch.setattr("bench.runner.plan.processes.call", call)
+    check_devices([Cell(model="mlp", batch_size=8), Cell(model="mlp", batch_size=8, device="auto")])
+    assert asked == []
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        check_devices([Cell(model="mlp", batch_size=8), Cell(model="mlp", batch_size=8, device="cuda")])
+    assert asked == [(("cuda",), ())]
