@@ -18,7 +18,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.counters.modes import DEVICE
+from bench.counters.shortcuts import SHORTCUTS
+
+DEVICE = torch.ops.prim.device.default
 
 _NOT_REMEMBERED = frozenset(
     {
@@ -28,7 +30,9 @@ _NOT_REMEMBERED = frozenset(
         torch.Tag.maybe_aliasing_or_mutating,
     }
 )
-_NEVER = frozenset({"resize_", "resize_as_", "set_", "lift", "lift_fresh", "lift_fresh_copy"})
+_VIEWS = frozenset({"_unsafe_view", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk"})
+"""Share their input's storage, although torch does not call them views."""
+_NEVER = frozenset({"as_strided", "resize_", "resize_as_", "set_", "lift", "lift_fresh", "lift_fresh_copy"})
 _RETURNED = frozenset({"Tensor", "Optional[Tensor]", "List[Tensor]"})
 _PLAIN = frozenset({bool, int, float, str, type(None), torch.dtype, torch.device, torch.layout, torch.memory_format})
 
@@ -46,7 +50,7 @@ class _Output(NamedTuple):
     """All there is to know of an output.
 
     Attributes:
-        offset: Offset of a view into its input's storage; None for a tensor with storage of its own.
+        offset: Offset of a view from the beginning of its input; None for a tensor with storage of its own.
         source: Position of the argument whose storage a view shares.
         attributes: Attributes of a fake tensor.
     """
@@ -61,6 +65,10 @@ class _Output(NamedTuple):
 
 _SAME = "the first argument"
 _NOTHING = "nothing"
+
+
+_layout = torch.Tensor.layout.__get__  # type: ignore[attr-defined]
+"""The layout; fake tensors take a long way round to the same."""
 
 
 class OutputCache:
@@ -87,9 +95,9 @@ class OutputCache:
         kind = _kind(operation)
         key: Any = None
         if kind is not None and not (kind is _Kind.VIEW and self._mode is None):
-            key = self._key(args, kind)
+            key = self._key(args)
             if key is not None and kwargs:
-                more = self._key(tuple(kwargs.items()), kind)
+                more = self._key(tuple(kwargs.items()))
                 key = None if more is None else (key, more)
         if key is None:
             return operation(*args, **kwargs) if otherwise is None else otherwise()
@@ -105,13 +113,18 @@ class OutputCache:
                 return self._make(known, args)
             sequence, parts = known
             return sequence([None if part is None else self._make(part, args) for part in parts])
-        outputs = operation(*args, **kwargs) if otherwise is None else otherwise()
+        shortcut = SHORTCUTS.get(operation) if self._mode is None else None
+        outputs = shortcut(args) if shortcut is not None else None
+        if outputs is None:
+            outputs = operation(*args, **kwargs) if otherwise is None else otherwise()
+        if otherwise is None and self._mode is not None:
+            return outputs  # it went through the mode, which has remembered it
         described = self._describe(kind, args, outputs)
         if described is not None:
             self._known[key] = described
         return outputs
 
-    def _key(self, values: Any, kind: _Kind) -> tuple[Any, ...] | None:
+    def _key(self, values: Any) -> tuple[Any, ...] | None:
         """Describe arguments so that equal descriptions give equal outputs; None if there is something else."""
         parts: list[Any] = []
         for value in values:
@@ -120,14 +133,13 @@ class OutputCache:
                 parts.append(kind_of_value)  # 1, 1.0 and True are equal, and their results are not
                 parts.append(value)
             elif kind_of_value is list or kind_of_value is tuple:
-                inner = self._key(value, kind)
+                inner = self._key(value)
                 if inner is None:
                     return None
                 parts.append(inner)
             elif self._is_plain(value):
-                # Where a tensor begins in its storage matters to its views only.
-                offset = value.storage_offset() if kind is _Kind.VIEW else 0
-                parts.append((value.shape, value.stride(), value.dtype, value.device, offset, value.is_inference()))
+                device = value.device if self._mode is None else value._fake_device
+                parts.append((value.shape, value.stride(), value.dtype, device, value.is_inference()))
             else:
                 return None
         return tuple(parts)
@@ -138,9 +150,14 @@ class OutputCache:
         if self._mode is None:
             if not (kind is torch.Tensor or kind is torch.nn.Parameter) or not value.is_meta:
                 return False
-        elif kind is not FakeTensor or value.fake_mode is not self._mode or value.constant is not None:
+        elif (
+            kind is not FakeTensor
+            or value.fake_mode is not self._mode
+            or value.constant is not None
+            or value.dispatch_keys is not None
+        ):
             return False
-        return value.layout is torch.strided and not (value.is_conj() or value.is_neg())
+        return _layout(value) is torch.strided and not (value.is_conj() or value.is_neg())
 
     def _describe(self, kind: _Kind, args: Any, outputs: Any) -> Any:
         """Describe what was returned; None if it is not to be remembered."""
@@ -170,7 +187,7 @@ class OutputCache:
             sources = [index for index, value in enumerate(args) if isinstance(value, torch.Tensor)]
             if kind is not _Kind.VIEW or len(tensors) != 1 or len(sources) != 1 or output is tensors[0]:
                 return None
-            offset, source = output.storage_offset(), sources[0]
+            offset, source = output.storage_offset() - tensors[0].storage_offset(), sources[0]
         elif output.storage_offset():
             return None
         attributes = dict(vars(output)) if self._mode is not None else {}
@@ -190,8 +207,9 @@ class OutputCache:
                 plain = torch.empty_strided(output.shape, output.stride, dtype=output.dtype, device="meta")
             else:
                 plain = torch.empty((), dtype=output.dtype, device="meta")
-                storage = args[output.source].untyped_storage()
-                plain.set_(storage, output.offset, output.shape, output.stride)
+                viewed = args[output.source]
+                offset = viewed.storage_offset() + output.offset
+                plain.set_(viewed.untyped_storage(), offset, output.shape, output.stride)
             if self._mode is None:
                 return plain
             # As `FakeTensor.__new__` makes one, whose checks of its arguments take most of its time.
@@ -240,24 +258,46 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
 
     def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run the fake kernel."""
+        shortcut = SHORTCUTS.get(func)
+        if shortcut is not None:
+            with self:
+                outputs = shortcut(args)
+            if outputs is not None:
+                return outputs
         return super().__torch_dispatch__(func, types, args, kwargs)
 
 
+def active_outputs() -> OutputCache | None:
+    """Return what the fake mode that is entered remembers; None if none of ours is."""
+    mode = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.FAKE)
+    return mode.outputs if isinstance(mode, FakeMode) else None
+
+
 class Remembering(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Lets whoever dispatches on meta tensors inside this mode profit from a cache."""
+    """Lets whoever dispatches on tensors without values inside this mode profit from a cache.
+
+    Args:
+        cache: Of what operations return.
+        passes: Operations that are left to the modes below.
+    """
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False
 
-    def __init__(self, cache: OutputCache) -> None:
+    def __init__(self, cache: OutputCache, passes: Callable[[Any], bool] = lambda _: False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._cache = cache
+        self._passes = passes
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Return what the operation returns."""
+        if func is DEVICE:
+            return args[0].device
+        if self._passes(func):
+            return func(*args, **(kwargs or {}))
         return self._cache.run(func, args, kwargs or {})
 
 
@@ -273,7 +313,7 @@ def _kind(operation: Any) -> _Kind | None:
         return None
     if not returns:
         return _Kind.SILENT if written and name.endswith("_") else None
-    if operation.is_view or name == "_unsafe_view":
+    if operation.is_view or name in _VIEWS:
         return _Kind.VIEW
     if all(returned.alias_info is None for returned in returns):
         return _Kind.NEW

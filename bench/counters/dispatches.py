@@ -15,7 +15,7 @@ import torch
 
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
-from bench.counters.timeline import storages_of, tensors_in
+from bench.counters.tensors import storages_of, tensors_in
 from bench.device.backend import backend_of
 from bench.device.step import Step
 
@@ -64,11 +64,15 @@ class OperationCounter(OperationMode):  # type: ignore[no-untyped-call]
 
     def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation and count it."""
-        outputs = func(*args, **kwargs)
+        outputs = self.run(func, args, kwargs)
+        self.note(func, args, kwargs, outputs)
+        return outputs
+
+    def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
+        """Count an operation that ran."""
         if is_counted(func):
             self._dispatches[str(func)] += 1
             self._bytes += touched_bytes(func, (args, kwargs), outputs)
-        return outputs
 
     def result(self) -> StepOperations:
         """Return what was counted so far."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
@@ -16,27 +16,12 @@ from bench.core.record import Advice, AdviceKind, Counters
 from bench.core.workload import Workload
 from bench.counters.build import refuse_large_workload
 from bench.counters.dispatches import OperationCounter, StepOperations
-from bench.counters.fakes import fake_step, real_step
+from bench.counters.fakes import fake_step, real_step, without_collector
 from bench.counters.flops import count_seeded, error_text
 from bench.counters.predict import block_bytes
-from bench.counters.timeline import MemoryTimeline, storages_of, tensors_in, track_steps
-from bench.device import batch
+from bench.counters.tensors import storages_of
+from bench.counters.timeline import MemoryTimeline, SavedBytes, sum_saved, track_steps
 from bench.device.step import LongStep, OwnStep, Step, needs_closure, prepare
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedBytes:
-    """Bytes of the storages saved for backward, each counted once, by what they are.
-
-    Attributes:
-        activations_bytes: Neither of the following: they live only because backward needs them.
-        parameters_bytes: Parameters and buffers; they live anyway.
-        inputs_bytes: The batch; it lives anyway.
-    """
-
-    activations_bytes: int
-    parameters_bytes: int
-    inputs_bytes: int
 
 
 def count_saved(step: Step) -> SavedBytes:
@@ -54,14 +39,7 @@ def count_saved(step: Step) -> SavedBytes:
             outputs = step.forward()
             if step.is_training:
                 step.compute_loss(outputs)
-    networks = step.networks.values()
-    parameters = _addresses([tensor for one in networks for tensor in (*one.parameters(), *one.buffers())])
-    inputs = _addresses(batch.tensors_in(step.batch)) - parameters
-    return SavedBytes(
-        activations_bytes=sum(size for address, size in saved.items() if address not in parameters | inputs),
-        parameters_bytes=sum(size for address, size in saved.items() if address in parameters),
-        inputs_bytes=sum(size for address, size in saved.items() if address in inputs),
-    )
+    return sum_saved(step, saved)
 
 
 @contextlib.contextmanager
@@ -80,14 +58,10 @@ def collect_saved() -> Iterator[dict[int, int]]:
         yield saved
 
 
-def _addresses(value: object) -> set[int]:
-    return {storage._cdata for tensor in tensors_in(value) for storage in storages_of(tensor)}
-
-
 def _run_steps(step: Step) -> tuple[StepOperations, SavedBytes, MemoryTimeline]:
     operations = OperationCounter()
-    timeline = track_steps(step, 2, around_last=operations)
-    return operations.result(), count_saved(step), timeline
+    timeline = track_steps(step, 2, counter=operations)
+    return operations.result(), timeline.saved or count_saved(step), timeline
 
 
 def count(
@@ -106,10 +80,11 @@ def count(
         What could be counted, and the doubts. A counter that fails leaves its fields None and an advice with the
         reason; the others stand.
     """
-    counters, advice, has_drawn = _count_once(workload, cell, opinions=opinions, steps=steps)
-    if not has_drawn:
-        return counters, advice
-    other, _, _ = _count_once(workload, replace(cell, seed=cell.seed + 1), opinions=False, steps=steps)
+    with without_collector():
+        counters, advice, has_drawn = _count_once(workload, cell, opinions=opinions, steps=steps)
+        if not has_drawn:
+            return counters, advice
+        other, _, _ = _count_once(workload, replace(cell, seed=cell.seed + 1), opinions=False, steps=steps)
     facts = tuple(
         (name, value)
         for name, one, two in zip(_COMPARED, _compared(counters), _compared(other), strict=True)

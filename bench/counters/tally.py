@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass_type
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.core.record import FlopCount
 from bench.counters.audit import find_class
-from bench.counters.cache import OutputCache
+from bench.counters.cache import DEVICE, OutputCache
 from bench.counters.formulas.cost import Cost
 from bench.counters.formulas.table import OperationCounter, find_formula
+from bench.counters.modes import has_wrapper
 from bench.counters.modules import ModuleTracker
 
 
@@ -145,8 +146,10 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the operation and count it."""
+        if func is DEVICE:
+            return args[0].device  # a question, asked more often than anything else
         kwargs = kwargs or {}
-        if any(is_traceable_wrapper_subclass_type(kind) for kind in types):
+        if has_wrapper(tuple(types)):
             return NotImplemented  # jagged tensors and their like take themselves apart, and the parts come back here
         plan = self._plans.get(func)
         if plan is None:

@@ -9,18 +9,19 @@ gone (a weak reference tells). What a kernel allocates and frees inside one oper
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import _disable_current_modes
 
 from bench.core.record import UNMARKED, Phase, PredictedPeak
+from bench.counters.dispatches import OperationCounter
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
+from bench.counters.tensors import storages_of, tensors_in
 from bench.device import batch
 from bench.device.marks import Marks
 from bench.device.step import Step
@@ -38,11 +39,49 @@ class Cause(IntEnum):
     TEMPORARY = 6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedBytes:
+    """Bytes of the storages saved for backward, each counted once, by what they are.
+
+    Attributes:
+        activations_bytes: Neither of the following: they live only because backward needs them.
+        parameters_bytes: Parameters and buffers; they live anyway.
+        inputs_bytes: The batch; it lives anyway.
+    """
+
+    activations_bytes: int
+    parameters_bytes: int
+    inputs_bytes: int
+
+
+def sum_saved(step: Step, saved: Mapping[int, int]) -> SavedBytes:
+    """Sum the bytes of storages, by address, that were saved for the backward pass of a step's batch."""
+    networks = step.networks.values()
+    parameters = _addresses([tensor for one in networks for tensor in (*one.parameters(), *one.buffers())])
+    inputs = _addresses(batch.tensors_in(step.batch)) - parameters
+    return SavedBytes(
+        activations_bytes=sum(size for address, size in saved.items() if address not in parameters | inputs),
+        parameters_bytes=sum(size for address, size in saved.items() if address in parameters),
+        inputs_bytes=sum(size for address, size in saved.items() if address in inputs),
+    )
+
+
+def _addresses(value: object) -> set[int]:
+    return {storage._cdata for tensor in tensors_in(value) for storage in storages_of(tensor)}
+
+
 class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
-    """Logs every storage that operations return, and its end."""
+    """Logs every storage that operations return, and its end.
+
+    Attributes:
+        saved: For backward, by the forward pass and the loss of the last step; None where a step has several of them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.saved: SavedBytes | None = None
+        self._counter: OperationCounter | None = None
+        self._saved: dict[int, tuple[int, int]] | None = None  # token -> storage address, bytes
         self._tokens: dict[int, int] = {}  # storage address -> token, while alive
         self._references: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._sizes: list[int] = []  # per token
@@ -55,10 +94,12 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         """Run the operation and note the storages it returned; unknown inputs are constants of the model."""
         if func is not torch.ops.aten.lift_fresh.default:  # its input is a new tensor, not an old one
             self.label((args, kwargs), Cause.CONSTANT, only_unknown=True)
-        outputs = func(*args, **kwargs)
+        outputs = self.run(func, args, kwargs)
         for tensor in tensors_in(outputs):
             for storage in storages_of(tensor):
                 self._watch(storage)
+        if self._counter is not None:
+            self._counter.note(func, args, kwargs, outputs)
         return outputs
 
     def label(self, value: Any, cause: Cause, *, only_unknown: bool = False) -> None:
@@ -69,6 +110,30 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
                 if not (is_known and only_unknown):
                     token = self._watch(storage)
                     self._causes[token] = min(self._causes[token], cause)
+
+    def start_counting(self, counter: OperationCounter | None) -> None:
+        """Tell a counter of the operations that follow, and note what is saved for backward."""
+        self._counter = counter
+        self._saved = {}
+
+    def save(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Label what is saved for backward."""
+        self.label(tensor, Cause.SAVED)
+        if self._saved is not None:
+            for storage in storages_of(tensor):
+                self._saved[self._tokens[storage._cdata]] = storage._cdata, storage.nbytes()
+        return tensor
+
+    def sum_saved(self, step: Step) -> None:
+        """Sum what was saved until now; nothing if it was not noted."""
+        if self._saved is None:
+            return
+        # What is gone already has no address any more: another storage may have it now.
+        found = {
+            address if self._tokens.get(address) == token else -1 - token: size
+            for token, (address, size) in self._saved.items()
+        }
+        self.saved = sum_saved(step, found)
 
     def end_phase(self, phase: Phase | str) -> None:
         """Mark the end of a phase."""
@@ -143,9 +208,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         return forget
 
 
-def track_steps(
-    step: Step, steps: int, *, around_last: contextlib.AbstractContextManager[Any] | None = None
-) -> MemoryTimeline:
+def track_steps(step: Step, steps: int, *, counter: OperationCounter | None = None) -> MemoryTimeline:
     """Run steps and log their memory; the first one creates the optimizer's state, the second is steady.
 
     What is alive at the start is the model and the batch.
@@ -153,17 +216,18 @@ def track_steps(
     Args:
         step: Real or fake.
         steps: How many to run.
-        around_last: Entered around the last step: another counter that wants a steady step.
+        counter: Told of the operations of the last step, which is steady.
     """
     timeline = MemoryTimeline()
     for network in step.networks.values():
         timeline.label((list(network.parameters()), list(network.buffers())), Cause.WEIGHTS)
     timeline.label(batch.tensors_in(step.batch), Cause.INPUTS)
-    with without_collector(), timeline, _labelling_saved(timeline):
+    hooks = torch.autograd.graph.saved_tensors_hooks(timeline.save, lambda tensor: tensor)
+    with without_collector(), timeline, hooks:
         for index in range(steps):
-            is_last = index == steps - 1
-            with (around_last if is_last else None) or contextlib.nullcontext():
-                _run(step, timeline)
+            if index == steps - 1:
+                timeline.start_counting(counter)
+            _run(step, timeline)
             timeline.end_step()
     return timeline
 
@@ -171,54 +235,18 @@ def track_steps(
 def _run(step: Step, timeline: MemoryTimeline) -> None:
     """Run one step, naming storages where its phases end."""
     parameters = [parameter for network in step.networks.values() for parameter in network.parameters()]
+    last = Phase.LOSS if step.is_training else Phase.FORWARD
 
     def end(phase: Phase | str) -> None:
         timeline.end_phase(phase)
+        if phase is last and type(step) is Step:
+            timeline.sum_saved(step)
         if phase is not Phase.FORWARD:
             timeline.label([parameter.grad for parameter in parameters], Cause.GRADIENTS)
 
     step.split(Marks(end=end))
     for optimizer in step.optimizers:
         timeline.label(batch.tensors_in(optimizer.state), Cause.OPTIMIZER_STATE)
-
-
-def _labelling_saved(timeline: MemoryTimeline) -> contextlib.AbstractContextManager[object]:
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        timeline.label(tensor, Cause.SAVED)
-        return tensor
-
-    return torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-
-
-def tensors_in(value: Any) -> Iterator[torch.Tensor]:
-    """Walk what operations take and return: tuples, lists, dicts. Faster than `batch.tensors_in`, which opens more."""
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from tensors_in(item)
-    elif isinstance(value, dict):
-        yield from tensors_in(list(value.values()))
-
-
-def storages_of(tensor: torch.Tensor) -> Iterable[torch.UntypedStorage]:
-    """Return the storages of a tensor: of a sparse one those of its indices and values; mkldnn's are hidden."""
-    if tensor.layout is torch.strided:
-        return (tensor.untyped_storage(),)
-    with _disable_current_modes():  # reading a part is an operation, and nobody's
-        return [part.untyped_storage() for part in _parts(tensor)]
-
-
-def _parts(tensor: Any) -> tuple[torch.Tensor, ...]:
-    if tensor.layout is torch.sparse_coo:
-        return tensor._indices(), tensor._values()
-    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
-        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
-    if tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
-        return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
-    if tensor.layout is torch.jagged:
-        return tensor.values(), tensor.offsets()
-    return ()
 
 
 def _round_up(size: int, multiple: int) -> int:
