@@ -20,7 +20,7 @@ from bench.core.record import Phase
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.modules import ModuleTracker
-from bench.counters.timeline import tensors_in
+from bench.counters.tensors import tensors_in
 from bench.device import step as step_module
 from bench.device.step import Step
 from bench.measure.profile.work import Whereabouts, run_phases
