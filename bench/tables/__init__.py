@@ -6,7 +6,7 @@
 - `document`: what is said of a subject, once, for any format; `advice`: the words of every doubt;
   `run`: a whole run on one page, and what it found, in sentences
 - `fold`: the layers of a profile to as many rows as matter
-- `bisection`, `claims`, `comparison`, `fit`, `gate`, `history`, `machine`, `nominations`, `profile`,
+- `bisection`, `claims`, `cold`, `comparison`, `fit`, `gate`, `history`, `machine`, `nominations`, `profile`,
   `scaling`, `scenarios`, `tails`, `training`: one subject each, to columns and sentences
 
 What was not measured is `-`, never 0.
