@@ -40,7 +40,7 @@ START = (
         "s",
         "build, and what the steps until steady took beyond steady ones",
         "start.startup_seconds",
-        Shown(name="start-up", scale="s", view="cold", place=4, rank=1, always=True),
+        Shown(name="start-up", scale="s", view="cold", place=4, rank=2, always=True),
     ),
     integer(
         "compile_payback_steps",
