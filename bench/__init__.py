@@ -46,6 +46,7 @@ def run(
     timeout_seconds: float | None = None,
     executor: str = "forkserver",
     results: str | Path = "results",
+    progress: bool = False,
     **axes: Any,
 ) -> tuple[Record, ...]:
     """Measure every combination of the given values, each cell in a fresh process, and store the run.
@@ -59,6 +60,7 @@ def run(
         timeout_seconds: Kill a process after this long; the cell becomes a TIMED_OUT record.
         executor: `forkserver`, `spawn` or `inline`.
         results: Folder under which the run's folder is made.
+        progress: Show on stderr what `bench run` shows there: each cell as it ends, and the time left.
         axes: Every other field of `bench.Cell`, by its name: a value or a list, None for its default. Each takes what
             `bench run --help` says of the option of that name; what a device cannot do becomes a SKIPPED record.
 
@@ -77,8 +79,14 @@ def run(
     sweep = sweep_of(models=models, **axes)
     session = Session(sweeps=(sweep,))
     sampling = sampling_of(session.sampling, target=target, budget_seconds=budget_seconds, processes=processes)
+    if progress:
+        from bench.cli.progress import make_observer
     finished = execute(
-        replace(session, sampling=sampling), results=Path(results), timeout_seconds=timeout_seconds, method=executor
+        replace(session, sampling=sampling),
+        results=Path(results),
+        timeout_seconds=timeout_seconds,
+        method=executor,
+        observers=(make_observer(),) if progress else (),
     )
     return finished.records
 

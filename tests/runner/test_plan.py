@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import bench
 from bench.core.cell import Cell, Parallel
 from bench.core.errors import UsageError
 from bench.runner.plan import check_devices, share_threads
@@ -63,3 +64,16 @@ def test_a_dry_run_asks_torch_only_for_accelerators_and_refuses_what_it_says(mon
     with pytest.raises(UsageError, match="no CUDA device here"):
         check_devices([Cell(model="mlp", batch_size=8), Cell(model="mlp", batch_size=8, device="cuda")])
     assert asked == [(("cuda",), ())]
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_python_hears_of_progress_where_it_asks_for_it(monkeypatch: pytest.MonkeyPatch, progress: bool) -> None:
+    heard: list[int] = []
+
+    def execute(*_: Any, observers: tuple[Any, ...], **__: Any) -> SimpleNamespace:
+        heard.append(len(observers))
+        return SimpleNamespace(records=())
+
+    monkeypatch.setattr("bench.runner.session.execute", execute)
+    assert bench.run(models="mlp", batch_size=2, progress=progress) == ()
+    assert heard == [int(progress)]
