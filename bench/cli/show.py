@@ -82,4 +82,6 @@ def _advice(data: StoredRun) -> str:
     """Suggest what to do with a run without records, as of `bench train`, `generate` and `images`."""
     if data.has_cases:
         return f"bench report {data.id} shows what else is in it"
+    if (data.info.settings or {}).get("kind") == "bisect":
+        return f"bench bisect --resume {data.id} prints what was found, and goes on where that is open"
     return "measure it with bench run --resume"
