@@ -18,6 +18,7 @@ def have_gpus(monkeypatch: pytest.MonkeyPatch, count: int, capability: tuple[int
     monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "Test GPU")
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _device: None)
 
 
 @pytest.mark.parametrize(
