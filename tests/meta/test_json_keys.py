@@ -44,4 +44,5 @@ def test_every_key_of_an_answer_is_documented(command: str) -> None:
 
 
 def test_no_command_without_an_answer_is_documented() -> None:
-    assert set(documented()) - {"schema", "command"} == set(answered())
+    options = {name for name in documented() if name.startswith("--")}  # what an option adds to several answers
+    assert set(documented()) - {"schema", "command"} - options == set(answered())
