@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from bench.device.backend import CPU
+
 _aten = torch.ops.aten
 
 
@@ -21,7 +23,7 @@ def _normalise(args: Sequence[Any]) -> tuple[torch.Tensor, ...] | None:
         return None
     if tensor.numel() <= tensor.shape[1]:
         return None  # one value per channel has no deviation: torch says so
-    if not is_training and tensor.device.type != "cpu":
+    if not is_training and tensor.device.type != CPU:
         return None
     channels = tensor.shape[1] if is_training else 0
     return torch.empty_like(tensor), tensor.new_empty((channels,)), tensor.new_empty((channels,))

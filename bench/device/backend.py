@@ -409,8 +409,10 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if any(cls.__name__ == "OutOfMemoryError" for cls in type(error).__mro__):  # torch's, without importing torch
         return True
+    if not isinstance(error, RuntimeError):
+        return False
     words = [word for kind in map(_class_of, KINDS) for word in kind.out_of_memory_words]
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    return any(word in str(error) for word in words)
 
 
 def is_missing_kernel(error: BaseException) -> bool:

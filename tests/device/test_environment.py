@@ -15,7 +15,7 @@ import torch
 
 from bench.core.environment import Environment
 from bench.core.jsonio import from_json, to_json
-from bench.device import cuda
+from bench.device import nvml
 from bench.device import environment as module
 from bench.device.cpu import Reading, read_counters
 from bench.device.environment import read_environment, state_between
@@ -124,11 +124,11 @@ def test_our_own_ticks_beyond_the_kernels_are_not_negative_load(four_cores: None
 
 
 def test_the_gpus_state_is_read_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    gpu = cuda.GpuState(
+    gpu = nvml.GpuState(
         clock_mhz=900.0, temperature_celsius=80.0, throttle_reasons=("thermal",), other_processes=2, own_memory_bytes=1
     )
     asked = []
-    monkeypatch.setattr(cuda, "read_state", lambda uuid: asked.append(uuid) or gpu)
+    monkeypatch.setattr(nvml, "read_state", lambda uuid, **_: asked.append(uuid) or gpu)
     state = state_between(BEFORE, BEFORE, "cuda:0", "the-gpu")
     assert asked == ["the-gpu"]
     assert state.gpu_throttle_reasons == ("thermal",)
@@ -153,7 +153,7 @@ def test_a_gpu_stands_in_the_environment() -> None:
     assert found.gpu == torch.cuda.get_device_name(0)
     assert found.driver
     assert found.gpu_uuid
-    assert cuda.read_state(found.gpu_uuid) is not None
+    assert nvml.read_state(found.gpu_uuid) is not None
 
 
 def fingerprint_with(**variables: str) -> tuple[str, dict[str, object]]:
