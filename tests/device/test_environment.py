@@ -15,8 +15,8 @@ import torch
 
 from bench.core.environment import Environment
 from bench.core.jsonio import from_json, to_json
-from bench.device import nvml
 from bench.device import environment as module
+from bench.device import nvml
 from bench.device.cpu import Reading, read_counters
 from bench.device.environment import read_environment, state_between
 

@@ -18,7 +18,6 @@ def test_rates_and_latencies_follow_from_the_raw_times() -> None:
     assert summary.prefill_tokens_per_second == pytest.approx(4 * 32 / 0.020)
     assert summary.token.point == pytest.approx(1e-3 + 36.5e-6, rel=1e-3)  # places 32 to 41
     assert summary.decode_tokens_per_second == pytest.approx(4 / summary.token.point)
-    assert summary.token.point < (summary.token_p90_seconds or 0) <= (summary.token_p99_seconds or 0) <= 1e-3 + 44e-6
     assert summary.decode_flops_per_second == pytest.approx(1_350_000 * 4 / summary.token.point)
 
 
