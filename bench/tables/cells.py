@@ -156,7 +156,7 @@ CELLS = (
         "s",
         "step / tokens of all its examples: what a token costs, not how long one takes to appear",
         "summary.seconds_per_token",
-        Shown(name="token", scale="s", place=13, rank=6),
+        Shown(name="token", scale="s", place=13, rank=6, hidden_in=_SMALL),
     ),
     *(
         _phase(phase, header, f"median of the {phase.value} phase", place)

@@ -52,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "hangs.py").write_text(HANGS)
     (tmp_path / "claims.toml").write_text(CLAIMS)
     (tmp_path / "suite.toml").write_text(SUITE)
-    (tmp_path / "never.py").write_text("import time\ntime.sleep(600)\n")
+    (tmp_path / "never.py").write_text("import time\ntime.sleep(600)\n\n\ndef net(): ...\n")
     return tmp_path
 
 
