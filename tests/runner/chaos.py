@@ -103,7 +103,7 @@ def main(results: Path, is_again: bool, last: int | None) -> None:
     executor = LazyExecutor(environments=environments, timeout_seconds=TIMEOUT_SECONDS, worker=WORKER)
     known = run_paths(results)
     info = RunInfo(started_at=STARTED_AT, environment=ENVIRONMENT, cells=CELLS)
-    folder = RunFolder.open(known[0]) if known else RunFolder.create(results, info)
+    folder = RunFolder.open(known[0]) if known and last is None else RunFolder.create(results, info)
     with folder.locked():
         left = remaining(folder, CELLS, environments, Sampling(), retried=None if is_again else ())
         folder.remove_temporaries()
