@@ -22,6 +22,7 @@ from bench.core.cell import Cell, Mode
 from bench.core.claim import Claim, Erratum
 from bench.core.comparison import Quad
 from bench.core.estimate import Estimate
+from bench.core.generation import PartTimes
 from bench.core.jsonio import from_json, parse_json, to_json
 from bench.core.record import Advice, AdviceKind, Counters, FlopCount, Record, Sample
 
@@ -211,3 +212,8 @@ def test_json_that_no_value_of_ours_can_be_is_refused_in_one_line(data: bytes, w
 def test_json_is_read_with_a_byte_order_mark_and_with_long_digits_in_a_text() -> None:
     assert parse_json(b"\xef\xbb\xbf" + b'{"a": [1, 2.5, -3e-5]}') == {"a": [1, 2.5, -3e-5]}
     assert parse_json(b'{"a": "' + b"7" * 5000 + b'", "b": 20000000000000000000}')["b"] == 2 * 10**19
+
+
+def test_samples_whose_sum_overflows_are_read() -> None:
+    data = {"parts": [["forward", [9e307, 9e307, 9e307]]]}
+    assert from_json(PartTimes, data).parts == (("forward", (9e307, 9e307, 9e307)),)
