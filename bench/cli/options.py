@@ -19,7 +19,7 @@ from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
 from bench.core.record import Outcome, Sampling
 from bench.core.units import parse_seconds
 from bench.device.backend import CPU, DEVICE_HELP, is_accelerator
-from bench.suite.axes import AXES, axes_of
+from bench.suite.axes import AXES, TYPED, axes_of
 
 if TYPE_CHECKING:
     from bench.core.training import TrainingPlan
@@ -66,12 +66,12 @@ def axes(
         without: Axes that the command does not take.
         defaults: What the help says where the command has other defaults than a sweep.
     """
-    taken = [name for name in names or AXES if name not in ("model", *without)]
+    taken = [name for name in names or TYPED if name not in ("model", *without)]
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         def call(*arguments: Any, **typed: Any) -> int:
             values = {name: typed.pop(name, None) for name in taken}
-            read = {n: (v if AXES[n].is_inputs else split(v)) if v else None for n, v in values.items()}
+            read = {n: (v if TYPED[n].is_inputs else split(v)) if v else None for n, v in values.items()}
             return command(*arguments, axes=axes_of(**read), **typed)
 
         signature = inspect.signature(command, eval_str=True)
@@ -100,7 +100,7 @@ def axes(
 
 def option_of(name: str, default: Any = None, *, several: bool = False) -> Any:
     """Make typer's option of an axis, for one value or several."""
-    axis = AXES[name]
+    axis = TYPED[name]
     values = axis.about.metavar or ("NAME" if not axis.is_number else "X" if axis.kind is float else "N")
     return typer.Option(
         *axis.flags,

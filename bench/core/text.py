@@ -13,6 +13,9 @@ from collections.abc import Iterable
 LONGEST = 4000
 """Characters of a text from outside in any format; commands that we print are shorter."""
 
+SPEC_OPTIONS = re.compile(r"@(?=[A-Za-z_]\w*=)")
+"""Where the options of a model spec begin: the first @ before `key=`, so that a path may hold an @."""
+
 _CUT = re.compile(r"… \([\d,]+ characters\)$")
 
 
@@ -30,6 +33,15 @@ def plain(text: str, limit: int = LONGEST) -> str:
     said = _CUT.search(text)  # it was cut before, and says how long it once was
     end = said[0] if said else f"… ({len(text):,} characters)"
     return f"{line[: limit - len(end)]}{end}"
+
+
+def with_option(model: str, key: str, value: object) -> str:
+    """Write an option into a model spec, in the place of the same one's other value if there is one."""
+    reference, *rest = SPEC_OPTIONS.split(model, maxsplit=1)
+    pairs = rest[0].split(",") if rest else []
+    written = f"{key}={value}"
+    options = [written if pair.startswith(f"{key}=") else pair for pair in pairs]
+    return f"{reference}@{','.join(options if written in options else [*options, written])}"
 
 
 def choices(values: Iterable[str], last: str = ",", quote: str = "`") -> str:

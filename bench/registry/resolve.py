@@ -13,7 +13,7 @@ from bench.core.errors import ModelError
 from bench.core.inputs import InputShape, only_shape
 from bench.core.text import one_line
 from bench.core.workload import Workload
-from bench.registry.build import refuse_inputs, to_workload
+from bench.registry.build import CONTEXT_OPTION, refuse_inputs, to_workload
 from bench.registry.catalog import (
     entry_points,
     find_node,
@@ -90,6 +90,8 @@ def check(spec: str, input_shape: InputShape | None = None) -> None:
     parsed = parse(spec)
     if parsed.kind is Kind.NAME and parsed.place not in names():
         raise unknown_name(parsed.place)
+    if parsed.kind in (Kind.TORCHVISION, Kind.TIMM) and CONTEXT_OPTION in dict(parsed.options):
+        raise ModelError(f"model {spec!r} has no option {CONTEXT_OPTION!r}: it reads images")
     if parsed.kind is Kind.TORCHVISION:
         known = torchvision_sources()
         if known and parsed.place not in known:

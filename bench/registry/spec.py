@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import ModelError
-from bench.core.text import did_you_mean
-
-_OPTIONS = re.compile(r"@(?=[A-Za-z_]\w*=)")  # the first @ before `key=`, so that a path may hold an @
+from bench.core.text import SPEC_OPTIONS, did_you_mean
 
 
 class Kind(Enum):
@@ -59,7 +57,7 @@ def parse(text: str) -> Spec:
     Raises:
         ModelError: The text does not follow the grammar.
     """
-    reference, *rest = _OPTIONS.split(text, maxsplit=1)
+    reference, *rest = SPEC_OPTIONS.split(text, maxsplit=1)
     options = _parse_options(text, rest[0]) if rest else ()
     if not reference:
         raise ModelError(f"model spec {text!r} names no model; write for example 'my_net@classes=10'")

@@ -23,7 +23,6 @@ and `mlp@depth=8` are a group along `depth`. A group exists from two sizes on; a
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -32,6 +31,7 @@ import numpy as np
 from bench.core.cell import Cell
 from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Record
+from bench.core.text import SPEC_OPTIONS
 from bench.stats.distributions import Floats, finite, normal_quantile, student_t_quantile
 from bench.stats.summary import summarise
 
@@ -234,7 +234,6 @@ def fit_line(xs: Sequence[float], ys: Sequence[float]) -> Line | None:
 
 
 BATCH = "batch_size"
-_OPTIONS = re.compile(r"@(?=[A-Za-z_]\w*=)")  # as in model specs: the first @ before `key=`
 _MANY = 2**30  # no batch of a group; stands for "any" in its key
 
 
@@ -287,7 +286,7 @@ def _sizes(cell: Cell) -> Iterator[tuple[str, int, str, Cell]]:
     """Yield every size of a cell: axis, value, name of the group, and the cell without it."""
     rest = replace(cell, batch_size=_MANY)
     yield BATCH, cell.batch_size, rest.id.replace(f"b{_MANY}", "b*"), rest
-    name, *options = _OPTIONS.split(cell.model, maxsplit=1)
+    name, *options = SPEC_OPTIONS.split(cell.model, maxsplit=1)
     pairs = [pair.partition("=") for pair in options[0].split(",")] if options else []
     for index, (key, _, value) in enumerate(pairs):
         if value.isdecimal() and int(value) > 0:

@@ -196,6 +196,27 @@ def _axes() -> dict[str, Axis]:
 AXES: Mapping[str, Axis] = MappingProxyType(_axes())
 """Every axis, in the order of the loops of a sweep, outermost first."""
 
+MODEL_OPTIONS: Mapping[str, Axis] = MappingProxyType(
+    {
+        "sequence_length": Axis(
+            name="sequence_length",
+            kind=int,
+            is_optional=False,
+            default=None,
+            about=About(
+                meaning="tokens of an example",
+                help="Tokens of an example: the model's option of this name.",
+                usual_words="the model's",
+                unit="tokens",
+            ),
+        )
+    }
+)
+"""Axes that no cell has: each value is written into the model's spec, so that one measurement has one key."""
+
+TYPED: Mapping[str, Axis] = MappingProxyType({**AXES, **MODEL_OPTIONS})
+"""All that can be typed: a sweep, not a cell."""
+
 OTHER_NAMES: Mapping[str, str] = MappingProxyType({"input": "input_shape"})
 """What an axis may be called besides."""
 
@@ -209,15 +230,15 @@ def axes_of(**axes: Any) -> dict[str, tuple[Any, ...]]:
     values: dict[str, tuple[Any, ...]] = {}
     for typed, given in axes.items():
         name = OTHER_NAMES.get(typed, typed)
-        if name not in AXES:
-            raise UsageError(f"no axis named {typed!r}. {suggest(typed, [*AXES, *OTHER_NAMES])}")
+        if name not in TYPED:
+            raise UsageError(f"no axis named {typed!r}. {suggest(typed, [*TYPED, *OTHER_NAMES])}")
         if given is None:
             continue
         if name in values:
             raise UsageError(
                 f"{' and '.join(n for n in axes if OTHER_NAMES.get(n, n) == name)} mean the same; give one"
             )
-        values[name] = AXES[name].read_all(given)
+        values[name] = TYPED[name].read_all(given)
     return values
 
 

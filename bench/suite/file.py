@@ -32,7 +32,7 @@ from bench.core.cell import Cell
 from bench.core.errors import UsageError
 from bench.core.files import read_toml
 from bench.core.record import Sampling
-from bench.suite.axes import AXES, OTHER_NAMES, axes_of, sampling_of, suggest
+from bench.suite.axes import AXES, OTHER_NAMES, TYPED, axes_of, sampling_of, suggest
 from bench.suite.sweep import Rule, Sweep, cell_of
 
 
@@ -80,7 +80,7 @@ def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
 
 
 def _sweep(data: Mapping[str, Any]) -> Sweep:
-    _check_keys(data, (*AXES, *OTHER_NAMES, "exclude", "include"), "[[sweep]]")
+    _check_keys(data, (*TYPED, *OTHER_NAMES, "exclude", "include"), "[[sweep]]")
     if "model" not in data:
         raise UsageError("a [[sweep]] needs `model`, a name or a list of names")
     axes = {key: value for key, value in data.items() if key not in ("exclude", "include")}
@@ -99,7 +99,7 @@ def _rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
 
 
 def _cell(data: Mapping[str, Any]) -> Cell:
-    _check_keys(data, (*AXES, *OTHER_NAMES), "[[sweep.include]]")
+    _check_keys(data, (*TYPED, *OTHER_NAMES), "[[sweep.include]]")
     for key in ("model", "batch_size"):
         if key not in data:
             raise UsageError(f"a [[sweep.include]] needs `{key}`")

@@ -13,7 +13,8 @@ from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.errors import UsageError
-from bench.suite.axes import AXES, axes_of
+from bench.core.text import with_option
+from bench.suite.axes import AXES, MODEL_OPTIONS, axes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,10 @@ class Sweep:
         values = (self.axes.get(name, (axis.default,)) for name, axis in AXES.items())
         cells = [cell_of(dict(zip(AXES, chosen, strict=True))) for chosen in itertools.product(*values)]
         kept = [cell for cell in cells if not any(_matches(cell, group) for group in self.exclude)]
+        # After the exclusions, which name the models as they are typed.
+        written = {name: self.axes[name] for name in MODEL_OPTIONS if name in self.axes}
+        options = [dict(zip(written, chosen, strict=True)) for chosen in itertools.product(*written.values())]
+        kept = [_with_options(cell, one) for cell in kept for one in options]
         unique = tuple(dict.fromkeys([*kept, *self.include]))
         if not unique:
             raise UsageError("the sweep holds no cell: name at least one model, and exclude less")
@@ -59,10 +64,17 @@ class Sweep:
 
 def cell_of(values: Mapping[str, Any]) -> Cell:
     """Make a cell of values by axis; one that means nothing beside the others has its default."""
-    whole = {name: axis.default for name, axis in AXES.items()} | dict(values)
-    return Cell(
+    whole = {name: values.get(name, axis.default) for name, axis in AXES.items()}
+    cell = Cell(
         **{name: value if AXES[name].about.applies(whole) else AXES[name].default for name, value in whole.items()}
     )
+    return _with_options(cell, {name: values[name] for name in MODEL_OPTIONS if name in values})
+
+
+def _with_options(cell: Cell, options: Mapping[str, Any]) -> Cell:
+    for name, value in options.items():
+        cell = replace(cell, model=with_option(cell.model, name, value))
+    return cell
 
 
 def sweep_of(*, models: Any, **axes: Any) -> Sweep:

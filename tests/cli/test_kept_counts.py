@@ -28,7 +28,9 @@ def make_layer():
 def write(folder, width):
     for name, text in (("net.py", NET), ("outer.py", OUTER), ("inner.py", f"WIDTH = {width}\n")):
         (folder / name).write_text(text)
-        os.utime(folder / name, (1, 1))  # what was kept is known by content: a checkout that restores times changes nothing
+        os.utime(
+            folder / name, (1, 1)
+        )  # what was kept is known by content: a checkout that restores times changes nothing
 
 
 def count(folder, *options):

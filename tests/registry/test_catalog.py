@@ -75,6 +75,8 @@ def test_a_folder_of_models_comes_before_the_entry_points(folder: Path, monkeypa
     registry.check("mlp@width=9")
     with pytest.raises(ModelError, match=r"no option 'depth'"):
         registry.check("mlp@depth=9")
+    with pytest.raises(ModelError, match="has no option 'sequence_length': it reads images"):
+        registry.check("torchvision:resnet18@sequence_length=8")
 
 
 def test_a_folder_of_models_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from bench.core.cell import Cell, Mode, Parallel, Precision
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.suite.axes import axes_of, sampling_of
-from bench.suite.sweep import Rule, Sweep, expand, sweep_of
+from bench.suite.sweep import Rule, Sweep, cell_of, expand, sweep_of
 
 
 def test_the_product_runs_the_last_axis_fastest() -> None:
@@ -119,6 +119,29 @@ def test_python_values_become_a_sweep() -> None:
     )
     assert axes_of(input_shape=[3, 8]) == {"input_shape": ((3, 8),)}
     assert axes_of(input_shape=None, optimizer=None) == {}
+
+
+def test_a_sequence_length_is_written_into_the_models_spec_once() -> None:
+    sweep = sweep_of(models=["a", "b@width=8", "c@sequence_length=4,width=8"], sequence_length=[16, 32], batch_size=2)
+    assert [cell.model for cell in sweep.cells()] == [
+        "a@sequence_length=16",
+        "a@sequence_length=32",
+        "b@width=8,sequence_length=16",
+        "b@width=8,sequence_length=32",
+        "c@sequence_length=16,width=8",
+        "c@sequence_length=32,width=8",
+    ]
+    typed = sweep_of(models="a@sequence_length=16", batch_size=2).cells()
+    assert sweep.cells()[0].key == typed[0].key
+    assert cell_of({"model": "a", "batch_size": 1, "sequence_length": 16}).model == "a@sequence_length=16"
+
+
+def test_exclusions_name_models_as_typed_beside_a_sequence_length() -> None:
+    sweep = Sweep(
+        axes=axes_of(model=["a", "b"], batch_size=1, sequence_length=16),
+        exclude=((Rule(axis="model", values=("a",)),),),
+    )
+    assert [cell.model for cell in sweep.cells()] == ["b@sequence_length=16"]
 
 
 def test_enums_are_taken_as_well_as_their_values() -> None:
