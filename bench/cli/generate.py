@@ -1,7 +1,8 @@
 """Measure text generation: first token, each token, cache.
 
 Every combination of model, prompt, new tokens, batch size, device and precision runs in fresh processes. Weights are
-random, so the texts are nonsense but take the same time. Exit code 5 if nothing could be measured.
+random, so the texts are nonsense but take the same time. `--resume RUN` measures what a run lacks. Exit code 5 if
+nothing could be measured.
 
 Examples:
     bench generate decoder_lm
@@ -10,19 +11,27 @@ Examples:
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bench.cli import options
 from bench.cli.output import answer, results_place
+from bench.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.runner.scenarios import Asked, Kind
+    from bench.store.stored import StoredRun
+    from bench.tables.document import Document
 
 PANEL = "Measure"
 
 
 @options.axes("batch_size", "device", "precision", "threads", "seed", defaults={"batch_size": 1})
 def command(
-    models: Annotated[list[str], typer.Argument(help="Language models.", show_default=False)],
+    models: Annotated[list[str] | None, typer.Argument(help="Language models.", show_default=False)] = None,
     prompt: Annotated[
         list[str] | None, typer.Option(metavar="N,...", help="Tokens of the prompt.", show_default="32")
     ] = None,
@@ -35,44 +44,115 @@ def command(
         bool, typer.Option("--no-cache", help="Also without a cache, for comparison: the whole text for every token.")
     ] = False,
     budget: options.BudgetOption = None,
-    target: options.TargetOption = 0.02,
+    target: options.TargetOption = options.DEFAULT_TARGET,
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
+    resume: options.ResumeCasesOption = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import stoppable, watching
     from bench.core.generation import GenerationCase
-    from bench.runner.scenarios import run_generation
+    from bench.runner.scenarios import GENERATION
     from bench.tables.scenarios import generation_document
+
+    asked = read_asked(
+        GENERATION,
+        lambda: [
+            GenerationCase(cell=cell, prompt_tokens=tokens, new_tokens=length, uses_cache=uses_cache)
+            for cell in options.read_cells(models or [], axes)
+            for tokens in options.read_numbers(prompt, "--prompt", int, (32,), 1)
+            for length in options.read_numbers(new_tokens, "--new-tokens", int, (64,), 1)
+            for uses_cache in ((True, False) if no_cache else (True,))
+        ],
+        resume=resume,
+        results=results,
+        models=models,
+        typed=(axes, prompt, new_tokens, no_cache, budget, target != options.DEFAULT_TARGET, tail),
+        sampling=(budget, target, tail),
+    )
+    return measure_cases(
+        GENERATION,
+        asked,
+        lambda run: generation_document(run.generations),
+        results=results,
+        latency=latency,
+        tail=tail,
+        quiet=quiet,
+        format=format,
+    )
+
+
+def read_asked(
+    kind: Kind,
+    cases: Callable[[], Sequence[Any]],
+    *,
+    resume: str | None,
+    results: Path,
+    models: list[str] | None,
+    typed: tuple[Any, ...],
+    sampling: tuple[str | None, float, bool],
+    parts: bool = False,
+) -> Asked:
+    """Read what is to be measured: the cases that were typed, or those of the run to be resumed.
+
+    Args:
+        kind: Kind of the cases.
+        cases: Makes the cases that were typed.
+        resume: The run to be resumed; None for a new one.
+        results: Where runs are looked for.
+        models: Models that were typed.
+        typed: What a run that is resumed says itself, as typed; nothing of it may be.
+        sampling: Budget, target and whether the tail is asked for, as typed.
+        parts: Also the parts of a training step.
+
+    Raises:
+        UsageError: Neither or both were typed.
+    """
+    from bench.runner.scenarios import Asked, taken_up
+
+    if resume is not None:
+        if models or any(typed):
+            raise UsageError("--resume measures what the run was asked for; type nothing else of it")
+        return taken_up(kind, resume, results)
+    if not models:
+        raise UsageError(f"name a model, for example `bench {kind.command} {kind.example}`, or a run with --resume")
+    budget, target, tail = sampling
+    return Asked(cases=cases(), sampling=options.read_sampling(budget, target, has_tail=tail), parts=parts)
+
+
+def measure_cases(
+    kind: Kind,
+    asked: Asked,
+    document: Callable[[StoredRun], Document],
+    *,
+    results: Path,
+    latency: str | None,
+    tail: bool,
+    quiet: bool,
+    format: options.Format,  # noqa: A002 - the name of the option
+) -> int:
+    """Measure cases, print what came of them, and return the exit code."""
+    from bench.cli.progress import stoppable, watching
+    from bench.runner.scenarios import run_cases
     from bench.tables.tails import tailed_cases
 
-    prompts = options.read_numbers(prompt, "--prompt", int, (32,), 1)
-    lengths = options.read_numbers(new_tokens, "--new-tokens", int, (64,), 1)
-    cases = [
-        GenerationCase(cell=cell, prompt_tokens=tokens, new_tokens=length, uses_cache=uses_cache)
-        for cell in options.read_cells(models, axes)
-        for tokens in prompts
-        for length in lengths
-        for uses_cache in ((True, False) if no_cache else (True,))
-    ]
     limit = options.read_limit(latency)
-    sampling = options.read_sampling(budget, target, has_tail=tail)
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
-        finished = run_generation(cases, sampling=sampling, results=results, watch=watch)
-    cases_with_tail = tailed_cases(finished.generations)
+        run = run_cases(kind, asked, results=results, watch=watch)
+    found = kind.of_run(run)
+    cases_with_tail = tailed_cases(found)
     checked = cases_with_tail.check(limit)
     answer(
-        "generate",
+        kind.command,
         format,
         lambda: [
-            *generation_document(finished.generations),
+            *document(run),
             *cases_with_tail.document(checked, has_tail=tail),
-            results_place(finished.folder),
+            results_place(run.folder),
         ],
-        folder=str(finished.folder),
-        generations=finished.generations,
+        folder=str(run.folder),
         latency=checked,
+        **{kind.field: found},
     )
-    return options.exit_code([one.outcome for one in finished.generations], checked)
+    return options.exit_code([one.outcome for one in found], checked)

@@ -1,7 +1,7 @@
 """Measure image generation: per image and denoising step.
 
 Text and decoding are measured apart. Every combination runs in fresh processes. Weights are random, so the images are
-noise but take the same time. Exit code 5 if nothing could be measured.
+noise but take the same time. `--resume RUN` measures what a run lacks. Exit code 5 if nothing could be measured.
 
 Examples:
     bench images diffusion
@@ -10,13 +10,15 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, results_place
+from bench.cli.generate import measure_cases, read_asked
 from bench.core.errors import UsageError
+from bench.core.text import with_option
 
 PANEL = "Measure"
 
@@ -25,7 +27,7 @@ SAMPLERS = ("ddim", "ddpm")
 
 @options.axes("batch_size", "device", "precision", "threads", "seed", defaults={"batch_size": 1})
 def command(
-    models: Annotated[list[str], typer.Argument(help="Diffusion models.", show_default=False)],
+    models: Annotated[list[str] | None, typer.Argument(help="Diffusion models.", show_default=False)] = None,
     steps: Annotated[
         list[str] | None, typer.Option(metavar="N,...", help="Denoising steps.", show_default="10")
     ] = None,
@@ -48,57 +50,54 @@ def command(
     axes: options.Axes,
     parts: Annotated[bool, typer.Option("--parts", help="Also the parts of a training step of each batch.")] = False,
     budget: options.BudgetOption = None,
-    target: options.TargetOption = 0.02,
+    target: options.TargetOption = options.DEFAULT_TARGET,
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
+    resume: options.ResumeCasesOption = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import stoppable, watching
     from bench.core.generation import SamplingCase
-    from bench.runner.scenarios import run_sampling
+    from bench.runner.scenarios import IMAGES
     from bench.tables.scenarios import sampling_document
-    from bench.tables.tails import tailed_cases
 
     sizes = options.read_numbers(resolution, "--resolution", int, (), 1)
-    named = _with_options(models, "image_size", [str(size) for size in sizes])
+    named = _with_options(models or [], "image_size", list(sizes))
     named = _with_options(named, "schedule", options.split(schedule or []))
-    cases = [
-        SamplingCase(cell=cell, steps=count, guidance=weight, sampler=name)
-        for cell in options.read_cells(named, axes)
-        for weight in options.read_numbers(guidance, "--guidance", float, (1.0,), 0.0)
-        for name in _samplers(sampler)
-        for count in options.read_numbers(steps, "--steps", int, (10,), 1)
-    ]
-    limit = options.read_limit(latency)
-    sampling = options.read_sampling(budget, target, has_tail=tail)
-    with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
-        finished = run_sampling(cases, sampling=sampling, results=results, watch=watch, parts=parts)
-    cases_with_tail = tailed_cases(finished.images)
-    checked = cases_with_tail.check(limit)
-    answer(
-        "images",
-        format,
+    asked = read_asked(
+        IMAGES,
         lambda: [
-            *sampling_document(finished.images),
-            *cases_with_tail.document(checked, has_tail=tail),
-            results_place(finished.folder),
+            SamplingCase(cell=cell, steps=count, guidance=weight, sampler=name)
+            for cell in options.read_cells(named, axes)
+            for weight in options.read_numbers(guidance, "--guidance", float, (1.0,), 0.0)
+            for name in _samplers(sampler)
+            for count in options.read_numbers(steps, "--steps", int, (10,), 1)
         ],
-        folder=str(finished.folder),
-        images=finished.images,
-        latency=checked,
+        resume=resume,
+        results=results,
+        models=models,
+        typed=(
+            axes, steps, resolution, guidance, sampler, schedule, parts, budget, target != options.DEFAULT_TARGET, tail
+        ),
+        sampling=(budget, target, tail),
+        parts=parts,
+    )  # fmt: skip
+    return measure_cases(
+        IMAGES,
+        asked,
+        lambda run: sampling_document(run.images),
+        results=results,
+        latency=latency,
+        tail=tail,
+        quiet=quiet,
+        format=format,
     )
-    return options.exit_code([one.outcome for one in finished.images], checked)
 
 
-def _with_options(models: list[str], name: str, values: list[str]) -> list[str]:
+def _with_options(models: list[str], name: str, values: Sequence[object]) -> list[str]:
     """Set a model option to each of these values, for each model; as they are where there are none."""
-    from bench.registry.spec import parse
-
-    if not values:
-        return models
-    return [f"{model}{',' if parse(model).options else '@'}{name}={value}" for model in models for value in values]
+    return [with_option(model, name, value) for model in models for value in values] if values else models
 
 
 def _samplers(typed: list[str] | None) -> list[str]:

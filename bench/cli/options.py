@@ -223,6 +223,16 @@ BudgetOption = Annotated[
 ]
 TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
 DEFAULT_BUDGET_SECONDS = 2.0
+DEFAULT_TARGET = 0.02
+ResumeCasesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="RUN",
+        help="Measure what this run lacks: its id, a beginning of it, its folder, or latest.",
+        show_default="a new run",
+    ),
+]
 TailOption = Annotated[
     bool, typer.Option("--tail", help="Go on until p99 has its interval, or --budget ends (10min); show p50, p95, p99.")
 ]

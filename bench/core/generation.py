@@ -132,6 +132,7 @@ class Generation:
 
     Attributes:
         reason: Why it did not end OK; or, if it did, why nothing was counted.
+        code: Hash of the source of the model.
         started_at: ISO 8601 with zone.
         duration_seconds: Duration of the whole case.
     """
@@ -144,6 +145,7 @@ class Generation:
     environment: Environment | None = None
     state: MachineState | None = None
     advice: tuple[Advice, ...] = ()
+    code: str | None = None
     started_at: str
     duration_seconds: float
     stepbench: str
@@ -241,6 +243,7 @@ class Sampled:
 
     Attributes:
         reason: Why it did not end OK; or, if it did, why nothing was counted.
+        code: Hash of the source of the model.
         training: Parts of a training step of the same batch; None where they were not asked for.
         started_at: ISO 8601 with zone.
     """
@@ -254,6 +257,7 @@ class Sampled:
     environment: Environment | None = None
     state: MachineState | None = None
     advice: tuple[Advice, ...] = ()
+    code: str | None = None
     started_at: str
     duration_seconds: float
     stepbench: str

@@ -1,76 +1,170 @@
 """Run cases of a longer workload one after the other, each in fresh processes, each on disk the moment it ends.
 
-Measure text generation: plan the cases on this machine, run each in fresh processes, store and return them.
-
-Measure image sampling: plan the cases on this machine, run each in fresh processes, store and return them.
+A kind of case (`GENERATION`, `IMAGES`) says how its models are checked and a case is measured; `run_cases` plans the
+cases on this machine, measures those that the run lacks, stores and returns them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from bench.core.environment import Environment
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, StoreError
 from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase
-from bench.core.jsonio import to_json
+from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Sampling
+from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.plan import make_plan
-from bench.runner.records import Stamp, open_run
-from bench.store.cases import append_case
+from bench.runner.records import Stamp, describe_resumption, open_run
+from bench.store.cases import append_case, read_generations, read_images
+from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run
 from bench.tables.advice import doubts_of_machine
-
-C = TypeVar("C")
-M = TypeVar("M")
 
 Watch = Callable[[int, int, str, str | None], None]
 """`(index, total, case id, words)`: words is None when the case starts, and says how it ended when it has."""
 
 
-def run_cases(
-    cases: Sequence[C],
-    measure: Callable[[C, Environment], dict[str, Any]],
-    make: Callable[..., M],
-    *,
-    kind: str,
-    environments: Mapping[str, Environment],
-    results: Path,
-    watch: Watch,
-) -> StoredRun:
-    """Measure cases and store each.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of case.
+
+    Attributes:
+        name: Name of its folder in the run's, and of its cases in the run's settings.
+        command: Command that measures it.
+        example: Model that it measures.
+        field: Name of its results in a stored run and in JSON.
+        case: Type of what is asked for; it has an `id`, a `key` and a `cell`.
+        result: Type of what is measured.
+        worker: Module with `time_case` and `measure_case`.
+        fit: Checks the models of cases and returns the cases as they can be measured.
+        read: Reads what a run's folder has.
+    """
+
+    name: str
+    command: str
+    example: str
+    field: str
+    case: type
+    result: type
+    worker: str
+    fit: Callable[[Sequence[Any], bool, str], Sequence[Any]]
+    read: Callable[[RunFolder], tuple[tuple[Any, ...], tuple[StoreError, ...]]]
+
+    def of_run(self, run: StoredRun) -> tuple[Any, ...]:
+        """Return the results of a run."""
+        found: tuple[Any, ...] = getattr(run, self.field)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What is to be measured.
+
+    Attributes:
+        sampling: How long.
+        parts: Also the parts of a training step, once per cell.
+        folder: Run that is resumed; None for a new one.
+    """
+
+    cases: Sequence[Any]
+    sampling: Sampling
+    parts: bool = False
+    folder: RunFolder | None = None
+
+
+def taken_up(kind: Kind, run: str, results: Path) -> Asked:
+    """Read what a stored run was asked for.
 
     Args:
-        cases: With an `id`, and a `cell` whose device has an environment.
-        measure: Gives the fields of what `make` makes, but those that are the same for every case.
-        make: The type of a measured case.
-        kind: Name of the folder in the run's: `generation` or `sampling`.
-        environments: Environments by device.
-        results: Folder that holds the runs.
-        watch: Told when a case starts and ends.
+        kind: Kind of its cases.
+        run: Id, a beginning of it, folder, or `latest`.
+        results: Where runs are looked for.
 
     Raises:
-        StoreError: A result cannot be written.
+        StoreError: There is no such run, or it is of another kind.
     """
-    environment = next(iter(environments.values()))
-    folder = open_run(results, environment=environment, settings={kind: [to_json(case) for case in cases]})
+    folder = RunFolder.open(run, results)
+    settings = folder.run.settings if isinstance(folder.run.settings, dict) else {}
+    try:
+        return Asked(
+            cases=tuple(from_json(kind.case, case) for case in settings[kind.name]),
+            sampling=from_json(Sampling, settings["stopping"]),
+            parts=bool(settings["parts"]),
+            folder=folder,
+        )
+    except (KeyError, ValueError) as error:
+        raise StoreError(
+            f"run {folder.run.id} does not say what `bench {kind.command}` was asked for ({error})"
+        ) from error
+
+
+def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: str = "forkserver") -> StoredRun:
+    """Measure every case that has no good result of this code in this environment.
+
+    Args:
+        kind: Kind of the cases.
+        asked: What is to be measured.
+        results: Folder that holds the runs.
+        watch: Told when a case starts and ends.
+        method: How processes are started.
+
+    Raises:
+        BenchError: A model is not there or cannot do this, a device is not there, or a file cannot be written.
+    """
+    plan = make_plan([case.cell for case in asked.cases], method=method)
+    fitted = kind.fit(asked.cases, asked.parts, method)
+    cases = tuple(
+        dict.fromkeys(replace(case, cell=replace(case.cell, device=plan.devices[case.cell.device])) for case in fitted)
+    )
+    settings = {
+        kind.name: [to_json(case) for case in cases],
+        "stopping": to_json(asked.sampling),
+        "parts": asked.parts,
+    }
+    folder = asked.folder
+    if folder is None:
+        folder = open_run(results, environment=next(iter(plan.environments.values())), settings=settings)
+    with_parts = {case.cell: case for case in reversed(cases)} if asked.parts else {}  # the first case of each cell
     with folder.locked():
-        for index, case in enumerate(cases):
-            name, cell = case.id, case.cell  # type: ignore[attr-defined]
-            watch(index, len(cases), name, None)
-            stamp = Stamp(cell)
-            fields = measure(case, environments[cell.device])
-            one = make(case=case, environment=environments[cell.device], **stamp.fields(), **fields)
-            append_case(folder, kind, one)
-            watch(index, len(cases), name, _words(fields))
+        if asked.folder is not None:
+            resumptions = (*folder.run.resumptions, describe_resumption())
+            folder = folder.rewrite(replace(folder.run, settings=settings, resumptions=resumptions))
+        left = _left(kind, folder, cases, plan.environments)
+        for index, case in enumerate(left):
+            watch(index, len(left), case.id, None)
+            stamp, environment = Stamp(case.cell), plan.environments[case.cell.device]
+            code = code_hash(case.cell.model)
+            fields = time_and_count(kind.worker, case, asked.sampling, environment, method=method)
+            if fields["outcome"] is Outcome.OK and with_parts.get(case.cell) == case:
+                fields |= _time_parts(kind.worker, case, asked.sampling, method)
+            one = kind.result(case=case, environment=environment, code=code, **stamp.fields(), **fields)
+            append_case(folder, kind.name, one)
+            watch(index, len(left), case.id, _words(fields))
     found = read_stored_run(folder)
     from bench.report.files import write_case_tables  # pandas, which a run of minutes can wait for
 
     write_case_tables(folder, {"generations": found.generations, "images": found.images})
     return found
+
+
+def _left(kind: Kind, folder: RunFolder, cases: Sequence[Any], environments: Mapping[str, Environment]) -> list[Any]:
+    """Return the cases without a good result of this code in this environment."""
+    good = {
+        one.case.key
+        for one in kind.read(folder)[0]
+        if one.outcome in (Outcome.OK, Outcome.SKIPPED)
+        and one.code is not None
+        and one.code == code_hash(one.case.cell.model)
+        and one.environment is not None
+        and one.case.cell.device in environments
+        and one.environment.fingerprint == environments[one.case.cell.device].fingerprint
+    }
+    return [case for case in cases if case.key not in good]
 
 
 def time_and_count(
@@ -108,94 +202,59 @@ def _words(fields: Mapping[str, Any]) -> str:
     return f"{fields['outcome'].value}: {fields['reason']}"
 
 
+def _time_parts(worker: str, case: Any, sampling: Sampling, method: str) -> dict[str, Any]:
+    ending = processes.call(f"{worker}:time_parts", case, sampling, method=method)
+    reason = {} if ending.outcome is Outcome.OK else {"reason": f"training not measured: {ending.reason}"}
+    return {"training": ending.value, **reason}
+
+
 _GENERATION_WORKER = "bench.measure.scenarios.generation"
-
-
-def run_generation(
-    cases: Sequence[GenerationCase],
-    *,
-    sampling: Sampling,
-    results: Path,
-    watch: Watch,
-    method: str = "forkserver",
-) -> StoredRun:
-    """Measure every case; a model whose texts must be longer gets the room by its own option.
-
-    Raises:
-        BenchError: A model is not there or generates no text, a device is not there, or a file cannot be written.
-    """
-    plan = make_plan([case.cell for case in cases], method=method)
-    specs = {model: _fitting(model, cases, method) for model in dict.fromkeys(case.cell.model for case in cases)}
-    planned = [
-        replace(case, cell=replace(case.cell, model=specs[case.cell.model], device=plan.devices[case.cell.device]))
-        for case in cases
-    ]
-
-    def measure(case: GenerationCase, environment: Environment) -> dict[str, Any]:
-        return time_and_count(_GENERATION_WORKER, case, sampling, environment, method=method)
-
-    return run_cases(
-        tuple(dict.fromkeys(planned)),
-        measure,
-        Generation,
-        kind="generation",
-        environments=plan.environments,
-        results=results,
-        watch=watch,
-    )
-
-
-def _fitting(model: str, cases: Sequence[GenerationCase], method: str) -> str:
-    """Ask a fresh process for the spec with room for the longest text of this model."""
-    longest = max(case.total_tokens for case in cases if case.cell.model == model)
-    ending = processes.call(f"{_GENERATION_WORKER}:fitting_spec", model, longest, method=method)
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"model {model!r} could not be read: {ending.reason}")
-    return str(ending.value)
-
-
 _IMAGES_WORKER = "bench.measure.scenarios.sampling"
 
 
-def run_sampling(
-    cases: Sequence[SamplingCase],
-    *,
-    sampling: Sampling,
-    results: Path,
-    watch: Watch,
-    parts: bool = False,
-    method: str = "forkserver",
-) -> StoredRun:
-    """Measure every case; with `parts` also the parts of a training step, once per cell.
-
-    Raises:
-        BenchError: A model is not there or samples no images, a device is not there, or a file cannot be written.
-    """
-    plan = make_plan([case.cell for case in cases], method=method)
-    models: dict[str, int] = {}
+def _fit_texts(cases: Sequence[GenerationCase], _: bool, method: str) -> Sequence[GenerationCase]:
+    """Give a model whose texts must be longer the room by its own option, for the longest text of that model."""
+    longest: dict[str, int] = {}
     for case in cases:
-        models[case.cell.model] = max(case.steps, models.get(case.cell.model, 0))
-    checked = processes.call(f"{_IMAGES_WORKER}:check_models", models, parts, method=method)
+        longest[case.cell.model] = max(case.total_tokens, longest.get(case.cell.model, 0))
+    specs = {}
+    for model, tokens in longest.items():
+        ending = processes.call(f"{_GENERATION_WORKER}:fitting_spec", model, tokens, method=method)
+        if ending.outcome is not Outcome.OK:
+            raise ending.error or BenchError(f"model {model!r} could not be read: {ending.reason}")
+        specs[model] = str(ending.value)
+    return [replace(case, cell=replace(case.cell, model=specs[case.cell.model])) for case in cases]
+
+
+def _check_images(cases: Sequence[SamplingCase], parts: bool, method: str) -> Sequence[SamplingCase]:
+    steps: dict[str, int] = {}
+    for case in cases:
+        steps[case.cell.model] = max(case.steps, steps.get(case.cell.model, 0))
+    checked = processes.call(f"{_IMAGES_WORKER}:check_models", steps, parts, method=method)
     if checked.outcome is not Outcome.OK:
         raise checked.error or BenchError(f"the models could not be read: {checked.reason}")
-    planned = [replace(case, cell=replace(case.cell, device=plan.devices[case.cell.device])) for case in cases]
-    with_parts = {case.cell: case for case in reversed(planned)} if parts else {}  # the first case of each cell
+    return cases
 
-    def measure(case: SamplingCase, environment: Environment) -> dict[str, Any]:
-        found = time_and_count(_IMAGES_WORKER, case, sampling, environment, method=method)
-        if found["outcome"] is Outcome.OK and with_parts.get(case.cell) == case:
-            trained = processes.call(f"{_IMAGES_WORKER}:time_parts", case, sampling, method=method)
-            found |= {"training": trained.value}
-            if trained.outcome is not Outcome.OK:
-                found |= {"reason": f"training not measured: {trained.reason}"}
-        return found
 
-    return run_cases(
-        tuple(dict.fromkeys(planned)),
-        measure,
-        Sampled,
-        kind="sampling",
-        environments=plan.environments,
-        results=results,
-        watch=watch,
-    )
+GENERATION = Kind(
+    name="generation",
+    command="generate",
+    example="decoder_lm",
+    field="generations",
+    case=GenerationCase,
+    result=Generation,
+    worker=_GENERATION_WORKER,
+    fit=_fit_texts,
+    read=read_generations,
+)
+IMAGES = Kind(
+    name="sampling",
+    command="images",
+    example="diffusion",
+    field="images",
+    case=SamplingCase,
+    result=Sampled,
+    worker=_IMAGES_WORKER,
+    fit=_check_images,
+    read=read_images,
+)

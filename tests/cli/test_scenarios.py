@@ -38,6 +38,18 @@ def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
     assert stored.times is not None
     assert list(stored.times.first_token_seconds) == one["times"]["first_token_seconds"]
 
+    path = next((folder.path / "generation").iterdir())
+    before = path.read_bytes()
+    code, out, err = run(capsys, tmp_path, "generate", "--resume", "latest")
+    assert code == ExitCode.FINE, err
+    assert path.read_bytes() == before  # nothing was lacking
+    path.write_bytes(before.replace(b'"code": "', b'"code": "0'))  # as if the model had been edited
+    code, out, err = run(capsys, tmp_path, "generate", "--resume", folder.run.id)
+    assert code == ExitCode.FINE, err
+    assert "[1/1]" in err
+    assert path.read_bytes() != before
+    assert len(RunFolder.open(folder.path).run.resumptions) == 2
+
 
 @pytest.mark.slow
 def test_sampling_prints_a_table_and_the_parts(capsys, tmp_path):
@@ -64,6 +76,9 @@ def test_sampling_prints_a_table_and_the_parts(capsys, tmp_path):
         (["images", DIFFUSION, "--guidance", "nan"], "--guidance must be"),
         (["images", DIFFUSION, "--schedule", "sine"], "schedule 'sine' is not one of linear, cosine"),
         (["images", LM, "--resolution", "8"], "no option 'image_size'"),
+        (["images"], "name a model, for example `bench images diffusion`"),
+        (["generate", LM, "--resume", "latest"], "type nothing else of it"),
+        (["images", "--steps", "3", "--resume", "latest"], "type nothing else of it"),
     ],
 )
 def test_wrong_input_is_refused_in_one_line(capsys, tmp_path, arguments, words):
