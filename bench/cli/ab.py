@@ -24,6 +24,7 @@ from bench.core.errors import ExitCode, StoreError, UsageError
 from bench.suite.sweep import RUN_ONLY
 
 if TYPE_CHECKING:
+    from bench.cli.progress import Watcher
     from bench.runner.ab.run import Compared
     from bench.runner.ab.stages import Settings
     from bench.tables.document import Document
@@ -76,6 +77,10 @@ def command(
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest time for all, for example 20m.", show_default="none")
     ] = None,
+    wait: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Wait for a quiet machine at most so long, e.g. 5m.", show_default="no wait"),
+    ] = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
     bind: Annotated[
@@ -93,8 +98,11 @@ def command(
     from bench.runner.ab.calibration import spreads_of_cells
     from bench.runner.ab.judging import exit_code
     from bench.runner.ab.run import Request, compare_sides
+    from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.ab.stages import Settings, draw_seed
 
+    patience = options.parse_duration(wait, "--wait")
+    watcher = Watcher(is_quiet=quiet)
     settings = Settings(
         sessions=sessions,
         quads=quads,
@@ -117,8 +125,9 @@ def command(
             format,
             fail_if,
             markdown,
+            patience,
+            watcher,
             is_strict=strict,
-            is_quiet=quiet,
         )
     if base is None or head is None:
         raise UsageError("name BASE and HEAD, for example origin/main HEAD; or --model-a and --model-b")
@@ -135,7 +144,8 @@ def command(
         spreads=spreads_of_cells(results, settings),
     )
     with terminated_like_interrupted():
-        compared = compare_sides(request, Watcher(is_quiet=quiet))
+        wait_for_quiet(patience, watcher.tell)
+        compared = compare_sides(request, watcher)
     _answer(compared, settings, format, markdown)
     return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE
 
@@ -150,17 +160,20 @@ def _two_cells(
     format: options.Format,  # noqa: A002 - the name of the option
     fail_if: FailIf | None,
     markdown: Path | None,
+    patience: float | None,
+    watcher: Watcher,
     *,
     is_strict: bool,
-    is_quiet: bool,
 ) -> int:
-    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.cli.progress import terminated_like_interrupted
     from bench.runner.ab.cells import cells_of, compare_cells
+    from bench.runner.ab.scout import wait_for_quiet
     from bench.tables.comparison import ratio_text
 
     a, b = cells_of(model_a, model_b, axes, set_b)
     with terminated_like_interrupted():
-        compared = compare_cells(a, b, settings, results, Watcher(is_quiet=is_quiet))
+        wait_for_quiet(patience, watcher.tell)
+        compared = compare_cells(a, b, settings, results, watcher)
     (comparison,) = compared.comparisons
     is_per_example = a.batch_size != b.batch_size
     _answer(compared, settings, format, markdown, ratio_text(comparison, a.id, b.id, is_per_example=is_per_example))

@@ -18,7 +18,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.output import say
-from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.progress import listening
 from bench.core.record import Outcome, Phase, Record
 from bench.core.text import plain
@@ -336,6 +335,11 @@ class Watcher:
     def __init__(self, *, is_quiet: bool = False) -> None:
         self._is_quiet = is_quiet
 
+    def tell(self, line: str) -> None:
+        """Say a line of progress."""
+        if not self._is_quiet:
+            say(line)
+
     def __call__(self, event: Started | AbProgress | Narrowed | Settled) -> None:
         """Hear an event."""
         from bench.runner.ab.run import Started
@@ -365,10 +369,6 @@ class Watcher:
         base, head = sides_in_words(side_document(event.base), side_document(event.head))
         lines = [f"comparing {cells}, base {base}, head {head}"]
         lines += event.notes
-        busy = event.machine.other_busy_cores
-        if busy is not None and busy > BUSY_CORES_LIMIT:
-            again = "sessions it spoils are void and measured again" if event.settings.judges_state else "judged anyway"
-            lines.append(f"other work keeps {busy:.1f} cores busy; {again}")
         tolerated = math.log1p(event.settings.threshold.tolerate)
         for cell in event.cells:
             spread = event.spreads.get(cell.key)

@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.core.cell import Cell, Precision
 from bench.core.comparison import Comparison
-from bench.core.environment import Environment, MachineState
+from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, UsageError
 from bench.core.jsonio import to_json
 from bench.core.version import __version__
@@ -74,7 +74,6 @@ class Started:
     """What a listener hears before the first session.
 
     Attributes:
-        machine: How busy it was while nothing of ours ran.
         spreads: The spread of a session of a calibrated cell, by cell key.
         notes: What surprises people about the sides.
     """
@@ -83,7 +82,6 @@ class Started:
     head: Side
     cells: tuple[Cell, ...]
     environment: Environment
-    machine: MachineState
     folder: Path
     settings: Settings
     spreads: dict[str, float]
@@ -136,7 +134,6 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
                 head=head,
                 cells=found.cells,
                 environment=environment,
-                machine=found.machine,
                 folder=folder.path,
                 settings=request.settings,
                 spreads=spreads,

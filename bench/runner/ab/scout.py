@@ -1,20 +1,68 @@
-"""Look before timing: one worker per side resolves every model, counts its work exactly, and reads its machine."""
+"""Look before timing: is the machine quiet? One worker per side then resolves every model and counts its work."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.cell import Cell
-from bench.core.environment import Environment, MachineState
+from bench.core.environment import BUSY_CORES_LIMIT, Environment
+from bench.core.errors import IncomparableError
+from bench.core.units import format_duration
+from bench.device.cpu import read_counters
+from bench.device.environment import state_between
 from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
 from bench.runner.ab.judging import Facts, Fate, Work
 from bench.runner.ab.sides import Side
 
 IDLE_SECONDS = 0.5
 """How long the machine is watched while nothing of ours runs."""
+
+_TELL_SECONDS = 20.0
+
+
+def wait_for_quiet(
+    patience_seconds: float | None,
+    tell: Callable[[str], None],
+    *,
+    busy_cores: Callable[[], float | None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Say at once that other work keeps cores busy, and wait until it does not.
+
+    Args:
+        patience_seconds: Longest wait; None measures at once.
+        tell: Is given a line for people, now and every 20 s.
+        busy_cores: Watches the machine for a while; a seam for tests.
+        clock: The same.
+
+    Raises:
+        IncomparableError: The machine stayed busy.
+    """
+    look = busy_cores or _busy_cores
+    started = told = clock()
+    is_first = True
+    while (busy := look()) is not None and busy > BUSY_CORES_LIMIT:
+        if patience_seconds is None:
+            tell(f"other work keeps {busy:.1f} cores busy; --wait 5m waits until the machine is quiet")
+            return
+        left = patience_seconds - (clock() - started)
+        if left <= 0:
+            raise IncomparableError(
+                f"the machine did not become quiet in {format_duration(patience_seconds)}: other work keeps "
+                f"{busy:.1f} cores busy; end it, or measure without --wait"
+            )
+        if is_first or clock() - told >= _TELL_SECONDS:
+            is_first, told = False, clock()
+            tell(f"other work keeps {busy:.1f} cores busy; waiting for quiet, {format_duration(left)} at most")
+
+
+def _busy_cores() -> float | None:
+    before = read_counters()
+    time.sleep(IDLE_SECONDS)
+    return state_between(before, read_counters()).other_busy_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +72,12 @@ class Scouted:
     Attributes:
         cells: With full device names.
         environments: Environments by side, then by device.
-        machine: While our workers slept.
         fates: Why a cell cannot be compared, by cell key.
         work: What counting found, by cell key.
     """
 
     cells: tuple[Cell, ...]
     environments: dict[str, dict[str, Environment]]
-    machine: MachineState
     fates: dict[str, Fate]
     work: dict[str, Work]
 
@@ -47,7 +93,6 @@ def scout(base: Side, head: Side, cells: Sequence[Cell]) -> Scouted:
         workers = {side.name: _Worker(side, stack) for side in (base, head)}
         for worker in workers.values():
             worker.arm.hello()
-        machine = _watch(workers["head"].arm)
         described = {name: worker.arm.describe(devices, list(cells)) for name, worker in workers.items()}
         names = described["head"].devices
         unfit = described["head"].unfit | {key: r for key, r in described["base"].unfit.items() if r is not None}
@@ -73,7 +118,6 @@ def scout(base: Side, head: Side, cells: Sequence[Cell]) -> Scouted:
     return Scouted(
         cells=tuple(completed),
         environments={name: one.environments for name, one in described.items()},
-        machine=machine,
         fates=fates,
         work=work,
     )
@@ -129,9 +173,3 @@ def _fate(counted: dict[str, Counted | ArmError]) -> Fate | None:
         return None
     first = errors.get("head") or errors["base"]
     return Fate(side="both" if len(errors) == 2 else first.side, reason=first.reason)
-
-
-def _watch(arm: LiveArm) -> MachineState:
-    before = arm.read()
-    time.sleep(IDLE_SECONDS)
-    return arm.state(before, arm.read(), None)
