@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.core.version import __version__
+from bench.core import __version__
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,7 @@ import pytest
 from bench import registry
 from bench.core.cell import Cell
 from bench.core.record import Phase, Sampling
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.blocks import without_garbage_collection
 from bench.measure.timing import time_step
 

@@ -18,7 +18,7 @@ from bench.core.cell import Cell
 from bench.core.profile import UNATTRIBUTED, ProfileOptions
 from bench.core.record import Outcome, Phase
 from bench.counters.flops import count_workload
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.blocks import time_phases
 from bench.measure.clock import clock_for
 from bench.measure.profile.profile import profile_cell

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict, Erratum
 from bench.core.environment import Environment, MachineState
 from bench.core.record import (
-    Advice,
-    AdviceKind,
     Counters,
     FlopCount,
     LayerCount,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.core.record import Advice, AdviceKind, Outcome
+from bench.core.advice import Advice, AdviceKind
+from bench.core.record import Outcome
 from bench.core.training import (
     Classification,
     ClassScore,

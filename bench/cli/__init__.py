@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import typer
 
 from bench.cli.output import Command, Group, say, say_error, write_section
+from bench.core import __version__
 from bench.core.errors import BenchError, ExitCode
 from bench.core.text import one_line
-from bench.core.version import __version__
 
 PANELS = ("Measure", "Understand a model", "Compare", "Results", "This machine")
 """Headings of `bench --help`, in order."""

@@ -19,7 +19,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, results_place
-from bench.core.bisection import BisectVerdict
+from bench.core.comparison import BisectVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.suite.sweep import RUN_ONLY
 
@@ -78,7 +78,7 @@ def command(
     from bench.cli.progress import Watcher, terminated_like_interrupted
     from bench.runner.ab.bisect_run import Question, bisect_revisions, resume_bisection
     from bench.runner.ab.stages import Settings, draw_seed
-    from bench.tables.bisection import bisection_document
+    from bench.tables.comparison import bisection_document
 
     budget_seconds = options.parse_duration(budget, "--budget")
     watcher = Watcher(is_quiet=quiet)

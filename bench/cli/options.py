@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from bench.core.cell import Cell, Mode
+from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.core.errors import ExitCode, UsageError
 from bench.core.inputs import only_shape, read_input_shape
-from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
 from bench.core.record import Outcome, Sampling
 from bench.core.units import parse_seconds
 from bench.device.backend import CPU, DEVICE_HELP, is_accelerator

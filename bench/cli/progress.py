@@ -36,7 +36,7 @@ from bench.runner.events import (
 )
 
 if TYPE_CHECKING:
-    from bench.core.bisection import Narrowed, Settled
+    from bench.core.comparison import Narrowed, Settled
     from bench.runner.ab.run import Started
     from bench.runner.ab.stages import Progress as AbProgress
     from bench.runner.training import Stop
@@ -352,7 +352,7 @@ class Watcher:
         elif isinstance(event, Progress):
             lines = [self._progress(event)]
         else:
-            from bench.tables.bisection import event_text
+            from bench.tables.comparison import event_text
             from bench.tables.figures import ascii_only, is_unicode
 
             text = event_text(event)

@@ -3,11 +3,14 @@
 - `cell`: Cell and its axes
 - `environment`: Environment (hard facts, fingerprint) and MachineState (soft)
 - `record`: Record, Sample, Phase, Outcome, Counters, Advice
-- `claim`: Claim and what came of checking it
-- `comparison`, `bisection`: two sides compared, and a history searched
+- `advice`: doubts about figures
+- `claim`: Claim and what came of checking it; a limit that the steps must keep
+- `comparison`: two sides compared, and a history searched
 - `training`, `pipeline`: a whole training, and an input pipeline beside its step
 - `estimate`: a number with its interval
 - `inputs`: what a bare module is fed
 - `workload`: what a model brings (the only type that is not JSON), and one walk through nested values
-- `jsonio`, `units`, `errors`, `text`, `files`
+- `jsonio`, `units`, `errors`, `text`, `files`, `git`
 """
+
+__version__ = "0.1.0"

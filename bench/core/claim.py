@@ -1,4 +1,4 @@
-"""What a document says of a model, and what came of checking it."""
+"""What a document says of a model, or a user of its latency, and what came of checking it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from bench.core.cell import Cell
 from bench.core.estimate import Estimate
+from bench.core.units import parse_seconds
 
 ClaimValue = int | float | tuple[int | None, ...]
 """A number, or a shape in which None stands for the batch size."""
@@ -95,3 +96,64 @@ class CheckedClaim:
     verdict: ClaimVerdict
     reason: str = ""
     interval: Estimate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """So large a share of the steps takes at most so long."""
+
+    probability: float
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: str) -> Limit:
+        """Read `p99=50ms`.
+
+        Raises:
+            ValueError: It is no such limit; the message says what one is.
+        """
+        name, equals, limit = text.replace("<=", "=").partition("=")
+        percent = name.strip().lower().removeprefix("p")
+        try:
+            value = float(percent)
+            seconds = parse_seconds(limit.strip())
+        except ValueError:
+            value, seconds = 0.0, 0.0
+        has_unit = bool(limit.strip()) and limit.strip()[-1] not in "0123456789."
+        if not (equals and name.strip().lower().startswith("p") and 0 < value < 100 and seconds > 0 and has_unit):
+            raise ValueError(f"{text!r} is no limit; write for example p99=50ms")
+        return cls(probability=value / 100, seconds=seconds)
+
+    @property
+    def name(self) -> str:
+        """Name of the quantile: `p99`."""
+        return f"p{self.probability * 100:.10g}"
+
+
+class LatencyVerdict(StrEnum):
+    """Whether a limit is kept."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    UNDECIDED = "UNDECIDED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedLimit:
+    """A limit, held against the steps of one case.
+
+    Attributes:
+        name: Of the case, for people.
+        n: Steps.
+        n_effective: Independent values that they are worth.
+        over: Steps that took longer.
+        more: Further steps that would pass it if none of them took longer; None where it is decided.
+    """
+
+    name: str
+    limit: Limit
+    verdict: LatencyVerdict
+    n: int
+    n_effective: float
+    over: int
+    more: int | None = None

@@ -1,19 +1,13 @@
-"""Read a file that somebody else may have written: a regular one, of a sane size, texts with or without a mark.
-
-Run git, in the one way that surprises nobody: no hook, no inherited variable, no Ctrl-C half-way.
-"""
+"""Read a file that somebody else may have written: a regular one, of a sane size, texts with or without a mark."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
-
-from bench.core.errors import BenchError
 
 LARGEST_BYTES = 2**28
 """More is no file of stepbench: a run of 10,000 cells holds files of kilobytes."""
@@ -65,27 +59,3 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ValueError(" ".join(str(error).split())) from None
     except ValueError:  # Python's own refusal of very many digits, which tells how to lift it
         raise ValueError("it holds a number of thousands of digits, or a date that is none") from None
-
-
-def git(folder: Path, *arguments: str, timeout_seconds: float | None = None) -> str:
-    """Run git in a folder and return what it printed, without the last line break.
-
-    Raises:
-        BenchError: git is not installed, took too long, or failed; with the last line of what it said.
-    """
-    command = ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *arguments]
-    # GIT_DIR and its kin are set inside hooks and would lead every command to the user's own checkout.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        # Its own process group, so that Ctrl-C does not kill it half-way through a checkout or a removal.
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, process_group=0, timeout=timeout_seconds
-        )
-    except OSError as error:
-        raise BenchError(f"git cannot be run ({error.strerror}); install it, or compare two folders") from error
-    except subprocess.TimeoutExpired as error:
-        raise BenchError(f"git {arguments[0]} took longer than {timeout_seconds:g} s in {folder}") from error
-    if done.returncode != 0:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise BenchError(f"git {arguments[0]} failed: {said[-1] if said else f'exit code {done.returncode}'}")
-    return done.stdout.rstrip("\n")

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.core.advice import Advice
 from bench.core.cell import Cell, short_hash
 from bench.core.environment import Environment, MachineState
 from bench.core.jsonio import to_json
-from bench.core.record import SCHEMA, Advice, Outcome
+from bench.core.record import SCHEMA, Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

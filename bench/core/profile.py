@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
-from bench.core.record import SCHEMA, Advice, AdviceKind, FlopCount, Phase, phase_of
+from bench.core.record import SCHEMA, FlopCount, Phase, phase_of
 
 LOSS = "(loss)"
 UNATTRIBUTED = "(unattributed)"

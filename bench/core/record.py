@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from bench.core.advice import Advice
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.peaks import Peak
@@ -83,58 +84,6 @@ class Outcome(StrEnum):
     OUT_OF_MEMORY = "out_of_memory"
     TIMED_OUT = "timed_out"
     KILLED = "killed"
-
-
-class AdviceKind(StrEnum):
-    """Doubts and hints. The facts stand in the value; the words are made in `report/advice.py`."""
-
-    NOISY_SAMPLES = "noisy-samples"  # the interval did not reach the target within the budget
-    FEW_SAMPLES = "few-samples"  # too few steps for an interval
-    WARMUP_UNSETTLED = "warmup-unsettled"  # steps still changed when warm-up ended; in records before 2026-11-29
-    DRIFTING_SAMPLES = "drifting-samples"  # the last third of the steps differs from the first
-    LAUNCH_BOUND = "launch-bound"  # the host is slower than the device
-    BUSY_MACHINE = "busy-machine"  # fewer free cores than threads
-    LOW_PEAKS = "low-peaks"  # the device's peaks were measured on a busy machine
-    THROTTLED_CLOCK = "throttled-clock"  # the device lowered its clock
-    SHARED_GPU = "shared-gpu"  # others compute on the GPU
-    PHASE_GAP = "phase-gap"  # the phases do not add up to the step
-    FLOPS_DISAGREE = "flops-disagree"  # two counters differ
-    FLOPS_LOWER_BOUND = "flops-lower-bound"  # operations without a formula were dispatched
-    FLOPS_UNMEASURED = "flops-unmeasured"  # no count could be made
-    SKIPPED_UPDATES = "skipped-updates"  # fp16 gradients overflowed, so timed steps left the optimizer out
-    NONFINITE_LOSS = "nonfinite-loss"  # the loss is NaN or infinite
-    RANDOM_STEP = "random-step"  # counts differ with the seed
-    GRAD_MODE = "grad-mode"  # the model differentiates in its forward pass: no inference mode
-    COUNT_FAILED = "count-failed"  # a counter raised; the timing stands
-    MEMORY_UNMEASURED = "memory-unmeasured"  # the peak could not be read
-    MEMORY_TOO_SMALL = "memory-too-small"  # the predicted peak exceeds the free memory; not tried
-    OVERSUBSCRIBED = "oversubscribed"  # the ranks of a cell have more threads than there are cores
-    SETTINGS_CHANGED = "settings-changed"  # the model changed torch's settings: threads, default dtype, flags
-    BATCH_TOO_SMALL = "batch-too-small"  # most of a step costs the same whatever the batch
-    OPTIMIZER_DOMINATED = "optimizer-dominated"  # updating the weights takes a large share of the step
-    MEMORY_BOUND_LAYER = "memory-bound-layer"  # a layer waits for memory, not for arithmetic
-    HIDDEN_SYNC = "hidden-sync"  # a line makes the host wait for the device
-    UNUSED_PARAMETERS = "unused-parameters"  # parameters without a gradient after a step
-    RECOMPILATION = "recompilation"  # torch.compile compiled again after the first step
-    TF32_OFF = "tf32-off"  # the device's matrix units are not used for fp32
-    CHANNELS_LAST = "channels-last"  # convolutions may be, or were measured to be, faster in that layout
-    BF16_SLOWER = "bf16-slower"  # measured: fp32 is faster here
-    PROFILER_OVERHEAD = "profiler-overhead"  # the profiler cost much of the profiled step
-    DATA_STARVED = "data-starved"  # the step waits for its input pipeline
-
-
-UNFIT_TO_COMPARE = frozenset(
-    {AdviceKind.BUSY_MACHINE, AdviceKind.THROTTLED_CLOCK, AdviceKind.SHARED_GPU, AdviceKind.SETTINGS_CHANGED}
-)
-"""Doubts that make a time no measure of the code: it is compared with no other."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advice:
-    """One doubt or hint with the facts behind it: name and value, SI units in the name."""
-
-    kind: AdviceKind
-    facts: tuple[tuple[str, str | int | float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from bench.core.advice import Advice
 from bench.core.cell import Cell, Precision, short_hash
 from bench.core.environment import Environment, MachineState
 from bench.core.jsonio import to_json
-from bench.core.record import Advice, Outcome
+from bench.core.record import Outcome
 
 TRAINING_SCHEMA = 1
 """Version of the files `training/<key>.json`. History: 1 (2026-11-23) first."""

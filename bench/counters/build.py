@@ -26,8 +26,9 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.workload import Batch, Workload
 from bench.counters.cache import FakeMode, OutputCache
 from bench.device.batch import cast, make_batch
+from bench.device.prepare import autocast_dtype, cast_dtype, make_state
 from bench.device.settings import generator_states, seeded
-from bench.device.step import OwnStep, autocast_dtype, cast_dtype, make_state, networks_of
+from bench.device.step import OwnStep, networks_of
 
 _FACTORIES = frozenset(
     {

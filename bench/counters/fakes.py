@@ -30,7 +30,8 @@ from bench.counters.build import build_eagerly, on_meta, refuse_large_workload
 from bench.counters.cache import FakeMode
 from bench.device import batch
 from bench.device.backend import is_accelerator
-from bench.device.step import Step, cast_dtype, prepare
+from bench.device.prepare import cast_dtype, prepare
+from bench.device.step import Step
 
 
 class CorrectedFakeMode(FakeMode):  # type: ignore[no-untyped-call]

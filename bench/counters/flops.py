@@ -25,8 +25,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Mode, Precision
-from bench.core.record import Advice, AdviceKind, Counters, FlopCount, LayerCount
+from bench.core.record import Counters, FlopCount, LayerCount
 from bench.core.text import input_hint
 from bench.core.workload import Workload
 from bench.counters.build import REAL_TENSORS, Subject, build_on, on_meta, whole
@@ -39,8 +40,9 @@ from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, Ste
 from bench.device.batch import call, tensors_in
 from bench.device.gradients import GradMode, run_without_gradients
 from bench.device.marks import Marks
+from bench.device.prepare import autocast_dtype
 from bench.device.settings import generator_states, seed_all
-from bench.device.step import OwnStep, autocast_dtype
+from bench.device.step import OwnStep
 
 _WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Modules whose matrices are looked up or applied pointwise."""

@@ -17,8 +17,9 @@ from bench.counters.timeline import track_steps
 from bench.device.backend import backend_of
 from bench.device.cpu import call_c, clear_peak, peak_resident_bytes, resident_bytes
 from bench.device.gradients import settle_scale
+from bench.device.prepare import prepare
 from bench.device.ranks import Ranks
-from bench.device.step import Step, prepare
+from bench.device.step import Step
 
 COMPILING_STEPS = 3
 """The first step compiles and tries kernels, the second records a graph (reduce-overhead), the third replays it."""

@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import torch
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode, Precision
-from bench.core.record import Advice, AdviceKind, Counters
+from bench.core.record import Counters
 from bench.core.workload import Workload
 from bench.counters.build import refuse_large_workload
 from bench.counters.dispatches import OperationCounter, StepOperations
@@ -21,7 +22,8 @@ from bench.counters.flops import count_seeded, error_text
 from bench.counters.predict import block_bytes
 from bench.counters.tensors import storages_of
 from bench.counters.timeline import MemoryTimeline, SavedBytes, sum_saved, track_steps
-from bench.device.step import LongStep, OwnStep, Step, needs_closure, prepare
+from bench.device.prepare import prepare
+from bench.device.step import LongStep, OwnStep, Step, needs_closure
 
 
 def count_saved(step: Step) -> SavedBytes:

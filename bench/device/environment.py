@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.core import __version__
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
-from bench.core.files import git
-from bench.core.version import __version__
+from bench.core.git import git
 from bench.device.backend import Glance, backend_of
 from bench.device.cpu import Reading, cpu_mhz, cpu_name, memory_bytes, read_counters, usable_cores
 

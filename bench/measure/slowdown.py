@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.core.cell import Cell, Precision
 from bench.core.workload import Workload
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.blocks import time_steps, without_garbage_collection
 from bench.measure.clock import clock_for
 

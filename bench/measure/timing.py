@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
+from bench.core.advice import Advice, AdviceKind
+from bench.core.record import Phase, Sample, Sampling
 from bench.device.backend import Glance, is_accelerator
 from bench.device.gradients import MOST_SCALING_STEPS, read_scale
 from bench.device.step import Step

@@ -10,11 +10,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell
 from bench.core.comparison import Nominated, Nomination, Side
 from bench.core.environment import Environment
 from bench.core.estimate import Estimate
-from bench.core.record import AdviceKind, Phase
+from bench.core.record import Phase
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
 from bench.suite.sweep import ab_commands

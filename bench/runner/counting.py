@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.progress import told
-from bench.core.record import Advice, AdviceKind, Counters, Outcome, Record
+from bench.core.record import Counters, Outcome, Record
 from bench.device.cpu import usable_cores
 from bench.runner import processes
 from bench.runner.plan import make_plan

@@ -17,10 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from bench.core.advice import Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
 from bench.core.environment import Environment
 from bench.core.peaks import Peak, Peaks
-from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Outcome, Record, Sampling
+from bench.core.record import Counters, EnergyWindow, Memory, Outcome, Record, Sampling
 from bench.device.backend import backend_of, is_accelerator
 from bench.registry.code import code_hash
 from bench.runner import processes
@@ -28,7 +29,6 @@ from bench.runner.counting import count_all
 from bench.runner.records import Stamp
 from bench.runner.workers.answers import Counted, TimedCell
 from bench.store.kept import KeptCounts
-from bench.tables.advice import doubts_of_peak
 
 RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.core.advice import doubts_of_peak
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, StoreError, UsageError
@@ -23,7 +24,6 @@ from bench.stats.profile_diff import diff_profiles
 from bench.store.cases import PROFILES, read_profile, read_profiles, write_profile
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
-from bench.tables.advice import doubts_of_peak
 
 _WORKER = "bench.runner.workers.cells"
 

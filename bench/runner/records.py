@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench.core import __version__
 from bench.core.cell import Cell
 from bench.core.record import Outcome, Record
 from bench.core.units import now
-from bench.core.version import __version__
 from bench.store.runs import Resumption, RunFolder, RunInfo
 
 

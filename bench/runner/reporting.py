@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bench.core import __version__
 from bench.core.errors import BenchError, NothingMeasuredError, StoreError
 from bench.core.history import Trend
-from bench.core.version import __version__
 from bench.report.html.contract import ReportData, make_data
 from bench.report.html.page import render
 from bench.runner.compare import compare_stored

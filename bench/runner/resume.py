@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
-from bench.core.record import AdviceKind, Outcome, Record, Sampling
+from bench.core.record import Outcome, Record, Sampling
 from bench.registry.code import code_hash
 from bench.store.runs import RunFolder
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.core.advice import doubts_of_machine
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError
 from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase
@@ -23,7 +24,6 @@ from bench.runner.records import Stamp, describe_resumption, open_run
 from bench.store.cases import append_case, read_generations, read_images
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run
-from bench.tables.advice import doubts_of_machine
 
 Watch = Callable[[int, int, str, str | None], None]
 """`(index, total, case id, words)`: words is None when the case starts, and says how it ended when it has."""

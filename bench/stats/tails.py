@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
+from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.stats.autocorrelation import effective_n, integrated_autocorrelation_time, ranks
 from bench.stats.distributions import Floats, durations, fraction
 

@@ -24,11 +24,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core.advice import Advice
 from bench.core.cell import Cell, short_hash
 from bench.core.errors import StoreError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
-from bench.core.record import Advice, Counters
+from bench.core.record import Counters
 from bench.store.atomic import make_folder, write_bytes
 
 SCHEMA = 1

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, short_hash
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
 from bench.core.estimate import Estimate
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json
-from bench.core.record import AdviceKind
 from bench.stats.estimate import estimate_median
 from bench.store.atomic import store_error
 

@@ -9,41 +9,10 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.core.environment import BUSY_CORES_LIMIT, SHARED_LOAD, MachineState
-from bench.core.peaks import Peak
-from bench.core.record import Advice, AdviceKind, Record
+from bench.core.advice import Advice, AdviceKind, Facts
+from bench.core.record import Record
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.figures import plain, significant
-
-Facts = tuple[tuple[str, str | int | float], ...]
-"""As in `Advice.facts`."""
-
-
-def doubts_of_machine(state: MachineState, device: str) -> tuple[Advice, ...]:
-    """Return what to doubt about times that were taken while the machine was in this state."""
-    advice: tuple[Advice, ...] = ()
-    if state.other_busy_cores is not None and state.other_busy_cores > BUSY_CORES_LIMIT:
-        facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))
-        advice += (Advice(kind=AdviceKind.BUSY_MACHINE, facts=facts),)
-    if state.gpu_throttle_reasons:
-        shares: Facts = tuple((f"{reason}_fraction", round(share, 3)) for reason, share in state.gpu_throttled)
-        facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", device), *shares)
-        advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
-    load = state.gpu_load_before or 0.0
-    if state.gpu_other_processes:
-        others: Facts = (("other_processes", state.gpu_other_processes), ("device", device))
-        advice += (Advice(kind=AdviceKind.SHARED_GPU, facts=others),)
-    elif load > SHARED_LOAD:
-        advice += (Advice(kind=AdviceKind.SHARED_GPU, facts=(("load_fraction", load), ("device", device))),)
-    return advice
-
-
-def doubts_of_peak(peak: Peak | None) -> tuple[Advice, ...]:
-    """Return what to doubt about utilization and rooflines under this peak."""
-    if peak is None or not peak.is_doubtful:
-        return ()
-    facts = (("other_busy_cores", round(peak.other_busy_cores or 0.0, 2)), ("measured_at", peak.measured_at))
-    return (Advice(kind=AdviceKind.LOW_PEAKS, facts=facts),)
 
 
 def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:

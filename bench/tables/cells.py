@@ -10,179 +10,26 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from bench.core.cell import Cell
-from bench.core.record import Phase, Record
-from bench.core.units import format_count
+from bench.core.record import Record
 from bench.stats.cold import payback_of
 from bench.stats.summary import Summary
 from bench.tables.advice import marks
-from bench.tables.cell_values import (
-    CellRow,
-    bound_mark,
-    cell_rows,
-    communication,
-    has_converged,
-    is_frozen,
-    opinions,
-    own_phases,
-    peak_bytes,
-    phase_share,
-    process_count,
-)
-from bench.tables.cold import START
-from bench.tables.columns import (
-    INTERVAL,
-    Shown,
-    TableColumn,
-    axes,
-    flag,
-    integer,
-    read,
-    real,
-    shown_columns,
-    text,
-    whole,
-)
-from bench.tables.figures import percent, significant
+from bench.tables.cell_times import PAGE, SMALL, TIMES, natural, percent_2
+from bench.tables.cell_values import CellRow, bound_mark, cell_rows, communication, is_frozen, opinions, peak_bytes
+from bench.tables.columns import Shown, axes, flag, integer, read, real, shown_columns, text, whole
 from bench.tables.table import Column
-from bench.tables.tails import infer_seconds, tail_columns
-
-_PHASE_HEADERS = {Phase.FORWARD: "fwd", Phase.LOSS: "loss", Phase.BACKWARD: "bwd", Phase.OPTIMIZER: "opt"}
-
-
-def _phase(phase: Phase, header: str, meaning: str, place: int) -> TableColumn:
-    shown = Shown(
-        name=header,
-        unit="%",
-        place=place,
-        rank=2,
-        get=lambda row: phase_share(row, phase),
-        write=percent,
-        together="phases",
-        tight=True,
-        always=True,
-        when=lambda rows: any(row.summary.phase(phase) for row in rows),
-        hidden_in=_PAGE,
-    )
-    return real(
-        f"{phase.value}_median_seconds", "s", meaning, lambda row: read("point")(row.summary.phase(phase)), shown
-    )
-
-
-_PAGE = frozenset({"html"})  # there the phases have a section of their own
-_SMALL = frozenset({"html", "latex"})
-
-
-def _percent_2(fraction: float) -> str:
-    return significant(fraction * 100, 2)
-
-
-def _natural(number: float) -> str:
-    return f"{number:.0f}"
-
-
-TAILS = tail_columns("step", "the steps of an inference", infer_seconds, skips_median=True)
 
 CELLS = (
     *axes(tuple(field.name for field in fields(Cell))),
     text("outcome", "how the cell ended; all but `ok` have a reason", "record.outcome"),
     text("reason", "why it did not end `ok`", "record.reason"),
-    real(
-        "step_median_seconds",
-        "s",
-        "latency: median of the whole step, measured unsplit",
-        "summary.step.point",
-        Shown(name="step", scale="s", place=1, half=read("summary.step.half_width"), always=True),
-        Shown(name="step", scale="s", view="cold", place=5, half=read("summary.step.half_width"), always=True),
-        openmetrics="step_seconds",
-    ),
-    real("step_low_seconds", "s", f"lower end {INTERVAL}", "summary.step.low", openmetrics="step_low_seconds"),
-    real("step_high_seconds", "s", f"upper end {INTERVAL}", "summary.step.high", openmetrics="step_high_seconds"),
-    real("step_p10_seconds", "s", "10 % of the steps were faster", "summary.step_p10_seconds"),
-    real("step_p90_seconds", "s", "10 % of the steps were slower", "summary.step_p90_seconds"),
-    *TAILS,
-    integer(
-        "step_n",
-        "steps",
-        "steps that were timed",
-        "summary.step.n",
-        Shown(name="steps", place=20, rank=10, write=_natural, hidden_in=_SMALL),
-        openmetrics="steps",
-    ),
-    real(
-        "step_n_effective",
-        "values",
-        "independent values they are worth after autocorrelation; the processes where there are several",
-        "summary.step.n_effective",
-        Shown(name="worth", place=21, rank=10, write=_natural, hidden_in=_SMALL),
-        openmetrics="steps_effective",
-    ),
-    real(
-        "step_relative_dispersion",
-        "fraction",
-        "noise: IQR / median of the steps",
-        "summary.dispersion",
-        Shown(name="noise", unit="%", place=19, rank=9, write=_percent_2, hidden_in=_SMALL),
-    ),
-    *START,
-    integer("step_processes", "processes", "fresh processes the steps come from", process_count),
-    flag("step_converged", "whether the interval reached its target in the budget", has_converged),
-    real(
-        "examples_per_second",
-        "examples/s",
-        "throughput: batch size * world size / step",
-        "summary.examples_per_second",
-        Shown(name="examples", unit="/s", place=11, rank=1, write=format_count),
-        Shown(
-            name="examples",
-            unit="/s",
-            view="ranks",
-            place=2,
-            rank=1,
-            get=read("scaling.examples_per_second"),
-            write=format_count,
-        ),
-        openmetrics="examples_per_second",
-    ),
-    real(
-        "tokens_per_second",
-        "tokens/s",
-        "throughput of a language model",
-        "summary.tokens_per_second",
-        Shown(name="tokens", unit="/s", place=12, rank=6, write=format_count),
-        openmetrics="tokens_per_second",
-    ),
-    real(
-        "token_seconds",
-        "s",
-        "step / tokens of all its examples: what a token costs, not how long one takes to appear",
-        "summary.seconds_per_token",
-        Shown(name="token", scale="s", place=13, rank=6, hidden_in=_SMALL),
-    ),
-    *(
-        _phase(phase, header, f"median of the {phase.value} phase", place)
-        for place, (phase, header) in enumerate(_PHASE_HEADERS.items(), 2)
-    ),
-    text(
-        "own_phases",
-        "phases that the step marked itself, in % of the step",
-        own_phases,
-        Shown(name="own phases", unit="%", place=9, rank=2, right=False, hidden_in=_PAGE),
-        stored=False,
-    ),
-    real("phase_sum_seconds", "s", "sum of the phase medians", "summary.phase_sum_seconds"),
-    real(
-        "residual_fraction",
-        "fraction",
-        "1 - phase sum / step: the share of the step that no phase explains; negative where the marks cost time",
-        "summary.residual_fraction",
-        Shown(name="gap", unit="%", place=10, rank=7, write=lambda f: f"{f * 100:+.0f}", hidden_in=_SMALL),
-    ),
+    *TIMES,
     integer(
         "parameters",
         "elements",
         "elements of all parameters; tied weights once",
         "record.counters.parameters",
-        Shown(name="parameters", place=16, rank=5, write=whole, hidden_in=_PAGE),
+        Shown(name="parameters", place=16, rank=5, write=whole, hidden_in=PAGE),
         Shown(name="parameters", view="count", place=1, write=whole),
         openmetrics="parameters",
         bencher="parameters",
@@ -200,12 +47,7 @@ CELLS = (
         "elements of all buffers",
         "record.counters.buffers",
         Shown(
-            name="buffers",
-            view="count",
-            place=3,
-            rank=5,
-            get=lambda r: r.record.counters.buffers or None,
-            write=whole,
+            name="buffers", view="count", place=3, rank=5, get=lambda r: r.record.counters.buffers or None, write=whole
         ),
     ),
     integer(
@@ -214,14 +56,7 @@ CELLS = (
         "forward and loss of one step; 1 MAC = 2",
         "record.counters.flops.forward",
         Shown(
-            name="fwd",
-            unit="FLOPs",
-            view="count",
-            place=4,
-            rank=0,
-            scale="count",
-            mark=bound_mark,
-            together="flops",
+            name="fwd", unit="FLOPs", view="count", place=4, rank=0, scale="count", mark=bound_mark, together="flops"
         ),
     ),
     integer(
@@ -230,14 +65,7 @@ CELLS = (
         "backward of one step",
         "record.counters.flops.backward",
         Shown(
-            name="bwd",
-            unit="FLOPs",
-            view="count",
-            place=5,
-            rank=0,
-            scale="count",
-            mark=bound_mark,
-            together="flops",
+            name="bwd", unit="FLOPs", view="count", place=5, rank=0, scale="count", mark=bound_mark, together="flops"
         ),
     ),
     integer(
@@ -247,14 +75,7 @@ CELLS = (
         "summary.flops_total",
         Shown(name="", unit="FLOPs", place=13, rank=4, scale="count", mark=bound_mark),
         Shown(
-            name="step",
-            unit="FLOPs",
-            view="count",
-            place=6,
-            rank=2,
-            scale="count",
-            mark=bound_mark,
-            together="flops",
+            name="step", unit="FLOPs", view="count", place=6, rank=2, scale="count", mark=bound_mark, together="flops"
         ),
         openmetrics="flops",
         bencher="flops",
@@ -277,14 +98,14 @@ CELLS = (
         "FLOP/s",
         "FLOPs of the step / step median",
         "summary.flops_per_second",
-        Shown(name="", unit="FLOP/s", place=14, rank=8, scale="count", mark=bound_mark, hidden_in=_SMALL),
+        Shown(name="", unit="FLOP/s", place=14, rank=8, scale="count", mark=bound_mark, hidden_in=SMALL),
     ),
     real(
         "mfu",
         "fraction",
         "model FLOPs utilization: FLOP/s of the step / the peak that `bench machine peaks` measured in this precision",
         "summary.mfu",
-        Shown(name="MFU", unit="%", place=15, rank=5, write=_percent_2, hidden_in=_SMALL),
+        Shown(name="MFU", unit="%", place=15, rank=5, write=percent_2, hidden_in=SMALL),
     ),
     real("documented_mfu", "fraction", "the same against the data sheet's dense peak", "summary.documented_mfu"),
     real(
@@ -372,7 +193,7 @@ CELLS = (
         "J",
         "energy of one step, over a window long enough",
         "record.counters.energy_joules",
-        Shown(name="J/step", place=18, rank=6, hidden_in=_SMALL),
+        Shown(name="J/step", place=18, rank=6, hidden_in=SMALL),
         openmetrics="energy_joules",
         bencher="energy-joules",
     ),
@@ -383,21 +204,21 @@ CELLS = (
         "threads",
         "threads of each of several ranks",
         "record.ranks.threads",
-        Shown(name="threads each", view="ranks", place=1, rank=4, write=_natural),
+        Shown(name="threads each", view="ranks", place=1, rank=4, write=natural),
     ),
     integer(
         "slowest_rank",
         "",
         "the rank whose forward pass takes longest: others wait",
         "scaling.slowest_rank",
-        Shown(name="slowest rank", view="ranks", place=5, rank=3, write=_natural),
+        Shown(name="slowest rank", view="ranks", place=5, rank=3, write=natural),
     ),
     real(
         "rank_spread_fraction",
         "fraction",
         "(longest - shortest) / longest of the ranks' median forward passes",
         "scaling.rank_spread_fraction",
-        Shown(name="spread", unit="%", view="ranks", place=6, rank=2, write=_percent_2),
+        Shown(name="spread", unit="%", view="ranks", place=6, rank=2, write=percent_2),
     ),
     real(
         "scaling_efficiency",

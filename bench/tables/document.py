@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.core.record import Advice
+from bench.core.advice import Advice
 from bench.tables.advice import loose_advice_sentences
 from bench.tables.table import Column, Page, fits, render
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
+from bench.core.advice import Advice
 from bench.core.profile import (
     IDLE,
     LOSS,
@@ -23,7 +24,7 @@ from bench.core.profile import (
     ProfiledLayer,
     Trial,
 )
-from bench.core.record import Advice, Phase
+from bench.core.record import Phase
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.advice import WORDS, facts_text
 from bench.tables.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns

@@ -12,11 +12,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.core.advice import UNFIT_TO_COMPARE
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.claim import CheckedClaim
 from bench.core.environment import Environment
 from bench.core.estimate import Estimate
-from bench.core.record import UNFIT_TO_COMPARE, Outcome, Phase, Record
+from bench.core.record import Outcome, Phase, Record
 from bench.core.units import counted, format_bytes, format_count, format_seconds
 from bench.stats.scaling import scalings
 from bench.stats.summary import Summary, summarise

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.cell import Mode
+from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.core.generation import Sampled
-from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
 from bench.core.record import Outcome, Phase, Record
 from bench.core.units import counted, format_seconds
 from bench.stats.generation import step_seconds, summarise_generation, summarise_sampling, token_seconds

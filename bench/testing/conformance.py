@@ -22,7 +22,7 @@ from bench.core.inputs import InputShape
 from bench.core.workload import Workload
 from bench.device.batch import make_batch, tensors_in
 from bench.device.marks import Marks
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 
 
 class WorkloadConformance:

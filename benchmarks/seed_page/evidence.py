@@ -10,13 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
 from bench.core.estimate import Estimate
 from bench.core.jsonio import from_json, to_json
-from bench.core.record import AdviceKind, Outcome, Record
+from bench.core.record import Outcome, Record
 from bench.core.units import format_bytes
 from bench.runner.session import builtin_suites
 from bench.stats.scaling import Scaling, scalings

@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import bench.core
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, Mode
 from bench.core.claim import Claim, Erratum
 from bench.core.comparison import Quad
 from bench.core.estimate import Estimate
 from bench.core.generation import PartTimes
 from bench.core.jsonio import from_json, parse_json, to_json
-from bench.core.record import Advice, AdviceKind, Counters, FlopCount, Record, Sample
+from bench.core.record import Counters, FlopCount, Record, Sample
 
 NOT_JSON = {"About", "Workload", "TextGenerator", "ImageSampler"}  # hold callables
 

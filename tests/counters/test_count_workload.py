@@ -7,9 +7,10 @@ import torchvision
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Mode, Precision
 from bench.core.jsonio import from_json, to_json
-from bench.core.record import AdviceKind, Counters
+from bench.core.record import Counters
 from bench.core.workload import Workload
 from bench.counters.flops import count_workload
 from bench.counters.formulas import table

@@ -15,7 +15,7 @@ from bench.counters.dispatches import (
     is_counted,
     touched_bytes,
 )
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from tests.counters.small import (
     WORKLOADS,
     RoundTrip,

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from bench import registry
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, GradMode, Mode, Precision
 from bench.core.errors import ModelError
-from bench.core.record import AdviceKind
 from bench.core.workload import Workload
 from bench.counters.flops import count_workload
 from bench.counters.static import count
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 
 FOLDER = Path(__file__).parent / "reports"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -3,7 +3,7 @@ from torch import nn
 
 from bench.core.cell import Mode, Precision
 from bench.counters.static import count_saved
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from tests.counters.small import WORKLOADS, Checkpointed, cell, count_saved_bytes, image_workload, linear_workload, sgd
 
 

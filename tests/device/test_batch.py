@@ -17,7 +17,7 @@ from bench.core.workload import Workload, changed, leaves
 from bench.counters.fakes import fake_step
 from bench.counters.static import count
 from bench.device.batch import make_batch
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,16 +10,15 @@ import pynvml
 import pytest
 import torch
 
+from bench.core.advice import AdviceKind, doubts_of_machine
 from bench.core.environment import MachineState
 from bench.core.errors import UsageError
-from bench.core.record import AdviceKind
 from bench.device import cuda, nvml
 from bench.device.backend import backend_of, is_out_of_memory, normalise_device, starts_when_counted
 from bench.device.environment import read_machine, state_between
 from bench.measure.clock import clock_for
 from bench.runner.workers.cells import load_of_others
 from bench.runner.workers.machine import examine
-from bench.tables.advice import doubts_of_machine
 from tests.fakes.gpu import MIB, FakeMachine, Throttle
 
 OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver.\nSee"

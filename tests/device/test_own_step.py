@@ -10,14 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.jsonio import from_json, to_json
-from bench.core.record import UNMARKED, AdviceKind, Phase, Sample, Sampling
+from bench.core.record import UNMARKED, Phase, Sample, Sampling
 from bench.core.workload import Workload
 from bench.counters.static import count
 from bench.device.marks import Marks
-from bench.device.step import LongStep, OwnStep, Step, prepare
+from bench.device.prepare import prepare
+from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.clock import HostClock
 from bench.measure.timing import time_step
 

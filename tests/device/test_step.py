@@ -12,7 +12,8 @@ from torch import nn
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import UsageError
 from bench.core.workload import Workload
-from bench.device.step import Step, prepare
+from bench.device.prepare import prepare
+from bench.device.step import Step
 from bench.registry import OPTIMIZERS
 
 CPU_PRECISIONS = [precision for precision in Precision if precision is not Precision.TF32]

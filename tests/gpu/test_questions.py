@@ -23,7 +23,8 @@ from bench.core.cell import Cell, Precision
 from bench.device import nvml
 from bench.device.backend import backend_of
 from bench.device.datasheet import datasheet
-from bench.device.step import Step, prepare
+from bench.device.prepare import prepare
+from bench.device.step import Step
 from tests.gpu import judging
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(300)]

@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from bench.core.record import Advice, AdviceKind, Phase, Sample, Sampling
+from bench.core.advice import Advice, AdviceKind
+from bench.core.record import Phase, Sample, Sampling
 from bench.measure.blocks import TRAINING_PHASES
 from bench.measure.clock import clock_for
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step

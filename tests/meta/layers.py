@@ -129,7 +129,7 @@ def _floor_problem(room: str, item: Import) -> str | None:
     if top != "bench":
         return None
     if target_is_door(rest) and room not in ("__init__", "__main__"):
-        return "imports the front door, bench itself: name the module, bench.core.version for the version"
+        return "imports the front door, bench itself: name the module, bench.core for the version"
     target = rest.split(".")[0]
     if target == "models":
         return "imports the reference models; they are reached through the registry"

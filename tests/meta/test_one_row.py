@@ -98,7 +98,7 @@ def test_an_axis_is_one_field_and_what_honours_it(copy: Copy) -> None:
         "    @property\n    def examples_per_step",
     )
     copy.change(
-        "device/step.py",
+        "device/prepare.py",
         "            model = workload.build_model()\n",
         "            model = workload.build_model()\n"
         "            for parameter in model.parameters():\n"

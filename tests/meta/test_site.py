@@ -16,7 +16,7 @@ import typer
 
 import bench
 from bench.cli import app
-from bench.core.record import AdviceKind
+from bench.core.advice import AdviceKind
 from tests.report.html.conftest import chromium  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
 from bench.core.profile import (
     Compilation,
@@ -19,7 +20,7 @@ from bench.core.profile import (
     SyncPoint,
     Trial,
 )
-from bench.core.record import Advice, AdviceKind, FlopCount, Phase
+from bench.core.record import FlopCount, Phase
 
 MIB = 2**20
 

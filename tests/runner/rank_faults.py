@@ -7,8 +7,8 @@ import torch
 
 from bench import Workload
 from bench.core.cell import Cell, Mode, Parallel
+from bench.device.prepare import prepare
 from bench.device.ranks import joined
-from bench.device.step import prepare
 from bench.runner.workers.launch import RanksEnded, launch
 from tests.runner import faults
 

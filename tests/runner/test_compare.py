@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, Precision
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
 from bench.core.estimate import Estimate
 from bench.core.jsonio import to_json
-from bench.core.record import Advice, AdviceKind, Outcome, Record
+from bench.core.record import Outcome, Record
 from bench.runner.compare import _shift, compare_stored, read_run
 from bench.store.runs import RunFolder, RunInfo
 from bench.suite.sweep import ab_commands

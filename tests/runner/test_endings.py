@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell
 from bench.core.jsonio import from_json, to_json
-from bench.core.record import AdviceKind, Outcome, Phase, Record, Sampling
+from bench.core.record import Outcome, Phase, Record, Sampling
 from bench.runner.executor import LocalExecutor
 
 USER = Path(__file__).parent / "user_models.py"

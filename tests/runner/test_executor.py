@@ -2,9 +2,10 @@
 
 import pytest
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell
 from bench.core.environment import MachineState
-from bench.core.record import AdviceKind, Counters, Memory, Outcome, Phase, Sample, Sampling
+from bench.core.record import Counters, Memory, Outcome, Phase, Sample, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.processes import Ending

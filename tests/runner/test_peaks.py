@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Precision
 from bench.core.environment import MachineState
 from bench.core.errors import StoreError, UsageError
 from bench.core.peaks import ProbeKind
-from bench.core.record import AdviceKind, EnergyWindow, Outcome
+from bench.core.record import EnergyWindow, Outcome
 from bench.device.cpu import CpuBackend
 from bench.runner import executor as executor_module
 from bench.runner import peaks as peaks_module

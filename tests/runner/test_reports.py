@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from bench.cli import run_command
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.jsonio import from_json
-from bench.core.record import AdviceKind, Outcome, Record
+from bench.core.record import Outcome, Record
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 FOLDER = Path(__file__).parents[1] / "counters" / "reports"

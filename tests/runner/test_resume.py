@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
 from bench.core.errors import StoreError
-from bench.core.record import SCHEMA, Advice, AdviceKind, Counters, Outcome, Sampling
+from bench.core.record import SCHEMA, Counters, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.resume import Again, remaining
 from bench.store.codec import migrate

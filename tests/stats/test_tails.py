@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from bench.core.latency import LatencyVerdict, Limit
+from bench.core.claim import LatencyVerdict, Limit
 from bench.stats.tails import _binomial_cumulative, _ends, check_limit, tail
 
 P99 = Limit(probability=0.99, seconds=2.0)

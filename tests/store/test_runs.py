@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
 from bench.core.errors import StoreError
-from bench.core.record import SCHEMA, Advice, AdviceKind, Outcome, Phase, Sample
+from bench.core.record import SCHEMA, Outcome, Phase, Sample
 from bench.store import runs as records_module
 from bench.store.codec import from_file, to_bytes
 from bench.store.runs import RunFolder, RunInfo, latest, run_paths

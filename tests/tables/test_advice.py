@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.core.record import Advice, AdviceKind
+from bench.core.advice import Advice, AdviceKind
 from bench.tables.advice import WORDS, advice_sentences, marks
 from bench.tables.document import Doubts
 from tests.pages import on_page

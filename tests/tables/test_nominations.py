@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from bench.core.advice import AdviceKind
 from bench.core.comparison import Nominated, Nomination, Side
-from bench.core.record import AdviceKind
 from bench.report.formats.markdown import write_document
 from bench.report.html.documents import shown
 from bench.tables.document import Document, Dots, Rows, page_text

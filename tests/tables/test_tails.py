@@ -8,7 +8,7 @@ import pytest
 
 from bench.cli.options import exit_code
 from bench.core.cell import Mode
-from bench.core.latency import CheckedLimit, LatencyVerdict, Limit
+from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.core.record import Outcome
 from bench.report.files import write_case_tables
 from bench.stats.tails import Tail

@@ -16,14 +16,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.precision import Arithmetic
 from bench.core.profile import OPTIMIZER, ZERO_GRAD, Profile, ProfiledLayer, Trial
-from bench.core.record import Advice, AdviceKind
 from bench.core.workload import Workload
 from bench.device.backend import why_not
+from bench.device.prepare import prepare
 from bench.device.settings import cell_settings
-from bench.device.step import Step, prepare
+from bench.device.step import Step
 from bench.measure.blocks import time_visit, warm_up, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
 from bench.stats.shift import estimate_shift

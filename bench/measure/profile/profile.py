@@ -17,15 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from bench.core import __version__
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.profile import Compilation, MemoryProfile, Profile, ProfileOptions, StartUp, SyncPoint
-from bench.core.record import AdviceKind, Counters
-from bench.core.version import __version__
+from bench.core.record import Counters
 from bench.core.workload import Workload
 from bench.counters.flops import count_workload
 from bench.device.backend import backend_of, is_accelerator, synchronize
 from bench.device.gradients import settle_scale
-from bench.device.step import Step, prepare
+from bench.device.prepare import prepare
+from bench.device.step import Step
 from bench.measure.profile.advice import Findings, find_advice, options_for, try_option
 from bench.measure.profile.collect import Collected, collect
 from bench.measure.profile.compiling import feed_batches, find_breaks, graphs_so_far

@@ -24,7 +24,7 @@ from bench.counters.flops import count_workload
 from bench.counters.parameters import count_parameters
 from bench.device.backend import backend_of
 from bench.device.environment import read_machine, state_between
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, held_bytes, repeat, weights_met
 from bench.registry.spec import parse

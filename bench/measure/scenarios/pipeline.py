@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 
 from bench import registry
 from bench.core.training import PipelinePoint, TrainingPlan
-from bench.device.step import Step, prepare
+from bench.device.prepare import prepare
+from bench.device.step import Step
 from bench.measure.blocks import time_steps
 from bench.measure.clock import clock_for
 from bench.measure.scenarios.calls import feed, input_shape

@@ -23,7 +23,8 @@ from bench.counters.build import on_meta
 from bench.counters.parameters import count_parameters
 from bench.device.backend import backend_of
 from bench.device.environment import read_machine, state_between
-from bench.device.step import Step, prepare
+from bench.device.prepare import prepare
+from bench.device.step import Step
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, repeat
 from bench.stats.stopping import without_tail

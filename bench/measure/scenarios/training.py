@@ -25,11 +25,12 @@ import torch
 from torch import Tensor
 
 from bench import registry
+from bench.core.advice import Advice, AdviceKind
 from bench.core.errors import ModelError, UsageError
-from bench.core.record import Advice, AdviceKind
 from bench.core.training import Epoch, Part, Progress, TrainingPlan, TrainingRun
 from bench.device.backend import is_accelerator
-from bench.device.step import Step, prepare
+from bench.device.prepare import prepare
+from bench.device.step import Step
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import feed, input_shape
 from bench.measure.scenarios.checkpoint import Place, load, save

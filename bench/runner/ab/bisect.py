@@ -20,21 +20,23 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.core.bisection import (
+from bench.core.cell import Cell
+from bench.core.comparison import (
     Bisected,
     BisectVerdict,
     Commit,
+    Comparison,
+    ComparisonVerdict,
     Ends,
     Likely,
     Narrowed,
     Settled,
     Shot,
     Shots,
+    ShownBy,
     Step,
     Unmeasured,
 )
-from bench.core.cell import Cell
-from bench.core.comparison import Comparison, ComparisonVerdict, ShownBy
 from bench.core.errors import BenchError
 from bench.core.units import counted
 from bench.stats.bisection import Search

@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.core.bisection import Bisected, Ends, Narrowed, Settled, Shot, Shots
+from bench.core import __version__
 from bench.core.cell import Cell
+from bench.core.comparison import Bisected, Ends, Narrowed, Settled, Shot, Shots
 from bench.core.errors import StoreError
 from bench.core.jsonio import from_json, to_json
-from bench.core.version import __version__
 from bench.device.backend import is_accelerator
 from bench.runner.ab.bisect import Bisecting, History, Measurer
 from bench.runner.ab.commits import list_history

@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from bench.core.bisection import Commit
+from bench.core.comparison import Commit
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
-from bench.core.files import git
+from bench.core.git import git
 from bench.core.units import counted
 from bench.runner.ab.bisect import History
 from bench.runner.ab.worktrees import need_commit, repository_of

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.core import __version__
 from bench.core.cell import Cell, Precision
 from bench.core.comparison import Comparison
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, UsageError
 from bench.core.jsonio import to_json
-from bench.core.version import __version__
 from bench.device.backend import is_accelerator
 from bench.runner.ab.judging import Fate, with_work
 from bench.runner.ab.scout import Scouted, scout

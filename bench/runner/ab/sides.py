@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
-from bench.core.files import git
+from bench.core.git import git
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.ab.worktrees import checkouts, find_commit, need_commit, repository_of
 

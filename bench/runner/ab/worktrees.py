@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.core.errors import BenchError, NothingMeasuredError
-from bench.core.files import git
+from bench.core.git import git
 
 _PREFIX = f"stepbench-ab-{re.sub('[^A-Za-z0-9]', '', socket.gethostname())[:32]}-"
 _LOCK = "owner.lock"

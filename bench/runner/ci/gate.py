@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Parallel
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
 from bench.core.gate import CounterRow, GateRow, GateVerdict
-from bench.core.record import AdviceKind, Counters
+from bench.core.record import Counters
 from bench.runner.counting import count_all
 from bench.runner.plan import make_plan
 from bench.runner.session import builtin_suites, suite_path

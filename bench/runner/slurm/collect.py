@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from bench.core import __version__
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError
 from bench.core.record import Outcome, Record
-from bench.core.version import __version__
 from bench.runner.claims import check_models
 from bench.runner.session import write_derived
 from bench.runner.slurm.commands import Slurm

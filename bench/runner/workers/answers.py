@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.claims import Subject
+from bench.core.advice import Advice
 from bench.core.environment import Environment, MachineState
-from bench.core.record import Advice, Counters, RankSetup, Sample
+from bench.core.record import Counters, RankSetup, Sample
 from bench.store.kept import Imported
 
 

@@ -27,10 +27,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.core import __version__
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.core.jsonio import from_json, to_json
-from bench.core.version import __version__
 from bench.device.backend import CPU, backend_of, is_accelerator, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -254,7 +254,7 @@ class _Worker:
             slow: Fraction of its own duration by which every step is made slower, for `bench machine selftest`.
             every: One step in so many gets all of that; the others none.
         """
-        from bench.device.step import prepare
+        from bench.device.prepare import prepare
         from bench.measure.blocks import time_steps, warm_up, without_garbage_collection
         from bench.measure.clock import clock_for
 

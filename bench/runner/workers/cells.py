@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
+from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell, CompileMode, Mode, Parallel, Precision
 from bench.core.environment import SHARED_LOAD, MachineState
 from bench.core.errors import BenchError, UsageError
@@ -23,7 +24,7 @@ from bench.core.inputs import InputShape
 from bench.core.peaks import Probe
 from bench.core.precision import Arithmetic
 from bench.core.profile import Profile, ProfileOptions
-from bench.core.record import Advice, AdviceKind, Counters, EnergyWindow, Memory, Phase, Sample, Sampling
+from bench.core.record import Counters, EnergyWindow, Memory, Phase, Sample, Sampling
 from bench.core.units import format_bytes
 from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
@@ -34,8 +35,9 @@ from bench.counters.static import count
 from bench.device.backend import backend_of, normalise_device, synchronize, why_not
 from bench.device.environment import read_environment, read_machine, state_between
 from bench.device.gradients import settle_scale
+from bench.device.prepare import prepare
 from bench.device.settings import cell_settings, changed_settings, read_settings
-from bench.device.step import Step, prepare
+from bench.device.step import Step
 from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy
 from bench.measure.peaks import probe_memory, probe_products
@@ -45,7 +47,6 @@ from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
 from bench.runner.workers.answers import Counted, CountedSubjects, Preflight, TimedCell
 from bench.store.kept import imported_code
-from bench.tables.advice import doubts_of_machine
 
 
 def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...]) -> Preflight:

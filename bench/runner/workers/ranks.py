@@ -15,21 +15,21 @@ from typing import Any
 import torch
 
 from bench import registry
+from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell
 from bench.core.environment import MachineState
-from bench.core.record import Advice, AdviceKind, Memory, RankSetup, Sample, Sampling
+from bench.core.record import Memory, RankSetup, Sample, Sampling
 from bench.counters.live import measure_memory
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.cpu import Reading, usable_cores
 from bench.device.environment import read_machine, state_between
+from bench.device.prepare import prepare
 from bench.device.ranks import joined
-from bench.device.step import prepare
 from bench.measure.timing import time_step
 from bench.runner.processes import Ending
 from bench.runner.workers.answers import TimedCell
 from bench.runner.workers.cells import seconds_of_build, too_large, with_build
 from bench.runner.workers.launch import RanksEnded, launch
-from bench.tables.advice import doubts_of_machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from bench.core.advice import doubts_of_machine
 from bench.core.errors import UsageError
 from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
 from bench.device.backend import why_not
 from bench.device.environment import read_machine, state_between
 from bench.measure.scenarios.pipeline import measure_pipeline
 from bench.measure.scenarios.training import train
-from bench.tables.advice import doubts_of_machine
 
 
 def run_training(

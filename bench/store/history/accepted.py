@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bench.core.errors import BenchError, StoreError, UsageError
-from bench.core.files import git, read_text_file
+from bench.core.files import read_text_file
+from bench.core.git import git
 from bench.core.history import AcceptedChange, AcceptedMark
 from bench.store.atomic import csv_lines, store_error
 from bench.store.history.schema import EXACT, MEASURED

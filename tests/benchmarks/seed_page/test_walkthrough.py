@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.errors import StoreError
 from bench.core.jsonio import to_json
-from bench.core.record import Advice, AdviceKind, Outcome
+from bench.core.record import Outcome
 from bench.runner.session import builtin_suites
 from bench.store.runs import RunFolder, RunInfo
 from bench.suite.file import read_suite

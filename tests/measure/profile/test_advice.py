@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, MemoryFormat, Precision
 from bench.core.profile import Compilation, PhaseCost, Profile, ProfiledLayer, SyncPoint, Trial
-from bench.core.record import AdviceKind, FlopCount, Phase
+from bench.core.record import FlopCount, Phase
 from bench.measure.profile.advice import Findings, find_advice, options_for
 
 CELL = Cell(model="net", batch_size=8)

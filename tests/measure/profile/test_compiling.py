@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from bench.core.cell import CompileMode
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.profile.compiling import feed_batches, find_breaks, graphs_so_far
 from tests.measure.profile.small import WIDTH, cell, workload
 

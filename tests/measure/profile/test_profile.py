@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Mode
 from bench.core.profile import GRADIENTS, LOSS, OPTIMIZER, UNATTRIBUTED, Profile, ProfileOptions
-from bench.core.record import AdviceKind, Phase
-from bench.device.step import prepare
+from bench.core.record import Phase
+from bench.device.prepare import prepare
 from bench.measure.profile.attribution import Attribution
 from bench.measure.profile.collect import raw_events, recording_steps
 from bench.measure.profile.profile import profile_cell

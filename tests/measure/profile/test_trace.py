@@ -3,7 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.profile.trace import cut, write_trace
 from tests.measure.profile.small import Branching, cell, workload
 

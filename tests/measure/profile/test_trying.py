@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Precision
-from bench.core.record import AdviceKind
 from bench.measure.profile import advice
 from bench.measure.profile.advice import try_option
 from tests.measure.profile.small import WIDTH, cell, workload

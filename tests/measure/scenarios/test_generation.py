@@ -12,7 +12,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.generation import GenerationCase
 from bench.core.record import Sampling
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.scenarios import generation
 from bench.measure.scenarios.calls import held_bytes, weights_met
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from bench.core.record import AdviceKind
+from bench.core.advice import AdviceKind
 from bench.core.training import DataFacts
 from bench.measure.scenarios.images import Digits
 from bench.measure.scenarios.pipeline import measure_pipeline

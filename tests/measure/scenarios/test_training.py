@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from bench import registry
+from bench.core.advice import AdviceKind
 from bench.core.errors import StoreError, UsageError
-from bench.core.record import AdviceKind
 from bench.core.training import Part
-from bench.device.step import prepare
+from bench.device.prepare import prepare
 from bench.measure.scenarios import training as training_module
 from bench.measure.scenarios.evaluation import Evaluation, classify
 from bench.measure.scenarios.images import open_digits

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.core.bisection import Bisected, BisectVerdict, Commit, Ends, Narrowed, Settled, Shot, Shots
 from bench.core.cell import Cell
+from bench.core.comparison import Bisected, BisectVerdict, Commit, Ends, Narrowed, Settled, Shot, Shots
 from bench.core.errors import BenchError, StoreError
 from bench.runner.ab.bisect import Bisecting, History
 from bench.runner.ab.bisect_run import Journal
 from bench.runner.ab.judging import Fate, judge_all
 from bench.runner.ab.session import AbSession, CellSession
 from bench.runner.ab.stages import Settings
-from bench.tables.bisection import bisection_document, event_text
+from bench.tables.comparison import bisection_document, event_text
 from bench.tables.document import page_text
 from bench.tables.table import Page
 from tests.runner.ab_fakes import cell

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
-from bench.core.record import Advice, AdviceKind, Outcome, Phase, Sampling
+from bench.core.record import Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
 from bench.runner import processes
 from bench.runner.processes import Ending
