@@ -82,7 +82,7 @@ def test_every_core_type_is_frozen_slotted_and_keyword_only(cls: type) -> None:
 
 
 @pytest.mark.parametrize("cls", core_types(), ids=lambda cls: cls.__name__)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_every_core_type_survives_json_with_types_intact(cls: type, data: st.DataObject) -> None:
     value = data.draw(instances(cls))
