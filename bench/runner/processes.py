@@ -15,6 +15,7 @@ killed (by the OOM killer, say), the calls that it took along are made again, on
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import faulthandler
 import fcntl
@@ -203,9 +204,17 @@ def _start(context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes], 
     return process, server
 
 
-def _is_dead(server: int) -> bool:
+@atexit.register
+def _kill_server() -> None:
+    """Kill the server, which would tear torch down for two seconds after us, with our stdout open to its readers."""
+    server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if server is not None and not multiprocessing.active_children() and not _is_dead(server, grace_seconds=0.0):
+        os.kill(server, signal.SIGKILL)
+
+
+def _is_dead(server: int, grace_seconds: float = SERVER_GRACE_SECONDS) -> bool:
     """Return whether the server is gone; its pipes close a moment before it can be waited for."""
-    until = time.monotonic() + SERVER_GRACE_SECONDS
+    until = time.monotonic() + grace_seconds
     while True:
         try:
             if os.waitid(os.P_PID, server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -218,6 +219,7 @@ def execute(
             wherever it can be known before.
     """
     old = RunFolder.open(resume, results) if resume is not None else None
+    threading.Thread(target=_import_report, daemon=True).start()
     plan = make_plan(session.cells, method=method)
     limit = session.sampling.skip_slower_than
     executor = LocalExecutor(
@@ -288,6 +290,13 @@ def _take_up(
     for observer in observers:
         observer(event)
     return folder, tuple(cell for cell, _ in left.again)
+
+
+def _import_report() -> None:
+    """Import what writes tables and report, a second and more, while the server of fresh processes imports torch."""
+    with contextlib.suppress(ImportError):  # said where it is used
+        import bench.report.files
+        import bench.runner.reporting  # noqa: F401
 
 
 def write_derived(folder: RunFolder, run: StoredRun) -> None:
