@@ -21,6 +21,7 @@ class Arithmetic(StrEnum):
     BF16 = "bf16"
     FP16 = "fp16"
     FP64 = "fp64"
+    FP8 = "fp8"  # no precision of a cell computes in it: peaks only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +81,15 @@ class Precision(StrEnum):
 
 
 def first_of(arithmetic: Arithmetic) -> Precision | None:
-    """Return the first precision that computes in an arithmetic: what stands for it in probes and tables."""
+    """Return the first precision that computes in an arithmetic, which stands for it in tables; fp8 has none."""
     return next((precision for precision in Precision if precision.row.arithmetic is arithmetic), None)
 
+
+NO_PRECISION = {
+    "fp8": "is none that cells can be measured in: a model needs scales of its own for it (torchao); "
+    "`bench machine peaks` measures what a GPU reaches in it. Use one of: " + ", ".join(Precision)
+}
+"""Names that people ask for and get a reason instead."""
 
 UNUSUAL_TYPES = tuple(name for dtype, (_, name) in _TYPES.items() if dtype != "float32")
 """Types, as torch's messages name them, that only a precision brings into a model."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from bench.core.advice import Advice
@@ -249,6 +249,11 @@ class PredictedPeak:
     inputs_bytes: int
     saved_activations_bytes: int
     temporary_bytes: int
+    workspace_bytes: int = 0
+
+    def with_workspace(self, size: int) -> PredictedPeak:
+        """Add what a library of matrix products takes from the allocator, beside all tensors."""
+        return replace(self, total_bytes=self.total_bytes + size, workspace_bytes=self.workspace_bytes + size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +262,7 @@ class Memory:
 
     Attributes:
         peak_allocated_bytes: Peak of the accelerator's caching allocator (live tensors).
+        peak_requested_bytes: What tensors had asked of it at their peak: without its rounding of large blocks.
         peak_reserved_bytes: What that allocator took from the device.
         device_used_bytes: Device memory in use by this process as NVML sees it, contexts included.
         whole_device_bytes: Device memory in use by all processes together, after the steps.
@@ -266,6 +272,7 @@ class Memory:
     """
 
     peak_allocated_bytes: int | None = None
+    peak_requested_bytes: int | None = None
     peak_reserved_bytes: int | None = None
     device_used_bytes: int | None = None
     whole_device_bytes: int | None = None
@@ -281,13 +288,15 @@ class EnergyWindow:
     Attributes:
         joules_per_step: None where no meter could be read, and then `reason` says why.
         average_watts: Over the window.
-        window_seconds: Seconds are needed: NVML's counter moves every 100 ms.
+        idle_watts: Before the model was built, with nothing of ours running; it is part of the average.
+        window_seconds: Seconds are best: NVML's counter moves every 100 ms; a shorter window adds up samples of power.
         steps: Executed in the window.
         method: Which meter.
     """
 
     joules_per_step: float | None = None
     average_watts: float | None = None
+    idle_watts: float | None = None
     window_seconds: float | None = None
     steps: int = 0
     method: str = ""

@@ -26,18 +26,32 @@ MAX_BATCH_SIZE = 2**20
 """Nothing larger is tried."""
 
 
-def fit(workload: Workload, cell: Cell, memory_bytes: int, *, max_batch_size: int = MAX_BATCH_SIZE) -> Fit:
+def fit(
+    workload: Workload,
+    cell: Cell,
+    memory_bytes: int,
+    *,
+    workspace_bytes: int = 0,
+    max_batch_size: int = MAX_BATCH_SIZE,
+) -> Fit:
     """Find the largest batch whose predicted peak is within `memory_bytes`; the cell's own batch size is ignored.
 
     Assumes that memory never falls as the batch grows. On CUDA leave room for what is not predicted: the context,
-    kernels' workspaces, fragmentation.
+    convolutions' workspaces, fragmentation.
+
+    Args:
+        workload: What to build.
+        cell: How to run it.
+        memory_bytes: To be filled.
+        workspace_bytes: What matrix products take beside all tensors.
+        max_batch_size: Nothing larger is tried.
 
     Raises:
         UsageError: A memory or a limit below 1.
     """
     if memory_bytes < 1 or max_batch_size < 1:
         raise UsageError(f"memory and largest batch must be positive, not {memory_bytes} and {max_batch_size}")
-    search = _Search(workload, cell, memory_bytes)
+    search = _Search(workload, cell, memory_bytes, workspace_bytes)
     smallest = search.smallest_batch()
     fits, fails = 0, smallest
     while fails <= max_batch_size and search.is_within(fails):
@@ -67,10 +81,11 @@ def verify(workload: Workload, cell: Cell) -> int:
 class _Search:
     """Predicts each batch size once and remembers it."""
 
-    def __init__(self, workload: Workload, cell: Cell, memory_bytes: int) -> None:
+    def __init__(self, workload: Workload, cell: Cell, memory_bytes: int, workspace_bytes: int) -> None:
         self._workload = workload
         self._cell = cell
         self._memory_bytes = memory_bytes
+        self._workspace_bytes = workspace_bytes
         self._peaks: dict[int, PredictedPeak] = {}
 
     def smallest_batch(self) -> int:
@@ -119,5 +134,6 @@ class _Search:
 
     def _total(self, batch_size: int) -> int:
         if batch_size not in self._peaks:
-            self._peaks[batch_size] = predict(self._workload, dataclasses.replace(self._cell, batch_size=batch_size))
+            peak = predict(self._workload, dataclasses.replace(self._cell, batch_size=batch_size))
+            self._peaks[batch_size] = peak.with_workspace(self._workspace_bytes)
         return self._peaks[batch_size].total_bytes

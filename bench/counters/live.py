@@ -103,6 +103,7 @@ def _measure_allocator(
         more = {str: f", no driver's count: {used}", int: ", the driver's count after them"}.get(type(used), "")
         return Memory(
             peak_allocated_bytes=read.peak_allocated,
+            peak_requested_bytes=read.peak_requested,
             peak_reserved_bytes=read.peak_reserved,
             device_used_bytes=used if isinstance(used, int) else None,
             whole_device_bytes=whole,

@@ -2,6 +2,7 @@
 
 - `backend`: what a kind of device must be able to do, which kinds there are, and which devices this machine has
 - `cpu`, `cuda`, `mps`: one file per kind; `cpu` also reads what the system tells of this process and this machine
+- `readings`: what a device tells of itself: meter, allocator, clock and power
 - `nvml`: NVIDIA's own counters: clocks, throttling, power, energy, processes
 - `datasheet`: what makers document of their devices
 - `environment`: the hard facts of the machine (Environment) and its soft state (MachineState)

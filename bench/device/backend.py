@@ -21,12 +21,12 @@ import importlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.core.errors import UsageError
 from bench.core.precision import UNUSUAL_TYPES, Arithmetic, Precision
 from bench.core.units import counted
+from bench.device.readings import AllocatorBytes, Glance, Meter
 
 if TYPE_CHECKING:
     import torch
@@ -50,48 +50,6 @@ DEVICE_HELP = f"{', '.join(KINDS)} (one of several as {KINDS[1]}:N) or auto"
 _OTHER_NAMES = {"gpu": "cuda", "nvidia": "cuda", "rocm": "cuda", "metal": "mps", "apple": "mps", "host": CPU}
 _NAME = re.compile(r"([a-z]+)(?::([0-9]+))?")
 _UNUSUAL_TYPE = re.compile(rf"\b({'|'.join(UNUSUAL_TYPES)})\b")
-
-
-class Meter(Protocol):
-    """Counts the energy that a device has used."""
-
-    @property
-    def method(self) -> str:
-        """Name of what is read."""
-
-    def read(self) -> tuple[float, ...]:
-        """Read its counters, in joules; only differences mean something."""
-
-    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
-        """Return the joules between two readings."""
-
-    def opened(self) -> contextlib.AbstractContextManager[Any]:
-        """Keep it open inside, so that a reading takes microseconds."""
-
-    def watts(self) -> float | None:
-        """Read the power right now; None if it only counts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AllocatorBytes:
-    """Readings of torch's allocator for a device; None for what it does not keep."""
-
-    allocated: int | None = None
-    peak_allocated: int | None = None
-    peak_reserved: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Glance:
-    """What can be read of a device in some ten microseconds, while it works.
-
-    Attributes:
-        throttle_reasons: Why its clock is lower than it could be: `thermal`, `power`, `hardware`.
-    """
-
-    clock_mhz: float | None = None
-    power_watts: float | None = None
-    throttle_reasons: tuple[str, ...] = ()
 
 
 class Backend(abc.ABC):
@@ -229,6 +187,10 @@ class Backend(abc.ABC):
 
     def release(self) -> None:  # noqa: B027 - nor one without a cache
         """Release cached memory; does not start a runtime that was not used."""
+
+    def workspace_bytes(self, uuid: str | None) -> int:
+        """Return what its library of matrix products takes from the allocator for each thread that calls it."""
+        return 0
 
     def used_bytes(self, uuid: str | None) -> int | str | None:
         """Read the device memory of this process, its context included, or return why it is unknown.

@@ -20,7 +20,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.core.precision import Arithmetic
-from bench.device.backend import Backend, Meter
+from bench.device.backend import Backend
+from bench.device.readings import Meter
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,7 @@ class CpuBackend(Backend):
             Arithmetic.FP16: None,
             Arithmetic.FP64: None,
             Arithmetic.TF32: "is a mode of CUDA matrix units; a CPU computes fp32 in full",
+            Arithmetic.FP8: "is for the matrix units of GPUs; no CPU of ours has them",
         }
     )
 

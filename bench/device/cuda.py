@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from bench.core.errors import UsageError
 from bench.core.precision import Arithmetic
 from bench.device import nvml
-from bench.device.backend import AllocatorBytes, Backend, Glance, Meter, is_out_of_memory
+from bench.device.backend import Backend, is_out_of_memory
+from bench.device.readings import AllocatorBytes, Glance, Meter
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu")
 """One of them is there where CUDA has a device: of the usual driver, of WSL, of Jetson."""
 
-_CAPABILITIES = {Arithmetic.BF16: (8, 0), Arithmetic.TF32: (8, 0)}
+_CAPABILITIES = {Arithmetic.BF16: (8, 0), Arithmetic.TF32: (8, 0), Arithmetic.FP8: (8, 9)}
 
 
 class CudaBackend(Backend):
@@ -136,6 +138,7 @@ class CudaBackend(Backend):
         return AllocatorBytes(
             allocated=torch.cuda.memory_allocated(self.device),
             peak_allocated=torch.cuda.max_memory_allocated(self.device),
+            peak_requested=torch.cuda.memory_stats(self.device).get("requested_bytes.all.peak"),
             peak_reserved=torch.cuda.max_memory_reserved(self.device),
         )
 
@@ -151,6 +154,17 @@ class CudaBackend(Backend):
 
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
+
+    def workspace_bytes(self, uuid: str | None) -> int:
+        """Return the size of a workspace of cuBLAS, as torch chooses it (ATen/cuda/CublasHandlePool.cpp).
+
+        32 MiB from Hopper on, less before; where nobody tells the GPU's age, the most.
+        """
+        chosen = re.findall(r":([0-9]+):([0-9]+)", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
+        if chosen:
+            return sum(1024 * int(size) * int(count) for size, count in chosen)
+        capability = nvml.compute_capability(uuid) if uuid else None
+        return 8 * 2**20 + 128 * 2**10 if capability is not None and capability < (9, 0) else 32 * 2**20
 
     def used_bytes(self, uuid: str | None) -> int | str:
         """Read what NVML says this process holds, its CUDA context included, or return why it does not say."""

@@ -21,8 +21,9 @@ from bench.core import __version__
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.git import git
-from bench.device.backend import Glance, backend_of
+from bench.device.backend import backend_of
 from bench.device.cpu import Reading, cpu_mhz, cpu_name, memory_bytes, read_counters, usable_cores
+from bench.device.readings import Glance
 
 _MALLOC_VARIABLES = ("LD_PRELOAD", "GLIBC_TUNABLES", "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF")
 _KERNEL_PREFIXES = (

@@ -11,7 +11,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bench.core.precision import Arithmetic
-from bench.device.backend import AllocatorBytes, Backend, Meter
+from bench.device.backend import Backend
+from bench.device.readings import AllocatorBytes, Meter
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +35,7 @@ class MpsBackend(Backend):
             Arithmetic.FP16: None,
             Arithmetic.TF32: "is a mode of CUDA matrix units; MPS computes fp32 in full",
             Arithmetic.FP64: "needs 64-bit floating point, which MPS does not have",
+            Arithmetic.FP8: "needs 8-bit floating point, which MPS does not have",
         }
     )
 

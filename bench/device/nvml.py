@@ -16,7 +16,7 @@ from typing import Any
 
 import pynvml
 
-from bench.device.backend import Glance
+from bench.device.readings import Glance
 
 _THROTTLE_REASONS = {
     "thermal": ("nvmlClocksThrottleReasonSwThermalSlowdown", "nvmlClocksThrottleReasonHwThermalSlowdown"),
@@ -109,11 +109,11 @@ def driver_cuda_version() -> str | None:
     return None if version is None else f"{version // 1000}.{version % 1000 // 10}"
 
 
-def compute_capability(index: int) -> tuple[int, int] | None:
-    """Read the compute capability of the GPU that NVML gives this number; None if unavailable."""
+def compute_capability(uuid: str) -> tuple[int, int] | None:
+    """Read the compute capability of the GPU with this UUID; None if unavailable."""
     with opened() as is_open:
-        handle = _ask(pynvml.nvmlDeviceGetHandleByIndex, index) if is_open else None
-        found = None if handle is None else _ask(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+        handle = _handle(uuid) if is_open else None
+        found = None if handle is None else _ask(pynvml.nvmlDeviceGetCudaComputeCapability, _whole(handle))
     return None if found is None else (int(found[0]), int(found[1]))
 
 

@@ -52,8 +52,7 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
     if not is_counted:
         backend_of(cell.device).start()
     with cell_settings(cell):
-        with torch.device(target):
-            model = workload.build_model()
+        model = _build(workload, target, cell)
         if ranks is not None:
             ranks.seed_data(cell.seed)
         inputs, targets = make_batch(workload, cell.batch_size, target)
@@ -79,6 +78,18 @@ def prepare(workload: Workload, cell: Cell, *, device: str | None = None, ranks:
             autocast=(target.type if target.type != "meta" else "cpu", dtype) if dtype else None,
             scaler=torch.amp.GradScaler(target.type) if is_scaled else None,
         )
+
+
+def _build(workload: Workload, target: torch.device, cell: Cell) -> torch.nn.Module:
+    """Build the model on its device; on the CPU, and moved, where its constructor needs values that NumPy can read."""
+    try:
+        with torch.device(target):
+            return workload.build_model()
+    except TypeError as error:
+        if target.type == "cpu" or "device type tensor to numpy" not in str(error):
+            raise
+    with cell_settings(cell):  # seeds again
+        return workload.build_model().to(target)
 
 
 def _step_maker(

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from bench.device.backend import Backend, Glance, backend_of
+from bench.device.backend import Backend, backend_of
+from bench.device.readings import Glance
 
 
 class Clock(Protocol):

@@ -22,7 +22,8 @@ import torch
 
 from bench.core.cell import Cell
 from bench.core.peaks import Probe, ProbeKind
-from bench.core.precision import Arithmetic, first_of
+from bench.core.precision import Arithmetic, Precision, first_of
+from bench.core.text import plain
 from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
 from bench.device.settings import cell_settings
@@ -60,9 +61,7 @@ def probe_products(
     skipped: list[tuple[Arithmetic, str]] = []
     for arithmetic in Arithmetic:
         precision = first_of(arithmetic)
-        if precision is None:
-            continue
-        reason = why_not(device, precision)
+        reason = why_not(device, precision) if precision else _why_not_scaled(device, arithmetic)
         if reason is not None:
             skipped.append((arithmetic, reason))
             continue
@@ -71,8 +70,13 @@ def probe_products(
             if one_takes > _PATIENCE * seconds:
                 skipped.append((arithmetic, _too_long(size, one_takes)))
                 break
-            with cell_settings(Cell(model="peaks", batch_size=1, device=device, precision=precision)):
-                run = _product(device, size, getattr(torch, precision.row.product_type))
+            held = Cell(model="peaks", batch_size=1, device=device, precision=precision or Precision.FP32)
+            with cell_settings(held):
+                run = (
+                    _product(device, size, getattr(torch, precision.row.product_type))
+                    if precision
+                    else _scaled_product(device, size)
+                )
                 if size != sizes[0]:
                     needed = (2 + _LEAST_RUNS) * _seconds_of_one(run, clock or clock_for(device))
                     if needed > _PATIENCE * seconds:
@@ -123,6 +127,25 @@ def _product(device: str, size: int, dtype: torch.dtype) -> Callable[[], Any]:
     right = torch.randn(size, size, device=device).to(dtype)
     out = torch.empty(size, size, device=device, dtype=dtype)
     return lambda: torch.mm(left, right, out=out)
+
+
+def _scaled_product(device: str, size: int) -> Callable[[], Any]:
+    """Multiply in fp8 with one scale per matrix; the second one lies column by column, as the kernel wants it."""
+    left, right = (torch.randn(size, size, device=device).to(torch.float8_e4m3fn) for _ in range(2))
+    one = torch.ones((), device=device)
+    return lambda: torch._scaled_mm(left, right.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+
+
+def _why_not_scaled(device: str, arithmetic: Arithmetic) -> str | None:
+    """Return why a device cannot multiply with scales; besides what it lacks, torch may have no kernel for it."""
+    lacks = backend_of(device).lacks(arithmetic)
+    if lacks is not None:
+        return f"{arithmetic.value} {lacks}"
+    try:
+        _scaled_product(device, 64)()
+    except (RuntimeError, AttributeError) as error:
+        return f"torch._scaled_mm cannot here: {plain(str(error).strip().partition(chr(10))[0])}"
+    return None
 
 
 def _probe(

@@ -20,8 +20,9 @@ import numpy as np
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
-from bench.device.backend import Glance, is_accelerator
+from bench.device.backend import is_accelerator
 from bench.device.gradients import MOST_SCALING_STEPS, read_scale
+from bench.device.readings import Glance
 from bench.device.step import Step
 from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from bench.core.advice import Advice, AdviceKind
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Mode
 from bench.core.errors import BenchError
 from bench.core.progress import told
 from bench.core.record import Counters, Outcome, Record
+from bench.device.backend import backend_of
 from bench.device.cpu import usable_cores
 from bench.runner import processes
 from bench.runner.plan import make_plan
@@ -72,6 +73,25 @@ def _has_failed(counted: Counted) -> bool:
 def _without_batch(cell: Cell) -> Cell:
     """Return what other counters are asked about once: the model, its mode and input."""
     return Cell(model=cell.model, mode=cell.mode, batch_size=1, input_shape=cell.input_shape)
+
+
+_PRODUCTS = frozenset(f"aten.{name}" for name in ("mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "linear"))
+
+
+def workspaces_of(cell: Cell, gpu_uuid: str | None, operations: Iterable[str] | None = None) -> int:
+    """Return the bytes that the library of matrix products takes beside all tensors.
+
+    Each thread that multiplies has a workspace of its own, and autograd's is another one.
+
+    Args:
+        cell: Where and how it runs.
+        gpu_uuid: Name of the GPU for its driver.
+        operations: What a step dispatches; None if unknown, and then it multiplies.
+    """
+    if operations is not None and _PRODUCTS.isdisjoint(operations):
+        return 0
+    threads = 2 if cell.mode is Mode.TRAIN else 1
+    return threads * backend_of(cell.device).workspace_bytes(gpu_uuid)
 
 
 def call_each(

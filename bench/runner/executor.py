@@ -3,7 +3,7 @@
     prepare(cells)     count every cell, as many at once as there are cores; no clock runs yet
     run(cell)          time_cell       in a fresh process, `sampling.processes` times  -> samples
                        measure_peak    in another one, if the timing ended OK          -> memory
-                       count_launches  in a further one, on an accelerator             -> kernels
+                       observe         instead of it, on an accelerator                -> memory and kernels
 
 A cell of several processes (`world_size`) is timed by `time_ranks` and `measure_rank_peaks`, which launch them.
 
@@ -21,17 +21,18 @@ from bench.core.advice import Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
 from bench.core.environment import Environment
 from bench.core.peaks import Peak, Peaks
-from bench.core.record import Counters, EnergyWindow, Memory, Outcome, Record, Sampling
+from bench.core.record import Counters, EnergyWindow, Outcome, Record, Sampling
 from bench.device.backend import backend_of, is_accelerator
 from bench.registry.code import code_hash
 from bench.runner import processes
-from bench.runner.counting import count_all
+from bench.runner.counting import count_all, workspaces_of
 from bench.runner.records import Stamp
-from bench.runner.workers.answers import Counted, TimedCell
+from bench.runner.workers.answers import Counted, Observed, TimedCell
 from bench.store.kept import KeptCounts
 
 RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
+_RANK_PEAKS = "measure_rank_peaks"
 
 
 class Executor(Protocol):
@@ -115,6 +116,9 @@ class LocalExecutor:
             about = {"environment": environment, "sampling": self._sampling, "code": code}
             return stamp.record(Outcome.SKIPPED, reason=slow, **about)
         counters, doubts = self._counters_of(cell, code)
+        if counters.predicted_peak is not None:
+            workspaces = workspaces_of(cell, gpu_uuid, [name for name, _ in counters.dispatches] or None)
+            counters = replace(counters, predicted_peak=counters.predicted_peak.with_workspace(workspaces))
         # A compiled step needs less than the eager one that is predicted: no reason to skip it.
         is_predicted = self._is_predicting and cell.compile is CompileMode.NONE
         peak = counters.predicted_peak if is_predicted else None
@@ -134,18 +138,17 @@ class LocalExecutor:
             timed.append(ending.value)
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
-        memory, memory_doubts = self._measure_peak(cell, gpu_uuid)
-        launches, launch_doubts = self._count_launches(cell)
+        seen, unseen = self._observe(cell, gpu_uuid)
         energy = self._measure_energy(cell, gpu_uuid) if self._is_metering else None
         joules = energy.joules_per_step if energy else None
-        counters = replace(counters, memory=memory, kernel_launches=launches, energy=energy, energy_joules=joules)
+        counters = replace(
+            counters, memory=seen.memory, kernel_launches=seen.launches, energy=energy, energy_joules=joules
+        )
         return record(
             Outcome.OK,
             samples=tuple(sample for answer in timed for sample in answer.samples),
             # Each once: what both the count and the clock met, and every process.
-            advice=tuple(
-                dict.fromkeys((*(a for t in timed for a in t.advice), *memory_doubts, *launch_doubts, *doubts))
-            ),
+            advice=tuple(dict.fromkeys((*(a for t in timed for a in t.advice), *unseen, *doubts))),
             tokens_per_example=timed[0].tokens_per_example,
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
@@ -164,25 +167,25 @@ class LocalExecutor:
         counted, _ = self._counted[cell.key]
         return counted.counters, counted.advice
 
-    def _measure_peak(self, cell: Cell, gpu_uuid: str | None) -> tuple[Memory | None, tuple[Advice, ...]]:
-        if cell.world_size == 1:
-            ending = self._call("measure_peak", cell, gpu_uuid)
-        else:
-            ending = self._call_ranks("measure_rank_peaks", cell)
-        if ending.outcome is Outcome.OK:
-            return ending.value, ()
-        facts = (("reason", ending.reason or ending.outcome.value),)
-        return None, (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=facts),)
-
-    def _count_launches(self, cell: Cell) -> tuple[int | None, tuple[Advice, ...]]:
-        """Count the kernels of a step on an accelerator; the CPU launches none, and ranks are not profiled."""
-        if not is_accelerator(cell.device) or cell.world_size > 1:
-            return None, ()
-        ending = self._call("count_launches", cell)
-        if ending.outcome is Outcome.OK:
-            return ending.value, ()
-        facts = (("counter", "kernel launches"), ("reason", ending.reason or ending.outcome.value))
-        return None, (Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),)
+    def _observe(self, cell: Cell, gpu_uuid: str | None) -> tuple[Observed, tuple[Advice, ...]]:
+        """Measure the peak and, on an accelerator, count the kernels; ranks are not profiled."""
+        is_counting = is_accelerator(cell.device) and cell.world_size == 1
+        found, reason = None, None
+        if is_counting:
+            ending = self._call("observe", cell, gpu_uuid)
+            found, reason = ending.value, ending.reason or ending.outcome.value
+        if found is None:  # a profiler that takes its process along costs only its count
+            is_alone = cell.world_size == 1
+            ending = self._call("measure_peak", cell, gpu_uuid) if is_alone else self._call_ranks(_RANK_PEAKS, cell)
+            found = Observed(memory=ending.value, reason=reason)
+        doubts: list[Advice] = []
+        if found.memory is None:
+            facts = (("reason", ending.reason or ending.outcome.value),)
+            doubts.append(Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=facts))
+        if found.reason is not None:
+            counter = (("counter", "kernel launches"), ("reason", found.reason))
+            doubts.append(Advice(kind=AdviceKind.COUNT_FAILED, facts=counter))
+        return found, tuple(doubts)
 
     def _measure_energy(self, cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
         """Measure the energy of a step, or say why not; nothing is started where there is no meter."""

@@ -13,11 +13,11 @@ from bench.core.progress import told
 from bench.core.record import Outcome
 from bench.core.units import format_bytes
 from bench.runner import processes
-from bench.runner.counting import call_each
+from bench.runner.counting import call_each, workspaces_of
 from bench.runner.plan import make_plan
 
 FREE_SHARE = 0.9
-"""Of a device's free memory, what is filled by default: a prediction leaves out workspaces and fragmentation."""
+"""Of a device's free memory, what is filled by default: fragmentation and convolutions' workspaces need the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,11 @@ def fit_cells(
     free: dict[str, int] = {}
     if memory_bytes is None:
         free = {cell.device: _free_memory(cell.device, limits) for cell in plan.cells}
-    room = {cell: memory_bytes or max(1, int(FREE_SHARE * free[cell.device])) for cell in plan.cells}
-    endings = call_each("bench.runner.workers.cells:fit_cell", list(room.items()), "predicting", **limits)
+    rooms = [
+        (cell, memory_bytes or max(1, int(FREE_SHARE * free[cell.device])), workspaces_of(cell, plan.uuid_of(cell)))
+        for cell in plan.cells
+    ]
+    endings = call_each("bench.runner.workers.cells:fit_cell", rooms, "predicting", **limits)
     fitted = []
     for cell, ending in zip(plan.cells, endings, strict=True):
         if ending.outcome is Outcome.OK:

@@ -26,6 +26,10 @@ class Plan:
     environments: Mapping[str, Environment]
     devices: Mapping[str, str] = field(default_factory=dict)
 
+    def uuid_of(self, cell: Cell) -> str | None:
+        """Return the name of a cell's GPU for its driver."""
+        return self.environments[cell.device].gpu_uuid
+
 
 def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
     """Refuse what the names alone tell, without importing torch or a model: a dry run and a run refuse the same.

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from bench.core.cell import About, Cell
 from bench.core.errors import UsageError
 from bench.core.inputs import read_input_shape
+from bench.core.precision import NO_PRECISION
 from bench.core.record import Sampling
 from bench.core.text import choices
 
@@ -37,6 +38,8 @@ def parse_choice(kind: type[E], text: Any, axis: str) -> E:
     try:
         return kind(text)
     except ValueError:
+        if text in NO_PRECISION:
+            raise UsageError(f"{axis} {text!r} {NO_PRECISION[text]}") from None
         raise UsageError(f"{axis} {text!r} is unknown. {suggest(str(text), [item.value for item in kind])}") from None
 
 

@@ -167,6 +167,12 @@ CELLS = (
         "record.counters.memory.device_used_bytes",
     ),
     integer(
+        "whole_device_bytes",
+        "bytes",
+        "device memory in use by all processes together at the peak",
+        "record.counters.memory.whole_device_bytes",
+    ),
+    integer(
         "peak_resident_bytes",
         "bytes",
         "measured peak of the whole process (CPU)",
@@ -198,6 +204,9 @@ CELLS = (
         bencher="energy-joules",
     ),
     real("average_watts", "W", "average power over that window", "record.counters.energy.average_watts"),
+    real(
+        "idle_watts", "W", "power of the device before, with nothing of ours on it", "record.counters.energy.idle_watts"
+    ),
     text("rank_backend", "how several ranks communicate: `gloo` or `nccl`", "record.ranks.backend"),
     integer(
         "rank_threads",

@@ -16,6 +16,8 @@ from bench.tables.table import Column
 
 _CAUSES = tuple(f.name for f in fields(PredictedPeak) if f.name != "total_bytes")
 _SHORT = {"saved_activations_bytes": "activations", "optimizer_state_bytes": "optimizer", "temporary_bytes": "temp"}
+_LIBRARIES = "workspace_bytes"
+"""None on a CPU, and then not shown."""
 
 
 def fit_document(fitted: Sequence[FittedCell], free_bytes: Sequence[tuple[str, int]] = ()) -> Document:
@@ -55,6 +57,7 @@ def _columns(fitted: Sequence[FittedCell]) -> list[Column]:
         *(
             column
             for name in _CAUSES
+            if name != _LIBRARIES or any(peak and peak.workspace_bytes for peak in peaks)
             for column in bytes_column(_short(name), [getattr(peak, name) if peak else None for peak in peaks], 2)
         ),
     ]
@@ -105,12 +108,12 @@ def _verification_text(run: Verification, predicted: PredictedPeak, memory_bytes
     if run.live is None:
         return f"REFUTED: the real run ended {run.outcome.value.replace('_', ' ')}: {plain(run.reason or MISSING)}"
     live, allocator = run.live.total_bytes, ""
+    tensors = predicted.total_bytes - predicted.workspace_bytes
     if run.allocated_bytes is not None:
         allocator = f"; the allocator's peak was {format_bytes(run.allocated_bytes)}"
-    if live == predicted.total_bytes:
+    if live == tensors:
         found = "exactly as predicted"
     else:
-        found = f"{abs(live / predicted.total_bytes - 1):.2%} {'more' if live > predicted.total_bytes else 'less'}"
-        found += f" than the {predicted.total_bytes:,} predicted"
+        found = f"{abs(live / tensors - 1):.2%} {'more' if live > tensors else 'less'} than the {tensors:,} predicted"
     verdict = "REFUTED by a real run" if live > memory_bytes else "verified in a real run"
     return f"{verdict}: {live:,} bytes were alive at the peak, {found}{allocator}"

@@ -70,7 +70,7 @@ def test_pipelines_are_compared_by_workers(capsys, data) -> None:
         ((), "name a model to train"),
         (("mlpp",), "Did you mean 'mlp'?"),
         (("mlp", "--optimizer", "adan"), "Did you mean 'adam'?"),
-        (("mlp", "--precision", "fp8"), "precision 'fp8' is unknown"),
+        (("mlp", "--precision", "fp9"), "precision 'fp9' is unknown"),
         (("mlp", "--checkpoint", "often"), "--checkpoint is 'epoch', 'never' or a number of steps"),
         (("mlp", "--checkpoint", "0"), "--checkpoint is 'epoch', 'never' or a number of steps"),
         (("mlp", "--prefetch", "2"), "--prefetch is for --workers"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -11,12 +12,14 @@ import pytest
 import torch
 
 from bench.core.advice import AdviceKind, doubts_of_machine
+from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
 from bench.core.errors import UsageError
 from bench.device import cuda, nvml
 from bench.device.backend import backend_of, is_out_of_memory, normalise_device, starts_when_counted
 from bench.device.environment import read_machine, state_between
 from bench.measure.clock import clock_for
+from bench.runner.counting import workspaces_of
 from bench.runner.workers.cells import load_of_others
 from bench.runner.workers.machine import examine
 from tests.fakes.gpu import MIB, FakeMachine, Throttle
@@ -341,6 +344,44 @@ def test_the_allocator_is_seen_by_the_backend_and_by_all_processes(machine: Fake
         machine.gpus[1].hold(80 * 2**30)
     del held
     assert backend_of("cuda:0").allocator().allocated == 0
+
+
+def test_what_was_asked_for_stands_beside_the_rounded_peak(machine: FakeMachine) -> None:
+    held = [machine.gpu.hold(100) for _ in range(3)]
+    read = backend_of("cuda:0").allocator()
+    assert (read.peak_requested, read.peak_allocated) == (300, 3 * 512)
+    del held
+
+
+# Workspaces of cuBLAS, which torch's allocator holds (B8).
+
+
+@pytest.mark.parametrize(
+    ("capability", "config", "size"),
+    [
+        ((9, 0), "", 32 * MIB),
+        ((10, 0), "", 32 * MIB),
+        ((8, 0), "", 8 * MIB + 128 * 1024),
+        ((8, 0), ":4096:2:16:8", 8 * MIB + 128 * 1024),
+        ((9, 0), ":16:8", 128 * 1024),
+    ],
+)
+def test_a_workspace_is_as_large_as_torch_makes_it(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], config: str, size: int
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", config)
+    machine.gpus[1].capability = capability
+    assert backend_of("cuda:1").workspace_bytes(uuid_of(machine, 1)) == size
+    machine.nvml = pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
+    assert backend_of("cuda:1").workspace_bytes(uuid_of(machine, 1)) == (size if config else 32 * MIB)
+
+
+def test_each_thread_that_multiplies_has_a_workspace(machine: FakeMachine) -> None:
+    machine.gpu.workspace, uuid = 32 * MIB, uuid_of(machine)
+    train = Cell(model="mlp", batch_size=1, device="cuda:0")
+    assert workspaces_of(train, uuid) == 2 * machine.gpu.workspace
+    assert workspaces_of(replace(train, mode=Mode.INFER), uuid, ["aten.addmm"]) == machine.gpu.workspace
+    assert workspaces_of(train, uuid, ["aten.convolution"]) == workspaces_of(replace(train, device="cpu"), None) == 0
 
 
 # Counting where NVML does not tell (B10).

@@ -12,7 +12,7 @@ from torch import nn
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import UsageError
 from bench.core.workload import Workload
-from bench.device.prepare import prepare
+from bench.device.prepare import _build, prepare
 from bench.device.step import Step
 from bench.registry import OPTIMIZERS
 
@@ -265,3 +265,24 @@ def test_phases_and_whole_step_are_the_same_on_a_gpu(workload: Workload, cell: C
         with prepare(workload, replace(cell, device="cuda:0", precision=precision)) as step:
             losses.append([run(step) for _ in range(2)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+class ReadsAtConstruction(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates = torch.linspace(0, 0.1, 3).numpy().tolist()
+        self.layer = nn.Linear(4, 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_constructor_that_needs_values_on_the_host_is_built_there(
+    workload: Workload, cell: Cell, device: str
+) -> None:
+    """Under `torch.device` of an accelerator NumPy cannot read what the constructor made (C10)."""
+    model = _build(replace(workload, build_model=ReadsAtConstruction), torch.device(device), cell)
+    assert {parameter.device.type for parameter in model.parameters()} == {device}
+
+
+def test_other_errors_of_a_constructor_are_its_own(workload: Workload, cell: Cell) -> None:
+    with pytest.raises(TypeError, match="missing 2 required"):
+        _build(replace(workload, build_model=nn.Linear), torch.device("meta"), cell)

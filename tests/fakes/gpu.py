@@ -76,7 +76,7 @@ class FakeGpu:
         self.worked = 0.0  # seconds of all work so far
         self.throttled = dict.fromkeys(REASONS, 0.0)
         self.ends: deque[float] = deque(maxlen=queue_depth)
-        self.allocated = self.peak = self.reserved = self.peak_reserved = 0
+        self.allocated = self.peak = self.reserved = self.peak_reserved = self.requested = self.peak_requested = 0
         self.is_used = False
         self.generator = random.Random(0)
 
@@ -110,13 +110,13 @@ class FakeGpu:
 
     def hold(self, size: int) -> object:
         """Allocate as torch does: in blocks, out of segments of 2 MiB; forgotten, the block is free again."""
-        size = -(-size // self.block) * self.block
+        asked, size = size, -(-size // self.block) * self.block
         needed = max(self.reserved, -(-(self.allocated + size) // (2 * MIB)) * 2 * MIB)
         if needed + self.context + sum(held for _, held in self.others) > self.total:
             raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size / MIB:.2f} MiB.")
         self.reserved, self.peak_reserved = needed, max(self.peak_reserved, needed)
         self.is_used = True
-        return _Held(self, size)
+        return _Held(self, size, asked)
 
     def used(self) -> int:
         """Return what all processes hold."""
@@ -124,7 +124,7 @@ class FakeGpu:
 
     def reset_peak(self) -> None:
         """Let the peaks start again."""
-        self.peak, self.peak_reserved = self.allocated, self.reserved
+        self.peak, self.peak_reserved, self.peak_requested = self.allocated, self.reserved, self.requested
 
     def random_state(self) -> torch.Tensor:
         """Write the generator's state as torch does: a tensor of bytes."""
@@ -139,13 +139,15 @@ class FakeGpu:
 
 
 class _Held:
-    def __init__(self, gpu: FakeGpu, size: int) -> None:
-        self.gpu, self.size = gpu, size
+    def __init__(self, gpu: FakeGpu, size: int, asked: int) -> None:
+        self.gpu, self.size, self.asked = gpu, size, asked
         gpu.allocated += size
-        gpu.peak = max(gpu.peak, gpu.allocated)
+        gpu.requested += asked
+        gpu.peak, gpu.peak_requested = max(gpu.peak, gpu.allocated), max(gpu.peak_requested, gpu.requested)
 
     def __del__(self) -> None:
         self.gpu.allocated -= self.size
+        self.gpu.requested -= self.asked
 
 
 @dataclass
@@ -290,6 +292,7 @@ class FakeMachine:
             "max_memory_allocated": lambda d=None: self._of(d).peak,
             "memory_reserved": lambda d=None: self._of(d).reserved,
             "max_memory_reserved": lambda d=None: self._of(d).peak_reserved,
+            "memory_stats": lambda d=None: {"requested_bytes.all.peak": self._of(d).peak_requested},
             "reset_peak_memory_stats": lambda d=None: self._of(d).reset_peak(),
             "empty_cache": self._release,
             "get_rng_state": lambda d="cuda": self._of(d).random_state(),

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from bench.core.peaks import ProbeKind
 from bench.core.precision import Arithmetic
-from bench.device.cpu import last_level_cache_bytes
+from bench.device.cpu import CpuBackend, last_level_cache_bytes
 from bench.measure.peaks import probe_memory, probe_products
 from tests.fakes.clock import FakeClock
+
+GPU_ONLY = [Arithmetic.TF32, Arithmetic.FP8]
 
 
 class SteadyClock(FakeClock):
@@ -26,13 +29,13 @@ class SteadyClock(FakeClock):
 
 def test_products_are_counted_as_two_n_cubed() -> None:
     probes, skipped = probe_products("cpu", 0.001, sizes=(64,), clock=SteadyClock())
-    assert [probe.arithmetic for probe in probes] == [one for one in Arithmetic if one is not Arithmetic.TF32]
+    assert [probe.arithmetic for probe in probes] == [one for one in Arithmetic if one not in GPU_ONLY]
     for probe in probes:
         assert probe.work == 2 * 64**3
         assert probe.best_per_second == 2 * 64**3 / 0.5
         assert probe.median_per_second == 2 * 64**3 / 0.5
         assert probe.n >= 5
-    assert [arithmetic for arithmetic, _ in skipped] == [Arithmetic.TF32]
+    assert [arithmetic for arithmetic, _ in skipped] == GPU_ONLY
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,20 @@ def test_one_product_decides_whether_a_size_is_probed(
     probes, skipped = probe_products("cpu", seconds, sizes=(8, 16), clock=SteadyClock(scale))
     assert [probe.size for probe in probes] == sizes * 4
     assert dict(skipped).get(Arithmetic.FP32) == dict(skipped).get(Arithmetic.BF16) == reason
+
+
+def test_fp8_is_multiplied_with_scales_where_the_device_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CpuBackend, "lacks", lambda *_: None)
+    probes, _ = probe_products("cpu", 0.001, sizes=(64,), clock=SteadyClock())
+    found = [probe for probe in probes if probe.arithmetic is Arithmetic.FP8]
+    assert [probe.work for probe in found] == [2 * 64**3]
+
+
+def test_torch_without_a_kernel_for_fp8_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CpuBackend, "lacks", lambda *_: None)
+    monkeypatch.setattr(torch, "_scaled_mm", mock.Mock(side_effect=RuntimeError("only on sm89\nstack")))
+    _, skipped = probe_products("cpu", 0.001, sizes=(8,), clock=SteadyClock())
+    assert dict(skipped)[Arithmetic.FP8] == "torch._scaled_mm cannot here: only on sm89"
 
 
 def test_memory_probes_count_what_the_program_reads_and_writes() -> None:

@@ -99,10 +99,10 @@ def test_an_axis_is_one_field_and_what_honours_it(copy: Copy) -> None:
     )
     copy.change(
         "device/prepare.py",
-        "            model = workload.build_model()\n",
-        "            model = workload.build_model()\n"
-        "            for parameter in model.parameters():\n"
-        "                parameter.data.mul_(cell.weight_scale)\n",
+        "        model = _build(workload, target, cell)\n",
+        "        model = _build(workload, target, cell)\n"
+        "        for parameter in model.parameters():\n"
+        "            parameter.data.mul_(cell.weight_scale)\n",
     )
     shown = " ".join(copy.python("-m", "bench", "run", "--help").split())
     assert "--weight-scale X,... Scales all weights. [default: 1.0]" in shown

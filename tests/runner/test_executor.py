@@ -3,13 +3,13 @@
 import pytest
 
 from bench.core.advice import AdviceKind
-from bench.core.cell import Cell
+from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
-from bench.core.record import Counters, Memory, Outcome, Phase, Sample, Sampling
+from bench.core.record import Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.processes import Ending
-from bench.runner.workers.answers import Counted, TimedCell
+from bench.runner.workers.answers import Counted, Observed, TimedCell
 
 CELL = Cell(model="my_net", batch_size=8)
 TIMED = TimedCell(
@@ -107,17 +107,41 @@ def test_memory_that_fails_costs_only_the_memory(endings):
 
 
 def test_kernels_are_counted_on_an_accelerator_only(endings):
-    endings["count_launches"] = Ending(outcome=Outcome.OK, value=42)
+    endings["observe"] = Ending(outcome=Outcome.OK, value=Observed(memory=Memory(peak_allocated_bytes=9), launches=42))
     assert run().counters.kernel_launches is None
     on_gpu = LocalExecutor().run(Cell(model="my_net", batch_size=8, device="cuda:0"))
     assert on_gpu.counters.kernel_launches == 42
+    assert on_gpu.counters.memory.peak_allocated_bytes == 9
+    assert [name for name, *_ in endings.calls][-2:] == ["time_cell", "observe"]  # one process for both (C4)
 
 
 def test_launches_that_cannot_be_counted_cost_only_themselves(endings):
-    endings["count_launches"] = Ending(outcome=Outcome.FAILED, reason="no profiler")
+    endings["observe"] = Ending(outcome=Outcome.KILLED, reason="no profiler")
     record = LocalExecutor().run(Cell(model="my_net", batch_size=8, device="cuda:0"))
     assert (record.outcome, record.counters.kernel_launches) == (Outcome.OK, None)
     assert dict(record.advice[-1].facts)["reason"] == "no profiler"
+    assert record.counters.memory.peak_resident_bytes == 5
+
+
+def test_the_workspaces_of_matrix_products_belong_to_the_predicted_peak(endings):
+    peak = PredictedPeak(
+        total_bytes=60,
+        weights_bytes=60,
+        gradients_bytes=0,
+        optimizer_state_bytes=0,
+        inputs_bytes=0,
+        saved_activations_bytes=0,
+        temporary_bytes=0,
+    )
+    counters = Counters(predicted_peak=peak, dispatches=(("aten.addmm", 1),))
+    endings["count_cell"] = Ending(outcome=Outcome.OK, value=Counted(counters=counters, advice=()))
+    endings["observe"] = Ending(outcome=Outcome.OK, value=Observed(memory=Memory()))
+    record = LocalExecutor().run(Cell(model="my_net", batch_size=8, device="cuda:0", mode=Mode.INFER))
+    found = record.counters.predicted_peak
+    assert (found.total_bytes, found.workspace_bytes) == (60 + 32 * 2**20, 32 * 2**20)
+    assert run().counters.predicted_peak == peak
+    tried = [call[-1] for call in endings.calls if call[0] == "time_cell"]
+    assert tried == [found.total_bytes, 60]
 
 
 def test_counting_that_dies_costs_only_the_counts(endings):

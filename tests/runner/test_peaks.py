@@ -10,14 +10,14 @@ from bench.core.cell import Cell, Precision
 from bench.core.environment import MachineState
 from bench.core.errors import StoreError, UsageError
 from bench.core.peaks import ProbeKind
-from bench.core.record import EnergyWindow, Outcome
+from bench.core.record import EnergyWindow, Memory, Outcome
 from bench.device.cpu import CpuBackend
 from bench.runner import executor as executor_module
 from bench.runner import peaks as peaks_module
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks, measure_peaks, peaks_path, read_peaks
 from bench.runner.processes import Ending
-from bench.runner.workers.answers import Preflight
+from bench.runner.workers.answers import Observed, Preflight
 from tests.core.test_peaks import PEAKS
 from tests.records import ENVIRONMENT
 from tests.runner.test_executor import OK
@@ -25,7 +25,7 @@ from tests.runner.test_executor import OK
 
 @pytest.fixture
 def endings(monkeypatch):
-    table = {**OK, "count_launches": Ending(outcome=Outcome.OK, value=None)}
+    table = {**OK, "observe": Ending(outcome=Outcome.OK, value=Observed(memory=Memory()))}
 
     def call(function, *arguments, timeout_seconds=None, method="forkserver"):
         return table[function.partition(":")[2]]

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from bench.core.cell import Precision
-from bench.device.backend import AllocatorBytes, Backend, backend_of
+from bench.device.backend import Backend, backend_of
 from bench.device.cuda import CudaBackend
+from bench.device.readings import AllocatorBytes
 from bench.testing.backend import BackendConformance
 from tests.fakes.gpu import FakeGpu, FakeMachine, fake_mps
 

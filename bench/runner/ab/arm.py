@@ -115,11 +115,16 @@ class Arm(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """What a side's worker says of its machine: full device names, environments, and why cells cannot run."""
+    """What a side's worker says of its machine: full device names, environments, and why cells cannot run.
+
+    Attributes:
+        free: Free memory of each device.
+    """
 
     devices: dict[str, str]
     environments: dict[str, Environment]
     unfit: dict[str, str | None]
+    free: dict[str, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +135,7 @@ class Counted:
     is_inside: bool
     counters: dict[str, int | None] | None
     not_counted: str | None
+    predicted_bytes: int | None = None
 
 
 class LiveArm:
@@ -209,7 +215,9 @@ class LiveArm:
         """Ask for device names, environments and what cannot be run."""
         answer = self._ask("describe", devices=devices, cells=[to_json(cell) for cell in cells])
         environments = {name: from_json(Environment, value) for name, value in answer["environments"].items()}
-        return Description(devices=answer["devices"], environments=environments, unfit=answer["unfit"])
+        return Description(
+            devices=answer["devices"], environments=environments, unfit=answer["unfit"], free=answer["free"]
+        )
 
     def count(self, cell: Cell) -> Counted:
         """Resolve a cell's model and count one step of it."""

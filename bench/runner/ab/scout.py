@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, CompileMode
 from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.errors import IncomparableError
-from bench.core.units import format_duration
+from bench.core.units import format_bytes, format_duration
 from bench.device.cpu import read_counters
 from bench.device.environment import state_between
 from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
 from bench.runner.ab.judging import Facts, Fate, Work
 from bench.runner.ab.sides import Side
+from bench.runner.counting import workspaces_of
 
 IDLE_SECONDS = 0.5
 """How long the machine is watched while nothing of ours runs."""
@@ -109,7 +110,9 @@ def scout(base: Side, head: Side, cells: Sequence[Cell]) -> Scouted:
                 fates[whole.key] = Fate(side="both", reason=reason)
                 continue
             counted = {name: worker.count(whole) for name, worker in workers.items()}
-            fate = _fate(counted)
+            uuid = described["head"].environments[whole.device].gpu_uuid
+            free = [room for one in described.values() if (room := one.free[whole.device]) is not None]
+            fate = _fate(counted) or _fate_together(whole, counted, uuid, min(free, default=None))
             if fate is not None:
                 fates[whole.key] = fate
             elif isinstance(counted["base"], Counted) and isinstance(counted["head"], Counted):
@@ -173,3 +176,16 @@ def _fate(counted: dict[str, Counted | ArmError]) -> Fate | None:
         return None
     first = errors.get("head") or errors["base"]
     return Fate(side="both" if len(errors) == 2 else first.side, reason=first.reason)
+
+
+def _fate_together(
+    cell: Cell, counted: dict[str, Counted | ArmError], gpu_uuid: str | None, free: int | None
+) -> Fate | None:
+    """Refuse a cell whose two sides do not fit beside each other; compiled ones need less than is predicted."""
+    needs = [one.predicted_bytes for one in counted.values() if isinstance(one, Counted)]
+    if free is None or cell.compile is not CompileMode.NONE or cell.world_size > 1:
+        return None
+    if (together := sum(need + workspaces_of(cell, gpu_uuid) for need in needs if need is not None)) <= free:
+        return None
+    words = f"both sides together need {format_bytes(together)}, and {cell.device} has {format_bytes(free)} free"
+    return Fate(side="both", reason=words)

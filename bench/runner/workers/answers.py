@@ -9,7 +9,7 @@ from typing import Any
 from bench.claims import Subject
 from bench.core.advice import Advice
 from bench.core.environment import Environment, MachineState
-from bench.core.record import Counters, RankSetup, Sample
+from bench.core.record import Counters, Memory, RankSetup, Sample
 from bench.store.kept import Imported
 
 
@@ -39,6 +39,15 @@ class TimedCell:
     tokens_per_example: int | None = None
     state: MachineState | None = None
     ranks: RankSetup | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is measured of a cell beside its time; `reason` says why its kernels were not counted."""
+
+    memory: Memory | None
+    launches: int | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

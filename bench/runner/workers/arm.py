@@ -194,7 +194,7 @@ class _Worker:
         return {"torch": torch.__version__, "stepbench": __version__, "pid": os.getpid()}
 
     def describe(self, devices: list[str], cells: list[dict[str, Any]]) -> dict[str, Any]:
-        """Complete device names, read the environment of each, and say which cells this device cannot do."""
+        """Complete device names, read environment and free memory of each, and say which cells it cannot do."""
         from bench.device.backend import normalise_device, why_not
         from bench.device.environment import read_environment
 
@@ -204,6 +204,7 @@ class _Worker:
             "devices": names,
             "environments": {name: to_json(read_environment(name)) for name in dict.fromkeys(names.values())},
             "unfit": {cell.key: why_not(names[cell.device], cell.precision) for cell in wanted},
+            "free": {name: backend_of(name).free_bytes() for name in dict.fromkeys(names.values())},
         }
 
     def count(self, cell: dict[str, Any], root: str, foreign: str | None, own_models: bool) -> dict[str, Any]:
@@ -218,6 +219,7 @@ class _Worker:
             "is_inside": source is not None and Path(source).resolve().is_relative_to(root),
             "counters": None,
             "not_counted": None,
+            "predicted_bytes": None,
         }
         try:
             counted, _ = count(workload, wanted, opinions=False)
@@ -225,7 +227,8 @@ class _Worker:
             traceback.print_exc()
             answer["not_counted"] = str(error).partition("\n")[0]
         else:
-            flops = counted.flops
+            flops, peak = counted.flops, counted.predicted_peak
+            answer["predicted_bytes"] = peak.total_bytes if peak else None
             answer["counters"] = {
                 "parameters": counted.parameters,
                 "trainable_parameters": counted.trainable_parameters,

@@ -39,13 +39,13 @@ from bench.device.prepare import prepare
 from bench.device.settings import cell_settings, changed_settings, read_settings
 from bench.device.step import Step
 from bench.measure.clock import clock_for
-from bench.measure.energy import measure_energy
+from bench.measure.energy import measure_energy, measure_idle
 from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.profile import profile
 from bench.measure.slowdown import measure_slowdown
 from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
-from bench.runner.workers.answers import Counted, CountedSubjects, Preflight, TimedCell
+from bench.runner.workers.answers import Counted, CountedSubjects, Observed, Preflight, TimedCell
 from bench.store.kept import imported_code
 
 
@@ -124,6 +124,15 @@ def measure_peak(cell: Cell, gpu_uuid: str | None) -> Memory:
     return measure_memory(workload, cell, gpu_uuid=gpu_uuid)
 
 
+def observe(cell: Cell, gpu_uuid: str | None) -> Observed:
+    """Measure the peak and then count the kernels in one process: starting a GPU's libraries takes seconds."""
+    memory = measure_peak(cell, gpu_uuid)
+    try:
+        return Observed(memory=memory, launches=count_launches(cell))
+    except (BenchError, RuntimeError) as error:
+        return Observed(memory=memory, reason=f"{error}".strip().partition("\n")[0])
+
+
 def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
     """Measure the energy of a step over a window of seconds.
 
@@ -134,8 +143,10 @@ def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
     if isinstance(meter, str):
         raise UsageError(meter)
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
-    with prepare(workload, cell) as step:
-        return measure_energy(step, cell.device, meter)
+    with meter.opened():
+        idle = measure_idle(meter)
+        with prepare(workload, cell) as step:
+            return measure_energy(step, cell.device, meter, idle_watts=idle)
 
 
 def probe_device(
@@ -184,11 +195,11 @@ def free_memory(device: str) -> int | None:
     return backend_of(device).free_bytes()
 
 
-def fit_cell(cell: Cell, memory_bytes: int) -> Fit:
+def fit_cell(cell: Cell, memory_bytes: int, workspace_bytes: int) -> Fit:
     """Find the largest batch that fits, on tensors without storage."""
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with cell_settings(replace(cell, device="cpu", threads=1)):
-        return fit(workload, cell, memory_bytes)
+        return fit(workload, cell, memory_bytes, workspace_bytes=workspace_bytes)
 
 
 def verify_cell(cell: Cell) -> Verification:

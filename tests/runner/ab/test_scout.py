@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-from bench.runner.ab.arm import Counted
+from dataclasses import replace
+
+import pytest
+
+from bench.core.cell import Cell, CompileMode
+from bench.runner.ab.arm import ArmError, Counted
 from bench.runner.ab.judging import Work
-from bench.runner.ab.scout import compare_work
+from bench.runner.ab.scout import _fate_together, compare_work
 
 
 def counted(parameters: int = 10, flops: int | None = 100, *, is_inside: bool = True) -> Counted:
@@ -36,3 +41,28 @@ def test_the_same_file_outside_both_trees_is_told_unless_the_interpreters_differ
     outside = counted(is_inside=False)
     assert compare_work(outside, outside, is_same_python=True).facts == (("same_code", "/x/net.py"),)
     assert compare_work(outside, outside, is_same_python=False).facts == ()
+
+
+GIB = 2**30
+CELL = Cell(model="net", batch_size=8)
+
+
+def test_two_sides_that_fit_only_alone_are_not_compared() -> None:
+    """Each needs 6 of 10 GiB: one of them would run out of memory, and be taken for broken (B11)."""
+    one = replace(counted(), predicted_bytes=6 * GIB)
+    fate = _fate_together(CELL, {"base": one, "head": one}, None, 10 * GIB)
+    assert fate is not None
+    assert fate.side == "both"
+    assert fate.reason == "both sides together need 12.0 GiB, and cpu has 10.0 GiB free"
+    assert _fate_together(replace(CELL, device="cuda:0"), {"base": one, "head": one}, None, 12 * GIB) is not None
+
+
+@pytest.mark.parametrize(
+    ("need", "free", "compile_mode"),
+    [(5 * GIB, 10 * GIB, "none"), (None, GIB, "none"), (6 * GIB, None, "none"), (6 * GIB, 10 * GIB, "default")],
+)
+def test_two_sides_that_fit_or_are_unknown_are_compared(need: int | None, free: int | None, compile_mode: str) -> None:
+    one = replace(counted(), predicted_bytes=need)
+    cell = replace(CELL, compile=CompileMode(compile_mode))
+    assert _fate_together(cell, {"base": one, "head": one}, None, free) is None
+    assert _fate_together(cell, {"base": ArmError("base", "broken"), "head": one}, None, free) is None

@@ -19,6 +19,7 @@ CAUSES = (
     ("inputs", "inputs_bytes", 6),
     ("saved activations", "saved_activations_bytes", 5),
     ("temporary", "temporary_bytes", 4),
+    ("workspaces", "workspace_bytes", 3),
 )
 """Name, field of `PredictedPeak`, colour; in the order of the bars."""
 
@@ -47,7 +48,11 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         "limit": format_bytes(_SMALL_PROCESS),
         "keys": ["batch", "precision", *(["run"] if any(runs) else [])],
         "groups": [bar_group(group.title, [_bar(row, runs) for row in group.rows[:_MOST_BARS]]) for group in groups],
-        "legend": [{"name": name, "color": color, "dash": 0} for name, _, color in CAUSES],
+        "legend": [
+            {"name": name, "color": color, "dash": 0}
+            for name, field, color in CAUSES
+            if field != "workspace_bytes" or any(part.name == name for bar in bars for part in bar.parts)
+        ],
         "methods": sorted(methods - {""}),
         "notes": [*filter(None, notes), "All others are in the table of cells."] if any(notes) else [],
     }
