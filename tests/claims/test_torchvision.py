@@ -10,6 +10,7 @@ from bench.claims.torchvision import torchvision_claims
 from bench.core.claim import Claim, ClaimVerdict
 from bench.core.record import Counters, FlopCount
 from bench.registry.torchvision import torchvision_documents
+from tests.lists import parts
 
 from .conftest import count_flops, count_parameters, model_of
 
@@ -70,14 +71,14 @@ def test_documents_are_plain_data() -> None:
         }
 
 
-@pytest.mark.parametrize("claim", PARAMETERS.values(), ids=PARAMETERS)
+@pytest.mark.parametrize("claim", parts(PARAMETERS.values(), quick=12, ids=lambda claim: claim.model, rest="thorough"))
 def test_num_params_of_every_network_is_exact(claim: Claim) -> None:
     assert claim.tolerance == 0
     verdict = check(claim, count_parameters(model_of(claim.model)[0])).verdict
     assert verdict is (ClaimVerdict.ERRATUM if claim.erratum else ClaimVerdict.MATCH), claim.id
 
 
-@pytest.mark.parametrize("entry", SMALL)
+@pytest.mark.parametrize("entry", parts(SMALL, quick=4))
 def test_documented_gmacs_agree_to_their_last_digit(entry: str) -> None:
     claim = CLAIMS[f"{entry}.macs"]
     measured = macs(claim)

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from bench.core.errors import ModelError
 from bench.registry import resolve, torchvision_sources
+from tests.lists import parts
 
 models = pytest.importorskip("torchvision.models")
 
@@ -108,7 +109,7 @@ def test_like_builds_the_network_of_a_weights_entry_with_random_weights() -> Non
         resolve("torchvision:fcn_resnet50@like=V9")
 
 
-@pytest.mark.parametrize("name", FAMILIES.values())
+@pytest.mark.parametrize("name", parts(FAMILIES.values(), quick=6))
 def test_one_model_of_each_family_runs_forward_loss_and_backward_on_meta(name: str) -> None:
     workload = resolve(f"torchvision:{name}")
     with OnMeta():
