@@ -34,9 +34,8 @@ A claim file:
 """
 
 from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, measured_from, needed, reference, subject
-from bench.claims.files import load, shipped_files, timm_file
+from bench.claims.files import load, load_ratios, shipped_files, timm_file
 from bench.claims.quantities import QUANTITIES, Quantity
-from bench.claims.ratio_files import load_ratios
 from bench.claims.ratios import RATIO_QUANTITIES, check_ratio, is_timed, judge_time, needed_cells, unmeasured
 
 __all__ = [

@@ -5,13 +5,15 @@ Where the claim files that come with stepbench lie.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench.claims.check import agree
 from bench.claims.quantities import QUANTITIES
+from bench.claims.ratios import RATIO_QUANTITIES
 from bench.claims.reading import (
     entries,
     is_number,
@@ -23,24 +25,15 @@ from bench.claims.reading import (
     refuse_unknown_keys,
     suggest,
 )
-from bench.core.claim import Claim, ClaimValue, Erratum
+from bench.core.cell import Cell, Mode
+from bench.core.claim import Claim, ClaimValue, Erratum, Relation
 from bench.core.errors import UsageError
 
 _CLAIM_KEYS = (
-    "id",
-    "model",
-    "layer",
-    "quantity",
-    "value",
-    "relative_to",
-    "relative_layer",
-    "input_shape",
-    "scope",
-    "tolerance",
-    "rounded_to",
-    "source",
-    "erratum",
+    *("id", "model", "layer", "quantity", "value", "relative_to", "relative_layer", "input_shape"),
+    *("scope", "tolerance", "rounded_to", "source", "erratum"),
 )
+
 _ERRATUM_KEYS = ("measured", "reason")
 
 
@@ -51,14 +44,31 @@ def load(path: str | Path) -> tuple[Claim, ...]:
         UsageError: The file is missing, is not TOML, or says something that makes no sense; one line that names the
             file, the claim, what was found and what would be right.
     """
-    content, document = read_file(path)
+    content, _ = read_file(path)
     if not entries(content, "claim", f"{path}") and not entries(content, "ratio", f"{path}"):
         raise UsageError(f"{path}: no claim found; write each as a [[claim]] or a [[ratio]] table")
+    return _load(path, "claim", _claim)
+
+
+def load_ratios(path: str | Path) -> tuple[Claim, ...]:
+    """Read the `[[ratio]]` tables of a claim file; () where it has none.
+
+    Raises:
+        UsageError: See `load`.
+    """
+    return _load(path, "ratio", _ratio)
+
+
+def _load(
+    path: str | Path, kind: str, read: Callable[[Mapping[str, Any], Mapping[str, Any], str], Claim]
+) -> tuple[Claim, ...]:
+    content, document = read_file(path)
     claims: dict[str, Claim] = {}
-    for number, entry in enumerate(entries(content, "claim", f"{path}"), start=1):
-        claim = _claim(need_table(entry, f"{path}: claim {number}"), document, f"{path}: claim {number}")
+    for number, entry in enumerate(entries(content, kind, f"{path}"), start=1):
+        where = f"{path}: {kind} {number}"
+        claim = read(need_table(entry, where), document, where)
         if claim.id in claims:
-            raise UsageError(f"{path}: claim {number}: the id {claim.id!r} is taken; ids are unique in a file")
+            raise UsageError(f"{where}: the id {claim.id!r} is taken; ids are unique in a file")
         claims[claim.id] = claim
     return tuple(claims.values())
 
@@ -169,3 +179,94 @@ def shipped_files() -> tuple[Path, ...]:
     of_models = sorted(path for folder in folders for path in Path(folder).glob("*.toml"))
     own = (Path(__file__).with_name(f"{name}.toml") for name in ("axes", "published"))
     return (*of_models, *own)
+
+
+_RATIO_KEYS = (
+    *("id", "quantity", "reference_quantity", "subject", "reference", "layer", "reference_layer"),
+    *("documented", "below", "above", "tolerance", "mode", "batch_size", "optimizer", "scope", "source"),
+)
+
+_AXES = ("mode", "batch_size", "optimizer")
+
+_CELL_KEYS = ("model", *_AXES)
+
+_BATCH_SIZE = 8
+
+_RELATIONS = {"documented": Relation.EQUAL, "below": Relation.BELOW, "above": Relation.ABOVE}
+
+
+def _ratio(entry: Mapping[str, Any], document: Mapping[str, Any], where: str) -> Claim:
+    refuse_unknown_keys(entry, _RATIO_KEYS, where)
+    name = read_text(entry, "id", where, required=True)
+    where = f"{where} ({name})"
+    layer, quantity = read_text(entry, "layer", where) or None, _ratio_quantity(entry, "quantity", where)
+    reference_layer = read_text(entry, "reference_layer", where) or layer
+    other = _ratio_quantity(entry, "reference_quantity", where) if "reference_quantity" in entry else None
+    if reference_layer and not (RATIO_QUANTITIES[quantity].of_layers and RATIO_QUANTITIES[other or quantity].of_layers):
+        raise UsageError(f"{where}: {quantity} is of a whole step; remove the layer")
+    if (RATIO_QUANTITIES[quantity].get is None) != (RATIO_QUANTITIES[other or quantity].get is None):
+        raise UsageError(f"{where}: a time and a count have no ratio")
+    relation, value = _ratio_value(entry, where)
+    tolerance = entry.get("tolerance", 0)
+    if not is_number(tolerance) or tolerance < 0:
+        raise UsageError(f"{where}: tolerance needs a number from 0 up, found {tolerance!r}")
+    if relation is Relation.EQUAL and RATIO_QUANTITIES[quantity].get is None and not tolerance:
+        raise UsageError(f"{where}: no time is exact; add `tolerance`, or say `below` or `above`")
+    cell, reference_cell = (_ratio_cell(entry, side, document, where) for side in ("subject", "reference"))
+    return Claim(
+        id=name,
+        model=cell.model,
+        layer=layer,
+        quantity=quantity,
+        value=value,
+        relative_to=reference_cell.model,
+        relative_layer=reference_layer,
+        scope=read_text(entry, "scope", where),
+        tolerance=float(tolerance),
+        source=read_source(entry, document, where),
+        relation=relation,
+        cell=cell,
+        reference_cell=reference_cell,
+        reference_quantity=other,
+    )
+
+
+def _ratio_quantity(entry: Mapping[str, Any], key: str, where: str) -> str:
+    name = read_text(entry, key, where, required=True)
+    if name not in RATIO_QUANTITIES:
+        raise UsageError(f"{where}: {key} {name!r} has no ratio; {suggest(name, RATIO_QUANTITIES)}")
+    return name
+
+
+def _ratio_value(entry: Mapping[str, Any], where: str) -> tuple[Relation, int | float]:
+    given = [key for key in _RELATIONS if key in entry]
+    if len(given) != 1:
+        raise UsageError(f"{where}: needs one of `documented`, `below` and `above`, found {', '.join(given) or 'none'}")
+    value = entry[given[0]]
+    if isinstance(value, str):
+        try:
+            value = float(Fraction(value))
+        except (ValueError, ZeroDivisionError):
+            raise UsageError(f'{where}: {given[0]} needs a number or a fraction like "3/4", found {value!r}') from None
+    if not is_number(value) or value <= 0:
+        raise UsageError(f"{where}: {given[0]} needs a number above 0, found {value!r}")
+    return _RELATIONS[given[0]], value
+
+
+def _ratio_cell(entry: Mapping[str, Any], side: str, document: Mapping[str, Any], where: str) -> Cell:
+    """Read one side: a model, or a table of a model and axes; axes of the ratio are those of both sides."""
+    given = entry.get(side, {})
+    own = {"model": given} if isinstance(given, str) else need_table(given, f"{where}: {side}")
+    where = f"{where}: {side}"
+    refuse_unknown_keys(own, _CELL_KEYS, where)
+    model = read_text(own, "model", where) or read_text(document, "model", f"{where}: [document]")
+    if not model:
+        raise UsageError(f"{where}: names no model; add `model`")
+    axes: dict[str, Any] = {key: table[key] for table in (entry, own) for key in _AXES if key in table}
+    mode, batch_size = axes.get("mode", Mode.TRAIN.value), axes.get("batch_size", _BATCH_SIZE)
+    if mode not in list(Mode):
+        raise UsageError(f"{where}: mode needs train or infer, found {mode!r}")
+    if not is_size(batch_size):
+        raise UsageError(f"{where}: batch_size needs a whole number from 1 up, found {batch_size!r}")
+    optimizer = read_text(axes, "optimizer", where) or None
+    return Cell(model=model, mode=Mode(mode), batch_size=batch_size, optimizer=optimizer)

@@ -5,7 +5,7 @@ smallest is a lower end that fails in 2.5 % if P(Bin(m, p) <= l - 1) <= 0.025, a
 P(Bin(m, p) >= h) <= 0.025. The estimate is the ceil(p (m + 1))-th, one that exists, and not an interpolation: of 64
 values that one lies below the true p99 in 74 of 100 cases.
 
-Steps are correlated, so m = n / tau, tau of the series 1{x > quantile} (`bench.stats.autocorrelation`), and positions
+Steps are correlated, so m = n / tau, tau of the series 1{x > quantile} (`bench.stats.estimate`), and positions
 are read off the n values at l / (m + 1). What tau is of a few steps cannot be known: below ten values above the
 quantile, worth five, in eight separate bursts there is a bound and no interval, with the smaller m of this and of all
 values' ranks. docs/measuring.md has the coverage.
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
-from bench.stats.autocorrelation import effective_n, integrated_autocorrelation_time, ranks
 from bench.stats.distributions import Floats, durations, fraction
+from bench.stats.estimate import effective_n, integrated_autocorrelation_time, ranks
 
 PROBABILITIES = (0.5, 0.95, 0.99)
 """Those that are reported."""

@@ -77,7 +77,7 @@ def _phase(phase: Phase, header: str, meaning: str, place: int) -> TableColumn:
         unit="%",
         place=place,
         rank=2,
-        get=lambda row: phase_share(row, phase),
+        get=lambda row: phase_share(row.summary, phase),
         write=percent,
         together="phases",
         tight=True,

@@ -59,16 +59,16 @@ def bound_mark(row: CellRow) -> str:
     return "≥" if flops and flops.is_lower_bound else ""
 
 
-def phase_share(row: CellRow, phase: Phase | str) -> float | None:
+def phase_share(summary: Summary, phase: Phase | str) -> float | None:
     """Divide a phase by the unsplit step."""
-    estimate, step = row.summary.phase(phase), row.summary.step
+    estimate, step = summary.phase(phase), summary.step
     return estimate.point / step.point if estimate and step and step.point else None
 
 
 def own_phases(row: CellRow) -> str | None:
     """Name the phases that a step of one's own marked, each with its share of the unsplit step."""
     own = (phase for phase, _ in row.summary.phases if phase not in tuple(Phase))
-    return ", ".join(f"{plain(phase)} {percent(phase_share(row, phase))}" for phase in own) or None
+    return ", ".join(f"{plain(phase)} {percent(phase_share(row.summary, phase))}" for phase in own) or None
 
 
 def opinions(row: CellRow) -> str:

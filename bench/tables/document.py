@@ -80,6 +80,7 @@ class Rows(Block):
         total: The last row is a sum.
         heads: Heading of each row's group. Where a page is too narrow for the columns, each group gets a line of its
             own with this text, and the first column is left out.
+        folded: Where a format can fold, a reader opens the table by its caption.
         essential: Columns up to this rank must fit, or there are groups.
     """
 
@@ -90,6 +91,7 @@ class Rows(Block):
     styles: Mapping[int, str | None] = field(default_factory=dict)
     total: bool = False
     heads: Sequence[str] = ()
+    folded: bool = False
     essential: int = 0
 
 

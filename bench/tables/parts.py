@@ -9,7 +9,7 @@ from typing import Any
 from bench.core.estimate import Estimate
 from bench.core.record import FlopCount, LayerCount, Record, Sample
 from bench.stats.estimate import estimate_median, quantile, relative_dispersion
-from bench.stats.roofline import place
+from bench.stats.summary import place
 from bench.tables.advice import advice_sentences
 from bench.tables.cell_values import key_columns, outcome_styles, outcome_text
 from bench.tables.cells import count_columns

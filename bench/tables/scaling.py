@@ -15,36 +15,32 @@ from bench.tables.document import Block, Document, Notes, Rows, Text
 from bench.tables.figures import percent, plain, significant
 from bench.tables.table import Column
 
-READING = {
-    True: "Step time = a + b * batch; a: overhead, b: one more example; 90 %: batch of 90 % of the highest throughput.",
-    False: "Step time ~ size^k; k (FLOPs): exponent of the FLOPs. Off: how far the worst point is from the fit.",
+_READING = {
+    "batch": "Step time = a + b * batch; a: overhead, b: one more example; "
+    "90 %: batch of 90 % of the highest throughput.",
+    "size": "Step time ~ size^k; k (FLOPs): exponent of the FLOPs. Off: how far the worst point is from the fit.",
 }
 
 
 def scaling_document(scalings: Sequence[Scaling]) -> Document:
     """Make one table for the batch and one for the sizes of models, with what to doubt below; empty for no group."""
     blocks: list[Block] = []
-    for is_batch in (True, False):
-        if rows := chosen(scalings, is_batch=is_batch):
-            styles: dict[int, str | None] = {row: "yellow" for row, one in enumerate(rows) if one.reason}
-            columns = scaling_columns(rows, is_batch=is_batch)
-            blocks += [Text(text=READING[is_batch], style="dim"), Rows(columns=columns, styles=styles)]
-            blocks += [Notes(lines=scaling_notes(rows), first="", indent="  ")]
+    for view, what in (("batch", "the batch"), ("size", "sizes of models")):
+        if rows := [one for one in scalings if (one.axis == BATCH) == (view == "batch")]:
+            blocks += [
+                Text(text=_READING[view], style="dim"),
+                Rows(
+                    columns=shown_columns(SCALING, rows, view),
+                    styles={row: "yellow" for row, one in enumerate(rows) if one.reason},
+                    caption=f"Step time along {what}",
+                ),
+                Notes(lines=_notes(rows), first="", indent="  "),
+            ]
     return blocks
 
 
-def chosen(scalings: Sequence[Scaling], *, is_batch: bool) -> list[Scaling]:
-    """Return the groups along the batch, or those along options of models."""
-    return [one for one in scalings if (one.axis == BATCH) == is_batch]
-
-
-def scaling_columns(rows: Sequence[Scaling], *, is_batch: bool) -> list[Column]:
-    """Make the columns of one of the two tables."""
-    return shown_columns(SCALING, rows, "batch" if is_batch else "size")
-
-
-def scaling_notes(rows: Sequence[Scaling]) -> list[str]:
-    """Return where a fit is missing or does not hold; groups of one reason share a sentence."""
+def _notes(rows: Sequence[Scaling]) -> list[str]:
+    """Name where a fit is missing or does not hold; groups of one reason share a sentence."""
     by_reason: dict[str, list[str]] = {}
     for one in rows:
         if one.reason:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from bench.stats.autocorrelation import autocorrelations, effective_n, integrated_autocorrelation_time, ranks
+from bench.stats.estimate import autocorrelations, effective_n, integrated_autocorrelation_time, ranks
 
 from .simulate import ar1, repeatable
 

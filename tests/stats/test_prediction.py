@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.stats.prediction import FEWEST, predict_next
+from bench.stats.changepoint import FEWEST, predict_next
 
 from .simulate import ar1, repeatable
 

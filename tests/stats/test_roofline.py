@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from bench.core.peaks import Peak
 from bench.core.precision import Arithmetic
-from bench.stats.roofline import Bound, model_flops_utilization, place
+from bench.stats.summary import Bound, model_flops_utilization, place
 
 PEAK = Peak(arithmetic=Arithmetic.FP32, flops_per_second=1000.0, bytes_per_second=100.0, measured_at="2026-11-23")
 counts = st.integers(1, 10**15)

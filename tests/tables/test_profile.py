@@ -7,9 +7,8 @@ import pytest
 from bench.core.profile import MEANINGS, PhaseCost, ProfiledLayer
 from bench.core.record import Phase
 from bench.report.html.contract import make_data
-from bench.report.html.flame import NARROWEST, flame, flame_boxes
 from bench.report.html.page import render
-from bench.report.html.sections.profile import SECTION
+from bench.report.html.sections.profile import NARROWEST, SECTION, flame, flame_boxes
 from bench.tables.figures import display_width
 from bench.tables.fold import LIMIT, Group, fold
 from bench.tables.profile import layer_columns, profile_document

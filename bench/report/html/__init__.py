@@ -4,7 +4,7 @@
 - `page`: `render(data) -> str`
 - `sections/`: one small file per section; `sections.SECTIONS` is their order on the page
 
-To add a section, write three things:
+A section that only shows its subject's document is two lines of `sections/documents.py`. For another one, write:
 
 1. `sections/name.py` with `SECTION = Section(anchor="name", title="...", build=build)`. `build(data)` returns what
    the template shows, as plain values, or None where there is nothing to show: the section is then left out.
@@ -12,9 +12,9 @@ To add a section, write three things:
    `macros.html` has tables, line charts, stacked bars and notes; look at a neighbour.
 3. its line in `sections/__init__.py`.
 
-Figures come from `report.columns` and `report.figures`, charts from `lines.line_chart` and `bars.bar_group`: values in,
+Tables and figures come from `bench.tables`, charts from `lines.line_chart` and `bars.bar_group`: values in,
 places out, so tests need no browser. What a run holds stands in `store.stored.StoredRun`. A section shows as much as a
-person can read, and says what it left out (`limits.first`).
+person can read, and says what it left out (`figures.first`).
 
 No `style=` attributes and no event attributes: the page's policy (CSP) lets only its own style sheet and script run, by
 their hashes. `css/*.css` and `js/*.js` are inlined whole, in the order of their names.

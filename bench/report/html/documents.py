@@ -27,7 +27,8 @@ def _values(block: Block) -> dict[str, Any]:
         case Rows():
             columns = [column for column in block.columns if "html" not in column.hidden_in]
             marks = {row: _TONES[style] for row, style in block.styles.items() if style in _TONES}
-            return {"table": make_table(columns, caption=words(block.caption), marks=marks, total=block.total)}
+            table = make_table(columns, caption=words(block.caption), marks=marks, total=block.total)
+            return {"table": table, "folded": block.folded}
         case Dots():
             return _dots(block)
         case Doubts():

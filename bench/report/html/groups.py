@@ -9,7 +9,7 @@ from bench.core.cell import Cell, Precision
 from bench.core.record import Phase
 from bench.report.html.contract import ReportData, Row
 from bench.tables.cell_values import varying_axes
-from bench.tables.figures import name
+from bench.tables.figures import first, name
 
 _ON_PANEL = frozenset({"batch_size", "precision"})
 
@@ -51,6 +51,29 @@ def grouped(data: ReportData, wanted: Callable[[Row], bool]) -> list[Group]:
         )
         for rows in found.values()
     ]
+
+
+_MOST_GROUPS, _MOST_BARS = 24, 16
+
+
+def bar_groups(data: ReportData, wanted: Callable[[Row], bool]) -> tuple[list[Group], list[str]]:
+    """Group the rows that are wanted for bars, as many as one can read; and say what is left out."""
+    found, note = first(grouped(data, wanted), _MOST_GROUPS, "models")
+    cut = any(len(group.rows) > _MOST_BARS for group in found)
+    notes = [*filter(None, [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""])]
+    groups = [Group(title=group.title, rows=group.rows[:_MOST_BARS]) for group in found]
+    return groups, [*notes, "All others are in the table of cells."] if notes else []
+
+
+def bar_keys(runs: Sequence[str]) -> list[str]:
+    """Name what tells the bars of a group apart, for the runs' names."""
+    return ["batch", "precision", *(["run"] if any(runs) else [])]
+
+
+def bar_names(row: Row, runs: Sequence[str]) -> tuple[str, ...]:
+    """Tell the bar of a row apart from others of its group."""
+    cell = row.record.cell
+    return (str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else []))
 
 
 def run_names(data: ReportData) -> list[str]:

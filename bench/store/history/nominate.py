@@ -2,7 +2,7 @@
 
     values  logs of the step's medians since the last accepted change, at most `last` of them
     CHANGE  change points of a segmentation with AR(1) noise (bench.stats.changepoint), of at least `at`
-    NEWEST  the newest value against the prediction from the level before it (bench.stats.prediction), by at least `at`
+    NEWEST  the newest value against the prediction from the level before it (bench.stats.changepoint), by at least `at`
 EXACT   where a count last changed, and where a cell began not to end well
 
 A nomination is no verdict. The points of a series are single processes, each measured on another day; a confident word
@@ -22,8 +22,7 @@ from typing import Any
 
 from bench.core.history import AcceptedChange, HistoryNomination, NominationKind
 from bench.core.record import Outcome
-from bench.stats.changepoint import SHORTEST, find_change_points
-from bench.stats.prediction import predict_next
+from bench.stats.changepoint import SHORTEST, find_change_points, predict_next
 from bench.store.history.accepted import OUTCOME, Descendants, marks
 from bench.store.history.queries import STEP, Series, when
 from bench.store.history.schema import EXACT

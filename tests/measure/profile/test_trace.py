@@ -4,7 +4,7 @@ import gzip
 import json
 
 from bench.device.prepare import prepare
-from bench.measure.profile.trace import cut, write_trace
+from bench.measure.profile.collect import cut, write_trace
 from tests.measure.profile.small import Branching, cell, workload
 
 

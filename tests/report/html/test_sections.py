@@ -14,23 +14,21 @@ from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Phase, Record
 from bench.report.html.contract import ReportData, Row, Section, make_data
 from bench.report.html.page import render
-from bench.report.html.raw import BUDGET, raw_samples
 from bench.report.html.sections import (
     SECTIONS,
     answer,
     cells,
     claims,
+    documents,
     environment,
-    generation,
-    growth,
     memory,
     pareto,
     phases,
     roofline,
     scaling,
-    start,
     verdicts,
 )
+from bench.report.html.sections.cells import BUDGET, raw_samples
 from bench.stats.summary import Summary
 from bench.store.stored import StoredRun
 from bench.tables.figures import first, seconds_text, words
@@ -69,6 +67,10 @@ def built(section: Section, *runs: StoredRun, **more: object) -> dict:
     return dict(values)
 
 
+def tables(section: Section, *runs: StoredRun) -> list:
+    return [block["table"] for block in built(section, *runs)["blocks"] if block["kind"] == "rows"]
+
+
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.anchor)
 def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: Section) -> None:
     assert section is answer.SECTION or section.build(make_data([make_run(id="empty")])) is None
@@ -83,7 +85,7 @@ def test_every_section_shows_itself_on_a_full_report() -> None:
 
 
 def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
-    table = built(start.SECTION, make_run(id="begun", records=BEGUN))["table"]
+    (table,) = tables(documents.START, make_run(id="begun", records=BEGUN))
     assert table.heads[-1].name == "paid off after"
     assert [row[0].text for row in table.rows] == [BEGUN[1].cell.id, BEGUN[0].cell.id]
     assert [row[-1].text for row in table.rows] == [
@@ -234,12 +236,12 @@ def test_two_runs_are_told_apart_by_their_dash_and_the_newest_is_full() -> None:
 
 
 def test_growth_has_a_fit_along_the_batch_and_one_along_an_option_with_its_doubt() -> None:
-    batch, option = built(growth.SECTION, growing_run())["parts"]
-    (row,) = batch["table"].rows
+    batch, option = tables(documents.GROWTH, growing_run())
+    (row,) = batch.rows
     assert (row[0].text, row[3].text) == ("my_net/train/b*/cpu/fp32", "72")
-    assert batch["notes"] == [] and batch["table"].marks == {}
-    assert option["table"].marks == {0: "doubt"}
-    assert option["notes"][0].startswith("mlp@depth=*/train/b8/cpu/fp32: the times follow no power")
+    assert (batch.marks, option.marks) == ({}, {0: "doubt"})
+    (note,) = (line for block in built(documents.GROWTH, growing_run())["blocks"] for line in block.get("lines", ()))
+    assert note.startswith("mlp@depth=*/train/b8/cpu/fp32: the times follow no power")
 
 
 def test_a_claim_of_time_shows_its_interval_and_that_it_is_open() -> None:
@@ -391,7 +393,7 @@ def test_a_section_of_anothers_can_stand_on_the_page() -> None:
 
 def test_generated_text_and_sampled_images_have_their_tables_and_notes() -> None:
     run = make_run(id="cases", **CASES)
-    generated, sampled = (built(section, run)["blocks"] for section in (generation.TEXT, generation.IMAGES))
+    generated, sampled = (built(section, run)["blocks"] for section in (documents.TEXT, documents.IMAGES))
     assert [block["table"].caption.split(",")[0] for block in generated if block["kind"] == "rows"] == [
         "Time to the first token and per token",
         "Memory of the cache",

@@ -8,33 +8,25 @@ from typing import Any
 from bench.core.record import Phase
 from bench.report.html.bars import Bar, BarGroup, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
-from bench.report.html.groups import Group, grouped, phase_colors, run_names
-from bench.tables.figures import duration, first, percent, seconds_text, significant, time_unit
+from bench.report.html.groups import Group, bar_groups, bar_keys, bar_names, phase_colors, run_names
+from bench.tables.cell_values import phase_share
+from bench.tables.figures import duration, percent, seconds_text, significant, time_unit
 from bench.tables.table import Column, Table, make_table
-
-_MOST_GROUPS = 24
-_MOST_BARS = 16
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Make a group of bars per model."""
-    groups, note = first(
-        grouped(data, lambda row: bool(row.summary.phases and row.summary.step)), _MOST_GROUPS, "models"
-    )
+    groups, notes = bar_groups(data, lambda row: bool(row.summary.phases and row.summary.step))
     if not groups:
         return None
     runs = run_names(data)
     colors = phase_colors(phase for group in groups for row in group.rows for phase, _ in row.summary.phases)
-    keys = ["batch", "precision", *(["run"] if any(runs) else [])]
-    cut = any(len(group.rows) > _MOST_BARS for group in groups)
-    notes = [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""]
-    shown = [Group(title=group.title, rows=group.rows[:_MOST_BARS]) for group in groups]
     return {
-        "keys": keys,
-        "groups": [_group(group, runs, colors) for group in shown],
+        "keys": bar_keys(runs),
+        "groups": [_group(group, runs, colors) for group in groups],
         "legend": [{"name": str(phase), "color": color, "dash": 0} for phase, color in colors.items()],
-        "shares": _shares(shown, keys, runs, list(colors)),
-        "notes": [*filter(None, notes), "All others are in the table of cells."] if any(notes) else [],
+        "shares": _shares(groups, runs, list(colors)),
+        "notes": notes,
     }
 
 
@@ -48,16 +40,11 @@ def _group(group: Group, runs: list[str], colors: Mapping[Phase | str, int]) -> 
     return bar_group(f"{group.title}, {unit[1]}", [_bar(row, runs, colors, unit) for row in group.rows])
 
 
-def _keys(row: Row, runs: list[str]) -> tuple[str, ...]:
-    cell = row.record.cell
-    return (str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else []))
-
-
 def _bar(row: Row, runs: list[str], colors: Mapping[Phase | str, int], unit: tuple[float, str]) -> Bar:
     step = row.summary.step
     assert step is not None
     return Bar(
-        names=_keys(row, runs),
+        names=bar_names(row, runs),
         parts=tuple(
             Part(
                 name=str(phase),
@@ -78,19 +65,21 @@ def _gap(row: Row) -> str:
     return "-" if gap is None else f"{round(gap * 100):+d} %"
 
 
-def _shares(groups: Sequence[Group], keys: Sequence[str], runs: list[str], phases: Sequence[Phase | str]) -> Table:
+def _shares(groups: Sequence[Group], runs: list[str], phases: Sequence[Phase | str]) -> Table:
     """Write each phase in percent of the unsplit step."""
     pairs = [(group.title, row) for group in groups for row in group.rows]
-    named = zip(*(_keys(row, runs) for _, row in pairs), strict=True)
-
-    def share(row: Row, phase: Phase | str) -> str:
-        estimate, step = row.summary.phase(phase), row.summary.step
-        return percent(estimate.point / step.point if estimate and step and step.point else None)
+    named = zip(*(bar_names(row, runs) for _, row in pairs), strict=True)
 
     columns = [
         Column(name="model", cells=tuple(title for title, _ in pairs), right=False),
-        *(Column(name=key, cells=tuple(cells), right=key == "batch") for key, cells in zip(keys, named, strict=True)),
-        *(Column(name=str(p), unit="%", cells=tuple(share(row, p) for _, row in pairs)) for p in phases),
+        *(
+            Column(name=key, cells=tuple(cells), right=key == "batch")
+            for key, cells in zip(bar_keys(runs), named, strict=True)
+        ),
+        *(
+            Column(name=str(p), unit="%", cells=tuple(percent(phase_share(row.summary, p)) for _, row in pairs))
+            for p in phases
+        ),
         Column(name="gap", cells=tuple(_gap(row) for _, row in pairs)),
     ]
     return make_table(columns, caption="Shares of the step as measured whole")

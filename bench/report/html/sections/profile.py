@@ -2,18 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.core.profile import Profile
+from bench.core.record import Phase
+from bench.core.units import format_seconds
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.flame import flame_boxes
-from bench.tables.figures import first, name, words
+from bench.tables.figures import first, name, plain, shorten, words
 from bench.tables.fold import fold
 from bench.tables.profile import doubt_lines, headline, layer_columns, operator_columns, sentences
 from bench.tables.table import make_table
 
+NARROWEST = 0.1
+"""Percent of the width; a narrower box cannot be seen, and is left out with all below it."""
+
+_LETTERS_PER_PERCENT = 1.4
+
+_COLORS: dict[Phase | str, int] = {Phase.FORWARD: 0, Phase.LOSS: 2, Phase.BACKWARD: 1, Phase.OPTIMIZER: 5}
+
+
+@dataclass(slots=True)
+class Flame:
+    """One box: its own seconds, and the boxes below it by the last part of their name."""
+
+    name: str
+    seconds: float = 0.0
+    phase: Phase | str | None = None
+    children: dict[str, Flame] = field(default_factory=dict)
+
+    @property
+    def total(self) -> float:
+        """With everything below."""
+        return self.seconds + sum(child.total for child in self.children.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlameBox:
+    """A box in its place.
+
+    Attributes:
+        x: Percent of the width; the same for `width`.
+        row: Number of the row, from the top.
+        color: Number of a colour; 4 is no phase.
+        text: What fits into the box.
+        full: Name, time and share.
+    """
+
+    x: float
+    width: float
+    row: int
+    color: int
+    text: str
+    full: str
+
+
+def flame(profile: Profile) -> Flame:
+    """Arrange the rows of a profile as step, phase, module, module within it; the boxes sum to the step."""
+    root = Flame("step")
+    own = sorted({cost.phase for layer in profile.layers for cost in layer.costs} - set(_COLORS))
+    for phase in (*_COLORS, *own):
+        for layer in profile.layers:
+            seconds = layer.seconds_in(phase)
+            if seconds <= 0:
+                continue
+            box = root.children.setdefault(str(phase), Flame(str(phase), phase=phase))
+            is_module = bool(layer.name) and not layer.name.startswith("(")
+            path = layer.name.split(".") if is_module else [layer.name or "(the model itself)"]
+            for index, part in enumerate(path):
+                box = box.children.setdefault(part, Flame(".".join(path[: index + 1]), phase=phase))
+            box.seconds += seconds
+    return root
+
+
+def flame_boxes(profile: Profile) -> tuple[FlameBox, ...]:
+    """Place the boxes of a profile; the widest child of a box stands left."""
+    root = flame(profile)
+    return tuple(_place(root, 0.0, 0, root.total or 1.0))
+
+
+def _place(box: Flame, x: float, row: int, total: float) -> Iterator[FlameBox]:
+    width = box.total / total * 100
+    if width < NARROWEST:
+        return
+    room = int(width * _LETTERS_PER_PERCENT)
+    name = plain(box.name)
+    yield FlameBox(
+        x=x,
+        width=width,
+        row=row,
+        color=_COLORS.get(box.phase, 3) if box.phase else 4,
+        text=shorten(name.rpartition(".")[2], room) if room >= 3 else "",
+        full=f"{name}: {format_seconds(box.total)}, {box.total / total:.1%}",
+    )
+    for child in sorted(box.children.values(), key=lambda child: -child.total):
+        yield from _place(child, x, row + 1, total)
+        x += child.total / total * 100
+
+
 _MOST_PROFILES = 8
+
 _MOST_ROWS = 80
 
 

@@ -11,7 +11,7 @@ from bench.report.html.axes import logarithmic
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import legend_of
 from bench.report.html.lines import Chart, Point, Series, line_chart
-from bench.stats.roofline import Placement
+from bench.stats.summary import Placement
 from bench.tables.columns import figure_column
 from bench.tables.figures import first, name, percent, significant
 from bench.tables.table import Column, Table, make_table

@@ -1,0 +1,111 @@
+"""Sections that show their subject's own document: what the commands say of it, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bench.core.record import Record
+from bench.report.html.contract import ReportData, Section
+from bench.report.html.documents import shown
+from bench.stats.cold import payback_of, start_of
+from bench.stats.scaling import scalings
+from bench.stats.summary import summarise
+from bench.store.stored import StoredRun
+from bench.tables.cells import figure_columns
+from bench.tables.document import Block, Document, Notes, Rows, Text
+from bench.tables.figures import count_of, first, name
+from bench.tables.nominations import nominations_document
+from bench.tables.parts import layer_columns
+from bench.tables.scaling import scaling_document
+from bench.tables.scenarios import generation_document, sampling_document
+from bench.tables.table import Column
+
+_MOST_CASES, _MOST_CELLS, _MOST_MODELS, _MOST_LAYERS = 200, 100, 16, 150
+
+
+def _section(anchor: str, title: str, write: Callable[[ReportData], Document]) -> Section:
+    """Make a section of a document; an empty one is left out."""
+
+    def build(data: ReportData) -> Mapping[str, Any] | None:
+        document = write(data)
+        return {"blocks": shown(document)} if document else None
+
+    return Section(anchor=anchor, title=title, build=build, template="document.html")
+
+
+def _cases(
+    of: Callable[[StoredRun], Sequence[Any]], write: Callable[[Sequence[Any]], Document]
+) -> Callable[[ReportData], Document]:
+    """Write the cases of all runs."""
+
+    def document(data: ReportData) -> Document:
+        measured, note = first([one for run in data.runs for one in of(run)], _MOST_CASES, "combinations")
+        return [*write(measured), Notes(lines=[note] if note else [])] if measured else []
+
+    return document
+
+
+def _comparison(data: ReportData) -> Document:
+    """Write each run beside the first, as `bench compare` says it."""
+    return [block for pair in data.nominated for block in nominations_document(pair)]
+
+
+def _growth(data: ReportData) -> Document:
+    """Fit the groups of the newest run that has one of three sizes."""
+    return scaling_document(next((fits for run in reversed(data.runs) if (fits := scalings(run.records))), ()))
+
+
+def _start(data: ReportData) -> Document:
+    """Write the cells whose beginning was measured; compiled ones first, because the question is about them."""
+    begun = [row.record for row in data.rows if start_of(row.record).build_seconds is not None]
+    if not begun:
+        return []
+    begun.sort(key=lambda record: payback_of(record, data.records) is None)
+    records, note = first(begun, _MOST_CELLS, "cells")
+    names = Column(name="cell", cells=tuple(name(record.cell.id) for record in records), right=False, key=True)
+    figures = figure_columns(records, [summarise(record) for record in records], "cold", among=data.records)
+    return [
+        Text(
+            text="Build and first step are measured in the process that measures the cell, with torch loaded before. "
+            "Start-up is the build and what the steps until steady took beyond steady ones."
+        ),
+        Rows(columns=[names, *(replace(column, rank=0) for column in figures)], caption="How each cell begins"),
+        Notes(lines=[note] if note else []),
+    ]
+
+
+def _layers(data: ReportData) -> Document:
+    """Write what each layer of a model adds, for the model's first cell in which layers were counted."""
+    records: dict[str, Record] = {}
+    for record in data.records:
+        if record.counters.layers:
+            records.setdefault(record.cell.model, record)
+    chosen, note = first(list(records.values()), _MOST_MODELS, "models")
+    blocks: list[Block] = [
+        Text(text="What each module adds by itself, without its children; the last row is the sum of all.")
+    ]
+    for record in chosen:
+        modules = f"{count_of(len(record.counters.layers), 'module')}, counted for {name(record.cell.id)}"
+        caption = f"Layers of {name(record.cell.model)}: {modules}"
+        columns = [_bounded(column) for column in layer_columns(record)]
+        blocks.append(Rows(columns=columns, caption=caption, total=True, folded=len(blocks) > 1))
+        if len(record.counters.layers) > _MOST_LAYERS:
+            blocks.append(Notes(lines=[f"The first {_MOST_LAYERS} are shown; all are in the run's tables/layers.csv."]))
+    return [*blocks, Notes(lines=[note] if note else [])] if chosen else []
+
+
+def _bounded(column: Column) -> Column:
+    """Keep the first rows and the sum, which is of all."""
+    if len(column.cells) <= _MOST_LAYERS + 1:
+        return column
+    return replace(column, cells=(*column.cells[:_MOST_LAYERS], column.cells[-1]))
+
+
+COMPARISON = _section("comparison", "Comparison", _comparison)
+START = _section("start", "Start: after how many steps has compiling paid off?", _start)
+GROWTH = _section("growth", "How cost grows", _growth)
+TEXT = _section("generation", "Generating text", _cases(lambda run: run.generations, generation_document))
+IMAGES = _section("sampling", "Sampling images", _cases(lambda run: run.images, sampling_document))
+LAYERS = _section("layers", "Layers", _layers)
