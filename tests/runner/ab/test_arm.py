@@ -22,6 +22,16 @@ from bench.runner.ab.sides import Side
 StartWorker = Callable[..., LiveArm]
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    """One for all tests whose workers need no server of their own: it imports torch for seconds."""
+    folder = tmp_path_factory.mktemp("server")
+    with contextlib.closing(
+        ForkServer(Side(name="head", given=".", folder=folder, root=folder), is_bound=False)
+    ) as one:
+        yield one
+
+
 @pytest.fixture(params=["fresh", "forked"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartWorker]:
     arms: list[LiveArm] = []
@@ -29,9 +39,12 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartWorke
 
     def make(side: Side | None = None, *, is_bound: bool = False, **options: float) -> LiveArm:
         side = side or Side(name="head", given=".", folder=tmp_path, root=tmp_path)
-        if request.param == "forked":
-            servers.append(ForkServer(side, is_bound=is_bound))
-        server = servers[-1] if servers else None
+        server = None
+        if request.param == "forked" and is_bound:
+            server = ForkServer(side, is_bound=True)
+            servers.append(server)
+        elif request.param == "forked":
+            server = request.getfixturevalue("server")
         arms.append(LiveArm(side, is_bound=is_bound, server=server, **options))
         return arms[-1]
 
