@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from bench.core.cell import Mode, Precision
@@ -187,7 +188,8 @@ def ask_fvcore(subject: Subject, workload: Workload, ours: StepFlops) -> Answer:
     mode = Mode.TRAIN if subject.is_training else Mode.INFER
 
     def ask(kind: str) -> tuple[Mapping[str, float], Mapping[str, int], int]:
-        with build_on(kind, workload, mode=mode, batch_size=subject.batch_size, precision=Precision.FP32) as real:
+        options: dict[str, Any] = {"mode": mode, "batch_size": subject.batch_size, "precision": Precision.FP32}
+        with unset_fake_temporarily(), build_on(kind, workload, **options) as real:
             return _trace(real, FlopCountAnalysis, jit_handles)
 
     try:
