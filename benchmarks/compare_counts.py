@@ -1,4 +1,4 @@
-"""Whether two commits count the same: every field of the counters and the doubts of some 120 cells.
+"""Whether two commits count the same: every field of the counters and the doubts of some hundred cells.
 
     python -m benchmarks.compare_counts [COMMIT]      # HEAD by default; the tree as it lies here is the other side
 
@@ -40,7 +40,8 @@ cells += [
 cells += [Cell(model=model, batch_size=2, precision=Precision.FP16_AMP, device="cuda:0") for model in models]
 cells += [Cell(model=model, batch_size=8) for model in models]
 cells += [Cell(model=model, batch_size=5, optimizer="adamw") for model in models]
-cells += [Cell(model="my_net", batch_size=2, memory_format=MemoryFormat.CHANNELS_LAST), Cell(model="mlp", batch_size=2, accumulate=3)]
+cells += [Cell(model="my_net", batch_size=2, memory_format=MemoryFormat.CHANNELS_LAST)]
+cells += [Cell(model="mlp", batch_size=2, accumulate=3)]
 for cell in cells:
     counters, advice = count(registry.resolve(cell.model), cell, opinions=cell.mode is Mode.TRAIN)
     print(json.dumps([cell.id + f" {cell.key}", to_json(counters), to_json(advice)]), flush=True)

@@ -8,17 +8,30 @@ their first argument, or lists of tensors, in place; whatever else there is runs
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, in_kernel_invocation_manager
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.counters.shortcuts import SHORTCUTS
+from bench.counters.shortcuts import (
+    ADD,
+    CPU_DEVICE,
+    IN_PLACE,
+    KEEPS_TYPE,
+    NEW,
+    ON_CONSTANTS,
+    SHORTCUTS,
+    are_alike,
+    are_on_cpu,
+    is_constant,
+    is_direct,
+)
 
 DEVICE = torch.ops.prim.device.default
 
@@ -81,7 +94,8 @@ class OutputCache:
 
     def __init__(self, mode: FakeTensorMode | None = None) -> None:
         self._mode = mode
-        self._known: dict[Any, Any] = {}
+        self._known = _found_in_common(type(mode))
+        self._direct = _found_in_common(FakeTensorMode)  # what the meta kernel alone decides is the same in every mode
 
     def run(self, operation: Any, args: Any, kwargs: Any, otherwise: Callable[..., Any] | None = None) -> Any:
         """Return what the operation returns.
@@ -90,7 +104,7 @@ class OutputCache:
             operation: An overload; anything else simply runs.
             args: Its positional arguments.
             kwargs: Its keyword arguments.
-            otherwise: Runs it where it must run; by default it is called.
+            otherwise: Runs it where it must run, told whether its tensors are plain; by default it is called.
         """
         kind = _kind(operation)
         key: Any = None
@@ -100,10 +114,11 @@ class OutputCache:
                 more = self._key(tuple(kwargs.items()))
                 key = None if more is None else (key, more)
         if key is None:
-            return operation(*args, **kwargs) if otherwise is None else otherwise()
+            return operation(*args, **kwargs) if otherwise is None else otherwise(False)
         assert kind is not None
         key = (operation, torch.get_default_dtype(), torch.is_inference_mode_enabled(), key)
-        known = self._known.get(key)
+        found = self._direct if self._mode is not None and is_direct(operation) else self._known
+        known = found.get(key)
         if known is not None:
             if known is _SAME:
                 return args[0]
@@ -116,12 +131,12 @@ class OutputCache:
         shortcut = SHORTCUTS.get(operation) if self._mode is None else None
         outputs = shortcut(args) if shortcut is not None else None
         if outputs is None:
-            outputs = operation(*args, **kwargs) if otherwise is None else otherwise()
+            outputs = operation(*args, **kwargs) if otherwise is None else otherwise(True)
         if otherwise is None and self._mode is not None:
             return outputs  # it went through the mode, which has remembered it
         described = self._describe(kind, args, outputs)
         if described is not None:
-            self._known[key] = described
+            found[key] = described
         return outputs
 
     def _key(self, values: Any) -> tuple[Any, ...] | None:
@@ -190,7 +205,7 @@ class OutputCache:
             offset, source = output.storage_offset() - tensors[0].storage_offset(), sources[0]
         elif output.storage_offset():
             return None
-        attributes = dict(vars(output)) if self._mode is not None else {}
+        attributes = {**vars(output), "fake_mode": None} if self._mode is not None else {}
         described = _Output(output.shape, output.stride(), output.dtype, offset, source, attributes)
         made = self._make(described, args)
         # A kernel may keep more memory than its output needs, which memory counts are about; and what inference mode
@@ -218,8 +233,28 @@ class OutputCache:
                 FakeTensor, plain, False, dispatch_device=True, device_for_backend_keys=device
             )
         torch._C._set_throw_on_mutable_data_ptr(fake)
-        vars(fake).update(output.attributes)
+        attributes = vars(fake)
+        attributes.update(output.attributes)
+        attributes["fake_mode"] = self._mode
         return fake
+
+
+_common: dict[type, dict[Any, Any]] | None = None
+
+
+def _found_in_common(kind: type) -> dict[Any, Any]:
+    return {} if _common is None else _common.setdefault(kind, {})
+
+
+@contextlib.contextmanager
+def remembered_in_common() -> Iterator[None]:
+    """Let all modes of one kind that begin in this block know what the others found; nothing is kept after it."""
+    global _common
+    before, _common = _common, {} if _common is None else _common
+    try:
+        yield
+    finally:
+        _common = before
 
 
 class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
@@ -254,10 +289,18 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
         """Return what the operation returns."""
         if func is DEVICE and type(args[0]) is FakeTensor:
             return args[0].device  # asked more often than anything else, and a long way round
-        return self.outputs.run(func, args, kwargs, lambda: self.run(func, types, args, kwargs))
+        if func in ON_CONSTANTS and is_constant(args):
+            with torch._C._DisableTorchDispatch():
+                value = func(args[0].constant, *args[1:])
+            return args[0] if func is ADD else value
+        if func is NEW and type(args[0]) is torch.Tensor and args[0].dim() == 0 and args[0].device == CPU_DEVICE:
+            return self._constant(args[0])
+        return self.outputs.run(func, args, kwargs, lambda is_plain: self.run(func, types, args, kwargs, is_plain))
 
-    def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any], is_plain: bool) -> Any:
         """Run the fake kernel."""
+        if is_plain and is_direct(func) and kwargs.get("device") is None and are_on_cpu(args):
+            return self._run_on_meta(func, args, kwargs)
         shortcut = SHORTCUTS.get(func)
         if shortcut is not None:
             with self:
@@ -265,6 +308,28 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
             if outputs is not None:
                 return outputs
         return super().__torch_dispatch__(func, types, args, kwargs)
+
+    def _constant(self, value: torch.Tensor) -> Any:
+        """Make a fake tensor of a number that keeps its value, as torch's mode does of `torch.tensor(0.0)`."""
+        with torch._C._DisableTorchDispatch():
+            plain = torch.empty((), dtype=value.dtype, device="meta")
+            fake = FakeTensor(self, plain, device=CPU_DEVICE, constant=value.clone())
+        self.fake_tensor_converter.add_constant_storage_mapping(fake)
+        return fake
+
+    def _run_on_meta(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Ask the meta kernel, as torch's fake mode does in the end, after half a millisecond of other questions."""
+        if func in KEEPS_TYPE and are_alike((*args, *kwargs.values())):
+            if func in IN_PLACE:
+                return args[0]
+            return FakeTensor(self, torch.empty(args[0].shape, dtype=args[0].dtype, device="meta"), device=CPU_DEVICE)
+        with in_kernel_invocation_manager(self):
+            outputs = func(*args, **kwargs)
+        if type(outputs) is torch.Tensor:
+            return FakeTensor(self, outputs, device=CPU_DEVICE)
+        if isinstance(outputs, tuple | list):
+            return type(outputs)(FakeTensor(self, one, device=CPU_DEVICE) for one in outputs)
+        return outputs
 
 
 def active_outputs() -> OutputCache | None:

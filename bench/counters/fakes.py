@@ -37,9 +37,9 @@ from bench.device.step import Step
 class CorrectedFakeMode(FakeMode):  # type: ignore[no-untyped-call]
     """Makes every new tensor a fake one; `_CORRECTIONS` names the operations whose outputs it corrects."""
 
-    def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any], is_plain: bool) -> Any:
         """Run the fake kernel, then correct what it returned."""
-        outputs = super().run(func, types, args, kwargs)
+        outputs = super().run(func, types, args, kwargs, is_plain)
         correct = _CORRECTIONS.get(func)
         if correct is None:
             return outputs

@@ -16,6 +16,7 @@ from bench.core.cell import Cell, CompileMode, Mode, Precision
 from bench.core.record import Counters
 from bench.core.workload import Workload
 from bench.counters.build import refuse_large_workload
+from bench.counters.cache import remembered_in_common
 from bench.counters.dispatches import OperationCounter, StepOperations
 from bench.counters.fakes import fake_step, real_step, without_collector
 from bench.counters.flops import count_seeded, error_text
@@ -82,7 +83,7 @@ def count(
         What could be counted, and the doubts. A counter that fails leaves its fields None and an advice with the
         reason; the others stand.
     """
-    with without_collector():
+    with without_collector(), remembered_in_common():
         counters, advice, has_drawn = _count_once(workload, cell, opinions=opinions, steps=steps)
         if not has_drawn:
             return counters, advice

@@ -1,15 +1,17 @@
-"""What we say of batch normalisation is what torch says, bit for bit, in shape, layout, type and memory."""
+"""What we say of an operation's outputs is what torch says, bit for bit, in shape, layout, type and memory."""
 
 from __future__ import annotations
 
 import itertools
+import logging
 from typing import Any
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from bench.counters.shortcuts import SHORTCUTS
+from bench.counters.cache import FakeMode
+from bench.counters.shortcuts import SHORTCUTS, is_direct
 
 aten = torch.ops.aten
 SHAPES = [(4, 3), (4, 3, 5), (2, 3, 4, 5), (1, 3, 1, 2), (2, 1, 1, 1), (2, 3, 2, 2, 2)]
@@ -67,3 +69,95 @@ def test_a_shortcut_returns_what_torch_returns(device: str) -> None:
 def test_other_tensors_are_left_to_torch(tensor: torch.Tensor) -> None:
     channels = [torch.empty(3, device="meta") for _ in range(4)]
     assert SHORTCUTS[aten.native_batch_norm.default]((tensor, *channels, True, 0.1, 1e-5)) is None
+
+
+def operands() -> list[torch.Tensor]:
+    plain = torch.empty(4, 6, 2, 3)
+    return [
+        plain,
+        torch.empty(1, 6, 1, 1),
+        torch.empty(6, 2, 3),
+        torch.empty(()),
+        torch.empty(3, 2, 6, 4).permute(3, 2, 1, 0),
+        plain.to(memory_format=torch.channels_last),
+        torch.empty(4, 6, 2, 6)[..., ::2],
+        plain.bfloat16(),
+        torch.empty(4, 6, 2, 3, dtype=torch.int64),
+        torch.empty(4, 1, 2, 3).expand(4, 6, 2, 3),
+    ]
+
+
+BINARY = [aten.add.Tensor, aten.mul.Tensor, aten.div.Tensor, aten.sub.Tensor, aten.maximum.default, aten.gt.Tensor]
+IN_PLACE = [aten.add_.Tensor, aten.mul_.Tensor, aten.div_.Tensor]
+UNARY: list[tuple[Any, tuple[Any, ...]]] = [
+    (aten.sqrt.default, ()),
+    (aten.relu_.default, ()),
+    (aten.gelu.default, ()),
+    (aten.add.Tensor, (1,)),
+    (aten.mul.Tensor, (0.5,)),
+    (aten.le.Scalar, (0,)),
+    (aten.sum.dim_IntList, ([0, 1], True)),
+    (aten.mean.dim, ([-1],)),
+    (aten.detach.default, ()),
+    (aten.clone.default, ()),
+    (aten.zeros_like.default, ()),
+    (aten.empty_like.default, ()),
+    (aten.new_zeros.default, ([2, 5],)),
+    (aten.new_empty.default, ([2, 5],)),
+    (aten._softmax.default, (-1, False)),
+    (aten.unsqueeze.default, (0,)),
+    (aten.permute.default, ([0, 2, 1, 3],)),
+    (aten.transpose.int, (0, 1)),
+    (aten.view.default, ([-1],)),
+    (aten.split.Tensor, (2, 1)),
+    (aten.expand.default, ([4, 6, 2, 3],)),
+]
+PAIRS = [(one, other) for one in range(10) for other in range(10) if 0 in (one, other) or one == other]
+CALLS: list[tuple[Any, tuple[int, ...], tuple[Any, ...]]] = [
+    *((operation, pair, ()) for operation in (*BINARY, *IN_PLACE) for pair in PAIRS),
+    *((operation, (one,), rest) for operation, rest in UNARY for one in range(10)),
+    *((aten.threshold_backward.default, pair, (0,)) for pair in PAIRS),
+    *((aten.addcdiv_.default, (0, other, 0), ()) for other in range(10)),
+    *((aten.lerp_.Scalar, pair, (0.1,)) for pair in PAIRS),
+]
+
+
+def answers(mode: FakeTensorMode) -> list[Any]:
+    """What every call returns, and where it lies."""
+    found: list[Any] = []
+    with mode:
+        for operation, places, rest in CALLS:
+            tensors = operands()
+            arguments = [tensors[place] for place in places]
+            try:
+                outputs = operation(*arguments, *rest)
+            except (RuntimeError, IndexError, ValueError):
+                found.append("refused")
+                continue
+            several = list(outputs) if isinstance(outputs, tuple | list) else [outputs]
+            is_shared = [one.untyped_storage()._cdata == arguments[0].untyped_storage()._cdata for one in several]
+            offsets = [one.storage_offset() for one in several]
+            found.append((described(several), is_shared, offsets, several[0] is arguments[0]))
+    return found
+
+
+def test_meta_kernels_asked_directly_say_what_torchs_fake_mode_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.getLogger("torch._subclasses.fake_tensor"), "disabled", True)  # it logs every refusal
+    assert all(is_direct(operation) for operation, _, _ in CALLS)
+    for (operation, places, rest), ours, torchs in zip(
+        CALLS, answers(FakeMode()), answers(FakeTensorMode(allow_non_fake_inputs=True)), strict=True
+    ):
+        assert ours == torchs, (operation, places, rest)
+
+
+def test_a_step_number_keeps_its_value_and_is_no_other_tensor() -> None:
+    with FakeMode():
+        number = torch.tensor(3.0)
+        before = number.clone()
+        number += 1
+        number += 2.5
+        assert number.item() == 6.5
+        assert before.item() == 3.0
+        number.add_(torch.empty(()))  # from here on nobody knows
+        with pytest.raises(DataDependentOutputException):
+            number.item()
