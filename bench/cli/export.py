@@ -6,10 +6,12 @@ is left.
 Examples:
     bench export --to junit -o junit.xml
     bench export latest --to pytest-benchmark
+    bench export latest --to tensorboard -o runs
 """
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
     To = StrEnum
 else:
-    To = named("To", formats.names())
+    To = named("To", [*formats.names(), *formats.FOLDERS])
 
 PANEL = "Results"
 
@@ -38,7 +40,12 @@ def command(
         str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
     ] = "latest",
     to: Annotated[To, typer.Option("--to", help="Format.", show_default=False)] = ...,  # type: ignore[assignment]
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="File.", show_default="standard output")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="File; of mlflow and tensorboard a folder.", show_default="standard output"
+        ),
+    ] = None,
     answers: Annotated[
         list[Path] | None,
         typer.Option(
@@ -49,13 +56,16 @@ def command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.runner.recorder import extra_info
-    from bench.store.atomic import write_bytes
+    from bench.store.atomic import make_folder, write_bytes
     from bench.store.runs import RunFolder
     from bench.store.stored import read_stored_run
     from bench.tables.table import Page
 
-    chosen = formats.load(to)
-    if answers and not chosen.holds_verdicts:
+    is_folder = to in formats.FOLDERS
+    if is_folder:
+        _check_folder(to, output)
+    chosen = formats.load_folder(to) if is_folder else formats.load(to)
+    if answers and (isinstance(chosen, formats.FolderFormat) or not chosen.holds_verdicts):
         raise UsageError(f"--with adds verdicts, for which {to} has no words; use it with --to junit")
     data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
@@ -63,23 +73,40 @@ def command(
     if data.comparison is not None:
         raise UsageError(f"{data.folder} is a comparison of bench ab, not a run; bench show prints it")
     claims, rows = _read_answers(answers or [])
-    stored = replace(data, claims=(*data.claims, *claims) if chosen.holds_claims else (), gate=rows)
+    holds_claims = isinstance(chosen, formats.Format) and chosen.holds_claims
+    stored = replace(data, claims=(*data.claims, *claims) if holds_claims else (), gate=rows)
     written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured
     if not written:
         raise NothingMeasuredError(
             f"no cell of {stored.folder} was measured, so there is nothing to write as {to}; bench show says why"
         )
-    text = chosen.write(stored, formats.Asked(page=Page(), extra_info=extra_info))
+    text = ""
+    if isinstance(chosen, formats.Format):
+        text = chosen.write(stored, formats.Asked(page=Page(), extra_info=extra_info))
+    elif output is not None:
+        make_folder(output, "choose another folder with -o")
+        chosen.write(stored, output)
     left_out = len(stored.unmeasured)
     if left_out and not chosen.holds_failures:
         say(f"{left_out} of {len(stored.records)} cells were not measured and are left out")
-    if output is not None:
+    if is_folder:
+        pass
+    elif output is not None:
         write_bytes(output, text.encode("utf-8", "backslashreplace"))
     elif format == options.Format.TABLE:
         print_file(text)
     shown = text if output is None else None
     answer("export", format, str, to=to, file=output and str(output), text=shown, left_out=left_out)
     return ExitCode.USAGE if data.problems else ExitCode.FINE
+
+
+def _check_folder(to: str, output: Path | None) -> None:
+    if output is None:
+        raise UsageError(f"--to {to} writes a folder; name it with -o")
+    if importlib.util.find_spec(to) is None:
+        raise UsageError(
+            f"--to {to} needs the package {to}, which is not installed; install stepbench with its extra {to!r}"
+        )
 
 
 def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:

@@ -89,6 +89,8 @@ def test_junit_takes_the_claims_of_the_run_and_answers_of_check_and_gate(capsys)
         ("latest", "--to", "junit", "--with", "absent.json"),
         ("latest", "--to", "junit", "--with", "notes.json"),
         ("latest", "--to", "junit", "-o", "no/such/folder"),
+        ("latest", "--to", "mlflow"),
+        ("latest", "--to", "tensorboard", "--with", "notes.json"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str], arguments: tuple) -> None:

@@ -7,10 +7,11 @@
 - `bencher`: Bencher Metric Format
 - `openmetrics`: OpenMetrics text, for Prometheus
 - `junit`: JUnit XML, for the test pages of CI servers
+- `tensorboard`, `mlflow`: folders of files for those programs; extras of these names
 
-`bench show` and `bench export` offer every file of this folder. A cell without a figure is left out where the format
-has no word for it, and never becomes a zero; units stand in the names, or where the format wants them; every doubt
-about a figure goes with it.
+`bench show` and `bench export` offer every file of this folder, `bench export` alone those that write folders. A cell
+without a figure is left out where the format has no word for it, and never becomes a zero; units stand in the names, or
+where the format wants them; every doubt about a figure goes with it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -63,12 +65,36 @@ class Format:
     holds_verdicts: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderFormat:
+    """A format of a program that reads folders.
+
+    Attributes:
+        write: Writes a run of cells into a folder, beside what is there.
+        holds_failures: It has a word for a cell that failed.
+    """
+
+    write: Callable[[StoredRun, Path], None]
+    holds_failures: bool = False
+
+
+FOLDERS = ("mlflow", "tensorboard")
+"""Formats of programs that read folders; each needs the extra of its name."""
+
+
 def names() -> list[str]:
-    """List the formats by the names of their files, importing none."""
-    return [module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__)]
+    """List the formats of text by the names of their files, importing none."""
+    files = (module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    return [name for name in files if name not in FOLDERS]
 
 
 def load(name: str) -> Format:
-    """Import a format by its name."""
+    """Import a format of text by its name."""
     found: Format = import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT
+    return found
+
+
+def load_folder(name: str) -> FolderFormat:
+    """Import a format of folders by its name."""
+    found: FolderFormat = import_module(f"{__name__}.{name}").FORMAT
     return found
