@@ -73,6 +73,13 @@ def command(
     energy: Annotated[
         bool, typer.Option("--energy", help="Measure joules per step too, over seconds (NVML or RAPL).")
     ] = False,
+    cold_start: Annotated[
+        bool,
+        typer.Option(
+            "--cold-start",
+            help="Also start each cell in a fresh Python without compiled code, then with it: some seconds more.",
+        ),
+    ] = False,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -179,11 +186,14 @@ def command(
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
             is_predicting=predict,
             is_metering=energy,
+            is_cold=cold_start,
             cells_per_task=cells_per_task,
             is_dry=dry_run,
             retried=retried or (),
             format=format,
         )
+    if cold_start and executor == "inline":
+        raise UsageError("--cold-start starts processes, and the executor inline has one; choose forkserver")
     slurm.refuse_without_slurm(job, cells_per_task, resume, results)
     if dry_run:
         check_cells(session.cells, method=executor)
@@ -202,6 +212,7 @@ def command(
             retried=retried,
             is_predicting=predict,
             is_metering=energy,
+            is_cold=cold_start,
             kept=kept,
             limits=limits,
         )
@@ -236,11 +247,11 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
     from bench.tables.advice import short_advice
     from bench.tables.claims import claims_document, claims_summary
     from bench.tables.document import Doubts, Notes, Place, Text
-    from bench.tables.run import cells_document, failures, findings
+    from bench.tables.run import cells_document, cold_notes, failures, findings
     from bench.tables.scaling import ranks_document, scaling_document
 
     records, claims = finished.records, finished.claims
-    found = (*findings(records, [summarise(record) for record in records]), *failures(records))
+    found = (*findings(records, [summarise(record) for record in records]), *failures(records), *cold_notes(records))
     wrong = [claim for claim in claims if claim.verdict is ClaimVerdict.MISMATCH]
     doubts = short_advice(records)
     html = finished.folder / "report.html"

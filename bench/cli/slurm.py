@@ -249,6 +249,7 @@ def run_on_slurm(
     timeout_seconds: float | None,
     is_predicting: bool,
     is_metering: bool,
+    is_cold: bool,
     cells_per_task: int | None,
     is_dry: bool,
     retried: Collection[Outcome],
@@ -265,6 +266,7 @@ def run_on_slurm(
         timeout_seconds: Timeout of each process of a cell.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
+        is_cold: Measure cold starts too.
         cells_per_task: Cells per task, as for `pack`.
         is_dry: Print the script and stop.
         retried: With `resume`, submit again what ended like this.
@@ -284,7 +286,7 @@ def run_on_slurm(
         return ExitCode.FINE
     passed: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task}
     if resume is None:
-        passes: dict[str, Any] = {"is_predicting": is_predicting, "is_metering": is_metering}
+        passes: dict[str, Any] = {"is_predicting": is_predicting, "is_metering": is_metering, "is_cold": is_cold}
         submitted = submit(session, JobOptions(**typed), results=results, **passes, **passed)
     else:
         folder = RunFolder.open(resume, results)

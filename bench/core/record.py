@@ -49,7 +49,7 @@ SCHEMA = 4
   `MachineState`.
 - 4 (2026-11-28) `Sample.phase` may be a name of the user's own; `Cell.accumulate`, `Cell.clip_norm`.
   (2026-11-29, unreleased still) `Sampling` has `min_blocks`, `undecided_steps`, `floor_seconds` and
-  `skip_slower_than`; `Sample` has `build_seconds`.
+  `skip_slower_than`; `Sample` has `build_seconds`, `Record` has `cold_starts`.
 """
 
 
@@ -365,6 +365,23 @@ class RankSetup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ColdStart:
+    """How a cell begins in a freshly started Python; with `has_cache` an earlier one had left its compiled code.
+
+    Attributes:
+        python_seconds: From before it was started to our first line in it; `total_seconds` is all of it, the cost.
+    """
+
+    has_cache: bool
+    python_seconds: float | None = None
+    import_seconds: float | None = None
+    build_seconds: float | None = None
+    step_seconds: tuple[float, ...] = ()
+    total_seconds: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """One cell, measured: what was asked, where, what came out, and what to doubt about it.
 
@@ -378,6 +395,7 @@ class Record:
         started_at: ISO 8601 with zone.
         duration_seconds: Duration of the whole cell, from its start to its result.
         ranks: Ranks of a cell of several processes; None for one.
+        cold_starts: With `--cold-start`.
     """
 
     cell: Cell
@@ -398,6 +416,7 @@ class Record:
     duration_seconds: float
     stepbench: str
     ranks: RankSetup | None = None
+    cold_starts: tuple[ColdStart, ...] = ()
     schema: int = SCHEMA
 
     def __repr__(self) -> str:

@@ -107,7 +107,7 @@ def time_step(
     if is_accelerator(device):
         sampling = replace(sampling, min_warmup_seconds=max(sampling.min_warmup_seconds, ACCELERATOR_WARMUP_SECONDS))
     with without_garbage_collection():
-        warmup_seconds = _warm_up(step, clock, sampling, team)
+        warmup_seconds = warm_up_until_steady(step, clock, sampling, team)
         scale = read_scale(step)
         warm = len(clock.glances)
         series, rule, discarded, launch_seconds = _sample(step, clock, sampling, warmup_seconds[-1], team)
@@ -137,7 +137,7 @@ def time_step(
     return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss, glances=tuple(clock.glances[warm:]))
 
 
-def _warm_up(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[float]:
+def warm_up_until_steady(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[float]:
     """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each.
 
     In fp16-amp it continues until a step has updated the weights.

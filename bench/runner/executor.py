@@ -4,6 +4,7 @@
     run(cell)          time_cell       in a fresh process, `sampling.processes` times  -> samples
                        measure_peak    in another one, if the timing ended OK          -> memory
                        observe         instead of it, on an accelerator                -> memory and kernels
+                    start_cold      in fresh interpreters, if it was asked for      -> cold starts
 
 A cell of several processes (`world_size`) is timed by `time_ranks` and `measure_rank_peaks`, which launch them.
 
@@ -13,6 +14,8 @@ Only `run` needs a quiet machine, so everything else is done before.
 from __future__ import annotations
 
 import math
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -21,7 +24,7 @@ from bench.core.advice import Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
 from bench.core.environment import Environment
 from bench.core.peaks import Peak, Peaks
-from bench.core.record import Counters, EnergyWindow, Outcome, Record, Sampling
+from bench.core.record import ColdStart, Counters, EnergyWindow, Outcome, Record, Sampling
 from bench.device.backend import backend_of, is_accelerator
 from bench.registry.code import code_hash
 from bench.runner import processes
@@ -33,6 +36,7 @@ from bench.store.kept import KeptCounts
 RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
 _RANK_PEAKS = "measure_rank_peaks"
+COLD_WORKER = "bench.runner.workers.cold:start_cold"
 
 
 class Executor(Protocol):
@@ -58,6 +62,7 @@ class LocalExecutor:
         method: `forkserver`, `spawn` or `inline`.
         is_predicting: Skip a cell whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step, in a process of its own.
+        is_cold: Measure how the cell begins where nothing was loaded or compiled before.
         peaks: What this machine was measured to be able to do, by full device name.
         slow: By device and precision, why cells are skipped: a probe found them too slow here.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
@@ -73,6 +78,7 @@ class LocalExecutor:
         method: str = "forkserver",
         is_predicting: bool = True,
         is_metering: bool = False,
+        is_cold: bool = False,
         peaks: Mapping[str, Peaks] | None = None,
         slow: Mapping[tuple[str, Precision], str] | None = None,
         worker: str = "bench.runner.workers.cells",
@@ -85,6 +91,7 @@ class LocalExecutor:
         self._method = method
         self._is_predicting = is_predicting
         self._is_metering = is_metering
+        self._is_cold = is_cold
         self._peaks = peaks or {}
         self._slow = slow or {}
         self._worker = worker
@@ -153,6 +160,7 @@ class LocalExecutor:
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
             ranks=timed[0].ranks,
+            cold_starts=self._cold_starts(cell) if self._is_cold and cell.world_size == 1 else (),
         )
 
     def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> processes.Ending:
@@ -198,6 +206,21 @@ class LocalExecutor:
         if ending.outcome is Outcome.OK:
             return ending.value  # type: ignore[no-any-return]
         return EnergyWindow(reason=ending.reason or ending.outcome.value)
+
+    def _cold_starts(self, cell: Cell) -> tuple[ColdStart, ...]:
+        """Start the cell with an empty folder of compiled code; a compiled cell once more with what that has left."""
+        found: list[ColdStart] = []
+        with tempfile.TemporaryDirectory(prefix="bench-cold-", ignore_cleanup_errors=True) as folder:
+            for has_cache in (False,) if cell.compile is CompileMode.NONE else (False, True):
+                began = time.monotonic()
+                arguments = (cell, self._sampling, folder, began, has_cache)
+                limit = self._timeout_seconds
+                ending = processes.call(COLD_WORKER, *arguments, timeout_seconds=limit, method="spawn")
+                one = ColdStart(has_cache=has_cache, reason=ending.reason) if ending.value is None else ending.value
+                found.append(replace(one, total_seconds=time.monotonic() - began))
+                if one.reason is not None:
+                    break
+        return tuple(found)
 
     def _peak_over(self, cell: Cell) -> Peak | None:
         """Return the roof over a cell; None where it runs on other threads than those that were probed."""

@@ -196,6 +196,7 @@ def execute(
     retried: Collection[Outcome] | None = None,
     is_predicting: bool = True,
     is_metering: bool = False,
+    is_cold: bool = False,
     kept: KeptCounts | None = None,
     limits: Limits | None = None,
 ) -> StoredRun:
@@ -211,6 +212,7 @@ def execute(
         retried: When resuming, only cells that ended badly in one of these ways are tried again; None: in any way.
         is_predicting: Skip cells whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step too, about four seconds more per cell.
+        is_cold: Measure cold starts too.
         kept: Kept counts, as for `count_all`.
         limits: Which of the cells are measured now.
 
@@ -229,6 +231,7 @@ def execute(
         method=method,
         is_predicting=is_predicting,
         is_metering=is_metering,
+        is_cold=is_cold,
         peaks=known_peaks(results, plan.environments),
         slow=slow_precisions(plan.cells, plan.environments, results, limit, method=method),
         kept=kept,

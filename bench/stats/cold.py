@@ -3,7 +3,8 @@
 steps until steady   the fewest first steps after which the rest of the warm-up takes at most 10 % longer per step than
                      the timed steps: a step that compiles again is not hidden by its neighbours, as in a median
 start-up             build, and what these first steps take longer than steady ones
-payback              (start-up compiled - start-up eager) / (step eager - step compiled)
+cold start           from the start of Python to the end of the first step, nothing loaded or compiled before
+payback              (start-up compiled - start-up eager) / (step eager - step compiled); cold ones where both are known
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.cell import CompileMode
-from bench.core.record import Phase, Record
+from bench.core.record import ColdStart, Phase, Record
 from bench.stats.summary import estimate_phase
 
 STEADY_TOLERANCE = 0.1
@@ -30,12 +31,20 @@ class Start:
         first_step_seconds: Compiles, allocates, and loads what is loaded on first use.
         steps_until_steady: None also where the warm-up ended before the steps were steady.
         startup_seconds: Build, and what the steps until steady took beyond steady ones.
+        cold_seconds: From the start of Python to the end of the first step, with `--cold-start`.
+        cached_seconds: The same where an earlier process has left its compiled code.
+        compile_seconds: What the first steps took beyond steady ones, without compiled code; of a compiled cell.
+        cold_startup_seconds: `startup_seconds` of the cold start, with the start of Python and all imports.
     """
 
     build_seconds: float | None = None
     first_step_seconds: float | None = None
     steps_until_steady: float | None = None
     startup_seconds: float | None = None
+    cold_seconds: float | None = None
+    cached_seconds: float | None = None
+    compile_seconds: float | None = None
+    cold_startup_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +66,17 @@ def steps_until_steady(warmup_seconds: Sequence[float], steady_seconds: float) -
     return found
 
 
+def _excess(warmup_seconds: Sequence[float], steady_seconds: float) -> float | None:
+    """Return what the steps until steady took beyond steady ones."""
+    count = steps_until_steady(warmup_seconds, steady_seconds)
+    return None if count is None else sum(warmup_seconds[:count]) - count * steady_seconds
+
+
+def _loading(start: ColdStart) -> float:
+    """Return the seconds before the first step."""
+    return (start.python_seconds or 0.0) + (start.import_seconds or 0.0) + (start.build_seconds or 0.0)
+
+
 def start_of(record: Record) -> Start:
     """Read how a cell began off its samples of whole steps."""
     steps = [sample for sample in record.samples if sample.phase is Phase.STEP]
@@ -72,13 +92,21 @@ def start_of(record: Record) -> Start:
             continue
         firsts.append(warmup[0])
         steady = statistics.fmean(timed)
-        count = steps_until_steady(warmup, steady)
-        if count is None:
+        count, excess = steps_until_steady(warmup, steady), _excess(warmup, steady)
+        if count is None or excess is None:
             continue
         counts.append(count)
         if build is not None:
-            startups.append(build + sum(warmup[:count]) - count * steady)
+            startups.append(build + excess)
+    found = {one.has_cache: one for one in record.cold_starts if one.step_seconds}
+    timed = [second for sample in steps for second in sample.seconds]
+    cold, cached = found.get(False), found.get(True)
+    excess = _excess(cold.step_seconds, statistics.fmean(timed)) if cold and timed else None
     return Start(
+        cold_seconds=_loading(cold) + cold.step_seconds[0] if cold else None,
+        cached_seconds=_loading(cached) + cached.step_seconds[0] if cached else None,
+        compile_seconds=excess if record.cell.compile is not CompileMode.NONE else None,
+        cold_startup_seconds=_loading(cold) + excess if cold and excess is not None else None,
         build_seconds=_median(builds),
         first_step_seconds=_median(firsts),
         steps_until_steady=_median(counts),
@@ -101,7 +129,10 @@ def payback_of(record: Record, records: Sequence[Record]) -> Payback | None:
         return Payback(reason="never")
     if ours.high is not None and theirs.low is not None and theirs.low <= ours.high:
         return Payback(reason="as fast")
-    cost, cost_eager = start_of(record).startup_seconds, start_of(eager).startup_seconds
+    start, start_eager = start_of(record), start_of(eager)
+    cost, cost_eager = start.cold_startup_seconds, start_eager.cold_startup_seconds
+    if cost is None or cost_eager is None:
+        cost, cost_eager = start.startup_seconds, start_eager.startup_seconds
     if cost is None or cost_eager is None:
         return None
     return Payback(steps=max(0, math.ceil((cost - cost_eager) / (theirs.point - ours.point))))

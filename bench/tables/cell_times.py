@@ -58,6 +58,27 @@ START = (
         "start.startup_seconds",
         Shown(name="start-up", scale="s", view="cold", place=4, rank=2, always=True),
     ),
+    real(
+        "compile_seconds",
+        "s",
+        "what the first steps of a compiled cell take beyond steady ones, no code compiled before (`--cold-start`)",
+        "start.compile_seconds",
+        Shown(name="compile", scale="s", view="cold", place=7),
+    ),
+    real(
+        "cold_start_seconds",
+        "s",
+        "from the start of Python to the end of the first step, nothing loaded or compiled before (`--cold-start`)",
+        "start.cold_seconds",
+        Shown(name="cold start", scale="s", view="cold", place=8),
+    ),
+    real(
+        "cached_start_seconds",
+        "s",
+        "the same in a second process, which finds the code that the first has compiled",
+        "start.cached_seconds",
+        Shown(name="cached start", scale="s", view="cold", place=9),
+    ),
     integer(
         "compile_payback_steps",
         "steps",

@@ -18,7 +18,7 @@ from bench.core.claim import CheckedClaim
 from bench.core.environment import Environment
 from bench.core.estimate import Estimate
 from bench.core.record import Outcome, Phase, Record
-from bench.core.units import counted, format_bytes, format_count, format_seconds
+from bench.core.units import counted, format_bytes, format_count, format_duration, format_seconds
 from bench.stats.scaling import scalings
 from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_sentences
@@ -58,6 +58,22 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str 
         Text(text=summary_line(records)),
         *reasons,
         Doubts(sentences=advice_sentences(records) if doubts else ()),
+    ]
+
+
+def cold_notes(records: Sequence[Record]) -> list[str]:
+    """State what cold starts cost, and why one is missing."""
+    starts = [one for record in records for one in record.cold_starts]
+    seconds = sum(one.total_seconds or 0.0 for one in starts)
+    cost = f"Cold starts took {format_duration(seconds)} in {counted(len(starts), 'fresh interpreter')}"
+    return [
+        *([f"{cost}; files that they read may have lain in the system's memory already"] if starts else []),
+        *(
+            f"no cold start of {plain(record.cell.id)}: {plain(one.reason)}"
+            for record in records
+            for one in record.cold_starts
+            if one.reason
+        ),
     ]
 
 

@@ -1,11 +1,20 @@
 """The executor with the process boundary replaced: what each way of ending does to the record."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from bench.core.advice import AdviceKind
+<<<<<<< HEAD
 from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
 from bench.core.record import Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
+=======
+from bench.core.cell import Cell, CompileMode
+from bench.core.environment import MachineState
+from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, Sample, Sampling
+>>>>>>> fdb5038 (run --cold-start: what a cell costs in a fresh Python without compiled code, and with it)
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.processes import Ending
@@ -36,7 +45,8 @@ def endings(monkeypatch):
     def call(function, *arguments, timeout_seconds=None, method="forkserver"):
         name = function.partition(":")[2]
         table.calls.append((name, *arguments))
-        return table[name]
+        answer = table[name]
+        return Ending(outcome=Outcome.OK, value=answer(*arguments)) if callable(answer) else answer
 
     monkeypatch.setattr(processes, "call", call)
     return table
@@ -72,6 +82,36 @@ def test_every_process_times_once_and_is_numbered(endings):
     record = run(sampling=Sampling(processes=3))
     assert [call[3] for call in endings.calls if call[0] == "time_cell"] == [0, 1, 2]
     assert len(record.samples) == 3
+
+
+@pytest.mark.parametrize(("mode", "caches"), [("none", [False]), ("default", [False, True])])
+def test_cold_starts_are_asked_for_and_a_compiled_cell_finds_its_code_once(endings, mode, caches):
+    def start(cell, sampling, folder, began, has_cache):
+        return ColdStart(has_cache=has_cache, step_seconds=(1.0,))
+
+    endings["start_cold"] = start
+    assert run().cold_starts == ()
+    record = LocalExecutor(is_cold=True).run(replace(CELL, compile=CompileMode(mode)))
+    assert [one.has_cache for one in record.cold_starts] == caches
+    assert all(one.total_seconds is not None for one in record.cold_starts)
+    folders = {call[3] for call in endings.calls if call[0] == "start_cold"}
+    assert len(folders) == 1 and not any(Path(folder).exists() for folder in folders)
+
+
+def test_a_cold_start_that_fails_costs_the_cell_nothing(endings):
+    endings["start_cold"] = Ending(outcome=Outcome.FAILED, reason="no")
+    record = LocalExecutor(is_cold=True).run(replace(CELL, compile=CompileMode.DEFAULT))
+    assert (record.outcome, [one.reason for one in record.cold_starts]) == (Outcome.OK, ["no"])
+
+
+@pytest.mark.slow
+def test_a_real_cold_start_imports_builds_and_steps_in_an_interpreter_of_its_own():
+    (one,) = LocalExecutor(is_cold=True)._cold_starts(Cell(model="mlp@width=8", batch_size=2))
+    assert one.reason is None
+    assert one.import_seconds > 0.3  # torch
+    assert len(one.step_seconds) >= 3
+    parts = one.python_seconds + one.import_seconds + one.build_seconds + sum(one.step_seconds)
+    assert 0 < parts < one.total_seconds
 
 
 @pytest.mark.parametrize(

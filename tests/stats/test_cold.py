@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.core.cell import CompileMode
-from bench.core.record import Phase, Record
+from bench.core.record import ColdStart, Phase, Record
 from bench.stats.cold import Payback, payback_of, start_of, steps_until_steady
 from tests.records import make_record
 
@@ -47,6 +47,31 @@ def test_an_old_record_without_a_build_has_its_first_step_only() -> None:
     start = start_of(old)
     assert (start.build_seconds, start.first_step_seconds, start.startup_seconds) == (None, 9.0, None)
     assert start_of(make_record(step=None)).steps_until_steady is None
+
+
+def _cold(*, build: float, first: float, has_cache: bool = False) -> ColdStart:
+    steps = (first, 1.0, 1.0)
+    return ColdStart(
+        has_cache=has_cache, python_seconds=0.5, import_seconds=2.5, build_seconds=build, step_seconds=steps
+    )
+
+
+def test_a_cold_start_is_all_until_the_first_step_and_compiling_is_what_its_steps_took_beyond_steady_ones() -> None:
+    record = make_record(step=1.0, noise=0.0, compile=CompileMode.DEFAULT)
+    starts = (_cold(build=2.0, first=21.0), _cold(build=2.0, first=6.0, has_cache=True))
+    start = start_of(replace(record, cold_starts=starts))
+    assert (start.cold_seconds, start.cached_seconds) == (26.0, 11.0)
+    assert start.compile_seconds == pytest.approx(20.0)
+    eager = start_of(replace(make_record(step=1.0, noise=0.0), cold_starts=starts[:1]))
+    assert (eager.compile_seconds, eager.cold_seconds) == (None, 26.0)
+    assert start_of(replace(record, cold_starts=(ColdStart(has_cache=False, reason="no"),))).cold_seconds is None
+
+
+def test_payback_counts_cold_starts_where_both_have_one() -> None:
+    eager = replace(make_record(step=1.0, noise=0.0), cold_starts=(_cold(build=2.0, first=3.0),))
+    compiled = make_record(step=0.5, noise=0.0, compile=CompileMode.DEFAULT)
+    compiled = replace(compiled, cold_starts=(replace(_cold(build=2.0, first=21.0), step_seconds=(20.5, 0.5, 0.5)),))
+    assert payback_of(compiled, [eager, compiled]) == Payback(steps=36)  # 20 - 2 s more, 0.5 s less per step
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ class Submission:
         timeout_seconds: Timeout of each process of a cell; None leaves it to the task's limit.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
+        is_cold: Measure cold starts too.
         retried: Cells that ended like this before it was submitted are measured again.
         submitted_at: ISO 8601 with zone.
         job_id: None until sbatch has answered.
@@ -54,6 +55,7 @@ class Submission:
     timeout_seconds: float | None = None
     is_predicting: bool = True
     is_metering: bool = False
+    is_cold: bool = False
     retried: tuple[Outcome, ...] = ()
     submitted_at: str
     job_id: int | None = None

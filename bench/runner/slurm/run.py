@@ -53,6 +53,7 @@ def submit(
     timeout_seconds: float | None = None,
     is_predicting: bool = True,
     is_metering: bool = False,
+    is_cold: bool = False,
     cells_per_task: int | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
@@ -76,6 +77,7 @@ def submit(
             timeout_seconds=timeout_seconds,
             is_predicting=is_predicting,
             is_metering=is_metering,
+            is_cold=is_cold,
             submitted_at=now(),
         )
         return _submit(folder, submission, slurm)

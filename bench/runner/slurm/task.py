@@ -66,6 +66,7 @@ class Task:
                 timeout_seconds=self._submission.timeout_seconds,
                 is_predicting=self._submission.is_predicting,
                 is_metering=self._submission.is_metering,
+                is_cold=self._submission.is_cold,
                 peaks=known_peaks(self._folder.path.parent, plan.environments),
             )
             for begun, cell in enumerate(plan.cells):

@@ -2,6 +2,7 @@
 
 - `preloaded`: what the server that forks the processes imports, once
 - `cells`: preflight, counting, timing, memory and profiles of a cell; `ranks`: a cell of several processes
+- `cold`: how a cell begins where nothing was loaded before
 - `machine`: a look at the machine, which imports torch and little else
 - `launch`: a function on several ranks; `training`: a training, or one point of an input pipeline
 - `arm`: one worker of an A/B session, a freshly started interpreter

@@ -6,6 +6,7 @@ of the version before in `tests/store/history/`.
 
 - 1 (2026-11-23) runs, environments, cells, records.
 - 2 (2026-11-23) `stepbench_pruned`; indexes for `bench history prune`; `energy_joules`, `device_used_bytes`.
+- 3 (2026-11-29) how a cell begins: build, first step, steps until steady, start-up, compile, cold and cached start.
 
 Why not Alembic: it would bring two packages, an ini file, an environment script and a folder of scripts, for a table
 of a few statements that both databases take as they are.
@@ -20,7 +21,7 @@ from sqlalchemy import Connection, insert, inspect, select, text, update
 from bench.core.errors import StoreError
 from bench.store.history.schema import schema
 
-VERSION = 2
+VERSION = 3
 
 _IDENTITY = {
     "sqlite": "INTEGER PRIMARY KEY",
@@ -87,6 +88,18 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         "CREATE INDEX stepbench_records_run ON stepbench_records (run_id)",
         "CREATE INDEX stepbench_records_started ON stepbench_records (started_at)",
         "CREATE INDEX stepbench_records_commit ON stepbench_records (git_commit)",
+    ),
+    3: tuple(
+        f"ALTER TABLE stepbench_records ADD COLUMN {name} DOUBLE PRECISION"
+        for name in (
+            "build_seconds",
+            "first_step_seconds",
+            "steps_until_steady",
+            "startup_seconds",
+            "compile_seconds",
+            "cold_start_seconds",
+            "cached_start_seconds",
+        )
     ),
 }
 """By the version they arrive at."""

@@ -42,6 +42,13 @@ SECONDS = (
     "backward_median_seconds",
     "optimizer_median_seconds",
     "energy_joules",
+    "build_seconds",
+    "first_step_seconds",
+    "steps_until_steady",
+    "startup_seconds",
+    "compile_seconds",
+    "cold_start_seconds",
+    "cached_start_seconds",
 )
 """Columns of records that hold fractions; all are columns of `tables/cells` too, with the same meaning."""
 

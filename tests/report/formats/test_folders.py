@@ -11,7 +11,6 @@ from bench.core.record import Outcome
 from bench.report import formats
 from tests.report.formats.runs import HOSTILE, RUN, UNMEASURED, hostile_run
 
-
 FEW = replace(RUN, records=(*RUN.records[:2], *RUN.unmeasured))  # MLflow writes a file per figure
 
 
