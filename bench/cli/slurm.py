@@ -299,6 +299,7 @@ def run_on_slurm(
         folder=str(submitted.folder),
         run=submitted.folder.name,
         slurm_job=submitted.job_id,
+        slurm_jobs=submitted.job_ids,
         tasks=submitted.tasks,
         cells=submitted.cells,
     )
@@ -311,6 +312,7 @@ def _submitted_text(submitted: Submitted) -> str:
         return f"Run {run} lacks nothing that is not queued or running already; nothing was submitted."
     root = submitted.folder.parent
     where = "" if root == options.RESULTS else f" --results {root}"
+    jobs = [str(job) for job in submitted.job_ids]
     cells, tasks = counted(submitted.cells, "cell"), counted(submitted.tasks, "task")
     follow = (
         (f"bench slurm status {run}{where}", "how far it is"),
@@ -320,7 +322,7 @@ def _submitted_text(submitted: Submitted) -> str:
     )
     return "\n".join(
         [
-            f"Run {run}: {cells} in {tasks}, Slurm job {submitted.job_id}",
+            f"Run {run}: {cells} in {tasks}, Slurm {counted(len(jobs), 'job').partition(' ')[2]} {', '.join(jobs)}",
             f"Every node must see {submitted.folder.resolve()}",
             *(f"  {command}  # {purpose}" for command, purpose in follow),
         ]

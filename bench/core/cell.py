@@ -191,6 +191,16 @@ class Cell:
             part="w{}",
         ),
     )
+    nodes: int = field(
+        default=1,
+        metadata=_axis(
+            meaning="nodes of a cluster over which they are spread, as many on each",
+            help="Nodes over which they are spread; needs --executor slurm.",
+            unit="nodes",
+            part="n{}",
+            applies=lambda values: values["world_size"] > 1,
+        ),
+    )
     parallel: Parallel = field(
         default=Parallel.DDP,
         metadata=_axis(
@@ -246,6 +256,11 @@ class Cell:
     def examples_per_step(self) -> int:
         """Number of examples that one step of all processes sees."""
         return self.batch_size * self.accumulate * self.world_size
+
+    @property
+    def ranks_per_node(self) -> int:
+        """Number of its processes on each node."""
+        return self.world_size // self.nodes
 
     @property
     def id(self) -> str:

@@ -356,12 +356,13 @@ class RankSetup:
     Attributes:
         backend: Backend of their communication: `gloo` or `nccl`.
         threads: Intra-operation threads of each rank.
-        devices: One per rank.
+        devices: One per rank; `hosts` too, of a cell of several nodes.
     """
 
     backend: str
     threads: int
     devices: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from bench.store.kept import KeptCounts
 RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
 _RANK_PEAKS = "measure_rank_peaks"
+NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first
 COLD_WORKER = "bench.runner.workers.cold:start_cold"
 
 
@@ -233,12 +234,14 @@ class LocalExecutor:
         function = f"{self._worker}:{function}"
         return processes.call(function, *arguments, timeout_seconds=self._timeout_seconds, method=self._method)
 
-    def _call_ranks(self, function: str, *arguments: Any) -> processes.Ending:
+    def _call_ranks(self, function: str, cell: Cell, *arguments: Any) -> processes.Ending:
         """Call what launches ranks: it keeps the time itself, to say which rank was late; we wait a little longer."""
+        grace = RANKS_GRACE_SECONDS if cell.nodes == 1 else NODES_GRACE_SECONDS
         return processes.call(
             f"{RANKS_WORKER}:{function}",
+            cell,
             *arguments,
             self._timeout_seconds,
-            timeout_seconds=self._timeout_seconds + RANKS_GRACE_SECONDS,
+            timeout_seconds=self._timeout_seconds + grace,
             method=self._method,
         )

@@ -31,8 +31,13 @@ class Plan:
         return self.environments[cell.device].gpu_uuid
 
 
-def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
+def check_cells(cells: Sequence[Cell], *, method: str = "forkserver", nodes: int = 1) -> None:
     """Refuse what the names alone tell, without importing torch or a model: a dry run and a run refuse the same.
+
+    Args:
+        cells: Cells as the sweep gave them.
+        method: How processes are started.
+        nodes: How many nodes there are.
 
     Raises:
         BenchError: See `make_plan`.
@@ -42,12 +47,25 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
             raise UsageError(
                 f"{cell.id} needs {cell.world_size} processes, and the executor inline has one; choose forkserver"
             )
+        check_nodes(cell)
+        if cell.nodes > nodes:
+            raise UsageError(f"{cell.id} needs {cell.nodes} nodes of a cluster; add --executor slurm")
         if cell.device != AUTO:
             parse_device(cell.device)
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
     for model, input_shape in dict.fromkeys((cell.model, cell.input_shape) for cell in cells):
         registry.check(model, input_shape)
+
+
+def check_nodes(cell: Cell) -> None:
+    """Refuse a cell whose processes cannot be spread evenly.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    if cell.world_size % cell.nodes:
+        raise UsageError(f"{cell.id}: {cell.world_size} processes cannot be spread evenly over {cell.nodes} nodes")
 
 
 def check_devices(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
@@ -63,19 +81,22 @@ def check_devices(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
             raise ending.error
 
 
-def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None) -> Plan:
+def make_plan(
+    cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None, nodes: int | None = None
+) -> Plan:
     """Check cells before anything is measured, in a fresh process, because that needs torch.
 
     Args:
         cells: Cells as the sweep gave them.
         method: How processes are started, as in `LocalExecutor`.
         timeout_seconds: Timeout of the process, which imports torch and the models.
+        nodes: Nodes of the task of a cluster in which this runs; there the cells stay as they were planned.
 
     Raises:
         BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
     """
     tell("loading torch and the models")
-    check_cells(cells, method=method)
+    check_cells(cells, method=method, nodes=nodes or 1)
     processes.preload_libraries([cell.model for cell in cells])
     if any(cell.world_size > 1 for cell in cells):
         processes.preload("bench.runner.workers.ranks")
@@ -94,7 +115,10 @@ def make_plan(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seco
     names = dict(answer.devices)
     completed = dict.fromkeys(replace(cell, device=names[cell.device]) for cell in cells)
     environments = dict(answer.environments)
-    return Plan(cells=share_threads(tuple(completed), environments), environments=environments, devices=names)
+    planned = tuple(completed)
+    if nodes is None:
+        planned = share_threads(planned, environments)
+    return Plan(cells=planned, environments=environments, devices=names)
 
 
 def share_threads(cells: Sequence[Cell], environments: Mapping[str, Environment]) -> tuple[Cell, ...]:
@@ -122,4 +146,4 @@ def share_threads(cells: Sequence[Cell], environments: Mapping[str, Environment]
 
 
 def _alone(cell: Cell) -> Cell:
-    return replace(cell, world_size=1, parallel=Parallel.DDP)
+    return replace(cell, world_size=1, nodes=1, parallel=Parallel.DDP)

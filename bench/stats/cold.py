@@ -99,9 +99,9 @@ def start_of(record: Record) -> Start:
         if build is not None:
             startups.append(build + excess)
     found = {one.has_cache: one for one in record.cold_starts if one.step_seconds}
-    timed = [second for sample in steps for second in sample.seconds]
+    every = [second for sample in steps for second in sample.seconds]
     cold, cached = found.get(False), found.get(True)
-    excess = _excess(cold.step_seconds, statistics.fmean(timed)) if cold and timed else None
+    excess = _excess(cold.step_seconds, statistics.fmean(every)) if cold and every else None
     return Start(
         cold_seconds=_loading(cold) + cold.step_seconds[0] if cold else None,
         cached_seconds=_loading(cached) + cached.step_seconds[0] if cached else None,

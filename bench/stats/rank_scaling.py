@@ -75,7 +75,7 @@ def _alone(record: Record, records: Sequence[Record]) -> Record | None:
     """Find the same cell of one process: with the threads of a rank if there is one, else with any."""
 
     def as_alone(cell: Cell) -> Cell:
-        return replace(cell, world_size=1, parallel=Parallel.DDP, threads=None)
+        return replace(cell, world_size=1, nodes=1, parallel=Parallel.DDP, threads=None)
 
     there = [r for r in records if r.cell.world_size == 1 and as_alone(r.cell) == as_alone(record.cell)]
     there.sort(key=lambda other: _threads(other) != _threads(record))

@@ -95,7 +95,7 @@ def _matches(cell: Cell, group: tuple[Rule, ...]) -> bool:
     return all(str(getattr(cell, rule.axis)) in rule.values for rule in group)
 
 
-RUN_ONLY = ("world_size", "parallel", "seed")
+RUN_ONLY = ("world_size", "nodes", "parallel", "seed")
 """Axes of runs alone: what is compared or profiled is one process, with the seed that all have."""
 
 _COMPARED = tuple(axis for name, axis in AXES.items() if name not in ("model", *RUN_ONLY))

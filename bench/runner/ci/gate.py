@@ -155,7 +155,7 @@ def _count(
 def _counted_as(cell: Cell) -> Cell:
     """Leave out what changes no count."""
     return replace(
-        cell, device=cell.device.partition(":")[0], threads=None, world_size=1, parallel=Parallel.DDP, seed=0
+        cell, device=cell.device.partition(":")[0], threads=None, world_size=1, nodes=1, parallel=Parallel.DDP, seed=0
     )
 
 

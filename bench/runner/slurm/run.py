@@ -19,6 +19,7 @@ from bench.core.units import now
 from bench.device.backend import complete_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
+from bench.runner.plan import check_nodes
 from bench.runner.records import open_run
 from bench.runner.session import Session
 from bench.runner.slurm.commands import Slurm
@@ -34,13 +35,15 @@ class Submitted:
 
     Attributes:
         folder: Folder of the run; the nodes must see it under the same path.
-        job_id: None if nothing was left to submit.
-        tasks: Size of the array.
+        job_id: The first array; None if nothing was left to submit.
+        job_ids: One array per number of nodes.
+        tasks: Size of the arrays together.
         cells: How many cells they share.
     """
 
     folder: Path
     job_id: int | None
+    job_ids: tuple[int, ...] = ()
     tasks: int
     cells: int
 
@@ -69,9 +72,9 @@ def submit(
     is_new = not results.exists()
     folder = open_run(results, cells=cells, sweep=to_json(session.sweeps), settings=to_json(session.sampling))
     try:
-        submission = Submission(
+        first = Submission(
             number=0,
-            chunks=_pack(cells, session.sampling, job, cells_per_task),
+            chunks=(),
             job=job,
             sampling=session.sampling,
             timeout_seconds=timeout_seconds,
@@ -80,7 +83,7 @@ def submit(
             is_cold=is_cold,
             submitted_at=now(),
         )
-        return _submit(folder, submission, slurm)
+        return _submit(folder, first, cells, cells_per_task, slurm)
     except BenchError:  # nothing was begun: leave nothing
         shutil.rmtree(folder.path, ignore_errors=True)
         if is_new and results.is_dir() and not any(results.iterdir()):
@@ -120,24 +123,26 @@ def submit_missing(
         return Submitted(folder=folder.path, job_id=None, tasks=0, cells=0)
     _check_models(cells)
     job = job or last.job
-    submission = replace(
+    first = replace(
         last,
         number=last.number + 1,
-        chunks=_pack(cells, last.sampling, job, cells_per_task),
         job=job,
         timeout_seconds=last.timeout_seconds if timeout_seconds is None else timeout_seconds,
         submitted_at=submitted_at,
         retried=tuple(retried),
         job_id=None,
     )
-    return _submit(folder, submission, slurm)
+    return _submit(folder, first, cells, cells_per_task, slurm)
 
 
 def preview(session: Session, job: JobOptions, *, results: Path, cells_per_task: int | None = None) -> str:
     """Write the script that `submit` would hand to sbatch; checks nothing on this machine or the cluster."""
     cells = cells_on_nodes(session.cells, job)
-    chunks = _pack(cells, session.sampling, job, cells_per_task)
-    return _script(results.resolve() / "RUN-ID", 0, job, len(chunks))
+    scripts = []
+    for number, (nodes, group) in enumerate(_by_nodes(cells)):
+        chunks = _pack(group, session.sampling, job, cells_per_task)
+        scripts.append(_script(results.resolve() / "RUN-ID", number, replace(job, nodes=nodes), len(chunks)))
+    return "".join(scripts)
 
 
 def cancel(folder: RunFolder, *, slurm: Slurm | None = None) -> int:
@@ -162,8 +167,10 @@ def cells_on_nodes(cells: Sequence[Cell], job: JobOptions) -> tuple[Cell, ...]:
     """Complete the cells' devices without asking this machine, which may be a login node without any.
 
     Raises:
-        UsageError: No such kind of device.
+        UsageError: No such kind of device; a cell cannot be spread evenly over its nodes.
     """
+    for cell in cells:
+        check_nodes(cell)
     has_gpu = bool(job.gpus)
     return tuple(dict.fromkeys(replace(c, device=complete_device(c.device, has_accelerator=has_gpu)) for c in cells))
 
@@ -193,7 +200,35 @@ def _script(run_folder: Path, number: int, job: JobOptions, tasks: int) -> str:
     return script_text(job, name=name, run_folder=run_folder, submission=number, tasks=tasks, workdir=Path.cwd())
 
 
-def _submit(folder: RunFolder, submission: Submission, slurm: Slurm) -> Submitted:
+def _by_nodes(cells: Sequence[Cell]) -> list[tuple[int, list[Cell]]]:
+    """Part cells by the number of their nodes, which is one for all tasks of an array."""
+    groups: dict[int, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.nodes, []).append(cell)
+    return sorted(groups.items())
+
+
+def _submit(
+    folder: RunFolder, first: Submission, cells: Sequence[Cell], cells_per_task: int | None, slurm: Slurm
+) -> Submitted:
+    """Submit one array per number of nodes; if one is refused, those before it are cancelled."""
+    job_ids: list[int] = []
+    tasks = 0
+    try:
+        for number, (nodes, group) in enumerate(_by_nodes(cells), first.number):
+            job = replace(first.job, nodes=nodes)
+            # A cell of several nodes has a task of its own: a node that dies takes no other cell along.
+            chunks = _pack(group, first.sampling, job, cells_per_task if nodes == 1 else 1)
+            job_ids.append(_submit_one(folder, replace(first, number=number, job=job, chunks=chunks), slurm))
+            tasks += len(chunks)
+    except BenchError:
+        for job_id in job_ids:
+            slurm.cancel(job_id)
+        raise
+    return Submitted(folder=folder.path, job_id=job_ids[0], job_ids=tuple(job_ids), tasks=tasks, cells=len(cells))
+
+
+def _submit_one(folder: RunFolder, submission: Submission, slurm: Slurm) -> int:
     files = SlurmFiles.of(folder)
     number, tasks = submission.number, len(submission.chunks)
     # On disk before sbatch: a task may start before sbatch has answered.
@@ -205,4 +240,4 @@ def _submit(folder: RunFolder, submission: Submission, slurm: Slurm) -> Submitte
         files.forget_submission(number)
         raise
     files.write_submission(replace(submission, job_id=job_id))
-    return Submitted(folder=folder.path, job_id=job_id, tasks=tasks, cells=sum(map(len, submission.chunks)))
+    return job_id

@@ -27,6 +27,7 @@ class JobOptions:
         gpus: GPUs as `sbatch --gpus` takes them: `1`, `h100:1`.
         time_seconds: Limit of one task, which measures several cells.
         max_parallel: Tasks that may run at once; None leaves it to Slurm.
+        nodes: Nodes of a task: those of its cells.
         exclusive: No other job on the node, which is what a timing wants.
         setup: Lines of shell before the measuring, for example `module load cuda`.
         extra_sbatch: Further options of sbatch, as typed there.
@@ -36,6 +37,7 @@ class JobOptions:
     gpus: str | None = None
     time_seconds: float = 20 * 60
     max_parallel: int | None = None
+    nodes: int = 1
     exclusive: bool = False
     setup: tuple[str, ...] = ()
     extra_sbatch: tuple[str, ...] = ()
@@ -68,8 +70,8 @@ def script_text(
     options = [
         f"--job-name={name}",
         f"--array=0-{tasks - 1}{throttle}",
-        "--nodes=1",
-        "--ntasks=1",
+        f"--nodes={job.nodes}",
+        *(["--ntasks=1"] if job.nodes == 1 else ["--ntasks-per-node=1"]),
         f"--time={minutes // 60}:{minutes % 60:02}:00",
         "--no-requeue",
         f"--output={_escaped(files)}.%a.out",
@@ -103,6 +105,9 @@ def _escaped(path: str) -> str:
     path = path.replace("%", "%%")
     return f'"{path}"' if re.search(r"\s", path) else path
 
+
+NODES_FOLDER_VARIABLE = "STEPBENCH_NODES_FOLDER"
+"""Environment variable of a task: where the nodes of a cell find what to do and leave what they found."""
 
 TASK_SECONDS = 300.0
 """What a task should take, if its time limit is at least twice that."""

@@ -26,7 +26,7 @@ from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
 from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, Submission, TaskNote, parse_chunk, unrecorded
-from bench.runner.slurm.script import estimated_seconds
+from bench.runner.slurm.script import NODES_FOLDER_VARIABLE, estimated_seconds
 from bench.store.runs import RunFolder
 
 
@@ -52,11 +52,12 @@ class Task:
             BenchError: The node cannot measure the chunk at all, or a record cannot be written.
         """
         self._say()
+        os.environ[NODES_FOLDER_VARIABLE] = str(self._files.path / f"{self._chunk}.nodes")
         signal.signal(signal.SIGTERM, self._leave)
         cells = unrecorded(self._folder, self._keys, self._submission.retried, self._submission.submitted_at)
         if cells:
             try:
-                plan = make_plan(cells)
+                plan = make_plan(cells, nodes=self._submission.job.nodes)
             except BenchError as error:
                 self._say(problem=str(error))
                 raise

@@ -113,7 +113,7 @@ def try_cell(cell: Cell) -> str | None:
     reason = why_not(cell.device, cell.precision)
     if reason is None:
         workload = registry.resolve(cell.model, input_shape=cell.input_shape)
-        with prepare(workload, replace(cell, world_size=1, parallel=Parallel.DDP)) as step:
+        with prepare(workload, replace(cell, world_size=1, nodes=1, parallel=Parallel.DDP)) as step:
             step()
     return reason
 

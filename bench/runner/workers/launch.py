@@ -21,7 +21,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,6 +30,7 @@ from typing import Any
 
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous.api import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.numa.binding import AffinityMode, NumaOptions
 
@@ -87,13 +88,41 @@ class _Report:
     """How a rank ended badly, by its own account.
 
     Attributes:
-        at: `time.monotonic`, which is the same clock in all processes.
+        rank: Which one it is.
+        at: `time.time`, by which nodes agree as far as their clocks do.
         is_consequence: It only lost a peer.
     """
 
+    rank: int
     at: float
     is_consequence: bool
     ending: Ending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeEnded:
+    """How the ranks of one node ended.
+
+    Attributes:
+        values: What they returned, by rank; empty if one ended badly.
+        reports: Reports of the ranks that raised, by rank.
+        codes: Exit codes of those that the launcher saw end, by rank; it ended the rest.
+        is_oom: The kernel has killed for lack of memory meanwhile.
+        where: Where each was when the time was up; None where it was not.
+    """
+
+    values: Mapping[int, Any]
+    reports: Mapping[int, _Report]
+    codes: Mapping[int, int]
+    is_oom: bool = False
+    where: str | None = None
+
+    @property
+    def is_consequence(self) -> bool:
+        """Whether its ranks ended badly only because they lost a peer."""
+        return bool(self.reports) and all(
+            rank in self.reports and self.reports[rank].is_consequence for rank in (*self.reports, *self.codes)
+        )
 
 
 def launch(
@@ -113,18 +142,49 @@ def launch(
     Raises:
         RanksEnded: A rank ended badly, or the time is up.
     """
-    logging.disable(logging.CRITICAL)  # the launcher's own story of a failure would push the rank's out of the tail
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # one machine; by the host's name gloo may find no address
+    # The system gives a free port, so runs side by side cannot collide.
+    ended = run_ranks(function, arguments, ranks=world_size, endpoint="localhost:0", timeout_seconds=timeout_seconds)
+    return values_of((ended,), world_size, timeout_seconds)
+
+
+def run_ranks(
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    *,
+    ranks: int,
+    endpoint: str,
+    address: str = "localhost",
+    nodes: int = 1,
+    is_host: bool = True,
+    run_id: str | None = None,
+    timeout_seconds: float | None = None,
+) -> NodeEnded:
+    """Run a function on the ranks of this node, and learn how they ended; arguments as for `launch`.
+
+    Args:
+        function: See `launch`.
+        arguments: See `launch`.
+        ranks: How many on this node.
+        endpoint: Where the nodes meet, `host:port`.
+        address: This node's, as the others reach it.
+        nodes: How many there are.
+        is_host: Whether the meeting place is here.
+        run_id: The same for all nodes.
+        timeout_seconds: See `launch`.
+    """
+    logging.disable(logging.CRITICAL)  # the launcher's own story of a failure would push the rank's out of the tail
     kills = oom_kills()
-    lines = tuple(_Lines(os.pipe(), *multiprocessing.Pipe(duplex=False), os.pipe()) for _ in range(world_size))
+    lines = tuple(_Lines(os.pipe(), *multiprocessing.Pipe(duplex=False), os.pipe()) for _ in range(ranks))
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=world_size,
-        run_id=uuid.uuid4().hex,
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=ranks,
+        run_id=run_id or uuid.uuid4().hex,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # the system gives a free port, so runs side by side cannot collide
-        local_addr="localhost",
+        rdzv_endpoint=endpoint,
+        rdzv_configs={"is_host": is_host} if nodes > 1 else {},
+        local_addr=address,
         max_restarts=0,
         monitor_interval=POLL_SECONDS,
         start_method="fork",  # this process has run no operation and knows no CUDA, as the server that forked it
@@ -135,15 +195,38 @@ def launch(
     if starts_when_counted():
         config.numa_options = None  # without a value torch would have asked for the number of devices
     deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    values: Mapping[int, Any] = {}
+    codes: Mapping[int, int] = {}
+    where: str | None = None
     try:
         with _time_limit(timeout_seconds):
             values = elastic_launch(config, _rank)(lines, function, arguments, deadline)
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-        raise RanksEnded(_judge(_heard(lines), codes, world_size, is_oom=oom_kills() > kills)) from None
+    except RendezvousError:
+        if nodes == 1:
+            raise
+        # The node where all meet has left; its ranks know why, ours may too.
     except _TooLongError:
-        reason = f"took longer than {timeout_seconds:g} s; {_where(lines)}"
-        raise RanksEnded(Ending(outcome=Outcome.TIMED_OUT, reason=reason)) from None
+        where = _where(lines)
+    return NodeEnded(values=values, reports=_heard(lines), codes=codes, is_oom=oom_kills() > kills, where=where)
+
+
+def values_of(ended: Sequence[NodeEnded], world_size: int, timeout_seconds: float | None) -> tuple[Any, ...]:
+    """Join what the nodes found: the values of all ranks, by rank.
+
+    Raises:
+        RanksEnded: A rank ended badly, or the time is up.
+    """
+    reports = {rank: report for one in ended for rank, report in one.reports.items()}
+    codes = {rank: code for one in ended for rank, code in one.codes.items()}
+    where = [one.where for one in ended if one.where is not None]
+    if codes or (reports and not where):
+        raise RanksEnded(_judge(reports, codes, world_size, is_oom=any(one.is_oom for one in ended)))
+    if where:
+        reason = f"took longer than {timeout_seconds:g} s; {', '.join(where)}"
+        raise RanksEnded(Ending(outcome=Outcome.TIMED_OUT, reason=reason))
+    values = {rank: value for one in ended for rank, value in one.values.items()}
     return tuple(values[rank] for rank in range(world_size))
 
 
@@ -155,7 +238,7 @@ def _rank(
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
         signal.signal(number, signal.SIG_DFL)  # the launcher's handlers, which a fork inherits, would wait for Python
     os.setsid()
-    own = lines[int(os.environ["RANK"])]
+    own = lines[int(os.environ["LOCAL_RANK"])]
     for line in lines:
         os.close(line.life[1])
     processes.die_when_closed(own.life[0])
@@ -178,11 +261,11 @@ def _rank(
 
 
 def _say(report: Connection, error: BaseException) -> None:
-    at = time.monotonic()
+    at = time.time()
     is_consequence = isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST_PEER)
     ending = processes.failure(error)
     with contextlib.suppress(OSError):
-        report.send(_Report(at, is_consequence, replace(ending, error=None)))
+        report.send(_Report(int(os.environ["RANK"]), at, is_consequence, replace(ending, error=None)))
     with contextlib.suppress(ValueError, OSError):  # the model closed them
         sys.stdout.flush()
         sys.stderr.flush()
@@ -210,12 +293,12 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
 
 def _heard(lines: tuple[_Lines, ...]) -> dict[int, _Report]:
     """Gather what the ranks said of their ends."""
-    reports = {}
-    for rank, line in enumerate(lines):
+    reports: list[_Report] = []
+    for line in lines:
         with contextlib.suppress(EOFError, OSError):
             if line.reports.poll():
-                reports[rank] = line.reports.recv()
-    return reports
+                reports.append(line.reports.recv())
+    return {report.rank: report for report in reports}
 
 
 def _judge(reports: Mapping[int, _Report], codes: Mapping[int, int], world_size: int, *, is_oom: bool) -> Ending:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -30,6 +31,7 @@ from bench.runner.processes import Ending
 from bench.runner.workers.answers import TimedCell
 from bench.runner.workers.cells import seconds_of_build, too_large, with_build
 from bench.runner.workers.launch import RanksEnded, launch
+from bench.runner.workers.nodes import host_name, launch_on_nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class RankTiming:
     advice: tuple[Advice, ...]
     final_loss: float | None
     tokens_per_example: int | None
+    host: str
     before: Reading
     after: Reading
     state: MachineState
@@ -57,7 +60,7 @@ def time_ranks(
     With `predicted_bytes`, of one rank, nothing is tried if less memory than all ranks of a device need is free.
     """
     devices = devices_of(cell)
-    reason = backend_of(cell.device).why_not_ranks(cell.world_size)
+    reason = backend_of(cell.device).why_not_ranks(cell.ranks_per_node)
     if reason is not None:
         return TimedCell(skipped=reason)
     setup = _setup_of(cell, devices)
@@ -65,24 +68,23 @@ def time_ranks(
         problem = _look_first(cell, setup, predicted_bytes, timeout_seconds)
         if problem is not None:
             return problem
-        ranks: tuple[RankTiming, ...] = launch(
-            _time_rank, cell, setup, sampling, process, world_size=cell.world_size, timeout_seconds=timeout_seconds
-        )
+        ranks: tuple[RankTiming, ...] = _launch(cell, timeout_seconds, _time_rank, cell, setup, sampling, process)
     except RanksEnded as ended:
         return ended.ending
-    state = _state(ranks)
+    hosts = tuple(rank.host for rank in ranks)
+    states = [_state(tuple(rank for rank in ranks if rank.host == host)) for host in dict.fromkeys(hosts)]
     losses = [rank.final_loss for rank in ranks if rank.final_loss is not None]
     return TimedCell(
         samples=tuple(sample for rank in ranks for sample in rank.samples),
         advice=(
             *_first_of_each_kind(ranks),
-            *doubts_of_machine(state, cell.device),
-            *_advice_on_threads(setup, cell.world_size),
+            *dict.fromkeys(doubt for state in states for doubt in doubts_of_machine(state, cell.device)),
+            *_advice_on_threads(setup, cell.ranks_per_node),
         ),
         final_loss=sum(losses) / len(losses) if len(losses) == len(ranks) else None,
         tokens_per_example=ranks[0].tokens_per_example,
-        state=state,
-        ranks=setup,
+        state=states[0],
+        ranks=replace(setup, hosts=hosts) if cell.nodes > 1 else setup,
     )
 
 
@@ -90,9 +92,7 @@ def measure_rank_peaks(cell: Cell, timeout_seconds: float | None) -> Memory | En
     """Read the peak memory of live steps on every rank, and return the rank's that needs most."""
     try:
         setup = _setup_of(cell, devices_of(cell))
-        peaks: tuple[Memory, ...] = launch(
-            _measure_peak, cell, setup, world_size=cell.world_size, timeout_seconds=timeout_seconds
-        )
+        peaks: tuple[Memory, ...] = _launch(cell, timeout_seconds, _measure_peak, cell, setup)
     except RanksEnded as ended:
         return ended.ending
     rank = max(range(len(peaks)), key=lambda index: _size(peaks[index]))
@@ -100,9 +100,18 @@ def measure_rank_peaks(cell: Cell, timeout_seconds: float | None) -> Memory | En
 
 
 def devices_of(cell: Cell) -> tuple[str, ...]:
-    """Name the device of each rank: all on the CPU, or one GPU each from the cell's on."""
+    """Name the device of each rank: all on the CPU, or one GPU each from the cell's on, on each node."""
     first = backend_of(cell.device)
-    return tuple(first.sibling(rank).device for rank in range(cell.world_size))
+    return tuple(first.sibling(rank % cell.ranks_per_node).device for rank in range(cell.world_size))
+
+
+def _launch(
+    cell: Cell, timeout_seconds: float | None, function: Callable[..., Any], *arguments: Any
+) -> tuple[Any, ...]:
+    if cell.nodes == 1:
+        return launch(function, *arguments, world_size=cell.world_size, timeout_seconds=timeout_seconds)
+    per_node = cell.ranks_per_node
+    return launch_on_nodes(function, *arguments, nodes=cell.nodes, ranks=per_node, timeout_seconds=timeout_seconds)
 
 
 def _look_first(
@@ -111,14 +120,12 @@ def _look_first(
     """Return why the devices cannot; an accelerator is asked by ranks of its own, for no fork survives its start."""
     is_shared = not backend_of(cell.device).is_asynchronous
     found: tuple[tuple[str | None, int | None], ...] = (
-        (_look(cell),)
-        if is_shared
-        else launch(_look_at_own, cell, setup, world_size=cell.world_size, timeout_seconds=timeout_seconds)
+        (_look(cell),) if is_shared else _launch(cell, timeout_seconds, _look_at_own, cell, setup)
     )
     for reason, free in found:
         if reason is not None:
             return TimedCell(skipped=reason)
-        needed = None if predicted_bytes is None else predicted_bytes * (cell.world_size if is_shared else 1)
+        needed = None if predicted_bytes is None else predicted_bytes * (cell.ranks_per_node if is_shared else 1)
         if needed is not None and free is not None and needed > free:
             return too_large(needed, free)
     return None
@@ -137,7 +144,7 @@ def _setup_of(cell: Cell, devices: tuple[str, ...]) -> RankSetup:
     """Give each rank its share of the threads that torch would take alone, unless the cell asks for a number."""
     return RankSetup(
         backend=backend_of(cell.device).collective,
-        threads=cell.threads or max(1, torch.get_num_threads() // cell.world_size),
+        threads=cell.threads or max(1, torch.get_num_threads() // cell.ranks_per_node),
         devices=devices,
     )
 
@@ -163,6 +170,7 @@ def _time_rank(cell: Cell, setup: RankSetup, sampling: Sampling, process: int) -
         advice=timing.advice,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
+        host=host_name(),
         before=before,
         after=after,
         state=state,

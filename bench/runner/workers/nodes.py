@@ -1,0 +1,165 @@
+"""A function on ranks of several nodes of a Slurm job: `srun` starts one agent per node, which launches its ranks.
+
+    launch_on_nodes     writes call.pickle into a folder that all nodes see, runs srun, joins what the agents found
+    python -m bench.runner.workers.nodes FOLDER
+                        an agent: reads it, meets the others by torch's own rendezvous on the first node, runs the ranks
+                        of its node (`run_ranks`), writes how they ended
+
+An agent always ends well: what befell its ranks is in its file. A node without a file is one that died.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.core.record import Outcome
+from bench.runner.processes import Ending
+from bench.runner.slurm.script import NODES_FOLDER_VARIABLE
+from bench.runner.workers.launch import NodeEnded, RanksEnded, run_ranks, values_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What every agent reads."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    nodes: int
+    ranks: int
+    port: int
+    run_id: str
+    timeout_seconds: float | None
+
+
+def host_name() -> str:
+    """Name this node as Slurm does, else as it names itself."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
+def launch_on_nodes(
+    function: Callable[..., Any], *arguments: Any, nodes: int, ranks: int, timeout_seconds: float | None = None
+) -> tuple[Any, ...]:
+    """Run a function on so many ranks of each of so many nodes; as `launch`, in the first node's batch script.
+
+    Raises:
+        RanksEnded: A rank or a node ended badly, or the time is up.
+    """
+    folder = Path(os.environ[NODES_FOLDER_VARIABLE]) / uuid.uuid4().hex
+    folder.mkdir(parents=True)
+    try:
+        call = _Call(
+            function=function,
+            arguments=arguments,
+            nodes=nodes,
+            ranks=ranks,
+            port=_free_port(),
+            run_id=folder.name,
+            timeout_seconds=timeout_seconds,
+        )
+        (folder / "call.pickle").write_bytes(pickle.dumps(call))
+        code = _srun(folder, nodes)
+        ended = {node: _read(folder, node) for node in range(nodes)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    found = [one for one in ended.values() if one is not None]
+    dead = [node for node, one in ended.items() if one is None]
+    if dead and all(one.is_consequence or not (one.reports or one.codes) for one in found):
+        which = f"node {dead[0] + 1} of {nodes}" if found else "every node"
+        reason = f"{which} ended without a word; srun's exit code is {code}"
+        raise RanksEnded(Ending(outcome=Outcome.KILLED if found else Outcome.FAILED, reason=reason))
+    return values_of(found, nodes * ranks, timeout_seconds)
+
+
+def _srun(folder: Path, nodes: int) -> int:
+    """Start the agents and wait until all have ended."""
+    cpus = os.environ.get("SLURM_CPUS_PER_TASK")
+    command = [
+        "srun",
+        f"--nodes={nodes}",
+        f"--ntasks={nodes}",
+        "--ntasks-per-node=1",
+        "--overlap",
+        "--input=none",
+        "--cpu-bind=none",
+        "--kill-on-bad-exit=0",  # an agent that is left alone says what it saw
+        "--wait=0",
+        *([f"--cpus-per-task={cpus}"] if cpus else []),
+        sys.executable,
+        "-m",
+        __spec__.name,
+        str(folder),
+    ]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
+        try:
+            return process.wait()
+        finally:
+            process.terminate()
+
+
+def _read(folder: Path, node: int) -> NodeEnded | None:
+    path = folder / f"{node}.pickle"
+    if not path.is_file():
+        return None
+    ended: NodeEnded = pickle.loads(path.read_bytes())
+    return ended
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _address_towards(host: str) -> str:
+    """Return the address by which this node reaches another one; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect((host, 1))
+        address: str = one.getsockname()[0]
+        return address
+
+
+def _interface_of(address: str) -> str | None:
+    """Name the interface that has an address: gloo would take that of the host's name, which may be loopback."""
+    return next((n for n, found in psutil.net_if_addrs().items() if any(a.address == address for a in found)), None)
+
+
+def main(folder: Path) -> None:
+    """Be the agent of one node."""
+    call: _Call = pickle.loads((folder / "call.pickle").read_bytes())
+    node, host = int(os.environ["SLURM_NODEID"]), os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+    address = _address_towards(host)
+    if (interface := _interface_of(address)) is not None:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
+    ended = run_ranks(
+        call.function,
+        call.arguments,
+        ranks=call.ranks,
+        endpoint=f"{host}:{call.port}",
+        address=address,
+        nodes=call.nodes,
+        is_host=node == 0,
+        run_id=call.run_id,
+        timeout_seconds=call.timeout_seconds,
+    )
+    if ended.where is not None:
+        ended = replace(ended, where=f"on {host_name()} {ended.where}")
+    partial = folder / f"{node}.part"
+    partial.write_bytes(pickle.dumps(ended))
+    partial.rename(folder / f"{node}.pickle")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
