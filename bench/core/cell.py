@@ -40,6 +40,13 @@ class Parallel(StrEnum):
     FSDP2 = "fsdp2"
 
 
+class ScalingMode(StrEnum):
+    """What several processes share: nothing, each has the whole batch (weak), or the batch (strong)."""
+
+    WEAK = "weak"
+    STRONG = "strong"
+
+
 class MemoryFormat(StrEnum):
     """The layout of 4-d activations and weights."""
 

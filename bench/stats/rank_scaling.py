@@ -7,6 +7,10 @@ is time spent to communicate, to wait for other ranks, or to share caches, memor
     share         = communication / step_W
     efficiency    = step_1 / step_W
 
+Strong scaling: the ranks share the batch of the single process, which is W times one rank's:
+
+    efficiency    = step_1 / (W step_W)
+
 It is an upper bound of what the network itself takes, and it can come out below zero within its noise.
 """
 
@@ -16,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.core.cell import Cell, Mode, Parallel
+from bench.core.cell import Cell, Mode, Parallel, ScalingMode
 from bench.core.record import Outcome, Phase, Record
 from bench.stats.estimate import quantile
 from bench.stats.summary import Summary, summarise
@@ -29,7 +33,8 @@ class RankScaling:
     Attributes:
         cell: Cell with several ranks.
         examples_per_second: Rate of all ranks together.
-        efficiency: Step of one process / step of all; 1 is perfect.
+        scaling: What the cell of one process has: the batch of a rank (weak), or of all of them (strong).
+        efficiency: Step of one process / step of all, strong by their number; 1 is perfect.
         communication_seconds: What the communicating phases take longer than those of one process.
         communication_fraction: The same as a share of the step.
         communication_half_width: Half of that share's 95 % interval; None where a phase has none.
@@ -39,6 +44,7 @@ class RankScaling:
     """
 
     cell: Cell
+    scaling: ScalingMode = ScalingMode.WEAK
     examples_per_second: float | None = None
     efficiency: float | None = None
     communication_seconds: float | None = None
@@ -51,11 +57,16 @@ class RankScaling:
 
 def rank_scalings(records: Sequence[Record]) -> tuple[RankScaling, ...]:
     """Compare every cell of several ranks with the same cell of one; in the order of the records."""
-    return tuple(rank_scaling_of(record, records) for record in records if record.cell.world_size > 1)
+    return tuple(one for record in records if record.cell.world_size > 1 for one in _scalings_of(record, records))
 
 
 def rank_scaling_of(record: Record, records: Sequence[Record]) -> RankScaling:
-    """Compare one cell of several ranks with the same cell of one among the records of its run."""
+    """Compare one cell of several ranks with the same cell of one among the records of its run, weak if there is one."""
+    return _scalings_of(record, records)[0]
+
+
+def _scalings_of(record: Record, records: Sequence[Record]) -> list[RankScaling]:
+    """Compare a cell by every kind of scaling of which there is a cell of one process; by weak scaling if by none."""
     summary = summarise(record)
     slowest, spread = _spread(record)
     found = RankScaling(
@@ -64,20 +75,27 @@ def rank_scaling_of(record: Record, records: Sequence[Record]) -> RankScaling:
         slowest_rank=slowest,
         rank_spread_fraction=spread,
     )
-    alone = _alone(record, records)
+    partners = {scaling: _alone(record, records, scaling) for scaling in ScalingMode}
+    kinds = [scaling for scaling, alone in partners.items() if alone is not None] or [ScalingMode.WEAK]
+    return [_one(replace(found, scaling=kind), record, partners[kind], summary) for kind in kinds]
+
+
+def _one(found: RankScaling, record: Record, alone: Record | None, summary: Summary) -> RankScaling:
     reason = _why_incomparable(record, alone)
     if alone is None or reason is not None:
         return replace(found, reason=reason)
     return _compared(found, summary, summarise(alone))
 
 
-def _alone(record: Record, records: Sequence[Record]) -> Record | None:
+def _alone(record: Record, records: Sequence[Record], scaling: ScalingMode) -> Record | None:
     """Find the same cell of one process: with the threads of a rank if there is one, else with any."""
+    times = record.cell.world_size if scaling is ScalingMode.STRONG else 1
+    wanted = replace(record.cell, batch_size=record.cell.batch_size * times)
 
     def as_alone(cell: Cell) -> Cell:
         return replace(cell, world_size=1, nodes=1, parallel=Parallel.DDP, threads=None)
 
-    there = [r for r in records if r.cell.world_size == 1 and as_alone(r.cell) == as_alone(record.cell)]
+    there = [r for r in records if r.cell.world_size == 1 and as_alone(r.cell) == as_alone(wanted)]
     there.sort(key=lambda other: _threads(other) != _threads(record))
     return there[0] if there else None
 
@@ -107,6 +125,9 @@ def _compared(found: RankScaling, ranks: Summary, alone: Summary) -> RankScaling
     if ranks.step is None or alone.step is None or not ranks.step.point > 0:
         return replace(found, reason="no step was timed")
     efficiency = alone.step.point / ranks.step.point
+    if found.scaling is ScalingMode.STRONG:
+        reason = "strong scaling: the share is against a world_size 1 cell with the batch of one process"
+        return replace(found, efficiency=efficiency / found.cell.world_size, reason=reason)
     phases = _communicating(found.cell)
     if not phases:
         return replace(found, efficiency=efficiency, reason="copies that only infer do not communicate")

@@ -16,7 +16,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from bench.core.cell import About, Cell
+from bench.core.cell import About, Cell, ScalingMode
 from bench.core.errors import UsageError
 from bench.core.inputs import read_input_shape
 from bench.core.precision import NO_PRECISION
@@ -217,7 +217,20 @@ MODEL_OPTIONS: Mapping[str, Axis] = MappingProxyType(
 )
 """Axes that no cell has: each value is written into the model's spec, so that one measurement has one key."""
 
-TYPED: Mapping[str, Axis] = MappingProxyType({**AXES, **MODEL_OPTIONS})
+SCALING = Axis(
+    name="scaling",
+    kind=ScalingMode,
+    is_optional=False,
+    default=ScalingMode.WEAK,
+    about=About(
+        meaning="{choices}",
+        help="Of several processes: each has the batch (weak), or they share it out (strong).",
+        metavar="MODE",
+    ),
+)
+"""How the batch of a cell of several processes is meant; written into its batch size, which is each process's."""
+
+TYPED: Mapping[str, Axis] = MappingProxyType({**AXES, **MODEL_OPTIONS, SCALING.name: SCALING})
 """All that can be typed: a sweep, not a cell."""
 
 OTHER_NAMES: Mapping[str, str] = MappingProxyType({"input": "input_shape"})

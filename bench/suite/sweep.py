@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, ScalingMode
 from bench.core.errors import UsageError
 from bench.core.text import with_option
 from bench.suite.axes import AXES, MODEL_OPTIONS, axes_of
@@ -56,6 +56,9 @@ class Sweep:
         written = {name: self.axes[name] for name in MODEL_OPTIONS if name in self.axes}
         options = [dict(zip(written, chosen, strict=True)) for chosen in itertools.product(*written.values())]
         kept = [_with_options(cell, one) for cell in kept for one in options]
+        if ScalingMode.STRONG in self.axes.get("scaling", ()):
+            weak = kept if ScalingMode.WEAK in self.axes["scaling"] else []
+            kept = [*weak, *map(_shared_out, kept)]
         unique = tuple(dict.fromkeys([*kept, *self.include]))
         if not unique:
             raise UsageError("the sweep holds no cell: name at least one model, and exclude less")
@@ -69,6 +72,20 @@ def cell_of(values: Mapping[str, Any]) -> Cell:
         **{name: value if AXES[name].about.applies(whole) else AXES[name].default for name, value in whole.items()}
     )
     return _with_options(cell, {name: values[name] for name in MODEL_OPTIONS if name in values})
+
+
+def _shared_out(cell: Cell) -> Cell:
+    """Share the batch of a cell out among its processes.
+
+    Raises:
+        UsageError: It is no multiple of their number.
+    """
+    if cell.batch_size % cell.world_size:
+        raise UsageError(
+            f"strong scaling shares the batch out, and {cell.batch_size} examples are no multiple of "
+            f"{cell.world_size} processes"
+        )
+    return replace(cell, batch_size=cell.batch_size // cell.world_size)
 
 
 def _with_options(cell: Cell, options: Mapping[str, Any]) -> Cell:
@@ -95,7 +112,7 @@ def _matches(cell: Cell, group: tuple[Rule, ...]) -> bool:
     return all(str(getattr(cell, rule.axis)) in rule.values for rule in group)
 
 
-RUN_ONLY = ("world_size", "nodes", "parallel", "seed")
+RUN_ONLY = ("world_size", "nodes", "parallel", "scaling", "seed")
 """Axes of runs alone: what is compared or profiled is one process, with the seed that all have."""
 
 _COMPARED = tuple(axis for name, axis in AXES.items() if name not in ("model", *RUN_ONLY))
@@ -109,7 +126,7 @@ def ab_commands(base: str | None, head: str | None, cells: Iterable[Cell]) -> tu
     sides = [base[:12] if base else "BASE", head[:12] if head and head != base else "HEAD" if not head else "."]
     groups: dict[tuple[str, ...], list[str]] = {}
     for cell in cells:
-        if all(getattr(cell, name) == AXES[name].default for name in RUN_ONLY):
+        if all(getattr(cell, name) == AXES[name].default for name in RUN_ONLY if name in AXES):
             groups.setdefault(tuple(_options(cell)), []).append(cell.model)
     return tuple(
         shlex.join(["bench", "ab", *sides, *dict.fromkeys(models), *options]) for options, models in groups.items()

@@ -229,10 +229,16 @@ CELLS = (
         "scaling.rank_spread_fraction",
         Shown(name="spread", unit="%", view="ranks", place=6, rank=2, write=percent_2),
     ),
+    text(
+        "scaling",
+        "what `scaling_efficiency` compares with: one process with the batch of a rank (`weak`), or of all (`strong`)",
+        "scaling.scaling",
+        Shown(name="scaling", view="ranks", place=2, right=False, key=True),
+    ),
     real(
         "scaling_efficiency",
         "fraction",
-        "step of one process / step of all ranks; 1 is perfect weak scaling",
+        "step of one process / step of all ranks, in strong scaling by their number too; 1 is perfect",
         "scaling.efficiency",
         Shown(name="efficiency", unit="%", view="ranks", place=3, rank=1, write=lambda f: f"{f * 100:.0f}"),
     ),

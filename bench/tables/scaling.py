@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.core.cell import ScalingMode
 from bench.core.record import Record
 from bench.stats.rank_scaling import RankScaling, rank_scalings
 from bench.stats.scaling import BATCH, Scaling
@@ -56,7 +57,12 @@ def _two(value: float) -> str:
     return f"{value:.2f}"
 
 
-_KEYS = ("model", "world_size", "parallel", "batch_size")
+SCALING_WORDS = {
+    ScalingMode.WEAK: "each process has the batch, efficiency = step of one process / step of all",
+    ScalingMode.STRONG: "they share the batch of one process, efficiency = its step / (processes x step of all)",
+}
+
+_KEYS = ("model", "world_size", "nodes", "parallel", "batch_size")
 
 
 def ranks_document(records: Sequence[Record]) -> Document:
@@ -64,7 +70,13 @@ def ranks_document(records: Sequence[Record]) -> Document:
     shown, found = of_ranks(records)
     if not shown:
         return []
-    caption = "efficiency = step of one process / step of all · comm = communicating and waiting, share of the step"
+    kinds = {one.scaling for one in found}
+    caption = " · ".join(
+        [
+            *(f"{kind}: {SCALING_WORDS[kind]}" for kind in ScalingMode if kind in kinds),
+            "comm = communicating and waiting, share of the step",
+        ]
+    )
     notes = Notes(lines=ranks_notes(found))
     return [Text(text=caption, style="dim"), Rows(columns=ranks_columns(shown, found)), notes]
 
@@ -89,7 +101,9 @@ def ranks_notes(found: Sequence[RankScaling]) -> list[str]:
 
 def of_ranks(records: Sequence[Record]) -> tuple[list[Record], tuple[RankScaling, ...]]:
     """Pick the cells of several processes and compare each with its cell of one."""
-    return [record for record in records if record.cell.world_size > 1], rank_scalings(records)
+    found = rank_scalings(records)
+    by_key = {record.cell.key: record for record in records}
+    return [by_key[one.cell.key] for one in found], found
 
 
 def _interval(name: str, stem: str, suffix: str, unit: str, meaning: str, shown: Shown) -> tuple[TableColumn, ...]:

@@ -103,7 +103,7 @@ def test_no_rank_outlives_a_killed_agent(tmp_path):
 
 
 def said(at, reason, is_consequence=False, outcome=Outcome.FAILED):
-    return _Report(at, is_consequence, Ending(outcome=outcome, reason=reason))
+    return _Report(0, at, is_consequence, Ending(outcome=outcome, reason=reason))
 
 
 def test_the_rank_that_raised_first_is_named():
