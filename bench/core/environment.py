@@ -106,3 +106,19 @@ class MachineState:
     gpu_power_limit_watts: float | None = None
     gpu_throttled: tuple[tuple[str, float], ...] = ()
     gpu_load_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankSetup:
+    """How the ranks of a cell were set up; `Cell.world_size` of them.
+
+    Attributes:
+        backend: Backend of their communication: `gloo` or `nccl`.
+        threads: Intra-operation threads of each rank.
+        devices: One per rank; `hosts` too, of a cell of several nodes.
+    """
+
+    backend: str
+    threads: int
+    devices: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()

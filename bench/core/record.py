@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bench.core.advice import Advice
 from bench.core.cell import Cell
-from bench.core.environment import Environment, MachineState
+from bench.core.environment import Environment, MachineState, RankSetup
 from bench.core.peaks import Peak
 from bench.core.units import format_seconds
 
@@ -347,22 +347,6 @@ class Counters:
         if memory and memory.step_resident_bytes is not None:
             return "step_resident_bytes", memory.step_resident_bytes
         return ("predicted_peak_bytes", predicted.total_bytes) if predicted else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RankSetup:
-    """How the ranks of a cell were set up; `Cell.world_size` of them.
-
-    Attributes:
-        backend: Backend of their communication: `gloo` or `nccl`.
-        threads: Intra-operation threads of each rank.
-        devices: One per rank; `hosts` too, of a cell of several nodes.
-    """
-
-    backend: str
-    threads: int
-    devices: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

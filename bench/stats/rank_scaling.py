@@ -61,7 +61,7 @@ def rank_scalings(records: Sequence[Record]) -> tuple[RankScaling, ...]:
 
 
 def rank_scaling_of(record: Record, records: Sequence[Record]) -> RankScaling:
-    """Compare one cell of several ranks with the same cell of one among the records of its run, weak if there is one."""
+    """Compare one cell of several ranks with the same cell of one of its run, by weak scaling if it can be."""
     return _scalings_of(record, records)[0]
 
 

@@ -6,15 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench.core.advice import AdviceKind
-<<<<<<< HEAD
-from bench.core.cell import Cell, Mode
+from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.environment import MachineState
-from bench.core.record import Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
-=======
-from bench.core.cell import Cell, CompileMode
-from bench.core.environment import MachineState
-from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, Sample, Sampling
->>>>>>> fdb5038 (run --cold-start: what a cell costs in a fresh Python without compiled code, and with it)
+from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.processes import Ending

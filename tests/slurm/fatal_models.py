@@ -40,6 +40,18 @@ def kills_itself():
     return workload(lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
+def a_rank_dies():
+    """Die on the last rank of several, and be good on the others."""
+    is_last = int(os.environ.get("RANK", 0)) == int(os.environ.get("WORLD_SIZE", 1)) - 1 > 0
+    return kills_itself() if is_last else good()
+
+
+def a_node_dies():
+    """Kill the agent of the last node, which takes its ranks along."""
+    is_last = int(os.environ.get("RANK", 0)) == int(os.environ.get("WORLD_SIZE", 1)) - 1 > 0
+    return workload(lambda: os.kill(os.getppid(), signal.SIGKILL) or nn.Linear(4, 3)) if is_last else good()
+
+
 def eats_memory():
     """Take 3 GB, then hold them until Slurm looks, which it does once a second."""
 

@@ -249,6 +249,29 @@ def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
 
 
 @pytest.mark.late
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(bench):
+    sweep = (*models("good", "a_rank_dies", "a_node_dies"), *QUICK[:-1], "10m", "--threads", "1")
+    _, document = bench.json("run", *sweep, "--world-size", "1,2", "--nodes", "2", "--timeout", "100s")
+    assert len(document["slurm_jobs"]) == 2
+    assert document["tasks"] == 4  # one for the cells of one node, and one for each of two
+    wait_until_over(bench, document["run"], TIME_LIMIT_SECONDS)
+    _, collected = bench.json("slurm", "collect", document["run"])
+    found = {(name_of(r["cell"]), r["cell"].get("world_size", 1)): r for r in collected["records"]}
+    good = found["good", 2]
+    assert good["outcome"] == Outcome.OK, good
+    assert good["ranks"]["hosts"] == ["n1", "n2"]
+    assert {(s["phase"], s["rank"]) for s in good["samples"]} >= {("backward", rank) for rank in range(2)}
+    assert {one["reason"] for one in collected["ranks"] if name_of(one["cell"]) == "good"} == {None}
+    # What dies is that cell's row and no other's.
+    assert [found[name, 1]["outcome"] for name in ("good", "a_rank_dies", "a_node_dies")] == [Outcome.OK] * 3
+    assert found["a_rank_dies", 2]["reason"] == "rank 1 of 2: the worker was killed by SIGKILL"
+    assert found["a_node_dies", 2]["outcome"] == Outcome.KILLED
+    assert "node 2 of 2 ended without a word" in found["a_node_dies", 2]["reason"]
+
+
+@pytest.mark.late
 def test_what_slurm_has_forgotten_is_told_by_the_tasks_own_files(bench, cluster, runs):
     cluster.forget_all_jobs()
     run = runs["deadly"]

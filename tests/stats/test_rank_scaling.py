@@ -4,9 +4,11 @@ import dataclasses
 
 import pytest
 
-from bench.core.cell import Mode, Parallel
-from bench.core.record import Outcome, Phase, RankSetup, Sample
+from bench.core.cell import Mode, Parallel, ScalingMode
+from bench.core.environment import RankSetup
+from bench.core.record import Outcome, Phase, Sample
 from bench.stats.rank_scaling import rank_scaling_of, rank_scalings
+from bench.tables.scaling import of_ranks
 from tests.records import make_record
 
 ALONE = {Phase.FORWARD: 0.030, Phase.LOSS: 0.001, Phase.BACKWARD: 0.060, Phase.OPTIMIZER: 0.009, Phase.STEP: 0.100}
@@ -104,3 +106,20 @@ def test_copies_that_infer_have_no_share():
 
 def test_only_cells_of_several_ranks_are_compared():
     assert [one.cell.world_size for one in rank_scalings([alone(), ranks(), ranks(world_size=4)])] == [2, 4]
+
+
+def test_strong_scaling_is_against_one_process_with_the_batch_of_all():
+    whole = alone(batch_size=16)
+    (scaling,) = rank_scalings([whole, ranks(batch_size=8)])
+    assert scaling.scaling is ScalingMode.STRONG
+    assert scaling.efficiency == pytest.approx(0.100 / (2 * 0.125))
+    assert scaling.communication_fraction is None
+    assert "world_size 1 cell with the batch of one process" in scaling.reason
+
+
+def test_a_cell_beside_both_is_compared_with_both_and_several_nodes_with_one():
+    mine = ranks(batch_size=8, nodes=2)
+    found = rank_scalings([alone(batch_size=8), alone(batch_size=16), mine])
+    assert [one.scaling for one in found] == [ScalingMode.WEAK, ScalingMode.STRONG]
+    shown, rows = of_ranks([alone(batch_size=8), alone(batch_size=16), mine])
+    assert (shown, rows) == ([mine, mine], found)

@@ -89,6 +89,7 @@ WRONG = {
     "input_shape": ["3x0", "a", 3],
     "threads": [0, "two"],
     "world_size": [0, "two", 1.5],
+    "nodes": [0, "two", 1.5],
     "parallel": ["zero3", 2],
     "accumulate": [0, -1, 1.5, "x", True],
     "clip_norm": [0, -1.0, "x", True, float("inf"), float("nan")],

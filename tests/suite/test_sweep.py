@@ -144,6 +144,25 @@ def test_exclusions_name_models_as_typed_beside_a_sequence_length() -> None:
     assert [cell.model for cell in sweep.cells()] == ["b@sequence_length=16"]
 
 
+def test_strong_scaling_shares_the_batch_out_and_weak_does_not() -> None:
+    def cells(scaling: object) -> list[tuple[int, int]]:
+        sweep = sweep_of(models="m", batch_size=32, world_size=[1, 4], scaling=scaling)
+        return [(cell.world_size, cell.batch_size) for cell in sweep.cells()]
+
+    assert cells("weak") == cells(None) == [(1, 32), (4, 32)]
+    assert cells("strong") == [(1, 32), (4, 8)]
+    assert cells(["weak", "strong"]) == [(1, 32), (4, 32), (4, 8)]
+    with pytest.raises(UsageError, match="32 examples are no multiple of 3 processes"):
+        sweep_of(models="m", batch_size=32, world_size=3, scaling="strong").cells()
+
+
+def test_one_process_has_one_node_so_its_key_is_the_old_one() -> None:
+    one, two = sweep_of(models="m", batch_size=8, world_size=[1, 2], nodes=2).cells()
+    assert (one.nodes, two.nodes, two.ranks_per_node) == (1, 2, 1)
+    assert one.key == Cell(model="m", batch_size=8).key
+    assert two.id == "m/train/b8/cpu/fp32/w2/n2"
+
+
 def test_enums_are_taken_as_well_as_their_values() -> None:
     assert sweep_of(models="m", precision=Precision.BF16, mode=Mode.INFER).cells()[0].id == "m/infer/b8/cpu/bf16"
 

@@ -6,6 +6,7 @@ asked of Slurm (`slurm`); the tasks put each record on disk themselves.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -223,7 +224,8 @@ def _submit(
             tasks += len(chunks)
     except BenchError:
         for job_id in job_ids:
-            slurm.cancel(job_id)
+            with contextlib.suppress(BenchError):  # the first error says more
+                slurm.cancel(job_id)
         raise
     return Submitted(folder=folder.path, job_id=job_ids[0], job_ids=tuple(job_ids), tasks=tasks, cells=len(cells))
 

@@ -52,7 +52,8 @@ class Task:
             BenchError: The node cannot measure the chunk at all, or a record cannot be written.
         """
         self._say()
-        os.environ[NODES_FOLDER_VARIABLE] = str(self._files.path / f"{self._chunk}.nodes")
+        if self._submission.job.nodes > 1:
+            os.environ[NODES_FOLDER_VARIABLE] = str(self._files.path / f"{self._chunk}.nodes")
         signal.signal(signal.SIGTERM, self._leave)
         cells = unrecorded(self._folder, self._keys, self._submission.retried, self._submission.submitted_at)
         if cells:

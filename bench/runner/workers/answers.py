@@ -8,8 +8,8 @@ from typing import Any
 
 from bench.claims import Subject
 from bench.core.advice import Advice
-from bench.core.environment import Environment, MachineState
-from bench.core.record import Counters, Memory, RankSetup, Sample
+from bench.core.environment import Environment, MachineState, RankSetup
+from bench.core.record import Counters, Memory, Sample
 from bench.store.kept import Imported
 
 

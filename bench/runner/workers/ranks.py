@@ -18,8 +18,8 @@ import torch
 from bench import registry
 from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell
-from bench.core.environment import MachineState
-from bench.core.record import Memory, RankSetup, Sample, Sampling
+from bench.core.environment import MachineState, RankSetup
+from bench.core.record import Memory, Sample, Sampling
 from bench.counters.live import measure_memory
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.cpu import Reading, usable_cores

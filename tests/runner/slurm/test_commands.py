@@ -318,6 +318,32 @@ def test_the_plan_is_on_disk_before_sbatch_is_asked(tmp_path):
     assert (submitted.job_id, submitted.tasks, submitted.cells) == (7, 1, 4)
 
 
+def test_cells_of_several_nodes_are_an_array_of_their_own_with_a_task_each(tmp_path):
+    cells = (*CELLS, *(replace(cell, world_size=4, nodes=2) for cell in CELLS))
+    fake = FakeSlurm()
+    submitted = slurm_run.submit(Session(sweeps=(), planned=cells), JobOptions(), results=tmp_path, slurm=Slurm(fake))
+    assert (submitted.job_ids, submitted.tasks, submitted.cells) == ((7, 7), 1 + len(CELLS), 2 * len(CELLS))
+    one, two = SlurmFiles.of(RunFolder.open(submitted.folder)).submissions()
+    assert (one.job.nodes, two.job.nodes, [len(chunk) for chunk in two.chunks]) == (1, 2, [1] * len(CELLS))
+    script = (submitted.folder / "slurm" / "1.sh").read_text()
+    assert "#SBATCH --nodes=2\n#SBATCH --ntasks-per-node=1\n" in script
+
+
+def test_if_one_array_is_refused_those_before_it_are_cancelled(tmp_path):
+    fake = FakeSlurm(scancel=Completed(code=0))
+
+    def asked(command):
+        if command[0] == "sbatch" and command[-1].endswith("1.sh"):
+            return Completed(code=1, errors="sbatch: error: no such nodes\n")
+        return fake(command)
+
+    cells = (CELLS[0], replace(CELLS[0], world_size=2, nodes=2))
+    with pytest.raises(BenchError, match="no such nodes"):
+        slurm_run.submit(Session(sweeps=(), planned=cells), JobOptions(), results=tmp_path / "r", slurm=Slurm(asked))
+    assert fake.commands("scancel") == [["scancel", "7"]]
+    assert not (tmp_path / "r").exists()
+
+
 def test_a_refused_submission_leaves_no_folder(tmp_path):
     results = tmp_path / "new" / "results"
     refusing = Slurm(FakeSlurm(sbatch=Completed(code=1, errors="sbatch: error: no\n")))
@@ -460,7 +486,7 @@ def node(monkeypatch):
     monkeypatch.setenv("SLURMD_NODENAME", "n9")
     monkeypatch.setattr(slurm_task, "LocalExecutor", Executor)
     monkeypatch.setattr(
-        slurm_task, "make_plan", lambda cells: Plan(cells=tuple(cells), environments={"cpu": ENVIRONMENT})
+        slurm_task, "make_plan", lambda cells, **_: Plan(cells=tuple(cells), environments={"cpu": ENVIRONMENT})
     )
     before = signal.getsignal(signal.SIGTERM)
     yield node
@@ -501,7 +527,7 @@ def test_a_task_that_slurm_ends_keeps_its_cell_in_the_note(folder, node):
 
 
 def test_a_node_that_cannot_measure_says_why(folder, node, monkeypatch, capsys):
-    def fail(cells):
+    def fail(cells, nodes):
         raise ModelError("no torchvision here")
 
     monkeypatch.setattr(slurm_task, "make_plan", fail)
@@ -529,6 +555,11 @@ def test_a_second_attempt_of_a_task_keeps_what_the_first_measured(folder, node, 
         (("run", "mlp", "--executor", "slurm", "--setup", ""), "--setup must be one line"),
         (("run", "mlp", "--executor", "slurm", "--extra-sbatch", "a\nb"), "--extra-sbatch must be one line"),
         (("run", "mlp", "--executor", "slurm"), "'sbatch' is not on this machine"),
+        (("run", "mlp", "--world-size", "2", "--nodes", "2"), "needs 2 nodes of a cluster; add --executor slurm"),
+        (
+            ("run", "mlp", "--world-size", "3", "--nodes", "2", "--executor", "slurm", "--dry-run"),
+            "3 processes cannot be spread evenly over 2 nodes",
+        ),
         (("slurm", "status", "20200101"), "no run '20200101'"),
         (("slurm", "status", "LOCAL"), "is not a Slurm run"),
         (("slurm", "collect", "LOCAL"), "is not a Slurm run"),

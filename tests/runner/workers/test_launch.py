@@ -11,7 +11,7 @@ import pytest
 from bench.core.record import Outcome
 from bench.runner import processes
 from bench.runner.processes import Ending
-from bench.runner.workers.launch import _judge, _Report
+from bench.runner.workers.launch import NodeEnded, RanksEnded, _judge, _Report, values_of
 from tests.runner.watching import ROOT, is_gone, wait_for
 
 
@@ -124,3 +124,26 @@ def test_a_rank_that_died_without_a_word_stands_before_those_that_lost_it():
 
 def test_the_kernels_killer_of_a_rank_is_out_of_memory():
     assert _judge({}, {1: -9}, 2, is_oom=True).outcome is Outcome.OUT_OF_MEMORY
+
+
+def node(values=(), reports=None, codes=None, **found):
+    return NodeEnded(values=dict(values), reports=reports or {}, codes=codes or {}, **found)
+
+
+def test_the_values_of_several_nodes_are_joined_by_rank():
+    assert values_of([node({2: "c", 3: "d"}), node({0: "a", 1: "b"})], 4, None) == ("a", "b", "c", "d")
+
+
+def test_a_rank_of_another_node_that_died_is_named_before_those_that_lost_it():
+    lost = node(reports={0: said(1.0, "RuntimeError: Connection closed by peer", True)}, codes={0: 1})
+    with pytest.raises(RanksEnded) as ended:
+        values_of([lost, node(codes={3: -9})], 4, None)
+    assert ended.value.ending.reason == "rank 3 of 4: the worker was killed by SIGKILL"
+    assert lost.is_consequence and not node(codes={3: -9}).is_consequence
+
+
+def test_nodes_whose_time_is_up_say_where_each_was():
+    with pytest.raises(RanksEnded) as ended:
+        values_of([node(where="on n1 rank 0 of 1 was in a"), node(where="on n2 rank 0 of 1 was in b")], 2, 5.0)
+    assert ended.value.ending.outcome is Outcome.TIMED_OUT
+    assert ended.value.ending.reason.startswith("took longer than 5 s; on n1 rank 0 of 1 was in a, on n2")
