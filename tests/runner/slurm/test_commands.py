@@ -340,7 +340,7 @@ def test_if_one_array_is_refused_those_before_it_are_cancelled(tmp_path):
     cells = (CELLS[0], replace(CELLS[0], world_size=2, nodes=2))
     with pytest.raises(BenchError, match="no such nodes"):
         slurm_run.submit(Session(sweeps=(), planned=cells), JobOptions(), results=tmp_path / "r", slurm=Slurm(asked))
-    assert fake.commands("scancel") == [["scancel", "7"]]
+    assert fake.commands("scancel") == [("scancel", "7")]
     assert not (tmp_path / "r").exists()
 
 
