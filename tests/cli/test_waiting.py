@@ -1,5 +1,8 @@
 """Long work says what it does and how long it will take; short work says nothing."""
 
+import resource
+import subprocess
+import sys
 import threading
 import time
 
@@ -51,3 +54,28 @@ def test_no_thread_is_left_behind_after_an_error() -> None:
     with pytest.raises(ValueError, match="no"), waiting("loading"):
         raise ValueError("no")
     assert threading.active_count() == before
+
+
+def cpu_seconds(*command: str) -> float:
+    """Return the CPU seconds of a command and its children: a busy machine does not change them much."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *command], check=True, capture_output=True, timeout=100)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+@pytest.mark.slow
+def test_the_machine_is_described_in_about_the_time_that_torch_takes_to_import() -> None:
+    torch = min(cpu_seconds("-c", "import torch") for _ in range(2))
+    machine = min(cpu_seconds("-m", "bench", "machine") for _ in range(2))
+    assert machine < 1.75 * torch
+
+
+def test_the_machine_is_named_before_torch_is_imported() -> None:
+    started = time.monotonic()
+    with subprocess.Popen([sys.executable, "-m", "bench", "machine"], stdout=subprocess.PIPE, text=True) as said:
+        assert said.stdout is not None
+        assert said.stdout.readline().startswith("Machine ")
+        first = time.monotonic() - started
+        assert "Fingerprint" in said.stdout.read()
+    assert first < 0.6 * (time.monotonic() - started)
