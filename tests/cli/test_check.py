@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.claims import timm_file
 from bench.cli import run_command
 from bench.cli.check import exit_code
 from bench.core.claim import CheckedClaim, ClaimVerdict
@@ -73,6 +74,35 @@ def test_a_model_that_is_not_there_costs_its_own_ratio(tmp_path: Path, capsys: p
     assert run_command(["check", str(file)]) == 0
     out = capsys.readouterr().out
     assert "UNMEASURED" in out and "'mpl'" in out
+
+
+@pytest.mark.slow
+def test_timms_published_figures_are_checked_and_only_what_is_wrong_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("timm", reason="timm is an extra; it is installed wherever CI runs")
+    own = [line for line in timm_file().read_text().splitlines() if '"timm:convnext_atto_ols"' in line]
+    file = tmp_path / "timm.toml"
+    monkeypatch.setattr("bench.runner.claims.timm_file", lambda: file)
+
+    def check(lines: list[str]) -> int:
+        file.write_text("\n".join(["claim = [", *lines, "]", "[document]", 'title = "timm"']))
+        return run_command(["check", "--timm"])
+
+    assert len(own) == 3
+    assert check(own) == ExitCode.FINE
+    out = capsys.readouterr().out
+    assert "convnext" not in out and "3 claims" in out and "--all" in out
+    wrong = own[0].replace("value = 3700000", "value = 3710000")
+    assert wrong != own[0]
+    assert check([wrong, *own[1:]]) == ExitCode.REGRESSION
+    assert "MISMATCH" in capsys.readouterr().out
+
+
+def test_timm_and_torchvision_are_two_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["check", "--torchvision", "--timm"]) == ExitCode.USAGE
+    assert run_command(["check", "--timm", "--time"]) == ExitCode.USAGE
+    assert capsys.readouterr().err.count("\n") == 2
 
 
 def test_torchvision_has_no_times(capsys: pytest.CaptureFixture[str]) -> None:
