@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.overrides import TorchFunctionMode
 
 from bench.core.cell import Cell, Mode, Precision
@@ -99,6 +100,23 @@ class _FactoriesOnMeta(TorchFunctionMode):
             if tensor.is_meta:
                 return tensor
         return func(*args, **kwargs)
+
+
+class CopiesFakes(TorchFunctionMode):
+    """Lets `copy.deepcopy` copy fake tensors, which torch refuses: networks of a step of one's own are often copies."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Copy a fake tensor once, as its kind of tensor."""
+        if func is not torch.Tensor.__deepcopy__ or not isinstance(args[0], FakeTensor):
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        if id(tensor) not in memo:
+            new = tensor.detach().clone()
+            is_parameter = isinstance(tensor, nn.Parameter)
+            memo[id(tensor)] = nn.Parameter(new, tensor.requires_grad) if is_parameter else new
+        return memo[id(tensor)]
 
 
 def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
@@ -263,6 +281,8 @@ def _own_step(kind: str, workload: Workload, cell: Cell, model: nn.Module, batch
         if kind == "meta":
             stack.enter_context(torch.random.fork_rng(devices=[]))
             stack.enter_context(_FactoriesOnMeta())
+        elif kind == "fake":
+            stack.enter_context(CopiesFakes())
         state = make_state(workload, cell, model, torch.device(device))
     for network in networks_of(model, state).values():
         if kind == "meta":

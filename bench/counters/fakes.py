@@ -20,13 +20,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor
+from torch.utils import _foreach_utils
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
 from bench.counters.accelerated import AcceleratedMode
-from bench.counters.build import build_eagerly, on_meta, refuse_large_workload
+from bench.counters.build import CopiesFakes, build_eagerly, on_meta, refuse_large_workload
 from bench.counters.cache import FakeMode
 from bench.device import batch
 from bench.device.backend import is_accelerator
@@ -118,7 +119,12 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     try:
         is_accelerated = is_accelerator(cell.device)
         kernels = AcceleratedMode() if is_accelerated else contextlib.nullcontext()
-        with CorrectedFakeMode(), kernels, prepare(fakeable, plain, device="cpu") as step:
+        with (
+            _foreach_as_on_real_tensors(),
+            CorrectedFakeMode(),
+            kernels,
+            prepare(fakeable, plain, device="cpu") as step,
+        ):
             if is_accelerated:
                 for optimizer in step.optimizers:
                     _choose_foreach(optimizer)
@@ -127,6 +133,16 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
         raise ModelError(
             f"cannot predict {cell.model!r}: its step reads the value of a tensor ({error}); only a real run can tell"
         ) from error
+
+
+@contextlib.contextmanager
+def _foreach_as_on_real_tensors() -> Iterator[None]:
+    """Let `clip_grad_norm_` take all gradients at once, as it does of real ones: it asks for the exact type."""
+    _foreach_utils._foreach_supported_types.append(FakeTensor)
+    try:
+        yield
+    finally:
+        _foreach_utils._foreach_supported_types.remove(FakeTensor)
 
 
 @contextlib.contextmanager
@@ -202,12 +218,14 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
     def make_state(model: torch.nn.Module) -> Any:
         assert workload.make_state is not None
         if dtype is None:
-            return workload.make_state(model)
+            with CopiesFakes():
+                return workload.make_state(model)
         # Its networks are made in that type: `prepare` cannot cast fake parameters, which an optimizer may hold.
         default = torch.get_default_dtype()
         torch.set_default_dtype(dtype)
         try:
-            return workload.make_state(model)
+            with CopiesFakes():
+                return workload.make_state(model)
         finally:
             torch.set_default_dtype(default)
 

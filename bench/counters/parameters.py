@@ -66,20 +66,23 @@ def _packed(module: nn.Module) -> Iterator[torch.Tensor]:
         return  # its own object, not packed weights
     for value in vars(module).values():
         if isinstance(value, torch.ScriptObject):
-            yield from _unpacked(value)
+            yield from unpacked(value)
 
 
-def _unpacked(value: Any) -> Iterator[torch.Tensor]:
+def unpacked(value: Any) -> Iterator[torch.Tensor]:
+    """Yield the weights and biases behind packed weights, of recurrent layers too, which keep their biases twice."""
     if isinstance(value, torch.Tensor):
         yield value
     elif isinstance(value, tuple | list):
         for item in value:
-            yield from _unpacked(item)
+            yield from unpacked(item)
     elif isinstance(value, torch.ScriptObject):
         packed: Any = value  # torch does not declare its methods
         # A convolution's state holds its strides as tensors too; what it unpacks to is weight and bias.
         methods = packed._method_names()
         if "unpack" in methods:
-            yield from _unpacked(packed.unpack())
+            yield from unpacked(packed.unpack())
         elif "__getstate__" in methods:
-            yield from _unpacked(packed.__getstate__())
+            state = packed.__getstate__()
+            inner = [part for part in torch.utils._pytree.tree_leaves(state) if isinstance(part, torch.ScriptObject)]
+            yield from unpacked(inner or state)

@@ -88,6 +88,7 @@ def _not_yet_filled(workload: Workload) -> int:
     + [(name, cell(mode=Mode.INFER)) for name in WORKLOADS]
     + [(name, cell(3, precision=Precision.BF16_AMP)) for name in WORKLOADS if name != "lstm"]
     + [("convolutional", cell(3, precision=precision)) for precision in WHOLE]
+    + [("attention", dataclasses.replace(cell(3), clip_norm=1.0))]
     + [("convolutional", cell(optimizer=optimizer)) for optimizer in ("sgd", "adam-foreach", "adamw-fused", "rmsprop")],
     ids=lambda value: value if isinstance(value, str) else value.id,
 )

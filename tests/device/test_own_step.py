@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from dataclasses import replace
@@ -17,6 +18,8 @@ from bench.core.errors import ModelError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import UNMARKED, Phase, Sample, Sampling
 from bench.core.workload import Workload
+from bench.counters.dispatches import count_step
+from bench.counters.fakes import real_step
 from bench.counters.static import count
 from bench.device.marks import Marks
 from bench.device.prepare import prepare
@@ -206,6 +209,33 @@ def test_marks_of_ones_own_are_the_built_in_marks_no_more_and_no_dearer() -> Non
     mine, theirs = (min(turn[side] for turn in turns) for side in (0, 1))
     assert mine < 1.5 * theirs
     assert whole < mine  # in a whole step they do nothing
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.BF16_AMP])
+def test_an_average_kept_in_a_copy_of_the_model_is_counted_without_values(precision: Precision) -> None:
+    def train_step(step: Any, model: nn.Module, batch: Any, state: Any) -> None:
+        with step.precision():
+            loss = nn.functional.cross_entropy(model(*batch[0]), batch[1])
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        state["optimizer"].step()
+        for average, weight in zip(state["average"].parameters(), model.parameters(), strict=True):
+            average.detach().lerp_(weight.detach(), 0.1)
+
+    def make_state(model: nn.Module) -> Any:
+        return {"optimizer": torch.optim.SGD(model.parameters()), "average": copy.deepcopy(model)}
+
+    cell = replace(CELL, precision=precision)
+    workload = replace(classifier(), train_step=train_step, make_state=make_state)
+    counters, advice = count(workload, cell)
+    assert advice == ()
+    assert counters.flops is not None and "real" not in counters.flops.method
+    assert (counters.flops.forward, counters.parameters) == (2 * 2 * 4 * 3, 2 * 15)
+    with real_step(workload, cell) as step:
+        step()
+        real = count_step(step)
+    if precision is Precision.FP32:
+        assert counters.dispatches == real.dispatches
 
 
 def test_built_in_names_are_the_built_in_phases() -> None:

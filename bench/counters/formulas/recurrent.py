@@ -18,9 +18,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import ScriptObject, Tensor
 
 from bench.counters.formulas.cost import Cost, asked_gradients
+from bench.counters.parameters import unpacked
 
 _GATES = {0: 1, 1: 1, 2: 4, 3: 3}  # torch's numbers of the kinds: RNN with ReLU, RNN with tanh, LSTM, GRU
 
@@ -50,6 +51,13 @@ def _direction(tokens: int, batch: int, gates: int, width: int, hidden: int, pro
         hidden_first=2 * batch * gates * hidden * recurrent,
         projection=2 * tokens * hidden * projection,
     )
+
+
+def quantized_layers(x: Tensor, *args: Any, **_: Any) -> int:
+    """`quantized_lstm` and `quantized_gru`: every token times every packed weight."""
+    packed = next(arg for arg in args if isinstance(arg, list | tuple) and arg and isinstance(arg[0], ScriptObject))
+    tokens = x.numel() // x.shape[-1]
+    return 2 * tokens * sum(weight.numel() for weight in unpacked(packed) if weight.dim() == 2)
 
 
 def mkldnn_layer(x: Tensor, *args: Any, **_: Any) -> int:
@@ -139,6 +147,8 @@ def cudnn_layers_backward(
 FORMULAS: dict[str, tuple[Callable[..., int | Cost], bool]] = {
     "mkldnn_rnn_layer": (mkldnn_layer, False),
     "mkldnn_rnn_layer_backward": (mkldnn_layer_backward, False),
+    "quantized_lstm": (quantized_layers, False),
+    "quantized_gru": (quantized_layers, False),
     "_cudnn_rnn": (cudnn_layers, False),
     "_cudnn_rnn_backward": (cudnn_layers_backward, False),
 }

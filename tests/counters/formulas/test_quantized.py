@@ -1,0 +1,43 @@
+"""Quantised recurrent layers: the parameters and the FLOPs of the layers that they were made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.core.cell import Cell, Mode
+from bench.core.workload import Workload
+from bench.counters.static import count
+
+WIDTH, HIDDEN, STEPS, BATCH = 6, 7, 5, 4
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        layers = nn.ModuleDict({"layer": kind(WIDTH, HIDDEN, num_layers=2, bidirectional=True)})
+        self.layers = torch.ao.quantization.quantize_dynamic(layers, {kind}, dtype=torch.qint8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers["layer"](x)[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3)])
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_recurrent_layer_counts_as_the_layer_that_it_was(kind: Any, gates: int) -> None:
+    workload = Workload(
+        name="quantised",
+        build_model=lambda: Recurrent(kind),
+        make_batch=lambda size, device: (torch.randn(STEPS, size, WIDTH, device=device), None),
+        loss=lambda outputs, _: outputs.sum(),
+        make_optimizer=torch.optim.SGD,
+    )
+    counters, advice = count(workload, Cell(model="quantised", mode=Mode.INFER, batch_size=BATCH))
+    whole = kind(WIDTH, HIDDEN, num_layers=2, bidirectional=True)
+    assert counters.parameters == sum(parameter.numel() for parameter in whole.parameters())
+    weights = 2 * gates * HIDDEN * ((WIDTH + HIDDEN) + (2 * HIDDEN + HIDDEN))  # two directions, two layers
+    assert counters.flops is not None and counters.flops.forward == 2 * STEPS * BATCH * weights
+    assert advice == ()
