@@ -101,7 +101,7 @@ TOPICS = (
         suites=("gates",),
         tests=(
             "tests/models/test_recurrent.py::"
-            "test_a_gru_has_three_quarters_of_the_recurrent_parameters_and_flops_of_an_lstm",
+            "test_a_gru_has_three_quarters_of_an_lstms_parameters_and_flops",
         ),
         claims=("gru.", "recurrent.", "train.", "infer."),
         figures=("tokens", "flops", "parameters"),

@@ -170,7 +170,7 @@ def test_a_layer_is_held_against_another_layer() -> None:
     assert "no layer 'b'" in check_ratio(claim, layer("a", 1), layer("a", 2)).reason
 
 
-def test_only_what_needs_steps_is_counted_with_steps_and_times_are_not_counted() -> None:
+def test_only_what_needs_steps_is_counted_with_steps() -> None:
     state = replace(claimed(), quantity="optimizer_state_bytes", reference_quantity="parameters")
     time = replace(claimed(), quantity="step_seconds", cell=Cell(model="other", batch_size=1))
     assert needed_cells([claimed(), time]) == {claimed().cell: False, claimed().reference_cell: False}

@@ -48,7 +48,7 @@ def macs(claim: Claim) -> int:
     )
 
 
-def test_every_entry_is_claimed_twice_but_where_the_work_depends_on_the_image() -> None:
+def test_entries_are_claimed_twice_unless_work_depends_on_images() -> None:
     import torchvision
 
     names = torchvision.models.list_models()

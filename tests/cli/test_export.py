@@ -38,7 +38,7 @@ def test_a_run_is_written_to_a_file_or_to_standard_output(capsys: pytest.Capture
     assert Path("file").read_text() == out
 
 
-def test_a_run_in_which_nothing_was_measured_is_exit_code_5_but_for_formats_that_can_say_so(capsys) -> None:
+def test_an_empty_run_is_exit_code_5_unless_the_format_can_say_so(capsys) -> None:
     store_run(Path("results"), (make_record(step=None, outcome=Outcome.FAILED, reason="no"),))
     for to in formats.names():
         code, _, err = export(capsys, "--to", to)

@@ -25,7 +25,7 @@ def fit_json(capsys, *arguments: str) -> tuple[int, dict]:
     return code, json.loads(out)
 
 
-def test_the_batch_fits_the_next_does_not_and_a_real_run_holds_what_was_predicted(capsys):
+def test_the_batch_fits_as_predicted_and_the_next_does_not(capsys):
     code, document = fit_json(capsys, f"{USER}:tiny", "--input-shape", "4", "--memory", "64KiB", "--verify")
     assert code == ExitCode.FINE
     (one,) = document["cells"]

@@ -73,7 +73,7 @@ def found(document: dict, cell: int = 0) -> tuple[dict[str, tuple], dict[str, tu
     return tuple({c["name"]: (c["expected"], c["found"]) for c in row[kind]} for kind in ("counters", "operations"))
 
 
-def test_without_a_row_for_this_torch_the_exit_code_is_5_and_the_command_is_named(capsys):
+def test_without_a_row_for_this_torch_the_exit_code_is_5(capsys):
     code, _, err = gate(capsys)
     assert code == ExitCode.NOTHING
     assert "bench gate suite.toml --update" in err

@@ -41,7 +41,7 @@ def count(folder, *options):
 
 
 @pytest.mark.slow
-def test_the_second_count_counts_nothing_until_a_helper_two_imports_away_changes(tmp_path):
+def test_a_second_count_is_kept_until_an_import_changes(tmp_path):
     write(tmp_path, 3)
     first, said = count(tmp_path, "--flops-only")
     assert "--recount" not in said

@@ -80,7 +80,7 @@ def test_a_model_that_never_comes_is_one_line(command: list[str], capsys: pytest
     assert "took longer than 8 s" in said
 
 
-def test_a_claim_about_a_model_that_never_comes_is_unmeasured_and_the_others_are_checked(
+def test_a_claim_about_a_model_that_never_comes_is_unmeasured(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code, said = bench(capsys, "check", "claims.toml", "--timeout", "20s")

@@ -76,7 +76,7 @@ def test_what_reads_results_executes_nothing(strange: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
-def test_a_model_of_strangers_runs_only_if_it_is_named_and_no_secret_is_kept(
+def test_a_strangers_model_runs_only_if_named_and_keeps_no_secret(
     strange: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "PIP_INDEX_URL", "STEPBENCH_PASSWORD", "TORCH_TOKEN"):

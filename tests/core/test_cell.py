@@ -77,7 +77,7 @@ def test_every_field_changes_the_key_and_the_id() -> None:
         assert changed.id != plain.id, field.name
 
 
-def test_an_id_holds_the_first_five_axes_and_others_where_they_are_not_default() -> None:
+def test_an_id_holds_five_axes_and_others_that_are_not_default() -> None:
     assert Cell(model="my_net", batch_size=32).id == "my_net/train/b32/cpu/fp32"
     assert EVERY_FIELD.id == (
         "torchvision:resnet18/infer/b32/cuda:1/bf16-amp/adamw-fused/compile-reduce-overhead/channels_last"

@@ -210,7 +210,7 @@ def test_json_that_no_value_of_ours_can_be_is_refused_in_one_line(data: bytes, w
     assert len(str(caught.value)) < 200
 
 
-def test_json_is_read_with_a_byte_order_mark_and_with_long_digits_in_a_text() -> None:
+def test_json_is_read_with_a_byte_order_mark_and_long_digits() -> None:
     assert parse_json(b"\xef\xbb\xbf" + b'{"a": [1, 2.5, -3e-5]}') == {"a": [1, 2.5, -3e-5]}
     assert parse_json(b'{"a": "' + b"7" * 5000 + b'", "b": 20000000000000000000}')["b"] == 2 * 10**19
 

@@ -108,7 +108,7 @@ def test_a_formula_takes_two_lines(opaque, monkeypatch):
     assert flops.forward == 2 * (2 * 4 * 6 * 6)
 
 
-def test_a_formula_may_ask_for_the_output_and_be_named_by_operation_or_overload(opaque, monkeypatch):
+def test_a_formula_is_named_by_operation_or_overload(opaque, monkeypatch):
     for operation in (torch.ops.stepbench_tests.opaque_matmul, torch.ops.stepbench_tests.opaque_matmul.default):
         monkeypatch.setattr(table, "_own", dict(table._own))
         register_formula(operation, lambda a, b, output: 2 * a.shape[1] * output.numel(), with_output=True)

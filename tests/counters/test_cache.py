@@ -138,7 +138,7 @@ def test_lists_that_change_in_place_return_nothing_the_second_time_too():
             assert aten._foreach_add_.Scalar([x], 1.0) is None
 
 
-def test_a_view_in_inference_mode_of_a_tensor_from_outside_is_no_inference_tensor():
+def test_a_view_of_an_outside_tensor_is_no_inference_tensor():
     with FakeMode():
         outside = torch.empty(3, 4)
         with torch.inference_mode():

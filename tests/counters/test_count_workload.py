@@ -138,7 +138,7 @@ class ReadsConstantOnCpu(Net):
         return super().forward(x * torch.ones(8))
 
 
-def test_a_model_that_reads_its_data_is_counted_on_real_tensors_and_says_so():
+def test_a_model_that_reads_its_data_is_counted_on_real_tensors():
     counters, _ = count_workload(make_workload(ReadsData), mode=Mode.TRAIN, batch_size=4, opinions=False)
     assert counters.flops.forward == FORWARD
     assert "on real cpu (fp32) tensors; not on meta" in counters.flops.method
@@ -267,7 +267,7 @@ def test_torch_is_quoted_with_the_operations_on_which_it_differs():
     assert advice == ()  # the cause is known
 
 
-def test_torch_and_we_disagree_where_no_cause_is_known_and_none_is_invented(monkeypatch):
+def test_no_cause_is_invented_where_torch_and_we_disagree(monkeypatch):
     monkeypatch.setitem(table._own, torch.ops.aten.addmm, table._Plain(lambda *_, **__: 7, False))
     counters, advice = count_workload(make_workload(Net), mode=Mode.INFER, batch_size=4)
     assert AdviceKind.FLOPS_DISAGREE in kinds(advice)

@@ -258,7 +258,7 @@ class TestRecurrent:
         flops = count(module, x, state).flops
         assert flops.backward == 2 * flops.forward
 
-    def test_without_an_input_gradient_the_first_layer_saves_its_input_products(self, device):
+    def test_a_first_layer_without_input_gradient_saves_products(self, device):
         module = nn.LSTM(8, 6, num_layers=2).to_empty(device=device)
         with_input, without = (
             count(module, torch.randn(5, 3, 8, device=device).requires_grad_(r)).flops for r in (True, False)

@@ -27,7 +27,7 @@ print(json.dumps([memory.step_resident_bytes, memory.peak_resident_bytes, memory
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.slow
-def test_resident_peak_of_a_fresh_process_is_near_the_predicted_tensor_bytes():
+def test_a_fresh_process_peaks_near_the_predicted_bytes():
     root = Path(__file__).parents[2]
     child = subprocess.run([sys.executable, "-c", _CHILD], cwd=root, capture_output=True, text=True, check=True)
     step, peak, method, predicted = json.loads(child.stdout.splitlines()[-1])

@@ -96,7 +96,7 @@ def test_prediction_equals_the_live_tensor_bytes_by_cause(name: str, one: Cell):
     assert predict(WORKLOADS[name], one) == track_live_bytes(WORKLOADS[name], one)
 
 
-def test_an_lstm_differs_from_the_live_bytes_by_the_pages_of_its_workspace_alone():
+def test_an_lstm_differs_from_live_bytes_by_its_workspace_alone():
     one = cell(optimizer="adam")
     predicted, live = predict(WORKLOADS["lstm"], one), track_live_bytes(WORKLOADS["lstm"], one)
     others = {"total_bytes": 0, "saved_activations_bytes": 0}
@@ -157,7 +157,7 @@ def test_foreach_moves_the_peak_where_the_optimizer_decides_it():
     assert foreach.optimizer_state_bytes == for_loop.optimizer_state_bytes
 
 
-def test_cuda_cells_take_the_foreach_optimizer_that_torch_would_choose_and_round_to_blocks():
+def test_cuda_cells_take_torchs_foreach_optimizer_and_blocks():
     workload = image_workload(lambda: nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192) for _ in range(4)]))
     exact = predict(workload, cell(1, optimizer="adam", device="cuda:0"), round_to=1)
     assert exact == predict(workload, cell(1, optimizer="adam-foreach"))

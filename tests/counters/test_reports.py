@@ -62,7 +62,7 @@ def test_a_padded_encoder_is_packed_in_inference_and_dense_in_training(mode, for
     assert advice == ()
 
 
-def test_a_model_that_draws_is_named_random_and_counted_the_same_every_time():
+def test_a_model_that_draws_is_random_and_counted_alike():
     first, advice = counted("random_depth", "Net", batch_size=4, shape=(16,), mode=Mode.TRAIN)
     random.seed(17)
     assert (first, advice) == counted("random_depth", "Net", batch_size=4, shape=(16,), mode=Mode.TRAIN)
@@ -90,7 +90,7 @@ def test_a_model_that_differentiates_in_forward_is_counted_and_says_how(mode, ba
     assert [dict(one.facts) for one in advice] == ([{"mode": "no_grad"}] if mode is Mode.INFER else [])
 
 
-def test_a_step_that_differentiates_leaves_inference_mode_and_stays_out_of_it():
+def test_a_step_that_differentiates_stays_out_of_inference_mode():
     spec = f"{FOLDER / 'forces'}.py:Net"
     cell = Cell(model=spec, mode=Mode.INFER, batch_size=4, input_shape=(3,))
     with prepare(registry.resolve(spec, input_shape=(3,)), cell) as step:

@@ -191,7 +191,7 @@ def test_before_a_process_uses_the_gpu_all_that_are_listed_are_others(machine: F
 # Instances of a MIG (C2).
 
 
-def test_an_instance_of_a_mig_has_its_own_memory_and_the_clock_of_the_whole_gpu() -> None:
+def test_a_mig_instance_has_its_own_memory_and_the_gpus_clock() -> None:
     machine = FakeMachine(mig=True)
     with machine.installed():
         held = machine.gpu.hold(10)
@@ -295,7 +295,7 @@ def test_the_load_of_the_cell_before_is_waited_out(machine: FakeMachine) -> None
 # Meters (C1).
 
 
-def test_energy_is_read_where_the_gpu_counts_and_summed_up_from_power_where_not(machine: FakeMachine) -> None:
+def test_energy_is_counted_by_the_gpu_or_summed_from_power(machine: FakeMachine) -> None:
     uuid = uuid_of(machine)
     assert isinstance(backend_of("cuda:0").find_meter(uuid), nvml.NvmlMeter)
     machine.lacks = ("nvmlDeviceGetTotalEnergyConsumption",)

@@ -61,7 +61,7 @@ class Links(HTMLParser):
             self.fetched.append(str(values["href"]))
 
 
-def test_every_link_between_pages_arrives_and_nothing_is_fetched_from_elsewhere(site: Path) -> None:
+def test_every_link_arrives_and_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     pages = [page for page in site.rglob("*.html") if page.name != "404.html"]  # a server puts that one anywhere
     assert len(pages) > 10
     lost = []

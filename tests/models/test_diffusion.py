@@ -85,7 +85,7 @@ def test_sampling_with_a_perfect_denoiser_recovers_the_image(monkeypatch: pytest
         torch.testing.assert_close(sampled, images, rtol=1e-4, atol=1e-4)
 
 
-def test_sampling_takes_one_denoising_pass_per_step_and_encodes_the_text_once() -> None:
+def test_sampling_denoises_once_per_step_and_encodes_once() -> None:
     torch.manual_seed(0)
     config = Config()
     model = diffusion.build_model(config).eval()

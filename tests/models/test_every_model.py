@@ -143,7 +143,7 @@ def test_outputs_have_the_documented_shape_and_loss_is_a_finite_scalar(model_fil
     assert torch.isfinite(loss)
 
 
-def test_two_steps_from_one_seed_are_bitwise_equal_and_from_another_are_not(model_file: ModuleType) -> None:
+def test_steps_are_bitwise_equal_from_one_seed_only(model_file: ModuleType) -> None:
     first, again, other = small_step(model_file), small_step(model_file), small_step(model_file, seed=1)
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
@@ -217,7 +217,7 @@ def test_a_step_works_when_model_and_floats_are_cast_to_bf16(model_file: ModuleT
     model_file.loss(outputs, targets).backward()
 
 
-def test_eval_mode_is_deterministic_and_train_and_eval_agree_without_dropout(model_file: ModuleType) -> None:
+def test_eval_is_deterministic_and_agrees_with_train_sans_dropout(model_file: ModuleType) -> None:
     torch.manual_seed(0)
     has_dropout = "dropout" in {field.name for field in dataclasses.fields(model_file.Config)}
     config = model_file.Config(dropout=0.0) if has_dropout else model_file.Config()

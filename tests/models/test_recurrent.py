@@ -62,7 +62,7 @@ def test_a_later_token_does_not_change_earlier_predictions(name: str) -> None:
     assert not torch.equal(before[:, 20:], after[:, 20:])
 
 
-def test_a_gru_has_three_quarters_of_the_recurrent_parameters_and_flops_of_an_lstm() -> None:
+def test_a_gru_has_three_quarters_of_an_lstms_parameters_and_flops() -> None:
     def recurrent(file: ModuleType) -> int:
         return sum(parameter.numel() for parameter in file.build_model(file.Config()).recurrent.parameters())
 
@@ -143,7 +143,7 @@ def test_chunks_longer_than_the_text_change_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_decoding_gives_the_logits_of_the_whole_text_and_a_state_of_the_stated_size(name: str) -> None:
+def test_decoding_gives_the_whole_texts_logits_and_the_stated_state(name: str) -> None:
     file = FILES[name]
     model = small(file).eval()
     expected = model(TOKENS)

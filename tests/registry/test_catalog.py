@@ -117,7 +117,7 @@ def test_a_broken_plugin_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, v
     assert "\n" not in str(caught.value)
 
 
-def test_listing_describing_and_checking_import_neither_torch_nor_torchvision() -> None:
+def test_listing_describing_and_checking_import_no_torch() -> None:
     code = (
         "import sys\n"
         "from bench import registry\n"

@@ -76,7 +76,7 @@ def workers_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_two_revisions_are_compared_though_one_model_breaks_and_one_kills_its_worker(repository: Path) -> None:
+def test_revisions_are_compared_though_some_models_break(repository: Path) -> None:
     arguments = ["HEAD~1", "HEAD", "net.py:Net", "net.py:Fatal", "broken.py:Net", "--input-shape", "8"]
     options = [
         "--fail-at",

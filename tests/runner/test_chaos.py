@@ -41,7 +41,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_run_whose_processes_are_killed_25_times_ends_as_if_nothing_had_been(undisturbed, tmp_path):
+def test_a_run_killed_25_times_ends_like_an_undisturbed_one(undisturbed, tmp_path):
     draw = random.Random(20261129)
     blows = [*itertools.product(VICTIMS, HOW)]  # each once, and some by lot
     blows += [draw.choice(blows) for _ in range(KILLS - len(blows))]
@@ -74,7 +74,7 @@ def test_a_run_whose_processes_are_killed_25_times_ends_as_if_nothing_had_been(u
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_runs_started_in_one_second_are_two_runs_on_a_disk_that_fills_and_is_freed(undisturbed, tmp_path):
+def test_two_runs_of_one_second_survive_a_full_disk(undisturbed, tmp_path):
     both = [_start(tmp_path, "--disk-full-after", "20", stderr=subprocess.PIPE) for _ in range(2)]
     for one in both:
         _, error = one.communicate(timeout=600)

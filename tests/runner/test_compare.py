@@ -53,7 +53,7 @@ def store(results: Path, environment: Environment, *cells: tuple[Cell, float | N
     return folder.run.id
 
 
-def test_a_changed_cell_is_nominated_and_the_command_that_can_judge_is_given(tmp_path: Path) -> None:
+def test_a_changed_cell_is_nominated_with_the_judging_command(tmp_path: Path) -> None:
     base = store(tmp_path, CLEAN, (MLP, 0.010), (CNN, 0.020))
     head = store(tmp_path, LATER, (MLP, 0.0101), (CNN, 0.023))
     found = compare_runs(base, head, results=tmp_path)
@@ -76,7 +76,7 @@ def test_a_cell_missing_on_a_side_is_a_row(tmp_path: Path) -> None:
     assert compare_runs(other, base, results=tmp_path).nominations[1].missing == "base: no such cell"
 
 
-def test_a_cell_of_another_machine_stands_apart_by_the_name_of_the_field_unless_forced(tmp_path: Path) -> None:
+def test_a_cell_of_another_machine_stands_apart_unless_forced(tmp_path: Path) -> None:
     base = store(tmp_path, CLEAN, (MLP, 0.010), (CNN, 0.020))
     head = store(tmp_path, replace(CLEAN, malloc=(("MALLOC_ARENA_MAX", "1"),)), (MLP, 0.020))
     (one, _) = compare_runs(base, head, results=tmp_path).nominations
@@ -133,7 +133,7 @@ def test_a_dirty_commit_is_not_named_in_the_command() -> None:
     assert ab_commands("a" * 40, "a" * 40, [MLP]) == (f"bench ab {'a' * 12} . mlp -b 8",)
 
 
-def test_cells_that_differ_in_the_model_only_share_a_command_that_a_shell_can_read() -> None:
+def test_cells_that_differ_in_the_model_only_share_a_command() -> None:
     odd = Cell(model="my file.py:net", batch_size=8, input_shape=(3, 8, 8), threads=1)
     commands = ab_commands(None, None, [MLP, replace(MLP, model="rnn"), odd])
     assert commands[0] == "bench ab BASE HEAD mlp rnn -b 8"

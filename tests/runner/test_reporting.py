@@ -110,7 +110,7 @@ def test_a_comparison_of_another_kind_is_refused_in_one_line(tmp_path):
         read_report_data([str(folder.path)], tmp_path)
 
 
-def test_two_runs_are_nominated_against_the_first_and_a_comparison_is_no_side(stored, tmp_path):
+def test_two_runs_are_nominated_against_the_first(stored, tmp_path):
     other = RunFolder.create(tmp_path, RunInfo(started_at=STARTED_AT, environment=ENVIRONMENT))
     other.append(make_record("my_net", step=0.0123 * 1.8 * 1.5))
     compared, _ = compared_folder(tmp_path)

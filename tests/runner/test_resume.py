@@ -56,7 +56,7 @@ def test_a_cell_whose_code_differs_is_measured_again(folder, code):
     assert why(folder) is Again.CODE
 
 
-def test_a_model_whose_code_cannot_be_found_is_measured_again_rather_than_trusted(folder):
+def test_a_model_whose_code_cannot_be_found_is_measured_again(folder):
     cell = Cell(model="no.such.module:net", batch_size=8)
     folder.append(replace(measured(), cell=cell, code=None))
     assert why(folder, cell) is Again.CODE
@@ -97,7 +97,7 @@ def test_what_ended_badly_is_tried_again_unless_it_is_to_be_kept(folder, outcome
     [{"counters": Counters()}, {"advice": (Advice(kind=AdviceKind.MEMORY_UNMEASURED, facts=()),)}],
     ids=["count", "memory"],
 )
-def test_a_cell_whose_count_or_memory_was_lost_is_tried_again_unless_failures_are_kept(folder, lost):
+def test_a_cell_whose_count_was_lost_is_tried_again(folder, lost):
     folder.append(measured(**lost))
     assert why(folder) is Again.INCOMPLETE
     assert why(folder, retried=()) is None

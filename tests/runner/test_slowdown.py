@@ -39,7 +39,7 @@ def slow(folder, limit=3.0, environment=ENVIRONMENT):
     return slow_precisions(CELLS, {"cpu": environment}, folder, limit)
 
 
-def test_only_what_is_slower_than_the_limit_is_left_out_with_its_figure_and_the_option(probed, tmp_path):
+def test_only_what_is_slower_than_the_limit_is_left_out(probed, tmp_path):
     found = slow(tmp_path)
     assert list(found) == [("cpu", BF16)]
     assert "8.0 times as long as in fp32" in found["cpu", BF16]

@@ -63,7 +63,7 @@ def losses(training: Training) -> list:
 
 
 @pytest.mark.slow
-def test_a_killed_and_a_stopped_training_go_on_to_the_loss_of_one_that_was_left_alone(plan, tmp_path) -> None:
+def test_a_resumed_training_reaches_the_undisturbed_loss(plan, tmp_path) -> None:
     killed = train(plan)
     assert killed.training.outcome is Outcome.KILLED
     assert killed.training.reason == "the worker was killed by SIGKILL"
@@ -105,7 +105,7 @@ def test_a_run_of_cells_is_no_training(tmp_path) -> None:
         resume_training(folder.path.name, results=tmp_path)
 
 
-def test_the_classification_report_asks_for_its_library_before_anything_runs(plan, monkeypatch) -> None:
+def test_the_classification_report_first_asks_for_its_library(plan, monkeypatch) -> None:
     from bench.runner import training
 
     monkeypatch.setattr(training.importlib.util, "find_spec", lambda _: None)

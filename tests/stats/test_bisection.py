@@ -110,7 +110,7 @@ def test_branches_are_told_apart_by_what_a_commit_holds() -> None:
         assert search.named() == (step,)
 
 
-def test_the_plateau_between_two_steps_is_the_tested_commit_nearest_to_half() -> None:
+def test_the_plateau_is_the_tested_commit_nearest_to_half() -> None:
     search = Search(in_line(9), size=0.05, spread=0.005)
     assert search.nearest_to(0.05) is None
     for point, shift in ((1, 0.0), (4, 0.048), (4, 0.052), (7, 0.1)):

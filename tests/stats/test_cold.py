@@ -35,7 +35,7 @@ def test_steps_until_steady(warmup: tuple[float, ...], expected: int | None) -> 
     assert steps_until_steady(warmup, 1.0) == expected
 
 
-def test_startup_is_the_build_and_what_the_first_steps_took_beyond_steady_ones() -> None:
+def test_startup_is_the_build_and_the_excess_of_the_first_steps() -> None:
     start = start_of(_begun(make_record(step=1.0, noise=0.0), build=2.0, warmup=(9.0, 1.0, 1.0)))
     assert (start.build_seconds, start.first_step_seconds, start.steps_until_steady) == (2.0, 9.0, 1)
     assert start.startup_seconds == pytest.approx(10.0)

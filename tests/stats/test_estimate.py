@@ -36,7 +36,7 @@ def test_a_95_percent_interval_covers_in_95_percent_under_ar1_noise(phi, n):
 
 @pytest.mark.parametrize("phi", [0.5, 0.8, 0.9])
 @pytest.mark.parametrize("n", [10, 20, 50])
-def test_a_short_correlated_series_gets_no_interval_rather_than_a_wrong_one(phi, n):
+def test_a_short_correlated_series_gets_no_interval(phi, n):
     missed, _ = misses(phi, n, 300)
     assert missed <= 0.10
 

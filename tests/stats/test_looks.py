@@ -147,7 +147,7 @@ def test_a_shift_below_fail_at_is_never_slower():
 
 
 @pytest.mark.parametrize(("cells", "sessions"), [(1, 6), (2, 8), (7, 8), (8, 10), (35, 10), (36, 14), (688, 14)])
-def test_the_first_alarm_of_a_suite_needs_the_sessions_that_its_level_needs(cells, sessions):
+def test_a_suites_first_alarm_needs_the_sessions_of_its_level(cells, sessions):
     assert Plan(cells=cells).sessions_needed == sessions
 
 

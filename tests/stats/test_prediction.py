@@ -30,7 +30,7 @@ def test_the_interval_is_not_wider_than_it_must_be():
     assert 0.03 <= missed(0.7, 100, confidence=0.95) <= 0.07
 
 
-def test_a_jump_of_four_standard_deviations_is_mostly_missed_by_the_interval():
+def test_the_interval_mostly_misses_a_jump_of_four_deviations():
     assert missed(0.0, 30, shift=4.0, repeats=300) >= 0.80
     assert missed(0.8, 60, shift=4.0, repeats=300) >= 0.95  # within a mood a jump stands out more
 
@@ -45,7 +45,7 @@ def test_without_correlation_it_is_nearly_the_textbook_interval():
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.03)
 
 
-def test_within_a_mood_the_next_value_is_expected_between_the_level_and_the_last():
+def test_the_next_value_is_expected_between_level_and_last():
     x = ar1(np.random.default_rng(4), (400,), 0.9)
     x[-1] = x.mean() + 3.0
     found = predict_next(x)

@@ -53,7 +53,7 @@ def test_fsdp2_communicates_in_forward_too():
     assert rank_scaling_of(sharded, [alone(), sharded]).communication_seconds == pytest.approx(0.025)
 
 
-def test_a_rank_that_is_late_in_forward_is_named_and_does_not_change_the_step():
+def test_a_rank_late_in_forward_is_named():
     uneven = ranks(slower=1.5)
     scaling = rank_scaling_of(uneven, [alone(), uneven])
     assert scaling.slowest_rank == 1

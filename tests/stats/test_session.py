@@ -47,7 +47,7 @@ def test_the_session_is_the_median_of_its_quads():
     assert shift == pytest.approx(math.log(1.03))
 
 
-def test_the_mean_sees_what_slows_down_some_steps_and_the_undisturbed_step_does_not():
+def test_only_the_mean_sees_what_slows_down_some_steps():
     quiet, third = [1.0] * 30, [1.5, 1.0, 1.0] * 10
     quads = [quad([quiet, quiet], [third, third])] * 3
     assert session_shift(quads) == 0.0

@@ -166,7 +166,7 @@ def blocks_until_finished(sampling, seconds, block=1):
     [(0.001, 20), (0.1, 20), (1.0, 20), (2.0, 10), (3.0, 7), (100.0, 5)],
     ids=lambda value: str(value),
 )
-def test_twenty_steps_or_as_many_as_fit_into_twenty_seconds_but_five_at_least(seconds, steps):
+def test_slow_steps_are_fewer_than_twenty_but_five_at_least(seconds, steps):
     assert blocks_until_finished(Sampling(budget_seconds=0.25), seconds) == steps
 
 
@@ -183,7 +183,7 @@ def no_interval(count):
     return [0.1 if index // 10 % 2 else 0.11 for index in range(count)]
 
 
-def test_the_budget_does_not_end_it_while_there_is_no_interval_but_sixty_steps_do():
+def test_without_an_interval_sixty_steps_end_it_not_the_budget():
     rule = StopRule(Sampling(budget_seconds=0.25))
     assert steps_until_finished(rule, no_interval(200)) == 60
     assert rule.is_converged is False
@@ -198,7 +198,7 @@ def noisy(spread, seconds=0.0625):
     return (seconds * np.exp(spread * np.random.default_rng(1).standard_normal(5000))).tolist()
 
 
-def test_with_a_narrow_interval_the_budget_ends_it_at_twenty_steps_although_the_target_is_missed():
+def test_with_a_narrow_interval_the_budget_ends_it_at_twenty_steps():
     rule = StopRule(Sampling(budget_seconds=0.25))
     assert steps_until_finished(rule, noisy(0.06)) == 20
     assert 0.02 < rule.estimate.relative_half_width <= 0.05
@@ -248,7 +248,7 @@ def test_the_interval_is_computed_a_few_dozen_times(monkeypatch):
     assert all(later >= 1.2 * earlier for earlier, later in itertools.pairwise(calls))
 
 
-def test_a_tail_is_waited_for_past_the_target_of_the_median_and_up_to_the_budget():
+def test_a_tail_is_measured_past_the_target_up_to_the_budget():
     rng = np.random.default_rng(2)
     seconds = (0.01 + 0.001 * rng.random(6000)).tolist()
     rule = StopRule(stopping.with_tail(SAMPLING, None))

@@ -14,7 +14,7 @@ def values(shift, sessions, spread=0.002, seed=1):
     return (shift + spread * np.random.default_rng(seed).standard_normal(sessions)).tolist()
 
 
-def test_unchanged_code_is_same_with_an_interval_although_it_is_only_five_sessions():
+def test_unchanged_code_is_same_after_five_sessions():
     judged = judge(values(0.0, 5), values(0.0, 5, seed=2), PLAN)
     assert judged.verdict is ComparisonVerdict.SAME
     assert (judged.look, judged.looks) == (1, 6)

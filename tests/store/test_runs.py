@@ -160,7 +160,7 @@ def test_a_foreign_file_is_a_store_error_with_its_name(tmp_path: Path, data: byt
     assert len(problems) == 1 and "foreign.json" in str(problems[0]) and "\n" not in str(problems[0])
 
 
-def test_every_truncation_of_a_record_is_a_problem_and_never_a_wrong_record(tmp_path: Path) -> None:
+def test_a_truncated_record_is_a_problem_never_a_wrong_record(tmp_path: Path) -> None:
     whole = to_bytes(make_record(n=6), "x")
     path = tmp_path / "record.json"
     for length in range(0, len(whole) - 2, 7):
@@ -274,7 +274,7 @@ def test_a_sample_that_is_not_finite_is_refused_rather_than_stored(tmp_path: Pat
     assert list(folder.records_path.iterdir()) == []
 
 
-def test_a_record_with_a_value_of_a_wrong_type_is_refused_rather_than_stored(tmp_path: Path) -> None:
+def test_a_record_with_a_value_of_a_wrong_type_is_refused(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, make_run())
     record = replace(make_record(), counters=replace(make_counters(), saved_bytes=make_record().sampling))  # type: ignore[arg-type]
     with pytest.raises(StoreError, match=r"Counters\.saved_bytes needs int"):
@@ -312,7 +312,7 @@ def _append_forever(path: str) -> None:
         folder.append(make_record(n=500))
 
 
-def test_a_reader_never_sees_half_a_record_and_neither_does_one_after_a_kill(tmp_path: Path) -> None:
+def test_a_reader_never_sees_half_a_record_even_after_a_kill(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, make_run())
     folder.append(make_record(n=500))
     writer = multiprocessing.get_context("spawn").Process(target=_append_forever, args=(str(folder.path),), daemon=True)

@@ -75,7 +75,7 @@ def short(kind: AdviceKind, **facts: float) -> Advice:
     return Advice(kind=kind, facts=(*facts.items(), ("budget_seconds", 2.0)))
 
 
-def test_what_a_longer_run_cures_is_one_letter_one_sentence_and_the_command() -> None:
+def test_what_a_longer_run_cures_is_one_doubt_with_its_command() -> None:
     records = [
         make_record("net", advice=(short(AdviceKind.FEW_SAMPLES, steps=60),)),
         make_record("net.py:Other", advice=(short(AdviceKind.DRIFTING_SAMPLES, drift_fraction=0.12),)),

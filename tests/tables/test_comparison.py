@@ -85,7 +85,7 @@ def test_no_line_is_wider_than_the_page(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width
 
 
-def test_eighty_columns_hold_base_head_change_interval_and_what_would_be_seen() -> None:
+def test_eighty_columns_hold_all_figures_of_a_comparison() -> None:
     text = on_page(comparison_document(ALL, HEADING))
     row = next(line for line in text.splitlines() if line.startswith("my_net/b8"))
     assert row.split() == ["my_net/b8", "10.0", "11.0", "+10.0", "+8.0..+12.0", "2.1", "SLOWER", "0.004"]

@@ -50,7 +50,7 @@ def test_the_mean_and_the_count_are_of_the_cells_that_may_be_compared() -> None:
     assert headline(replace(PAIR, nominations=PAIR.nominations[2:])) == "No cell may be compared; 1 cell apart"
 
 
-def test_the_document_says_which_run_is_which_then_what_differs_then_the_cells() -> None:
+def test_the_document_names_the_runs_then_differences_then_cells() -> None:
     found = rows(nominations_document(PAIR))
     captions = list(found)
     assert captions[:2] == ["Which run is which", "What differs between them"]

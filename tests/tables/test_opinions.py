@@ -68,7 +68,7 @@ def test_counts_name_uncounted_operations_with_or_without_the_other_notes() -> N
         assert ("passes over attention" in text) is notes
 
 
-def test_the_intensity_of_a_layer_is_its_forward_flops_by_the_bytes_they_touch() -> None:
+def test_a_layers_intensity_is_forward_flops_per_byte_touched() -> None:
     layer = LayerCount(name="a", type="Linear", flops_forward=3000, flops_backward=1, bytes_touched=400)
     text = on_page(layers_document(make_record(counters=replace(make_counters(), layers=(layer,)))), 200)
     header, figures = text.splitlines()[1], text.splitlines()[3]

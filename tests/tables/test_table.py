@@ -62,7 +62,7 @@ def test_two_long_names_share_the_loss_and_figures_keep_theirs() -> None:
     assert text.splitlines()[-1].split() == ["x" * 7 + "…" + "x" * 13, "x" * 7 + "…" + "x" * 13, "19,600,000,000"]
 
 
-def test_noise_belongs_to_its_column_in_every_format_and_a_column_without_a_name_is_no_noise() -> None:
+def test_noise_belongs_to_its_column_in_every_format() -> None:
     step = Column(name="step", unit="ms", cells=("12.1", "9.0"), noise=("± 0.4", ""))
     remark = Column(name="", cells=("accepted", ""), right=False)
     assert markdown.table([step, remark]).splitlines() == [
@@ -85,7 +85,7 @@ def test_the_last_word_of_a_name_is_no_unit() -> None:
     assert (head.name, head.unit) == ("best quads", "")
 
 
-def test_columns_that_do_not_fit_are_named_with_the_width_that_shows_them_all() -> None:
+def test_columns_that_do_not_fit_are_named_with_the_width_needed() -> None:
     key = Column(name="model", cells=("a_model",), key=True, right=False)
     wide = [Column(name=f"figure {n}", unit="ms", cells=("1234567890",), noise=("± 2",), rank=n) for n in (1, 2, 3)]
     page = Page(width=30, widened_by="--width")

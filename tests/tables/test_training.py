@@ -21,7 +21,7 @@ def test_a_training_as_markdown() -> None:
     check_golden("training.md", write_document(training_document(make_training())) + "\n")
 
 
-def test_the_shares_of_the_parts_are_of_the_wall_time_and_their_sum_stands_beside() -> None:
+def test_parts_are_shares_of_the_wall_time_beside_their_sum() -> None:
     text = page_text(training_document(make_training()), Page())
     row = next(line.split() for line in text.splitlines() if line.split()[:1] == ["all"])
     assert row[1:] == ["10.5", "0.0", "25.0", "1.0", "50.0", "10.0", "1.5", "98.0", "392", "400"]

@@ -71,7 +71,7 @@ def test_a_fault_is_named_alone(kind: AdviceKind) -> None:
     assert kinds(replace(HEALTHY, **profile), replace(NOTHING, **findings)) == {kind}
 
 
-def test_recompiling_once_for_other_batches_is_what_torch_does_to_learn_that_they_vary() -> None:
+def test_one_recompilation_for_other_batches_is_expected() -> None:
     def compiled(graphs: int) -> Profile:
         return replace(HEALTHY, compilation=Compilation(graphs=1, batches_tried=(9, 10), batch_recompilations=graphs))
 
@@ -79,7 +79,7 @@ def test_recompiling_once_for_other_batches_is_what_torch_does_to_learn_that_the
     assert kinds(compiled(2)) == {AdviceKind.RECOMPILATION}
 
 
-def test_channels_last_is_no_advice_where_it_stands_already_or_was_tried_in_vain() -> None:
+def test_channels_last_is_not_advised_if_set_or_tried_in_vain() -> None:
     convolutions = replace(HEALTHY, layers=(layer("a", 0.8, "Conv2d"),))
     assert kinds(replace(convolutions, cell=replace(CELL, memory_format=MemoryFormat.CHANNELS_LAST))) == set()
     trial = Trial(kind=AdviceKind.CHANNELS_LAST, option="", cell=CELL, ratio=0.98, low=0.95, high=1.02)

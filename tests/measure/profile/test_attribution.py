@@ -44,7 +44,7 @@ def test_backward_on_a_thread_of_its_own_is_taken_from_the_wait() -> None:
     assert sum(apart[0].operators.values()) == 100
 
 
-def test_a_node_belongs_to_the_last_operation_whose_number_is_not_above_its_own() -> None:
+def test_a_node_belongs_to_the_last_operation_numbered_before_it() -> None:
     """An in-place operation on a view makes several nodes; only the first has its number recorded."""
     found = attribution(
         span("bench.step", 0, 100),
@@ -83,7 +83,7 @@ def test_a_module_called_twice_is_one_row() -> None:
     assert step.layers[Phase.BACKWARD, "b"] == 6
 
 
-def test_what_checkpointing_computes_again_belongs_to_its_layer_in_backward() -> None:
+def test_recomputed_work_belongs_to_its_layer_in_backward() -> None:
     """The modules run again inside a node, and their new nodes run inside it too."""
     (step,) = host_times(
         attribution(

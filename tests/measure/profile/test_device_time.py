@@ -17,7 +17,7 @@ def measure(*kernels: Kernel, waits: tuple[Wait, ...] = ()):
     return device_times(found, Attribution(found))
 
 
-def test_kernels_belong_to_the_layer_that_launched_them_and_rows_sum_to_the_step() -> None:
+def test_kernels_belong_to_their_layer_and_rows_sum_to_the_step() -> None:
     (step,) = measure(
         Kernel("gemm", 1020, 1050, operation=1001, launched=1015),
         Kernel("relu", 1050, 1060, operation=1002, launched=1033),

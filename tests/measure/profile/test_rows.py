@@ -29,7 +29,7 @@ def test_no_row_loses_more_than_half_of_its_share(seconds, events, step) -> None
         assert value / step >= KEPT_SHARE * seconds[key] / seen * (1 - 1e-9)
 
 
-def test_a_row_whose_events_would_take_all_of_it_keeps_half_and_gives_in_proportion() -> None:
+def test_a_row_full_of_events_keeps_half() -> None:
     """30 µs too many at 12 events are 2.5 µs each: 20 µs of the 10 µs that were seen in the short one."""
     rows = without_overhead({"long": 100e-6, "short": 10e-6}, {"long": 4, "short": 8}, 80e-6)
     assert rows == pytest.approx({"long": 90e-6 * 80 / 95, "short": 5e-6 * 80 / 95})

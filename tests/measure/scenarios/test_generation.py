@@ -97,14 +97,14 @@ def test_flops_of_a_token_are_close_to_the_rules_of_thumb() -> None:
     assert counts.parameters == (flops.weights or 0) + 50 * 16  # the embedding is only looked up
 
 
-def test_a_table_that_is_the_head_too_is_met_and_one_that_is_looked_up_is_not() -> None:
+def test_only_a_table_that_is_the_head_too_is_met() -> None:
     apart, tied = (registry.resolve(spec).build_model() for spec in SPECS[:2])
     table = 50 * 16
     assert weights_met(apart) == sum(p.numel() for p in apart.parameters()) - table
     assert weights_met(tied) == sum(p.numel() for p in tied.parameters())
 
 
-def test_tensors_are_found_in_whatever_a_cache_is_and_each_storage_counts_once() -> None:
+def test_tensors_of_any_cache_are_found_each_storage_once() -> None:
     class Layer:
         def __init__(self) -> None:
             self.keys = torch.zeros(4)

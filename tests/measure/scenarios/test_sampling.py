@@ -53,7 +53,7 @@ def test_the_flops_of_a_step_are_counted_with_guidance(guidance: float) -> None:
     assert counts.flops_per_step == counter.get_total_flops() > 0
 
 
-def test_the_parts_of_a_training_step_are_those_of_the_model_and_the_rest_of_the_step() -> None:
+def test_a_training_steps_parts_are_the_models_and_the_rest() -> None:
     times = sampling.time_parts(make_case(), QUICK)
     names = [name for name, _ in times.parts]
     assert names == ["text encode", "add noise", "denoise", "loss", "backward", "optimizer"]

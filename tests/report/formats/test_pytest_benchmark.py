@@ -62,7 +62,7 @@ def test_every_step_stands_in_it_and_the_figures_are_of_the_steps(exported: Path
         assert stats["ops"] == pytest.approx(1 / np.mean(one.steps))
 
 
-def test_doubts_are_carried_and_cells_that_failed_are_named_with_the_reason(exported: Path) -> None:
+def test_doubts_are_carried_and_failed_cells_named_with_reasons(exported: Path) -> None:
     document = json.loads(exported.read_text())
     doubts = {b["name"]: b["extra_info"]["advice"] for b in document["benchmarks"]}
     assert doubts["mlp/train/b8/cpu/fp32"] == ["noisy-samples", "busy-machine"]

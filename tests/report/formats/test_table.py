@@ -105,7 +105,7 @@ def test_at_80_columns_everything_essential_is_there() -> None:
         assert word in header
 
 
-def test_an_axis_that_varies_is_a_column_and_one_that_does_not_is_in_the_caption() -> None:
+def test_a_varying_axis_is_a_column_a_constant_one_in_the_caption() -> None:
     train, infer = make_record(), make_record(mode=Mode.INFER, threads=1)
     assert on_page(cells_document([train]), 200).startswith("train on cpu, 2 threads")
     both = on_page(cells_document([train, infer]), 200)
@@ -126,7 +126,7 @@ def test_a_failed_cell_shows_its_reason_in_its_row() -> None:
     assert "OUT OF MEMORY: tried to allocate 12.0 GiB" in text
 
 
-def test_a_cell_that_was_killed_after_some_steps_keeps_its_figures_and_says_so() -> None:
+def test_a_cell_killed_after_some_steps_keeps_its_figures() -> None:
     killed = make_record(outcome=Outcome.TIMED_OUT, reason="over 60 s")
     text = on_page(cells_document([killed, make_record("other")]), 80)
     assert "12.30" in text and "TIMED OUT: over 60 s" in text

@@ -12,7 +12,7 @@ POSITIVE = st.lists(st.floats(1e-9, 1e15), min_size=1, max_size=20)
 
 
 @given(POSITIVE)
-def test_a_linear_scale_begins_at_0_holds_all_and_has_a_handful_of_round_ticks(values: list[float]) -> None:
+def test_a_linear_scale_begins_at_0_with_a_handful_of_round_ticks(values: list[float]) -> None:
     scale = linear(values, 100.0, 0.0)
     assert scale.ticks[0] == (0.0, "0")
     assert scale.high >= max(values) * (1 - 1e-9)

@@ -235,7 +235,7 @@ def test_two_runs_are_told_apart_by_their_dash_and_the_newest_is_full() -> None:
     ]
 
 
-def test_growth_has_a_fit_along_the_batch_and_one_along_an_option_with_its_doubt() -> None:
+def test_growth_has_fits_along_batch_and_option_with_doubts() -> None:
     batch, option = tables(documents.GROWTH, growing_run())
     (row,) = batch.rows
     assert (row[0].text, row[3].text) == ("my_net/train/b*/cpu/fp32", "72")

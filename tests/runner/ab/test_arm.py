@@ -81,7 +81,7 @@ def test_a_worker_answers_and_is_gone_after_close(start: StartWorker) -> None:
         (True, {"OMP_PLACES": "{0}"}, "{0}"),
     ],
 )
-def test_the_threads_of_a_timed_worker_are_placed_unless_the_user_has_done_so(
+def test_a_timed_workers_threads_are_placed_unless_the_user_did(
     start: StartWorker, monkeypatch: pytest.MonkeyPatch, is_bound: bool, own: dict[str, str], places: str | None
 ) -> None:
     for name in PLACING_VARIABLES:
@@ -126,7 +126,7 @@ def test_an_interpreter_without_our_needs_says_what_it_lacks(tmp_path: Path) -> 
         LiveArm(side, server=server)
 
 
-def test_an_interpreter_that_lacks_stepbench_is_given_ours_and_nothing_else_of_our_environment(tmp_path: Path) -> None:
+def test_an_interpreter_without_stepbench_is_given_ours_alone(tmp_path: Path) -> None:
     venv.create(tmp_path / "env", with_pip=False, symlinks=True)
     side = Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(tmp_path / "env" / "bin" / "python"))
     with contextlib.closing(LiveArm(side)) as arm:
@@ -136,7 +136,7 @@ def test_an_interpreter_that_lacks_stepbench_is_given_ours_and_nothing_else_of_o
 
 
 @pytest.mark.slow
-def test_forked_workers_have_the_variables_and_folders_of_their_side_and_one_server(tmp_path: Path) -> None:
+def test_forked_workers_have_the_environment_of_their_side(tmp_path: Path) -> None:
     sides = {}
     for name in ("base", "head"):
         (tmp_path / name).mkdir()

@@ -37,7 +37,7 @@ def test_what_could_not_be_counted_on_one_side_is_no_difference() -> None:
     assert compare_work(failed, counted(), is_same_python=True) == Work(facts=(("not_counted_base", "no formula"),))
 
 
-def test_the_same_file_outside_both_trees_is_told_unless_the_interpreters_differ() -> None:
+def test_a_file_outside_both_trees_is_told() -> None:
     outside = counted(is_inside=False)
     assert compare_work(outside, outside, is_same_python=True).facts == (("same_code", "/x/net.py"),)
     assert compare_work(outside, outside, is_same_python=False).facts == ()

@@ -213,7 +213,7 @@ def test_a_budget_is_a_bound_and_what_it_leaves_undecided_is_inconclusive() -> N
     assert judged.comparisons[0].reason is ComparisonReason.BUDGET_ENDED
 
 
-def test_a_session_in_which_the_budget_ends_is_given_up_and_what_it_measured_to_the_end_counts() -> None:
+def test_a_session_cut_by_the_budget_counts_what_it_completed() -> None:
     machine = FakeMachine()
     settings = Settings(quads=2, seed=7, budget_seconds=13.5)  # a visit takes a second, so a cell 12
     judged = compare(machine, MLP, CNN, settings=settings, clock=lambda: float(len(machine.visits)))
@@ -240,7 +240,7 @@ def test_too_few_sessions_are_never_same() -> None:
         (Settings(sessions=6, threshold=Threshold(alpha=0.01), seed=7), "more --sessions"),
     ],
 )
-def test_a_plan_that_could_never_alarm_is_refused_before_anything_is_measured(settings: Settings, words: str) -> None:
+def test_a_plan_that_could_never_alarm_is_refused_at_once(settings: Settings, words: str) -> None:
     machine = FakeMachine()
     with pytest.raises(UsageError, match=words):
         compare(machine, settings=settings)

@@ -86,15 +86,13 @@ def test_worktrees_of_a_killed_run_are_removed_at_the_next_start(repository: Pat
     assert worktrees_of(repository) == [str(repository)]
 
 
-def test_a_worktree_whose_making_was_killed_is_removed_though_git_locked_it(repository: Path) -> None:
+def test_a_half_made_worktree_is_removed_though_git_locked_it(repository: Path) -> None:
     with checkouts(repository, [("base", "HEAD")]) as folders:
         run_git(repository, "worktree", "lock", "--reason", "initializing", str(folders["base"]))
     assert worktrees_of(repository) == [str(repository)]
 
 
-def test_a_dead_run_whose_folder_is_gone_is_forgotten_and_another_hosts_is_not(
-    repository: Path, tmp_path: Path
-) -> None:
+def test_a_dead_run_without_folder_is_forgotten_on_its_host_only(repository: Path, tmp_path: Path) -> None:
     other = tmp_path / "stepbench-ab-otherhost-x" / "base"
     run_git(repository, "worktree", "add", "--quiet", "--detach", str(other), "HEAD")
     gone = tmp_path / "temporary" / f"{worktrees._PREFIX}y"
@@ -127,7 +125,7 @@ def test_a_folder_is_a_side_as_it_lies_there(repository: Path) -> None:
         assert worktrees_of(repository)[1:] == [str(base.root)]
 
 
-def test_a_command_in_a_subfolder_works_in_the_same_subfolder_of_both_sides(repository: Path) -> None:
+def test_a_command_works_in_the_same_subfolder_of_both_sides(repository: Path) -> None:
     with open_sides("HEAD~1", "HEAD", cwd=repository / "sub") as (base, head):
         assert base.folder == base.root / "sub"
         assert head.search_path == (str(head.root / "sub"), str(head.root))

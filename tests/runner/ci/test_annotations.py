@@ -45,7 +45,7 @@ def test_a_count_that_fell_is_a_notice() -> None:
     assert one.level is Level.NOTICE
 
 
-def test_a_model_that_is_no_file_of_the_repository_is_named_without_a_place() -> None:
+def test_a_model_outside_the_repository_has_no_place() -> None:
     for model in ("torchvision:resnet18", "my_net", "absent.py:net", "../net.py:net", "no such model"):
         (one,) = found(ab_result(comparison(ComparisonVerdict.SLOWER, model), code=ExitCode.REGRESSION))
         assert (one.file, one.line) == (None, None)

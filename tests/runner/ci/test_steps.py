@@ -46,7 +46,7 @@ def test_json_is_asked_for_and_what_the_step_says_is_passed_on(no_bench, tmp_pat
     assert result.problem == "bench: no such suite"
 
 
-def test_a_folder_named_bench_in_the_users_repository_is_not_taken_for_this_package(tmp_path, monkeypatch) -> None:
+def test_a_users_folder_named_bench_is_not_this_package(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bench").mkdir()
     (tmp_path / "bench" / "__init__.py").write_text("raise SystemExit(77)\n")
@@ -105,7 +105,7 @@ def test_answers_are_read_as_printed_and_as_kept() -> None:
         read_answer({"command": "doctor"})
 
 
-def test_a_name_that_holds_the_answer_of_other_arguments_is_refused_and_the_answer_stays(no_bench, tmp_path) -> None:
+def test_a_name_taken_by_other_arguments_is_refused(no_bench, tmp_path) -> None:
     no_bench.write_text("echo no such suite >&2; exit 2\n")
     run_step("gate", ["typo/suite.toml"], tmp_path / "kept", "gate-suite")
     no_bench.write_text(f"echo '{json.dumps(CHECK)}'\n")

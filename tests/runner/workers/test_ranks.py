@@ -67,7 +67,7 @@ def test_each_phase_is_timed_on_each_rank(records):
 PHASES = (Phase.STEP, Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 
 
-def test_the_step_of_the_cell_is_the_slowest_ranks_and_examples_are_all_ranks(records):
+def test_a_cells_step_is_the_slowest_ranks_its_examples_are_of_all(records):
     for record in records[1:]:
         by_rank = [s.seconds for s in record.samples if s.phase is Phase.STEP]
         assert sum(record.sample_seconds(Phase.STEP)) == pytest.approx(max(map(sum, by_rank)))

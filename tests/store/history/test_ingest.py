@@ -248,7 +248,7 @@ def test_a_run_that_is_not_finished_is_ingested_as_far_as_it_is(history: History
     assert ingest(history, results=tmp_path).added == 1
 
 
-def test_a_history_in_a_folder_that_cannot_be_written_is_refused_in_one_line(
+def test_a_history_that_cannot_be_written_is_refused_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, _: Path(path) != tmp_path)  # root may write anywhere

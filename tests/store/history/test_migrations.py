@@ -69,7 +69,7 @@ def test_a_file_of_schema_1_is_upgraded_with_all_it_holds(tmp_path: Path) -> Non
         assert rows[0]["started_at"].isoformat() == "2026-01-01T00:00:00+00:00"
 
 
-def test_a_run_of_an_older_version_is_read_and_goes_on_in_the_history_that_this_version_kept(tmp_path: Path) -> None:
+def test_an_older_versions_run_continues_the_kept_history(tmp_path: Path) -> None:
     # The run, and the history of it, were written by stepbench of 23 November 2026, before the fingerprint knew
     # instruction sets; its fingerprint is that version's own.
     history_file, run = tmp_path / "old.sqlite", tmp_path / "results" / "old"

@@ -27,7 +27,7 @@ def kinds(*found: object) -> list[str]:
     return [nomination.kind.value for nomination in found]  # type: ignore[attr-defined]
 
 
-def test_a_step_is_nominated_between_its_commits_with_the_command_that_judges() -> None:
+def test_a_step_is_nominated_with_its_commits_and_judging_command() -> None:
     values = noisy(60, seed=1)
     values[40:] *= 1.2
     (found,) = nominate(SERIES, rows_of(values))
@@ -79,7 +79,7 @@ def test_from_an_accepted_change_on_the_past_is_new() -> None:
         assert kinds(*nominate(SERIES, rows_of(values), accepted=[other])) == ["change"]
 
 
-def test_an_accepted_commit_that_was_never_measured_counts_from_its_first_descendant() -> None:
+def test_an_unmeasured_accepted_commit_counts_from_a_descendant() -> None:
     values = noisy(60, seed=1)
     values[40:] *= 1.2
     change = AcceptedChange(cell=SERIES.key, commit="f" * 9, metric="*", reason="bigger")
@@ -171,7 +171,7 @@ def test_few_series_without_a_change_have_a_nomination(phi: float, days: int) ->
     assert rate(phi, days) <= 0.12
 
 
-def test_without_the_autoregressive_term_most_correlated_series_would_have_one() -> None:
+def test_the_autoregressive_term_spares_correlated_series() -> None:
     series = [np.log(noisy(60, phi=0.9, seed=1000 + seed)) for seed in range(40)]
     assert np.mean([bool(find_change_points(x, autoregressive=False).change_points) for x in series]) > 0.6
 
