@@ -7,8 +7,10 @@ There are no timestamps, which collectors of files refuse; when the run started 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
@@ -16,6 +18,9 @@ from bench.core.text import plain
 from bench.report.formats import Format
 from bench.store.stored import StoredRun, doubts
 from bench.tables.cells import CELLS
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
 
 PREFIX = "stepbench"
 
@@ -26,29 +31,29 @@ GAUGES = tuple((column.exports["openmetrics"], column) for column in CELLS if "o
 
 def to_openmetrics(run: StoredRun) -> str:
     """Write a run."""
-    measured = run.measured
-    lines = [*_info(run)]
-    for name, column in GAUGES:
-        samples = [
-            _sample(f"{PREFIX}_{name}", _labels(one.record), value)
-            for one in measured
-            if (value := column.get(one)) is not None
-        ]
-        if samples:
-            unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
-            lines += [*_head(name, "gauge", f"{column.meaning[0].upper()}{column.meaning[1:]}.", unit), *samples]
-    lines += _doubts(run.records)
-    lines += _outcomes(run.records)
-    return "\n".join([*lines, "# EOF", ""])
+    from prometheus_client.openmetrics.exposition import generate_latest  # costs 0.1 s, and starts nothing
+
+    families = [family for family in _families(run) if family.samples]
+    return generate_latest(SimpleNamespace(collect=lambda: families)).decode()
 
 
-def _info(run: StoredRun) -> Iterator[str]:
-    yield from _head("run", "info", "The run, and where it was measured.")
-    labels = {"run": run.id, **_environment(run.environment)}
-    yield _sample(f"{PREFIX}_run_info", labels, 1)
-    yield from _head("run_started_timestamp_seconds", "gauge", "When the run started.", "seconds")
+def _families(run: StoredRun) -> Iterator[Metric]:
+    yield _family(
+        "run", "info", "The run, and where it was measured.", [({"run": run.id, **_environment(run.environment)}, 1)]
+    )
     started = datetime.fromisoformat(run.info.started_at).timestamp()
-    yield _sample(f"{PREFIX}_run_started_timestamp_seconds", {"run": run.id}, started)
+    yield _family("run_started_timestamp_seconds", "gauge", "When the run started.", [({"run": run.id}, started)])
+    for name, column in GAUGES:
+        values = [(_labels(one.record), value) for one in run.measured if (value := column.get(one)) is not None]
+        yield _family(name, "gauge", f"{column.meaning[0].upper()}{column.meaning[1:]}.", values)
+    doubted = [({**_labels(record), "kind": kind}, 1) for record in run.records for kind in doubts(record)]
+    yield _family("doubt", "gauge", "1 for each doubt about the figures of a cell.", doubted)
+    outcomes = [
+        ({**_labels(record), f"{PREFIX}_outcome": outcome.value}, int(record.outcome is outcome))
+        for record in run.records
+        for outcome in Outcome
+    ]
+    yield _family("outcome", "stateset", "How each cell ended.", outcomes)
 
 
 def _environment(environment: Environment | None) -> dict[str, str]:
@@ -65,27 +70,6 @@ def _environment(environment: Environment | None) -> dict[str, str]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _doubts(records: tuple[Record, ...]) -> Iterator[str]:
-    samples = [
-        _sample(f"{PREFIX}_doubt", {**_labels(record), "kind": kind}, 1)
-        for record in records
-        for kind in doubts(record)
-    ]
-    if samples:
-        yield from _head("doubt", "gauge", "1 for each doubt about the figures of a cell.")
-        yield from samples
-
-
-def _outcomes(records: tuple[Record, ...]) -> Iterator[str]:
-    if not records:
-        return
-    yield from _head("outcome", "stateset", "How each cell ended.")
-    for record in records:
-        for outcome in Outcome:
-            labels = {**_labels(record), f"{PREFIX}_outcome": outcome.value}
-            yield _sample(f"{PREFIX}_outcome", labels, int(record.outcome is outcome))
-
-
 def _labels(record: Record) -> dict[str, str]:
     cell = record.cell
     return {
@@ -98,21 +82,16 @@ def _labels(record: Record) -> dict[str, str]:
     }
 
 
-def _head(name: str, kind: str, meaning: str, unit: str = "") -> Iterator[str]:
-    yield f"# TYPE {PREFIX}_{name} {kind}"
-    if unit:
-        yield f"# UNIT {PREFIX}_{name} {unit}"
-    yield f"# HELP {PREFIX}_{name} {_escaped(meaning)}"
+def _family(name: str, kind: str, meaning: str, samples: Sequence[tuple[Mapping[str, str], float]]) -> Metric:
+    from prometheus_client.metrics_core import Metric
 
-
-def _sample(name: str, labels: Mapping[str, str], value: float) -> str:
-    assert math.isfinite(value)  # what is not is None in a record
-    inside = ",".join(f'{key}="{_escaped(plain(text))}"' for key, text in labels.items())
-    return f"{name}{{{inside}}} {value!r}"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
+    unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
+    family = Metric(f"{PREFIX}_{name}", meaning, kind, unit)
+    for labels, value in samples:
+        assert math.isfinite(value)  # what is not is None in a record
+        texts = {key: plain(text) for key, text in labels.items()}
+        family.add_sample(f"{PREFIX}_{name}{'_info' if kind == 'info' else ''}", texts, value)
+    return family
 
 
 FORMAT = Format(write=lambda run, _: to_openmetrics(run), holds_failures=True)
