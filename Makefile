@@ -22,10 +22,11 @@ test-all: $(READY)  ## run the tests that `make test` leaves out
 test-gpu: $(READY)  ## ask a real GPU what its figures are worth; figures go to results/gpu, or $$OUT
 	$(BIN)/python -m pytest -q -m gpu tests
 
-lint: $(READY)  ## check style and types
+lint: $(READY)  ## check style, types, and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/meta/test_layers.py
 
 # Installed again only when what is installed changes. Without a working venv module (Debian splits it off) say what to do.
 $(READY): requirements.lock pyproject.toml

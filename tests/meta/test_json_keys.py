@@ -19,6 +19,7 @@ import pytest
 from bench.core import claim, comparison, fit, gate, generation, history, peaks, profile, record, training
 from bench.runner.ab.calibration import Calibration
 from bench.runner.ab.selftest import Selftest
+from bench.runner.doctor import Diagnosis
 from bench.runner.scenarios import GENERATION, IMAGES
 from bench.stats.rank_scaling import RankScaling
 from bench.stats.scaling import Scaling
@@ -83,6 +84,7 @@ TYPES: dict[str, tuple[type, ...]] = {
     "check": (claim.CheckedClaim,),
     "bisect": (comparison.Bisected,),
     "compare": (comparison.Nominated, profile.ProfileDiff),
+    "machine": (Diagnosis,),
     "machine noise": (Calibration,),
     "profile": (profile.Profile,),
     "machine peaks": (peaks.Peaks,),
