@@ -99,10 +99,7 @@ TOPICS = (
         name="GRU",
         says='One gate fewer than the LSTM, and "computationally more efficient".',
         suites=("gates",),
-        tests=(
-            "tests/models/test_recurrent.py::"
-            "test_a_gru_has_three_quarters_of_an_lstms_parameters_and_flops",
-        ),
+        tests=("tests/models/test_recurrent.py::test_a_gru_has_three_quarters_of_an_lstms_parameters_and_flops",),
         claims=("gru.", "recurrent.", "train.", "infer."),
         figures=("tokens", "flops", "parameters"),
         commands=("bench check --time",),
