@@ -44,6 +44,7 @@ def write_suite(pytester, precisions='["fp32"]'):
     pytester.path.joinpath("test_tiny.py").write_text(SUITE.replace("PRECISIONS", precisions))
 
 
+@pytest.mark.slow
 def test_rounds_are_the_steps_of_the_record(pytester, run_pytest):
     write_suite(pytester)
     result = run_pytest("--benchmark-only", "--benchmark-json=out.json")

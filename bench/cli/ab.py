@@ -142,9 +142,9 @@ def command(
         settings=settings,
         results=results,
         spreads=spreads_of_cells(results, settings),
+        get_ready=lambda: wait_for_quiet(patience, watcher.tell),
     )
     with terminated_like_interrupted():
-        wait_for_quiet(patience, watcher.tell)
         compared = compare_sides(request, watcher)
     _answer(compared, settings, format, markdown)
     return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from bench.core.cell import Cell
+from bench.core.cell import Cell, ScalingMode
 from bench.core.record import Record
 from bench.stats.cold import payback_of
 from bench.stats.summary import Summary
@@ -233,7 +233,16 @@ CELLS = (
         "scaling",
         "what `scaling_efficiency` compares with: one process with the batch of a rank (`weak`), or of all (`strong`)",
         "scaling.scaling",
-        Shown(name="scaling", view="ranks", place=2, right=False, key=True),
+        Shown(
+            name="scaling",
+            view="ranks",
+            place=2,
+            right=False,
+            key=True,
+            when=lambda rows: any(
+                row.scaling.scaling is ScalingMode.STRONG for row in rows
+            ),  # else the caption says it
+        ),
     ),
     real(
         "scaling_efficiency",

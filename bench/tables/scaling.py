@@ -84,7 +84,8 @@ def ranks_document(records: Sequence[Record]) -> Document:
 def ranks_columns(shown: Sequence[Record], found: Sequence[RankScaling]) -> list[Column]:
     """Make the columns of the scaling block; one RankScaling per record."""
     rows = [CellRow(record, summarise(record), one) for record, one in zip(shown, found, strict=True)]
-    return [*key_columns(shown, _KEYS), *shown_columns(CELLS, rows, "ranks")]
+    keys = [key for key in _KEYS if key != "nodes" or any(record.cell.nodes > 1 for record in shown)]
+    return [*key_columns(shown, keys), *shown_columns(CELLS, rows, "ranks")]
 
 
 def ranks_notes(found: Sequence[RankScaling]) -> list[str]:

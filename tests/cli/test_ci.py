@@ -188,6 +188,7 @@ def test_a_planted_regression_fails_and_the_same_comment_is_updated(place: Place
     )
 
 
+@pytest.mark.slow
 def test_a_planted_layer_fails_the_gate_on_the_line_of_the_model(place: Place) -> None:
     place.edit("net.py", "self.second(self.first(x))", "self.second(self.first(self.first(x)))")
     done = place.rehearse(gate="suite.toml")

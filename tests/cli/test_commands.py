@@ -30,6 +30,7 @@ def bench(capsys, *arguments):
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 def test_run_measures_stores_and_says_where(capsys):
     code, out, err = bench(capsys, "run", f"{USER}:tiny", "-b", "2,4", *QUICK)
     assert code == ExitCode.FINE, err
@@ -199,6 +200,7 @@ def test_an_axis_that_was_typed_overrides_the_suite(capsys):
     assert "9 cells" in out
 
 
+@pytest.mark.slow
 def test_check_calls_the_documented_mistake_an_erratum(capsys):
     code, out, _ = bench(capsys, "check", "--format", "json")
     assert code == ExitCode.FINE

@@ -24,6 +24,7 @@ EVERY_FIELD = Cell(
     input_shape=(3, 64, 64),
     threads=4,
     world_size=2,
+    nodes=2,
     parallel=Parallel.FSDP2,
     seed=7,
     accumulate=2,
@@ -39,7 +40,7 @@ KEYS = {
     ),
     '{"accumulate":2,"batch_size":32,"clip_norm":0.5,"compile":"reduce-overhead","device":"cuda:1","grad_mode":"no_grad",'
     '"input_shape":[3,64,64],'
-    '"memory_format":"channels_last","mode":"infer","model":"torchvision:resnet18","optimizer":"adamw-fused",'
+    '"memory_format":"channels_last","mode":"infer","model":"torchvision:resnet18","nodes":2,"optimizer":"adamw-fused",'
     '"parallel":"fsdp2","precision":"bf16-amp","seed":7,"threads":4,"world_size":2}': EVERY_FIELD,
 }
 
@@ -51,7 +52,9 @@ def test_a_key_is_the_hash_of_the_canonical_json(canonical: str, cell: Cell) -> 
 
 def test_keys_written_to_disk_by_the_first_version_still_hold() -> None:
     assert Cell(model="my_net", batch_size=8).key == "a40d002417cecee0"
-    older = dataclasses.replace(EVERY_FIELD, parallel=Parallel.DDP, accumulate=1, clip_norm=None, grad_mode=None)
+    older = dataclasses.replace(
+        EVERY_FIELD, nodes=1, parallel=Parallel.DDP, accumulate=1, clip_norm=None, grad_mode=None
+    )
     assert older.key == "d4ec7674b37e811f"
 
 
@@ -81,7 +84,7 @@ def test_an_id_holds_five_axes_and_others_that_are_not_default() -> None:
     assert Cell(model="my_net", batch_size=32).id == "my_net/train/b32/cpu/fp32"
     assert EVERY_FIELD.id == (
         "torchvision:resnet18/infer/b32/cuda:1/bf16-amp/adamw-fused/compile-reduce-overhead/channels_last"
-        "/3x64x64/t4/w2/fsdp2/seed7/accumulate2/clip0.5/grad-no_grad"
+        "/3x64x64/t4/w2/n2/fsdp2/seed7/accumulate2/clip0.5/grad-no_grad"
     )
 
 

@@ -54,6 +54,7 @@ class Request:
         compares_with_itself: Both sides are meant to be the same; else that is remarked on.
         cells: What to compare where it is planned already; `targets` and `axes` then say nothing.
         judges_other_work: Give a verdict also where the parameters differ.
+        get_ready: Called once the sides are there, before anything is counted or timed; may wait for a quiet machine.
     """
 
     base: str
@@ -67,6 +68,7 @@ class Request:
     compares_with_itself: bool = False
     cells: tuple[Cell, ...] = ()
     judges_other_work: bool = False
+    get_ready: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
     with open_sides(request.base, request.head, base_python=request.base_python) as (base, head):
         cells = request.cells or plan_cells(request, head)
         notes = () if request.compares_with_itself else remarks(base, head)
+        request.get_ready()
         found = scout(base, head, cells)
         _need_something(found)
         environment = next(iter(found.environments["head"].values()))

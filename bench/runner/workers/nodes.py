@@ -57,7 +57,7 @@ def launch_on_nodes(
         RanksEnded: A rank or a node ended badly, or the time is up.
     """
     folder = Path(os.environ[NODES_FOLDER_VARIABLE]) / uuid.uuid4().hex
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, mode=0o700)  # what lies there is unpickled: nobody else may write into it
     try:
         call = _Call(
             function=function,
