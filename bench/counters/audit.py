@@ -130,6 +130,12 @@ _REVIEWED: dict[str, str] = {
 _CLASSES = {name: kind for kind, names in _REVIEWED.items() for name in names.split()}
 
 _FREE_ELSEWHERE = {
+    "quantized::add": "pointwise",
+    "quantized::add_relu": "pointwise",
+    "quantized::mul": "pointwise",
+    "quantized::mul_relu": "pointwise",
+    "quantized::hardswish": "pointwise",
+    "quantized::leaky_relu": "pointwise",
     "torchvision::nms": "indexing",
     "torchvision::roi_align": "interpolation",
     "torchvision::_roi_align_backward": "interpolation",

@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.counters.formulas.cost import Cost
+from bench.counters.parameters import unpacked
 
 
 def passes(positions: Tensor, weight: Tensor) -> int:
@@ -94,6 +95,11 @@ def convolution_over_time_backward(grad: Tensor, x: Tensor, weight: Tensor, *_: 
     return 2 * 2 * grad.shape[0] * grad.shape[1] * weight.numel()
 
 
+def quantized_convolution(x: Tensor, packed: Any, *args: Any, output: Tensor, **_: Any) -> int:
+    """One pass of the weight behind its packed form."""
+    return passes(output, next(unpacked(packed)))
+
+
 FORMULAS: dict[str, tuple[Callable[..., int | Cost], bool]] = {
     **dict.fromkeys(("convolution", "_convolution", "convolution_overrideable"), (convolution, True)),
     **dict.fromkeys(
@@ -117,6 +123,9 @@ FORMULAS: dict[str, tuple[Callable[..., int | Cost], bool]] = {
     "convolution_backward": (convolution_backward, False),
     "torchvision::deform_conv2d": (deformable_convolution, True),
     "torchvision::_deform_conv2d_backward": (deformable_convolution_backward, False),
+    **dict.fromkeys(
+        [f"quantized::conv{dims}d{relu}" for dims in (1, 2, 3) for relu in ("", "_relu")], (quantized_convolution, True)
+    ),
     "conv_tbc": (convolution_over_time, True),
     "conv_tbc_backward": (convolution_over_time_backward, False),
 }

@@ -1,4 +1,4 @@
-"""Quantised recurrent layers: the parameters and the FLOPs of the layers that they were made of."""
+"""Quantised recurrent layers and convolutions: the parameters and the FLOPs of the layers that they were made of."""
 
 from __future__ import annotations
 
@@ -40,4 +40,31 @@ def test_a_quantised_recurrent_layer_counts_as_the_layer_that_it_was(kind: Any, 
     assert counters.parameters == sum(parameter.numel() for parameter in whole.parameters())
     weights = 2 * gates * HIDDEN * ((WIDTH + HIDDEN) + (2 * HIDDEN + HIDDEN))  # two directions, two layers
     assert counters.flops is not None and counters.flops.forward == 2 * STEPS * BATCH * weights
+    assert advice == ()
+
+
+class Convolution(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.ao.nn.quantized.Conv2d(6, 8, (3, 2), stride=2, padding=1, groups=2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.quantize_per_tensor(x, 0.1, 0, torch.quint8)
+        y = self.layer(x)
+        return torch.ops.quantized.add(y, y, 0.1, 0).dequantize()  # type: ignore[no-any-return]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_convolution_counts_as_the_convolution_that_it_was() -> None:
+    workload = Workload(
+        name="quantised",
+        build_model=Convolution,
+        make_batch=lambda size, device: (torch.randn(size, 6, 9, 10, device=device), None),
+        loss=lambda outputs, _: outputs.sum(),
+        make_optimizer=torch.optim.SGD,
+    )
+    counters, advice = count(workload, Cell(model="quantised", mode=Mode.INFER, batch_size=BATCH))
+    assert counters.parameters == 8 * 3 * 3 * 2 + 8
+    assert counters.flops is not None
+    assert counters.flops.forward == 2 * BATCH * (5 * 6) * 8 * 3 * 3 * 2
     assert advice == ()
