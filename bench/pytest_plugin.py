@@ -223,6 +223,7 @@ class BenchCell:
             return
         given = {name: value for name, value in (self._benchmark.params or {}).items() if name != "bench_cell"}
         self._benchmark.params = _plain_axes(record.cell) | given  # values to group by, one axis each, not a Cell
+        self._benchmark.group = self._benchmark.group or record.cell.model
         seconds = record.sample_seconds(Phase.STEP)
         self._timer.load(seconds)
         self._benchmark.extra_info.update(extra_info(record))

@@ -106,6 +106,7 @@ def test_axes_are_plain_parameters_to_group_by(pytester, run_pytest):
     for entry, batch_size in zip(entries, (2, 4), strict=True):
         params = entry["params"]
         assert "bench_cell" not in params
+        assert entry["group"] == params["model"]
         expected = {"batch_size": batch_size, "precision": "fp32", "model": f"{MODEL}:tiny@label=a*b"}
         assert expected.items() <= params.items()
         assert (params["colour"], params["input_shape"], params["mode"]) == ("red", "4", "train")

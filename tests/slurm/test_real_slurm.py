@@ -261,7 +261,7 @@ def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(b
     found = {(name_of(r["cell"]), r["cell"].get("world_size", 1)): r for r in collected["records"]}
     good = found["good", 2]
     assert good["outcome"] == Outcome.OK, good
-    assert good["ranks"]["hosts"] == ["n1", "n2"]
+    assert sorted(good["ranks"]["hosts"]) == ["n1", "n2"]  # the rendezvous numbers the nodes
     assert {(s["phase"], s["rank"]) for s in good["samples"]} >= {("backward", rank) for rank in range(2)}
     assert {one["reason"] for one in collected["ranks"] if name_of(one["cell"]) == "good"} == {None}
     # What dies is that cell's row and no other's.
