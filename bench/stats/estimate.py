@@ -34,7 +34,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.core.estimate import Estimate
-from bench.stats.distributions import Floats, durations, finite, fraction, median_rank, student_t_quantile
+from bench.stats.distributions import (
+    Floats,
+    durations,
+    finite,
+    fraction,
+    median_of,
+    median_rank,
+    student_t_quantile,
+    value_at,
+    weibull_position,
+)
 
 SOKAL_WINDOW = 5.0
 """Window in units of tau; Sokal's notes recommend 4 to 10."""
@@ -81,7 +91,14 @@ def effective_n(values: Sequence[float] | Floats) -> float:
 
 def ranks(values: Sequence[float] | Floats) -> Floats:
     """Return the rank of each value, 1 for the smallest; equal values share their mean rank."""
-    _, inverse, counts = np.unique(finite(values), return_inverse=True, return_counts=True)
+    array = finite(values)
+    order = array.argsort()
+    ordered = array[order]
+    found = np.empty(array.size)
+    if (ordered[1:] != ordered[:-1]).all():  # numpy.unique does the rest, in eight times the time
+        found[order] = np.arange(1.0, array.size + 1)
+        return found
+    _, inverse, counts = np.unique(array, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[inverse], dtype=np.float64)
 
@@ -130,9 +147,10 @@ def estimate_median(seconds: Sequence[float], *, confidence: float = 0.95) -> Es
     rank = median_rank(m, confidence)
     low = high = None
     if rank is not None and drift(array) is None:
-        low, high = (float(q) for q in np.quantile(array, [rank / (m + 1), 1 - rank / (m + 1)], method="weibull"))
+        ordered, n = np.sort(array), array.size
+        low, high = (value_at(ordered, weibull_position(n, share)) for share in (rank / (m + 1), 1 - rank / (m + 1)))
     return Estimate(
-        point=float(np.median(array)),
+        point=median_of(array),
         low=low,
         high=high,
         confidence=confidence,
@@ -162,7 +180,7 @@ def shift_beyond_chance(base: np.ndarray, head: np.ndarray, limit: float) -> flo
         None within `limit`, where a median is 0, and where the rank sum of Mann and Whitney (Ann. Math. Stat. 18
         (1947) 50) allows for chance.
     """
-    before, after = float(np.median(base)), float(np.median(head))
+    before, after = median_of(base), median_of(head)
     if min(before, after) <= 0 or abs(after - before) <= limit * min(before, after):
         return None
     n, m = base.size, head.size
@@ -195,8 +213,8 @@ def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confiden
         raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
     if len(arrays) == 1:
         return estimate_median(samples[0], confidence=confidence)
-    medians = np.array([np.median(array) for array in arrays])
-    point, low, high = float(np.median(medians)), None, None
+    medians = np.array([median_of(array) for array in arrays])
+    point, low, high = median_of(medians), None, None
     method = f"median of {len(arrays)} process medians; an interval needs {MIN_PROCESSES} processes"
     if len(arrays) >= MIN_PROCESSES and medians.min() > 0:
         logs = np.log(medians)
@@ -226,7 +244,7 @@ def quantile(seconds: Sequence[float], probability: float) -> float:
         raise ValueError("a quantile of no values was asked for")
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"a probability lies in 0..1, found {probability}")
-    return float(np.quantile(array, probability))
+    return value_at(np.sort(array), (array.size - 1) * probability)
 
 
 def relative_dispersion(seconds: Sequence[float]) -> float | None:
@@ -241,5 +259,6 @@ def relative_dispersion(seconds: Sequence[float]) -> float | None:
     array = durations(seconds)
     if array.size < 4:
         return None
-    low, middle, high = np.quantile(array, [0.25, 0.5, 0.75])
-    return float((high - low) / middle) if middle > 0 else None
+    ordered = np.sort(array)
+    low, middle, high = (value_at(ordered, (array.size - 1) * quarter) for quarter in (0.25, 0.5, 0.75))
+    return (high - low) / middle if middle > 0 else None

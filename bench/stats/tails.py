@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
-from bench.stats.distributions import Floats, durations, fraction
+from bench.stats.distributions import Floats, durations, fraction, value_at, weibull_position
 from bench.stats.estimate import effective_n, integrated_autocorrelation_time, ranks
 
 PROBABILITIES = (0.5, 0.95, 0.99)
@@ -154,7 +154,7 @@ def _ends(m: int, probability: float) -> tuple[int, int | None]:
 
 
 def _at(array: Floats, rank: int, m: int) -> float:
-    return float(np.quantile(array, rank / (m + 1), method="weibull"))
+    return value_at(np.sort(array), weibull_position(array.size, rank / (m + 1)))
 
 
 def _needed(probability: float, tau: float) -> int:
