@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -286,10 +287,13 @@ class Cell:
 
         Fields at their default are left out, so a new axis does not rename the cells of old runs.
         """
-        return short_hash({f.name: to_json(getattr(self, f.name)) for f in fields(self) if not self._is_default(f)})
+        return _key(self)
 
-    def _is_default(self, field: Any) -> bool:
-        return bool(getattr(self, field.name) == field.default)
+
+@functools.lru_cache(maxsize=2**15)  # a report asks ten times per cell
+def _key(cell: Cell) -> str:
+    values = {field.name: (getattr(cell, field.name), field.default) for field in fields(cell)}
+    return short_hash({name: to_json(value) for name, (value, default) in values.items() if value != default})
 
 
 def short_hash(value: Any) -> str:

@@ -213,14 +213,14 @@ def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confiden
         raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
     if len(arrays) == 1:
         return estimate_median(samples[0], confidence=confidence)
+    point, low, high = typical_seconds(arrays), None, None
     medians = np.array([median_of(array) for array in arrays])
-    point, low, high = median_of(medians), None, None
     method = f"median of {len(arrays)} process medians; an interval needs {MIN_PROCESSES} processes"
     if len(arrays) >= MIN_PROCESSES and medians.min() > 0:
         logs = np.log(medians)
         centre, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs))
         reach = student_t_quantile((1 + confidence) / 2, len(logs) - 1) * error
-        point, low, high = math.exp(centre), math.exp(centre - reach), math.exp(centre + reach)
+        low, high = math.exp(centre - reach), math.exp(centre + reach)
         method = f"geometric mean of {len(arrays)} process medians; Student t on their logs"
     return Estimate(
         point=point,
@@ -231,6 +231,21 @@ def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confiden
         n_effective=float(len(arrays)),
         method=method,
     )
+
+
+def typical_seconds(samples: Sequence[Sequence[float] | Floats]) -> float:
+    """Return the point of `estimate_median_of_processes` without its interval, which takes ten times as long.
+
+    Raises:
+        ValueError: No process, one without values, or a value that is negative or not finite.
+    """
+    arrays = [durations(seconds) for seconds in samples]
+    if not arrays or any(array.size == 0 for array in arrays):
+        raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
+    medians = np.array([median_of(array) for array in arrays])
+    if len(arrays) >= MIN_PROCESSES and medians.min() > 0:
+        return math.exp(float(np.log(medians).mean()))
+    return median_of(medians)
 
 
 def quantile(seconds: Sequence[float], probability: float) -> float:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from bench.core.cell import Cell, Mode, Parallel, ScalingMode
 from bench.core.record import Outcome, Phase, Record
 from bench.stats.estimate import quantile
-from bench.stats.summary import Summary, summarise
+from bench.stats.summary import estimate_phase, summarise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def _one(found: RankScaling, record: Record, alone: Record | None, summary: Summ
     reason = _why_incomparable(record, alone)
     if alone is None or reason is not None:
         return replace(found, reason=reason)
-    return _compared(found, summary, summarise(alone))
+    return _compared(found, record, alone)
 
 
 def _alone(record: Record, records: Sequence[Record], scaling: ScalingMode) -> Record | None:
@@ -121,7 +121,8 @@ def _why_incomparable(record: Record, alone: Record | None) -> str | None:
     return None
 
 
-def _compared(found: RankScaling, ranks: Summary, alone: Summary) -> RankScaling:
+def _compared(found: RankScaling, record: Record, other: Record) -> RankScaling:
+    ranks, alone = summarise(record), summarise(other)
     if ranks.step is None or alone.step is None or not ranks.step.point > 0:
         return replace(found, reason="no step was timed")
     efficiency = alone.step.point / ranks.step.point
@@ -131,13 +132,13 @@ def _compared(found: RankScaling, ranks: Summary, alone: Summary) -> RankScaling
     phases = _communicating(found.cell)
     if not phases:
         return replace(found, efficiency=efficiency, reason="copies that only infer do not communicate")
-    pairs = [(ranks.phase(phase), alone.phase(phase)) for phase in phases]
-    if any(mine is None or other is None for mine, other in pairs):
+    if any(one.phase(phase) is None for phase in phases for one in (ranks, alone)):
         does_not_add_up = any(not one.phases and one.residual_fraction is not None for one in (ranks, alone))
         reason = "the phases do not add up to the step" if does_not_add_up else "a phase was not timed"
         return replace(found, efficiency=efficiency, reason=reason)
-    estimates = [estimate for pair in pairs for estimate in pair if estimate is not None]
-    seconds = sum(mine.point - other.point for mine, other in pairs if mine is not None and other is not None)
+    mine, theirs = ([one for p in phases if (one := estimate_phase(each, p))] for each in (record, other))
+    seconds = sum(one.point for one in mine) - sum(one.point for one in theirs)
+    estimates = [*mine, *theirs]
     halves = [half for estimate in estimates if (half := estimate.half_width) is not None]
     return replace(
         found,

@@ -26,7 +26,7 @@ from bench.core.cell import Mode
 from bench.core.estimate import Estimate
 from bench.core.peaks import Peak
 from bench.core.record import Phase, Record
-from bench.stats.estimate import estimate_median_of_processes, quantile, relative_dispersion
+from bench.stats.estimate import estimate_median_of_processes, quantile, relative_dispersion, typical_seconds
 
 
 class Bound(StrEnum):
@@ -94,8 +94,8 @@ class Summary:
     Attributes:
         step: Step of all processes.
         dispersion: IQR / median of the steps of all processes.
-        phases: Phases that were measured, in the order they run, then those of one's own naming; without STEP. Empty
-            where they do not add up.
+        phases: Median seconds of the phases that were measured, in the order they run, then those of one's own naming;
+            without STEP. Empty where they do not add up.
         residual_fraction: Negative where the marks between phases cost time.
         flops_total: None in train mode as long as the backward FLOPs are unknown: forward alone is no step.
         mfu: Model FLOPs utilization against the measured peak; None where `bench machine peaks` was never run here.
@@ -106,7 +106,7 @@ class Summary:
     step_p10_seconds: float | None = None
     step_p90_seconds: float | None = None
     dispersion: float | None = None
-    phases: tuple[tuple[Phase | str, Estimate], ...] = ()
+    phases: tuple[tuple[Phase | str, float], ...] = ()
     phase_sum_seconds: float | None = None
     residual_fraction: float | None = None
     examples_per_second: float | None = None
@@ -118,8 +118,8 @@ class Summary:
     documented_mfu: float | None = None
     roofline: Placement | None = None
 
-    def phase(self, phase: Phase | str) -> Estimate | None:
-        """Return the estimate of one phase, or None."""
+    def phase(self, phase: Phase | str) -> float | None:
+        """Return the median seconds of one phase, or None."""
         return dict(self.phases).get(phase)
 
 
@@ -134,9 +134,9 @@ def summarise(record: Record) -> Summary:
     step = estimate_phase(record, Phase.STEP)
     seconds = record.sample_seconds(Phase.STEP)
     own = (sample.phase for sample in record.samples if sample.phase not in (*SPLIT_PHASES, Phase.STEP))
-    estimates = ((phase, estimate_phase(record, phase)) for phase in dict.fromkeys((*SPLIT_PHASES, *own)))
-    phases = tuple((phase, estimate) for phase, estimate in estimates if estimate is not None)
-    phase_sum = sum(estimate.point for _, estimate in phases) if phases else None
+    series = ((phase, record.process_seconds(phase)) for phase in dict.fromkeys((*SPLIT_PHASES, *own)))
+    phases = tuple((phase, typical_seconds(samples)) for phase, samples in series if samples)
+    phase_sum = sum(seconds for _, seconds in phases) if phases else None
     latency = step.point if step is not None and step.point > 0 else None
     residual = 1 - phase_sum / latency if latency and phase_sum is not None else None
     examples = record.cell.examples_per_step / latency if latency else None

@@ -103,12 +103,10 @@ def _phase(phase: Phase, header: str, meaning: str, place: int) -> TableColumn:
         together="phases",
         tight=True,
         always=True,
-        when=lambda rows: any(row.summary.phase(phase) for row in rows),
+        when=lambda rows: any(row.summary.phase(phase) is not None for row in rows),
         hidden_in=PAGE,
     )
-    return real(
-        f"{phase.value}_median_seconds", "s", meaning, lambda row: read("point")(row.summary.phase(phase)), shown
-    )
+    return real(f"{phase.value}_median_seconds", "s", meaning, lambda row: row.summary.phase(phase), shown)
 
 
 TIMES = (

@@ -61,8 +61,8 @@ def bound_mark(row: CellRow) -> str:
 
 def phase_share(summary: Summary, phase: Phase | str) -> float | None:
     """Divide a phase by the unsplit step."""
-    estimate, step = summary.phase(phase), summary.step
-    return estimate.point / step.point if estimate and step and step.point else None
+    seconds, step = summary.phase(phase), summary.step
+    return seconds / step.point if seconds is not None and step and step.point else None
 
 
 def own_phases(row: CellRow) -> str | None:

@@ -322,7 +322,7 @@ def _differ(one: Estimate, other: Estimate) -> bool:
 def _optimizer_share(cells: Sequence[_Fit]) -> tuple[float, float] | None:
     """Return the least and the largest share of a step that the optimizer takes."""
     shares = [
-        optimizer.point / one.step.point
+        optimizer / one.step.point
         for one in cells
         if one.cell.mode is Mode.TRAIN and (optimizer := one.summary.phase(Phase.OPTIMIZER)) is not None
     ]

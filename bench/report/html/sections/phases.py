@@ -49,10 +49,10 @@ def _bar(row: Row, runs: list[str], colors: Mapping[Phase | str, int], unit: tup
             Part(
                 name=str(phase),
                 color=colors[phase],
-                value=estimate.point,
-                text=significant(estimate.point / unit[0]),
+                value=seconds,
+                text=significant(seconds / unit[0]),
             )
-            for phase, estimate in row.summary.phases
+            for phase, seconds in row.summary.phases
         ),
         mark=step.point,
         mark_text=f"whole step {duration(step.point)}",
