@@ -129,7 +129,7 @@ def value_at(ordered: Floats, position: float) -> float:
 
 
 def weibull_position(n: int, probability: float) -> float:
-    """Return where a quantile lies between n sorted values, for `value_at`: the r-th of them where it is r / (n + 1)."""
+    """Return the position, for `value_at`, of a quantile of n values: the r-th of them where it is r / (n + 1)."""
     return n * probability + probability - 1
 
 

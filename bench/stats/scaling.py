@@ -30,10 +30,10 @@ import numpy as np
 
 from bench.core.cell import Cell
 from bench.core.estimate import Estimate
-from bench.core.record import Outcome, Record
+from bench.core.record import Outcome, Phase, Record
 from bench.core.text import SPEC_OPTIONS
 from bench.stats.distributions import Floats, finite, normal_quantile, student_t_quantile
-from bench.stats.summary import summarise
+from bench.stats.summary import estimate_phase, flops_total
 
 MIN_POINTS = 3
 """Two points lie on every line: nothing could show that it is none."""
@@ -297,15 +297,15 @@ def _sizes(cell: Cell) -> Iterator[tuple[str, int, str, Cell]]:
 
 def _scaling(axis: str, name: str, found: dict[int, Record]) -> Scaling:
     measured = {size: record for size, record in sorted(found.items()) if record.outcome is Outcome.OK}
-    summaries = {size: summarise(record) for size, record in measured.items()}
-    steps = {size: s.step for size, s in summaries.items() if s.step is not None and s.step.point > 0}
+    estimates = {size: estimate_phase(record, Phase.STEP) for size, record in measured.items()}
+    steps = {size: step for size, step in estimates.items() if step is not None and step.point > 0}
     sizes, points = tuple(steps), [step.point for step in steps.values()]
     scaling = Scaling(group=name, axis=axis, sizes=sizes, seconds=tuple(points))
     halves = [step.half_width for step in steps.values()]
     fitted = (fit_weighted_line if axis == BATCH else fit_power)(sizes, points, halves)
     if fitted is None:
         return replace(scaling, reason=f"{len(sizes)} sizes were measured; a fit needs {MIN_POINTS}")
-    flops = [summaries[size].flops_total for size in sizes]
+    flops = [flops_total(measured[size]) for size in sizes]
     counted = [count for count in flops if count]
     exponent = fit_power(sizes, counted, halves=[None] * len(counted)) if len(counted) == len(sizes) else None
     scaling = replace(

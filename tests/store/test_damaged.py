@@ -71,9 +71,14 @@ def show(run: StoredRun) -> None:
 def read_run(path: Path) -> None:
     folder = RunFolder.open(path.parent if path.name == "run.json" else path.parent.parent)
     show(read_stored_run(folder))
-    listed, _ = list_source(folder.path)
-    for one in listed:
-        one.make()
+    make_rows(folder.path)
+
+
+def make_rows(path: Path) -> None:
+    """Do what `history ingest` does."""
+    for listed, _ in list_source(path):
+        for one in listed:
+            one.make()
 
 
 def read_case(path: Path) -> None:
@@ -92,8 +97,7 @@ def report(path: Path) -> None:
 
 def read_session(path: Path) -> None:
     read_stored_session(path)
-    for one in list_source(path)[0]:
-        one.make()
+    make_rows(path)
 
 
 def store(root: Path) -> RunFolder:

@@ -17,11 +17,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from bench.core.errors import StoreError
-from bench.core.progress import told
+from bench.core.progress import tell
 from bench.store.history.database import History
+from bench.store.history.reading import read_sources
 from bench.store.history.schema import cells, environments, pruned, records, runs
-from bench.store.history.sources import Entry, Row, find_sources, list_source
+from bench.store.history.sources import Entry, Row, find_sources
 
 BATCH = 2000
 """Rows per transaction."""
@@ -69,25 +69,22 @@ def ingest(
     problems = [str(problem) for problem in found]
     added = known = left_out = 0
     batch: list[Entry] = []
-    for source in told(sources, "reading", len(sources)):
-        try:
-            listed, troubles = list_source(source)
-        except StoreError as error:
-            problems.append(str(error))
-            continue
-        problems += map(str, troubles)
-        had, gone = _known(history, [one.digest for one in listed])
+
+    def choose(digests: Sequence[str]) -> set[str]:
+        """Return those that shall be made."""
+        nonlocal known, left_out
+        had, gone = _known(history, digests)
+        known += sum(digest in had for digest in digests)
         left_out += 0 if takes_back else len(gone)
-        seen: set[str] = set()
-        for one in listed:
-            if one.digest in had or one.digest in seen:
-                known += 1
-            elif takes_back or one.digest not in gone:
-                seen.add(one.digest)
-                try:
-                    batch.append(one.make())
-                except StoreError as error:
-                    problems.append(str(error))
+        return set(digests) - had - (set() if takes_back else gone)
+
+    done = -1
+    for read in read_sources(sources, choose):
+        if read.done > done:
+            done = read.done
+            tell("reading", done, len(sources))
+        problems += read.problems
+        batch += read.entries
         if len(batch) >= BATCH:
             inserted = add_entries(history, batch, takes_back=takes_back)
             added, known, batch = added + inserted, known + len(batch) - inserted, []

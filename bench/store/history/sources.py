@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Record
 from bench.core.units import counted
 from bench.stats.estimate import estimate_median, relative_dispersion
+from bench.store.atomic import store_error
 from bench.store.codec import digest, from_data, parse_file
 from bench.store.history.schema import MEASURED
 from bench.store.pytest_benchmark import StoredBenchmark, StoredSession, read_session
@@ -34,6 +37,9 @@ _COLUMNS = {column.name: column for column in CELLS if column.name in MEASURED}
 _UNREADABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes neither
 _LONGEST = 500
 """Characters of a reason; the record has all of it."""
+
+_AT_ONCE = 200
+"""Files of a run that are held in memory together."""
 
 _NOTHING = dict.fromkeys(MEASURED)
 
@@ -84,14 +90,29 @@ def find_sources(given: Sequence[str], results: Path) -> tuple[tuple[Path, ...],
     return tuple(dict.fromkeys(sources)), tuple(problems)
 
 
-def list_source(path: Path) -> tuple[tuple[Listed, ...], tuple[StoreError, ...]]:
-    """List the measurements of a run folder or of a file, and what of it cannot be read.
+def list_source(path: Path, part: int = 0, parts: int = 1) -> Iterator[tuple[tuple[Listed, ...], tuple[str, ...]]]:
+    """List the measurements of a run folder or of a file, and what of it cannot be read, a few hundred at a time.
+
+    Args:
+        path: Path of the folder or the file.
+        part: Which part of it, where several processes read it side by side.
+        parts: How many they are.
 
     Raises:
         StoreError: Nothing of it can be read.
     """
     if path.is_dir():
-        return _list_run(path)
+        yield from _list_run(path, part, parts)
+    elif _part_of(path.name, parts) == part:
+        yield _list_session(path)
+
+
+def _part_of(name: str, parts: int) -> int:
+    """Return whose a file is; by its name, because files may be added while others list the folder."""
+    return zlib.crc32(os.fsencode(name)) % parts
+
+
+def _list_session(path: Path) -> tuple[tuple[Listed, ...], tuple[str, ...]]:
     session = read_session(path)
     run = _session_run(session, path)
     listed = [
@@ -100,20 +121,31 @@ def list_source(path: Path) -> tuple[tuple[Listed, ...], tuple[StoreError, ...]]
     return tuple(listed), ()
 
 
-def _list_run(path: Path) -> tuple[tuple[Listed, ...], tuple[StoreError, ...]]:
+def _list_run(path: Path, part: int, parts: int) -> Iterator[tuple[tuple[Listed, ...], tuple[str, ...]]]:
     folder = RunFolder.open(path)
     row = _run_row(folder)
-    listed: list[Listed] = []
-    problems: list[StoreError] = []
-    for file in sorted(folder.records_path.glob("*.json")):
-        try:
-            data = parse_file(file)
-        except StoreError as error:
-            problems.append(error)
-        else:
-            address = digest(data)
-            listed.append(Listed(address, functools.partial(_record_entry, data, file, row, address)))
-    return tuple(listed), tuple(problems)
+    resolved = folder.records_path.resolve()  # once, and not a look at every folder above for every file
+    try:
+        names = sorted(path.name for path in folder.records_path.iterdir() if path.name.endswith(".json"))
+    except FileNotFoundError:
+        names = []
+    except OSError as error:
+        raise store_error("list", folder.records_path, error) from error
+    mine = [name for name in names if _part_of(name, parts) == part]
+    for start in range(0, len(mine), _AT_ONCE):
+        listed: list[Listed] = []
+        problems: list[str] = []
+        for name in mine[start : start + _AT_ONCE]:
+            file = folder.records_path / name
+            try:
+                data = parse_file(file)
+            except StoreError as error:
+                problems.append(str(error))
+            else:
+                address = digest(data)
+                make = functools.partial(_record_entry, data, file, row, address, str(resolved / name))
+                listed.append(Listed(address, make))
+        yield tuple(listed), tuple(problems)
 
 
 def _run_row(folder: RunFolder) -> Row:
@@ -127,23 +159,25 @@ def _run_row(folder: RunFolder) -> Row:
     }
 
 
-def _record_entry(data: Any, file: Path, run: Row, address: str) -> Entry:
-    return entry_of(from_data(Record, data, file), digest=address, run=run, path=str(file.resolve()))
+def _record_entry(data: Any, file: Path, run: Row, address: str, path: str) -> Entry:
+    return entry_of(from_data(Record, data, file), digest=address, run=run, path=path)
 
 
 def entry_of(record: Record, *, digest: str, run: Row, path: str) -> Entry:
     """Make the rows of a record."""
     environment = record.environment
     (row,) = cell_rows((record,))
+    cell = _cell_row(record.cell)
+    machine = None if environment is None else _environment_row(environment)
     return Entry(
         run=run,
-        cell=_cell_row(record.cell),
-        environment=None if environment is None else _environment_row(environment),
+        cell=cell,
+        environment=machine,
         record={
             "digest": digest,
             "run_id": run["id"],
-            "cell_key": record.cell.key,
-            "fingerprint": None if environment is None else environment.fingerprint,
+            "cell_key": cell["key"],
+            "fingerprint": machine and machine["fingerprint"],
             "started_at": moment(record.started_at, path),
             "git_commit": environment.git_commit if environment else None,
             "git_dirty": environment.git_dirty if environment else None,
@@ -167,6 +201,7 @@ def _cell_row(cell: Cell) -> Row:
     return {"key": cell.key, "name": clean(cell.id), "axes": axes}
 
 
+@functools.lru_cache(maxsize=64)  # one machine, thousands of records
 def _environment_row(environment: Environment) -> Row:
     chip = environment.gpu or environment.cpu
     machine = f"{chip}, {counted(environment.threads, 'thread')}, torch {environment.torch}"
