@@ -40,8 +40,8 @@ Choose = Callable[[Sequence[str]], set[str]]
 
 
 def read_sources(sources: Sequence[Path], choose: Choose) -> Iterator[Read]:
-    """Read the sources, side by side where they are many; elsewhere than on Linux numpy may not survive a fork."""
-    parts = min(len(os.sched_getaffinity(0)), _MOST_PROCESSES) if sys.platform == "linux" else 1
+    """Read the sources, side by side where they are many."""
+    parts = min(_cores(), _MOST_PROCESSES)
     if parts == 1 or sum(map(_count_files, sources)) < _MANY:
         yield from _read_part(sources, choose, 0, 1)
         return
@@ -75,6 +75,10 @@ def read_sources(sources: Sequence[Path], choose: Choose) -> Iterator[Read]:
             connection.close()
             worker.kill()
             worker.join()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1  # elsewhere numpy may not survive a fork
 
 
 def _count_files(source: Path) -> int:

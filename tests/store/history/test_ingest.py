@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from bench.core.cell import Cell
 from bench.core.errors import StoreError
@@ -19,6 +20,7 @@ from bench.core.progress import listening
 from bench.core.record import SCHEMA, Outcome
 from bench.runner.recorder import extra_info
 from bench.stats.summary import summarise
+from bench.store.history import reading, schema
 from bench.store.history.database import History, open_history
 from bench.store.history.ingest import add_entries, ingest
 from bench.store.history.queries import STEP, find_series, read_rows
@@ -203,6 +205,45 @@ def test_a_measurement_of_bench_cell_is_the_record_it_left(history: History, tmp
             (row,) = read_rows(connection, series, ("parameters", "flops_forward"), 9)
     assert (series.cell, series.fingerprint) == (record.cell, ENVIRONMENT.fingerprint)
     assert (row["parameters"], row["flops_forward"]) == (9_547_360, 2_000_000_000)
+
+
+def test_many_files_are_read_side_by_side_and_end_as_the_same_rows(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in range(3):
+        store_run(tmp_path / "results", *(record_of(day, f"net_{index}") for index in range(20)))
+    broken = next((tmp_path / "results").glob("*/records/*.json"))
+    broken.write_text("{")
+    with open_history(str(tmp_path / "alone.sqlite"), makes=True) as alone:
+        expected = ingest(alone, results=tmp_path / "results")
+        rows = rows_of(alone)
+    monkeypatch.setattr(reading, "_MANY", 1)
+    monkeypatch.setattr(reading, "_cores", lambda: 3)
+    assert ingest(history, results=tmp_path / "results") == replace(expected, where=history.where)
+    assert rows_of(history) == rows
+    assert (expected.added, len(expected.problems)) == (59, 1)
+    again = ingest(history, results=tmp_path / "results")
+    assert (again.added, again.known) == (0, 59)
+    assert not multiprocessing.active_children()
+
+
+def test_the_death_of_a_process_that_reads_is_one_line(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_run(tmp_path, *(record_of(0, f"net_{index}") for index in range(9)))
+    parent = os.getpid()
+    monkeypatch.setattr(reading, "_MANY", 1)
+    monkeypatch.setattr(reading, "_cores", lambda: 2)
+    monkeypatch.setattr(reading, "list_source", lambda *_: os.kill(os.getpid(), 9) if os.getpid() != parent else [])
+    with pytest.raises(StoreError, match=r"a process that read records died \(exit code -9\)"):
+        ingest(history, results=tmp_path)
+    assert not multiprocessing.active_children()
+
+
+def rows_of(history: History) -> list[tuple[Any, ...]]:
+    with history.reading() as connection:
+        columns = [column for column in schema.records.c if column.name != "id"]
+        return sorted(map(tuple, connection.execute(select(*columns).order_by(schema.records.c.digest))), key=repr)
 
 
 def test_several_processes_ingest_the_same_runs_into_a_new_history_at_once(url: str, tmp_path: Path) -> None:
