@@ -77,10 +77,10 @@ def _scalings_of(record: Record, records: Sequence[Record]) -> list[RankScaling]
     )
     partners = {scaling: _alone(record, records, scaling) for scaling in ScalingMode}
     kinds = [scaling for scaling, alone in partners.items() if alone is not None] or [ScalingMode.WEAK]
-    return [_one(replace(found, scaling=kind), record, partners[kind], summary) for kind in kinds]
+    return [_one(replace(found, scaling=kind), record, partners[kind]) for kind in kinds]
 
 
-def _one(found: RankScaling, record: Record, alone: Record | None, summary: Summary) -> RankScaling:
+def _one(found: RankScaling, record: Record, alone: Record | None) -> RankScaling:
     reason = _why_incomparable(record, alone)
     if alone is None or reason is not None:
         return replace(found, reason=reason)
