@@ -23,6 +23,7 @@ from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.core.units import counted
+from bench.device.backend import AUTO
 from bench.suite.axes import sampling_of
 
 if TYPE_CHECKING:
@@ -79,6 +80,31 @@ def command(
             "--cold-start",
             help="Also start each cell in a fresh Python without compiled code, then with it: some seconds more.",
         ),
+    ] = False,
+    warmup: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Least time to warm up: 60s brings a GPU to the heat of long work.",
+            show_default="1s on a GPU",
+        ),
+    ] = None,
+    cold_cache: Annotated[
+        bool, typer.Option("--cold-cache", help="Empty the last cache before each step, outside its time.")
+    ] = False,
+    lock_clocks: Annotated[
+        bool, typer.Option("--lock-clocks", help="Lock GPUs at the clock they can hold, where the driver permits.")
+    ] = False,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            metavar="cuda:0,cuda:1|all",
+            help="Share the cells out over these GPUs, a worker each; with --exclusive never two on a NUMA node.",
+            show_default="one cell at a time",
+        ),
+    ] = None,
+    snapshot: Annotated[
+        bool, typer.Option("--snapshot", help="Write each GPU allocator's history, for pytorch.org/memory_viz.")
     ] = False,
     resume: Annotated[
         str | None,
@@ -143,22 +169,33 @@ def command(
         raise UsageError(
             "--strict needs results, and slurm only submits; leave it out and read what bench slurm status says"
         )
+    is_here = executor != "slurm"
     job = slurm.typed_job(
         partition=partition,
         gpus=gpus,
         time=time,
         max_parallel=max_parallel,
-        exclusive=exclusive,
+        exclusive=exclusive and not is_here,
         setup=setup,
         extra_sbatch=extra_sbatch,
     )
+    if devices is not None and not axes.get("device"):
+        axes = {**axes, "device": (AUTO,)}
     if resume is None or models:
         session = plan_targets(models or [], axes)
     elif axes:
         raise UsageError(f"--resume alone takes the cells of the run; name the targets too to change {', '.join(axes)}")
     else:
         session = plan_resumption(resume, results)
-    typed = {"target": target, "budget_seconds": options.parse_duration(budget, "--budget"), "processes": processes}
+    typed = {
+        "target": target,
+        "budget_seconds": options.parse_duration(budget, "--budget"),
+        "processes": processes,
+        "min_warmup_seconds": options.parse_duration(warmup, "--warmup"),
+        "cold_cache": cold_cache or None,
+        "lock_clocks": lock_clocks or None,
+        "exclusive": (exclusive and is_here) or None,
+    }
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     session = replace(session, sampling=sampling_of(session.sampling, **changes))
     limit = options.read_limit(latency)
@@ -175,6 +212,8 @@ def command(
     if retry is not None and resume is None:
         raise UsageError("--retry needs --resume RUN: a new run has nothing to try again")
     if executor == "slurm":
+        if devices is not None or snapshot:
+            raise UsageError("--devices and --snapshot are for runs here; on slurm every task has GPUs of its own")
         if limits != Limits():
             raise UsageError("--order, --until and --max-cells are for runs here; on slurm use --time, --max-parallel")
         return slurm.run_on_slurm(
@@ -215,6 +254,8 @@ def command(
             is_cold=cold_start,
             kept=kept,
             limits=limits,
+            pool=[] if devices is None else options.split([devices]),
+            is_snapshotting=snapshot,
         )
     say_kept(kept, len(finished.records))
     cells_with_tail = tailed_cells(finished.records)

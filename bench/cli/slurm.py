@@ -166,7 +166,11 @@ MaxParallelOption = Annotated[
     int | None, typer.Option("--max-parallel", min=1, help="Slurm: most tasks at once.", show_default=False)
 ]
 ExclusiveOption = Annotated[
-    bool, typer.Option("--exclusive", help="Slurm: no other job on the node; without it times are doubtful.")
+    bool,
+    typer.Option(
+        "--exclusive",
+        help="Nobody else: on Slurm no other job on the node, here a quiet host and CPUs near the GPU only.",
+    ),
 ]
 SetupOption = Annotated[
     list[str] | None, typer.Option("--setup", help="Slurm: a line of shell before the measuring; repeat.")

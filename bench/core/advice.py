@@ -20,6 +20,7 @@ class AdviceKind(StrEnum):
     BUSY_MACHINE = "busy-machine"  # fewer free cores than threads
     LOW_PEAKS = "low-peaks"  # the device's peaks were measured on a busy machine
     THROTTLED_CLOCK = "throttled-clock"  # the device lowered its clock
+    CLOCK_NOT_LOCKED = "clock-not-locked"  # locking the device's clock was asked for, and refused
     SHARED_GPU = "shared-gpu"  # others compute on the GPU
     PHASE_GAP = "phase-gap"  # the phases do not add up to the step
     FLOPS_DISAGREE = "flops-disagree"  # two counters differ

@@ -9,6 +9,9 @@ from bench.core.jsonio import to_json
 
 _NOT_IN_FINGERPRINT = frozenset({"host", "git_commit", "git_dirty", "stepbench", "gpu_uuid"})
 
+LOCKED = "locked_clock"
+"""Setting of a GPU whose clock we locked."""
+
 _LATER = frozenset({"gpu_settings", "instruction_set", "variables"})
 
 

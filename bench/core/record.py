@@ -105,6 +105,9 @@ class Sampling:
         skip_slower_than: Skip cells of a precision whose probed step takes so many times as long as fp32's; 0: none.
         processes: Fresh processes per cell; an interval that includes the spread between processes needs 3.
         tail: Go on until p99 has its interval, instead of the median its target.
+        cold_cache: Empty the device's last cache before every step, outside its time.
+        lock_clocks: Lock the clocks of GPUs meanwhile; where that is refused, a doubt says so.
+        exclusive: Only CPUs of the GPU's own NUMA node work for it, and no other cell beside it there.
     """
 
     target: float = 0.02
@@ -121,6 +124,9 @@ class Sampling:
     skip_slower_than: float = 0.0
     processes: int = 1
     tail: bool = False
+    cold_cache: bool = False
+    lock_clocks: bool = False
+    exclusive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@
 - `cpu`, `cuda`, `mps`: one file per kind; `cpu` also reads what the system tells of this process and this machine
 - `readings`: what a device tells of itself: meter, allocator, clock and power
 - `nvml`: NVIDIA's own counters: clocks, throttling, power, energy, processes
+- `clocks`: GPUs whose clocks are locked while somebody measures
 - `datasheet`: what makers document of their devices
 - `environment`: the hard facts of the machine (Environment) and its soft state (MachineState)
 - `gradients`: how a forward pass keeps no gradients

@@ -36,6 +36,8 @@ os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
 
 CPU = "cpu"
 AUTO = "auto"
+ALL = "all"
+"""Every accelerator of this machine, where several may be named."""
 _PLACES = {
     CPU: "bench.device.cpu:CpuBackend",
     "cuda": "bench.device.cuda:CudaBackend",
@@ -188,9 +190,21 @@ class Backend(abc.ABC):
     def release(self) -> None:  # noqa: B027 - nor one without a cache
         """Release cached memory; does not start a runtime that was not used."""
 
+    def cache_bytes(self) -> int | None:
+        """Return the size of its last cache; None if unknown."""
+        return None
+
+    def cpus_near(self, uuid: str | None) -> frozenset[int]:
+        """Return the CPUs on its own NUMA node; none if unknown."""
+        return frozenset()
+
     def workspace_bytes(self, uuid: str | None) -> int:
         """Return what its library of matrix products takes from the allocator for each thread that calls it."""
         return 0
+
+    def history(self, path: str) -> contextlib.AbstractContextManager[None] | None:
+        """Note every allocation inside, and write them to a file whatever happens; None if it keeps no history."""
+        return None
 
     def used_bytes(self, uuid: str | None) -> int | str | None:
         """Read the device memory of this process, its context included, or return why it is unknown.

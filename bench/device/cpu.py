@@ -83,6 +83,10 @@ class CpuBackend(Backend):
         """Return the seconds between two readings of the host's clock."""
         return (end - start) / 1e9
 
+    def cache_bytes(self) -> int | None:
+        """Return the size of the largest cache."""
+        return last_level_cache_bytes() or None
+
     def free_bytes(self) -> int | None:
         """Read what the kernel could hand out without swapping, or what a container's limit leaves, if that is less."""
         known = [size for size in (available_bytes(), container_bytes(_CGROUP)) if size is not None]

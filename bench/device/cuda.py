@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -155,6 +155,16 @@ class CudaBackend(Backend):
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 
+    def cache_bytes(self) -> int:
+        """Return the size of L2."""
+        import torch
+
+        return int(torch.cuda.get_device_properties(self.device).L2_cache_size)
+
+    def cpus_near(self, uuid: str | None) -> frozenset[int]:
+        """Ask NVML for the CPUs on the GPU's own NUMA node."""
+        return nvml.cpus_near(uuid) if uuid else frozenset()
+
     def workspace_bytes(self, uuid: str | None) -> int:
         """Return the size of a workspace of cuBLAS, as torch chooses it (ATen/cuda/CublasHandlePool.cpp).
 
@@ -165,6 +175,18 @@ class CudaBackend(Backend):
             return sum(1024 * int(size) * int(count) for size, count in chosen)
         capability = nvml.compute_capability(uuid) if uuid else None
         return 8 * 2**20 + 128 * 2**10 if capability is not None and capability < (9, 0) else 32 * 2**20
+
+    @contextlib.contextmanager
+    def history(self, path: str) -> Iterator[None]:
+        """Note every allocation with its stack, for pytorch.org/memory_viz; makes allocating slow."""
+        import torch
+
+        torch.cuda.memory._record_memory_history()
+        try:
+            yield
+        finally:
+            torch.cuda.memory._dump_snapshot(path)  # type: ignore[no-untyped-call]
+            torch.cuda.memory._record_memory_history(enabled=None)
 
     def used_bytes(self, uuid: str | None) -> int | str:
         """Read what NVML says this process holds, its CUDA context included, or return why it does not say."""

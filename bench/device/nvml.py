@@ -208,6 +208,48 @@ def read_settings(uuid: str) -> tuple[tuple[str, str], ...]:
         return tuple((name, str(value)) for name, value in found.items() if value is not None)
 
 
+def lock_clock(uuid: str) -> str | None:
+    """Lock the clock that a GPU holds at its power limit; return why not, or None.
+
+    An older driver does not know that name, and is given the default clock of applications.
+    """
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        if handle is None:
+            return unavailable_reason() or "NVML does not know this GPU"
+        whole = _whole(handle)
+        try:
+            pynvml.nvmlDeviceSetGpuLockedClocks(whole, *[pynvml.NVML_CLOCK_LIMIT_ID_TDP] * 2)
+        except pynvml.NVMLError_NoPermission:
+            return "locking needs the rights of an administrator (sudo, or CAP_SYS_ADMIN)"
+        except pynvml.NVMLError as error:
+            usual = _ask(pynvml.nvmlDeviceGetDefaultApplicationsClock, whole, pynvml.NVML_CLOCK_GRAPHICS)
+            if usual is None:
+                return str(error)
+            try:
+                pynvml.nvmlDeviceSetGpuLockedClocks(whole, usual, usual)
+            except pynvml.NVMLError as refused:
+                return str(refused)
+        return None
+
+
+def release_clock(uuid: str) -> None:
+    """Let a GPU choose its clock again."""
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        if handle is not None:
+            _ask(pynvml.nvmlDeviceResetGpuLockedClocks, _whole(handle))
+
+
+def cpus_near(uuid: str) -> frozenset[int]:
+    """Read which CPUs lie on the GPU's own NUMA node; none without NVML."""
+    words = (os.cpu_count() or 1) // 64 + 1
+    with opened() as is_open:
+        handle = _handle(uuid) if is_open else None
+        found = None if handle is None else _ask(pynvml.nvmlDeviceGetCpuAffinity, _whole(handle), words)
+    return frozenset(64 * at + bit for at, word in enumerate(found or ()) for bit in range(64) if word >> bit & 1)
+
+
 def read_energy_millijoules(uuid: str) -> int | None:
     """Read what the GPU with this UUID has used since the driver was loaded; None where it does not count.
 

@@ -51,7 +51,7 @@ def time_steps(step: Step, clock: Clock, count: int, *, lead_in: bool = False) -
     clock.start(step if lead_in else None)
     for _ in range(count):
         step()
-        clock.mark()
+        clock.end_step()
     return clock.collect()
 
 
@@ -81,11 +81,11 @@ def time_phases(step: Step, clock: Clock, count: int, *, lead_in: bool = False) 
             step.optimize()
             # A plain loop frees these while it computes the next ones; here their end falls into the same phase.
             del outputs, loss
-            clock.mark()
+            clock.end_step()
     else:
         for _ in range(count):
             step.forward()
-            clock.mark()
+            clock.end_step()
     phases = TRAINING_PHASES if step.is_training else (Phase.FORWARD,)
     seconds, host_seconds = clock.collect()
     return _by_phase(seconds, phases), _by_phase(host_seconds, phases)
@@ -115,7 +115,7 @@ def _time_marked(step: LongStep | OwnStep, clock: Clock, count: int, lead_in: bo
     clock.start(step if lead_in else None)
     for _ in range(count):
         step.split(marks)
-        clock.mark()
+        clock.end_step()
         borders.append(Phase.STEP)
     names = [name for name in dict.fromkeys(borders) if name not in (Phase.STEP, UNMARKED)]
     if isinstance(step, OwnStep):

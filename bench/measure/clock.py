@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from bench.core.errors import UsageError
 from bench.device.backend import Backend, backend_of
 from bench.device.readings import Glance
 
@@ -18,8 +19,9 @@ class Clock(Protocol):
     name: str
     """`host` or `device`, as in `Sample.clock`."""
 
-    launch_seconds: float | None
-    """What the last lead-in took the host to launch, on an accelerator with an empty queue; None if there was none."""
+    @property
+    def launch_seconds(self) -> float | None:
+        """What the last lead-in took to launch, on an accelerator with an empty queue; None if there was none."""
 
     @property
     def glances(self) -> Sequence[Glance]:
@@ -34,6 +36,9 @@ class Clock(Protocol):
 
     def mark(self) -> None:
         """Set a mark. Never synchronises: on an accelerator the device passes it later."""
+
+    def end_step(self) -> None:
+        """Set the mark at the end of a step; what a clock does between two steps follows."""
 
     def collect(self) -> tuple[list[float], list[float]]:
         """Wait for the last mark; return the seconds between successive marks, and the host's seconds beside them.
@@ -62,6 +67,10 @@ class HostClock:
     def mark(self) -> None:
         """Note the time."""
         self._marks.append(time.perf_counter_ns())
+
+    def end_step(self) -> None:
+        """Note the time."""
+        self.mark()
 
     def collect(self) -> tuple[list[float], list[float]]:
         """Return the seconds between successive marks."""
@@ -101,6 +110,10 @@ class DeviceClock:
         self._events.append(self._backend.mark(self._used.pop() if self._used else None))
         self._host_marks.append(time.perf_counter_ns())
 
+    def end_step(self) -> None:
+        """Set a mark."""
+        self.mark()
+
     def collect(self) -> tuple[list[float], list[float]]:
         """Synchronise; return the device's seconds between events, and the host's between the same marks.
 
@@ -112,6 +125,74 @@ class DeviceClock:
         self._backend.synchronize()
         seconds = [self._backend.seconds_between(start, end) for start, end in itertools.pairwise(self._events)]
         return seconds, _differences(self._host_marks)
+
+
+class ColdClock:
+    """A clock that empties the device's last cache before every step, outside the step's marks."""
+
+    def __init__(self, clock: Clock, device: str) -> None:
+        """Allocate what fills the cache.
+
+        Raises:
+            UsageError: Nobody tells how large the cache is.
+        """
+        size = backend_of(device).cache_bytes()
+        if not size:
+            raise UsageError(f"--cold-cache needs the size of the last cache, which {device} does not tell")
+        self._clock, self.name = clock, clock.name
+        self._empty = cache_filler(2 * size, device)
+        self._between: set[int] = set()
+        self._marks = 0
+
+    @property
+    def launch_seconds(self) -> float | None:
+        """What the lead-in took to launch, with one kernel that fills the cache."""
+        return self._clock.launch_seconds
+
+    @property
+    def glances(self) -> Sequence[Glance]:
+        """Looks at the device."""
+        return self._clock.glances
+
+    def start(self, lead_in: Callable[[], object] | None = None) -> None:
+        """Run the lead-in, empty the cache, set the first mark."""
+        self._between.clear()
+        self._marks = 0
+
+        def lead() -> None:
+            if lead_in is not None:
+                lead_in()
+            self._empty()
+
+        self._clock.start(lead)
+
+    def mark(self) -> None:
+        """Set a mark."""
+        self._clock.mark()
+        self._marks += 1
+
+    def end_step(self) -> None:
+        """Set the mark, empty the cache for the next step, and set the mark where it begins."""
+        self.mark()
+        self._empty()
+        self._between.add(self._marks)
+        self.mark()
+
+    def collect(self) -> tuple[list[float], list[float]]:
+        """Return the seconds between marks, without those between two steps."""
+        seconds, host_seconds = self._clock.collect()
+        return self._steps_of(seconds), self._steps_of(host_seconds)
+
+    def _steps_of(self, seconds: list[float]) -> list[float]:
+        return [one for index, one in enumerate(seconds) if index not in self._between]
+
+
+def cache_filler(size: int, device: str) -> Callable[[], object]:
+    """Return what reads and writes so many bytes: then they are what the device's cache holds."""
+    import torch
+
+    values = torch.zeros(size // 4, device=device)
+    return lambda: values.add_(1.0)
 
 
 def clock_for(device: str) -> Clock:

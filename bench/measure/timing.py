@@ -25,7 +25,7 @@ from bench.device.gradients import MOST_SCALING_STEPS, read_scale
 from bench.device.readings import Glance
 from bench.device.step import Step
 from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
-from bench.measure.clock import Clock, clock_for
+from bench.measure.clock import Clock, ColdClock, clock_for
 from bench.stats.estimate import drift, estimate_median, shift_beyond_chance
 from bench.stats.stopping import FEWEST_STEPS, StopRule, WarmupRule
 
@@ -103,6 +103,8 @@ def time_step(
         team: The other ranks, which take as many steps as this one, block by block.
     """
     clock = clock or clock_for(device)
+    if sampling.cold_cache:
+        clock = ColdClock(clock, device)
     team = team or Alone()
     if is_accelerator(device):
         sampling = replace(sampling, min_warmup_seconds=max(sampling.min_warmup_seconds, ACCELERATOR_WARMUP_SECONDS))

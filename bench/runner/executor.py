@@ -18,11 +18,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Protocol
 
 from bench.core.advice import Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
-from bench.core.environment import Environment
+from bench.core.environment import LOCKED, Environment
 from bench.core.peaks import Peak, Peaks
 from bench.core.record import ColdStart, Counters, EnergyWindow, Outcome, Record, Sampling
 from bench.device.backend import backend_of, is_accelerator
@@ -35,6 +36,9 @@ from bench.store.kept import KeptCounts
 
 RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
+SNAPSHOTS = "snapshots"
+"""Folder of a run with the history of allocators, as pytorch.org/memory_viz opens it."""
+
 _RANK_PEAKS = "measure_rank_peaks"
 NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first
 COLD_WORKER = "bench.runner.workers.cold:start_cold"
@@ -64,6 +68,7 @@ class LocalExecutor:
         is_predicting: Skip a cell whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step, in a process of its own.
         is_cold: Measure how the cell begins where nothing was loaded or compiled before.
+        is_snapshotting: Write the history of the accelerator's allocator.
         peaks: What this machine was measured to be able to do, by full device name.
         slow: By device and precision, why cells are skipped: a probe found them too slow here.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
@@ -80,6 +85,7 @@ class LocalExecutor:
         is_predicting: bool = True,
         is_metering: bool = False,
         is_cold: bool = False,
+        is_snapshotting: bool = False,
         peaks: Mapping[str, Peaks] | None = None,
         slow: Mapping[tuple[str, Precision], str] | None = None,
         worker: str = "bench.runner.workers.cells",
@@ -93,6 +99,8 @@ class LocalExecutor:
         self._is_predicting = is_predicting
         self._is_metering = is_metering
         self._is_cold = is_cold
+        self._is_snapshotting = is_snapshotting
+        self.snapshots: Path | None = None
         self._peaks = peaks or {}
         self._slow = slow or {}
         self._worker = worker
@@ -135,19 +143,23 @@ class LocalExecutor:
         def record(outcome: Outcome, advice: tuple[Advice, ...], **found: Any) -> Record:
             about = {"environment": environment, "sampling": self._sampling, "counters": counters, "code": code}
             roof = self._peak_over(cell)
-            doubts = doubts_of_peak(roof) if outcome is Outcome.OK else ()
+            doubts = (*doubts_of_peak(roof), *self._unlocked(cell)) if outcome is Outcome.OK else ()
             return stamp.record(outcome, **about, peak=roof, advice=(*advice, *doubts), **found)
 
         timed: list[TimedCell] = []
         for process in range(self._sampling.processes):
             ending = self._time(cell, process, gpu_uuid, predicted_bytes)
             if ending.outcome is not Outcome.OK:
-                return record(ending.outcome, reason=ending.reason, output_tail=ending.output_tail, advice=doubts)
+                is_full = ending.outcome is Outcome.OUT_OF_MEMORY
+                reason = f"{ending.reason}{self._snapshot(cell)}" if is_full else ending.reason
+                return record(ending.outcome, reason=reason, output_tail=ending.output_tail, advice=doubts)
             timed.append(ending.value)
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
         seen, unseen = self._observe(cell, gpu_uuid)
         energy = self._measure_energy(cell, gpu_uuid) if self._is_metering else None
+        if self._is_snapshotting:
+            self._snapshot(cell)
         joules = energy.joules_per_step if energy else None
         counters = replace(
             counters, memory=seen.memory, kernel_launches=seen.launches, energy=energy, energy_joules=joules
@@ -222,6 +234,22 @@ class LocalExecutor:
                 if one.reason is not None:
                     break
         return tuple(found)
+
+    def _snapshot(self, cell: Cell) -> str:
+        """Run the cell again with the allocator's history written, and say where that lies; nothing on a CPU."""
+        if self.snapshots is None or not is_accelerator(cell.device) or cell.world_size > 1:
+            return ""
+        path = self.snapshots / f"{cell.key}.pickle"
+        is_written = self._call("snapshot_cell", cell, str(path)).value
+        return f"; the allocator's history is in {SNAPSHOTS}/{path.name}" if is_written else ""
+
+    def _unlocked(self, cell: Cell) -> tuple[Advice, ...]:
+        """Doubt a cell whose clock should have been locked, and is not."""
+        environment = self._environments.get(cell.device)
+        is_locked = LOCKED in dict((environment.gpu_settings if environment else None) or ())
+        if not self._sampling.lock_clocks or is_locked or not is_accelerator(cell.device):
+            return ()
+        return (Advice(kind=AdviceKind.CLOCK_NOT_LOCKED, facts=(("device", cell.device),)),)
 
     def _peak_over(self, cell: Cell) -> Peak | None:
         """Return the roof over a cell; None where it runs on other threads than those that were probed."""

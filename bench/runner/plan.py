@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench import registry
@@ -20,11 +21,22 @@ from bench.runner.workers.answers import Preflight
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Cells with full device names, the environment of each device, and the full name of each device as asked for."""
+    """Cells with full device names, the environment of each device, and the full name of each device as asked for.
+
+    Attributes:
+        near: CPUs on the NUMA node of each device, where workers must not share them.
+    """
 
     cells: tuple[Cell, ...]
     environments: Mapping[str, Environment]
     devices: Mapping[str, str] = field(default_factory=dict)
+    near: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+    def lane(self, cell: Cell) -> Hashable:
+        """Name what a cell shares with no other at the same time: its device, or the CPUs near that; None is all."""
+        if not is_accelerator(cell.device) or cell.world_size > 1:
+            return None
+        return self.near.get(cell.device) or cell.device
 
     def uuid_of(self, cell: Cell) -> str | None:
         """Return the name of a cell's GPU for its driver."""
@@ -82,7 +94,12 @@ def check_devices(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
 
 
 def make_plan(
-    cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None, nodes: int | None = None
+    cells: Sequence[Cell],
+    *,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
+    pool: Sequence[str] = (),
+    nodes: int | None = None,
 ) -> Plan:
     """Check cells before anything is measured, in a fresh process, because that needs torch.
 
@@ -91,6 +108,7 @@ def make_plan(
         method: How processes are started, as in `LocalExecutor`.
         timeout_seconds: Timeout of the process, which imports torch and the models.
         nodes: Nodes of the task of a cluster in which this runs; there the cells stay as they were planned.
+        pool: Accelerators (or `all`) over which the cells of accelerators are shared out.
 
     Raises:
         BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
@@ -100,7 +118,7 @@ def make_plan(
     processes.preload_libraries([cell.model for cell in cells])
     if any(cell.world_size > 1 for cell in cells):
         processes.preload("bench.runner.workers.ranks")
-    devices = tuple(dict.fromkeys(cell.device for cell in cells))
+    devices = tuple(dict.fromkeys((*(cell.device for cell in cells), *pool)))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
     ending = processes.call(
         "bench.runner.workers.cells:preflight", devices, models, method=method, timeout_seconds=timeout_seconds
@@ -113,12 +131,34 @@ def make_plan(
     for note in answer.notes:
         print(note, file=sys.stderr)
     names = dict(answer.devices)
-    completed = dict.fromkeys(replace(cell, device=names[cell.device]) for cell in cells)
+    workers = dict.fromkeys(name for one in pool for name in names[one].split(","))
+    completed = dict.fromkeys(share_out([replace(cell, device=names[cell.device]) for cell in cells], tuple(workers)))
     environments = dict(answer.environments)
     planned = tuple(completed)
     if nodes is None:
         planned = share_threads(planned, environments)
     return Plan(cells=planned, environments=environments, devices=names)
+
+
+def share_out(cells: Sequence[Cell], workers: Sequence[str]) -> Sequence[Cell]:
+    """Give the cells of one accelerator to these in turn; the same cells always go to the same ones.
+
+    Raises:
+        UsageError: One of them is no accelerator, or no cell is of one.
+    """
+    if not workers:
+        return cells
+    for worker in workers:
+        if not is_accelerator(worker):
+            raise UsageError(f"--devices is for accelerators, each with a worker of its own; {worker} is none")
+    turns = itertools.cycle(workers)
+    shared = [
+        replace(cell, device=next(turns)) if is_accelerator(cell.device) and cell.world_size == 1 else cell
+        for cell in cells
+    ]
+    if shared == list(cells) and not any(is_accelerator(cell.device) for cell in cells):
+        raise UsageError("--devices shares out the cells of accelerators, and there are none; add -d cuda")
+    return shared
 
 
 def share_threads(cells: Sequence[Cell], environments: Mapping[str, Environment]) -> tuple[Cell, ...]:

@@ -6,10 +6,13 @@ The loop over the cells: execute, put on disk, tell the observers. Order is the 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+import sys
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.resources import files
@@ -17,10 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cell import Cell
-from bench.core.errors import StoreError, UsageError
+from bench.core.environment import BUSY_CORES_LIMIT, LOCKED
+from bench.core.errors import IncomparableError, StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Record, Sampling
+from bench.device.backend import backend_of
+from bench.device.clocks import locked_clocks
 from bench.runner import processes
+from bench.runner.ab.scout import watch_busy_cores
 from bench.runner.claims import check_models
 from bench.runner.events import (
     CellFinished,
@@ -32,7 +39,7 @@ from bench.runner.events import (
     RunResumed,
     RunStarted,
 )
-from bench.runner.executor import Executor, LocalExecutor
+from bench.runner.executor import SNAPSHOTS, Executor, LocalExecutor
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import Plan, make_plan
 from bench.runner.records import describe_resumption, describe_run
@@ -66,14 +73,25 @@ def run_cells(
     folder: RunFolder,
     observers: Iterable[Observer] = (),
     limits: Limits | None = None,
+    lane: Callable[[Cell], Hashable] | None = None,
 ) -> tuple[Record, ...]:
-    """Measure every cell within the limits; each record is on disk before the next cell starts.
+    """Measure every cell within the limits; each record is on disk before the next cell of its lane starts.
+
+    Args:
+        cells: What to measure.
+        executor: How.
+        folder: Where the records go.
+        observers: Told what happens, one at a time.
+        limits: Which cells, in which order.
+        lane: Cells of one lane follow each other, lanes run side by side; None is alone, before all lanes. By default
+            every cell is alone.
 
     Raises:
         StoreError: A record cannot be written; those before it are on disk.
         KeyboardInterrupt: Passed on after the observers have heard that the run ended early.
     """
     listeners = tuple(observers)
+    lock, is_over = threading.Lock(), threading.Event()
 
     def emit(event: Event) -> None:
         for listener in listeners:
@@ -84,23 +102,55 @@ def run_cells(
     most = planned if limits.max_cells is None else min(planned, limits.max_cells)
     cells = cells if limits.is_short_first else cells[:most]
     records: list[Record] = []
+
+    def measure(some: Iterable[Cell]) -> None:
+        for cell in some:
+            if is_over.is_set() or (limits.until is not None and datetime.now() >= limits.until):
+                return
+            with lock:
+                emit(CellStarted(cell=cell, index=len(records)))
+            record = executor.run(cell)
+            with lock:
+                if is_over.is_set():  # its process was killed with the run: that says nothing of the cell
+                    return
+                folder.append(record)
+                records.append(record)
+                emit(CellFinished(record=record, index=len(records) - 1))
+
     emit(RunStarted(folder=folder.path, cells=tuple(cells), most=most))
     try:
         executor.prepare(cells, lambda cell: emit(CellPrepared(cell=cell)))
         if limits.is_short_first:
             cells = sorted(cells, key=executor.work_of)[:most]
-        for index, cell in enumerate(cells):
-            if limits.until is not None and datetime.now() >= limits.until:
-                break
-            emit(CellStarted(cell=cell, index=index))
-            record = executor.run(cell)
-            folder.append(record)
-            records.append(record)
-            emit(CellFinished(record=record, index=index))
+        alone, *lanes = lanes_of(cells, lane) if lane else [cells]
+        measure(alone)
+        if lanes:
+            _side_by_side([functools.partial(measure, some) for some in lanes], is_over)
     finally:
         is_complete = len(records) == planned
         emit(RunFinished(folder=folder.path, records=tuple(records), is_complete=is_complete))
     return tuple(records)
+
+
+def lanes_of(cells: Sequence[Cell], lane: Callable[[Cell], Hashable]) -> list[list[Cell]]:
+    """Part cells into those that must be alone (lane None), always the first part, and one part per lane, in order."""
+    found: dict[Hashable, list[Cell]] = {None: []}
+    for cell in cells:
+        found.setdefault(lane(cell), []).append(cell)
+    return list(found.values())
+
+
+def _side_by_side(lanes: Sequence[Callable[[], None]], is_over: threading.Event) -> None:
+    """Run each lane in a thread, which only waits for processes; when one raises, end all."""
+    with ThreadPoolExecutor(max_workers=len(lanes)) as pool:
+        futures = [pool.submit(lane) for lane in lanes]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            is_over.set()
+            processes.kill_running()
+            raise
 
 
 DEFAULT_SUITE = "quick"
@@ -199,6 +249,8 @@ def execute(
     is_cold: bool = False,
     kept: KeptCounts | None = None,
     limits: Limits | None = None,
+    pool: Sequence[str] = (),
+    is_snapshotting: bool = False,
 ) -> StoredRun:
     """Measure a session, store it, derive its tables.
 
@@ -215,6 +267,8 @@ def execute(
         is_cold: Measure cold starts too.
         kept: Kept counts, as for `count_all`.
         limits: Which of the cells are measured now.
+        pool: Accelerators (or `all`), each with a worker of its own, that share the cells of accelerators.
+        is_snapshotting: Write the history of each accelerator's allocator, as is done where memory runs out.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
@@ -222,43 +276,79 @@ def execute(
     """
     old = RunFolder.open(resume, results) if resume is not None else None
     threading.Thread(target=_import_report, daemon=True).start()
-    plan = make_plan(session.cells, method=method)
-    limit = session.sampling.skip_slower_than
-    executor = LocalExecutor(
-        sampling=session.sampling,
-        environments=plan.environments,
-        timeout_seconds=timeout_seconds,
-        method=method,
-        is_predicting=is_predicting,
-        is_metering=is_metering,
-        is_cold=is_cold,
-        peaks=known_peaks(results, plan.environments),
-        slow=slow_precisions(plan.cells, plan.environments, results, limit, method=method),
-        kept=kept,
-    )
-    info = describe_run(
-        environment=next(iter(plan.environments.values())),
-        cells=plan.cells,
-        sweep=to_json(session.sweeps),
-        settings=to_json(session.sampling),
-    )
-    folder = RunFolder.create(results, info) if old is None else old
-    listeners = tuple(observers)
-    with folder.locked():
-        try:
-            cells = plan.cells
-            if old is not None:
-                folder, cells = _take_up(old, info, plan, session.sampling, retried, listeners)
-            run_cells(cells, executor, folder, listeners, limits)
-        except BaseException:  # also after Ctrl-C: tables of what there is
-            processes.kill_running()
-            with contextlib.suppress(StoreError):  # the first error says more
-                write_derived(folder, read_stored_run(folder))
-            raise
-        claims = check_models(tuple(dict.fromkeys(cell.model for cell in plan.cells)), method=method)
-        run = replace(read_stored_run(folder), claims=claims)
-        write_derived(folder, run)
+    if pool and method == "inline":
+        raise UsageError("--devices gives each accelerator a worker process, and the executor inline has none")
+    plan = make_plan(session.cells, method=method, pool=pool)
+    if session.sampling.exclusive:
+        _refuse_shared_host()
+        plan = replace(plan, near=_near(plan))
+    with _locked(plan) if session.sampling.lock_clocks else contextlib.nullcontext(plan) as plan:
+        limit = session.sampling.skip_slower_than
+        executor = LocalExecutor(
+            sampling=session.sampling,
+            environments=plan.environments,
+            timeout_seconds=timeout_seconds,
+            method=method,
+            is_predicting=is_predicting,
+            is_metering=is_metering,
+            is_cold=is_cold,
+            is_snapshotting=is_snapshotting,
+            peaks=known_peaks(results, plan.environments),
+            slow=slow_precisions(plan.cells, plan.environments, results, limit, method=method),
+            kept=kept,
+        )
+        info = describe_run(
+            environment=next(iter(plan.environments.values())),
+            cells=plan.cells,
+            sweep=to_json(session.sweeps),
+            settings=to_json(session.sampling),
+        )
+        folder = RunFolder.create(results, info) if old is None else old
+        executor.snapshots = folder.path / SNAPSHOTS
+        listeners = tuple(observers)
+        with folder.locked():
+            try:
+                cells = plan.cells
+                if old is not None:
+                    folder, cells = _take_up(old, info, plan, session.sampling, retried, listeners)
+                run_cells(cells, executor, folder, listeners, limits, plan.lane if pool else None)
+            except BaseException:  # also after Ctrl-C: tables of what there is
+                processes.kill_running()
+                with contextlib.suppress(StoreError):  # the first error says more
+                    write_derived(folder, read_stored_run(folder))
+                raise
+            claims = check_models(tuple(dict.fromkeys(cell.model for cell in plan.cells)), method=method)
+            run = replace(read_stored_run(folder), claims=claims)
+            write_derived(folder, run)
     return run
+
+
+@contextlib.contextmanager
+def _locked(plan: Plan) -> Iterator[Plan]:
+    """Lock the clocks of the plan's GPUs; their environments say so, and are then compared with such only."""
+    uuids = {device: uuid for device, one in plan.environments.items() if (uuid := one.gpu_uuid) is not None}
+    with locked_clocks(list(uuids.values())) as refused:
+        environments = dict(plan.environments)
+        for device, uuid in uuids.items():
+            if uuid in refused:
+                print(f"the clock of {device} was not locked: {refused[uuid]}", file=sys.stderr)
+                continue
+            settings = environments[device].gpu_settings or ()
+            environments[device] = replace(environments[device], gpu_settings=(*settings, (LOCKED, "sustained")))
+        yield replace(plan, environments=environments)
+
+
+def _refuse_shared_host() -> None:
+    busy = watch_busy_cores()
+    if busy is not None and busy > BUSY_CORES_LIMIT:
+        raise IncomparableError(
+            f"--exclusive was asked for, and other work keeps {busy:.1f} cores busy; end it, or leave --exclusive out"
+        )
+
+
+def _near(plan: Plan) -> dict[str, frozenset[int]]:
+    """Find the CPUs on each device's NUMA node."""
+    return {device: backend_of(device).cpus_near(one.gpu_uuid) for device, one in plan.environments.items()}
 
 
 def _take_up(

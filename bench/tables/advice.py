@@ -197,6 +197,12 @@ WORDS: dict[AdviceKind, Words] = {
         "the device lowered its clock while it was measured (heat or power)",
         "Let it cool down, or lock its clock (nvidia-smi -lgc), and measure again.",
     ),
+    AdviceKind.CLOCK_NOT_LOCKED: Words(
+        "l",
+        "Clock not locked",
+        "--lock-clocks was asked for, and the driver refused; the clock moved as usual",
+        "Measure as an administrator, or have one lock it (nvidia-smi -lgc).",
+    ),
     AdviceKind.SHARED_GPU: Words(
         "g",
         "Shared GPU",

@@ -384,6 +384,24 @@ def test_each_thread_that_multiplies_has_a_workspace(machine: FakeMachine) -> No
     assert workspaces_of(train, uuid, ["aten.convolution"]) == workspaces_of(replace(train, device="cpu"), None) == 0
 
 
+# What is asked for: histories of the allocator, cold caches, CPUs near by.
+
+
+def test_the_allocators_history_is_written_although_memory_runs_out(machine: FakeMachine) -> None:
+    with pytest.raises(torch.OutOfMemoryError), backend_of("cuda:0").history("file.pickle"):
+        machine.gpu.hold(80 * 2**30)
+    assert machine.asked[-3:] == ["history on", "dump file.pickle", "history off"]
+    assert backend_of("cpu").history("file.pickle") is None
+
+
+def test_the_cpus_near_a_gpu_are_those_of_its_numa_node(machine: FakeMachine) -> None:
+    assert backend_of("cuda:1").cpus_near(uuid_of(machine, 1)) == {4, 5, 6, 7}
+    assert backend_of("cuda:1").cpus_near(None) == backend_of("cpu").cpus_near(None) == frozenset()
+    assert backend_of("cuda:1").cache_bytes() == 50 * MIB
+    machine.lacks = ("nvmlDeviceGetCpuAffinity",)
+    assert backend_of("cuda:1").cpus_near(uuid_of(machine, 1)) == frozenset()
+
+
 # Counting where NVML does not tell (B10).
 
 

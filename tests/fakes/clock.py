@@ -43,6 +43,10 @@ class FakeClock:
         self.calls.append("mark")
         self._marks.append(self.now)
 
+    def end_step(self) -> None:
+        """Note the time."""
+        self.mark()
+
     def collect(self) -> tuple[list[float], list[float]]:
         """Return the seconds between successive marks."""
         self.calls.append("collect")

@@ -66,6 +66,7 @@ class FakeGpu:
         self.context = 500 * MIB
         self.workspace = 32 * MIB
         self.block = 512
+        self.near = 0b1111 << 4 * index  # CPUs of its NUMA node, as bits
         self.idle_mhz, self.highest_mhz, self.ramp_seconds = 345, 1980, 0.0
         self.idle_watts, self.busy_watts = 70.0, 650.0
         self.throttles: list[Throttle] = []
@@ -162,6 +163,8 @@ class FakeMachine:
         lacks: NVML's functions that this driver does not support.
         driver: Its version; `problem` is what torch says when it cannot start CUDA with it.
         lists_host_numbers: NVML shows processes by their numbers on the host, as in a container.
+        refuses_locks: This user may not lock clocks.
+        is_old: The driver does not know clocks by name.
         mig: The first GPU is cut into instances, and torch sees the first of them.
     """
 
@@ -174,6 +177,8 @@ class FakeMachine:
     problem: str | None = None
     lists_host_numbers: bool = False
     mig: bool = False
+    refuses_locks: bool = False
+    is_old: bool = False
     current: int = 0
     synchronizations: int = 0
     events_made: int = 0
@@ -237,6 +242,7 @@ class FakeMachine:
             accelerator = {"synchronize": self.synchronize, "current_stream": lambda d=None: self._index(d)}
             _patch(stack, torch.accelerator, accelerator)
             stack.enter_context(mock.patch.object(torch, "Event", self._event))
+            _patch(stack, torch.cuda.memory, {"_record_memory_history": self._record, "_dump_snapshot": self._dump})
             _patch(stack, pynvml, NvmlOf(self).functions())
             times = SimpleNamespace(perf_counter_ns=lambda: round(self.host_now * 1e9))
             stack.enter_context(mock.patch.object(clock_module, "time", times))
@@ -268,11 +274,17 @@ class FakeMachine:
         self.events_made += 1
         return _Event(self)
 
+    def _record(self, enabled: str | None = "all", *_: Any, **__: Any) -> None:
+        self.asked.append("history off" if enabled is None else "history on")
+
+    def _dump(self, filename: str = "", *_: Any, **__: Any) -> None:
+        self.asked.append(f"dump {filename}")
+
     def _properties(self, device: Any = None) -> SimpleNamespace:
         self._start(device)
         gpu = self._of(device)
         uuid = f"MIG-{gpu.uuid}" if self.mig and gpu.index == 0 else gpu.uuid
-        return SimpleNamespace(name=gpu.name, total_memory=gpu.total, uuid=uuid)
+        return SimpleNamespace(name=gpu.name, total_memory=gpu.total, uuid=uuid, L2_cache_size=50 * MIB)
 
     def _release(self) -> None:
         for gpu in self.gpus:

@@ -58,7 +58,11 @@ class NvmlOf:
             "nvmlDeviceGetMigMode": lambda h: (self.whole(h), [int(machine.mig)] * 2)[1],
             "nvmlDeviceGetApplicationsClock": lambda h, _: self.whole(h).highest_mhz,
             "nvmlDeviceGetPersistenceMode": lambda h: (self.whole(h), 1)[1],
-            "nvmlDeviceSetGpuLockedClocks": lambda h, low, high: machine.locked.update({h.index: (low, high)}),
+            "nvmlDeviceSetGpuLockedClocks": self.lock,
+            "nvmlDeviceGetDefaultApplicationsClock": lambda h, _: (self.whole(h), 1410)[1],
+            "nvmlDeviceGetCpuAffinity": lambda h, words: [
+                self.whole(h).near >> 64 * at & 2**64 - 1 for at in range(words)
+            ],
             "nvmlDeviceResetGpuLockedClocks": lambda h: machine.locked.update({h.index: None}),
         }
         return {name: self.guarded(name, function) for name, function in found.items()}
@@ -117,6 +121,13 @@ class NvmlOf:
         gpu = self.whole(handle)
         (reason,) = (reason for reason, kind in _POLICIES.items() if kind == policy)
         return SimpleNamespace(referenceTime=0, violationTime=round(gpu.throttled[reason] * 1e9))
+
+    def lock(self, handle: Any, low: int, high: int) -> None:
+        if self.machine.refuses_locks:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_NO_PERMISSION)
+        if low == pynvml.NVML_CLOCK_LIMIT_ID_TDP and self.machine.is_old:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_INVALID_ARGUMENT)
+        self.machine.locked[self.whole(handle).index] = (low, high)
 
     def value(self, handle: Any, field_id: int) -> SimpleNamespace:
         gpu = self.whole(handle)

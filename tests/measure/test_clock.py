@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
+from bench.core.errors import UsageError
+from bench.core.record import Phase
+from bench.device.cpu import CpuBackend
 from bench.measure import clock as clock_module
-from bench.measure.clock import HostClock, clock_for
+from bench.measure.blocks import time_phases, time_steps
+from bench.measure.clock import ColdClock, HostClock, clock_for
 from tests.fakes.clock import FakeClock
 from tests.fakes.gpu import FakeMachine
+from tests.fakes.step import ScriptedStep
+
+SECONDS = {Phase.FORWARD: 1.0, Phase.LOSS: 0.5, Phase.BACKWARD: 2.0, Phase.OPTIMIZER: 0.25}
 
 
 def test_the_clock_follows_the_kind_of_device() -> None:
@@ -110,3 +117,43 @@ def test_a_real_device_clock_sees_work_that_the_host_does_not_wait_for() -> None
         clock.mark()
         seconds, host_seconds = clock.collect()
     assert host_seconds[0] < seconds[0]
+
+
+# Cold caches.
+
+
+def cold(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> ColdClock:
+    """Emptying the cache takes 100 s."""
+    monkeypatch.setattr(clock_module, "cache_filler", lambda *_: lambda: clock.advance(100.0))
+    return ColdClock(clock, "cpu")
+
+
+def test_emptying_the_cache_is_in_no_step_and_no_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    step = ScriptedStep(clock.advance, SECONDS)
+    before = clock.now
+    assert time_steps(step, cold(clock, monkeypatch), 3)[0] == [sum(SECONDS.values())] * 3  # type: ignore[arg-type]
+    assert clock.now - before > 400
+    found = time_phases(step, cold(clock, monkeypatch), 2, lead_in=True)[0]  # type: ignore[arg-type]
+    assert found == {phase: [seconds] * 2 for phase, seconds in SECONDS.items()}
+
+
+def test_a_gpu_empties_its_cache_between_the_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = FakeMachine()
+    monkeypatch.setattr(clock_module, "cache_filler", lambda *_: lambda: machine.advance(0.002, 1e-5))
+    with machine.installed():
+        clock = ColdClock(clock_for("cuda:0"), "cuda:0")
+        seconds, host_seconds = time_steps(lambda: machine.advance(0.005, 1e-4), clock, 5, lead_in=True)  # type: ignore[arg-type, return-value]
+    assert seconds == pytest.approx([0.005] * 5, rel=0.01)
+    assert len(host_seconds) == 5
+
+
+def test_a_device_that_hides_its_cache_cannot_have_it_emptied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CpuBackend, "cache_bytes", lambda _: None)
+    with pytest.raises(UsageError, match="cpu does not tell"):
+        ColdClock(FakeClock(), "cpu")
+
+
+def test_the_filler_touches_every_byte() -> None:
+    fill = clock_module.cache_filler(4096, "cpu")
+    assert fill() is not None

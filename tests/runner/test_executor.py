@@ -7,12 +7,13 @@ import pytest
 
 from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
-from bench.core.environment import MachineState
+from bench.core.environment import LOCKED, MachineState
 from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.processes import Ending
 from bench.runner.workers.answers import Counted, Observed, TimedCell
+from tests.records import ENVIRONMENT
 
 CELL = Cell(model="my_net", batch_size=8)
 TIMED = TimedCell(
@@ -184,3 +185,37 @@ def test_counting_that_dies_costs_only_the_counts(endings):
     assert record.outcome is Outcome.OK
     assert record.counters.parameters is None
     assert [advice.kind for advice in record.advice] == [AdviceKind.COUNT_FAILED]
+
+
+ON_GPU = Cell(model="my_net", batch_size=8, device="cuda:0")
+
+
+def test_where_memory_ran_out_the_allocators_history_is_written(endings, tmp_path):
+    endings["time_cell"] = Ending(outcome=Outcome.OUT_OF_MEMORY, reason="CUDA out of memory")
+    endings["snapshot_cell"] = Ending(outcome=Outcome.OK, value=True)
+    executor = LocalExecutor()
+    assert executor.run(ON_GPU).reason == "CUDA out of memory"
+    executor.snapshots = tmp_path
+    name = f"{ON_GPU.key}.pickle"
+    assert executor.run(ON_GPU).reason == f"CUDA out of memory; the allocator's history is in snapshots/{name}"
+    assert endings.calls[-1] == ("snapshot_cell", ON_GPU, str(tmp_path / name))
+    assert executor.run(CELL).reason == "CUDA out of memory"
+
+
+def test_a_history_is_written_on_request(endings, tmp_path):
+    endings["observe"] = Ending(outcome=Outcome.OK, value=Observed(memory=Memory()))
+    endings["snapshot_cell"] = Ending(outcome=Outcome.OK, value=True)
+    executor = LocalExecutor(is_snapshotting=True)
+    executor.snapshots = tmp_path
+    assert executor.run(ON_GPU).outcome is Outcome.OK
+    assert endings.calls[-1][0] == "snapshot_cell"
+
+
+@pytest.mark.parametrize(("is_locked", "kinds"), [(True, []), (False, [AdviceKind.CLOCK_NOT_LOCKED])])
+def test_a_clock_that_could_not_be_locked_is_a_doubt(endings, is_locked, kinds):
+    endings["observe"] = Ending(outcome=Outcome.OK, value=Observed(memory=Memory()))
+    settings = (("ecc", "on"), *([(LOCKED, "sustained")] if is_locked else []))
+    environments = {"cuda:0": replace(ENVIRONMENT, gpu_settings=settings)}
+    executor = LocalExecutor(sampling=Sampling(lock_clocks=True), environments=environments)
+    assert [one.kind for one in executor.run(ON_GPU).advice] == kinds
+    assert executor.run(CELL).advice == ()

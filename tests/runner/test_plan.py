@@ -9,7 +9,7 @@ import pytest
 import bench
 from bench.core.cell import Cell, Parallel
 from bench.core.errors import UsageError
-from bench.runner.plan import check_devices, share_threads
+from bench.runner.plan import Plan, check_devices, share_out, share_threads
 from tests.records import ENVIRONMENT
 
 CELL = Cell(model="net", batch_size=8)
@@ -77,3 +77,27 @@ def test_python_hears_of_progress_where_it_asks_for_it(monkeypatch: pytest.Monke
     monkeypatch.setattr("bench.runner.session.execute", execute)
     assert bench.run(models="mlp", batch_size=2, progress=progress) == ()
     assert heard == [int(progress)]
+
+
+def test_cells_of_accelerators_are_shared_out_in_turn() -> None:
+    sizes = [replace(CELL, device="cuda:0", batch_size=size) for size in (1, 2, 3)]
+    ranks = replace(CELL, device="cuda:0", world_size=2)
+    found = share_out([CELL, *sizes, ranks], ("cuda:0", "cuda:1"))
+    assert [cell.device for cell in found] == ["cpu", "cuda:0", "cuda:1", "cuda:0", "cuda:0"]
+    assert share_out([CELL], ()) == [CELL]
+
+
+@pytest.mark.parametrize(("workers", "words"), [(("cpu",), "cpu is none"), (("cuda:0",), "add -d cuda")])
+def test_what_has_no_worker_of_its_own_is_refused(workers: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        share_out([CELL], workers)
+
+
+def test_gpus_of_one_numa_node_share_a_lane_where_that_is_asked() -> None:
+    first, second, third = (replace(CELL, device=f"cuda:{index}") for index in range(3))
+    plain = Plan(cells=(), environments={})
+    assert [plain.lane(cell) for cell in (CELL, first, second)] == [None, "cuda:0", "cuda:1"]
+    near = {"cuda:0": frozenset({0, 1}), "cuda:1": frozenset({0, 1}), "cuda:2": frozenset({2, 3})}
+    exclusive = replace(plain, near=near)
+    assert exclusive.lane(first) == exclusive.lane(second) != exclusive.lane(third)
+    assert exclusive.lane(replace(first, world_size=2)) is None

@@ -1,3 +1,5 @@
+import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -100,3 +102,57 @@ def test_no_cell_starts_after_the_time_that_was_set(folder):
     past = Limits(until=datetime.now() - timedelta(seconds=1))
     assert _sizes(past, folder, [observer]) == [] == ends
     assert _sizes(Limits(until=datetime.now() + timedelta(hours=1)), folder, [observer]) == [1, 2, 3]
+
+
+# One worker per GPU.
+
+CPU, ON_0, ON_1 = CELLS[0], replace(CELLS[1], device="cuda:0"), replace(CELLS[1], device="cuda:1")
+SECOND = replace(CELLS[2], device="cuda:0")
+
+
+def lane_of(cell):
+    return None if cell.device == "cpu" else cell.device
+
+
+class Meeting(Scripted):
+    """Cells of batch 2 wait for each other: one after the other they would wait in vain."""
+
+    def __init__(self, **endings):
+        super().__init__(**endings)
+        self.barrier = threading.Barrier(2)
+        self.running, self.most = [], 0
+
+    def run(self, cell):
+        self.running.append(cell)
+        assert len({one.device for one in self.running}) == len(self.running)  # never two on one
+        if cell.batch_size == 2:
+            self.barrier.wait(timeout=20)
+        self.running.remove(cell)
+        return super().run(cell)
+
+
+def test_cells_of_two_gpus_run_side_by_side_and_those_of_the_cpu_alone(folder):
+    cells = (ON_0, CPU, ON_1, SECOND)
+    records = run_cells(cells, Meeting(), folder, lane=lane_of)
+    assert records[0].cell == CPU
+    assert {record.cell for record in records} == set(cells)
+    assert set(folder.records()) == set(records)
+
+
+def test_a_lane_that_is_interrupted_ends_all_and_leaves_no_record_of_it(folder):
+    class Interrupted(Meeting):
+        def run(self, cell):
+            record = super().run(cell)
+            if cell.device == "cuda:1":
+                raise KeyboardInterrupt
+            self.over.wait(timeout=20)
+            return record
+
+    executor, heard = Interrupted(), []
+    executor.over = threading.Event()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.runner.processes.kill_running", executor.over.set)
+        with pytest.raises(KeyboardInterrupt):
+            run_cells((ON_0, ON_1, SECOND), executor, folder, [heard.append], lane=lane_of)
+    assert folder.records() == ()
+    assert not heard[-1].is_complete

@@ -42,7 +42,7 @@ def wait_for_quiet(
     Raises:
         IncomparableError: The machine stayed busy.
     """
-    look = busy_cores or _busy_cores
+    look = busy_cores or watch_busy_cores
     started = told = clock()
     is_first = True
     while (busy := look()) is not None and busy > BUSY_CORES_LIMIT:
@@ -60,7 +60,8 @@ def wait_for_quiet(
             tell(f"other work keeps {busy:.1f} cores busy; waiting for quiet, {format_duration(left)} at most")
 
 
-def _busy_cores() -> float | None:
+def watch_busy_cores() -> float | None:
+    """Watch for half a second how many cores others keep busy; None if the system does not tell."""
     before = read_counters()
     time.sleep(IDLE_SECONDS)
     return state_between(before, read_counters()).other_busy_cores

@@ -8,10 +8,12 @@ Profile a cell inside a fresh process: the profiler never runs where anything el
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from bench import registry
 from bench.claims import BATCH_SIZE, Subject
@@ -32,7 +34,16 @@ from bench.counters.flops import advice_on_gradients, count_workload
 from bench.counters.live import COMPILING_STEPS, measure_memory, track_live_bytes
 from bench.counters.predict import of_a_rank
 from bench.counters.static import count
-from bench.device.backend import backend_of, normalise_device, synchronize, why_not
+from bench.device.backend import (
+    ALL,
+    all_devices,
+    backend_of,
+    is_accelerator,
+    is_out_of_memory,
+    normalise_device,
+    synchronize,
+    why_not,
+)
 from bench.device.environment import read_environment, read_machine, state_between
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
@@ -56,12 +67,22 @@ def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | No
         BenchError: The first device or model that is not there.
     """
     notes: list[str] = []
-    names = tuple((device, normalise_device(device, notes.append)) for device in devices)
-    unique = dict.fromkeys(name for _, name in names)
+    names = tuple((device, _names_of(device, notes.append)) for device in devices)
+    unique = dict.fromkeys(name for _, found in names for name in found.split(","))
     environments = tuple((name, read_environment(name)) for name in unique)
     for spec, input_shape in models:  # only now: importing a model's file may change torch's settings
         registry.resolve(spec, input_shape=input_shape)
     return Preflight(devices=names, environments=environments, notes=tuple(notes))
+
+
+def _names_of(device: str, say: Callable[[str], object]) -> str:
+    """Complete the name of a device; `all` is every accelerator, separated by commas."""
+    if device != ALL:
+        return normalise_device(device, say)
+    found = [name for name in all_devices() if is_accelerator(name)]
+    if not found:
+        raise UsageError("--devices all was asked for, and this machine has no accelerator; leave it out")
+    return ",".join(normalise_device(name) for name in found)
 
 
 def time_cell(
@@ -71,6 +92,8 @@ def time_cell(
 
     With `predicted_bytes` nothing is tried if less memory than that is free right now.
     """
+    if sampling.exclusive and (near := backend_of(cell.device).cpus_near(gpu_uuid) & os.sched_getaffinity(0)):
+        os.sched_setaffinity(0, near)
     reason = why_not(cell.device, cell.precision)
     if reason is not None:
         return TimedCell(skipped=reason)
@@ -131,6 +154,21 @@ def observe(cell: Cell, gpu_uuid: str | None) -> Observed:
         return Observed(memory=memory, launches=count_launches(cell))
     except (BenchError, RuntimeError) as error:
         return Observed(memory=memory, reason=f"{error}".strip().partition("\n")[0])
+
+
+def snapshot_cell(cell: Cell, path: str) -> bool:
+    """Write the history of the allocator over two steps, or until memory runs out; False where it keeps none."""
+    history = backend_of(cell.device).history(path)
+    if history is None:
+        return False
+    Path(path).parent.mkdir(exist_ok=True)
+    with history:
+        try:
+            measure_memory(registry.resolve(cell.model, input_shape=cell.input_shape), cell)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+    return True
 
 
 def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
