@@ -98,7 +98,7 @@ def command(
     devices: Annotated[
         str | None,
         typer.Option(
-            metavar="cuda:0,cuda:1|all",
+            metavar="LIST|all",
             help="Share the cells out over these GPUs, a worker each; with --exclusive never two on a NUMA node.",
             show_default="one cell at a time",
         ),

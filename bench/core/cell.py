@@ -293,6 +293,8 @@ class Cell:
 @functools.lru_cache(maxsize=2**15)  # a report asks ten times per cell
 def _key(cell: Cell) -> str:
     values = {field.name: (getattr(cell, field.name), field.default) for field in fields(cell)}
+    if cell.clip_norm is not None:
+        values["clip_norm"] = float(cell.clip_norm), None  # equal cells have one key, also if somebody gave an int
     return short_hash({name: to_json(value) for name, (value, default) in values.items() if value != default})
 
 

@@ -58,6 +58,13 @@ def test_keys_written_to_disk_by_the_first_version_still_hold() -> None:
     assert older.key == "d4ec7674b37e811f"
 
 
+def test_equal_cells_have_one_key_whichever_is_asked_first() -> None:
+    whole, real = (Cell(model="never_asked_before", batch_size=8, clip_norm=norm) for norm in (1, 1.0))
+    assert whole == real
+    written = json.dumps({"batch_size": 8, "clip_norm": 1.0, "model": "never_asked_before"}, separators=(",", ":"))
+    assert whole.key == real.key == hashlib.sha256(written.encode()).hexdigest()[:16]
+
+
 def test_a_key_is_the_same_in_another_process() -> None:
     code = "from bench.core.cell import Cell; print(Cell(model='my_net', batch_size=8).key)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
