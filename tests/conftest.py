@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -105,3 +106,19 @@ def _no_kept_counts(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.Te
 def _no_command_says_that_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what a command says on stderr be the same on a busy machine."""
     monkeypatch.setattr("bench.cli.progress._PATIENCE_SECONDS", 3600.0)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Start the system's Chromium, once per process, as Playwright bears no second one; where there is none, CI fails."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("no Chromium: CI installs Debian's package chromium (.ci/run)")
+        pytest.skip("needs a Chromium (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()

@@ -94,15 +94,17 @@ def _why_again(record: Record, code: str | None, environment: Environment | None
         return Again.SAMPLING
     if any(advice.kind is AdviceKind.MEMORY_TOO_SMALL for advice in record.advice):
         return Again.MEMORY
-    if record.outcome is Outcome.OK and not _is_whole(record):
+    if record.outcome in (Outcome.OK, Outcome.SKIPPED) and not _is_whole(record):
         return Again.INCOMPLETE
     return None if record.outcome in (Outcome.OK, Outcome.SKIPPED) else Again.ENDED_BADLY
 
 
 def _is_whole(record: Record) -> bool:
     """Whether it was counted and its memory measured, too: the processes that do so may be killed as the others may."""
-    is_unmeasured = any(advice.kind is AdviceKind.MEMORY_UNMEASURED for advice in record.advice)
-    return record.counters.parameters is not None and not is_unmeasured
+    kinds = {advice.kind for advice in record.advice}
+    is_due = record.outcome is Outcome.OK or AdviceKind.COUNT_FAILED in kinds  # what a probe skips is not counted
+    is_counted = record.counters.parameters is not None
+    return (is_counted or not is_due) and AdviceKind.MEMORY_UNMEASURED not in kinds
 
 
 def _fingerprint(environment: Environment | None) -> str | None:

@@ -17,7 +17,6 @@ import typer
 import bench
 from bench.cli import app
 from bench.core.advice import AdviceKind
-from tests.report.html.conftest import chromium  # noqa: F401 - a fixture
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,7 +100,7 @@ def test_links_between_files_become_links_between_pages(source: str, page: str, 
 
 
 @pytest.mark.slow
-def test_search_finds_pages_that_are_opened_as_files(site: Path, chromium: Any) -> None:  # noqa: F811 - the fixture
+def test_search_finds_pages_that_are_opened_as_files(site: Path, chromium: Any) -> None:
     page = chromium.new_page(viewport={"width": 1400, "height": 900})
     page.goto((site / "changelog.html").as_uri())
     page.locator(".md-search__input").first.fill("accumulation")

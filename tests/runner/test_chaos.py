@@ -62,8 +62,8 @@ def test_a_run_killed_25_times_ends_like_an_undisturbed_one(undisturbed, tmp_pat
     kept = {  # what ended well is not measured again, whatever happened to others
         file: file.stat().st_mtime_ns
         for record in RunFolder.open(path).records()
-        if record.outcome is Outcome.SKIPPED
-        or (record.outcome is Outcome.OK and record.counters.parameters is not None and record.counters.memory)
+        if record.counters.parameters is not None
+        and (record.outcome is Outcome.SKIPPED or (record.outcome is Outcome.OK and record.counters.memory))
         for file in [path / "records" / f"{record.cell.key}.json"]
     }
     assert _start(tmp_path, "--again").wait(timeout=600) == 0

@@ -100,6 +100,14 @@ def test_what_ended_badly_is_tried_again_unless_it_is_to_be_kept(folder, outcome
 def test_a_cell_whose_count_was_lost_is_tried_again(folder, lost):
     folder.append(measured(**lost))
     assert why(folder) is Again.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("advice", "reason"), [((), None), ((Advice(kind=AdviceKind.COUNT_FAILED, facts=()),), Again.INCOMPLETE)]
+)
+def test_a_skipped_cell_is_tried_again_only_if_its_count_was_lost(folder, advice, reason):
+    folder.append(measured(outcome=Outcome.SKIPPED, reason="why", samples=(), counters=Counters(), advice=advice))
+    assert why(folder) is reason
     assert why(folder, retried=()) is None
 
 
