@@ -110,7 +110,7 @@ def _no_command_says_that_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    """Start the system's Chromium, once per process, as Playwright bears no second one; where there is none, CI fails."""
+    """Start the system's Chromium, once per process: Playwright bears no second one. Where none is, CI fails."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         if os.environ.get("CI"):
