@@ -63,9 +63,13 @@ def training_frame(trainings: Sequence[Training], table: str = "epochs") -> pd.D
 
 
 def _frame(rows: Sequence[Any], columns: Sequence[TableColumn]) -> pd.DataFrame:
-    return pd.DataFrame(
-        {column.name: pd.Series([_plain(column.get(row)) for row in rows], dtype=column.dtype) for column in columns}
-    )
+    return pd.DataFrame({column.name: _series([_plain(column.get(row)) for row in rows], column) for column in columns})
+
+
+def _series(values: list[Any], column: TableColumn) -> pd.Series:
+    """Make a column; whole numbers of which one is beyond 64 bits, as a sum of two large ones can be, as real ones."""
+    is_beyond = column.dtype == "Int64" and any(value is not None and abs(value) >= 2**63 for value in values)
+    return pd.Series(values, dtype="Float64" if is_beyond else column.dtype)
 
 
 def write_tables(folder: RunFolder, records: Sequence[Record], claims: Sequence[CheckedClaim] = ()) -> tuple[Path, ...]:

@@ -158,7 +158,7 @@ def _cell(record: Record) -> MeasuredCell:
         outcome=record.outcome,
         reason=record.reason,
         step=summary.step,
-        phase_seconds=tuple((phase.value, estimate.point) for phase, estimate in summary.phases),
+        phase_seconds=tuple((phase.value, seconds) for phase, seconds in summary.phases),
         tokens_per_second=summary.tokens_per_second,
         flops=summary.flops_total,
         parameters=counters.parameters,

@@ -83,7 +83,7 @@ def test_a_model_that_breaks_is_said_and_nothing_was_measured(capsys, tmp_path) 
     arguments = (f"{USER}:BreaksInForward", "--input-shape", "4", "-b", "2", "--results", str(tmp_path))
     code, out, err = profile(capsys, *arguments)
     assert code == ExitCode.NOTHING
-    assert "not profiled: ValueError: shapes do not fit" in out
+    assert "not profiled: ValueError: shapes do not fit" in " ".join(out.split())  # a long folder breaks the line
     assert "Traceback" not in out + err
 
 
