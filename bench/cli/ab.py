@@ -11,7 +11,9 @@ Examples:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -101,8 +103,8 @@ def command(
     from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.ab.stages import Settings, draw_seed
 
-    patience = options.parse_duration(wait, "--wait")
     watcher = Watcher(is_quiet=quiet)
+    get_ready = partial(wait_for_quiet, options.parse_duration(wait, "--wait"), watcher.tell)
     settings = Settings(
         sessions=sessions,
         quads=quads,
@@ -125,7 +127,7 @@ def command(
             format,
             fail_if,
             markdown,
-            patience,
+            get_ready,
             watcher,
             is_strict=strict,
         )
@@ -142,7 +144,7 @@ def command(
         settings=settings,
         results=results,
         spreads=spreads_of_cells(results, settings),
-        get_ready=lambda: wait_for_quiet(patience, watcher.tell),
+        get_ready=get_ready,
     )
     with terminated_like_interrupted():
         compared = compare_sides(request, watcher)
@@ -160,19 +162,18 @@ def _two_cells(
     format: options.Format,  # noqa: A002 - the name of the option
     fail_if: FailIf | None,
     markdown: Path | None,
-    patience: float | None,
+    get_ready: Callable[[], None],
     watcher: Watcher,
     *,
     is_strict: bool,
 ) -> int:
     from bench.cli.progress import terminated_like_interrupted
     from bench.runner.ab.cells import cells_of, compare_cells
-    from bench.runner.ab.scout import wait_for_quiet
     from bench.tables.comparison import ratio_text
 
     a, b = cells_of(model_a, model_b, axes, set_b)
     with terminated_like_interrupted():
-        wait_for_quiet(patience, watcher.tell)
+        get_ready()
         compared = compare_cells(a, b, settings, results, watcher)
     (comparison,) = compared.comparisons
     is_per_example = a.batch_size != b.batch_size

@@ -47,7 +47,8 @@ def command(
     if context.invoked_subcommand is not None:
         return ExitCode.FINE
     from bench.cli.progress import waiting
-    from bench.runner.doctor import diagnose, find_costs, look
+    from bench.device.environment import look
+    from bench.runner.doctor import diagnose, find_costs
 
     limit = options.parse_duration(timeout, "--timeout")
     state = look()

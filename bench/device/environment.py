@@ -137,6 +137,16 @@ def state_between(
     )
 
 
+LOOK_SECONDS = 0.5
+
+
+def look() -> MachineState:
+    """Read how busy the machine is while this process only sleeps."""
+    before = read_counters()
+    time.sleep(LOOK_SECONDS)
+    return state_between(before, read_counters())
+
+
 def _while_working(before: Reading, after: Reading, glances: Sequence[Glance]) -> dict[str, Any]:
     """Derive clock, power and throttling over a window, as far as they are told: counters first, then glances."""
     found: dict[str, Any] = {}

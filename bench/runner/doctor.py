@@ -1,6 +1,5 @@
 """Is this machine fit to measure on? And what does measuring cost here, which takes longer to find out.
 
-look()       how busy it is; half a second, without torch
 diagnose()   devices, precisions, versions; as long as importing torch takes
 find_costs() what a fresh process and a whole cell of a model that does nothing cost
 """
@@ -19,8 +18,7 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.record import Outcome, Sampling
-from bench.device.cpu import read_counters, untold
-from bench.device.environment import state_between
+from bench.device.cpu import untold
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.records import open_run
@@ -121,21 +119,11 @@ class Diagnosis:
     untold: tuple[str, ...]
 
 
-LOOK_SECONDS = 0.5
-
-
-def look() -> MachineState:
-    """Read how busy the machine is while this process only sleeps."""
-    before = read_counters()
-    time.sleep(LOOK_SECONDS)
-    return state_between(before, read_counters())
-
-
 def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Diagnosis:
     """Examine devices and precisions in a new interpreter, which imports torch and little else.
 
     Args:
-        state: State as `look` found it.
+        state: State as `bench.device.environment.look` found it.
         timeout_seconds: Timeout of that process.
 
     Raises:

@@ -26,8 +26,8 @@ from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Record, Sampling
 from bench.device.backend import backend_of
 from bench.device.clocks import locked_clocks
+from bench.device.environment import look
 from bench.runner import processes
-from bench.runner.ab.scout import watch_busy_cores
 from bench.runner.claims import check_models
 from bench.runner.events import (
     CellFinished,
@@ -339,7 +339,7 @@ def _locked(plan: Plan) -> Iterator[Plan]:
 
 
 def _refuse_shared_host() -> None:
-    busy = watch_busy_cores()
+    busy = look().other_busy_cores
     if busy is not None and busy > BUSY_CORES_LIMIT:
         raise IncomparableError(
             f"--exclusive was asked for, and other work keeps {busy:.1f} cores busy; end it, or leave --exclusive out"

@@ -11,15 +11,11 @@ from bench.core.cell import Cell, CompileMode
 from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.errors import IncomparableError
 from bench.core.units import format_bytes, format_duration
-from bench.device.cpu import read_counters
-from bench.device.environment import state_between
+from bench.device.environment import look
 from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
 from bench.runner.ab.judging import Facts, Fate, Work
 from bench.runner.ab.sides import Side
 from bench.runner.counting import workspaces_of
-
-IDLE_SECONDS = 0.5
-"""How long the machine is watched while nothing of ours runs."""
 
 _TELL_SECONDS = 20.0
 
@@ -42,10 +38,10 @@ def wait_for_quiet(
     Raises:
         IncomparableError: The machine stayed busy.
     """
-    look = busy_cores or watch_busy_cores
+    watch = busy_cores or (lambda: look().other_busy_cores)
     started = told = clock()
     is_first = True
-    while (busy := look()) is not None and busy > BUSY_CORES_LIMIT:
+    while (busy := watch()) is not None and busy > BUSY_CORES_LIMIT:
         if patience_seconds is None:
             tell(f"other work keeps {busy:.1f} cores busy; --wait 5m waits until the machine is quiet")
             return
@@ -58,13 +54,6 @@ def wait_for_quiet(
         if is_first or clock() - told >= _TELL_SECONDS:
             is_first, told = False, clock()
             tell(f"other work keeps {busy:.1f} cores busy; waiting for quiet, {format_duration(left)} at most")
-
-
-def watch_busy_cores() -> float | None:
-    """Watch for half a second how many cores others keep busy; None if the system does not tell."""
-    before = read_counters()
-    time.sleep(IDLE_SECONDS)
-    return state_between(before, read_counters()).other_busy_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
