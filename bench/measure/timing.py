@@ -27,7 +27,7 @@ from bench.device.step import Step
 from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
 from bench.measure.clock import Clock, ColdClock, clock_for
 from bench.stats.estimate import drift, estimate_median, shift_beyond_chance
-from bench.stats.stopping import FEWEST_STEPS, StopRule, WarmupRule
+from bench.stats.stopping import FEWEST_STEPS, WIDE, StopRule, WarmupRule
 
 BLOCK_SECONDS = 0.05
 """A block lasts about this long: long against its start, short against the machine's drift."""
@@ -51,9 +51,6 @@ THROTTLED = "throttled"
 
 PHASE_GAP_LIMIT = 0.05
 """A sum of phases that misses the step by more than this, and by more than chance, earns an Advice."""
-
-NOISE_LIMIT = 0.1
-"""An interval wider than this, and than the target asked for, earns an Advice; a narrower one speaks for itself."""
 
 SHORT_BLOCK = 5
 """Steps are short where a block has so many: 10 ms. Their first one after a pause is dropped, and as many are split."""
@@ -255,7 +252,7 @@ def _advice(samples: tuple[Sample, ...], sampling: Sampling, launch_seconds: flo
         doubt(AdviceKind.DRIFTING_SAMPLES, drift_fraction=drifted, budget_seconds=sampling.budget_seconds)
     elif estimate.low is None:
         doubt(AdviceKind.FEW_SAMPLES, steps=len(step.seconds), budget_seconds=sampling.budget_seconds)
-    elif (estimate.relative_half_width or 0.0) > max(sampling.target, NOISE_LIMIT):
+    elif (estimate.relative_half_width or 0.0) > max(sampling.target, WIDE):
         doubt(
             AdviceKind.NOISY_SAMPLES,
             target=sampling.target,

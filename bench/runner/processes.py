@@ -284,6 +284,7 @@ def _child(output: str, sender: Connection, function: str, arguments: tuple[Any,
             stream.reconfigure(line_buffering=True)  # the last words of a process that is killed
     faulthandler.enable(file=2)  # where it was when it crashed
     gc.freeze()  # what the server imported is no garbage: going through it costs 0.2 s and a copy of its pages
+    gc.enable()  # the server imported with it off
     own = os.getpid()
     try:
         ending = _attempt(function, arguments)

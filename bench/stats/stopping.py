@@ -28,8 +28,8 @@ STARTING_STEPS = 3
 FEWEST_STEPS = 5
 """Timed however long a step is: fewer say nothing about noise."""
 
-WIDE = 0.05
-"""An interval wider than this, and than the target, is worth more steps than the budget paid for."""
+WIDE = 0.1
+"""An interval wider than this, and than the target, is worth more steps than the budget paid for, and then a doubt."""
 
 UNDECIDED_SECONDS = 1.0
 """Short steps go on for so long where the interval is wide: sixty of them last no longer than a mood of the machine."""

@@ -66,9 +66,10 @@ def _serve(descriptor: int, parent: int) -> None:
     """Import what every worker needs, run nothing, and fork a worker whenever the parent asks for one."""
     if not _depend_on(parent):
         return
+    gc.disable()  # for as long as it imports: going through what stays costs a second
     _preload()
-    gc.collect()
     gc.freeze()  # what was imported stays: no worker has to look through it again
+    gc.enable()
     server, line = os.getpid(), socket.socket(fileno=descriptor)
     while True:
         message, descriptors, _, _ = socket.recv_fds(line, _MESSAGE_BYTES, 3)

@@ -1,10 +1,14 @@
 """What the server of fresh processes imports, once, so that no process has to: torch, our packages, slow libraries.
 
-Importing runs nothing: no operation, no CUDA. Warnings of other projects' imports are not ours to fix.
+Importing runs nothing: no operation, no CUDA. Warnings of other projects' imports are not ours to fix. The collector of
+garbage is off while the server imports (a second of eight goes into its passes) and stays off in it: all that it does
+is fork, and every process that it forks switches the collector on.
 """
 
+import gc
 import warnings
 
+gc.disable()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fvcore.nn
