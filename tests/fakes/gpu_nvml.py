@@ -52,7 +52,7 @@ class NvmlOf:
             "nvmlDeviceGetCurrentClocksThrottleReasons": self.reasons,
             "nvmlDeviceGetViolationStatus": self.violation,
             "nvmlDeviceGetFieldValues": lambda h, ids: [self.value(h, one) for one in ids],
-            "nvmlDeviceGetUtilizationRates": lambda h: SimpleNamespace(gpu=self.whole(h).load, memory=0),
+            "nvmlDeviceGetUtilizationRates": self.utilization,
             "nvmlDeviceGetCudaComputeCapability": lambda h: self.whole(h).capability,
             "nvmlDeviceGetEccMode": lambda h: (self.whole(h), [1, 1])[1],
             "nvmlDeviceGetMigMode": lambda h: (self.whole(h), [int(machine.mig)] * 2)[1],
@@ -110,6 +110,10 @@ class NvmlOf:
     def clock(self, handle: Any, kind: int) -> float:
         gpu = self.whole(handle)
         return gpu.mhz() if gpu.is_busy(self.machine.host_now) else gpu.idle_mhz
+
+    def utilization(self, handle: Any) -> SimpleNamespace:
+        gpu = self.whole(handle)
+        return SimpleNamespace(gpu=100 if gpu.is_busy(self.machine.host_now) else gpu.load, memory=0)
 
     def reasons(self, handle: Any) -> int:
         gpu = self.whole(handle)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from bench.device.readings import Glance
 
 LEAST_SHARES = {"bf16": 0.55, "fp16": 0.55, "tf32": 0.5, "fp32": 0.6, "bytes": 0.75}
 """Of what the maker publishes: a healthy GPU reaches as much, and never more than 2 % above all of it."""
@@ -15,9 +18,22 @@ def _off(name: str, found: float | None, truth: float | None, most: float) -> li
     return [] if abs(found / truth - 1) <= most else [f"{name} is {found:.4g}, not {truth:.4g} within {most:.0%}"]
 
 
-def wall_clock(step: float | None, wall: float | None, phases: Mapping[str, float], clock: str) -> list[str]:
-    """The step by events against the wall clock of a plain loop, and its phases against the step."""
-    wrong = _off("the step", step, wall, 0.03) + _off("the sum of the phases", sum(phases.values()), step, 0.05)
+def environment(used: int | str, held: int) -> list[str]:
+    """NVML lists this process, and with at least what its allocator holds."""
+    if isinstance(used, str):
+        return [used]
+    return [] if used >= held else [f"NVML says {used} bytes of a process that holds {held}"]
+
+
+def wall_clock(
+    step: float | None, wall: float | None, phases: Mapping[str, float], clock: str, *, is_long: bool = False
+) -> list[str]:
+    """The step by events against the wall clock of a plain loop, and its phases against the step.
+
+    A long step is where an empty queue at the first mark would show, and its marks cost nothing: closer limits.
+    """
+    most, gap = (0.02, 0.03) if is_long else (0.03, 0.05)
+    wrong = _off("the step", step, wall, most) + _off("the sum of the phases", sum(phases.values()), step, gap)
     return wrong + ([] if clock == "device" else [f"the clock is {clock!r}"])
 
 
@@ -59,6 +75,47 @@ def launches(scaled: int | None, unscaled: int | None) -> list[str]:
     if not scaled or not unscaled:
         return [f"launches {scaled} and {unscaled}"]
     return [] if scaled >= unscaled > 5 else [f"{scaled} launches with a GradScaler, {unscaled} without"]
+
+
+def launches_seen(counts: Mapping[str, int | None]) -> list[str]:
+    """A step on a GPU launches kernels: 0 is a profiler that saw nothing, and would have to be None."""
+    return [f"{name} launches {count} kernels" for name, count in counts.items() if count is not None and count <= 5]
+
+
+def clocks(busy: Sequence[Glance], state: Mapping[str, Any]) -> list[str]:
+    """What a record says of clock and throttling is what was seen while the GPU worked."""
+    seen = [one.clock_mhz for one in busy if one.clock_mhz is not None]
+    if len(seen) < 10:
+        return [f"the GPU was seen working {len(seen)} times"]
+    wrong = _off("the recorded clock", state["gpu_clock_mhz"], statistics.median(seen), 0.1)
+    for reason in ("power", "thermal"):
+        share = sum(reason in one.throttle_reasons for one in busy) / len(busy)
+        is_said = reason in (state["gpu_throttle_reasons"] or ())
+        if (share >= 0.2 and not is_said) or (share == 0 and is_said):
+            wrong.append(f"{reason} held the clock back in {share:.0%} of the looks, recorded: {is_said}")
+    return wrong
+
+
+def profile(layers: float, step: float | None, clock: str | None) -> list[str]:
+    """The rows of the device's own time sum to the step."""
+    return _off("the sum of the layers", layers, step, 0.02) + (
+        [] if clock == "device" else [f"the clock is {clock!r}"]
+    )
+
+
+def cost(first: float, further: float) -> list[str]:
+    """A further cell of a command costs less than the command with one, which loads torch besides."""
+    return [] if 0 < further < first else [f"the first cell takes {first:.1f} s, a further one {further:.1f} s"]
+
+
+def every_test(passed: int, failed: int, skipped: Sequence[str]) -> list[str]:
+    """All tests of a GPU ran; a question that cannot be asked here has said so."""
+    wrong = ([] if passed else ["no test of a GPU passed"]) + ([f"{failed} failed"] if failed else [])
+    return wrong + [f"skipped: {reason}" for reason in skipped if not reason.startswith(UNASKED)]
+
+
+UNASKED = "not asked: "
+"""Begins the reason of a skipped question."""
 
 
 def same_speed(first: float, second: float) -> list[str]:

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import pytest
 
+from bench.device.readings import Glance
 from tests.gpu import judging
 
 PEAK = {"peak_allocated_bytes": 100, "peak_reserved_bytes": 120, "device_used_bytes": 600}
 TRUTH = {"peak": 100, "workspaces": 32}
 PHASES = {"forward": 0.4, "backward": 0.6}
 SHEET = {"bf16": 100.0, "bytes": 10.0}
+CAPPED = [Glance(clock_mhz=1500, throttle_reasons=("power",))] * 8 + [Glance(clock_mhz=1980)] * 4
+FREE = [Glance(clock_mhz=1980)] * 12
+
+
+def state(mhz: float | None, *reasons: str) -> dict[str, object]:
+    return {"gpu_clock_mhz": mhz, "gpu_throttle_reasons": reasons}
+
 
 RIGHT = [
+    judging.environment(600, 500),
+    judging.wall_clock(1.0, 1.01, PHASES, "device", is_long=True),
+    judging.launches_seen({"my_net": 300, "short": None}),
+    judging.clocks(CAPPED, state(1550, "power")),
+    judging.clocks(FREE, state(1980)),
+    judging.profile(0.99, 1.0, "device"),
+    judging.cost(9.0, 4.0),
+    judging.every_test(20, 0, ["not asked: 1 GPU"]),
     judging.wall_clock(1.0, 1.02, PHASES, "device"),
     judging.launch_bound(0.95, 1.0, True),
     judging.launch_bound(0.3, 1.0, False),
@@ -26,6 +42,24 @@ RIGHT = [
     judging.unchanged(0, {"gpu shared": 0}),
 ]
 WRONG = [
+    judging.environment("NVML does not list this process", 500),
+    judging.environment(400, 500),
+    judging.wall_clock(1.025, 1.0, PHASES, "device", is_long=True),
+    judging.wall_clock(1.0, 1.0, {"forward": 0.44, "backward": 0.6}, "device", is_long=True),
+    judging.launches_seen({"my_net": 0, "short": 300}),
+    judging.clocks(CAPPED, state(345)),
+    judging.clocks(CAPPED, state(1550)),
+    judging.clocks(FREE, state(1980, "thermal")),
+    judging.clocks(FREE, state(None)),
+    judging.clocks(FREE[:3], state(1980)),
+    judging.profile(1.1, 1.0, "device"),
+    judging.profile(1.0, 1.0, "host"),
+    judging.profile(1.0, None, None),
+    judging.cost(9.0, 12.0),
+    judging.cost(9.0, -1.0),
+    judging.every_test(0, 0, []),
+    judging.every_test(19, 1, []),
+    judging.every_test(19, 0, ["needs a CUDA device"]),
     judging.wall_clock(1.19, 1.0, PHASES, "device"),
     judging.wall_clock(1.0, 1.0, {"forward": 0.8, "backward": 0.6}, "device"),
     judging.wall_clock(1.0, 1.0, PHASES, "host"),

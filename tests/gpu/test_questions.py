@@ -1,6 +1,7 @@
-"""Questions to a real GPU, most important first; figures go to `$OUT/gpu.jsonl`, or `results/gpu/gpu.jsonl`.
+"""Twenty questions to a real GPU, most important first; answers go to `$OUT/gpu.jsonl`, or `results/gpu/gpu.jsonl`.
 
-Written and judged without a GPU: no test here has run on one yet.
+Nineteen stand here; the twentieth, whether all tests of a GPU ran, is `conftest.py`'s. At `$LIMIT` seconds (570) what
+is left says that there is no time. Written and judged without a GPU: no test here has run on one yet.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,31 +23,49 @@ import torch
 from bench import registry
 from bench.core.cell import Cell, Precision
 from bench.device import nvml
-from bench.device.backend import backend_of
+from bench.device.backend import Backend, backend_of
 from bench.device.datasheet import datasheet
 from bench.device.prepare import prepare
-from bench.device.step import Step
-from tests.gpu import judging
+from tests.gpu import asking, judging
+from tests.gpu.asking import write_answer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(300)]
 DEVICE = "cuda:0"
 LONG = "decoder_lm@layers=16,width=1024,heads=16,sequence_length=1024"  # a step above 34 ms
+DEEP = "decoder_lm@layers=32,width=768,heads=12,sequence_length=512"  # as long, of kernels that take long to launch
 SHORT = "decoder_lm@layers=8,width=1024,heads=16,sequence_length=512"  # many kernels, bound by the device
+
+
+DEADLINE = time.monotonic() + float(os.environ.get("LIMIT", "570"))
+
+
+def left() -> float:
+    """Return the seconds that all questions together may still take."""
+    return DEADLINE - time.monotonic()
+
+
+@pytest.fixture(autouse=True)
+def _in_time(request: pytest.FixtureRequest) -> None:
+    if left() < 15:
+        unasked(request.node.name, "no time left")
 
 
 def note(question: str, wrong: list[str], **figures: Any) -> None:
     """Write one line of figures, and fail if something is wrong."""
-    folder = Path(os.environ.get("OUT", "results/gpu"))
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "gpu.jsonl").open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"question": question, "wrong": wrong, "figures": figures}, default=str) + "\n")
+    write_answer(question, wrong, figures)
     assert not wrong, wrong
+
+
+def unasked(question: str, reason: str) -> None:
+    """Write that a question cannot be asked here, and skip it."""
+    write_answer(question, [], {"unasked": reason})
+    pytest.skip(judging.UNASKED + reason)
 
 
 def bench(*arguments: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
     """Run a command that answers in JSON."""
     command = [sys.executable, "-m", "bench", *arguments, "--format", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=max(15.0, min(200.0, left())), check=False)
     assert done.returncode in codes, f"exit {done.returncode}: {done.stderr[-600:]}"
     found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
     return found | {"exit": done.returncode}
@@ -81,19 +101,9 @@ def step_of(model: str, batch: int, precision: str) -> Any:
     return prepare(registry.resolve(model), cell)
 
 
-def wall(step: Step, seconds: float = 1.5) -> float:
-    """Time a plain loop by the wall clock."""
-    for is_warm in (False, True):
-        torch.cuda.synchronize(DEVICE)
-        started, count = time.perf_counter(), 0
-        while time.perf_counter() - started < (seconds if is_warm else 1.0) or count < 20:
-            step()
-            count += 1
-            if count % 200 == 0:
-                torch.cuda.synchronize(DEVICE)
-        torch.cuda.synchronize(DEVICE)
-        taken = (time.perf_counter() - started) / count
-    return taken
+def backend() -> Backend:
+    """Return what asks the GPU."""
+    return backend_of(DEVICE)
 
 
 def uuid() -> str:
@@ -103,37 +113,42 @@ def uuid() -> str:
 
 def test_nvml_sees_this_process() -> None:
     held = torch.ones(1, device=DEVICE)
-    used = backend_of(DEVICE).used_bytes(uuid())
-    note("environment", [] if isinstance(used, int) else [str(used)], used=used, driver=nvml.driver_version())
+    used = backend().used_bytes(uuid())
+    facts = {**backend().facts(), "state": backend().state(uuid()), "torch": torch.__version__}
+    wrong = judging.environment(used, backend().allocator().allocated or 0)
+    note("environment", wrong, used=used, driver=nvml.driver_version(), **facts)
     del held
 
 
-@pytest.mark.parametrize(("model", "batch"), [(SHORT, 8), (LONG, 16)])
-def test_a_step_is_what_the_wall_clock_says(model: str, batch: int) -> None:
+def ask_the_wall_clock(question: str, model: str, batch: int, *, is_long: bool) -> None:
+    """Compare stepbench's step with a plain loop of the same."""
     record = record_of(model, "-b", str(batch), "-p", "bf16-amp")
     with step_of(model, batch, "bf16-amp") as step:
-        plain = wall(step)
+        plain = asking.wall(step, backend())
     mine = medians(record)
     whole = mine.pop("step")
     clock = record["samples"][0]["clock"]
-    note("wall clock", judging.wall_clock(whole, plain, mine, clock), step=whole, wall=plain, phases=mine)
+    wrong = judging.wall_clock(whole, plain, mine, clock, is_long=is_long)
+    note(question, wrong, model=model, step=whole, wall=plain, phases=mine, doubts=kinds(record))
+
+
+def test_a_short_step_is_what_the_wall_clock_says() -> None:
+    ask_the_wall_clock("short step", SHORT, 8, is_long=False)
+
+
+@pytest.mark.parametrize("model", [LONG, DEEP])
+def test_a_long_step_is_timed_with_a_full_queue(model: str) -> None:
+    ask_the_wall_clock("long step", model, 16, is_long=True)
 
 
 @pytest.mark.parametrize(("model", "batch", "precision"), [("my_net", 8, "fp32"), (SHORT, 8, "bf16-amp")])
 def test_launch_bound_is_said_where_it_is_true(model: str, batch: int, precision: str) -> None:
     record = record_of(model, "-b", str(batch), "-p", precision)
-    launching = []
     with step_of(model, batch, precision) as step:
-        total = wall(step, 0.8)
-        for _ in range(20):
-            torch.cuda.synchronize(DEVICE)
-            started = time.perf_counter()
-            step()
-            launching.append(time.perf_counter() - started)
-    least = min(launching)
-    note(
-        "launch bound", judging.launch_bound(least, total, "launch-bound" in kinds(record)), launching=least, step=total
-    )
+        total = asking.wall(step, backend(), 0.8)
+        least = asking.launching(step, backend())
+    is_said = "launch-bound" in kinds(record)
+    note("launch bound", judging.launch_bound(least, total, is_said), model=model, launching=least, step=total)
 
 
 @pytest.mark.parametrize(
@@ -145,13 +160,9 @@ def test_memory_is_torchs_own_and_was_predicted(model: str, batch: int, precisio
     torch.cuda.empty_cache()
     torch._C._cuda_clearCublasWorkspaces()
     with step_of(model, batch, precision) as step:
-        step()
-        torch.cuda.reset_peak_memory_stats(DEVICE)
-        step()
-        torch.cuda.synchronize(DEVICE)
-        peak, held = torch.cuda.max_memory_allocated(DEVICE), torch.cuda.memory_allocated(DEVICE)
+        truth = asking.peak(step, backend())
         torch._C._cuda_clearCublasWorkspaces()
-        truth = {"peak": peak, "workspaces": held - torch.cuda.memory_allocated(DEVICE)}
+        truth["workspaces"] = (truth["held"] or 0) - torch.cuda.memory_allocated(DEVICE)
     total = predicted and predicted["total_bytes"]
     note(
         "memory",
@@ -165,7 +176,7 @@ def test_memory_is_torchs_own_and_was_predicted(model: str, batch: int, precisio
 def test_rates_are_what_the_maker_publishes() -> None:
     sheet = datasheet(torch.cuda.get_device_name(DEVICE))
     if sheet is None:
-        pytest.skip("nothing is published of exactly this device in bench/device/datasheet.py")
+        unasked("peaks", "nothing is published of exactly this device in bench/device/datasheet.py")
     found = bench("machine", "peaks", "-d", DEVICE, "--seconds", "0.4s", "--force")["peaks"]
     best: dict[str, float] = {}
     for probe in found["probes"]:
@@ -184,21 +195,17 @@ def test_what_does_not_fit_has_a_row_and_the_next_cell_is_fine() -> None:
 
 def test_energy_is_power_times_time() -> None:
     window = record_of(SHORT, "-b", "8", "-p", "bf16-amp", "--energy")["counters"]["energy"]
-    watts: list[float] = []
-    with step_of(SHORT, 8, "bf16-amp") as step, nvml.opened():
-        wall(step, 0.5)
-        started, count = time.perf_counter(), 0
-        while time.perf_counter() - started < 4:
-            step()
-            count += 1
-            if count % 20 == 0:
-                watts.append(nvml.read_watts(uuid()) or 0.0)
-                torch.cuda.synchronize(DEVICE)
-        torch.cuda.synchronize(DEVICE)
-        seconds = time.perf_counter() - started
-    power = statistics.fmean(watts)
-    wrong = judging.energy(window["joules_per_step"], window["average_watts"], power * seconds / count, power)
-    note("energy", wrong, window=window, watts=power, steps=count, seconds=seconds)
+    with step_of(SHORT, 8, "bf16-amp") as step:
+        watts, joules = asking.power(step, backend(), uuid())
+    wrong = judging.energy(window["joules_per_step"], window["average_watts"], joules, watts)
+    note("energy", wrong, window=window, watts=watts, joules=joules)
+
+
+def test_a_record_tells_the_clock_of_the_working_gpu() -> None:
+    arguments = ("-b", "16384", "--mode", "infer", "-p", "bf16", "--budget", "6s")
+    with asking.watched(backend(), uuid()) as seen:
+        state = record_of("mlp@width=16384,depth=6", *arguments)["state"]
+    note("clocks", judging.clocks(seen, state), looks=len(seen), some=seen[:: max(1, len(seen) // 20)], state=state)
 
 
 def test_a_scaled_step_launches_its_optimizer() -> None:
@@ -207,17 +214,22 @@ def test_a_scaled_step_launches_its_optimizer() -> None:
     note("scaled", judging.launches(*counts), launches=counts)
 
 
-def test_a_small_network_is_faster_as_a_graph() -> None:
-    eager = record_of("my_net", "-b", "8", "-p", "fp32")
-    graph = record_of("my_net", "-b", "8", "-p", "fp32", "--compile", "reduce-overhead")
-    seconds = [medians(one)["step"] for one in (eager, graph)]
-    peaks = [one["counters"]["memory"]["peak_allocated_bytes"] for one in (graph, eager)]
-    note("compiled", judging.graphs(*seconds, *peaks), seconds=seconds, peaks=peaks)
+def test_launches_are_never_none_at_all() -> None:
+    cells = {"my_net": ("my_net", "-b", "8", "-p", "fp32"), "short": (SHORT, "-b", "8", "-p", "bf16-amp")}
+    counts = {name: record_of(*arguments)["counters"]["kernel_launches"] for name, arguments in cells.items()}
+    note("launches", judging.launches_seen(counts), launches=counts)
+
+
+def test_the_layers_of_a_profile_sum_to_the_step() -> None:
+    found = bench("profile", "my_net", "-d", DEVICE, "-b", "256", "--memory", "-q")["cells"][0]["profile"]
+    layers = sum(cost["seconds"] for layer in found["layers"] for cost in layer["costs"])
+    wrong = judging.profile(layers, found["step_seconds"], found["clock"])
+    note("profile", wrong, layers=layers, step=found["step_seconds"], idle=found["idle"], notes=found["notes"])
 
 
 def test_a_second_gpu_is_timed_on_its_own() -> None:
     if torch.cuda.device_count() < 2:
-        pytest.skip("needs two GPUs")
+        unasked("second GPU", "one GPU")
     arguments = ("-b", "8", "-p", "bf16-amp", "-q")
     found = [medians(bench("run", SHORT, "-d", d, *arguments)["records"][0])["step"] for d in ("cuda:0", "cuda:1")]
     note("second GPU", judging.same_speed(*found), seconds=found)
@@ -228,21 +240,6 @@ def test_a_second_gpu_is_timed_on_its_own() -> None:
 def test_more_ranks_than_gpus_are_skipped() -> None:
     found = records("mlp", "-b", "8", "--world-size", "64")[0]
     note("too many ranks", [] if found["outcome"] == "skipped" else [found["outcome"]], reason=found["reason"])
-
-
-def test_unchanged_code_raises_no_alarm() -> None:
-    arguments = ("mlp", "-d", DEVICE, "-b", "512", "--slowdown", "5%", "--seed", "1", "-q")
-    found = bench("machine", "selftest", *arguments, codes=(0, 1, 4))
-    voids = {reason: json.dumps(found).count(f'"{reason}"') for reason in ("gpu shared", "gpu clock", "busy cores")}
-    note("A/A", judging.unchanged(found["exit"], voids), voids=voids)
-
-
-def test_the_largest_batch_fills_what_it_was_given() -> None:
-    found = bench("fit", "transformer", "-d", DEVICE, "-p", "bf16-amp", "--memory", "6GiB", "--verify", codes=(0, 1))
-    cell = found["cells"][0]
-    live = ((cell["verification"] or {}).get("live") or {}).get("total_bytes")
-    allowed = cell["fit"]["memory_bytes"]
-    note("fit", judging.fitted(live, allowed), live=live, allowed=allowed, batch=cell["fit"]["batch_size"])
 
 
 FLAGGED = """
@@ -264,3 +261,37 @@ def test_a_model_that_reads_torchs_older_switches_runs(tmp_path: Path) -> None:
     spec = f"{tmp_path / 'flagged.py'}:Net"
     found = records(spec, "--input-shape", "64", "-b", "4", "--mode", "infer", "--budget", "0.2s")[0]
     note("switches", [] if found["outcome"] == "ok" else [found["reason"]], outcome=found["outcome"])
+
+
+def test_the_largest_batch_fills_what_it_was_given() -> None:
+    found = bench("fit", "transformer", "-d", DEVICE, "-p", "bf16-amp", "--memory", "6GiB", "--verify", codes=(0, 1))
+    cell = found["cells"][0]
+    live = ((cell["verification"] or {}).get("live") or {}).get("total_bytes")
+    allowed = cell["fit"]["memory_bytes"]
+    note("fit", judging.fitted(live, allowed), live=live, allowed=allowed, batch=cell["fit"]["batch_size"])
+
+
+def test_a_small_network_is_faster_as_a_graph() -> None:
+    eager = record_of("my_net", "-b", "8", "-p", "fp32")
+    graph = record_of("my_net", "-b", "8", "-p", "fp32", "--compile", "reduce-overhead")
+    seconds = [medians(one)["step"] for one in (eager, graph)]
+    peaks = [one["counters"]["memory"]["peak_allocated_bytes"] for one in (graph, eager)]
+    note("compiled", judging.graphs(*seconds, *peaks), seconds=seconds, peaks=peaks)
+
+
+def test_unchanged_code_raises_no_alarm() -> None:
+    arguments = ("mlp", "-d", DEVICE, "-b", "512", "--slowdown", "5%", "--sessions", "10", "--seed", "1", "-q")
+    found = bench("machine", "selftest", *arguments, codes=(0, 1, 4))
+    parts = [one for name in ("unchanged", "injected", "on_average") for one in found[name]]
+    voids = Counter(reason for one in parts for reason, count in one["voided"] for _ in range(count))
+    note("A/A", judging.unchanged(found["exit"], voids), voids=voids)
+
+
+def test_a_further_cell_costs_less_than_the_first() -> None:
+    taken = []
+    for batches in ("64", "64,128,256"):
+        started = time.monotonic()
+        bench("run", "mlp", "-d", DEVICE, "-b", batches, "--budget", "0.2s", "-q")
+        taken.append(time.monotonic() - started)
+    first, further = taken[0], (taken[1] - taken[0]) / 2
+    note("cost", judging.cost(first, further), first_cell_seconds=first, further_cell_seconds=further)
