@@ -65,9 +65,7 @@ def summarise(trials):
 
 def main():
     """Run what was asked for."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compare_verdicts", description=__doc__.splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_verdicts", description=__doc__.splitlines()[0])
     parser.add_argument("older", type=Path, help="a worktree of the other commit")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--case", action="append", help="TARGET:SLOW, as verdicts:0.05; repeatable (all four)")
