@@ -284,7 +284,7 @@ class _Worker:
         if slow:
             plain = self._step
             slowed = slower(plain, slow * every, added * every, wanted.device)
-            self._step = slowed if every == 1 else _alternating(plain, slowed, every)
+            self._step = slowed if every == 1 else alternating(plain, slowed, every)
         return {
             "step_seconds": min(settled) + (added if every == 1 else 0.0),
             "warmup_steps": len(seconds),
@@ -390,7 +390,7 @@ def slower(step: Callable[[], Any], share: float, seconds: float, device: str) -
     return slowed
 
 
-def _alternating(plain: Callable[[], Any], slowed: Callable[[], Any], every: int) -> Callable[[], Any]:
+def alternating(plain: Callable[[], Any], slowed: Callable[[], Any], every: int) -> Callable[[], Any]:
     """Make one step in `every` the slowed one."""
     turns = itertools.cycle([plain] * (every - 1) + [slowed])
 
