@@ -60,7 +60,9 @@ def command(
     ] = False,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
     fail_at: Annotated[str, typer.Option(help="A step of this size is one.")] = "2%",
-    tolerate: Annotated[str, typer.Option(help="As of `bench ab`, for ends that are the same.")] = "5%",
+    tolerate: Annotated[
+        str | None, typer.Option(help="No step if a change of this size is excluded.", show_default="--fail-at")
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Chance that a confirmed commit is a wrong one.")] = 0.05,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest time for all, for example 20m.", show_default="none")
@@ -92,7 +94,7 @@ def command(
             raise UsageError("name GOOD and BAD, for example HEAD~20 HEAD, and a model")
         settings = Settings(
             quads=quads,
-            threshold=options.read_threshold(fail_at, tolerate, alpha),
+            threshold=options.read_threshold(fail_at, tolerate or fail_at, alpha),
             budget_seconds=budget_seconds,
             judges_state=void,
             seed=draw_seed() if seed is None else seed,

@@ -74,11 +74,11 @@ def imported_code(since: float) -> Imported | None:
 
 
 _STANDARD_LIBRARY = str(Path(os.__file__).resolve().parent)
+_INSTALLED = tuple(f"{os.sep}{folder}{os.sep}" for folder in ("site-packages", "dist-packages"))
 
 
 def _is_installed(file: str) -> bool:
-    parts = Path(file).parts
-    return "site-packages" in parts or "dist-packages" in parts or file.startswith(_STANDARD_LIBRARY)
+    return file.startswith(_STANDARD_LIBRARY) or any(folder in file for folder in _INSTALLED)
 
 
 class KeptCounts:

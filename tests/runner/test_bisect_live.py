@@ -23,7 +23,7 @@ NOTE = {note}
 class Net(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(*(nn.Linear(96, 96) for _ in range({depth})))
+        self.layers = nn.Sequential(*(nn.Linear(96, 96) for _ in range({depth})), {last})
 
     def forward(self, x):
         return self.layers(x)
@@ -32,12 +32,12 @@ BROKEN = "raise ImportError('half a commit')\n"
 
 
 def make_history(folder: Path, *, slow: int, fast: int, broken: int) -> Path:
-    """Make commits 1 to 40: 25 layers, at `slow` two more; at `fast` one less than before; `broken` does not import."""
+    """Make commits 1 to 40: 25 layers, at `slow` two more, at `fast` no activation; `broken` does not import."""
     make_repository(folder, {".gitignore": "results\n__pycache__\n"})
     stream = []
     for number in range(1, COMMITS + 1):
-        depth = 25 + 2 * (number >= slow) + (number < fast)
-        text = BROKEN if number == broken else NET.format(note=number, depth=depth)
+        depth, last = 25 + 2 * (number >= slow), "nn.ReLU()" if number < fast else "nn.Identity()"
+        text = BROKEN if number == broken else NET.format(note=number, depth=depth, last=last)
         words = f"change {number}"
         stream.append(
             f"commit refs/heads/main\ncommitter tester <tester@example.invalid> {number} +0000\n"

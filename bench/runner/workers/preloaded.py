@@ -13,9 +13,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import fvcore.nn
     import numpy.ma  # numpy's median imports it when first called
+    import psutil
     import torch._dynamo  # torch's meta kernels ask for it at their first use, which takes two seconds
+    import torch._subclasses.schema_check_mode
     import torch.fx.experimental.symbolic_shapes
 
     import bench.runner.workers.cells
 
-__all__ = ["bench", "fvcore", "numpy", "torch"]
+__all__ = ["bench", "fvcore", "numpy", "psutil", "torch"]
