@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import math
@@ -65,6 +66,7 @@ def values_of(hint: Any, name: str = "", sizes: tuple[int, int] = (0, 3)) -> st.
     }[hint]
 
 
+@functools.cache  # half of the time went into making the same strategies again for each example
 def instances(cls: type) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(cls)
     fitting = ("Classification", "Epoch", "SamplingTimes")  # their lists fit one another

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import re
 import typing
 from collections import defaultdict
@@ -29,6 +30,7 @@ _SPREAD = {"machine selftest": set(Selftest.__slots__)}
 """Keys of `**fields`, which no call names."""
 
 
+@functools.cache
 def answered() -> dict[str, set[str]]:
     """Read the keys of each command from `answer(...)` and `print_json(...)` in its file."""
     found: defaultdict[str, set[str]] = defaultdict(set)
@@ -52,6 +54,7 @@ def rows_of_commands() -> list[tuple[set[str], set[str]]]:
     return [(set(re.findall(r"`(.+?)`", row[1])), set(re.findall(r"`([\w-]+)`", row[2]))) for row in rows]
 
 
+@functools.cache
 def documented() -> dict[str, set[str]]:
     """Collect the words of each command's rows."""
     found: defaultdict[str, set[str]] = defaultdict(set)
