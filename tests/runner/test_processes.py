@@ -232,11 +232,24 @@ def test_without_a_limit_of_its_own_a_call_ends_at_the_default(monkeypatch):
     assert (ending.outcome, ending.reason) == (Outcome.TIMED_OUT, "took longer than 1 s")
 
 
+@pytest.fixture
+def light_server(monkeypatch):
+    """A server of the test's own, without torch: the one that is kept for all tests takes seconds to start again."""
+    own = multiprocessing.forkserver.ForkServer()
+    for name in ("ensure_running", "get_inherited_fds", "connect_to_new_process", "set_forkserver_preload"):
+        monkeypatch.setattr(multiprocessing.forkserver, name, getattr(own, name))
+    monkeypatch.setattr(multiprocessing.forkserver, "_forkserver", own)
+    monkeypatch.setattr(processes, "_preloaded", ["tests.runner.faults"])
+    yield
+    own._stop()
+
+
 def server_pid():
     call("answer", 1)
     return multiprocessing.forkserver._forkserver._forkserver_pid
 
 
+@pytest.mark.usefixtures("light_server")
 def test_calls_outlive_the_death_of_their_server_and_each_ends_once(tmp_path, capsys):
     server = server_pid()
     counts = [tmp_path / f"count{number}" for number in range(2)]
@@ -250,6 +263,7 @@ def test_calls_outlive_the_death_of_their_server_and_each_ends_once(tmp_path, ca
     assert "the server of fresh processes was killed" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("light_server")
 def test_a_server_that_died_between_two_calls_is_replaced():
     os.kill(server_pid(), signal.SIGKILL)
     assert call("answer", 2).value == 2

@@ -15,7 +15,7 @@ import pytest
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
-from bench.runner.ab.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm
+from bench.runner.ab.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm, worker_environment
 from bench.runner.ab.servers import ForkServer, Servers
 from bench.runner.ab.sides import Side
 
@@ -24,35 +24,29 @@ StartWorker = Callable[..., LiveArm]
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
-    """One for all tests whose workers need no server of their own: it imports torch for seconds."""
+    """One for all tests, whose threads are placed: it imports torch for seconds."""
     folder = tmp_path_factory.mktemp("server")
-    with contextlib.closing(
-        ForkServer(Side(name="head", given=".", folder=folder, root=folder), is_bound=False)
-    ) as one:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PLACING_VARIABLES:
+            patch.delenv(name, raising=False)
+        one = ForkServer(Side(name="head", given=".", folder=folder, root=folder), is_bound=True)
+    with contextlib.closing(one):
         yield one
 
 
 @pytest.fixture(params=["fresh", "forked"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartWorker]:
     arms: list[LiveArm] = []
-    servers: list[ForkServer] = []
 
-    def make(side: Side | None = None, *, is_bound: bool = False, **options: float) -> LiveArm:
+    def make(side: Side | None = None, **options: float) -> LiveArm:
         side = side or Side(name="head", given=".", folder=tmp_path, root=tmp_path)
-        server = None
-        if request.param == "forked" and is_bound:
-            server = ForkServer(side, is_bound=True)
-            servers.append(server)
-        elif request.param == "forked":
-            server = request.getfixturevalue("server")
-        arms.append(LiveArm(side, is_bound=is_bound, server=server, **options))
+        server = request.getfixturevalue("server") if request.param == "forked" else None
+        arms.append(LiveArm(side, server=server, **options))
         return arms[-1]
 
     yield make
     for arm in arms:
         arm.close()
-    for server in servers:
-        server.close()
 
 
 def is_running(pid: int) -> bool:
@@ -82,18 +76,24 @@ def test_a_worker_answers_and_is_gone_after_close(start: StartWorker) -> None:
     ],
 )
 def test_a_timed_workers_threads_are_placed_unless_the_user_did(
-    start: StartWorker, monkeypatch: pytest.MonkeyPatch, is_bound: bool, own: dict[str, str], places: str | None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_bound: bool, own: dict[str, str], places: str | None
 ) -> None:
     for name in PLACING_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    arm = start(is_bound=is_bound)
-    arm.free()
-    lines = Path(f"/proc/{arm.pid}/environ").read_bytes().decode().split("\0")
-    environment = dict(line.partition("=")[::2] for line in lines)
+    side = Side(name="head", given=".", folder=tmp_path, root=tmp_path)
+    environment = worker_environment(side, is_bound=is_bound)
     assert environment.get("OMP_PLACES") == places
     assert ("OMP_PROC_BIND" in environment) == (is_bound and not own)
+
+
+def test_a_worker_has_the_variables_that_place_its_threads(start: StartWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PLACING_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    arm = start(is_bound=True)
+    arm.free()
+    assert b"OMP_PLACES=cores" in Path(f"/proc/{arm.pid}/environ").read_bytes().split(b"\0")
 
 
 def test_a_killed_worker_is_an_error_that_names_the_signal(start: StartWorker) -> None:
@@ -223,6 +223,7 @@ def test_no_worker_outlives_a_parent_that_is_killed(tmp_path: Path, is_forked: b
     assert _ends(worker)
 
 
+@pytest.mark.parametrize("start", ["forked"], indirect=True)  # both kinds look in the same way
 def test_modules_of_the_users_own_checkout_are_refused(start: StartWorker, tmp_path: Path) -> None:
     checkout, tree = tmp_path / "checkout", tmp_path / "tree"
     checkout.mkdir()
