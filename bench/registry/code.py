@@ -6,10 +6,11 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.core.errors import BenchError
+from bench.core.packages import owners_of
 from bench.registry.catalog import locate
 from bench.registry.spec import LIBRARIES, parse
 
@@ -48,13 +49,8 @@ def code_hash(spec: str) -> str | None:
 def _versions(root: Path, path: Path) -> Iterator[bytes]:
     """Return the versions of the distributions that installed the package of a file."""
     package = path.relative_to(root).parts[0].removesuffix(".py")
-    for name in sorted(set(_distributions().get(package, ()))):
+    for name in owners_of(package):
         yield f"{name} {importlib.metadata.version(name)}".encode()
-
-
-@functools.cache
-def _distributions() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
 
 
 def _contents(path: Path) -> Iterator[bytes]:

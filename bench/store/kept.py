@@ -29,6 +29,7 @@ from bench.core.cell import Cell, short_hash
 from bench.core.errors import StoreError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
+from bench.core.packages import owners_of
 from bench.core.record import Counters
 from bench.store.atomic import make_folder, write_bytes
 
@@ -161,14 +162,8 @@ def _digest(path: str) -> str:
 
 
 def _versions(packages: Iterable[str]) -> dict[str, str]:
-    owners = _owners()
-    names = {owner for package in packages for owner in owners.get(package, ())}
+    names = {owner for package in packages for owner in owners_of(package)}
     return {name: version for name in sorted(names) if (version := _version(name)) is not None}
-
-
-@functools.cache
-def _owners() -> Mapping[str, list[str]]:
-    return importlib.metadata.packages_distributions()
 
 
 @functools.cache
