@@ -29,8 +29,8 @@ from bench.core.cell import Cell, short_hash
 from bench.core.errors import StoreError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
-from bench.core.packages import owners_of
 from bench.core.record import Counters
+from bench.registry.code import owners_of
 from bench.store.atomic import make_folder, write_bytes
 
 SCHEMA = 1

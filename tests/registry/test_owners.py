@@ -2,7 +2,7 @@
 
 import importlib.metadata
 
-from bench.core.packages import owners_of
+from bench.registry.code import owners_of
 
 
 def test_every_package_here_has_the_owners_that_python_names() -> None:
