@@ -6,7 +6,7 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from bench.core.errors import BenchError
@@ -55,8 +55,8 @@ def _versions(root: Path, path: Path) -> Iterator[bytes]:
 def owners_of(package: str) -> tuple[str, ...]:
     """Name the distributions that installed a top-level package, sorted; several share a namespace.
 
-    `importlib.metadata.packages_distributions` knows it, too, by a path object for each of 30,000 installed files, which
-    takes eight times as long as reading its first folder off a line.
+    `importlib.metadata.packages_distributions` knows it, too, by a path object for each of 30,000 files, which takes
+    eight times as long as reading its first folder off a line.
     """
     return tuple(sorted({distribution.metadata["Name"] for distribution in _distributions().get(package, ())}))
 
