@@ -273,3 +273,8 @@ def test_a_child_that_ends_with_the_code_of_a_lost_one_is_not_called_again(tmp_p
     ending = call("note_and_vanish", str(tmp_path / "count"))
     assert ending.outcome is Outcome.FAILED
     assert (tmp_path / "count").read_text() == "x"
+
+
+def test_a_fresh_process_collects_garbage_though_its_server_does_not() -> None:
+    assert processes.call("gc:isenabled").value is True
+    assert processes.call("gc:get_freeze_count").value > 100_000, "what the server imported is no garbage"
