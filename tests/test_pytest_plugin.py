@@ -83,12 +83,6 @@ def test_the_example_of_the_readme_is_collected_in_an_empty_folder(pytester, run
     ]
 
 
-def test_nobody_elses_benchmark_files_are_hidden(pytester, run_pytest):
-    pytester.makeini("[pytest]\npython_files = bench_*.py\n")
-    pytester.path.joinpath("bench_mine.py").write_text("def test_sum(benchmark):\n    benchmark(sum, (1, 2))\n")
-    run_pytest().assert_outcomes(passed=1)
-
-
 @pytest.mark.slow
 def test_axes_are_plain_parameters_to_group_by(pytester, run_pytest):
     pytester.path.joinpath("test_star.py").write_text(
@@ -161,23 +155,24 @@ def test_an_unknown_model_fails_its_test_in_one_line(pytester, run_pytest):
     result.stdout.fnmatch_lines(["no model named 'resnet5'. Did you mean 'torchvision:resnet50'?*"])
 
 
-@pytest.mark.parametrize(
-    ("mark", "says"),
-    [
-        ("models='mlp', batchsize=3", "no axis named 'batchsize'. Did you mean 'batch_size'?"),
-        ("models='net.py:tiny', input_shape=['4x']", "input shape '4x': the shape is not made of whole numbers"),
-        ("models='net.py:tiny', input='ids:int64:4'", "input shape 'ids:int64:4': int64 needs the range"),
-    ],
-)
-def test_a_wrong_mark_is_one_line_without_a_traceback(pytester, run_pytest, mark, says):
-    pytester.path.joinpath("test_one.py").write_text(
-        f"import pytest\n\n@pytest.mark.bench_sweep({mark})\ndef test_one(bench_cell): pass\n"
-    )
+WRONG_MARKS = {
+    "models='mlp', batchsize=3": "no axis named 'batchsize'. Did you mean 'batch_size'?",
+    "models='net.py:tiny', input_shape=['4x']": "input shape '4x': the shape is not made of whole numbers",
+    "models='net.py:tiny', input='ids:int64:4'": "input shape 'ids:int64:4': int64 needs the range",
+}
+
+
+def test_a_wrong_mark_is_one_line_without_a_traceback(pytester, run_pytest):
+    for number, mark in enumerate(WRONG_MARKS):
+        pytester.path.joinpath(f"test_{number}.py").write_text(
+            f"import pytest\n\n@pytest.mark.bench_sweep({mark})\ndef test_one(bench_cell): pass\n"
+        )
     result = run_pytest("--benchmark-only")
     assert result.ret != 0
     said = result.stdout.str() + result.stderr.str()
-    (line,) = [line for line in result.outlines if line.startswith(f"test_one.py::test_one: {says}")]
-    assert "for example" in line or "Use one of" in line
+    for number, words in enumerate(WRONG_MARKS.values()):
+        (line,) = [line for line in result.outlines if line.startswith(f"test_{number}.py::test_one: {words}")]
+        assert "for example" in line or "Use one of" in line
     assert not any(words in said for words in ("Traceback", "pluggy/", "During handling"))
 
 
@@ -190,8 +185,9 @@ def test_pytest_benchmark_can_compare_what_we_wrote(pytester, run_pytest):
     assert "Comparing against benchmarks from" in result.stdout.str() + result.stderr.str()
 
 
-def test_other_peoples_benchmarks_are_untouched(pytester, run_pytest):
-    pytester.path.joinpath("test_plain.py").write_text("def test_plain(benchmark):\n    benchmark(sum, (1, 2))\n")
+def test_other_peoples_benchmarks_are_neither_hidden_nor_touched(pytester, run_pytest):
+    pytester.makeini("[pytest]\npython_files = bench_*.py\n")
+    pytester.path.joinpath("bench_plain.py").write_text("def test_plain(benchmark):\n    benchmark(sum, (1, 2))\n")
     result = run_pytest("--benchmark-json=out.json")
     result.assert_outcomes(passed=1)
     assert "stepbench" not in json.loads(pytester.path.joinpath("out.json").read_text())["machine_info"]

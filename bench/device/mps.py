@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
 _WAIT_ELEMENTS = 4096
+_WAIT_ADDITIONS = 1000  # a unit of waiting
 
 
 class MpsBackend(Backend):
@@ -74,7 +75,7 @@ class MpsBackend(Backend):
             for _ in range(additions):
                 scratch.add_(1.0)
 
-        return wait, 1000
+        return wait, _WAIT_ADDITIONS
 
     def free_bytes(self) -> int | None:
         """Read what the GPU may still take of the shared memory, or what the system has left, if that is less."""

@@ -65,7 +65,8 @@ class TestMpsOnAFake(OnAFake):
     device = "mps:0"
 
     @pytest.fixture(autouse=True)
-    def _installed(self) -> Iterator[None]:
+    def _installed(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        monkeypatch.setattr("bench.device.mps._WAIT_ADDITIONS", 50)  # a fake addition costs the host 0.2 ms
         gpu = FakeGpu(0, queue_depth=1000)
         gpu.block = 1
         with fake_mps(gpu) as self.machine:
