@@ -17,19 +17,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.cli import options
+from bench.cli import options, slurm
 from bench.cli.output import answer, results_place
 from bench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.runner.scenarios import Asked, Kind
-    from bench.store.stored import StoredRun
-    from bench.tables.document import Document
 
 PANEL = "Measure"
 
 
 @options.axes("batch_size", "device", "precision", "threads", "seed", defaults={"batch_size": 1})
+@slurm.job_options
 def command(
     models: Annotated[list[str] | None, typer.Argument(help="Language models.", show_default=False)] = None,
     prompt: Annotated[
@@ -48,13 +47,14 @@ def command(
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
     resume: options.ResumeCasesOption = None,
+    executor: options.CasesExecutorOption = "forkserver",
+    job: slurm.Job,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.core.generation import GenerationCase
     from bench.runner.scenarios import GENERATION
-    from bench.tables.scenarios import generation_document
 
     asked = read_asked(
         GENERATION,
@@ -74,8 +74,9 @@ def command(
     return measure_cases(
         GENERATION,
         asked,
-        lambda run: generation_document(run.generations),
         results=results,
+        executor=executor,
+        job=job,
         latency=latency,
         tail=tail,
         quiet=quiet,
@@ -124,22 +125,35 @@ def read_asked(
 def measure_cases(
     kind: Kind,
     asked: Asked,
-    document: Callable[[StoredRun], Document],
     *,
     results: Path,
+    executor: str,
+    job: slurm.Job,
     latency: str | None,
     tail: bool,
     quiet: bool,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
-    """Measure cases, print what came of them, and return the exit code."""
+    """Measure cases here or submit them to Slurm, print what came of it, and return the exit code.
+
+    Raises:
+        UsageError: What was typed does not go together.
+    """
     from bench.cli.progress import stoppable, watching
     from bench.runner.scenarios import run_cases
+    from bench.tables.scenarios import cases_document
     from bench.tables.tails import tailed_cases
 
     limit = options.read_limit(latency)
+    if executor == "slurm":
+        if limit is not None:
+            raise UsageError("--latency needs results, and slurm only submits; leave it out")
+        return slurm.submit_cases_of(kind, asked, job, results=results, format=format)
+    if executor not in ("forkserver", "spawn"):
+        raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, slurm")
+    slurm.refuse_without_slurm(job, None if asked.folder is None else str(asked.folder.path), results)
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
-        run = run_cases(kind, asked, results=results, watch=watch)
+        run = run_cases(kind, asked, results=results, watch=watch, method=executor)
     found = kind.of_run(run)
     cases_with_tail = tailed_cases(found)
     checked = cases_with_tail.check(limit)
@@ -147,7 +161,7 @@ def measure_cases(
         kind.command,
         format,
         lambda: [
-            *document(run),
+            *cases_document(kind.field, found),
             *cases_with_tail.document(checked, has_tail=tail),
             results_place(run.folder),
         ],

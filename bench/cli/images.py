@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from bench.cli import options
+from bench.cli import options, slurm
 from bench.cli.generate import measure_cases, read_asked
 from bench.core.errors import UsageError
 from bench.core.text import with_option
@@ -26,6 +26,7 @@ SAMPLERS = ("ddim", "ddpm")
 
 
 @options.axes("batch_size", "device", "precision", "threads", "seed", defaults={"batch_size": 1})
+@slurm.job_options
 def command(
     models: Annotated[list[str] | None, typer.Argument(help="Diffusion models.", show_default=False)] = None,
     steps: Annotated[
@@ -54,13 +55,14 @@ def command(
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
     resume: options.ResumeCasesOption = None,
+    executor: options.CasesExecutorOption = "forkserver",
+    job: slurm.Job,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.core.generation import SamplingCase
     from bench.runner.scenarios import IMAGES
-    from bench.tables.scenarios import sampling_document
 
     sizes = options.read_numbers(resolution, "--resolution", int, (), 1)
     named = _with_options(models or [], "image_size", list(sizes))
@@ -86,8 +88,9 @@ def command(
     return measure_cases(
         IMAGES,
         asked,
-        lambda run: sampling_document(run.images),
         results=results,
+        executor=executor,
+        job=job,
         latency=latency,
         tail=tail,
         quiet=quiet,

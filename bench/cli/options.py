@@ -68,25 +68,40 @@ def axes(
     """
     taken = [name for name in names or TYPED if name not in ("model", *without)]
 
+    def read(values: Mapping[str, Any]) -> Axes:
+        typed = {n: (v if TYPED[n].is_inputs else split(v)) if v else None for n, v in values.items()}
+        return axes_of(**typed)
+
+    options = {
+        name: (Annotated[list[str] | None, option_of(name, defaults.get(name), several=True)], None) for name in taken
+    }
+    return in_place_of("axes", options, read)
+
+
+def in_place_of(
+    place: str, options: Mapping[str, tuple[Any, Any]], read: Callable[[Mapping[str, Any]], Any]
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Give a command several options in the place of one parameter, which gets what `read` makes of them.
+
+    Args:
+        place: Name of that parameter.
+        options: Annotation and default of each option, by its name.
+        read: Makes the parameter's value of what was typed, by name.
+    """
+
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         def call(*arguments: Any, **typed: Any) -> int:
-            values = {name: typed.pop(name, None) for name in taken}
-            read = {n: (v if TYPED[n].is_inputs else split(v)) if v else None for n, v in values.items()}
-            return command(*arguments, axes=axes_of(**read), **typed)
+            values = {name: typed.pop(name, default) for name, (_, default) in options.items()}
+            return command(*arguments, **{place: read(values)}, **typed)
 
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for parameter in signature.parameters.values():
             kind = inspect.Parameter.KEYWORD_ONLY if parameters else parameter.kind
-            if parameter.name == "axes":
+            if parameter.name == place:
                 parameters += [
-                    inspect.Parameter(
-                        name,
-                        kind,
-                        default=None,
-                        annotation=Annotated[list[str] | None, option_of(name, defaults.get(name), several=True)],
-                    )
-                    for name in taken
+                    inspect.Parameter(name, kind, default=default, annotation=annotation)
+                    for name, (annotation, default) in options.items()
                 ]
             else:
                 parameters.append(parameter)
@@ -224,6 +239,7 @@ BudgetOption = Annotated[
 TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
 DEFAULT_BUDGET_SECONDS = 2.0
 DEFAULT_TARGET = 0.02
+CasesExecutorOption = Annotated[str, typer.Option("--executor", metavar="NAME", help="forkserver, spawn or slurm.")]
 ResumeCasesOption = Annotated[
     str | None,
     typer.Option(

@@ -34,6 +34,7 @@ PANEL = "Measure"
 
 
 @options.axes()
+@slurm.job_options
 def command(
     models: Annotated[
         list[str] | None,
@@ -139,14 +140,7 @@ def command(
     executor: Annotated[
         str, typer.Option(metavar="NAME", help="forkserver, spawn, inline (for debuggers) or slurm.")
     ] = "forkserver",
-    partition: slurm.PartitionOption = None,
-    gpus: slurm.GpusOption = None,
-    time: slurm.TimeOption = None,
-    max_parallel: slurm.MaxParallelOption = None,
-    exclusive: slurm.ExclusiveOption = False,
-    setup: slurm.SetupOption = None,
-    extra_sbatch: slurm.ExtraOption = None,
-    cells_per_task: slurm.CellsPerTaskOption = None,
+    job: slurm.Job,
     results: options.ResultsOption = options.RESULTS,
     columns: options.ColumnsOption = "usual",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
@@ -165,20 +159,15 @@ def command(
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline, slurm")
-    if strict and executor == "slurm":
-        raise UsageError(
-            "--strict needs results, and slurm only submits; leave it out and read what bench slurm status says"
-        )
+    for option, is_typed in (("--strict", strict), ("--latency", latency)):
+        if is_typed and executor == "slurm":
+            raise UsageError(
+                f"{option} needs results, and slurm only submits; leave it out and read what bench slurm status says"
+            )
     is_here = executor != "slurm"
-    job = slurm.typed_job(
-        partition=partition,
-        gpus=gpus,
-        time=time,
-        max_parallel=max_parallel,
-        exclusive=exclusive and not is_here,
-        setup=setup,
-        extra_sbatch=extra_sbatch,
-    )
+    exclusive = is_here and job.get("exclusive", False)
+    if exclusive:
+        job = {name: value for name, value in job.items() if name != "exclusive"}
     if devices is not None and not axes.get("device"):
         axes = {**axes, "device": (AUTO,)}
     if resume is None or models:
@@ -194,7 +183,7 @@ def command(
         "min_warmup_seconds": options.parse_duration(warmup, "--warmup"),
         "cold_cache": cold_cache or None,
         "lock_clocks": lock_clocks or None,
-        "exclusive": (exclusive and is_here) or None,
+        "exclusive": exclusive or None,
     }
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
     session = replace(session, sampling=sampling_of(session.sampling, **changes))
@@ -226,14 +215,13 @@ def command(
             is_predicting=predict,
             is_metering=energy,
             is_cold=cold_start,
-            cells_per_task=cells_per_task,
             is_dry=dry_run,
             retried=retried or (),
             format=format,
         )
     if cold_start and executor == "inline":
         raise UsageError("--cold-start starts processes, and the executor inline has one; choose forkserver")
-    slurm.refuse_without_slurm(job, cells_per_task, resume, results)
+    slurm.refuse_without_slurm(job, resume, results)
     if dry_run:
         check_cells(session.cells, method=executor)
         check_devices(session.cells, method=executor)

@@ -9,7 +9,7 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +23,7 @@ from bench.core.record import Outcome
 from bench.core.units import counted
 
 if TYPE_CHECKING:
+    from bench.runner.scenarios import Asked, Kind
     from bench.runner.session import Session
     from bench.runner.slurm.collect import Collected, Status
     from bench.runner.slurm.run import Submitted
@@ -75,7 +76,7 @@ def _status_text(status: Status) -> str:
         lines.append(f"{status.waiting} cells are queued or running.")
     if left := status.missing - status.waiting:
         lines.append(f"{left} cells have no record and no task: `bench slurm collect` says why,")
-        lines.append("`bench run --resume` submits them.")
+        lines.append(f"`bench {status.command} --resume` submits them.")
     return "\n".join(lines)
 
 
@@ -101,15 +102,15 @@ def collect_command(
         "slurm collect",
         format,
         lambda: _collected(found),
-        folder=str(found.folder.path),
-        records=found.records,
+        folder=str(found.work.folder.path),
+        **{"records": found.records, found.work.field: found.results},
         claims=found.claims,
         unmeasured=found.unmeasured,
         waiting=found.waiting,
         problems=[str(problem) for problem in found.problems],
         ranks=rank_scalings(found.records),
     )
-    has_result = any(record.outcome is Outcome.OK for record in found.records)
+    has_result = any(result.outcome is Outcome.OK for result in found.results)
     return ExitCode.FINE if has_result else ExitCode.NOTHING
 
 
@@ -118,16 +119,17 @@ def _collected(found: Collected) -> Document:
     from bench.tables.document import Place
     from bench.tables.run import cells_document
     from bench.tables.scaling import ranks_document
+    from bench.tables.scenarios import cases_document
 
     left = [f"{found.waiting} cells are still queued or running; collect again later."] if found.waiting else []
     if found.unmeasured:
-        again = f"bench run --resume {found.folder.run.id} --executor slurm"
+        again = f"bench {found.work.command} --resume {found.work.folder.run.id} --executor slurm"
         left.append(f"{found.unmeasured} cells were not measured, through no fault of their own; submit them: {again}")
     return [
-        *cells_document(found.records),
+        *(cases_document(found.work.field, found.results) if found.work.kind else cells_document(found.records)),
         *ranks_document(found.records),
         *(claims_document(found.claims) if found.claims else ()),
-        *(Place(text=text, close=True) for text in (*left, f"Results: {found.folder.path}")),
+        *(Place(text=text, close=True) for text in (*left, f"Results: {found.work.folder.path}")),
     ]
 
 
@@ -155,61 +157,59 @@ def cancel_command(
     return ExitCode.FINE
 
 
-PartitionOption = Annotated[str | None, typer.Option("--partition", help="Slurm: partition.", show_default=False)]
-GpusOption = Annotated[
-    str | None, typer.Option("--gpus", help="Slurm: GPUs of a task, for example h100:1.", show_default=False)
-]
-TimeOption = Annotated[
-    str | None, typer.Option("--time", help="Slurm: limit of a task, which measures several cells.", show_default="20m")
-]
-MaxParallelOption = Annotated[
-    int | None, typer.Option("--max-parallel", min=1, help="Slurm: most tasks at once.", show_default=False)
-]
-ExclusiveOption = Annotated[
-    bool,
-    typer.Option(
-        "--exclusive",
-        help="Nobody else: on Slurm no other job on the node, here a quiet host and CPUs near the GPU only.",
+def _line(option: str, words: str, metavar: str | None = None) -> Any:
+    return Annotated[str | None, typer.Option(option, metavar=metavar, help=f"Slurm: {words}", show_default=False)]
+
+
+def _lines(option: str, words: str) -> Any:
+    return Annotated[list[str] | None, typer.Option(option, help=f"Slurm: {words}; repeat.")]
+
+
+_JOB = {
+    "partition": (_line("--partition", "partition."), None),
+    "gpus": (_line("--gpus", "GPUs of a task, for example h100:1."), None),
+    "time": (
+        Annotated[
+            str | None,
+            typer.Option("--time", help="Slurm: limit of a task, which measures several cells.", show_default="20m"),
+        ],
+        None,
     ),
-]
-SetupOption = Annotated[
-    list[str] | None, typer.Option("--setup", help="Slurm: a line of shell before the measuring; repeat.")
-]
-ExtraOption = Annotated[
-    list[str] | None, typer.Option("--extra-sbatch", help="Slurm: a further option of sbatch, as typed there; repeat.")
-]
-CellsPerTaskOption = Annotated[
-    int | None,
-    typer.Option(
-        "--cells-per-task", min=1, help="Slurm: at most so many cells per task.", show_default="minutes' worth"
+    "max_parallel": (
+        Annotated[
+            int | None, typer.Option("--max-parallel", min=1, help="Slurm: most tasks at once.", show_default=False)
+        ],
+        None,
     ),
-]
+    "exclusive": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--exclusive",
+                help="Nobody else: on Slurm no other job on the node, here a quiet host and CPUs near the GPU only.",
+            ),
+        ],
+        False,
+    ),
+    "setup": (_lines("--setup", "a line of shell before the measuring"), None),
+    "extra_sbatch": (_lines("--extra-sbatch", "a further option of sbatch, as typed there"), None),
+    "cells_per_task": (
+        Annotated[
+            int | None,
+            typer.Option(
+                "--cells-per-task", min=1, help="Slurm: at most so many cells per task.", show_default="minutes' worth"
+            ),
+        ],
+        None,
+    ),
+}
+"""Options of a command that can hand its work to a cluster."""
+
+Job = Mapping[str, Any]
+"""What was typed of them: fields of `JobOptions`, and `cells_per_task`; what was not typed is left out."""
 
 
-def typed_job(
-    *,
-    partition: str | None,
-    gpus: str | None,
-    time: str | None,
-    max_parallel: int | None,
-    exclusive: bool,
-    setup: list[str] | None,
-    extra_sbatch: list[str] | None,
-) -> dict[str, Any]:
-    """Return the fields of `JobOptions` that were typed.
-
-    Raises:
-        UsageError: A value makes no sense.
-    """
-    typed = {
-        "partition": partition,
-        "gpus": gpus,
-        "time_seconds": options.parse_duration(time, "--time"),
-        "max_parallel": max_parallel,
-        "exclusive": exclusive or None,
-        "setup": tuple(setup) if setup else None,
-        "extra_sbatch": tuple(extra_sbatch) if extra_sbatch else None,
-    }
+def _read_job(typed: Mapping[str, Any]) -> Job:
     for field, option in (
         ("partition", "--partition"),
         ("gpus", "--gpus"),
@@ -217,13 +217,20 @@ def typed_job(
         ("extra_sbatch", "--extra-sbatch"),
     ):
         values = typed[field]
-        for value in (values,) if isinstance(values, str) else values or ():  # type: ignore[union-attr]
+        for value in (values,) if isinstance(values, str) else values or ():
             if not value.strip() or "\n" in value:
                 raise UsageError(f"{option} must be one line that is not empty, found {value!r}")
-    return {name: value for name, value in typed.items() if value is not None}
+    job: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in typed.items() if v}
+    if "time" in job:
+        job["time_seconds"] = options.parse_duration(job.pop("time"), "--time")
+    return job
 
 
-def refuse_without_slurm(typed: dict[str, Any], cells_per_task: int | None, resume: str | None, results: Path) -> None:
+job_options = options.in_place_of("job", _JOB, _read_job)
+"""Give a command the options of a cluster in the place of its parameter `job` (`Job`)."""
+
+
+def refuse_without_slurm(job: Job, resume: str | None, results: Path) -> None:
     """Refuse what only makes sense on a cluster where none was asked for.
 
     Raises:
@@ -231,10 +238,9 @@ def refuse_without_slurm(typed: dict[str, Any], cells_per_task: int | None, resu
             environment is another, so it would measure everything again.
         StoreError: There is no such run.
     """
-    names = [name.replace("_seconds", "").replace("_", "-") for name in typed]
-    names += ["cells-per-task"] if cells_per_task is not None else []
-    if names:
-        raise UsageError(f"--{names[0]} is for a cluster; add --executor slurm, or leave it out")
+    for name in job:
+        option = name.replace("_seconds", "").replace("_", "-")
+        raise UsageError(f"--{option} is for a cluster; add --executor slurm, or leave it out")
     if resume is not None:
         from bench.store.runs import RunFolder
 
@@ -243,9 +249,38 @@ def refuse_without_slurm(typed: dict[str, Any], cells_per_task: int | None, resu
             raise UsageError(f"{folder.run.id} was submitted to Slurm; add --executor slurm to submit what it lacks")
 
 
+def submit_cases_of(
+    kind: Kind,
+    asked: Asked,
+    job: Job,
+    *,
+    results: Path,
+    format: options.Format,  # noqa: A002 - the name of the option
+) -> int:
+    """Submit the cases of `bench generate` or `bench images`, or those that their run lacks, and leave.
+
+    Raises:
+        UsageError: No job can be made of what was typed.
+    """
+    from bench.runner.slurm.files import require_submissions
+    from bench.runner.slurm.run import submit_cases, submit_missing
+    from bench.runner.slurm.script import JobOptions
+
+    typed = dict(job)
+    cells_per_task = typed.pop("cells_per_task", None)
+    if asked.folder is None:
+        submitted = submit_cases(kind, asked, JobOptions(**typed), results=results, cells_per_task=cells_per_task)
+    else:
+        last = replace(require_submissions(asked.folder)[-1].job, **typed)
+        # As here: whatever ended badly is tried again.
+        bad = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.SKIPPED)]
+        submitted = submit_missing(asked.folder, job=last, retried=bad, cells_per_task=cells_per_task)
+    return _answer_submitted(kind.command, submitted, format)
+
+
 def run_on_slurm(
     session: Session,
-    typed: dict[str, Any],
+    job: Job,
     *,
     results: Path,
     resume: str | None,
@@ -254,7 +289,6 @@ def run_on_slurm(
     is_predicting: bool,
     is_metering: bool,
     is_cold: bool,
-    cells_per_task: int | None,
     is_dry: bool,
     retried: Collection[Outcome],
     format: options.Format,  # noqa: A002 - the name of the option
@@ -263,7 +297,7 @@ def run_on_slurm(
 
     Args:
         session: What to measure.
-        typed: Fields of `JobOptions`; what was not typed is, when resuming, as the last time.
+        job: What was typed of its options; what was not is, when resuming, as the last time.
         results: Folder that holds the runs; every node must see it.
         resume: Submit what this run lacks instead.
         refused: What was typed beside `resume` but would change the run.
@@ -271,7 +305,6 @@ def run_on_slurm(
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
         is_cold: Measure cold starts too.
-        cells_per_task: Cells per task, as for `pack`.
         is_dry: Print the script and stop.
         retried: With `resume`, submit again what ended like this.
         format: How to answer.
@@ -281,6 +314,8 @@ def run_on_slurm(
     from bench.runner.slurm.script import JobOptions
     from bench.store.runs import RunFolder
 
+    typed = dict(job)
+    cells_per_task = typed.pop("cells_per_task", None)
     if refused:
         raise UsageError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
     if is_dry:
@@ -294,12 +329,16 @@ def run_on_slurm(
         submitted = submit(session, JobOptions(**typed), results=results, **passes, **passed)
     else:
         folder = RunFolder.open(resume, results)
-        job = replace(require_submissions(folder)[-1].job, **typed)
-        submitted = submit_missing(folder, job=job, retried=retried, **passed)
+        last = replace(require_submissions(folder)[-1].job, **typed)
+        submitted = submit_missing(folder, job=last, retried=retried, **passed)
+    return _answer_submitted("run", submitted, format)
+
+
+def _answer_submitted(command: str, submitted: Submitted, format: options.Format) -> int:  # noqa: A002 - as above
     answer(
-        "run",
+        command,
         format,
-        lambda: _submitted_text(submitted),
+        lambda: _submitted_text(command, submitted),
         folder=str(submitted.folder),
         run=submitted.folder.name,
         slurm_job=submitted.job_id,
@@ -310,7 +349,7 @@ def run_on_slurm(
     return ExitCode.FINE
 
 
-def _submitted_text(submitted: Submitted) -> str:
+def _submitted_text(command: str, submitted: Submitted) -> str:
     run = submitted.folder.name
     if submitted.job_id is None:
         return f"Run {run} lacks nothing that is not queued or running already; nothing was submitted."
@@ -322,7 +361,7 @@ def _submitted_text(submitted: Submitted) -> str:
         (f"bench slurm status {run}{where}", "how far it is"),
         (f"bench slurm collect {run}{where}", "tables of what is there"),
         (f"bench slurm cancel {run}{where}", "stop it; what is measured stays"),
-        (f"bench run --resume {run} --executor slurm{where}", "submit what is missing"),
+        (f"bench {command} --resume {run} --executor slurm{where}", "submit what is missing"),
     )
     return "\n".join(
         [

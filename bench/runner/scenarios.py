@@ -121,15 +121,11 @@ def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: 
     cases = tuple(
         dict.fromkeys(replace(case, cell=replace(case.cell, device=plan.devices[case.cell.device])) for case in fitted)
     )
-    settings = {
-        kind.name: [to_json(case) for case in cases],
-        "stopping": to_json(asked.sampling),
-        "parts": asked.parts,
-    }
+    settings = settings_of(kind, replace(asked, cases=cases))
     folder = asked.folder
     if folder is None:
         folder = open_run(results, environment=next(iter(plan.environments.values())), settings=settings)
-    with_parts = {case.cell: case for case in reversed(cases)} if asked.parts else {}  # the first case of each cell
+    with_parts = cases_with_parts(cases) if asked.parts else ()
     with folder.locked():
         if asked.folder is not None:
             resumptions = (*folder.run.resumptions, describe_resumption())
@@ -137,19 +133,52 @@ def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: 
         left = _left(kind, folder, cases, plan.environments)
         for index, case in enumerate(left):
             watch(index, len(left), case.id, None)
-            stamp, environment = Stamp(case.cell), plan.environments[case.cell.device]
-            code = code_hash(case.cell.model)
-            fields = time_and_count(kind.worker, case, asked.sampling, environment, method=method)
-            if fields["outcome"] is Outcome.OK and with_parts.get(case.cell) == case:
-                fields |= _time_parts(kind.worker, case, asked.sampling, method)
-            one = kind.result(case=case, environment=environment, code=code, **stamp.fields(), **fields)
+            environment = plan.environments[case.cell.device]
+            one = measure_case(kind, case, asked.sampling, environment, has_parts=case in with_parts, method=method)
             append_case(folder, kind.name, one)
-            watch(index, len(left), case.id, _words(fields))
+            watch(index, len(left), case.id, _words(one))
     found = read_stored_run(folder)
+    write_tables_of_cases(folder, found)
+    return found
+
+
+def settings_of(kind: Kind, asked: Asked) -> dict[str, Any]:
+    """Write what is asked for as the settings of a run, as `taken_up` reads them."""
+    return {
+        kind.name: [to_json(case) for case in asked.cases],
+        "stopping": to_json(asked.sampling),
+        "parts": asked.parts,
+    }
+
+
+def kind_of(folder: RunFolder) -> Kind | None:
+    """Return the kind of a run's cases; None for a run of cells."""
+    settings = folder.run.settings if isinstance(folder.run.settings, dict) else {}
+    return next((kind for kind in (GENERATION, IMAGES) if kind.name in settings), None)
+
+
+def cases_with_parts(cases: Sequence[Any]) -> set[Any]:
+    """Return the first case of each cell: the parts of a training step are the same for all of them."""
+    return set({case.cell: case for case in reversed(cases)}.values())
+
+
+def write_tables_of_cases(folder: RunFolder, found: StoredRun) -> None:
+    """Write the tables of a run's cases."""
     from bench.report.files import write_case_tables  # pandas, which a run of minutes can wait for
 
-    write_case_tables(folder, {"generations": found.generations, "images": found.images})
-    return found
+    write_case_tables(folder, {kind.field: kind.of_run(found) for kind in (GENERATION, IMAGES)})
+
+
+def measure_case(
+    kind: Kind, case: Any, sampling: Sampling, environment: Environment, *, has_parts: bool, method: str = "forkserver"
+) -> Any:
+    """Measure one case in fresh processes; return a result of its kind, however it ended."""
+    stamp = Stamp(case.cell)
+    code = code_hash(case.cell.model)
+    fields = time_and_count(kind.worker, case, sampling, environment, method=method)
+    if fields["outcome"] is Outcome.OK and has_parts:
+        fields |= _time_parts(kind.worker, case, sampling, method)
+    return kind.result(case=case, environment=environment, code=code, **stamp.fields(), **fields)
 
 
 def _left(kind: Kind, folder: RunFolder, cases: Sequence[Any], environments: Mapping[str, Environment]) -> list[Any]:
@@ -196,10 +225,8 @@ def time_and_count(
     }
 
 
-def _words(fields: Mapping[str, Any]) -> str:
-    if fields["outcome"] is Outcome.OK:
-        return "done"
-    return f"{fields['outcome'].value}: {fields['reason']}"
+def _words(one: Any) -> str:
+    return "done" if one.outcome is Outcome.OK else f"{one.outcome.value}: {one.reason}"
 
 
 def _time_parts(worker: str, case: Any, sampling: Sampling, method: str) -> dict[str, Any]:

@@ -81,6 +81,11 @@ def _is_figure(values: Sequence[Any]) -> bool:
     return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
 
+def cases_document(field: str, measured: Sequence[Any]) -> Document:
+    """Make the document of these results, which a stored run calls `generations` or `images`."""
+    return generation_document(measured) if field == "generations" else sampling_document(measured)
+
+
 def generation_document(measured: Sequence[Generation]) -> Document:
     """Make the answers of `bench generate`: times, then cache and FLOPs, then doubts."""
     return _document(

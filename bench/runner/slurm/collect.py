@@ -10,20 +10,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from bench.core import __version__
-from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError
 from bench.core.record import Outcome, Record
 from bench.runner.claims import check_models
-from bench.runner.session import write_derived
 from bench.runner.slurm.commands import Slurm
 from bench.runner.slurm.status import Task, TaskEnding, look_at
+from bench.runner.slurm.work import Item, Result, Work
 from bench.store.runs import RunFolder
-from bench.store.stored import read_stored_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,12 +49,14 @@ class Status:
     """How far a run is.
 
     Attributes:
+        command: Command that submitted it, and can resume it.
         outcomes: Records by outcome, in pairs.
         missing: Cells without a record.
         waiting: Number of those that a queued or running task holds.
     """
 
     run: str
+    command: str
     cells: int
     outcomes: tuple[tuple[str, int], ...]
     missing: int
@@ -70,18 +69,24 @@ class Collected:
     """What is there now.
 
     Attributes:
-        records: Records of every cell whose task is over; those without a file say why in their reason.
-        unmeasured: How many of `records` are rows only, which a resume measures.
+        work: What the run measures.
+        results: Results of every cell whose task is over; those without a file say why in their reason.
+        unmeasured: How many of `results` are rows only, which a resume measures.
         waiting: Cells that a queued or running task holds; they have no row yet.
         problems: Record files that cannot be read.
     """
 
-    folder: RunFolder
-    records: tuple[Record, ...]
+    work: Work
+    results: tuple[Result, ...]
     claims: tuple[CheckedClaim, ...]
     unmeasured: int
     waiting: int
     problems: tuple[StoreError, ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return those of the results that are records of cells."""
+        return tuple(one for one in self.results if isinstance(one, Record))
 
 
 def read_status(folder: RunFolder, *, slurm: Slurm | None = None) -> Status:
@@ -91,17 +96,18 @@ def read_status(folder: RunFolder, *, slurm: Slurm | None = None) -> Status:
         BenchError: The run was not submitted to Slurm, or the controller cannot be asked.
     """
     tasks = look_at(folder, slurm or Slurm())
-    outcomes = Counter(record.outcome.value for record in folder.read_records()[0])
-    missing = {cell.key for cell in folder.missing_cells()}
+    work = Work.of(folder)
+    outcomes = Counter(result.outcome.value for result in work.read()[0])
+    missing = {item.key for item in work.missing()}
     held = {key for task in tasks if task.is_live for key in task.keys}
-    names = {cell.key: cell.id for cell in folder.run.cells}
     return Status(
         run=folder.run.id,
-        cells=len(folder.run.cells),
+        command=work.command,
+        cells=len(work.items),
         outcomes=tuple(outcomes.items()),
         missing=len(missing),
         waiting=len(missing & held),
-        tasks=tuple(_row(task, missing, names) for task in tasks),
+        tasks=tuple(_row(task, missing, work.names()) for task in tasks),
     )
 
 
@@ -114,33 +120,33 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
     # First the tasks, then the records: what an ended task wrote is there when it is looked for.
     tasks = look_at(folder, slurm or Slurm())
     held = {key for task in tasks if task.is_live for key in task.keys}
-    missing = folder.missing_cells()
+    work = Work.of(folder)
+    missing = work.missing()
     last_task = {key: task for task in tasks for key in task.keys}
-    names = {cell.key: cell.id for cell in folder.run.cells}
-    rows: list[Record] = []
-    for cell in missing:
-        task = last_task.get(cell.key)
-        if cell.key in held:
+    rows: list[Result] = []
+    for item in missing:
+        task = last_task.get(item.key)
+        if item.key in held:
             continue
         if task is None or task.ending is None:
-            rows.append(_not_run(cell, "not run: it was never submitted", folder.run.started_at))
+            rows.append(work.row(item, Outcome.SKIPPED, "not run: it was never submitted", folder.run.started_at))
             continue
-        row = _row_of_missing(cell, task, task.ending, names)
+        row = _row_of_missing(work, item, task, task.ending)
         if row.outcome is not Outcome.SKIPPED and task.ending.is_final:
-            folder.append(row)
+            work.append(row)
         else:
             rows.append(row)
-    records, problems = folder.read_records()
+    found, problems = work.read()
     # A file that cannot be read is no missing cell: its problem is told instead.
-    order = {cell.key: index for index, cell in enumerate(folder.run.cells)}
-    all_records = tuple(sorted((*records, *rows), key=lambda r: order.get(r.cell.key, len(order))))
-    waiting = len(held & {cell.key for cell in missing})
+    order = {item.key: index for index, item in enumerate(work.items)}
+    results = tuple(sorted((*found, *rows), key=lambda one: order.get(work.item_of(one).key, len(order))))
+    waiting = len(held & {item.key for item in missing})
     models = tuple(dict.fromkeys(cell.model for cell in folder.run.cells))
-    claims = check_models(models) if not waiting else ()
-    write_derived(folder, replace(read_stored_run(folder), records=all_records, claims=claims))
+    claims = check_models(models) if models and not waiting else ()
+    work.write_tables(results, claims)
     return Collected(
-        folder=folder,
-        records=all_records,
+        work=work,
+        results=results,
         claims=claims,
         unmeasured=len(rows),
         waiting=waiting,
@@ -162,30 +168,25 @@ def _row(task: Task, missing: set[str], names: Mapping[str, str]) -> TaskRow:
     )
 
 
-def _row_of_missing(cell: Cell, task: Task, ending: TaskEnding, names: Mapping[str, str]) -> Record:
-    """Make the record of a cell that its task, which is over, left without one."""
+def _row_of_missing(work: Work, item: Item, task: Task, ending: TaskEnding) -> Result:
+    """Make the result of an item that its task, which is over, left without one."""
     note = task.note
     if note is None or note.running is None:  # no cell is to blame
         if ending.outcome is Outcome.FAILED:
-            return _not_run(cell, ending.reason, task.submitted_at, Outcome.FAILED)
-        return _not_run(cell, f"not run: {ending.reason}", task.submitted_at)
-    if note.running != cell.key:
-        at = names.get(note.running, note.running)
-        return _not_run(cell, f"not run: {ending.reason}, while it was at {at}", task.submitted_at)
+            return work.row(item, Outcome.FAILED, ending.reason, task.submitted_at)
+        return work.row(item, Outcome.SKIPPED, f"not run: {ending.reason}", task.submitted_at)
+    if note.running != item.key:
+        at = work.names().get(note.running, note.running)
+        return work.row(item, Outcome.SKIPPED, f"not run: {ending.reason}, while it was at {at}", task.submitted_at)
     since = note.running_since or note.started_at
     ended = task.last_sign if task.last_sign is not None else time.time()
-    return Record(
-        cell=cell,
-        outcome=ending.outcome,
-        reason=ending.reason,
+    return work.row(
+        item,
+        ending.outcome,
+        ending.reason,
+        since,
         environment=note.environment,
         code=note.code,
         output_tail=task.output or None,
-        started_at=since,
         duration_seconds=max(0.0, ended - datetime.fromisoformat(since).timestamp()),
-        stepbench=__version__,
     )
-
-
-def _not_run(cell: Cell, reason: str, at: str, outcome: Outcome = Outcome.SKIPPED) -> Record:
-    return Record(cell=cell, outcome=outcome, reason=reason, started_at=at, duration_seconds=0.0, stepbench=__version__)

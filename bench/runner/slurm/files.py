@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import BenchError
 from bench.core.record import SCHEMA, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.slurm.script import JobOptions
+from bench.runner.slurm.work import Item, Work, cell_of
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.codec import from_file, to_bytes
 from bench.store.runs import RunFolder
@@ -189,21 +189,26 @@ def parse_chunk(text: str) -> tuple[int, int]:
 
 
 def unrecorded(
-    folder: RunFolder, keys: Collection[str], retried: Collection[Outcome] = (), before: str = ""
-) -> tuple[Cell, ...]:
+    work: Work, keys: Collection[str], retried: Collection[Outcome] = (), before: str = ""
+) -> tuple[Item, ...]:
     """Return those of the cells that have no record, or one of a model that was edited since, in the plan's order.
 
     A record that ended badly stands: a cell that ran out of memory would do so again. One that ended like `retried`
     and began before that time, that of the submission, does not; a retried cell that fails again stands.
     """
-    wanted = [cell for cell in folder.run.cells if cell.key in keys]
+    wanted = [item for item in work.items if item.key in keys]
     known = {
-        record.cell.key: record.code
-        for record in folder.read_records()[0]
-        if record.outcome not in retried or _moment(record.started_at) >= _moment(before)
+        work.item_of(result).key: result.code
+        for result in work.read()[0]
+        if result.outcome not in retried or _moment(result.started_at) >= _moment(before)
     }
-    codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in wanted)}
-    return tuple(c for c in wanted if c.key not in known or codes[c.model] is None or known[c.key] != codes[c.model])
+    codes = {model: code_hash(model) for model in dict.fromkeys(cell_of(item).model for item in wanted)}
+
+    def is_known(item: Item) -> bool:
+        code = codes[cell_of(item).model]
+        return code is not None and known.get(item.key) == code
+
+    return tuple(item for item in wanted if not is_known(item))
 
 
 def _moment(text: str) -> datetime:

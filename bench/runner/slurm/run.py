@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
@@ -22,11 +23,13 @@ from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.plan import check_nodes
 from bench.runner.records import open_run
+from bench.runner.scenarios import Asked, Kind, settings_of
 from bench.runner.session import Session
 from bench.runner.slurm.commands import Slurm
 from bench.runner.slurm.files import SlurmFiles, Submission, require_submissions, unrecorded
 from bench.runner.slurm.script import JobOptions, pack, script_text
 from bench.runner.slurm.status import job_name, look_at
+from bench.runner.slurm.work import Item, Work, cell_of
 from bench.store.runs import RunFolder
 
 
@@ -70,21 +73,57 @@ def submit(
     slurm.check()
     cells = cells_on_nodes(session.cells, job)
     _check_models(cells)
+    first = Submission(
+        number=0,
+        chunks=(),
+        job=job,
+        sampling=session.sampling,
+        timeout_seconds=timeout_seconds,
+        is_predicting=is_predicting,
+        is_metering=is_metering,
+        is_cold=is_cold,
+        submitted_at=now(),
+    )
+    plan = {"cells": cells, "sweep": to_json(session.sweeps), "settings": to_json(session.sampling)}
+    return _submit_new(results, plan, first, cells, cells_per_task, slurm)
+
+
+def submit_cases(
+    kind: Kind,
+    asked: Asked,
+    job: JobOptions,
+    *,
+    results: Path = Path("results"),
+    cells_per_task: int | None = None,
+    slurm: Slurm | None = None,
+) -> Submitted:
+    """Submit the cases of `bench generate` or `bench images` likewise; a case is to a task what a cell is.
+
+    Raises:
+        BenchError: A model is not there or cannot do this, or sbatch refuses; then no folder is left behind.
+    """
+    slurm = slurm or Slurm()
+    slurm.check()
+    fitted = kind.fit(asked.cases, asked.parts, "forkserver")
+    cases = tuple(dict.fromkeys(replace(case, cell=_on_node(case.cell, job)) for case in fitted))
+    first = Submission(number=0, chunks=(), job=job, sampling=asked.sampling, submitted_at=now())
+    plan = {"settings": settings_of(kind, replace(asked, cases=cases))}
+    return _submit_new(results, plan, first, cases, cells_per_task, slurm)
+
+
+def _submit_new(
+    results: Path,
+    plan: dict[str, Any],
+    first: Submission,
+    items: Sequence[Item],
+    cells_per_task: int | None,
+    slurm: Slurm,
+) -> Submitted:
+    """Make a run's folder and submit its items; `plan` are fields of its `RunInfo`."""
     is_new = not results.exists()
-    folder = open_run(results, cells=cells, sweep=to_json(session.sweeps), settings=to_json(session.sampling))
+    folder = open_run(results, **plan)
     try:
-        first = Submission(
-            number=0,
-            chunks=(),
-            job=job,
-            sampling=session.sampling,
-            timeout_seconds=timeout_seconds,
-            is_predicting=is_predicting,
-            is_metering=is_metering,
-            is_cold=is_cold,
-            submitted_at=now(),
-        )
-        return _submit(folder, first, cells, cells_per_task, slurm)
+        return _submit(folder, first, items, cells_per_task, slurm)
     except BenchError:  # nothing was begun: leave nothing
         shutil.rmtree(folder.path, ignore_errors=True)
         if is_new and results.is_dir() and not any(results.iterdir()):
@@ -119,10 +158,11 @@ def submit_missing(
     last = require_submissions(folder)[-1]
     # First the tasks, then the records: a task that ends in between has left its records when they are looked for.
     held = {key for task in look_at(folder, slurm) if task.is_live for key in task.keys}
-    cells = unrecorded(folder, {cell.key for cell in folder.run.cells} - held, retried, submitted_at)
+    work = Work.of(folder)
+    cells = unrecorded(work, {item.key for item in work.items} - held, retried, submitted_at)
     if not cells:
         return Submitted(folder=folder.path, job_id=None, tasks=0, cells=0)
-    _check_models(cells)
+    _check_models([cell_of(item) for item in cells])
     job = job or last.job
     first = replace(
         last,
@@ -172,8 +212,11 @@ def cells_on_nodes(cells: Sequence[Cell], job: JobOptions) -> tuple[Cell, ...]:
     """
     for cell in cells:
         check_nodes(cell)
-    has_gpu = bool(job.gpus)
-    return tuple(dict.fromkeys(replace(c, device=complete_device(c.device, has_accelerator=has_gpu)) for c in cells))
+    return tuple(dict.fromkeys(_on_node(cell, job) for cell in cells))
+
+
+def _on_node(cell: Cell, job: JobOptions) -> Cell:
+    return replace(cell, device=complete_device(cell.device, has_accelerator=bool(job.gpus)))
 
 
 def _check_models(cells: Sequence[Cell]) -> None:
@@ -191,7 +234,7 @@ def _check_models(cells: Sequence[Cell]) -> None:
 
 
 def _pack(
-    cells: Sequence[Cell], sampling: Sampling, job: JobOptions, cells_per_task: int | None
+    cells: Sequence[Item], sampling: Sampling, job: JobOptions, cells_per_task: int | None
 ) -> tuple[tuple[str, ...], ...]:
     return pack(cells, sampling, limit_seconds=job.limit_seconds, cells_per_task=cells_per_task)
 
@@ -201,16 +244,16 @@ def _script(run_folder: Path, number: int, job: JobOptions, tasks: int) -> str:
     return script_text(job, name=name, run_folder=run_folder, submission=number, tasks=tasks, workdir=Path.cwd())
 
 
-def _by_nodes(cells: Sequence[Cell]) -> list[tuple[int, list[Cell]]]:
+def _by_nodes(items: Sequence[Item]) -> list[tuple[int, list[Item]]]:
     """Part cells by the number of their nodes, which is one for all tasks of an array."""
-    groups: dict[int, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(cell.nodes, []).append(cell)
+    groups: dict[int, list[Item]] = {}
+    for item in items:
+        groups.setdefault(cell_of(item).nodes, []).append(item)
     return sorted(groups.items())
 
 
 def _submit(
-    folder: RunFolder, first: Submission, cells: Sequence[Cell], cells_per_task: int | None, slurm: Slurm
+    folder: RunFolder, first: Submission, cells: Sequence[Item], cells_per_task: int | None, slurm: Slurm
 ) -> Submitted:
     """Submit one array per number of nodes; if one is refused, those before it are cancelled."""
     job_ids: list[int] = []

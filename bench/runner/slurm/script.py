@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.core.cell import Cell, CompileMode
+from bench.core.cell import CompileMode
 from bench.core.errors import BenchError
 from bench.core.record import Sampling
+from bench.runner.slurm.work import Item, cell_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,14 +122,14 @@ _PROCESS_SECONDS = 4.0  # start, build, warm-up
 _COMPILE_SECONDS = 60.0
 
 
-def estimated_seconds(cell: Cell, sampling: Sampling) -> float:
+def estimated_seconds(item: Item, sampling: Sampling) -> float:
     """Estimate what a cell takes from start to record."""
-    compiling = 0.0 if cell.compile is CompileMode.NONE else _COMPILE_SECONDS
+    compiling = 0.0 if cell_of(item).compile is CompileMode.NONE else _COMPILE_SECONDS
     return _FIXED_SECONDS + compiling + sampling.processes * (_PROCESS_SECONDS + compiling + sampling.budget_seconds)
 
 
 def pack(
-    cells: Sequence[Cell], sampling: Sampling, *, limit_seconds: float, cells_per_task: int | None = None
+    cells: Sequence[Item], sampling: Sampling, *, limit_seconds: float, cells_per_task: int | None = None
 ) -> tuple[tuple[str, ...], ...]:
     """Part cells into the chunks of an array, in order.
 

@@ -12,21 +12,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from bench.core.cell import Cell
 from bench.core.errors import BenchError, ExitCode
 from bench.core.text import plain
 from bench.core.units import now
 from bench.registry.code import code_hash
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks
-from bench.runner.plan import make_plan
+from bench.runner.plan import Plan, make_plan
+from bench.runner.scenarios import cases_with_parts, measure_case
 from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, Submission, TaskNote, parse_chunk, unrecorded
 from bench.runner.slurm.script import NODES_FOLDER_VARIABLE, estimated_seconds
+from bench.runner.slurm.work import Item, Result, Work, cell_of
 from bench.store.runs import RunFolder
 
 
@@ -35,6 +38,7 @@ class Task:
 
     def __init__(self, folder: RunFolder, chunk: str) -> None:
         self._folder = folder
+        self._work = Work.of(folder)
         self._chunk = chunk
         self._files = SlurmFiles.of(folder)
         number, index = parse_chunk(chunk)
@@ -55,34 +59,49 @@ class Task:
         if self._submission.job.nodes > 1:
             os.environ[NODES_FOLDER_VARIABLE] = str(self._files.path / f"{self._chunk}.nodes")
         signal.signal(signal.SIGTERM, self._leave)
-        cells = unrecorded(self._folder, self._keys, self._submission.retried, self._submission.submitted_at)
-        if cells:
+        items = unrecorded(self._work, self._keys, self._submission.retried, self._submission.submitted_at)
+        if items:
             try:
-                plan = make_plan(cells, nodes=self._submission.job.nodes)
+                plan = make_plan([cell_of(item) for item in items], nodes=self._submission.job.nodes)
             except BenchError as error:
                 self._say(problem=str(error))
                 raise
-            executor = LocalExecutor(
-                sampling=self._submission.sampling,
-                environments=plan.environments,
-                timeout_seconds=self._submission.timeout_seconds,
-                is_predicting=self._submission.is_predicting,
-                is_metering=self._submission.is_metering,
-                is_cold=self._submission.is_cold,
-                peaks=known_peaks(self._folder.path.parent, plan.environments),
-            )
-            for begun, cell in enumerate(plan.cells):
-                if begun and self._seconds_left() < estimated_seconds(cell, self._submission.sampling):
+            measure = self._measurer(plan)
+            for begun, item in enumerate(items):
+                if begun and self._seconds_left() < estimated_seconds(item, self._submission.sampling):
                     self._end(OUT_OF_TIME)
                     return
-                environment = plan.environments.get(cell.device)
-                code = code_hash(cell.model)
-                self._say(running=cell.key, running_since=now(), begun=begun, code=code, environment=environment)
-                record = executor.run(cell)
-                self._folder.append(record)
-                reason = f": {record.reason}" if record.reason else ""
-                print(plain(f"{cell.id} {record.outcome.value}{reason}"), flush=True)
+                environment = plan.environments.get(cell_of(item).device)
+                code = code_hash(cell_of(item).model)
+                self._say(running=item.key, running_since=now(), begun=begun, code=code, environment=environment)
+                result = measure(item)
+                self._work.append(result)
+                reason = f": {result.reason}" if result.reason else ""
+                print(plain(f"{item.id} {result.outcome.value}{reason}"), flush=True)
         self._end(FINISHED)
+
+    def _measurer(self, plan: Plan) -> Callable[[Item], Result]:
+        """Return what measures one item: the executor of cells, or the kind of the run's cases."""
+        submission, kind = self._submission, self._work.kind
+        executor = LocalExecutor(
+            sampling=submission.sampling,
+            environments=plan.environments,
+            timeout_seconds=submission.timeout_seconds,
+            is_predicting=submission.is_predicting,
+            is_metering=submission.is_metering,
+            is_cold=submission.is_cold,
+            peaks=known_peaks(self._folder.path.parent, plan.environments) if kind is None else None,
+        )
+        with_parts = cases_with_parts(self._work.items) if kind and self._folder.run.settings["parts"] else ()
+
+        def measure(item: Item) -> Result:
+            if kind is None or isinstance(item, Cell):
+                return executor.run(cell_of(item))
+            environment = plan.environments[item.cell.device]
+            found: Result = measure_case(kind, item, submission.sampling, environment, has_parts=item in with_parts)
+            return found
+
+        return measure
 
     def _seconds_left(self) -> float:
         return self._submission.job.limit_seconds - (time.monotonic() - self._started)

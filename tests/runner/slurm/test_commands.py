@@ -15,7 +15,9 @@ from bench.cli import run_command as run_bench
 from bench.core.cell import Cell, CompileMode
 from bench.core.errors import BenchError, ExitCode, ModelError, UsageError
 from bench.core.record import Outcome, Record, Sampling
+from bench.core.units import now
 from bench.runner.plan import Plan
+from bench.runner.scenarios import GENERATION, Asked
 from bench.runner.session import Session
 from bench.runner.slurm import run as slurm_run
 from bench.runner.slurm import task as slurm_task
@@ -32,8 +34,10 @@ from bench.runner.slurm.commands import (
 from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, TaskNote, unrecorded
 from bench.runner.slurm.script import MOST_TASKS, TASK_SECONDS, JobOptions, estimated_seconds, pack, script_text
 from bench.runner.slurm.status import judge
+from bench.runner.slurm.work import Work
 from bench.store.runs import RunFolder
 from tests.records import ENVIRONMENT, STARTED_AT
+from tests.scenario_cases import make_generation
 
 NAME = "bench-x-0"
 SHOWN = f"""\
@@ -388,7 +392,7 @@ def test_collect_blames_the_running_cell_and_leaves_the_rest_to_a_resume(folder)
     files = SlurmFiles.of(folder)
     files.write_note("0.0", note(running=CELLS[0].key, running_since=STARTED_AT, environment=ENVIRONMENT, code="c"))
     found = collect(folder, slurm=slurm_that_shows(folder, "OUT_OF_MEMORY", "RUNNING"))
-    dead, not_run = found.records
+    dead, not_run = found.results
     assert (dead.outcome, dead.environment, dead.code) == (Outcome.OUT_OF_MEMORY, ENVIRONMENT, "c")
     assert (not_run.outcome, CELLS[0].id in not_run.reason) == (Outcome.SKIPPED, True)
     assert (found.unmeasured, found.waiting) == (1, 2)
@@ -399,7 +403,7 @@ def test_a_cell_that_others_left_no_time_is_tried_again(folder):
     put_record(folder, CELLS[0])
     SlurmFiles.of(folder).write_note("0.0", note(running=SECOND, running_since=STARTED_AT, begun=1))
     found = collect(folder, slurm=slurm_that_shows(folder, "TIMEOUT", "RUNNING"))
-    assert [record.outcome for record in found.records] == [Outcome.OK, Outcome.TIMED_OUT]
+    assert [record.outcome for record in found.results] == [Outcome.OK, Outcome.TIMED_OUT]
     assert [record.cell for record in folder.records()] == [CELLS[0]]
 
 
@@ -407,8 +411,8 @@ def test_collecting_twice_changes_nothing(folder):
     SlurmFiles.of(folder).write_note("0.0", note(running=CELLS[0].key, running_since=STARTED_AT))
     slurm = slurm_that_shows(folder, "TIMEOUT", "NODE_FAIL")
     first, second = collect(folder, slurm=slurm), collect(folder, slurm=slurm)
-    assert first.records == second.records
-    assert len(first.records) == 4
+    assert first.results == second.results
+    assert len(first.results) == 4
 
 
 def test_a_truncated_record_is_a_problem_not_a_lost_cell(folder):
@@ -449,7 +453,7 @@ def test_resume_retries_what_ended_as_asked_until_it_was_measured_again(folder, 
     assert slurm_run.submit_missing(folder, slurm=slurm, retried=(Outcome.FAILED, Outcome.KILLED)).cells == 1
     again = SlurmFiles.of(folder).submission(1)
     assert (again.chunks, again.retried) == (((CELLS[0].key,),), (Outcome.FAILED, Outcome.KILLED))
-    as_task = (folder, again.chunks[0], again.retried, again.submitted_at)
+    as_task = (Work.of(folder), again.chunks[0], again.retried, again.submitted_at)
     assert unrecorded(*as_task) == (CELLS[0],)
     put_record(folder, CELLS[0], code="c", outcome=Outcome.FAILED, started_at="2999-01-01T00:00:00+00:00")
     assert unrecorded(*as_task) == ()  # failed again: a requeued task does not go on for ever
@@ -534,7 +538,7 @@ def test_a_node_that_cannot_measure_says_why(folder, node, monkeypatch, capsys):
     assert run_task(folder) == ExitCode.USAGE
     assert capsys.readouterr().err == "bench: no torchvision here\n"
     found = collect(folder, slurm=slurm_that_shows(folder, "FAILED", "RUNNING"))
-    assert {(record.outcome, record.reason) for record in found.records} == {
+    assert {(record.outcome, record.reason) for record in found.results} == {
         (Outcome.FAILED, "Slurm task 7_0 on n1: no torchvision here")
     }
 
@@ -546,9 +550,53 @@ def test_a_second_attempt_of_a_task_keeps_what_the_first_measured(folder, node, 
     assert node.ran == [CELLS[1]]
 
 
+@pytest.fixture
+def texts(tmp_path):
+    """A submitted run of `bench generate`: two cases in one task."""
+    cases = [make_generation(prompt=prompt).case for prompt in (8, 16)]
+    kind = replace(GENERATION, fit=lambda cases, *_: cases)
+    asked = Asked(cases=cases, sampling=Sampling(budget_seconds=0.1))
+    slurm = Slurm(FakeSlurm())
+    submitted = slurm_run.submit_cases(kind, asked, JobOptions(time_seconds=600), results=tmp_path, slurm=slurm)
+    assert (submitted.tasks, submitted.cells) == (1, 2)
+    return RunFolder.open(submitted.folder)
+
+
+def test_a_case_is_to_a_task_what_a_cell_is(texts, node, monkeypatch):
+    cases = Work.of(texts).items
+    files = SlurmFiles.of(texts)
+    SlurmFiles.of(texts).write_note("0.0", note(running=cases[0].key, running_since=STARTED_AT, code="c"))
+    dead = collect(texts, slurm=slurm_that_shows(texts, "OUT_OF_MEMORY"))
+    assert [one.outcome for one in dead.results] == [Outcome.OUT_OF_MEMORY, Outcome.SKIPPED]
+    assert (dead.results[0].code, dead.records, dead.claims) == ("c", (), ())
+    assert cases[0].id in dead.results[1].reason
+    assert "out_of_memory" in (texts.tables_path / "generations.csv").read_text()
+
+    monkeypatch.setattr("bench.runner.slurm.files.code_hash", lambda _: "c")
+    monkeypatch.setattr(slurm_task, "measure_case", measure_now)
+    over = slurm_that_shows(texts, "COMPLETED")
+    assert slurm_run.submit_missing(texts, retried=[Outcome.OUT_OF_MEMORY], slurm=over).cells == 2
+    assert run_task(texts, "1.0") == 0
+    assert (files.note("1.0").ended, files.note("1.0").begun) == (FINISHED, 1)
+    done = read_status(texts, slurm=over)
+    assert (done.command, done.missing, done.outcomes) == ("generate", 0, (("ok", 2),))
+    assert [one.case for one in collect(texts, slurm=over).results] == list(cases)
+
+
+def measure_now(kind, case, sampling, environment, *, has_parts):
+    """Measure in no time, now: a retry must not find an old result."""
+    assert (kind, environment, has_parts) == (GENERATION, ENVIRONMENT, False)
+    return replace(make_generation(), case=case, code="c", started_at=now())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("generate", "decoder_lm", "--partition", "p"), "--partition is for a cluster; add --executor slurm"),
+        (("images", "diffusion", "--executor", "slurm"), "'sbatch' is not on this machine"),
+        (("images", "diffusion", "--executor", "slurm", "--latency", "p99=1s"), "--latency needs results"),
+        (("generate", "decoder_lm", "--executor", "inline"), "Use one of: forkserver, spawn, slurm"),
+        (("generate", "--resume", "TEXTS"), "was submitted to Slurm; add --executor slurm"),
         (("run", "mlp", "--gpus", "1"), "--gpus is for a cluster; add --executor slurm"),
         (("run", "mlp", "--cells-per-task", "2"), "--cells-per-task is for a cluster"),
         (("run", "mlp", "--executor", "slurm", "--time", "soon"), "--time: 'soon' is not a duration"),
@@ -570,11 +618,11 @@ def test_a_second_attempt_of_a_task_keeps_what_the_first_measured(folder, node, 
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_bad_input_is_one_line_and_exit_code_2(folder, tmp_path, monkeypatch, capsys, arguments, words):
+def test_bad_input_is_one_line_and_exit_code_2(folder, texts, tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     local = RunFolder.create(tmp_path, replace(folder.run, started_at="2020-01-02T00:00:00+00:00"))
-    names = {"LOCAL": local.run.id, "SLURM": folder.run.id}
+    names = {"LOCAL": local.run.id, "SLURM": folder.run.id, "TEXTS": texts.run.id}
     code = run_bench([names.get(argument, argument) for argument in arguments] + ["--results", str(tmp_path)])
     err = capsys.readouterr().err
     assert (code, err.count("\n")) == (ExitCode.USAGE, 1), err
