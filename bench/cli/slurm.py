@@ -73,9 +73,9 @@ def _status_text(status: Status) -> str:
         for row in rows
     ]
     if status.waiting:
-        lines.append(f"{status.waiting} cells are queued or running.")
+        lines.append(f"{counted(status.waiting, 'cell')} queued or running.")
     if left := status.missing - status.waiting:
-        lines.append(f"{left} cells have no record and no task: `bench slurm collect` says why,")
+        lines.append(f"{counted(left, 'cell')} without a record and a task: `bench slurm collect` says why,")
         lines.append(f"`bench {status.command} --resume` submits them.")
     return "\n".join(lines)
 
@@ -121,10 +121,12 @@ def _collected(found: Collected) -> Document:
     from bench.tables.scaling import ranks_document
     from bench.tables.scenarios import cases_document
 
-    left = [f"{found.waiting} cells are still queued or running; collect again later."] if found.waiting else []
+    left = [f"{counted(found.waiting, 'cell')} still queued or running; collect again later."] if found.waiting else []
     if found.unmeasured:
         again = f"bench {found.work.command} --resume {found.work.folder.run.id} --executor slurm"
-        left.append(f"{found.unmeasured} cells were not measured, through no fault of their own; submit them: {again}")
+        left.append(
+            f"{counted(found.unmeasured, 'cell')} not measured, through no fault of their own; to submit: {again}"
+        )
     return [
         *(cases_document(found.work.field, found.results) if found.work.kind else cells_document(found.records)),
         *ranks_document(found.records),

@@ -43,7 +43,11 @@ def answered() -> dict[str, set[str]]:
                 if isinstance(node.args[0], ast.Constant):
                     found[node.args[0].value] |= keys
                 elif path.name == "generate.py":
-                    found |= {kind.command: {*keys, kind.field} for kind in (GENERATION, IMAGES)}
+                    for kind in (GENERATION, IMAGES):
+                        found[kind.command] |= {*keys, kind.field}
+                elif path.name == "slurm.py":
+                    for command in ("run", GENERATION.command, IMAGES.command):
+                        found[command] |= keys
     return {name: keys | _SPREAD.get(name, set()) for name, keys in found.items()}
 
 

@@ -184,6 +184,26 @@ def test_a_setup_line_that_fails_is_every_cells_reason(bench):
 
 
 @pytest.mark.late
+def test_texts_are_submitted_collected_and_resumed_as_cells_are(bench):
+    lm = "decoder_lm@width=16,heads=2,layers=1,vocabulary=50"
+    typed = ("--prompt", "4,8", "--new-tokens", "3", "--budget", "0.01s", "--executor", "slurm", "--time", "5m")
+    _, document = bench.json("generate", lm, *typed)
+    assert (document["tasks"], document["cells"]) == (1, 2)
+    run = document["run"]
+    wait_until_over(bench, run, TIME_LIMIT_SECONDS)
+    _, collected = bench.json("slurm", "collect", run)
+    assert [one["outcome"] for one in collected["generations"]] == [Outcome.OK, Outcome.OK], collected
+    folder = RunFolder.open(run)
+    assert len((folder.tables_path / "generations.csv").read_text().splitlines()) == 1 + 2
+    assert bench("slurm", "collect", run)[1].startswith("Time to the first token and per token")
+    again = ("generate", "--resume", run, "--executor", "slurm")
+    assert bench.json(*again)[1]["slurm_job"] is None
+    next((folder.path / "generation").iterdir()).unlink()
+    assert bench.json(*again)[1]["cells"] == 1
+    assert bench("slurm", "cancel", run)[0] == ExitCode.FINE
+
+
+@pytest.mark.late
 def test_an_array_with_deaths_collects_to_a_complete_table(bench, runs):
     run = runs["deadly"]
     wait_until_over(bench, run, TIME_LIMIT_SECONDS)
