@@ -102,7 +102,7 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 """What a command answers with."""
 
-MADE_BY_HAND = {"gate": {"cell_id", "row"}}
+MADE_BY_HAND = {"gate": {"cell_id", "row"}, "slurm collect": {"generations", "images"}}
 """Keys that are no field of these types."""
 
 
