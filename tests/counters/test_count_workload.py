@@ -12,6 +12,7 @@ from bench.core.cell import Mode, Precision
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Counters
 from bench.core.workload import Workload
+from bench.counters import opinions
 from bench.counters.flops import count_workload
 from bench.counters.formulas import table
 
@@ -339,6 +340,26 @@ def test_fvcore_is_quoted_when_it_counts_a_broadcast_product_once():
     assert counters.flops.forward == 4 * theirs.forward_flops == 4 * 2 * 4 * 8 * 3
     assert f"broadcasts its first operand, {3 * theirs.forward_flops:,}" in theirs.note
     assert advice == ()
+
+
+@pytest.mark.parametrize(
+    ("build", "shape"),
+    [
+        (lambda: nn.Conv1d(4, 6, 3, stride=2, padding=2, dilation=2, groups=2), (2, 4, 9)),
+        (lambda: nn.Conv2d(4, 6, (3, 1), stride=(2, 3), padding=(1, 0)), (2, 4, 9, 8)),
+        (lambda: nn.Conv3d(4, 6, 3, padding="same"), (2, 4, 5, 6, 7)),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, (2, 3), (1, 0), (1, 2), 2, dilation=(1, 2)), (2, 4, 5, 6)),
+    ],
+    ids=["dilated", "uneven", "same", "transposed"],
+)
+def test_a_convolution_for_fvcore_has_its_shape_and_no_values(build, shape):
+    layer, inputs = build(), torch.randn(shape)
+    with torch.no_grad():
+        expected = layer(inputs)
+        with opinions._convolutions_of_zeros():
+            found = layer(inputs)
+        assert (found.shape, found.stride(), found.any()) == (expected.shape, expected.stride(), False)
+        assert torch.equal(layer(inputs), expected)
 
 
 def test_fvcore_is_not_asked_to_run_a_model_of_many_flops(monkeypatch):
