@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from bench.core.claim import CheckedClaim
@@ -26,6 +27,7 @@ from bench.report.formats.markdown import escape, table, write_document
 from bench.store.atomic import write_bytes
 from bench.store.runs import RunFolder
 from bench.tables.claims import claim_columns, claim_notes
+from bench.tables.document import Rows
 from bench.tables.scaling import scaling_document
 from bench.tables.table import Column
 from benchmarks.seed_page.evidence import (
@@ -47,10 +49,12 @@ MISSING = "-"
 _INTRODUCTION = (
     "The project grew from one page, the 'Deep Learning' primer of HackTricks (AI section). This page walks through it "
     "from top to bottom: what it states, beside what its models measure. Counts are exact and the same on every "
-    "machine; times are of the machine named below each table. Every table can be made again: `bench run SUITE`."
+    "machine; times are of the machine named below each table. A step is a median ± half its 95 % interval; where no ± "
+    "stands, the steps were too few or too uneven for an interval. An ERRATUM is a number of the page that its own "
+    "formula contradicts. Every table can be made again: `bench run SUITE`."
 )
 _TRAINING = (
-    "MNIST resized to 48 x 48 in three channels, batch 64, 5 epochs, Adam with lr 1e-3 and weight decay 1e-4, cross "
+    "MNIST, resized to 48 x 48 in three channels: batch 64, 5 epochs, Adam with lr 1e-3 and weight decay 1e-4, cross "
     "entropy. `bench train my_net --data synthetic` measures that recipe on drawn digits, `--data mnist` on the real "
     "ones: time per epoch by phase, loss and accuracy, classification report and confusion matrix."
 )
@@ -112,7 +116,10 @@ def _topic(topic: Topic, evidence: Evidence, shown: set[str]) -> list[str]:
     """Write one section; a suite that another section has shown already is only named."""
     ways = [f"`bench run {suite}`" for suite in topic.suites] + [f"`{command}`" for command in topic.commands]
     tests = ", ".join(_test(test) for test in topic.tests)
-    parts = [f"### {topic.name}", f"The page: {escape(topic.says)} Measured by {', '.join(ways)}; held by {tests}."]
+    parts = [
+        f"### {topic.name}",
+        f"The page says: {escape(topic.says)} Measured by {', '.join(ways)}; checked by {tests}.",
+    ]
     for suite in topic.suites:
         if suite in shown:
             parts.append(f"**{suite}**: see the table above.")
@@ -132,12 +139,22 @@ def _test(test: str) -> str:
 
 def _measured(found: Measurement, topic: Topic) -> list[str]:
     parts = [_cells_table(found.cells, topic.figures)]
-    if section := write_document(scaling_document(found.scalings)):
-        parts.append(section)
+    parts += _scaling(found)
     machine = f"{found.machine}; {found.measured_at[:10]}"
     if found.busy:
         machine += f"; **other work ran beside {found.busy} of {len(found.cells)} cells, so their times say little**"
     return [*parts, f"Measured on {machine}."]
+
+
+def _scaling(found: Measurement) -> list[str]:
+    """Write how times grow: below a heading of its own level what the table shows, then the table and its doubts."""
+    parts = []
+    for block in scaling_document(found.scalings):
+        if isinstance(block, Rows):
+            parts.insert(len(parts) - 1, f"#### {block.caption}")
+            block = replace(block, caption="")
+        parts.append(write_document([block]))
+    return [part for part in parts if part]
 
 
 def _cells_table(cells: Sequence[MeasuredCell], figures: Sequence[str]) -> str:

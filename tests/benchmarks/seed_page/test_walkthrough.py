@@ -36,6 +36,30 @@ def test_the_committed_page_is_made_from_the_committed_evidence() -> None:
     assert (ROOT / PAGE).read_text(encoding="utf-8") == made, "run python -m benchmarks.seed_page.page"
 
 
+@pytest.mark.parametrize(
+    ("section", "claim", "documented", "measured", "verdict"),
+    [
+        ("The convolutional network", "conv1.parameters", "896", "896", "match"),
+        ("The convolutional network", "conv2.parameters", "18,496", "18,496", "match"),
+        ("The convolutional network", "walkthrough.fc1.parameters", "3,221,504", "18,874,880", "ERRATUM"),
+        ("MY_NET", "parameters", "9,547,360", "9,547,360", "match"),
+    ],
+)
+def test_the_numbers_of_the_seed_page_stand_beside_what_is_measured(
+    section: str, claim: str, documented: str, measured: str, verdict: str
+) -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8").partition(f"\n## {section}")[2].partition("\n## ")[0]
+    assert f"\n| {claim} | {documented} | {measured} | {verdict} | " in text
+
+
+def test_headings_below_a_row_are_of_a_lower_level() -> None:
+    lines = page(read_evidence(ROOT / EVIDENCE)).splitlines()
+    headings = [line for line in lines if line.startswith("#")]
+    below = headings[headings.index("## What else it names") + 1 :]
+    assert {line.partition(" ")[2] for line in below if line.startswith("### ")} == ROWS
+    assert len(below) > len(ROWS) and {line.partition(" ")[0] for line in below} == {"###", "####"}
+
+
 def test_no_row_of_the_seed_page_is_left_out() -> None:
     assert {topic.name for topic in TOPICS} == ROWS
     assert len(TOPICS) == len(ROWS)
