@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from bench.core.cell import short_hash
-from bench.core.jsonio import to_json
+from bench.core.jsonio import shared, to_json
 
 _NOT_IN_FINGERPRINT = frozenset({"host", "git_commit", "git_dirty", "stepbench", "gpu_uuid"})
 
@@ -15,6 +15,7 @@ LOCKED = "locked_clock"
 _LATER = frozenset({"gpu_settings", "instruction_set", "variables"})
 
 
+@shared
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """Hardware, software and settings of the machine; never a measured speed.

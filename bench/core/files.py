@@ -26,7 +26,9 @@ def read_file(path: Path, largest: int = LARGEST_BYTES) -> bytes:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        data = file.read(largest + 1)
+        data = file.read(min(found.st_size, largest) + 1)  # a buffer of `largest` takes longer than most files
+        if len(data) > found.st_size:  # it grows, or its size is not known, as in /proc
+            data += file.read(largest + 1 - len(data))
     if len(data) > largest:
         raise OSError(errno.EFBIG, f"it is larger than {largest:,} bytes", str(path))
     return data

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import marshal
 import math
 import types
 import typing
@@ -28,6 +29,8 @@ _LONGEST_SECONDS = 1e10
 """Three centuries."""
 _DEEPEST = 50
 """Levels of what has no type; nothing that we write has ten."""
+_TIMES = ".started_at"
+_MOST_SHARED = 64
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
 _LONG = (b"0" * 31, b"e000", b"e+000")
 """Digits and exponents, all digits alike, that may be too much: a search for bytes takes a hundredth of a pattern's."""
@@ -106,8 +109,12 @@ def from_json(cls: type[T], data: Any) -> T:
     if not data.keys() <= readers.keys():
         unknown = sorted(set(data) - set(readers))
         raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}")
+    made = {}
+    for name, value in data.items():
+        passing, read = readers[name]
+        made[name] = value if type(value) in passing else read(value)
     try:
-        return cls(**{name: readers[name](value) for name, value in data.items()})
+        return cls(**made)
     except TypeError as error:  # a required field is missing
         raise ValueError(f"{cls.__name__}: {error}") from None
 
@@ -117,10 +124,44 @@ _Reader = Callable[[Any], Any]
 
 
 @functools.cache
-def _readers(cls: Any) -> dict[str, _Reader]:
-    """Make the reader of each field, once per type: a report reads millions of values."""
+def _readers(cls: Any) -> dict[str, tuple[frozenset[type], _Reader]]:
+    """Make the reader of each field, once per type, and name the types that need none: a report reads millions."""
     hints = typing.get_type_hints(cls)
-    return {field.name: _reader(hints[field.name], f"{cls.__name__}.{field.name}") for field in dataclasses.fields(cls)}
+    found = {}
+    for field in dataclasses.fields(cls):
+        hint, where = hints[field.name], f"{cls.__name__}.{field.name}"
+        options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+        passing = {option for option in options if option in (type(None), bool)}
+        if str in options and not where.endswith(_TIMES):
+            passing.add(str)
+        found[field.name] = frozenset(passing), _reader(hint, where)
+    return found
+
+
+_SHARED: set[type] = set()
+
+
+def shared(cls: type[T]) -> type[T]:
+    """Read equal JSON of this class into one value, as a decorator: ten thousand records name one machine."""
+    _SHARED.add(cls)
+    return cls
+
+
+def _shared_reader(cls: type[T]) -> _Reader:
+    known: dict[bytes, T] = {}
+
+    def read(data: Any) -> T:
+        try:
+            written = marshal.dumps(data, 2)  # 1, 1.0 and True differ, unlike as a dictionary's values
+        except ValueError:  # no plain JSON, so the reader says what it is
+            return from_json(cls, data)
+        if written not in known:
+            if len(known) >= _MOST_SHARED:
+                known.clear()
+            known[written] = from_json(cls, data)
+        return known[written]
+
+    return read
 
 
 def _reader(hint: Any, where: str) -> _Reader:
@@ -132,7 +173,8 @@ def _reader(hint: Any, where: str) -> _Reader:
     if get_origin(hint) is tuple:
         return _tuple_reader(get_args(hint), where)
     if dataclasses.is_dataclass(hint):
-        return functools.partial(from_json, typing.cast(type[Any], hint))
+        cls = typing.cast(type[Any], hint)
+        return _shared_reader(cls) if cls in _SHARED else functools.partial(from_json, cls)
     if issubclass(hint, Enum):
         return functools.partial(_read_enum, hint, where=where)
     if hint is float:
@@ -140,7 +182,7 @@ def _reader(hint: Any, where: str) -> _Reader:
     if hint is int:
         largest = _LARGEST_FLOPS if "flop" in where.lower() or "macs" in where else _LARGEST_COUNT
         return functools.partial(_read_int, where=where, largest=largest)
-    check = _check_time if where.endswith(".started_at") else None
+    check = _check_time if where.endswith(_TIMES) else None
     return functools.partial(_read_plain, hint, where=where, check=check)
 
 

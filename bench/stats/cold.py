@@ -114,11 +114,24 @@ def start_of(record: Record) -> Start:
     )
 
 
+def paybacks(records: Sequence[Record], among: Sequence[Record]) -> list[Payback | None]:
+    """Compare every cell with its partner in `among`, which is gone through once."""
+    if all(record.cell.compile is CompileMode.NONE for record in records):
+        return [None] * len(records)
+    by_key = {other.cell.key: other for other in reversed(among)}
+    partners = (by_key.get(_eager_key(record)) for record in records)
+    return [payback_of(record, [one] if one else []) for record, one in zip(records, partners, strict=True)]
+
+
+def _eager_key(record: Record) -> str:
+    return replace(record.cell, compile=CompileMode.NONE).key
+
+
 def payback_of(record: Record, records: Sequence[Record]) -> Payback | None:
     """Compare a compiled cell with the same one that is not compiled; None where there is none, or no start-up."""
     if record.cell.compile is CompileMode.NONE:
         return None
-    plain = replace(record.cell, compile=CompileMode.NONE).key
+    plain = _eager_key(record)
     eager = next((other for other in records if other.cell.key == plain), None)
     if eager is None:
         return None

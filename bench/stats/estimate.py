@@ -56,9 +56,13 @@ def autocorrelations(values: Sequence[float] | Floats) -> Floats:
     The estimate divides by n, not by n - k (biased towards 0, but positive definite), as is usual for tau.
     """
     array = finite(values)
-    n = array.size
-    if n == 0:
+    if array.size == 0:
         raise ValueError("a series without values has no autocorrelation")
+    return _autocorrelations(array)
+
+
+def _autocorrelations(array: Floats) -> Floats:
+    n = array.size
     centred = array - array.mean()
     scale = np.abs(centred).max()
     if scale <= 1e-12 * np.abs(array).max():  # constant up to rounding
@@ -73,7 +77,10 @@ def integrated_autocorrelation_time(values: Sequence[float] | Floats) -> float:
 
     Below 1 (values that alternate) the answer is 1: nobody gets more than n independent values out of n.
     """
-    rho = autocorrelations(values)
+    return _correlation_time(autocorrelations(values))
+
+
+def _correlation_time(rho: Floats) -> float:
     n = rho.size
     sums = 2 * np.cumsum(rho) - 1  # tau(W) for W = 0, 1, ...
     enough = np.flatnonzero(np.arange(n) >= SOKAL_WINDOW * sums)
@@ -86,12 +93,16 @@ def integrated_autocorrelation_time(values: Sequence[float] | Floats) -> float:
 
 def effective_n(values: Sequence[float] | Floats) -> float:
     """Return n / tau: how many independent values the series is worth, between 1 and n."""
-    return finite(values).size / integrated_autocorrelation_time(values)
+    array = finite(values)
+    return array.size / _correlation_time(_autocorrelations(array))
 
 
 def ranks(values: Sequence[float] | Floats) -> Floats:
     """Return the rank of each value, 1 for the smallest; equal values share their mean rank."""
-    array = finite(values)
+    return _ranks(finite(values))
+
+
+def _ranks(array: Floats) -> Floats:
     order = array.argsort()
     ordered = array[order]
     found = np.empty(array.size)
@@ -142,7 +153,12 @@ def estimate_median(seconds: Sequence[float], *, confidence: float = 0.95) -> Es
     array = durations(seconds)
     if array.size == 0:
         raise ValueError("the median of no values was asked for")
-    worth = effective_n(ranks(array))
+    return _estimate_median(array, confidence)
+
+
+def _estimate_median(array: Floats, confidence: float) -> Estimate:
+    """Do so with what was checked: a report does it ten thousand times."""
+    worth = effective_n(_ranks(array))
     m = math.floor(worth + 1e-9)
     rank = median_rank(m, confidence)
     low = high = None
@@ -212,7 +228,7 @@ def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confiden
     if not arrays or any(array.size == 0 for array in arrays):
         raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
     if len(arrays) == 1:
-        return estimate_median(samples[0], confidence=confidence)
+        return _estimate_median(arrays[0], confidence)
     point, low, high = typical_seconds(arrays), None, None
     medians = np.array([median_of(array) for array in arrays])
     method = f"median of {len(arrays)} process medians; an interval needs {MIN_PROCESSES} processes"
@@ -242,10 +258,19 @@ def typical_seconds(samples: Sequence[Sequence[float] | Floats]) -> float:
     arrays = [durations(seconds) for seconds in samples]
     if not arrays or any(array.size == 0 for array in arrays):
         raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
+    if len(arrays) == 1:
+        return median_of(arrays[0])
     medians = np.array([median_of(array) for array in arrays])
     if len(arrays) >= MIN_PROCESSES and medians.min() > 0:
         return math.exp(float(np.log(medians).mean()))
     return median_of(medians)
+
+
+def spread(seconds: Sequence[float]) -> tuple[float, float, float | None]:
+    """Return the quantiles 0.1 and 0.9 and the `relative_dispersion`, of values that are sorted once."""
+    ordered = np.sort(durations(seconds))
+    last = ordered.size - 1
+    return value_at(ordered, last * 0.1), value_at(ordered, last * 0.9), _dispersion(ordered)
 
 
 def quantile(seconds: Sequence[float], probability: float) -> float:
@@ -271,9 +296,11 @@ def relative_dispersion(seconds: Sequence[float]) -> float | None:
     Raises:
         ValueError: If a value is negative or not finite.
     """
-    array = durations(seconds)
-    if array.size < 4:
+    return _dispersion(np.sort(durations(seconds)))
+
+
+def _dispersion(ordered: Floats) -> float | None:
+    if ordered.size < 4:
         return None
-    ordered = np.sort(array)
-    low, middle, high = (value_at(ordered, (array.size - 1) * quarter) for quarter in (0.25, 0.5, 0.75))
+    low, middle, high = (value_at(ordered, (ordered.size - 1) * quarter) for quarter in (0.25, 0.5, 0.75))
     return (high - low) / middle if middle > 0 else None

@@ -17,7 +17,7 @@ It is an upper bound of what the network itself takes, and it can come out below
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.cell import Cell, Mode, Parallel, ScalingMode
@@ -57,15 +57,38 @@ class RankScaling:
 
 def rank_scalings(records: Sequence[Record]) -> tuple[RankScaling, ...]:
     """Compare every cell of several ranks with the same cell of one; in the order of the records."""
-    return tuple(one for record in records if record.cell.world_size > 1 for one in _scalings_of(record, records))
+    alone = _of_one(records)
+    return tuple(one for record in records if record.cell.world_size > 1 for one in _scalings_of(record, alone))
+
+
+def main_rank_scalings(records: Sequence[Record]) -> list[RankScaling | None]:
+    """Compare every cell of several ranks as `rank_scaling_of`; None for those of one."""
+    alone = _of_one(records)
+    return [_scalings_of(record, alone)[0] if record.cell.world_size > 1 else None for record in records]
 
 
 def rank_scaling_of(record: Record, records: Sequence[Record]) -> RankScaling:
     """Compare one cell of several ranks with the same cell of one of its run, by weak scaling if it can be."""
-    return _scalings_of(record, records)[0]
+    return _scalings_of(record, _of_one(records))[0]
 
 
-def _scalings_of(record: Record, records: Sequence[Record]) -> list[RankScaling]:
+_OfOne = Mapping[Cell, Sequence[Record]]
+"""Records of one process by their cell as `_as_alone` writes it."""
+
+
+def _of_one(records: Sequence[Record]) -> _OfOne:
+    found: dict[Cell, list[Record]] = {}
+    for record in records:
+        if record.cell.world_size == 1:
+            found.setdefault(_as_alone(record.cell), []).append(record)
+    return found
+
+
+def _as_alone(cell: Cell) -> Cell:
+    return replace(cell, world_size=1, nodes=1, parallel=Parallel.DDP, threads=None)
+
+
+def _scalings_of(record: Record, records: _OfOne) -> list[RankScaling]:
     """Compare a cell by every kind of scaling of which there is a cell of one process; by weak scaling if by none."""
     summary = summarise(record)
     slowest, spread = _spread(record)
@@ -87,16 +110,11 @@ def _one(found: RankScaling, record: Record, alone: Record | None) -> RankScalin
     return _compared(found, record, alone)
 
 
-def _alone(record: Record, records: Sequence[Record], scaling: ScalingMode) -> Record | None:
+def _alone(record: Record, records: _OfOne, scaling: ScalingMode) -> Record | None:
     """Find the same cell of one process: with the threads of a rank if there is one, else with any."""
     times = record.cell.world_size if scaling is ScalingMode.STRONG else 1
     wanted = replace(record.cell, batch_size=record.cell.batch_size * times)
-
-    def as_alone(cell: Cell) -> Cell:
-        return replace(cell, world_size=1, nodes=1, parallel=Parallel.DDP, threads=None)
-
-    there = [r for r in records if r.cell.world_size == 1 and as_alone(r.cell) == as_alone(wanted)]
-    there.sort(key=lambda other: _threads(other) != _threads(record))
+    there = sorted(records.get(_as_alone(wanted), ()), key=lambda other: _threads(other) != _threads(record))
     return there[0] if there else None
 
 

@@ -23,7 +23,7 @@ and `mlp@depth=8` are a group along `depth`. A group exists from two sizes on; a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -269,8 +269,13 @@ class Scaling:
     reason: str | None = None
 
 
-def scalings(records: Sequence[Record]) -> tuple[Scaling, ...]:
-    """Fit every group of a run, along the batch first; () where no group has three sizes."""
+def scalings(records: Sequence[Record], steps: Mapping[str, Estimate | None] | None = None) -> tuple[Scaling, ...]:
+    """Fit every group of a run, along the batch first; () where no group has three sizes.
+
+    Args:
+        records: Those of the run.
+        steps: What `estimate_phase` says of their steps, by the cell's key, if it was asked already.
+    """
     groups: dict[tuple[str, str, Cell], dict[int, Record]] = {}
     for record in records:
         for axis, size, name, rest in _sizes(record.cell):
@@ -279,7 +284,7 @@ def scalings(records: Sequence[Record]) -> tuple[Scaling, ...]:
     if all(len(found) < MIN_POINTS for found in several.values()):
         return ()
     ordered = sorted(several.items(), key=lambda item: item[0][0] != BATCH)
-    return tuple(_scaling(axis, name, found) for (axis, name, _), found in ordered)
+    return tuple(_scaling(axis, name, found, steps or {}) for (axis, name, _), found in ordered)
 
 
 def _sizes(cell: Cell) -> Iterator[tuple[str, int, str, Cell]]:
@@ -295,9 +300,12 @@ def _sizes(cell: Cell) -> Iterator[tuple[str, int, str, Cell]]:
             yield key, int(value), rest.id, rest
 
 
-def _scaling(axis: str, name: str, found: dict[int, Record]) -> Scaling:
+def _scaling(axis: str, name: str, found: dict[int, Record], known: Mapping[str, Estimate | None]) -> Scaling:
     measured = {size: record for size, record in sorted(found.items()) if record.outcome is Outcome.OK}
-    estimates = {size: estimate_phase(record, Phase.STEP) for size, record in measured.items()}
+    estimates = {
+        size: known[record.cell.key] if record.cell.key in known else estimate_phase(record, Phase.STEP)
+        for size, record in measured.items()
+    }
     steps = {size: step for size, step in estimates.items() if step is not None and step.point > 0}
     sizes, points = tuple(steps), [step.point for step in steps.values()]
     scaling = Scaling(group=name, axis=axis, sizes=sizes, seconds=tuple(points))

@@ -26,7 +26,7 @@ from bench.core.cell import Mode
 from bench.core.estimate import Estimate
 from bench.core.peaks import Peak
 from bench.core.record import Phase, Record
-from bench.stats.estimate import estimate_median_of_processes, quantile, relative_dispersion, typical_seconds
+from bench.stats.estimate import estimate_median_of_processes, spread, typical_seconds
 
 
 class Bound(StrEnum):
@@ -144,11 +144,12 @@ def summarise(record: Record) -> Summary:
     total = flops_total(record)
     rate = total / latency if latency and total is not None else None
     peak = record.peak
+    low, high, dispersion = spread(seconds) if seconds else (None, None, None)
     return Summary(
         step=step,
-        step_p10_seconds=quantile(seconds, 0.1) if seconds else None,
-        step_p90_seconds=quantile(seconds, 0.9) if seconds else None,
-        dispersion=relative_dispersion(seconds) if seconds else None,
+        step_p10_seconds=low,
+        step_p90_seconds=high,
+        dispersion=dispersion,
         phases=() if residual is not None and abs(residual) > NONSENSE_GAP else phases,
         phase_sum_seconds=phase_sum,
         residual_fraction=residual,

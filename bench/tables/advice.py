@@ -393,8 +393,9 @@ def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
 
 def _doubts(records: Sequence[Record]) -> Iterator[tuple[Words, list[Advice], str, str]]:
     """Yield the words of each doubt with its advice, where it is, and the command that cures it (or nothing)."""
+    doubted = [record for record in records if record.advice]
     for words, kinds in _by_words():
-        cells = [record for record in records if any(one.kind in kinds for one in record.advice)]
+        cells = [record for record in doubted if any(one.kind in kinds for one in record.advice)]
         if cells:
             advice = [one for record in cells for one in record.advice if one.kind in kinds]
             yield words, advice, _where(cells, len(records)), _longer(cells, advice) if words is _SHORT else ""

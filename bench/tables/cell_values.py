@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.core.record import Outcome, Phase, Record
-from bench.stats.cold import Payback, Start, payback_of, start_of
-from bench.stats.rank_scaling import RankScaling, rank_scaling_of
+from bench.stats.cold import Payback, Start, paybacks, start_of
+from bench.stats.rank_scaling import RankScaling, main_rank_scalings
 from bench.stats.summary import Summary, summarise
 from bench.suite.axes import AXES
 from bench.tables.figures import percent, plain, significant, with_noise
 from bench.tables.table import Column
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, for `start`
 class CellRow:
     """What one row of `cells` is read from."""
 
@@ -23,7 +24,7 @@ class CellRow:
     scaling: RankScaling | None = None
     payback: Payback | None = None
 
-    @property
+    @functools.cached_property  # seven columns ask
     def start(self) -> Start:
         """How the cell began."""
         return start_of(self.record)
@@ -31,15 +32,8 @@ class CellRow:
 
 def cell_rows(records: tuple[Record, ...]) -> list[CellRow]:
     """Make one row per cell, also of those that were skipped or failed."""
-    return [
-        CellRow(
-            record,
-            summarise(record),
-            rank_scaling_of(record, records) if record.cell.world_size > 1 else None,
-            payback_of(record, records),
-        )
-        for record in records
-    ]
+    found = zip(records, main_rank_scalings(records), paybacks(records, records), strict=True)
+    return [CellRow(record, summarise(record), scaling, payback) for record, scaling, payback in found]
 
 
 def process_count(row: CellRow) -> int | None:

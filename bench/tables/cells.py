@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from bench.core.cell import Cell, ScalingMode
 from bench.core.record import Record
-from bench.stats.cold import payback_of
+from bench.stats.cold import paybacks
 from bench.stats.summary import Summary
 from bench.tables.advice import marks
 from bench.tables.cell_times import PAGE, SMALL, TIMES, natural, percent_2
@@ -303,10 +303,8 @@ def figure_columns(
 
     Each is held against its partner in `among`, by default these records themselves.
     """
-    rows = [
-        CellRow(r, s, payback=payback_of(r, among or records) if view else None)
-        for r, s in zip(records, summaries, strict=True)
-    ]
+    found = paybacks(records, among or records) if view else [None] * len(records)
+    rows = [CellRow(r, s, payback=one) for r, s, one in zip(records, summaries, found, strict=True)]
     return shown_columns(CELLS, rows, view)
 
 

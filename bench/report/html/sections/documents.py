@@ -9,7 +9,7 @@ from typing import Any
 from bench.core.record import Record
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.documents import shown
-from bench.stats.cold import payback_of, start_of
+from bench.stats.cold import paybacks, start_of
 from bench.stats.scaling import scalings
 from bench.stats.summary import summarise
 from bench.store.stored import StoredRun
@@ -54,7 +54,11 @@ def _comparison(data: ReportData) -> Document:
 
 def _growth(data: ReportData) -> Document:
     """Fit the groups of the newest run that has one of three sizes."""
-    return scaling_document(next((fits for run in reversed(data.runs) if (fits := scalings(run.records))), ()))
+    for number in reversed(range(len(data.runs))):
+        steps = {row.record.cell.key: row.summary.step for row in data.rows if row.run == number}
+        if found := scalings(data.runs[number].records, steps):
+            return scaling_document(found)
+    return []
 
 
 def _start(data: ReportData) -> Document:
@@ -62,7 +66,8 @@ def _start(data: ReportData) -> Document:
     begun = [row.record for row in data.rows if start_of(row.record).build_seconds is not None]
     if not begun:
         return []
-    begun.sort(key=lambda record: payback_of(record, data.records) is None)
+    paying = zip(begun, paybacks(begun, data.records), strict=True)
+    begun = [record for record, _ in sorted(paying, key=lambda pair: pair[1] is None)]
     records, note = first(begun, _MOST_CELLS, "cells")
     names = Column(name="cell", cells=tuple(name(record.cell.id) for record in records), right=False, key=True)
     figures = figure_columns(records, [summarise(record) for record in records], "cold", among=data.records)
