@@ -156,7 +156,7 @@ def _side_by_side(lanes: Sequence[Callable[[], None]], is_over: threading.Event)
 DEFAULT_SUITE = "quick"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, for `cells`
 class Session:
     """What is to be measured, before this machine was asked."""
 
@@ -164,7 +164,7 @@ class Session:
     sampling: Sampling = field(default_factory=Sampling)
     planned: tuple[Cell, ...] = ()
 
-    @property
+    @functools.cached_property  # they are asked for four times, and may be a hundred thousand
     def cells(self) -> tuple[Cell, ...]:
         """The cells of all sweeps, each once; those of a run that is resumed are planned already."""
         return self.planned or expand(self.sweeps)
