@@ -85,6 +85,8 @@ def command(
     ] = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
+    cold_cache: options.ColdCacheOption = False,
+    lock_clocks: options.LockClocksOption = False,
     bind: Annotated[
         bool, typer.Option("--bind/--no-bind", help="CPU: threads of both sides on the same cores.")
     ] = True,
@@ -111,6 +113,8 @@ def command(
         threshold=options.read_threshold(fail_at, tolerate, alpha),
         budget_seconds=options.parse_duration(budget, "--budget"),
         judges_state=void,
+        cold_cache=cold_cache,
+        lock_clocks=lock_clocks,
         binds_threads=bind,
         seed=draw_seed() if seed is None else seed,
     )

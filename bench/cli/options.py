@@ -151,6 +151,12 @@ def split(values: list[str]) -> list[str]:
 
 CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seeds every coin.", show_default="drawn")]
 SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; it leaves when decided.")]
+ColdCacheOption = Annotated[
+    bool, typer.Option("--cold-cache", help="Empty the last cache before each step, outside its time.")
+]
+LockClocksOption = Annotated[
+    bool, typer.Option("--lock-clocks", help="Lock GPUs at the clock they can hold, where the driver permits.")
+]
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]
 QUADS_HELP = "Quads (4 visits) per session and cell: more take longer and lower the noise."
 LimitOption = Annotated[

@@ -90,12 +90,8 @@ def command(
             show_default="1s on a GPU",
         ),
     ] = None,
-    cold_cache: Annotated[
-        bool, typer.Option("--cold-cache", help="Empty the last cache before each step, outside its time.")
-    ] = False,
-    lock_clocks: Annotated[
-        bool, typer.Option("--lock-clocks", help="Lock GPUs at the clock they can hold, where the driver permits.")
-    ] = False,
+    cold_cache: options.ColdCacheOption = False,
+    lock_clocks: options.LockClocksOption = False,
     devices: Annotated[
         str | None,
         typer.Option(

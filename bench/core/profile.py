@@ -356,7 +356,7 @@ class Profile:
         steps_seconds: The raw steps behind it.
         profiled_step_seconds: The same steps under the profiler, alternating with the others: mean of the middle half.
         profiled_steps: How many of those are behind the rows.
-        host_step_seconds: Time the host spent launching a step on an accelerator, without the profiler.
+        host_step_seconds: Time the host takes to launch a step into an accelerator's empty queue, without the profiler.
         layers: Layers in the model's order, then rows in parentheses; they sum to `step_seconds` and `flops`.
         operators: Most seconds first; they sum to `step_seconds` too.
         flops: FLOPs of the whole step; None where they could not be counted.

@@ -243,10 +243,7 @@ class LayerCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedPeak:
-    """Bytes live at the predicted peak of one step, by cause; from fake tensors, nothing allocated.
-
-    The causes sum to `total_bytes`.
-    """
+    """Bytes live at the predicted peak of one step, by cause, which sum to the total; from fake tensors."""
 
     total_bytes: int
     weights_bytes: int
@@ -270,6 +267,7 @@ class Memory:
         peak_allocated_bytes: Peak of the accelerator's caching allocator (live tensors).
         peak_requested_bytes: What tensors had asked of it at their peak: without its rounding of large blocks.
         peak_reserved_bytes: What that allocator took from the device.
+        compiling_allocated_bytes: Its peak over the first steps of a compiled cell, with what the compiler tried.
         device_used_bytes: Device memory in use by this process as NVML sees it, contexts included.
         whole_device_bytes: Device memory in use by all processes together, after the steps.
         peak_resident_bytes: Peak of the whole process (CPU).
@@ -280,6 +278,7 @@ class Memory:
     peak_allocated_bytes: int | None = None
     peak_requested_bytes: int | None = None
     peak_reserved_bytes: int | None = None
+    compiling_allocated_bytes: int | None = None
     device_used_bytes: int | None = None
     whole_device_bytes: int | None = None
     peak_resident_bytes: int | None = None

@@ -92,8 +92,11 @@ def _measure_allocator(
     gc.collect()
     backend.release()
     with prepare(workload, cell, ranks=ranks) as step:
+        compiling = None
         if cell.compile is not CompileMode.NONE:  # the compiler's own buffers do not belong to the model
+            backend.reset_peak()
             _run(step, COMPILING_STEPS)
+            compiling = backend.allocator().peak_allocated
         backend.synchronize()
         backend.reset_peak()
         _run(step, steps)
@@ -105,6 +108,7 @@ def _measure_allocator(
             peak_allocated_bytes=read.peak_allocated,
             peak_requested_bytes=read.peak_requested,
             peak_reserved_bytes=read.peak_reserved,
+            compiling_allocated_bytes=compiling,
             device_used_bytes=used if isinstance(used, int) else None,
             whole_device_bytes=whole,
             method=method + more,

@@ -15,8 +15,10 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
+from bench.core.environment import LOCKED, Environment
 from bench.device import nvml
 
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -40,6 +42,24 @@ def locked_clocks(uuids: Sequence[str]) -> Iterator[dict[str, str]]:
             holder.stdin.close()
             if holder.wait() != 0:  # it was killed, so nobody has released them
                 _release(uuids)
+
+
+@contextlib.contextmanager
+def locked_environments(environments: Mapping[str, Environment], *, is_asked: bool) -> Iterator[dict[str, Environment]]:
+    """Lock the clocks of the GPUs of these devices inside, where that is asked for.
+
+    Gives their environments, which say so and are then compared with such only; a line on stderr names each refusal.
+    """
+    found = dict(environments)
+    uuids = {device: uuid for device, one in found.items() if is_asked and (uuid := one.gpu_uuid) is not None}
+    with locked_clocks(list(uuids.values())) as refused:
+        for device, uuid in uuids.items():
+            if uuid in refused:
+                print(f"the clock of {device} was not locked: {refused[uuid]}", file=sys.stderr)
+                continue
+            settings = found[device].gpu_settings or ()
+            found[device] = replace(found[device], gpu_settings=(*settings, (LOCKED, "sustained")))
+        yield found
 
 
 def hold(uuids: Sequence[str]) -> int:

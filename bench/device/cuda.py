@@ -80,9 +80,15 @@ class CudaBackend(Backend):
         """Start CUDA, and make this the GPU of whoever names none: kernels of one's own, pinned memory.
 
         Raises:
-            UsageError: CUDA cannot start, as with a driver older than this torch needs.
+            UsageError: CUDA cannot start, as with a driver older than this torch needs; or it would wait for each
+                kernel, so that no time is right.
         """
         import torch
+
+        if os.environ.get("CUDA_LAUNCH_BLOCKING", "0") not in ("", "0"):
+            raise UsageError(
+                f"{self.device} cannot be measured with CUDA_LAUNCH_BLOCKING, with which every launch waits: unset it"
+            )
 
         try:
             torch.cuda.set_device(self.device)

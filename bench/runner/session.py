@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cell import Cell
-from bench.core.environment import BUSY_CORES_LIMIT, LOCKED
+from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import IncomparableError, StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Record, Sampling
 from bench.device.backend import backend_of
-from bench.device.clocks import locked_clocks
+from bench.device.clocks import locked_environments
 from bench.device.environment import look
 from bench.runner import processes
 from bench.runner.claims import check_models
@@ -282,7 +281,8 @@ def execute(
     if session.sampling.exclusive:
         _refuse_shared_host()
         plan = replace(plan, near=_near(plan))
-    with _locked(plan) if session.sampling.lock_clocks else contextlib.nullcontext(plan) as plan:
+    with locked_environments(plan.environments, is_asked=session.sampling.lock_clocks) as environments:
+        plan = replace(plan, environments=environments)
         limit = session.sampling.skip_slower_than
         executor = LocalExecutor(
             sampling=session.sampling,
@@ -321,21 +321,6 @@ def execute(
             run = replace(read_stored_run(folder), claims=claims)
             write_derived(folder, run)
     return run
-
-
-@contextlib.contextmanager
-def _locked(plan: Plan) -> Iterator[Plan]:
-    """Lock the clocks of the plan's GPUs; their environments say so, and are then compared with such only."""
-    uuids = {device: uuid for device, one in plan.environments.items() if (uuid := one.gpu_uuid) is not None}
-    with locked_clocks(list(uuids.values())) as refused:
-        environments = dict(plan.environments)
-        for device, uuid in uuids.items():
-            if uuid in refused:
-                print(f"the clock of {device} was not locked: {refused[uuid]}", file=sys.stderr)
-                continue
-            settings = environments[device].gpu_settings or ()
-            environments[device] = replace(environments[device], gpu_settings=(*settings, (LOCKED, "sustained")))
-        yield replace(plan, environments=environments)
 
 
 def _refuse_shared_host() -> None:

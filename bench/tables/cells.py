@@ -161,6 +161,12 @@ CELLS = (
         "record.counters.memory.peak_reserved_bytes",
     ),
     integer(
+        "compiling_allocated_bytes",
+        "bytes",
+        "peak of the accelerator's allocator while a compiled cell compiles",
+        "record.counters.memory.compiling_allocated_bytes",
+    ),
+    integer(
         "device_used_bytes",
         "bytes",
         "device memory of the process as NVML sees it",

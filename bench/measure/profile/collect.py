@@ -50,7 +50,8 @@ class Collected:
         warmup_seconds: Duration of each warm-up step.
         plain_seconds: Without the profiler; of the device's clock on an accelerator.
         plain_phases: Median of each phase without the profiler, of steps that are split into phases.
-        plain_host_seconds: Times to launch those on an accelerator; else empty.
+        plain_host_seconds: What the host took for those on an accelerator, waits for room in its queue included.
+        launch_seconds: The least that launching a step into an empty queue took; None if that cannot be told.
         steps: Profiled, on the host.
         device_steps: Profiled, on the device; empty on the CPU.
     """
@@ -59,6 +60,7 @@ class Collected:
     plain_seconds: tuple[float, ...]
     plain_phases: dict[Phase | str, float]
     plain_host_seconds: tuple[float, ...]
+    launch_seconds: float | None
     steps: tuple[StepTime, ...]
     device_steps: tuple[DeviceStep, ...]
 
@@ -76,6 +78,7 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
     clock = clock_for(cell.device)
     plain: list[float] = []
     host: list[float] = []
+    launches: list[float] = []
     phases: defaultdict[Phase | str, list[float]] = defaultdict(list)
     profiled: list[StepTime] = []
     device: list[DeviceStep] = []
@@ -92,6 +95,8 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
             new, new_host = time_steps(step, clock, max(block, count), lead_in=lead_in)
             plain += new
             host += new_host
+            if clock.launch_seconds is not None:
+                launches.append(clock.launch_seconds)
             for phase, taken in time_phases(step, clock, max(block, count))[0].items():
                 phases[phase] += taken
             recording = record_steps(step, cell, count + 1)
@@ -104,6 +109,8 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
         plain_seconds=tuple(plain),
         plain_phases={phase: statistics.median(taken) for phase, taken in phases.items()},
         plain_host_seconds=tuple(host),
+        # A GradScaler reads whether gradients overflowed: that is no launching.
+        launch_seconds=None if step.scaler is not None else min(launches, default=None),
         steps=tuple(profiled),
         device_steps=tuple(device),
     )

@@ -201,7 +201,7 @@ def _assemble(
         steps_seconds=plain,
         profiled_step_seconds=statistics.fmean(step.nanoseconds for step in steps) / 1e9,
         profiled_steps=len(steps),
-        host_step_seconds=statistics.median(collected.plain_host_seconds) if collected.plain_host_seconds else None,
+        host_step_seconds=collected.launch_seconds,
         layers=layer_rows(steps, host, step_seconds, {} if is_device else collected.plain_phases, counts, passes.work),
         operators=operator_rows(steps, host, step_seconds, passes.work),
         flops=counters.flops,

@@ -151,6 +151,7 @@ class LiveArm:
         side: Side,
         *,
         is_bound: bool = False,
+        is_cold: bool = False,
         answer_seconds: float = ANSWER_SECONDS,
         server: ForkServer | None = None,
     ) -> None:
@@ -158,6 +159,7 @@ class LiveArm:
         self._server = server
         self._forked: int | None = None
         self._is_bound = is_bound
+        self._is_cold = is_cold
         self._answer_seconds = answer_seconds
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         requests, self._requests = os.pipe()
@@ -230,7 +232,8 @@ class LiveArm:
 
     def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
         """Begin to build; `finish_build` waits for it."""
-        self._send("build", cell=to_json(cell), slow=slow, every=every, **self._place())
+        cold = {"cold": True} if self._is_cold else {}  # a base's own interpreter may have an older stepbench
+        self._send("build", cell=to_json(cell), slow=slow, every=every, **cold, **self._place())
 
     def finish_build(self) -> Built:
         """Wait until the step is built and warm."""

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.cell import Cell
+from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, UsageError
+from bench.device.clocks import locked_environments
 from bench.runner.ab.ratios import environment_here, measure_pairs
 from bench.runner.ab.run import Compared, to_document, write_session
 from bench.runner.ab.sides import Side
@@ -69,8 +71,14 @@ def compare_cells(
         NothingMeasuredError: One of them fails.
         BenchError: No worker can be started, or the device is not there.
     """
+    with locked_environments({a.device: environment_here(a.device)}, is_asked=settings.lock_clocks) as environments:
+        return _compare(a, b, settings, results, listen, environments[a.device])
+
+
+def _compare(
+    a: Cell, b: Cell, settings: Settings, results: Path, listen: Callable[[Progress], None], environment: Environment
+) -> Compared:
     started = time.monotonic()
-    environment = environment_here(a.device)
     pair = replace(b, model=f"{b.id} : {a.id}")
     offset = math.log(b.batch_size / a.batch_size)
     here = Path.cwd()

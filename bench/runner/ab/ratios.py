@@ -143,7 +143,8 @@ def measure_pairs(
             side = _here()
             environments, fates = _look(side, pairs, device)
             sides = {name: replace(side, name=name) for name in own}
-            servers = stack.enter_context(Servers(sides, is_bound=not is_accelerator(device), forks=settings.forks))
+            is_bound, is_cold = not is_accelerator(device), settings.cold_cache
+            servers = stack.enter_context(Servers(sides, is_bound=is_bound, forks=settings.forks, is_cold=is_cold))
             start, renew = servers.start, servers.renew
         begin = start
         return Comparing(

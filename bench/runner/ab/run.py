@@ -8,6 +8,7 @@ comparison.json         the comparisons, with all that is needed to doubt them
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import time
@@ -23,6 +24,7 @@ from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, UsageError
 from bench.core.jsonio import to_json
 from bench.device.backend import is_accelerator
+from bench.device.clocks import locked_environments
 from bench.runner.ab.judging import Fate, with_work
 from bench.runner.ab.scout import Scouted, scout
 from bench.runner.ab.servers import Servers
@@ -121,13 +123,20 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             `base_python` explains.
     """
     started = time.monotonic()
-    with open_sides(request.base, request.head, base_python=request.base_python) as (base, head):
+    settings = request.settings
+    with (
+        open_sides(request.base, request.head, base_python=request.base_python) as (base, head),
+        contextlib.ExitStack() as stack,
+    ):
         cells = request.cells or plan_cells(request, head)
         notes = () if request.compares_with_itself else remarks(base, head)
         request.get_ready()
         found = scout(base, head, cells)
         _need_something(found)
-        environment = next(iter(found.environments["head"].values()))
+        environments = stack.enter_context(
+            locked_environments(found.environments["head"], is_asked=settings.lock_clocks)
+        )
+        environment = next(iter(environments.values()))
         differing = _differing(found, is_other_python=request.base_python is not None)
         folder = _create_folder(request, base, head, found, environment)
         spreads = request.spreads(environment, found.cells)
@@ -138,7 +147,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
                 cells=found.cells,
                 environment=environment,
                 folder=folder.path,
-                settings=request.settings,
+                settings=settings,
                 spreads=spreads,
                 notes=notes,
             )
@@ -149,14 +158,14 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             listen(progress)
 
         sides = {"base": base, "head": head}
-        is_bound = request.settings.binds_threads and not any(is_accelerator(cell.device) for cell in found.cells)
-        with Servers(sides, is_bound=is_bound, forks=request.settings.forks) as servers:
+        is_bound = settings.binds_threads and not any(is_accelerator(cell.device) for cell in found.cells)
+        with Servers(sides, is_bound=is_bound, forks=settings.forks, is_cold=settings.cold_cache) as servers:
             judged = Comparing(
                 found.cells,
-                request.settings,
+                settings,
                 servers.start,
                 fates=found.fates,
-                environments=found.environments["head"],
+                environments=environments,
                 spreads=spreads,
                 listen=on_progress,
                 started=started,
@@ -172,13 +181,13 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             differing=differing,
             unfit=judged.unfit,
             is_cut_short=judged.is_cut_short,
-            seed=request.settings.seed,
+            seed=settings.seed,
             seconds=time.monotonic() - started,
             notes=notes,
             cells=found.cells,
-            environments=tuple(found.environments["head"].items()),
+            environments=tuple(environments.items()),
         )
-        document = json.dumps(to_document(compared, request.settings), indent=1, allow_nan=False)
+        document = json.dumps(to_document(compared, settings), indent=1, allow_nan=False)
         folder.write_text(COMPARISON_FILE, document + "\n")
         return compared
 

@@ -119,8 +119,9 @@ class ForkServer:
 class Servers:
     """Starts workers of both sides: forked, one server per interpreter, or fresh. A context manager that ends them."""
 
-    def __init__(self, sides: Mapping[str, Side], *, is_bound: bool, forks: bool) -> None:
+    def __init__(self, sides: Mapping[str, Side], *, is_bound: bool, forks: bool, is_cold: bool = False) -> None:
         self._sides = sides
+        self._is_cold = is_cold
         self._is_bound = is_bound
         self._forks = forks and can_fork()
         self._servers: dict[str, ForkServer] = {}
@@ -129,12 +130,13 @@ class Servers:
         """Start a worker of a side."""
         side = self._sides[name]
         if not self._forks:
-            return LiveArm(side, is_bound=self._is_bound)
+            return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold)
         if not self._servers:  # all at once: importing torch takes seconds
             for one in self._sides.values():
                 if one.python not in self._servers:
                     self._servers[one.python] = ForkServer(one, is_bound=self._is_bound)
-        return LiveArm(side, is_bound=self._is_bound, server=self._servers[side.python])
+        server = self._servers[side.python]
+        return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, server=server)
 
     def renew(self) -> None:
         """End the servers; the next workers come from new ones."""

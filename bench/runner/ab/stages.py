@@ -54,6 +54,8 @@ class Settings:
         slow: Fraction by which a side is slowed down on purpose.
         slow_every: One step in so many gets all of that.
         forks: Fork workers from a server, where the platform can; else each is a fresh interpreter.
+        cold_cache: Empty the device's last cache before every step, outside its time.
+        lock_clocks: Lock the clocks of GPUs meanwhile, where the driver permits.
         binds_threads: Whether the threads of both sides keep to the same cores on the CPU.
     """
 
@@ -66,6 +68,8 @@ class Settings:
     judges_state: bool = True
     slow: tuple[tuple[str, float], ...] = ()
     slow_every: int = 1
+    cold_cache: bool = False
+    lock_clocks: bool = False
     binds_threads: bool = True
     forks: bool = True
 

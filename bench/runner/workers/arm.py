@@ -247,6 +247,7 @@ class _Worker:
         own_models: bool,
         slow: float = 0.0,
         every: int = 1,
+        cold: bool = False,
     ) -> dict[str, Any]:
         """Build the step of a cell and warm it up.
 
@@ -257,10 +258,11 @@ class _Worker:
             own_models: Reference models must come from STEPBENCH_MODELS.
             slow: Fraction of its own duration by which every step is made slower, for `bench machine selftest`.
             every: One step in so many gets all of that; the others none.
+            cold: Empty the device's last cache before every step, outside its time.
         """
         from bench.device.prepare import prepare
         from bench.measure.blocks import time_steps, warm_up, without_garbage_collection
-        from bench.measure.clock import clock_for
+        from bench.measure.clock import ColdClock, clock_for
 
         self.free()
         wanted = from_json(Cell, cell)
@@ -269,7 +271,8 @@ class _Worker:
         try:
             self._step = self._open.enter_context(prepare(workload, wanted))
             self._refuse_foreign(foreign, root, own_models)
-            self._clock = clock_for(wanted.device)
+            clock = clock_for(wanted.device)
+            self._clock = ColdClock(clock, wanted.device) if cold else clock
             self._open.enter_context(without_garbage_collection())
             self._device = wanted.device
             if is_accelerator(wanted.device):
