@@ -126,6 +126,21 @@ def test_an_event_is_recorded_on_the_cells_own_gpu(machine: FakeMachine) -> None
     assert clock.collect()[0] == pytest.approx([0.5], rel=0.01)
 
 
+def test_an_event_stands_in_the_stream_that_is_current_on_the_cells_gpu(machine: FakeMachine) -> None:
+    """A model may work on a stream of its own; work on another stream, or on another GPU, is not its."""
+    clock, gpu = clock_for("cuda:1"), machine.gpus[1]
+    machine.advance(3.0, 0.0, device=0)
+    machine.advance(2.0, 0.0, device=1)
+    with gpu.on_a_stream():
+        clock.start()  # waits for every stream
+        machine.advance(0.5, 0.001, device=1)
+        clock.mark()
+        with gpu.on_a_stream():
+            machine.advance(9.0, 0.0, device=1)
+        assert clock.collect()[0] == pytest.approx([0.5], rel=0.01)
+    assert machine.host_now >= gpu.done_at
+
+
 def test_starting_a_device_makes_it_the_current_one(machine: FakeMachine) -> None:
     assert normalise_device("cuda:1") == "cuda:1"
     assert torch.cuda.current_device() == 1  # kernels of one's own and pinned memory ask for it
@@ -169,6 +184,15 @@ def test_the_machine_is_described_though_its_gpu_cannot_start(machine: FakeMachi
     assert [one.gpu for one in found.environments] == [None]
     assert len(found.problems) == 2
     assert "too old" in found.problems[0]
+
+
+def test_launches_that_wait_are_refused_with_the_way_out(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every time would be wrong, and nothing would show it (B9)."""
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "0")
+    assert normalise_device("cuda:0") == "cuda:0"
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    with pytest.raises(UsageError, match="CUDA_LAUNCH_BLOCKING, with which every launch waits: unset it"):
+        normalise_device("cuda:0")
 
 
 # Containers (B4).

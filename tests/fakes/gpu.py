@@ -44,6 +44,13 @@ class Throttle:
     end: float = float("inf")
 
 
+@dataclass(eq=False)
+class FakeStream:
+    """A queue of kernels that run one after the other, beside those of the GPU's other streams."""
+
+    done_at: float = 0.0
+
+
 class FakeGpu:
     """One card.
 
@@ -72,7 +79,8 @@ class FakeGpu:
         self.throttles: list[Throttle] = []
         self.others: list[tuple[int, int]] = []
         self.load = 0
-        self.done_at = 0.0
+        self.streams = [FakeStream()]
+        self.stream = self.streams[0]  # the current one
         self.busy: deque[tuple[float, float]] = deque(maxlen=4 * queue_depth)  # begin and end of recent kernels
         self.worked = 0.0  # seconds of all work so far
         self.throttled = dict.fromkeys(REASONS, 0.0)
@@ -80,6 +88,19 @@ class FakeGpu:
         self.allocated = self.peak = self.reserved = self.peak_reserved = self.requested = self.peak_requested = 0
         self.is_used = False
         self.generator = random.Random(0)
+
+    @property
+    def done_at(self) -> float:
+        """When the last kernel of all streams ends."""
+        return max(stream.done_at for stream in self.streams)
+
+    @contextlib.contextmanager
+    def on_a_stream(self) -> Iterator[FakeStream]:
+        """Make a new stream the current one inside, as `with torch.cuda.stream(...)` does."""
+        before, self.stream = self.stream, FakeStream()
+        self.streams.append(self.stream)
+        yield self.stream
+        self.stream = before
 
     def active(self) -> list[Throttle]:
         """Return what lowers the clock now."""
@@ -98,11 +119,11 @@ class FakeGpu:
         taken = seconds * self.highest_mhz / self.mhz()
         for one in self.active():
             self.throttled[one.reason] += taken
-        begin = max(self.done_at, earliest)
-        self.done_at = begin + taken
+        begin = max(self.stream.done_at, earliest)
+        end = self.stream.done_at = begin + taken
         self.worked += taken
-        self.busy.append((begin, self.done_at))
-        self.ends.append(self.done_at)
+        self.busy.append((begin, end))
+        self.ends.append(end)
         self.is_used = True
 
     def is_busy(self, now: float) -> bool:
@@ -191,7 +212,7 @@ class FakeMachine:
         self.gpus = [FakeGpu(index, queue_depth=self.queue_depth) for index in range(self.gpus)]
         self.host_now = random.randrange(2**39) / 2**20
         for gpu in self.gpus:
-            gpu.done_at = self.host_now
+            gpu.stream.done_at = self.host_now
         self.born = self.host_now
 
     @property
@@ -239,7 +260,7 @@ class FakeMachine:
         with contextlib.ExitStack() as stack:
             _patch(stack, torch.cuda, self._torch_functions())
             stack.enter_context(mock.patch.object(torch.cuda, "device", self._made_current))
-            accelerator = {"synchronize": self.synchronize, "current_stream": lambda d=None: self._index(d)}
+            accelerator = {"synchronize": self.synchronize, "current_stream": lambda d=None: self._of(d).stream}
             _patch(stack, torch.accelerator, accelerator)
             stack.enter_context(mock.patch.object(torch, "Event", self._event))
             _patch(stack, torch.cuda.memory, {"_record_memory_history": self._record, "_dump_snapshot": self._dump})
@@ -319,10 +340,10 @@ class _Event:
     def __init__(self, machine: FakeMachine) -> None:
         self.machine, self.at = machine, float("nan")
 
-    def record(self, stream: int | None = None) -> None:
-        gpu = self.machine.gpus[self.machine.current if stream is None else stream]
+    def record(self, stream: FakeStream | None = None) -> None:
+        stream = stream or self.machine._of(None).stream
         self.machine.host_now += _MARK_SECONDS
-        gpu.done_at = self.at = max(gpu.done_at, self.machine.host_now)
+        stream.done_at = self.at = max(stream.done_at, self.machine.host_now)
 
     def elapsed_time(self, end: _Event) -> float:
         return (end.at - self.at) * 1e3  # torch gives milliseconds
@@ -358,7 +379,7 @@ def fake_mps(gpu: FakeGpu) -> Iterator[FakeMachine]:
     """Stand in for `torch.mps`, whose one device is this GPU."""
     machine = FakeMachine()
     machine.gpus, zeros = [gpu], torch.zeros
-    gpu.done_at = machine.host_now
+    gpu.stream.done_at = machine.host_now
 
     def event(enable_timing: bool = False) -> _Event:
         return machine._event(enable_timing=enable_timing)

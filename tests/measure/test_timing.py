@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
-from bench.measure.blocks import TRAINING_PHASES
+from bench.measure.blocks import TRAINING_PHASES, warm_up
 from bench.measure.clock import clock_for
 from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
 from bench.stats.estimate import estimate_median
@@ -327,6 +327,15 @@ def test_a_clock_that_ramps_has_settled_before_the_first_sample() -> None:
     assert sample.seconds == pytest.approx([0.01] * len(sample.seconds), rel=0.02)
 
 
+def test_a_first_step_that_compiles_is_no_warm_up_of_ab_and_profile() -> None:
+    machine = FakeMachine()
+    launching = iter([60.0])  # the host compiles for a minute, and the GPU idles
+    with machine.installed():
+        step = lambda: machine.advance(0.01, next(launching, 1e-3))  # noqa: E731
+        seconds = warm_up(step, clock_for("cuda:0"), "cuda:0")  # type: ignore[arg-type]
+    assert sum(seconds[3:]) >= ACCELERATOR_WARMUP_SECONDS
+
+
 class ScaledStep(ScriptedStep):
     """A step that is ten times as long when it updates the weights."""
 
@@ -370,3 +379,20 @@ def test_a_step_whose_launch_takes_longer_than_its_work_is_launch_bound() -> Non
 
 def test_a_step_with_a_full_queue_is_not_launch_bound() -> None:
     assert AdviceKind.LAUNCH_BOUND not in kinds(on_accelerator(launch_seconds=0.5 * STEP)[0])
+
+
+def test_the_wait_of_a_gradient_scaler_is_no_launching() -> None:
+    """It reads whether gradients overflowed, so that launching seems to take as long as the step (B2)."""
+    machine = FakeMachine()
+    with machine.installed():
+
+        def run(seconds: float) -> None:
+            machine.advance(seconds, 1e-4)
+            machine.synchronize("cuda:0")
+
+        step = ScriptedStep(run, {**SECONDS, Phase.STEP: STEP})
+        without = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))  # type: ignore[arg-type]
+        step.scaler = FakeScaler(0)  # type: ignore[assignment]
+        scaled = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))  # type: ignore[arg-type]
+    assert AdviceKind.LAUNCH_BOUND in kinds(without)
+    assert AdviceKind.LAUNCH_BOUND not in kinds(scaled)

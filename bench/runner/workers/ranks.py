@@ -25,7 +25,7 @@ from bench.device.backend import backend_of, is_accelerator
 from bench.device.cpu import Reading, usable_cores
 from bench.device.environment import read_machine, state_between
 from bench.device.prepare import prepare
-from bench.device.ranks import joined
+from bench.device.ranks import Ranks, joined
 from bench.measure.timing import time_step
 from bench.runner.processes import Ending
 from bench.runner.workers.answers import TimedCell
@@ -64,13 +64,21 @@ def time_ranks(
     if reason is not None:
         return TimedCell(skipped=reason)
     setup = _setup_of(cell, devices)
-    try:
-        problem = _look_first(cell, setup, predicted_bytes, timeout_seconds)
+    is_shared = not backend_of(cell.device).is_asynchronous
+    if is_shared:
+        needed = None if predicted_bytes is None else predicted_bytes * cell.ranks_per_node
+        problem = _problem_of(cell, needed)
         if problem is not None:
             return problem
-        ranks: tuple[RankTiming, ...] = _launch(cell, timeout_seconds, _time_rank, cell, setup, sampling, process)
+        predicted_bytes = None
+    try:
+        found = _launch(cell, timeout_seconds, _time_rank, cell, setup, sampling, process, predicted_bytes)
     except RanksEnded as ended:
         return ended.ending
+    problems = [one for one in found if isinstance(one, TimedCell)]
+    if problems:  # its own words say more than that it was another's
+        return next((one for one in problems if one.skipped != _ANOTHERS), problems[0])
+    ranks: tuple[RankTiming, ...] = found
     hosts = tuple(rank.host for rank in ranks)
     states = [_state(tuple(rank for rank in ranks if rank.host == host)) for host in dict.fromkeys(hosts)]
     losses = [rank.final_loss for rank in ranks if rank.final_loss is not None]
@@ -114,30 +122,24 @@ def _launch(
     return launch_on_nodes(function, *arguments, nodes=cell.nodes, ranks=per_node, timeout_seconds=timeout_seconds)
 
 
-def _look_first(
-    cell: Cell, setup: RankSetup, predicted_bytes: int | None, timeout_seconds: float | None
-) -> TimedCell | None:
-    """Return why the devices cannot; an accelerator is asked by ranks of its own, for no fork survives its start."""
-    is_shared = not backend_of(cell.device).is_asynchronous
-    found: tuple[tuple[str | None, int | None], ...] = (
-        (_look(cell),) if is_shared else _launch(cell, timeout_seconds, _look_at_own, cell, setup)
-    )
-    for reason, free in found:
-        if reason is not None:
-            return TimedCell(skipped=reason)
-        needed = None if predicted_bytes is None else predicted_bytes * (cell.ranks_per_node if is_shared else 1)
-        if needed is not None and free is not None and needed > free:
-            return too_large(needed, free)
-    return None
-
-
-def _look(cell: Cell) -> tuple[str | None, int | None]:
+def _problem_of(cell: Cell, needed: int | None) -> TimedCell | None:
+    """Return why the device cannot. No fork survives the start of an accelerator, so its ranks ask for themselves."""
     backend = backend_of(cell.device)
-    return backend.why_not(cell.precision), backend.free_bytes()
+    reason = backend.why_not(cell.precision)
+    if reason is not None:
+        return TimedCell(skipped=reason)
+    free = None if needed is None else backend.free_bytes()
+    return too_large(needed, free) if needed is not None and free is not None and needed > free else None
 
 
-def _look_at_own(cell: Cell, setup: RankSetup) -> tuple[str | None, int | None]:
-    return _look(_cell_of_rank(cell, setup))
+_ANOTHERS = "the device of another rank cannot"
+
+
+def _problem_of_any(cell: Cell, needed: int | None, ranks: Ranks) -> TimedCell | None:
+    """Return why this rank's device cannot, or that another's cannot: then none of them goes on."""
+    problem = _problem_of(cell, needed)
+    (is_any,) = ranks.agree([float(problem is not None)])
+    return problem or (TimedCell(skipped=_ANOTHERS) if is_any else None)
 
 
 def _setup_of(cell: Cell, devices: tuple[str, ...]) -> RankSetup:
@@ -153,18 +155,24 @@ def _cell_of_rank(cell: Cell, setup: RankSetup) -> Cell:
     return replace(cell, device=setup.devices[int(os.environ["RANK"])], threads=setup.threads)
 
 
-def _time_rank(cell: Cell, setup: RankSetup, sampling: Sampling, process: int) -> RankTiming:
+def _time_rank(
+    cell: Cell, setup: RankSetup, sampling: Sampling, process: int, predicted_bytes: int | None
+) -> RankTiming | TimedCell:
     cell = _cell_of_rank(cell, setup)
     started = time.perf_counter()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
-    with joined(cell.device) as ranks, prepare(workload, cell, ranks=ranks) as step:
-        built = seconds_of_build(started, cell.device)
-        ranks.wait()
-        uuid = backend_of(cell.device).facts().get("gpu_uuid") if is_accelerator(cell.device) else None
-        before = read_machine(cell.device, uuid)
-        timing = time_step(step, cell.device, sampling, process=process, team=ranks)
-        after = read_machine(cell.device, uuid)
-        state = state_between(before, after, cell.device, uuid, timing.glances)
+    with joined(cell.device) as ranks:
+        problem = _problem_of_any(cell, predicted_bytes, ranks) if is_accelerator(cell.device) else None
+        if problem is not None:
+            return problem
+        with prepare(workload, cell, ranks=ranks) as step:
+            built = seconds_of_build(started, cell.device)
+            ranks.wait()
+            uuid = backend_of(cell.device).facts().get("gpu_uuid") if is_accelerator(cell.device) else None
+            before = read_machine(cell.device, uuid)
+            timing = time_step(step, cell.device, sampling, process=process, team=ranks)
+            after = read_machine(cell.device, uuid)
+            state = state_between(before, after, cell.device, uuid, timing.glances)
     return RankTiming(
         samples=tuple(replace(sample, rank=ranks.rank) for sample in with_build(timing.samples, built)),
         advice=timing.advice,

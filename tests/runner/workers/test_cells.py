@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 from bench.core.advice import Advice, AdviceKind
-from bench.core.cell import Cell, Mode
+from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.environment import MachineState
 from bench.core.record import Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
@@ -21,6 +22,7 @@ from bench.tables.advice import advice_sentences
 from bench.tables.document import page_text
 from bench.tables.scenarios import generation_document, sampling_document
 from bench.tables.table import Page
+from tests.fakes.gpu import FakeScaler
 from tests.records import ENVIRONMENT, make_record
 from tests.scenario_cases import make_generation, make_sampled
 
@@ -54,6 +56,32 @@ def test_a_model_that_changes_settings_is_doubted_with_what_really_held(spoiler:
     assert all(s.build_seconds is None for s in timed.samples if s.phase is not Phase.STEP)
     ((mark, sentence),) = advice_sentences([make_record(advice=(doubt,))])
     assert (mark, f"threads {threads} -> {threads + 1}" in sentence) == ("s", True)
+
+
+@pytest.mark.parametrize(("mode", "steps"), [(CompileMode.NONE, 1), (CompileMode.REDUCE_OVERHEAD, 3)])
+def test_launches_are_counted_of_a_steady_step_that_updates(
+    monkeypatch: pytest.MonkeyPatch, mode: CompileMode, steps: int
+) -> None:
+    """Not of one whose update fp16 skips (A4), nor of one that compiles or records a graph (A6)."""
+    ran: list[bool] = []
+    scaler = FakeScaler(overflows=4)
+
+    class Step:
+        def __init__(self) -> None:
+            self.scaler = scaler
+
+        def __call__(self) -> None:
+            ran.append(not scaler.skips())
+
+    monkeypatch.setattr(cells.registry, "resolve", lambda *_, **__: None)
+    monkeypatch.setattr(cells, "prepare", lambda *_, **__: contextlib.nullcontext(Step()))
+    monkeypatch.setattr(cells, "count_kernel_launches", lambda *_: len(ran))
+    cell = Cell(model="net", batch_size=2, device="cuda:0", compile=mode)
+    assert cells.count_launches(cell) == 5
+    assert ran == [False] * 4 + [True]
+    scaler.overflows = 0
+    del ran[:]
+    assert cells.count_launches(cell) == steps + 1
 
 
 def test_a_pipeline_on_a_busy_machine_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Cells of two gloo ranks: right gradients, phases of every rank, one record."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,8 +12,11 @@ from bench.core.record import Outcome, Phase, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
+from bench.runner.workers import ranks
+from bench.runner.workers.answers import TimedCell
 from bench.stats.rank_scaling import rank_scaling_of
 from bench.stats.summary import summarise
+from tests.fakes.gpu import FakeMachine
 from tests.runner.rank_faults import mean_loss_workload
 
 SHORT = Sampling(budget_seconds=0.05, max_steps=8, max_warmup_steps=4)
@@ -125,6 +129,30 @@ def test_more_ranks_than_gpus_are_skipped_with_both_numbers(monkeypatch):
     cell = Cell(model="mlp", batch_size=2, world_size=2, device="cuda:0")
     ending = processes.call("tests.runner.rank_faults:on_one_gpu", cell)
     assert ending.value.skipped == "2 ranks need cuda:0 to cuda:1, this machine has 1 GPU"
+
+
+@pytest.mark.parametrize(
+    ("others", "needed", "words"),
+    [(0.0, 1, None), (1.0, 1, "the device of another rank cannot"), (1.0, 1 << 60, "exceeds"), (0.0, None, None)],
+)
+def test_ranks_of_gpus_look_at_their_memory_themselves_and_agree(others, needed, words):
+    """A launch of its own would start every GPU's libraries once more (C4)."""
+    machine = FakeMachine(gpus=2)
+    team = SimpleNamespace(agree=lambda own: [max(*own, others)])
+    with machine.installed():
+        problem = ranks._problem_of_any(Cell(model="mlp", batch_size=2, device="cuda:1"), needed, team)
+    assert problem is None if words is None else words in problem.skipped
+
+
+def test_what_a_ranks_own_gpu_lacks_is_told_and_they_are_launched_once(monkeypatch):
+    launched = []
+    answers = (TimedCell(skipped=ranks._ANOTHERS), TimedCell(skipped="12 GiB exceed 10 GiB"))
+    monkeypatch.setattr(ranks, "_launch", lambda *given: launched.append(given[2:]) or answers)
+    cell = Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2)
+    with FakeMachine(gpus=2).installed():
+        found = ranks.time_ranks(cell, SHORT, 0, 12 << 30, None)
+    assert found.skipped == "12 GiB exceed 10 GiB"
+    assert [(given[0], given[-1]) for given in launched] == [(ranks._time_rank, 12 << 30)]
 
 
 def test_the_inline_executor_refuses_ranks():
