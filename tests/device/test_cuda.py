@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,8 @@ from bench.core.advice import AdviceKind, doubts_of_machine
 from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
 from bench.core.errors import UsageError
-from bench.device import cuda, nvml
+from bench.core.workload import Workload
+from bench.device import cuda, nvml, prepare
 from bench.device.backend import backend_of, is_out_of_memory, normalise_device, starts_when_counted
 from bench.device.environment import read_machine, state_between
 from bench.measure.clock import clock_for
@@ -144,6 +146,25 @@ def test_an_event_stands_in_the_stream_that_is_current_on_the_cells_gpu(machine:
 def test_starting_a_device_makes_it_the_current_one(machine: FakeMachine) -> None:
     assert normalise_device("cuda:1") == "cuda:1"
     assert torch.cuda.current_device() == 1  # kernels of one's own and pinned memory ask for it
+
+
+def test_preparing_a_cell_makes_its_gpu_the_current_one(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def build(*_: object) -> None:
+        seen.append(torch.cuda.current_device())
+        raise UsageError("enough")
+
+    monkeypatch.setattr(prepare, "_build", build)
+    monkeypatch.setattr(prepare, "cell_settings", lambda _: contextlib.nullcontext())
+    with (
+        pytest.raises(UsageError, match="enough"),
+        prepare.prepare(
+            Workload(build_model=torch.nn.Identity, make_batch=None), Cell(model="m", batch_size=1, device="cuda:1")
+        ),  # type: ignore[arg-type]
+    ):
+        pass
+    assert seen == [1]
 
 
 # A driver that is too old (B5).
