@@ -411,7 +411,8 @@ class Record:
 
     def __repr__(self) -> str:
         """Name the cell, how it ended and what to doubt; whole, a record is pages of raw seconds."""
-        return f"<Record {self.cell.id}: {', '.join(value for _, value in self._summary())}>"
+        said = ", ".join(f"{name}: {value}" if name == "doubts" else value for name, value in self._summary())
+        return f"<Record {self.cell.id}: {said}>"
 
     def _repr_html_(self) -> str:
         """Show the same in a notebook."""
@@ -428,8 +429,7 @@ class Record:
         step = f"{format_seconds(median(seconds))} per step, median of {len(seconds)}" if seconds else ""
         doubts = ", ".join(dict.fromkeys(one.kind.value for one in self.advice))
         reason = f"{self.outcome.value}: {self.reason}" if self.reason else self.outcome.value
-        rows = (("outcome", reason), ("step", step), ("doubts", f"doubts: {doubts}" if doubts else ""))
-        return tuple((name, value) for name, value in rows if value)
+        return tuple(row for row in (("outcome", reason), ("step", step), ("doubts", doubts)) if row[1])
 
     def process_seconds(self, phase: Phase | str) -> tuple[tuple[float, ...], ...]:
         """Return the raw seconds of one phase, one series per fresh process; empty if it was not measured.

@@ -42,12 +42,14 @@ def test_run_measures_stores_and_says_where(capsys):
     assert {path.name for path in folder.tables_path.iterdir()} == {"summary.md", *tables}
 
 
-def test_what_is_skipped_does_not_fail_a_strict_run(capsys):
-    cells = ("-b", "2", "-p", "fp32,tf32", "--strict")  # no CPU has tf32
-    code, out, _ = bench(capsys, "run", f"{USER}:tiny", *cells, *QUICK)
+def test_a_precision_the_cpu_cannot_do_is_a_skipped_row_and_fails_no_strict_run(capsys):
+    code, out, _ = bench(capsys, "run", f"{USER}:tiny", "-b", "2", "-p", "fp32,tf32", "--strict", *QUICK)
     assert code == ExitCode.FINE
     assert out.splitlines()[-1].startswith("Results: ")
     assert "1 skipped" in out
+    good, skipped = RunFolder.open(latest(Path("results"))).records()
+    assert (good.outcome, skipped.outcome) == (Outcome.OK, Outcome.SKIPPED)
+    assert "tf32" in skipped.reason
 
 
 def test_run_json_holds_the_records_on_disk(capsys):
@@ -60,10 +62,10 @@ def test_run_json_holds_the_records_on_disk(capsys):
     assert record == json.loads(path.read_text())
 
 
-@pytest.mark.parametrize(("strict", "expected"), [((), ExitCode.FINE), (("--strict",), ExitCode.REGRESSION)])
-def test_a_model_that_fails_is_a_row_and_the_others_are_measured(capsys, strict, expected):
-    code, out, _ = bench(capsys, "run", f"{USER}:BreaksInForward", f"{USER}:tiny", "-b", "2", *QUICK, *strict)
-    assert code == expected
+def test_a_model_that_fails_is_a_row_and_the_others_are_measured(capsys):
+    models = (f"{USER}:BreaksInForward", f"{USER}:tiny")
+    code, out, _ = bench(capsys, "run", *models, "-b", "2", *QUICK, "--strict")
+    assert code == ExitCode.REGRESSION
     assert out.splitlines()[-1] == "1 of 2 cells failed; with --strict that is exit code 1"
     broken, good = RunFolder.open(latest(Path("results"))).records()
     assert (broken.outcome, good.outcome) == (Outcome.FAILED, Outcome.OK)
@@ -77,20 +79,12 @@ def test_nothing_measured_is_exit_code_5(capsys):
 
 
 def test_a_callable_that_makes_no_model_is_a_row_that_says_what_it_made(capsys):
-    code, _, _ = bench(capsys, "run", f"{USER}:not_a_model", f"{USER}:tiny", "-b", "2", *QUICK)
+    code, out, _ = bench(capsys, "run", f"{USER}:not_a_model", f"{USER}:tiny", "-b", "2", *QUICK)
     assert code == ExitCode.FINE
+    assert out.splitlines()[-1] == "1 of 2 cells failed; with --strict that is exit code 1"
     wrong, good = RunFolder.open(latest(Path("results"))).records()
     assert (wrong.outcome, good.outcome) == (Outcome.FAILED, Outcome.OK)
     assert "returned a int, not an nn.Module" in wrong.reason
-
-
-def test_a_precision_the_cpu_cannot_do_is_a_skipped_row(capsys):
-    code, out, _ = bench(capsys, "run", f"{USER}:tiny", "-b", "2", "-p", "fp32,tf32", *QUICK)
-    assert code == ExitCode.FINE
-    good, skipped = RunFolder.open(latest(Path("results"))).records()
-    assert (good.outcome, skipped.outcome) == (Outcome.OK, Outcome.SKIPPED)
-    assert "tf32" in skipped.reason
-    assert "skipped" in out.lower()
 
 
 def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):

@@ -34,7 +34,7 @@ def test_a_record_is_one_line_with_its_step_and_its_doubts() -> None:
     assert text.startswith("<Record my_net/train/b8/cpu/fp32: ok, ")
     assert "ms per step, median of 40, doubts: busy-machine, noisy-samples>" in text
     assert len(text) < 150
-    assert "busy-machine, noisy-samples" in measured._repr_html_()
+    assert "<td>busy-machine, noisy-samples</td>" in measured._repr_html_()
 
 
 def test_a_record_of_a_failure_says_why_and_its_html_is_escaped() -> None:
