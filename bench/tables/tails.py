@@ -184,6 +184,18 @@ GENERATIONS = (
     ),
     *_estimate("first_token", "the time to the first token", lambda row: summarise_generation(row).first_token),
     *tail_columns("token", "the further tokens", token_seconds),
+    real(
+        "prefill_tokens_per_second",
+        "tokens/s",
+        "of the prompts",
+        lambda row: summarise_generation(row).prefill_tokens_per_second,
+    ),
+    real(
+        "decode_tokens_per_second",
+        "tokens/s",
+        "of the further tokens, all texts of the batch",
+        lambda row: summarise_generation(row).decode_tokens_per_second,
+    ),
 )
 IMAGES = (
     *_case(
@@ -193,4 +205,10 @@ IMAGES = (
     ),
     *_estimate("image", "the time per image", lambda row: summarise_sampling(row).image),
     *tail_columns("step", "the denoising steps", step_seconds),
+    real(
+        "images_per_second",
+        "images/s",
+        "1 / `image_median_seconds`",
+        lambda row: summarise_sampling(row).images_per_second,
+    ),
 )

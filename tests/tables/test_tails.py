@@ -69,6 +69,9 @@ def test_the_tables_of_cases_hold_the_ends_of_their_intervals(tmp_path) -> None:
         float(row["token_p50_low_seconds"]) <= float(row["token_p50_seconds"]) <= float(row["token_p50_high_seconds"])
     )
     assert row["token_p99_high_seconds"] == "", "too few tokens for an interval"
+    # 4 texts, a token each in 1 ms and 1 µs per token of context (32 and 5 more); 4 prompts of 32 tokens in 20 ms.
+    assert float(row["decode_tokens_per_second"]) == pytest.approx(4 / 1.0365e-3, rel=0.01)
+    assert float(row["prefill_tokens_per_second"]) == pytest.approx(4 * 32 / 0.020)
     assert failed.count(",") == head.count(",")
 
 
