@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from bench.core.advice import Advice, AdviceKind, Facts
+from bench.core.cell import Cell
+from bench.core.inputs import inputs_text
 from bench.core.record import Record
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.tables.figures import plain, significant
@@ -385,9 +387,9 @@ def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
 
 
 def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells")`."""
+    """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells.")`."""
     return tuple(
-        (words.mark, f"{words.title}{where}{f'. {cure}' if cure else ''}") for words, _, where, cure in _doubts(records)
+        (words.mark, f"{words.title}{where}.{f' {cure}' if cure else ''}") for words, _, where, cure in _doubts(records)
     )
 
 
@@ -422,17 +424,18 @@ def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
         f"-b {','.join(dict.fromkeys(str(cell.batch_size) for cell in cells))}",
         f"-p {','.join(dict.fromkeys(cell.precision.value for cell in cells))}",
     ]
+    for axis in fields(Cell):  # what else was asked for, or it would be another cell
+        texts = [inputs_text(one) if isinstance(one := getattr(cell, axis.name), tuple) else one for cell in cells]
+        if axis.name not in ("model", "mode", "batch_size", "precision") and set(texts) - {axis.default, None}:
+            typed = dict.fromkeys(str(getattr(one, "value", one)) for one in texts if one is not None)
+            axes.append(f"--{axis.name.replace('_', '-')} {','.join(typed)}")
     return f"Measure longer: `bench run {' '.join(axes)} --budget {budget:.0f}s`."
 
 
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:
     """Make the sentences of doubts that belong to no record, one per kind."""
-    sentences = []
-    for words, kinds in _by_words():
-        found = [one for one in advice if one.kind in kinds]
-        if found:
-            sentences.append((words.mark, _sentence(words, found, words.remedy)))
-    return tuple(sentences)
+    found = [(words, [one for one in advice if one.kind in kinds]) for words, kinds in _by_words()]
+    return tuple((words.mark, _sentence(words, own, words.remedy)) for words, own in found if own)
 
 
 def _where(cells: Sequence[Record], total: int) -> str:

@@ -89,6 +89,16 @@ def test_what_a_longer_run_cures_is_one_doubt_with_its_command() -> None:
     assert sentence.endswith("Measure longer: `bench run net net.py:Other --mode train -b 8 -p fp32 --budget 20s`.")
 
 
+def test_the_command_that_cures_asks_for_all_that_was_asked_for() -> None:
+    record = make_record("net.py:Net", advice=(short(AdviceKind.FEW_SAMPLES, steps=60),))
+    cell = replace(record.cell, input_shape=(3, 32, 32), threads=1, optimizer="sgd", device="cuda:0")
+    ((_, sentence),) = advice_sentences([replace(record, cell=cell)])
+    typed = sentence.partition("`bench run ")[2]
+    assert typed.startswith("net.py:Net --mode train -b 8 -p fp32 ")
+    for option in ("--input-shape 3x32x32", "--threads 1", "--optimizer sgd", "--device cuda:0"):
+        assert option in typed
+
+
 def test_counters_that_disagree_are_compared_as_shares() -> None:
     def doubt(ours: int, theirs: int) -> Advice:
         facts = (("forward_flops", ours), ("fvcore_forward_flops", theirs))
