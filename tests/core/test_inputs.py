@@ -82,6 +82,7 @@ def test_a_wrong_input_is_one_line_with_an_example(given: Any, says: str) -> Non
     assert says in message
     assert "\n" not in message
     assert "for example 3x224x224, int64:128:0..30522" in message
+    assert "?. " not in message and ".. " not in message
 
 
 def test_what_takes_one_image_refuses_other_inputs() -> None:
