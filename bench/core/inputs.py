@@ -179,6 +179,6 @@ def _bounds(text: str | None, dtype: str, given: str) -> tuple[int, int] | tuple
 def _refused(given: Any, why: str) -> UsageError:
     sentence = why if why.endswith((".", "?")) else f"{why}."
     return UsageError(
-        f"input shape {given!r}: {sentence} An input is [NAME:][TYPE:]SHAPE[:LOW..HIGH] of one example, without the batch, "
-        f"for example {_EXAMPLES}"
+        f"input shape {given!r}: {sentence} An input is [NAME:][TYPE:]SHAPE[:LOW..HIGH] of one example, "
+        f"without the batch, for example {_EXAMPLES}"
     )
