@@ -222,7 +222,7 @@ def many(count: int) -> Callable[[Any], Any]:
 
 
 @pytest.mark.parametrize("kind", READERS)
-@many(25)
+@many(100)
 @given(seed=st.integers(0, 2**32))
 def test_a_damaged_file_ends_in_a_value_or_in_one_line(kind: str, there: Path, seed: int) -> None:
     read_damaged(kind, there, seed)
@@ -231,9 +231,9 @@ def test_a_damaged_file_ends_in_a_value_or_in_one_line(kind: str, there: Path, s
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", READERS)
-@many(400)
+@many(2000)
 @given(seed=st.integers(0, 2**32))
-def test_hundreds_of_damaged_files_end_in_a_value_or_in_one_line(kind: str, there: Path, seed: int) -> None:
+def test_thousands_of_damaged_files_end_in_a_value_or_in_one_line(kind: str, there: Path, seed: int) -> None:
     read_damaged(kind, there, seed)
 
 
