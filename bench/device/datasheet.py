@@ -21,8 +21,9 @@ _V100_SXM_SOURCE = (
 )
 _V100_PCIE_SOURCE = "NVIDIA's announcement of the V100 PCIe, reported at io-tech.fi"
 
-# Every figure was compared on 2026-11-29 with the page that is named beside it; NVIDIA's own documents could not be
-# opened then. What no page confirmed is left out: the H100 NVL, the GH200, tensor cores of the RTX 3090.
+# Compared on 2026-11-29 with excerpts of the pages named; NVIDIA's own documents could not be opened then. Not on them:
+# bf16 of the L4 (taken as its fp16), fp32 and tf32 of the H200 (as the H100's), the V100 SXM2 apart from the SXM3. What
+# no page had is left out: the H100 NVL, the GH200, tensor cores of the RTX 3090.
 _SHEETS: dict[str, tuple[dict[str, float], float, str]] = {
     "NVIDIA A100-SXM4-40GB": (_A100, 1.555e12, _A100_SOURCE),
     "NVIDIA A100-PCIE-40GB": (_A100, 1.555e12, _A100_PCIE_SOURCE),
