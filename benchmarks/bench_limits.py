@@ -108,6 +108,7 @@ def _timed(folder: Path, *arguments: str) -> tuple[float, float, float]:
     with (folder / "output.txt").open("wb") as output:
         process = subprocess.Popen([sys.executable, *arguments], stdout=output, stderr=output)
         _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)  # else it is taken for running
     assert status == 0, (folder / "output.txt").read_text()[-2000:]
     return time.perf_counter() - started, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
 
