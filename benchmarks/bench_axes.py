@@ -1,9 +1,12 @@
 """What the seed page names, inside pytest: one benchmark per suite, the same cells and engine as `bench run SUITE`.
 
-pytest --benchmark-only benchmarks/bench_axes.py -k activation
+pytest --benchmark-only -m thorough benchmarks/bench_axes.py -k activation
 """
 
 import pytest
+
+pytestmark = pytest.mark.thorough
+"""146 cells take many minutes; `bench_quick.py` has the cells of `bench run`."""
 
 
 @pytest.mark.bench_sweep(suite="activation", budget_seconds=0.25)
