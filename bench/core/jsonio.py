@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import marshal
 import math
 import types
 import typing
@@ -148,13 +147,10 @@ def shared(cls: type[T]) -> type[T]:
 
 
 def _shared_reader(cls: type[T]) -> _Reader:
-    known: dict[bytes, T] = {}
+    known: dict[str, T] = {}
 
     def read(data: Any) -> T:
-        try:
-            written = marshal.dumps(data, 2)  # 1, 1.0 and True differ, unlike as a dictionary's values
-        except ValueError:  # no plain JSON, so the reader says what it is
-            return from_json(cls, data)
+        written = repr(data)  # 1, 1.0 and True differ, unlike as a dictionary's values
         if written not in known:
             if len(known) >= _MOST_SHARED:
                 known.clear()
