@@ -60,6 +60,7 @@ class Links(HTMLParser):
             self.fetched.append(str(values["href"]))
 
 
+@pytest.mark.slow
 def test_every_link_arrives_and_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     pages = [page for page in site.rglob("*.html") if page.name != "404.html"]  # a server puts that one anywhere
     assert len(pages) > 10

@@ -18,6 +18,7 @@ def marked(phi, n, repeats, **options):
     return np.mean([bool(find_change_points(x, **options).change_points) for x in ar1(rng, (repeats, n), phi)])
 
 
+@pytest.mark.slow
 # 100 series each: the rates below have a standard error of at most 3 %
 @pytest.mark.parametrize(("phi", "n"), [(0.0, 30), (0.3, 60), (0.6, 60), (0.8, 60), (0.9, 60), (0.7, 120)])
 def test_at_most_a_tenth_of_series_without_a_change_is_marked(phi, n):

@@ -33,6 +33,7 @@ def test_nothing_below_what_fails_is_ever_seen(spread):
     assert math.log1p(0.02) <= sees(PLAN, spread) <= math.log1p(0.0215)
 
 
+@pytest.mark.slow
 def test_more_spread_more_cells_and_fewer_sessions_hide_more():
     assert sees(PLAN, 0.01) < sees(PLAN, 0.03)
     assert sees(PLAN, 0.03) < sees(Plan(cells=5), 0.03)

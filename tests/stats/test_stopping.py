@@ -229,6 +229,7 @@ def test_correlated_steps_are_sampled_longer():
     assert typical(0.8) > 3 * typical(0.0)
 
 
+@pytest.mark.slow
 def test_stopping_at_the_target_keeps_most_of_the_coverage():
     rng = np.random.default_rng(4)
     hits = []

@@ -47,6 +47,7 @@ def make_sessions(within: float, between: float, slot: float, quads: int, count:
     return sessions
 
 
+@pytest.mark.slow
 def test_simulated_components_are_found_again() -> None:
     noise = take_apart(make_sessions(within=0.03, between=0.02, slot=0.0, quads=16, count=400), MLP, quads=16)
     assert noise is not None
@@ -64,6 +65,7 @@ def test_a_slower_second_process_is_told_with_its_p() -> None:
     assert noise.slot_p == pytest.approx(2 * 2**-14)
 
 
+@pytest.mark.slow
 def test_noise_of_quads_alone_leaves_nothing_between() -> None:
     noise = take_apart(make_sessions(within=0.05, between=0.0, slot=0.0, quads=8, count=200), MLP, quads=8)
     assert noise is not None

@@ -176,6 +176,7 @@ def test_the_autoregressive_term_spares_correlated_series() -> None:
     assert np.mean([bool(find_change_points(x, autoregressive=False).change_points) for x in series]) > 0.6
 
 
+@pytest.mark.slow
 def test_a_step_of_ten_percent_is_mostly_nominated() -> None:
     assert rate(0.0, 40, 1.10) >= 0.85
     assert rate(0.5, 60, 1.10) >= 0.60
