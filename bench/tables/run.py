@@ -271,12 +271,16 @@ def failures(records: Sequence[Record]) -> tuple[str, ...]:
 def model_findings(records: Sequence[Record], summaries: Sequence[Summary]) -> tuple[tuple[str, str], ...]:
     """Return one sentence per model: its fastest cell, and how its precisions and its optimizer compare."""
     found = []
+    rates: defaultdict[str, float] = defaultdict(float)
+    for record, summary in zip(records, summaries, strict=True):
+        rates[record.cell.model] = max(rates[record.cell.model], summary.examples_per_second or 0.0)
     for model, cells in _by_model(_fit_cells(records, summaries)).items():
         best = max(cells, key=lambda one: one.summary.examples_per_second or 0.0)
         rate = best.summary.examples_per_second
         at = f"batch {best.cell.batch_size} in {best.cell.precision.value}"
         speed = f", {format_count(rate)} examples/s" if rate else ""
-        parts = [f"fastest at {at}: {format_seconds(best.step.point)} a step{speed}"]
+        among = " of the cells without a doubt" if rates[model] > (rate or 0.0) else ""
+        parts = [f"fastest{among} at {at}: {format_seconds(best.step.point)} a step{speed}"]
         parts += _precisions(cells)
         share = _optimizer_share(cells)
         if share and share[1] >= OPTIMIZER_SHARE:

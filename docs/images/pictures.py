@@ -75,6 +75,8 @@ def take_report(browser: Browser, report: Path, scheme: str, anchor: str, height
     page = browser.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce").new_page()
     page.goto(f"{report.resolve().as_uri()}#{anchor}")
     page.locator(f".top a[href='#{anchor}'][aria-current]").wait_for()
+    if anchor == "answer":
+        page.evaluate("scrollTo(0, 0)")  # with the page's own heading
     page.screenshot(path=HERE / f"report-{scheme}.png")
 
 

@@ -92,3 +92,11 @@ def test_reasons_are_said_once_and_whole() -> None:
         "2 cells skipped: too slow",
         f"{long.cell.id} out of memory: {'a' * 200}",
     )
+
+
+def test_a_faster_cell_that_is_doubted_is_not_passed_over_in_silence() -> None:
+    records = [record(1.0), record(1.0, batch_size=32, busy=True)]
+    ((_, sentence),) = found.model_findings(records, [summarise(one) for one in records])
+    assert sentence.startswith(
+        "fastest of the cells without a doubt at batch 8 in fp32: 1.00 s a step, 8.00 examples/s"
+    )
