@@ -223,7 +223,8 @@ def _read_job(typed: Mapping[str, Any]) -> Job:
         for value in (values,) if isinstance(values, str) else values or ():
             if not value.strip() or "\n" in value:
                 raise UsageError(f"{option} must be one line that is not empty, found {value!r}")
-    job: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in typed.items() if v}
+    given = {name: value for name, value in typed.items() if value not in (None, False, [])}
+    job: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if "time" in job:
         job["time_seconds"] = options.parse_duration(job.pop("time"), "--time")
     return job

@@ -18,7 +18,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from bench.core.cell import Cell
 from bench.core.errors import BenchError, ExitCode
 from bench.core.text import plain
 from bench.core.units import now
@@ -83,6 +82,15 @@ class Task:
     def _measurer(self, plan: Plan) -> Callable[[Item], Result]:
         """Return what measures one item: the executor of cells, or the kind of the run's cases."""
         submission, kind = self._submission, self._work.kind
+        if kind is not None:
+            with_parts = cases_with_parts(self._work.items) if self._folder.run.settings["parts"] else ()
+
+            def measure(item: Any) -> Result:
+                environment = plan.environments[item.cell.device]
+                found: Result = measure_case(kind, item, submission.sampling, environment, has_parts=item in with_parts)
+                return found
+
+            return measure
         executor = LocalExecutor(
             sampling=submission.sampling,
             environments=plan.environments,
@@ -90,18 +98,9 @@ class Task:
             is_predicting=submission.is_predicting,
             is_metering=submission.is_metering,
             is_cold=submission.is_cold,
-            peaks=known_peaks(self._folder.path.parent, plan.environments) if kind is None else None,
+            peaks=known_peaks(self._folder.path.parent, plan.environments),
         )
-        with_parts = cases_with_parts(self._work.items) if kind and self._folder.run.settings["parts"] else ()
-
-        def measure(item: Item) -> Result:
-            if kind is None or isinstance(item, Cell):
-                return executor.run(cell_of(item))
-            environment = plan.environments[item.cell.device]
-            found: Result = measure_case(kind, item, submission.sampling, environment, has_parts=item in with_parts)
-            return found
-
-        return measure
+        return lambda item: executor.run(cell_of(item))
 
     def _seconds_left(self) -> float:
         return self._submission.job.limit_seconds - (time.monotonic() - self._started)

@@ -94,12 +94,9 @@ def time_cell(
     """
     if sampling.exclusive and (near := backend_of(cell.device).cpus_near(gpu_uuid) & os.sched_getaffinity(0)):
         os.sched_setaffinity(0, near)
-    reason = why_not(cell.device, cell.precision)
-    if reason is not None:
-        return TimedCell(skipped=reason)
-    free = free_memory(cell.device) if predicted_bytes is not None else None
-    if predicted_bytes is not None and free is not None and predicted_bytes > free:
-        return too_large(predicted_bytes, free)
+    problem = problem_of(cell, predicted_bytes)
+    if problem is not None:
+        return problem
     settings = read_settings()
     load = load_of_others(cell.device, gpu_uuid)
     started = time.perf_counter()
@@ -280,7 +277,16 @@ def torchvision_problem() -> str | None:
     return None
 
 
-def too_large(predicted_bytes: int, free: int) -> TimedCell:
+def problem_of(cell: Cell, needed: int | None) -> TimedCell | None:
+    """Return why the device cannot, or that the bytes needed (None: unknown) are not free; None if it can."""
+    reason = why_not(cell.device, cell.precision)
+    if reason is not None:
+        return TimedCell(skipped=reason)
+    free = None if needed is None else free_memory(cell.device)
+    return _too_large(needed, free) if needed is not None and free is not None and needed > free else None
+
+
+def _too_large(predicted_bytes: int, free: int) -> TimedCell:
     """Skip a cell that cannot fit into the memory that is free, with both figures."""
     facts = (("predicted_bytes", predicted_bytes), ("free_bytes", free))
     words = f"the predicted peak of {format_bytes(predicted_bytes)} exceeds the {format_bytes(free)} of free memory"

@@ -29,7 +29,7 @@ from bench.device.ranks import Ranks, joined
 from bench.measure.timing import time_step
 from bench.runner.processes import Ending
 from bench.runner.workers.answers import TimedCell
-from bench.runner.workers.cells import seconds_of_build, too_large, with_build
+from bench.runner.workers.cells import problem_of, seconds_of_build, with_build
 from bench.runner.workers.launch import RanksEnded, launch
 from bench.runner.workers.nodes import host_name, launch_on_nodes
 
@@ -67,7 +67,7 @@ def time_ranks(
     is_shared = not backend_of(cell.device).is_asynchronous
     if is_shared:
         needed = None if predicted_bytes is None else predicted_bytes * cell.ranks_per_node
-        problem = _problem_of(cell, needed)
+        problem = problem_of(cell, needed)
         if problem is not None:
             return problem
         predicted_bytes = None
@@ -122,22 +122,15 @@ def _launch(
     return launch_on_nodes(function, *arguments, nodes=cell.nodes, ranks=per_node, timeout_seconds=timeout_seconds)
 
 
-def _problem_of(cell: Cell, needed: int | None) -> TimedCell | None:
-    """Return why the device cannot. No fork survives the start of an accelerator, so its ranks ask for themselves."""
-    backend = backend_of(cell.device)
-    reason = backend.why_not(cell.precision)
-    if reason is not None:
-        return TimedCell(skipped=reason)
-    free = None if needed is None else backend.free_bytes()
-    return too_large(needed, free) if needed is not None and free is not None and needed > free else None
-
-
 _ANOTHERS = "the device of another rank cannot"
 
 
 def _problem_of_any(cell: Cell, needed: int | None, ranks: Ranks) -> TimedCell | None:
-    """Return why this rank's device cannot, or that another's cannot: then none of them goes on."""
-    problem = _problem_of(cell, needed)
+    """Return why this rank's device cannot, or that another's cannot: then none of them goes on.
+
+    No fork survives the start of an accelerator, so its ranks ask for themselves.
+    """
+    problem = problem_of(cell, needed)
     (is_any,) = ranks.agree([float(problem is not None)])
     return problem or (TimedCell(skipped=_ANOTHERS) if is_any else None)
 
