@@ -21,6 +21,8 @@ COPIES = {
 """Files outside of docs/ and the page that each becomes."""
 
 _LINK = re.compile(r"\[([^]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
+_PICTURE = re.compile(r'\b(src|srcset)="(?!https?:|data:)([^"\s]+)"')
+"""A picture in HTML, which Markdown has no word for: one for light and one for dark."""
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -42,7 +44,13 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         link = site_link(source, page.file.src_uri, target)
         return text if link is None else f"[{text}]({link}{anchor})"
 
-    return _LINK.sub(translate, markdown)
+    def show(match: re.Match[str]) -> str:
+        link = site_link(source, page.file.src_uri, match[2])
+        if link is None:
+            raise ValueError(f"{source}: the picture {match[2]} is no file of docs/")
+        return f'{match[1]}="{link}"'
+
+    return _PICTURE.sub(show, _LINK.sub(translate, markdown))
 
 
 def site_link(source: str, page: str, target: str) -> str | None:

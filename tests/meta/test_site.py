@@ -56,11 +56,12 @@ class Links(HTMLParser):
             self.links.append(str(values["href"]))
         if tag in ("script", "img", "iframe") and values.get("src"):
             self.fetched.append(str(values["src"]))
+        if tag == "source" and values.get("srcset"):
+            self.fetched.append(str(values["srcset"]))
         if tag == "link" and values.get("rel") in ("stylesheet", "icon", "preload") and values.get("href"):
             self.fetched.append(str(values["href"]))
 
 
-@pytest.mark.slow
 def test_every_link_arrives_and_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     pages = [page for page in site.rglob("*.html") if page.name != "404.html"]  # a server puts that one anywhere
     assert len(pages) > 10
