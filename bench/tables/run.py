@@ -277,7 +277,8 @@ def model_findings(records: Sequence[Record], summaries: Sequence[Summary]) -> t
     for model, cells in _by_model(_fit_cells(records, summaries)).items():
         best = max(cells, key=lambda one: one.summary.examples_per_second or 0.0)
         rate = best.summary.examples_per_second
-        at = f"batch {best.cell.batch_size} in {best.cell.precision.value}"
+        alike = [one.cell.precision.value for one in cells if _is_level(one, best)]
+        at = f"batch {best.cell.batch_size} in {' or '.join([best.cell.precision.value, *alike])}"
         speed = f", {format_count(rate)} examples/s" if rate else ""
         among = " of the cells without a doubt" if rates[model] > (rate or 0.0) else ""
         parts = [f"fastest{among} at {at}: {format_seconds(best.step.point)} a step{speed}"]
@@ -287,6 +288,12 @@ def model_findings(records: Sequence[Record], summaries: Sequence[Summary]) -> t
             parts.append(f"the optimizer takes {_percent(*share)} of the step")
         found.append((plain(model), "; ".join(parts)))
     return tuple(found)
+
+
+def _is_level(one: _Fit, best: _Fit) -> bool:
+    """Whether a cell that has only another precision than the fastest does not differ from it beyond the noise."""
+    is_other = one.cell != best.cell and replace(one.cell, precision=best.cell.precision) == best.cell
+    return is_other and not _differ(one.step, best.step)
 
 
 def _precisions(cells: Sequence[_Fit]) -> list[str]:
@@ -301,20 +308,27 @@ def _precisions(cells: Sequence[_Fit]) -> list[str]:
 
 
 def _compared(precision: str, pairs: Sequence[tuple[float, bool]]) -> str:
-    slower = sum(differs and ratio > 1 for ratio, differs in pairs)
-    faster = sum(differs and ratio < 1 for ratio, differs in pairs)
+    slower = [ratio for ratio, differs in pairs if differs and ratio > 1]
+    faster = [ratio for ratio, differs in pairs if differs and ratio < 1]
     of = "" if len(pairs) == 1 else f" in {{}} of {len(pairs)} pairs"
-    ratios = [ratio for ratio, _ in pairs]
-    low, high = significant(min(ratios), 2), significant(max(ratios), 2)
-    times = f"{low} times" if low == high else f"{low} to {high} times"
-    takes = f"its step takes {times} as long"
+    alike = len(pairs) - len(slower) - len(faster)
+    others = "other" if alike == 1 else f"other {alike}"
+    rest = f" (in the {others} they do not differ beyond the noise)" if alike else ""
     if slower and not faster:
-        return f"{precision} is slower than fp32 here{of.format(slower)}: {takes}"
+        return f"{precision} is slower than fp32 here{of.format(len(slower))}: its step takes {_times(slower)}{rest}"
     if faster and not slower:
-        return f"{precision} is faster than fp32 here{of.format(faster)}: {takes}"
+        return f"{precision} is faster than fp32 here{of.format(len(faster))}: its step takes {_times(faster)}{rest}"
     if not slower and not faster:
         return f"{precision} and fp32 do not differ here beyond the noise"
-    return f"{precision} is faster than fp32{of.format(faster)} and slower in {slower}: {takes}"
+    return (
+        f"{precision} is faster than fp32{of.format(len(faster))}: its step takes {_times(faster)}; "
+        f"slower in {len(slower)}: {_times(slower)}{rest}"
+    )
+
+
+def _times(ratios: Sequence[float]) -> str:
+    low, high = significant(min(ratios), 2), significant(max(ratios), 2)
+    return f"{low} times as long" if low == high else f"{low} to {high} times as long"
 
 
 def _differ(one: Estimate, other: Estimate) -> bool:

@@ -52,7 +52,25 @@ def test_pairs_are_counted_and_their_range_is_given() -> None:
         "bf16-amp is slower than fp32 here in 2 of 2 pairs: its step takes 1.5 to 3.0 times as long",
     )
     records += [record(1.0, model="third"), record(0.5, model="third", precision=AMP)]
-    assert findings(records)[0].startswith("bf16-amp is faster than fp32 in 1 of 3 pairs and slower in 2: ")
+    assert findings(records)[0] == (
+        "bf16-amp is faster than fp32 in 1 of 3 pairs: its step takes 0.50 times as long; "
+        "slower in 2: 1.5 to 3.0 times as long"
+    )
+
+
+def test_the_range_is_of_the_pairs_that_differ() -> None:
+    records = [record(1.0), record(3.0, precision=AMP)]
+    records += [record(1.0, model="other"), record(0.999, model="other", precision=AMP)]
+    assert findings(records) == (
+        "bf16-amp is slower than fp32 here in 1 of 2 pairs: its step takes 3.0 times as long "
+        "(in the other they do not differ beyond the noise)",
+    )
+
+
+def test_a_precision_within_the_noise_of_the_fastest_is_named_beside_it() -> None:
+    records = [record(1.0), record(0.999, precision=AMP), record(0.9, precision=AMP, batch_size=4)]
+    ((_, sentence),) = found.model_findings(records, [summarise(one) for one in records])
+    assert sentence.startswith("fastest at batch 8 in bf16-amp or fp32: 999 ms a step")
 
 
 def test_cells_of_a_busy_machine_or_without_an_interval_find_nothing() -> None:
