@@ -17,6 +17,7 @@ import typer
 import bench
 from bench.cli import app
 from bench.core.advice import AdviceKind
+from tests.accessibility import violations
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,6 +109,17 @@ def test_search_finds_pages_that_are_opened_as_files(site: Path, chromium: Any) 
     page.locator(".md-search__input").first.fill("accumulation")
     page.locator(".md-search-result__item").first.wait_for()
     page.close()
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_on_any_page(site: Path, chromium: Any) -> None:
+    page, found = chromium.new_page(viewport={"width": 1280, "height": 900}), []
+    to_dark = "document.body.dataset.mdColorScheme = 'slate'"
+    for file in sorted(set(site.rglob("*.html")) - {site / "404.html"}):
+        page.goto(file.as_uri())
+        found += [f"{file.relative_to(site)}: {violation}" for violation in violations(page, to_dark)]
+    page.close()
+    assert not found, "\n".join(found)
 
 
 def test_the_python_page_says_what_every_public_name_takes(site: Path) -> None:
