@@ -110,7 +110,8 @@ class Workload:
             `meta` and under a fake tensor mode, so: no data-dependent control flow, no host reads.
         loss: `(outputs, targets) -> scalar tensor`.
         make_optimizer: `parameters -> torch.optim.Optimizer`; the workload's own choice.
-        train_step: `(step, model, batch, state)`: a training step of one's own, instead of loss and optimizer. It marks
+        train_step: `(step, model, batch, state)`: a training step of one's own, instead of loss and optimizer. Its
+            batch has the inputs in a tuple where they are no mapping: `(images,), targets = batch`. It marks
             its phases (`with step.phase("forward"):`; repeated ones add up, nested ones are refused) and does what it
             likes. `step.precision()` is the cell's autocast, `step.scaler` its GradScaler.
         make_state: `model -> state`, what `train_step` needs beside the model: optimizers, schedulers, a second

@@ -294,8 +294,20 @@ class OwnStep(Step):
         return super().precision()
 
     def __call__(self) -> torch.Tensor | None:
-        """Run the step; return what it returns if that is a tensor, to be looked at as its loss."""
-        returned = self._train_step(self, self.model, self._batch, self.state)
+        """Run the step; return what it returns if that is a tensor, to be looked at as its loss.
+
+        Raises:
+            ModelError: It takes the inputs, which are always a tuple or a mapping, for a tensor.
+        """
+        try:
+            returned = self._train_step(self, self.model, self._batch, self.state)
+        except TypeError as error:
+            if "not tuple" in str(error) and isinstance(self._batch[0], tuple):
+                raise ModelError(
+                    f"the train_step failed: {error}. Its batch is (inputs, targets) with the inputs in a tuple; "
+                    "take them as `(inputs,), targets = batch`"
+                ) from error
+            raise
         return returned if isinstance(returned, torch.Tensor) and returned.numel() == 1 else None
 
     def split(self, marks: Marks) -> None:

@@ -120,6 +120,16 @@ def test_a_gan_is_counted_with_both_networks(precision: Precision) -> None:
     assert counters.predicted_peak.optimizer_state_bytes >= 2 * 24 * size  # Adam's two moments
 
 
+def test_inputs_taken_for_a_tensor_are_an_error_that_says_how_to_take_them() -> None:
+    def train_step(step: Any, generator: nn.Module, batch: Any, state: Any) -> None:
+        noise, _ = batch
+        generator(noise)
+
+    refused = pytest.raises(ModelError, match=r"take them as `\(inputs,\), targets = batch`")
+    with prepare(gan(train_step), Cell(model="gan", batch_size=3)) as step, refused:
+        step()
+
+
 def test_a_gan_can_be_inferred_without_its_step() -> None:
     with prepare(gan(), replace(CELL, mode=Mode.INFER)) as step:
         assert type(step) is Step

@@ -28,6 +28,7 @@ _PHASE_LAYERS: dict[Phase | str, str] = {
     Phase.BACKWARD: AUTOGRAD,
     Phase.OPTIMIZER: OPTIMIZER,
 }
+_OPTIMIZER_STEP = "Optimizer.step#"
 _ZERO_GRAD = "Optimizer.zero_grad#"
 _COMPILED = "Torch-Compiled Region: "
 _PROFILER = "profiler::"
@@ -39,12 +40,13 @@ class Frame:
     Attributes:
         span: What it is.
         parent: The span around it on its thread; None is none.
+        is_open: Whether it marks what a step of one's own does as it likes: an operation there is in no module.
         layer: Where it says by itself that it belongs; None leaves that to what is around it.
         node: The autograd node that it runs.
         operation: Row of the operators table; marks have their parent's.
     """
 
-    __slots__ = ("layer", "node", "operation", "parent", "span")
+    __slots__ = ("is_open", "layer", "node", "operation", "parent", "span")
 
     def __init__(self, span: Span, parent: Frame | None) -> None:
         self.span = span
@@ -53,6 +55,9 @@ class Frame:
         self.node: Span | None = span if span.is_node else None
         is_mark = self.layer is not None or span.name.startswith((_PROFILER, "Optimizer."))
         self.operation: str = (parent.operation if parent else PYTHON) if is_mark else span.name
+        self.is_open = is_mark and _is_open(span.name)
+        if parent is not None and parent.is_open and not is_mark and not span.is_node:
+            self.layer = LOSS
 
 
 def _own_layer(name: str) -> str | None:
@@ -64,9 +69,18 @@ def _own_layer(name: str) -> str | None:
         return UNATTRIBUTED
     if name.startswith(_ZERO_GRAD):
         return ZERO_GRAD
+    if name.startswith(_OPTIMIZER_STEP):
+        return OPTIMIZER
     if name.startswith(_COMPILED):
         return COMPILED.format(name.removeprefix(_COMPILED))
     return None
+
+
+def _is_open(name: str) -> bool:
+    """Whether a mark is of a phase that a step of one's own named, or of a step outside of its phases."""
+    if name.startswith(PHASE_MARK):
+        return not isinstance(phase_of(name.removeprefix(PHASE_MARK)), Phase)
+    return name == STEP_MARK
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from torch.profiler import ProfilerActivity
 
 from bench.core.cell import Cell, CompileMode
 from bench.core.record import Phase
+from bench.counters.build import whole
 from bench.device.backend import backend_of, is_accelerator, synchronize
 from bench.device.step import Step
 from bench.measure.blocks import time_phases, time_steps, warm_up, without_garbage_collection
@@ -133,7 +134,7 @@ def raw_events(profiler: torch.profiler.profile) -> list[Any]:
 def recording_steps(step: Step, cell: Cell, count: int) -> Iterator[torch.profiler.profile]:
     """Run marked steps under torch's profiler, and give the profiler, which has ended."""
     activities = (ProfilerActivity.CPU, *backend_of(cell.device).profiler_activities())
-    marks = layer_marks(step.model) if cell.compile is CompileMode.NONE else contextlib.nullcontext()
+    marks = layer_marks(whole(step.networks)) if cell.compile is CompileMode.NONE else contextlib.nullcontext()
     with marks:
         synchronize(cell.device)
         with torch.profiler.profile(activities=activities) as profiler:

@@ -23,6 +23,7 @@ from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.profile import Compilation, MemoryProfile, Profile, ProfileOptions, StartUp, SyncPoint
 from bench.core.record import Counters
 from bench.core.workload import Workload
+from bench.counters.build import whole
 from bench.counters.flops import count_workload
 from bench.device.backend import backend_of, is_accelerator, synchronize
 from bench.device.gradients import settle_scale
@@ -167,7 +168,7 @@ def _step_and_find_unused(step: Step) -> list[tuple[str, int]]:
         step()
         return []
     used: set[str] = set()
-    trainable = [(name, one) for name, one in step.model.named_parameters() if one.requires_grad]
+    trainable = [(name, one) for name, one in whole(step.networks).named_parameters() if one.requires_grad]
     hooks = [
         one.register_post_accumulate_grad_hook(lambda _, name=name: used.add(name))  # type: ignore[no-untyped-call]
         for name, one in trainable

@@ -17,6 +17,7 @@ import torch
 import bench.core
 from bench.core.profile import SyncPoint
 from bench.core.record import Phase
+from bench.counters.build import whole
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.modules import ModuleTracker
@@ -43,6 +44,7 @@ READS = frozenset(
 _STEP_FILE = str(Path(step_module.__file__))
 _BENCH, _MODELS = Path(bench.core.__file__).parents[1], Path(bench.core.__file__).parents[1] / "models"
 _TORCH = Path(torch.__file__).parent
+_OPTIMIZERS = _TORCH / "optim"
 _LIBRARY = Path(linecache.__file__).parent
 
 
@@ -51,7 +53,7 @@ def find_syncs(step: Step) -> tuple[SyncPoint, ...]:
 
     On the CPU, reads by torch itself are left out: its optimizers keep their step counters on the CPU everywhere.
     """
-    tracker = ModuleTracker(step.model)
+    tracker = ModuleTracker(whole(step.networks))
     whereabouts = Whereabouts(tracker)
     spotter = _Spotter(whereabouts)
     with without_collector(), tracker.track(), spotter:
@@ -105,11 +107,11 @@ def _is_copy_to_host(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], o
 
 
 def _user_line() -> tuple[str | None, int | None]:
-    """Find the innermost line of the user's own code that is under way in this step."""
+    """Find the innermost line of the user's own code under way in this step; None where an optimizer of torch reads."""
     frame = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename
-        if file == _STEP_FILE:
+        if file == _STEP_FILE or Path(file).is_relative_to(_OPTIMIZERS):
             break
         if _is_users(file):
             return file, frame.f_lineno

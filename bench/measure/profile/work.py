@@ -6,10 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
 from bench.core.cell import Cell
-from bench.core.profile import GRADIENTS, OPTIMIZER, UNATTRIBUTED
+from bench.core.profile import GRADIENTS, LOSS, OPTIMIZER, UNATTRIBUTED
 from bench.core.record import Phase
 from bench.core.workload import Workload
+from bench.counters.build import whole
 from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.fakes import fake_step, without_collector
 from bench.counters.modes import OperationMode
@@ -49,7 +52,7 @@ def count_work(workload: Workload, cell: Cell) -> Work:
 
 def count_step_work(step: Step) -> Work:
     """Count one step, real or fake; run another one before, or the optimizer's first step is counted."""
-    tracker = ModuleTracker(step.model)
+    tracker = ModuleTracker(whole(step.networks))
     whereabouts = Whereabouts(tracker)
     work = _WorkCounter(whereabouts)
     with without_collector(), tracker.track(), work:
@@ -58,10 +61,16 @@ def count_step_work(step: Step) -> Work:
 
 
 class Whereabouts:
-    """Knows the phase under way and the layer within it."""
+    """Knows the phase under way and the layer within it.
+
+    Attributes:
+        phase: The phase under way.
+        updates: Steps of optimizers under way.
+    """
 
     def __init__(self, tracker: ModuleTracker) -> None:
         self.phase: Phase | str = Phase.FORWARD
+        self.updates = 0
         self._tracker = tracker
 
     def current_layer(self) -> str:
@@ -69,16 +78,30 @@ class Whereabouts:
         if self.phase is Phase.OPTIMIZER:
             return OPTIMIZER
         layer = self._tracker.current_layer()
-        return GRADIENTS if self.phase is Phase.BACKWARD and layer == UNATTRIBUTED else layer
+        is_own = not isinstance(self.phase, Phase)
+        if is_own and self.updates and layer == LOSS:  # in no module: the update, not what its closure evaluates
+            return OPTIMIZER
+        return GRADIENTS if layer == UNATTRIBUTED and (is_own or self.phase is Phase.BACKWARD) else layer
 
 
 def run_phases(step: Step, phases: Whereabouts) -> None:
-    """Run one step as `Step.__call__` does, telling of its phases."""
+    """Run one step as `Step.__call__` does, telling of its phases and, within a phase of its own, of its updates."""
 
     def begin(phase: Phase | str) -> None:
         phases.phase = phase
 
-    step.split(Marks(begin))
+    def enter(*_: Any) -> None:
+        phases.updates += 1
+
+    def leave(*_: Any) -> None:
+        phases.updates -= 1
+
+    entering, leaving = register_optimizer_step_pre_hook(enter), register_optimizer_step_post_hook(leave)
+    try:
+        step.split(Marks(begin))
+    finally:
+        entering.remove()
+        leaving.remove()
 
 
 class _WorkCounter(OperationMode):  # type: ignore[no-untyped-call]

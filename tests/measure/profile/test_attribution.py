@@ -123,3 +123,26 @@ def test_a_node_that_nobody_recorded_is_unattributed() -> None:
     spans.append(span("OldBackward0", 60, 80, sequence=0, forward_thread=9, is_node=True))
     (step,) = host_times(attribution(*spans))
     assert step.layers[Phase.BACKWARD, UNATTRIBUTED] == 20
+
+
+def test_a_phase_of_ones_own_holds_layers_a_loss_and_an_update() -> None:
+    (step,) = host_times(
+        attribution(
+            span("bench.step", 0, 100),
+            span("bench.phase:critic", 0, 90),
+            span("bench.layer:critic.0", 10, 20),
+            span("aten::mm", 12, 18, sequence=1),
+            span("aten::mean", 20, 30, sequence=2),
+            span("MeanBackward0", 35, 40, sequence=2, forward_thread=1, is_node=True),
+            span("MmBackward0", 40, 60, sequence=1, forward_thread=1, is_node=True),
+            span("Optimizer.step#SGD.step", 60, 80),
+            span("aten::add_", 65, 70),
+        )
+    )
+    assert step.layers == {
+        ("critic", "critic.0"): 10 + 20,
+        ("critic", LOSS): 10 + 5,
+        ("critic", OPTIMIZER): 20,
+        ("critic", UNATTRIBUTED): 10 + 5 + 20,
+    }
+    assert step.operators["aten::mean"] == 10

@@ -17,6 +17,7 @@ from bench.measure.profile.profile import profile_cell
 from bench.measure.profile.spans import read_recording
 from bench.measure.profile.times import host_times
 from tests.counters.small import count_operations
+from tests.device.test_own_step import gan
 from tests.measure.profile.small import Branching, Checkpointed, ReadsValues, cell, workload
 
 OPTIONS = ProfileOptions(steps=4)
@@ -183,3 +184,15 @@ def test_device_rows_agree_with_the_devices_own_events() -> None:
     on_device = [row for row in profiler.key_averages() if row.device_type is DeviceType.CUDA]  # others name them again
     theirs = sum(row.self_device_time_total for row in on_device if not row.is_user_annotation)
     assert mine == pytest.approx(theirs, rel=0.02)
+
+
+def test_a_step_of_ones_own_is_attributed_to_both_networks_and_both_updates() -> None:
+    profile = profile_cell(gan(), cell(), OPTIONS)
+    rows = by_name(profile)
+    assert {"model", "critic", LOSS, OPTIMIZER} <= set(rows)
+    for name in ("model", "critic"):
+        assert rows[name].seconds > 0 and rows[name].flops and rows[name].bytes_touched
+    assert {cost.phase for cost in rows[OPTIMIZER].costs if cost.seconds} == {"critic", "generator"}
+    assert rows[OPTIMIZER].bytes_touched
+    assert UNATTRIBUTED not in rows or not rows[UNATTRIBUTED].bytes_touched
+    assert profile.syncs == ()  # what torch's Adam reads of its own counters, on the CPU
