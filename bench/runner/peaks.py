@@ -109,7 +109,8 @@ def read_peaks(results: Path, environment: Environment, device: str) -> Peaks | 
     path = peaks_path(results, environment, device)
     try:
         data = parse_json(read_file(path))
-        if data.get("schema", 0) > SCHEMA:
+        schema = data.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
             raise StoreError(f"{path} was written by a newer stepbench; update, or run 'bench machine peaks' again")
         return from_json(Peaks, data)
     except (FileNotFoundError, NotADirectoryError):  # the latter is said when the folder is made

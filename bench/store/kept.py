@@ -105,7 +105,7 @@ class KeptCounts:
             asked: What the count was to contain.
         """
         for path in sorted(self._place(cell, asked).glob("*.json")):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, StoreError):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, StoreError):
                 data = parse_json(read_file(path))
                 if data["schema"] == SCHEMA and self._holds(data["sources"], data["distributions"]):
                     counters = from_json(Counters, data["counters"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from bench.cli import TRACEBACK_VARIABLE, run_command
 from bench.core.errors import ExitCode
-from bench.runner.ci.steps import _result
 
 
 def broken(*_: object, **__: object) -> None:
@@ -33,8 +35,7 @@ def test_the_traceback_is_shown_when_it_is_asked_for(
     assert "in broken" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("code", [1, 70])
-def test_a_step_of_ci_without_an_answer_is_no_verdict(code: int) -> None:
-    document = {"step": "gate", "arguments": [], "exit_code": code, "problem": "", "answer": None}
-    result = _result("gate", document)
-    assert result.exit_code not in (ExitCode.FINE, ExitCode.REGRESSION)
+def test_an_internal_error_in_a_step_of_ci_is_no_verdict(tmp_path: Path) -> None:
+    kept = {"schema": 1, "step": "gate", "arguments": [], "exit_code": 70, "problem": "", "answer": None}
+    (tmp_path / "gate.json").write_text(json.dumps(kept))
+    assert run_command(["ci", "--folder", str(tmp_path), "comment"]) == ExitCode.INTERNAL

@@ -9,10 +9,9 @@ import json
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.claims import load, load_ratios
@@ -30,33 +29,13 @@ from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
 from bench.suite.file import read_suite
 from bench.tables.table import Page
+from tests.damaged import changed, many
 from tests.records import STARTED_AT, make_claims, make_record
 from tests.report.profiles import PROFILE
 from tests.scenario_cases import make_generation, make_sampled
 from tests.trainings import make_training
 
 ROOT = Path(__file__).parents[2]
-VALUES = (
-    *(None, True, "", "x", "\ud800", "\x1b]0;x\x07", "a\u2028b", "=cmd|' /C calc'!A0", [], {}, [[]], {"a": 1}),
-    *(
-        0,
-        -1,
-        1,
-        2**63,
-        2**64,
-        10**29,
-        -(10**29),
-        0.0,
-        -0.5,
-        1e-320,
-        1e300,
-        1.5,
-        "nan",
-        "2026",
-        "0001-01-01T00:00:00+14:00",
-    ),
-)
-RAW = (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"9" * 5000, b"[" * 3000, b'"\\ud800"', b"1E400", b"-0", b"\xff")
 
 
 def show(run: StoredRun) -> None:
@@ -148,46 +127,6 @@ SESSION = {
 }
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Name every place in a document."""
-    found = [path] if path else []
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in items:
-        found += places(item, (*path, key))
-    return found
-
-
-def changed_document(document: Any, draw: random.Random) -> bytes:
-    """Change one to three places of a JSON document."""
-    document = json.loads(json.dumps(document))
-    for _ in range(draw.randint(1, 3)):
-        known = places(document)
-        *above, key = draw.choice(known)
-        holder = document
-        for step in above:
-            holder = holder[step]
-        what = draw.randrange(4)
-        if what == 0:
-            del holder[key]
-        elif what == 1 and isinstance(holder, dict):
-            holder[f"{key}x"] = holder[key]
-        elif what == 2 and isinstance(holder, list):
-            holder.append(holder[key])
-        else:
-            holder[key] = draw.choice(VALUES)
-        if not places(document):
-            break
-    return json.dumps(document).encode()
-
-
-def changed_bytes(data: bytes, draw: random.Random) -> bytes:
-    """Cut, double, insert or overwrite bytes."""
-    start = draw.randrange(len(data) + 1)
-    end = min(len(data), start + draw.randrange(40))
-    raw = draw.choice([*RAW, b"", b"\x00", b'"', b",", b"\n", b"\xef\xbb\xbf", bytes([draw.randrange(256)])])
-    return draw.choice([data[:start] + data[end:], data[:end] + data[start:], data[:start] + raw + data[end:]])
-
-
 def read_damaged(kind: str, there: Path, seed: int, read: Callable[[Path], object] | None = None) -> None:
     """Change one file at random and read it; it is whole again afterwards."""
     pattern, usual = READERS[kind]
@@ -198,10 +137,7 @@ def read_damaged(kind: str, there: Path, seed: int, read: Callable[[Path], objec
         path.write_bytes(FILES[kind]())
     whole, draw = path.read_bytes(), random.Random(seed)
     is_json = bool(pattern) or kind == "pytest-benchmark"
-    damaged = (
-        changed_document(json.loads(whole), draw) if is_json and draw.random() < 0.7 else changed_bytes(whole, draw)
-    )
-    path.write_bytes(damaged)
+    path.write_bytes(changed(whole, draw, is_json=is_json))
     try:
         (read or usual)(path)
     except BenchError as error:
@@ -215,10 +151,6 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("damaged")
     store(root)
     return root
-
-
-def many(count: int) -> Callable[[Any], Any]:
-    return settings(max_examples=count, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("kind", READERS)

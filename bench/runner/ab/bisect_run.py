@@ -22,7 +22,8 @@ from bench.core import __version__
 from bench.core.cell import Cell
 from bench.core.comparison import Bisected, Ends, Narrowed, Settled, Shot, Shots
 from bench.core.errors import StoreError
-from bench.core.jsonio import from_json, to_json
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json, to_json
 from bench.device.backend import is_accelerator
 from bench.runner.ab.bisect import Bisecting, History, Measurer
 from bench.runner.ab.commits import list_history
@@ -32,6 +33,7 @@ from bench.runner.ab.servers import Servers
 from bench.runner.ab.sides import Side, open_sides
 from bench.runner.ab.stages import Comparing, Progress, Settings
 from bench.runner.records import describe_resumption, open_run
+from bench.store.atomic import store_error, write_bytes
 from bench.store.runs import RunFolder
 
 SCHEMA = 1
@@ -92,16 +94,25 @@ def resume_bisection(
         StoreError: There is no such run, or it is no bisection.
     """
     folder = RunFolder.open(run, results)
-    asked = dict(folder.run.settings or {})
-    if asked.pop("kind", None) != "bisect":
-        raise StoreError(f"run {folder.run.id} is no bisection; `bench bisect --resume` takes one up")
-    try:
-        question = from_json(Question, asked)
-    except ValueError as error:
-        raise StoreError(f"{folder.path / 'run.json'}: {error}") from None
+    question = read_question(folder)
     question = replace(question, settings=replace(question.settings, budget_seconds=budget_seconds))
     folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, describe_resumption())))
     return folder.path, _answer(folder, question, listen)
+
+
+def read_question(folder: RunFolder) -> Question:
+    """Read what a bisection was asked.
+
+    Raises:
+        StoreError: It is no bisection.
+    """
+    asked = folder.run.settings
+    if not isinstance(asked, dict) or asked.get("kind") != "bisect":
+        raise StoreError(f"run {folder.run.id} is no bisection; `bench bisect --resume` takes one up")
+    try:
+        return from_json(Question, {name: value for name, value in asked.items() if name != "kind"})
+    except ValueError as error:
+        raise StoreError(f"{folder.path / 'run.json'}: {error}") from None
 
 
 def _history(question: Question) -> History:
@@ -258,16 +269,23 @@ class Journal:
 
     def _ask(self, kind: type[T], asked: list[str], measure: Callable[[], T]) -> T:
         if self._known:
-            line = self._known.pop(0)
-            if line["asked"] != asked:
+            try:
+                line = self._known.pop(0)
+                was_asked, answer = line["asked"], from_json(kind, line["answer"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise StoreError(f"{self._path} is no journal of a bisection ({error}); start again") from None
+            if was_asked != asked:
                 raise StoreError(f"{self._path} answers other questions than this history asks; start again")
-            return from_json(kind, line["answer"])
+            return answer
         answer = measure()
         is_whole = not answer.is_cut_short if isinstance(answer, Ends) else _is_whole(answer)
         if is_whole:
             written = json.dumps({"asked": asked, "answer": to_json(answer)}, allow_nan=False)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(written + "\n")
+            try:
+                with self._path.open("a", encoding="utf-8") as file:
+                    file.write(written + "\n")
+            except OSError as error:
+                raise store_error("write", self._path, error) from error
         return answer
 
 
@@ -280,10 +298,12 @@ def _read(path: Path) -> list[dict[str, Any]]:
     """Read what is written; a last line that was being written when the run was killed is cut off."""
     if not path.is_file():
         return []
-    whole, newline, rest = path.read_text(encoding="utf-8").rpartition("\n")
-    if rest:
-        path.write_text(whole + newline, encoding="utf-8")
     try:
-        return [json.loads(line) for line in whole.splitlines()]
+        whole, newline, rest = read_file(path).rpartition(b"\n")
+        if rest:
+            write_bytes(path, whole + newline)
+        return [parse_json(line) for line in whole.splitlines()]
+    except OSError as error:
+        raise store_error("read", path, error) from error
     except ValueError as error:
         raise StoreError(f"{path}: {error}; start the bisection again") from None

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,10 @@ def _refuse_the_name_of_another(path: Path, step: str, arguments: Sequence[str])
     """Keep one step from hiding what another one found: the verdict would pass without it."""
     if not path.is_file():
         return
-    document = _parsed(path.read_bytes()) or {}
+    try:
+        document = _parsed(read_file(path)) or {}
+    except OSError as error:
+        raise store_error("read", path, error) from error
     there = [document.get("step"), *(document.get("arguments") or ())]
     if there != [step, *arguments]:
         raise UsageError(
@@ -128,8 +132,8 @@ def read_results(folder: Path) -> tuple[StepResult, ...]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            document = parse_json(read_file(path))
-            found.append((STEPS.index(document["step"]), _result(path.stem, document)))
+            kept = from_json(_Kept, parse_json(read_file(path)))
+            found.append((STEPS.index(kept.step), _result(path.stem, kept)))
         except OSError as error:
             raise store_error("read", path, error) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -141,45 +145,76 @@ def read_results(folder: Path) -> tuple[StepResult, ...]:
     return tuple(result for _, result in sorted(found, key=lambda pair: pair[0]))
 
 
-def _result(name: str, document: Mapping[str, Any]) -> StepResult:
-    code = document["exit_code"]
+def _result(name: str, kept: _Kept) -> StepResult:
+    code, problem, answer = kept.exit_code, kept.problem, kept.answer
     known = code in set(ExitCode)
-    problem = str(document["problem"])
     if code is not None and not known:
         problem = f"ended with exit code {code}; {problem}".rstrip("; ")
-    answer = document["answer"]
-    if code == ExitCode.REGRESSION and answer is None:  # an older version's way of saying that it broke
-        known, problem = False, problem or "ended with exit code 1 and gave no answer"
+    if answer is not None and answer.get("is_updated"):
+        answer, problem = None, "put counts on record instead of judging them (--update)"
+    if code in _JUDGING and answer is None:  # nothing was judged, whatever it ended with
+        known, problem = False, problem or f"ended with exit code {code} and gave no answer"
     return StepResult(
         name=name,
-        command=shlex.join(["bench", document["step"], *document["arguments"]]),
-        exit_code=ExitCode(code) if known else ExitCode.UNFIT,
+        command=shlex.join(["bench", kept.step, *kept.arguments]),
+        exit_code=ExitCode(code or 0) if known else ExitCode.UNFIT,
         problem=problem,
-        answer=None if answer is None else _ANSWERS[document["step"]](answer),
+        answer=None if answer is None else _ANSWERS[kept.step](answer),
     )
+
+
+_JUDGING = (ExitCode.FINE, ExitCode.REGRESSION)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """The file of a step."""
+
+    schema: int
+    step: str
+    arguments: tuple[str, ...]
+    exit_code: int | None
+    problem: str
+    answer: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GateRow:
+    """One of the `rows` of an answer of `bench gate`."""
+
+    cell_id: str
+    cell: Cell
+    verdict: GateVerdict
+    counters: tuple[CounterChange, ...]
+    operations: tuple[CounterChange, ...]
+    reason: str | None
+    row: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GateAnswer:
+    suite: str
+    torch: str
+    rows: tuple[_GateRow, ...]
 
 
 def _gated(answer: Mapping[str, Any]) -> Gated:
+    found = from_json(_GateAnswer, {field: answer[field] for field in ("suite", "torch", "rows")})
     rows = []
-    for row in answer["rows"]:
-        verdict = GateVerdict(row["verdict"])
-        there = CounterRow(suite=answer["suite"], torch=answer["torch"], cell=from_json(Cell, row["cell"]), counters=())
+    for row in found.rows:
+        there = CounterRow(suite=found.suite, torch=found.torch, cell=row.cell, counters=())
+        is_extra = row.verdict is GateVerdict.EXTRA
         rows.append(
             GateRow(
-                verdict=verdict,
-                expected=there if verdict is GateVerdict.EXTRA else None,
-                found=None if verdict is GateVerdict.EXTRA else there,
-                counters=tuple(from_json(CounterChange, change) for change in row["counters"]),
-                operations=tuple(from_json(CounterChange, change) for change in row["operations"]),
-                reason=row["reason"],
+                verdict=row.verdict,
+                expected=there if is_extra else None,
+                found=None if is_extra else there,
+                counters=row.counters,
+                operations=row.operations,
+                reason=row.reason,
             )
         )
-    return Gated(
-        suite=answer["suite"],
-        torch=answer["torch"],
-        rows=tuple(rows),
-        lines=tuple(row["row"] for row in answer["rows"]),
-    )
+    return Gated(suite=found.suite, torch=found.torch, rows=tuple(rows), lines=tuple(row.row for row in found.rows))
 
 
 def _checked(answer: Mapping[str, Any]) -> tuple[CheckedClaim, ...]:

@@ -109,15 +109,18 @@ def version_of(connection: Connection) -> int | None:
     """Return the version of the tables; None where there are none."""
     if not inspect(connection).has_table(schema.name):
         return None
-    return int(connection.execute(select(schema.c.version)).scalar_one())
+    found: int | None = connection.execute(select(schema.c.version)).scalar_one()
+    return 0 if found is None else found
 
 
 def check(found: int, where: str, known: int = VERSION) -> None:
-    """Refuse what a newer stepbench wrote.
+    """Refuse what a newer stepbench wrote, and what none did.
 
     Raises:
-        StoreError: It is newer than this stepbench.
+        StoreError: It is newer than this stepbench, or no version.
     """
+    if found < 1:
+        raise StoreError(f"the history {where} has no version; delete it and ingest the runs again")
     if found > known:
         raise StoreError(
             f"the history {where} has schema {found}, this stepbench knows up to {known}: a newer stepbench made it; "
@@ -135,8 +138,10 @@ def migrate(connection: Connection, where: str, to: int = VERSION) -> int:
     dialect = connection.dialect.name
     if dialect == "postgresql":  # two processes may make the tables at once; SQLite's own lock is held already
         connection.execute(text("SELECT pg_advisory_xact_lock(7305118)"))
-    found = version_of(connection) or 0
-    check(found, where)
+    version = version_of(connection)
+    found = 0 if version is None else version
+    if version is not None:
+        check(version, where)
     for version in range(found + 1, to + 1):
         for statement in MIGRATIONS[version]:
             statement = statement.replace("<identity>", _IDENTITY[dialect])

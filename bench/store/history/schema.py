@@ -12,6 +12,8 @@ Names begin with `stepbench_`, because a team's database holds other tables too.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +32,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+
+from bench.core.errors import StoreError
+from bench.core.text import plain
 
 SECONDS = (
     "step_median_seconds",
@@ -80,11 +85,89 @@ COUNTS = (
 MEASURED = (*SECONDS, *COUNTS)
 
 
-class UtcTime(TypeDecorator[datetime]):
+class _Checked(TypeDecorator[Any]):
+    """A column of which only what belongs there is read: SQLite keeps any value in any column."""
+
+    impl: Any = Text
+    cache_ok = True
+    kinds: tuple[type, ...] = (str,)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        """Make the reader of a value, which raises StoreError."""
+        process = super().result_processor(dialect, coltype)
+
+        def read(value: Any) -> Any:
+            try:
+                found = value if process is None else process(value)
+            except (ValueError, TypeError, OverflowError):
+                raise _unreadable(value) from None
+            is_right = found is None or type(found) in self.kinds
+            if not is_right or (isinstance(found, float) and not math.isfinite(found)):
+                raise _unreadable(value)
+            return found
+
+        return read
+
+
+def _unreadable(value: Any) -> StoreError:
+    return StoreError(
+        f"the history holds {plain(repr(value), 80)}, which nobody put there by `bench history ingest`; "
+        "delete it and ingest the runs again"
+    )
+
+
+class Words(_Checked):
+    """A text."""
+
+    cache_ok = True
+
+
+class Fraction(_Checked):
+    """A finite number."""
+
+    impl = Double
+    cache_ok = True
+    kinds = (float, int)
+
+
+class Count(_Checked):
+    """A whole number."""
+
+    impl = BigInteger
+    cache_ok = True
+    kinds = (int,)
+
+
+class Small(_Checked):
+    """A whole number of 32 bits."""
+
+    impl = Integer
+    cache_ok = True
+    kinds = (int,)
+
+
+class Flag(_Checked):
+    """True or false."""
+
+    impl = Boolean
+    cache_ok = True
+    kinds = (bool,)
+
+
+class Fields(_Checked):
+    """An object of JSON."""
+
+    impl = JSON
+    cache_ok = True
+    kinds = (dict,)
+
+
+class UtcTime(_Checked):
     """A moment; in UTC for SQLite, which knows no zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
+    kinds = (datetime,)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Turn any zone into UTC."""
@@ -103,51 +186,51 @@ class UtcTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
-schema = Table("stepbench_schema", metadata, Column("version", Integer, nullable=False))
+schema = Table("stepbench_schema", metadata, Column("version", Small, nullable=False))
 
 environments = Table(
     "stepbench_environments",
     metadata,
-    Column("fingerprint", Text, primary_key=True),
-    Column("machine", Text, nullable=False),
-    Column("fields", JSON, nullable=False),
+    Column("fingerprint", Words, primary_key=True),
+    Column("machine", Words, nullable=False),
+    Column("fields", Fields, nullable=False),
 )
 
 cells = Table(
     "stepbench_cells",
     metadata,
-    Column("key", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("axes", JSON(none_as_null=True)),
+    Column("key", Words, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("axes", Fields(none_as_null=True)),
 )
 
 runs = Table(
     "stepbench_runs",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
+    Column("id", Words, primary_key=True),
+    Column("kind", Words, nullable=False),
     Column("started_at", UtcTime, nullable=False),
-    Column("path", Text, nullable=False),
-    Column("written_by", Text, nullable=False),
+    Column("path", Words, nullable=False),
+    Column("written_by", Words, nullable=False),
 )
 
 records = Table(
     "stepbench_records",
     metadata,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("run_id", Text, ForeignKey(runs.c.id), nullable=False),
-    Column("cell_key", Text, ForeignKey(cells.c.key), nullable=False),
-    Column("fingerprint", Text, ForeignKey(environments.c.fingerprint)),
+    Column("digest", Words, nullable=False, unique=True),
+    Column("run_id", Words, ForeignKey(runs.c.id), nullable=False),
+    Column("cell_key", Words, ForeignKey(cells.c.key), nullable=False),
+    Column("fingerprint", Words, ForeignKey(environments.c.fingerprint)),
     Column("started_at", UtcTime, nullable=False),
-    Column("git_commit", Text),
-    Column("git_dirty", Boolean),
-    Column("code", Text),
-    Column("outcome", Text, nullable=False),
-    Column("reason", Text),
-    Column("path", Text, nullable=False),
-    *(Column(name, Double) for name in SECONDS),
-    *(Column(name, BigInteger) for name in COUNTS),
+    Column("git_commit", Words),
+    Column("git_dirty", Flag),
+    Column("code", Words),
+    Column("outcome", Words, nullable=False),
+    Column("reason", Words),
+    Column("path", Words, nullable=False),
+    *(Column(name, Fraction) for name in SECONDS),
+    *(Column(name, Count) for name in COUNTS),
 )
 
-pruned = Table("stepbench_pruned", metadata, Column("digest", Text, primary_key=True))
+pruned = Table("stepbench_pruned", metadata, Column("digest", Words, primary_key=True))

@@ -131,3 +131,28 @@ def test_an_error_in_json_is_no_answer(no_bench: Path, tmp_path: Path) -> None:
     run_step("gate", ["x.toml"], tmp_path / "kept")
     (result,) = read_results(tmp_path / "kept")
     assert (result.exit_code, result.answer, result.problem) == (ExitCode.USAGE, None, "bench: no such suite")
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_step_that_answered_nothing_is_no_verdict(no_bench: Path, tmp_path: Path, code: int) -> None:
+    no_bench.write_text(f"exit {code}\n")  # as `bench ci gate --help` does with 0
+    run_step("gate", [], tmp_path / "kept")
+    (result,) = read_results(tmp_path / "kept")
+    assert result.exit_code is ExitCode.UNFIT
+    assert result.problem == f"said nothing, exit code {code}"
+
+
+def test_a_gate_that_only_put_counts_on_record_is_no_verdict(no_bench: Path, tmp_path: Path) -> None:
+    answer = {"command": "gate", "suite": "s", "torch": "2.15", "is_updated": True, "rows": []}
+    no_bench.write_text(f"echo '{json.dumps(answer)}'\n")
+    run_step("gate", ["--update"], tmp_path / "kept")
+    (result,) = read_results(tmp_path / "kept")
+    assert result.exit_code is ExitCode.UNFIT
+    assert "--update" in result.problem
+
+
+def test_an_answer_whose_exit_code_is_no_number_is_refused(tmp_path: Path) -> None:
+    kept = {"schema": 1, "step": "check", "arguments": [], "exit_code": False, "problem": "", "answer": CHECK}
+    (tmp_path / "check.json").write_text(json.dumps(kept))  # False is equal to 0
+    with pytest.raises(StoreError, match="exit_code"):
+        read_results(tmp_path)
