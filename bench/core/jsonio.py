@@ -12,12 +12,13 @@ import dataclasses
 import functools
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ _LARGEST_FLOPS = 10**30
 """The largest training of 2026 took some 10^27."""
 _LONGEST_SECONDS = 1e10
 """Three centuries."""
+_LARGEST_LOGARITHM = 100.0
+"""Of a ratio: 1e43 times as long."""
+_LOGARITHMS = re.compile(r"(shifts?|minimum_detectable|\.within|\.between)$|^Comparison\.(low|high|mean_high)$")
 _DEEPEST = 50
 """Levels of what has no type; nothing that we write has ten."""
 _TIMES = ".started_at"
@@ -174,7 +178,7 @@ def _reader(hint: Any, where: str) -> _Reader:
     if issubclass(hint, Enum):
         return functools.partial(_read_enum, hint, where=where)
     if hint is float:
-        return functools.partial(_read_float, where=where)
+        return functools.partial(_read_float, where=where, limits=_limits(where))
     if hint is int:
         largest = _LARGEST_FLOPS if "flop" in where.lower() or "macs" in where else _LARGEST_COUNT
         return functools.partial(_read_int, where=where, largest=largest)
@@ -203,13 +207,13 @@ def _union_reader(options: tuple[Any, ...], where: str) -> _Reader:
 
 def _tuple_reader(items: tuple[Any, ...], where: str) -> _Reader:
     if len(items) == 2 and items[1] is Ellipsis:
-        read_item = _reader(items[0], where)
+        read_item, limits = _reader(items[0], where), _limits(where)
 
         def read_many(value: Any) -> Any:
             if not isinstance(value, list | tuple):
                 raise ValueError(f"{where} needs a list, found {value!r}")
             if items[0] is float and set(map(type, value)) == {float}:
-                return _checked_floats(tuple(value), where)
+                return _checked_floats(tuple(value), where, limits)
             return tuple(map(read_item, value))
 
         return read_many
@@ -238,10 +242,26 @@ def _read_enum(hint: type[Enum], value: Any, where: str) -> Enum:
         raise ValueError(f"{where} needs one of {known}, found {value!r}") from None
 
 
-def _read_float(value: Any, where: str) -> float:
+class _Limits(NamedTuple):
+    """Between which finite numbers a value must be, and what that is called."""
+
+    low: float
+    high: float
+    words: str
+
+
+def _limits(where: str) -> _Limits | None:
+    if where.endswith("seconds"):
+        return _Limits(0, _LONGEST_SECONDS, f"seconds from 0 to {_LONGEST_SECONDS:g}")
+    if _LOGARITHMS.search(where):
+        return _Limits(-_LARGEST_LOGARITHM, _LARGEST_LOGARITHM, f"a logarithm of at most {_LARGEST_LOGARITHM:g}")
+    return None
+
+
+def _read_float(value: Any, where: str, limits: _Limits | None) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"{where} needs float, found {value!r}")
-    return _checked_float(value, where)
+    return _checked_float(value, where, limits)
 
 
 def _read_int(value: Any, where: str, largest: int) -> int:
@@ -260,20 +280,20 @@ def _read_plain(hint: type[Any], value: Any, where: str, check: Callable[[str, s
     return value
 
 
-def _checked_floats(values: tuple[float, ...], where: str) -> tuple[float, ...]:
+def _checked_floats(values: tuple[float, ...], where: str, limits: _Limits | None) -> tuple[float, ...]:
     """Check samples, of which a record holds hundreds, by three numbers."""
     if math.isfinite(sum(map(abs, values))):  # math.fsum would raise where it overflows
-        _checked_float(min(values), where)
-        _checked_float(max(values), where)
+        _checked_float(min(values), where, limits)
+        _checked_float(max(values), where, limits)
         return values
-    return tuple(_checked_float(value, where) for value in values)
+    return tuple(_checked_float(value, where, limits) for value in values)
 
 
-def _checked_float(value: float, where: str) -> float:
+def _checked_float(value: float, where: str, limits: _Limits | None) -> float:
     if not -1e308 < value < 1e308:  # also NaN, and an int that no float holds
         raise ValueError(f"{where} needs a finite number, found {_shown(value)}")
-    if where.endswith("seconds") and not 0 <= value <= _LONGEST_SECONDS:
-        raise ValueError(f"{where} needs seconds from 0 to {_LONGEST_SECONDS:g}, found {_shown(value)}")
+    if limits is not None and not limits.low <= value <= limits.high:
+        raise ValueError(f"{where} needs {limits.words}, found {_shown(value)}")
     return float(value)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.core.comparison import (
     Bisected,
@@ -79,8 +79,7 @@ def percent_of(shift: float | None) -> str:
 def reason_text(comparison: Comparison) -> str:
     """Explain the verdict in one line."""
     facts = dict(comparison.facts)
-    tolerated = f"+{float(facts.get('tolerate', 0.05)) * 100:.3g} %"
-    fail_at = f"+{float(facts.get('fail_at', 0.02)) * 100:.3g} %"
+    tolerated, fail_at = _share(facts, "tolerate", 0.05), _share(facts, "fail_at", 0.02)
     shift = f"{change(comparison.shift)} %"
     p = "" if comparison.p_adjusted is None else f", p {comparison.p_adjusted:.3f}"
     sees = percent_of(comparison.minimum_detectable)
@@ -113,6 +112,12 @@ def reason_text(comparison: Comparison) -> str:
             return f"the parameters differ: not the same model, so {shift} is no verdict on code (timed all the same)"
         case ComparisonReason.OTHER_ENVIRONMENT:
             return f"measured in another environment: {facts.get('field', 'fields')} differs"
+
+
+def _share(facts: Mapping[str, object], name: str, default: float) -> str:
+    """Write a threshold in percent; the default where a file of somebody else has no number there."""
+    share = facts.get(name)
+    return f"+{(share if isinstance(share, int | float) else default) * 100:.3g} %"
 
 
 def _sessions_text(comparison: Comparison) -> str:

@@ -8,6 +8,7 @@ import importlib
 import json
 import math
 import pkgutil
+import re
 import types
 import typing
 from datetime import datetime
@@ -22,7 +23,7 @@ import bench.core
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, Mode
 from bench.core.claim import Claim, Erratum
-from bench.core.comparison import Quad
+from bench.core.comparison import Quad, Shot
 from bench.core.estimate import Estimate
 from bench.core.generation import PartTimes
 from bench.core.jsonio import from_json, parse_json, to_json
@@ -35,6 +36,9 @@ def core_types() -> list[type]:
     modules = [importlib.import_module(f"bench.core.{info.name}") for info in pkgutil.iter_modules(bench.core.__path__)]
     found = {value for module in modules for value in vars(module).values() if dataclasses.is_dataclass(value)}
     return sorted((cls for cls in found if cls.__name__ not in NOT_JSON), key=lambda cls: cls.__name__)
+
+
+LOGARITHMS = re.compile(r"shifts?$|minimum_detectable$|^Comparison\.(low|high|mean_high)$")
 
 
 def values_of(hint: Any, name: str = "", sizes: tuple[int, int] = (0, 3)) -> st.SearchStrategy[Any]:
@@ -52,11 +56,13 @@ def values_of(hint: Any, name: str = "", sizes: tuple[int, int] = (0, 3)) -> st.
         return instances(hint)
     if issubclass(hint, Enum):
         return st.sampled_from(list(hint))
-    if hint is str and name == "started_at":
+    if hint is str and name.endswith(".started_at"):
         return st.datetimes(min_value=datetime(2, 1, 1), max_value=datetime(9998, 1, 1)).map(datetime.isoformat)
     if hint is float and name.endswith("seconds"):
         return st.floats(0, 1e10)
-    if hint is int and name == "examples":
+    if hint is float and LOGARITHMS.search(name):
+        return st.floats(-100, 100)
+    if hint is int and name.endswith(".examples"):
         return st.integers(min_value=1, max_value=2**63 - 1)
     return {
         bool: st.booleans(),
@@ -71,8 +77,10 @@ def instances(cls: type) -> st.SearchStrategy[Any]:
     hints = typing.get_type_hints(cls)
     fitting = ("Classification", "Epoch", "SamplingTimes")  # their lists fit one another
     sizes = (2, 2) if cls.__name__ in fitting else (0, 3)
-    fields = dataclasses.fields(cls)
-    return st.builds(cls, **{field.name: values_of(hints[field.name], field.name, sizes) for field in fields})
+    fields, owner = dataclasses.fields(cls), cls.__name__
+    return st.builds(
+        cls, **{field.name: values_of(hints[field.name], f"{owner}.{field.name}", sizes) for field in fields}
+    )
 
 
 @pytest.mark.parametrize("cls", core_types(), ids=lambda cls: cls.__name__)
@@ -155,6 +163,11 @@ REFUSED = {
     "an infinite time": (Sample, {"phase": "step", "seconds": [math.inf]}, "Sample.seconds needs a finite number"),
     "no time": (Sample, {"phase": "step", "seconds": [1e300]}, "Sample.seconds needs seconds from 0 to 1e+10"),
     "not a number": (Advice, {"kind": "phase-gap", "facts": [["x", math.nan]]}, "Advice.facts needs a finite number"),
+    "a change that no step can have": (
+        Shot,
+        {"cell_key": "a", "shift": 1e5},
+        "Shot.shift needs a logarithm of at most",
+    ),
     "an int that no float holds": (Sample, {"phase": "step", "seconds": [10**400]}, "found a number of about 401"),
     "a count of 64 bits and more": (Counters, {"parameters": 2**63}, "Counters.parameters is 9223372036854775808"),
     "FLOPs of no training": (FlopCount, {"forward": 10**4400}, "FlopCount.forward is a number of about 4401"),

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli import run_command
 from bench.core.cell import Cell
 from bench.core.comparison import ComparisonVerdict, Ends, Shot, Shots
-from bench.core.errors import BenchError, ExitCode
+from bench.core.errors import BenchError
 from bench.core.gate import CounterChange, GateVerdict
 from bench.core.jsonio import to_json
 from bench.core.precision import Precision
 from bench.core.record import Counters, Sampling
 from bench.report.ci.annotations import annotation_lines
 from bench.report.ci.verdict import ci_comment, joint_exit_code
+from bench.report.html.sections.history import trend_page
 from bench.runner import slowdown
 from bench.runner.ab import bisect_run
 from bench.runner.ab.calibration import Calibration, CellNoise, calibration_path, spreads_of_cells, write_calibration
@@ -38,16 +38,22 @@ from bench.runner.slurm.script import JobOptions
 from bench.store.expected import read_expected
 from bench.store.history.database import open_history
 from bench.store.history.ingest import ingest
+from bench.store.history.nominate import COLUMNS, nominate
+from bench.store.history.queries import STEP, find_series, read_rows, read_trend
 from bench.store.kept import Imported, KeptCounts
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import read_stored_run
+from bench.tables.document import page_text
+from bench.tables.history import nominations_document, trend_document, trends_document
+from bench.tables.table import Page
 from tests.core.test_peaks import PEAKS
 from tests.damaged import change_database, changed, many
-from tests.records import ENVIRONMENT, STARTED_AT, make_claims, make_record
+from tests.records import ENVIRONMENT, STARTED_AT, make_claims
 from tests.report.ci_results import comparison
 from tests.report.formats.runs import gate_row
 from tests.runner.slurm.test_commands import FakeSlurm
 from tests.runner.test_reporting import compared_folder
+from tests.store.history.entries import record_of, store_run
 from tests.store.test_damaged import show
 
 ROOT = Path(__file__).parents[2]
@@ -104,9 +110,15 @@ def resume_bisection(path: Path) -> None:
 
 
 def history(path: Path) -> None:
-    for arguments in (["nominate"], ["show", "-o", str(path.with_name("page.html"))]):
-        code = run_command(["history", *arguments, "--history", str(path), "--results", str(path.parent)])
-        assert code in (ExitCode.FINE, ExitCode.USAGE, ExitCode.NOTHING, ExitCode.UNFIT), code
+    """Do what `bench history show` and `nominate` do."""
+    with open_history(str(path)) as opened, opened.reading() as connection:
+        for series in find_series(connection):
+            trend = read_trend(connection, series, STEP, 60, accepted=(), descendants=None)
+            found = nominate(series, read_rows(connection, series, COLUMNS, 60))
+            json.dumps(to_json([trend, found]), allow_nan=False)
+            for document in (trend_document(trend), trends_document([trend]), nominations_document(found, 1)):
+                page_text(document, Page(width=100))
+            trend_page([trend], found)
 
 
 def slurm(path: Path) -> None:
@@ -161,7 +173,8 @@ def store(root: Path) -> dict[str, tuple[Path, Callable[[Path], object]]]:
     slow = peaks.with_name(f"{ENVIRONMENT.fingerprint}-cpu-slowdowns.json")
     slowdown._write(slow, slowdown.Slowdowns(device="cpu", fingerprint="f", ratios=((Precision.BF16, 3.0),)))
     (root / "results").mkdir()
-    RunFolder.create(root / "results", RunInfo(started_at=STARTED_AT)).append(make_record())
+    for day in range(8):
+        store_run(root / "results", record_of(day, step=0.01 if day < 5 else 0.02))
     database = root / "results" / "history.sqlite"
     with open_history(str(database), makes=True) as opened:
         ingest(opened, results=root / "results")
