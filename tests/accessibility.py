@@ -8,8 +8,8 @@ from typing import Any
 
 _STRUCTURE = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa'], rules: {'color-contrast': {enabled: false}}})"
 
-# Contrast is nine tenths of axe's time, element by element, and a table has thousands that look alike. So it is asked of
-# one text of each look: its colours, its size, and the grounds of all that it stands in.
+# Contrast is nine tenths of axe's time, element by element, and a table has thousands that look alike.
+# So it is asked of one text of each look: its colours, its size, and the grounds of all that it stands in.
 _CONTRAST = """() => {
     const looks = new Map();
     for (const element of document.body.querySelectorAll('*')) {
