@@ -107,6 +107,11 @@ class Backend(abc.ABC):
         """Count the devices of this kind, without starting the runtime, which a fork would not survive."""
 
     @classmethod
+    def is_missing(cls) -> bool:
+        """Whether this machine certainly has no such device; imports no torch."""
+        return False
+
+    @classmethod
     def starts_when_counted(cls) -> bool:
         """Whether asking torch how many there are starts the runtime, so that nothing may ask before a fork."""
         return False
@@ -303,6 +308,16 @@ def parse_device(text: str) -> tuple[str, int | None]:
     return match[1], None if match[2] is None else int(match[2])
 
 
+def check_device(text: str) -> None:
+    """Refuse a device that cannot be here, as far as that is known without importing torch.
+
+    Raises:
+        UsageError: No such kind of device, or certainly none here.
+    """
+    if text != AUTO and _class_of(parse_device(text)[0]).is_missing():
+        raise _not_here(text, _class_of(parse_device(text)[0]), 0)
+
+
 def normalise_device(text: str, say: Callable[[str], object] = lambda _: None) -> str:
     """Check a device's name, complete it and start its runtime.
 
@@ -327,8 +342,7 @@ def normalise_device(text: str, say: Callable[[str], object] = lambda _: None) -
     backend = backend_of(text)
     there = backend.count()
     if backend.index >= there:
-        found = f"{there} {backend.label} device{'s' if there != 1 else ''}" if there else f"no {backend.label} device"
-        raise UsageError(f"device {text!r} was asked for, but torch sees {found} here; use --device cpu")
+        raise _not_here(text, type(backend), there)
     backend.start()
     return backend.device
 
@@ -399,6 +413,11 @@ def is_missing_kernel(error: BaseException) -> bool:
         return True
     words = [word for kind in map(_class_of, KINDS) for word in kind.missing_kernel_words]
     return any(word in str(error) for word in words)
+
+
+def _not_here(text: str, kind: type[Backend], there: int) -> UsageError:
+    found = f"{there} {kind.label} device{'s' if there != 1 else ''}" if there else f"no {kind.label} device"
+    return UsageError(f"device {text!r} was asked for, but torch sees {found} here; use --device cpu")
 
 
 def _accelerators() -> tuple[type[Backend], ...]:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvgpu")
 """One of them is there where CUDA has a device: of the usual driver, of WSL, of Jetson."""
 
+_ROCM_FILE = "/dev/kfd"
+"""Where ROCm has a device, which torch calls by CUDA's name."""
+
 _CAPABILITIES = {Arithmetic.BF16: (8, 0), Arithmetic.TF32: (8, 0), Arithmetic.FP8: (8, 9)}
 
 
@@ -57,6 +60,11 @@ class CudaBackend(Backend):
         if torch.cuda.is_initialized() or not cls.starts_when_counted():  # type: ignore[no-untyped-call]
             return torch.cuda.device_count()
         return _count_apart()
+
+    @classmethod
+    def is_missing(cls) -> bool:
+        """Whether no driver of a GPU is loaded."""
+        return not any(Path(path).exists() for path in (*_DEVICE_FILES, _ROCM_FILE))
 
     @classmethod
     def starts_when_counted(cls) -> bool:

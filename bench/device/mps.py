@@ -6,6 +6,7 @@ It passes `bench.testing.backend` on a fake of torch's functions; it has not run
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,11 @@ class MpsBackend(Backend):
         import torch
 
         return int(torch.backends.mps.is_available())
+
+    @classmethod
+    def is_missing(cls) -> bool:
+        """Whether the system is not Apple's."""
+        return sys.platform != "darwin"
 
     def synchronize(self) -> None:
         """Wait for all kernels in all streams of the GPU."""

@@ -13,7 +13,7 @@ from bench.core.environment import Environment
 from bench.core.errors import BenchError, UsageError
 from bench.core.progress import tell
 from bench.core.record import Outcome
-from bench.device.backend import AUTO, is_accelerator, parse_device
+from bench.device.backend import AUTO, check_device, is_accelerator
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
@@ -62,8 +62,7 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver", nodes: int
         check_nodes(cell)
         if cell.nodes > nodes:
             raise UsageError(f"{cell.id} needs {cell.nodes} nodes of a cluster; add --executor slurm")
-        if cell.device != AUTO:
-            parse_device(cell.device)
+        check_device(cell.device)
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
     for model, input_shape in dict.fromkeys((cell.model, cell.input_shape) for cell in cells):
