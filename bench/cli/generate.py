@@ -19,7 +19,7 @@ import typer
 
 from bench.cli import options, slurm
 from bench.cli.output import answer, results_place
-from bench.core.errors import UsageError
+from bench.core.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from bench.runner.scenarios import Asked, Kind
@@ -50,6 +50,7 @@ def command(
     executor: options.CasesExecutorOption = "forkserver",
     job: slurm.Job,
     results: options.ResultsOption = options.RESULTS,
+    dry_run: options.DryRunOption = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -79,6 +80,7 @@ def command(
         job=job,
         latency=latency,
         tail=tail,
+        is_dry=dry_run,
         quiet=quiet,
         format=format,
     )
@@ -131,16 +133,20 @@ def measure_cases(
     job: slurm.Job,
     latency: str | None,
     tail: bool,
+    is_dry: bool,
     quiet: bool,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
     """Measure cases here or submit them to Slurm, print what came of it, and return the exit code.
 
+    With `is_dry`, only check and print which they are.
+
     Raises:
         UsageError: What was typed does not go together.
     """
     from bench.cli.progress import stoppable, watching
-    from bench.runner.scenarios import run_cases
+    from bench.runner.scenarios import plan_cases, run_cases
+    from bench.store.runs import check_results
     from bench.tables.scenarios import cases_document
     from bench.tables.tails import tailed_cases
 
@@ -148,10 +154,17 @@ def measure_cases(
     if executor == "slurm":
         if limit is not None:
             raise UsageError("--latency needs results, and slurm only submits; leave it out")
+        if is_dry:
+            raise UsageError("--dry-run prints the cases that are measured here, and slurm submits; leave one out")
         return slurm.submit_cases_of(kind, asked, job, results=results, format=format)
     if executor not in ("forkserver", "spawn"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, slurm")
     slurm.refuse_without_slurm(job, None if asked.folder is None else str(asked.folder.path), results)
+    if is_dry:
+        check_results(results)
+        cases, _ = plan_cases(kind, asked, method=executor)
+        answer(kind.command, format, lambda: options.planned([one.id for one in cases], "case"), cases=cases)
+        return ExitCode.FINE
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
         run = run_cases(kind, asked, results=results, watch=watch, method=executor)
     found = kind.of_run(run)

@@ -58,6 +58,7 @@ def command(
     executor: options.CasesExecutorOption = "forkserver",
     job: slurm.Job,
     results: options.ResultsOption = options.RESULTS,
+    dry_run: options.DryRunOption = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -93,6 +94,7 @@ def command(
         job=job,
         latency=latency,
         tail=tail,
+        is_dry=dry_run,
         quiet=quiet,
         format=format,
     )

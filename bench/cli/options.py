@@ -17,7 +17,7 @@ from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.core.errors import ExitCode, UsageError
 from bench.core.inputs import only_shape, read_input_shape
 from bench.core.record import Outcome, Sampling
-from bench.core.units import parse_seconds
+from bench.core.units import counted, parse_seconds
 from bench.device.backend import CPU, DEVICE_HELP, is_accelerator
 from bench.suite.axes import AXES, TYPED, axes_of
 
@@ -166,6 +166,7 @@ ColumnsOption = Annotated[
     Literal["usual", "cold"],
     typer.Option("--columns", help="What the table shows: the usual figures, or build, first step and steady."),
 ]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check it all, print what would be measured, and stop.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 
@@ -199,6 +200,12 @@ def parse_retry(text: str | None, *, is_none: bool) -> tuple[Outcome, ...] | Non
     if unknown := [name for name in names if name not in bad]:
         raise UsageError(f"--retry {unknown[0]!r} is no bad ending of a cell; use some of {', '.join(bad)}")
     return tuple(Outcome(name) for name in names)
+
+
+def planned(names: Sequence[str], what: str) -> str:
+    """Format what a dry run found: one line each, and how many there are."""
+    lines = "".join(f"{name}\n" for name in names)
+    return f"{lines}{counted(len(names), what)}; nothing was measured (--dry-run)"
 
 
 def view_of(columns: str) -> str:

@@ -48,11 +48,12 @@ def command(
     ] = None,
     input_shape: options.TrainShapeOption = None,
     budget: Annotated[str, typer.Option(help="Time for the loader, the step and both, each.")] = "2s",
+    dry_run: options.DryRunOption = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.runner.training import measure_points
-    from bench.tables.training import pipeline_document
+    from bench.runner.training import check_points, measure_points
+    from bench.tables.training import pipeline_document, plan_name
 
     seconds = options.parse_duration(budget, "--budget")
     assert seconds is not None
@@ -67,6 +68,10 @@ def command(
     }
     typed = {name: value for name, value in typed.items() if value is not None}
     plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
+    if dry_run:
+        plans = check_points(plans)
+        answer("pipeline", format, lambda: options.planned([plan_name(one) for one in plans], "point"), plans=plans)
+        return ExitCode.FINE
     is_telling = not quiet and format is not options.Format.JSON
     points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
     answer("pipeline", format, lambda: pipeline_document(points), points=points)

@@ -18,7 +18,7 @@ import typer
 
 from bench.cli import options, slurm
 from bench.cli.output import answer, say_kept
-from bench.core.cell import Cell, Mode
+from bench.core.cell import Mode
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
@@ -139,18 +139,19 @@ def command(
     job: slurm.Job,
     results: options.ResultsOption = options.RESULTS,
     columns: options.ColumnsOption = "usual",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    dry_run: options.DryRunOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 if a cell failed.")] = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import make_observer, stoppable
-    from bench.runner.plan import check_cells, check_devices
+    from bench.runner.plan import check_here, make_plan
     from bench.runner.session import Limits, execute, plan_resumption, plan_targets
     from bench.stats.rank_scaling import rank_scalings
     from bench.stats.scaling import scalings
     from bench.stats.stopping import with_tail
     from bench.store.kept import KeptCounts
+    from bench.store.runs import check_results
     from bench.tables.tails import tailed_cells
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
@@ -218,17 +219,23 @@ def command(
     if cold_start and executor == "inline":
         raise UsageError("--cold-start starts processes, and the executor inline has one; choose forkserver")
     slurm.refuse_without_slurm(job, resume, results)
+    pool = [] if devices is None else options.split([devices])
+    seconds = options.parse_duration(timeout, "--timeout")
     if dry_run:
-        check_cells(session.cells, method=executor)
-        check_devices(session.cells, method=executor)
-        answer("run", format, lambda: _cells_text(session.cells), cells=session.cells)
+        check_results(results)
+        cells = session.cells
+        if pool:
+            cells = make_plan(cells, method=executor, pool=pool).cells
+        else:
+            check_here(cells, method=executor)
+        answer("run", format, lambda: options.planned([cell.id for cell in cells], "cell"), cells=cells)
         return ExitCode.FINE
     kept = None if recount else KeptCounts()
     with stoppable():
         finished = execute(
             session,
             results=results,
-            timeout_seconds=options.parse_duration(timeout, "--timeout"),
+            timeout_seconds=seconds,
             method=executor,
             observers=(make_observer(is_quiet=quiet or format is options.Format.JSON),),
             resume=resume,
@@ -238,7 +245,7 @@ def command(
             is_cold=cold_start,
             kept=kept,
             limits=limits,
-            pool=[] if devices is None else options.split([devices]),
+            pool=pool,
             is_snapshotting=snapshot,
         )
     say_kept(kept, len(finished.records))
@@ -300,8 +307,3 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
         ),
         *(Place(text=text, close=bool(row)) for row, text in enumerate(places)),
     ]
-
-
-def _cells_text(cells: tuple[Cell, ...]) -> str:
-    ids = "".join(f"{cell.id}\n" for cell in cells)
-    return f"{ids}{counted(len(cells), 'cell')}; nothing was measured (--dry-run)"

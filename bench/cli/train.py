@@ -10,7 +10,7 @@ Examples:
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,9 @@ from bench.cli import options
 from bench.cli.output import answer, results_place, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
+
+if TYPE_CHECKING:
+    from bench.core.training import TrainingPlan
 
 PANEL = "Measure"
 
@@ -75,11 +78,13 @@ def command(
     ] = None,
     executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
     results: options.ResultsOption = options.RESULTS,
+    dry_run: options.DryRunOption = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import make_training_observer, stoppable_training
-    from bench.runner.training import Stop, resume_training, train
+    from bench.runner.training import Stop, planned_training, resume_training, train
+    from bench.store.runs import check_results
     from bench.tables.training import training_document
 
     if executor not in ("forkserver", "spawn", "inline"):
@@ -116,12 +121,17 @@ def command(
         refused = [*([model] if model else []), *typed, *(["download"] if download else [])]
         if refused:
             raise UsageError(f"--resume takes everything from the run; leave out {', '.join(refused)}")
+        if dry_run:
+            return _say_plan(planned_training(resume, results), False, executor, format)
         with stoppable_training(stop):
             trained = resume_training(resume, **shared)
     else:
         if model is None:
             raise UsageError("name a model to train, for example `bench train my_net`, or a run with --resume")
         plan = options.plan_of(model, typed)
+        if dry_run:
+            check_results(results)
+            return _say_plan(plan, download, executor, format)
         with stoppable_training(stop):
             trained = train(plan, download=download, **shared)
     answer(
@@ -136,3 +146,13 @@ def command(
     if trained.checkpoint is not None:
         say(f"go on with `bench train --resume {trained.folder}`")
     return 128 + stop.signal if stop.signal else ExitCode.NOTHING
+
+
+def _say_plan(plan: TrainingPlan, is_downloading: bool, executor: str, format: options.Format) -> int:  # noqa: A002
+    """Check a training and print what it would be."""
+    from bench.runner.training import check_training
+    from bench.tables.training import plan_text
+
+    plan = check_training(plan, is_downloading=is_downloading, method=executor)
+    answer("train", format, lambda: options.planned([f"{plan.model}: {plan_text(plan)}"], "training"), plan=plan)
+    return ExitCode.FINE

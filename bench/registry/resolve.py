@@ -76,6 +76,11 @@ def _resolve_name(spec: Spec, input_shape: InputShape | None) -> Workload:
     return to_workload(target, spec, input_shape)
 
 
+def is_own(spec: str) -> bool:
+    """Whether a spec names code of the user's, by its module or file: only importing that tells what it makes."""
+    return parse(spec).kind in (Kind.MODULE, Kind.FILE)
+
+
 def check(spec: str, input_shape: InputShape | None = None) -> None:
     """Raise what `resolve` would, as far as reading source tells; imports neither torch nor the model.
 

@@ -13,7 +13,7 @@ from bench.core.environment import Environment
 from bench.core.errors import BenchError, UsageError
 from bench.core.progress import tell
 from bench.core.record import Outcome
-from bench.device.backend import AUTO, check_device, is_accelerator
+from bench.device.backend import ALL, AUTO, check_device, is_accelerator
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
@@ -79,15 +79,20 @@ def check_nodes(cell: Cell) -> None:
         raise UsageError(f"{cell.id}: {cell.world_size} processes cannot be spread evenly over {cell.nodes} nodes")
 
 
-def check_devices(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
-    """Refuse devices that this machine has not; only accelerators need torch for that, in a process of its own.
+def check_here(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
+    """Refuse what a run refuses before its first cell.
+
+    Only accelerators and models of the user's own need torch for that, in a process of its own.
 
     Raises:
-        BenchError: The first device that is not there.
+        BenchError: See `make_plan`.
     """
+    check_cells(cells, method=method)
     devices = tuple(dict.fromkeys(cell.device for cell in cells if cell.device != AUTO and is_accelerator(cell.device)))
-    if devices:
-        ending = processes.call("bench.runner.workers.cells:preflight", devices, (), method=method)
+    asked = dict.fromkeys((cell.model, cell.input_shape) for cell in cells)
+    models = tuple((model, shape) for model, shape in asked if registry.is_own(model))
+    if devices or models:
+        ending = processes.call("bench.runner.workers.cells:preflight", devices, models, method=method)
         if ending.error is not None:
             raise ending.error
 
@@ -112,6 +117,11 @@ def make_plan(
     Raises:
         BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
     """
+    if pool and method == "inline":
+        raise UsageError("--devices gives each accelerator a worker process, and the executor inline has none")
+    for device in pool:
+        if device != ALL:
+            check_device(device)
     tell("loading torch and the models")
     check_cells(cells, method=method, nodes=nodes or 1)
     processes.preload_libraries([cell.model for cell in cells])

@@ -19,7 +19,7 @@ from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner import processes
-from bench.runner.plan import make_plan
+from bench.runner.plan import Plan, make_plan
 from bench.runner.records import Stamp, describe_resumption, open_run
 from bench.store.cases import append_case, read_generations, read_images
 from bench.store.runs import RunFolder
@@ -103,6 +103,18 @@ def taken_up(kind: Kind, run: str, results: Path) -> Asked:
         ) from error
 
 
+def plan_cases(kind: Kind, asked: Asked, *, method: str = "forkserver") -> tuple[tuple[Any, ...], Plan]:
+    """Check cases before anything is measured; return them with full names of devices, and what is known of those.
+
+    Raises:
+        BenchError: A model is not there or cannot do this, or a device is not there.
+    """
+    plan = make_plan([case.cell for case in asked.cases], method=method)
+    fitted = kind.fit(asked.cases, asked.parts, method)
+    cases = (replace(case, cell=replace(case.cell, device=plan.devices[case.cell.device])) for case in fitted)
+    return tuple(dict.fromkeys(cases)), plan
+
+
 def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: str = "forkserver") -> StoredRun:
     """Measure every case that has no good result of this code in this environment.
 
@@ -116,11 +128,7 @@ def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: 
     Raises:
         BenchError: A model is not there or cannot do this, a device is not there, or a file cannot be written.
     """
-    plan = make_plan([case.cell for case in asked.cases], method=method)
-    fitted = kind.fit(asked.cases, asked.parts, method)
-    cases = tuple(
-        dict.fromkeys(replace(case, cell=replace(case.cell, device=plan.devices[case.cell.device])) for case in fitted)
-    )
+    cases, plan = plan_cases(kind, asked, method=method)
     settings = settings_of(kind, replace(asked, cases=cases))
     folder = asked.folder
     if folder is None:

@@ -275,8 +275,6 @@ def execute(
     """
     old = RunFolder.open(resume, results) if resume is not None else None
     threading.Thread(target=_import_report, daemon=True).start()
-    if pool and method == "inline":
-        raise UsageError("--devices gives each accelerator a worker process, and the executor inline has none")
     plan = make_plan(session.cells, method=method, pool=pool)
     if session.sampling.exclusive:
         _refuse_shared_host()

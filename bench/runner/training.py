@@ -95,6 +95,36 @@ def train(
         raise
 
 
+def check_training(plan: TrainingPlan, *, is_downloading: bool = False, method: str = "forkserver") -> TrainingPlan:
+    """Refuse what a training would refuse before its first step; return the plan with the full name of its device.
+
+    Raises:
+        BenchError: The model, the device or the data cannot be used.
+    """
+    plan, _ = _prepared(plan, method)
+    _ask_whether_usable(plan, is_downloading, method)
+    return plan
+
+
+def check_points(plans: Sequence[TrainingPlan], *, method: str = "forkserver") -> tuple[TrainingPlan, ...]:
+    """Refuse what `measure_points` would refuse before its first point; return the plans with full names of devices.
+
+    Raises:
+        BenchError: The model, the device or the data cannot be used.
+    """
+    processes.preload("torchvision")
+    device = make_plan([plan.cell for plan in plans], method=method).cells[0].device
+    full = tuple(replace(plan, device=device) for plan in plans)
+    _ask_whether_usable(full[0], False, method)
+    return full
+
+
+def _ask_whether_usable(plan: TrainingPlan, is_downloading: bool, method: str) -> None:
+    ending = processes.call(f"{WORKER}:check_plan", plan, is_downloading, method=method)
+    if ending.outcome is not Outcome.OK:
+        raise ending.error or BenchError(f"model {plan.model!r} cannot be trained: {ending.reason}")
+
+
 def resume_training(
     run: str,
     *,
@@ -109,7 +139,7 @@ def resume_training(
         BenchError: There is no such run, it is not a training, or its checkpoint cannot be read.
     """
     folder = RunFolder.open(run, results)
-    plan = _plan_of(folder)
+    plan = planned_training(run, results)
     done = next((t for t in read_trainings(folder)[0] if t.outcome is Outcome.OK), None)
     if done is not None:
         return Trained(folder=folder.path, training=done)
@@ -120,7 +150,13 @@ def resume_training(
         return _train_into(folder, plan, environment, False, observer, stop or Stop(), method)
 
 
-def _plan_of(folder: RunFolder) -> TrainingPlan:
+def planned_training(run: str, results: Path = Path("results")) -> TrainingPlan:
+    """Read what a stored training was asked for.
+
+    Raises:
+        StoreError: There is no such run, or it is no training.
+    """
+    folder = RunFolder.open(run, results)
     settings = folder.run.settings
     if not isinstance(settings, dict) or "training" not in settings:
         raise StoreError(f"run {folder.run.id} is no training; resume it with `bench run --resume {folder.run.id}`")

@@ -47,6 +47,22 @@ def make_folder(path: Path, elsewhere: str = "choose another place") -> None:
         raise store_error("make the folder", path, error, elsewhere) from error
 
 
+def check_folder(path: Path, elsewhere: str = "choose another place") -> None:
+    """Refuse a folder that cannot be made or written into, without making it.
+
+    Raises:
+        StoreError: A file is in the way, or it is not permitted.
+    """
+    there = next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+    if not there.is_dir():
+        problem = errno.EEXIST if there == path.absolute() else errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        problem = errno.EACCES
+    else:
+        return
+    raise store_error("make the folder", path, OSError(problem, os.strerror(problem)), elsewhere)
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace a file in one motion: a temporary beside it, fsync, rename, fsync of the folder.
 

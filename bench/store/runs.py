@@ -26,10 +26,21 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
 from bench.core.record import SCHEMA, Record
-from bench.store.atomic import make_folder, store_error, write_bytes
+from bench.store.atomic import check_folder, make_folder, store_error, write_bytes
 from bench.store.codec import from_file, to_bytes
 
 _ELSEWHERE = "choose another folder with --results"
+
+
+def check_results(root: Path) -> None:
+    """Refuse a folder that can hold no runs, without making it.
+
+    Raises:
+        StoreError: A file is in the way, or it is not permitted.
+    """
+    check_folder(root, _ELSEWHERE)
+
+
 _RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
 
 

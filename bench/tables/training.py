@@ -234,7 +234,11 @@ def pipeline_columns(points: Sequence[PipelinePoint]) -> list[Column]:
 
 def point_name(point: PipelinePoint) -> str:
     """Name a combination: `batch 64, 2 workers, prefetch 2`."""
-    plan = point.plan
+    return plan_name(point.plan)
+
+
+def plan_name(plan: TrainingPlan) -> str:
+    """Name the combination that a plan asks for."""
     words = [f"batch {plan.batch_size}", f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"]
     words += [f"prefetch {plan.prefetch}"] if plan.prefetch else []
     return ", ".join([*words, *(["pinned"] if plan.pin_memory else [])])

@@ -107,6 +107,21 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("run", "my_net", "-p", "fp31"), "Did you mean 'fp32'?"),
         (("run", "my_net", "--optimizer", "adan"), "Did you mean 'adam'?"),
         (("run", "my_net", "-d", "gpu", "--dry-run"), "no device kind 'gpu'. Did you mean 'cuda'?"),
+        (("run", "my_net", "-d", "mps", "--dry-run"), "'mps' was asked for, but torch sees no MPS device here"),
+        (("run", "my_net", "--timeout", "5", "--dry-run"), "--timeout: '5' has no unit"),
+        (("run", "my_net", "--devices", "cpu", "--dry-run"), "--devices is for accelerators"),
+        (("run", "my_net", "--devices", "tpu", "--dry-run"), "no device kind 'tpu'"),
+        (("run", "my_net", "--devices", "all", "--executor", "inline", "--dry-run"), "the executor inline has none"),
+        (("run", "my_net", "--results", "notes.txt", "--dry-run"), "cannot make the folder notes.txt: a file"),
+        (("run", "my_net", "--results", "notes.txt/in", "--dry-run"), "a part of that path is a file"),
+        (("run", f"{USER}:tiny", "--dry-run"), "--input 3x224x224"),
+        (("generate", "mlp", "--dry-run"), "does not generate text"),
+        (("generate", "decoder_lm", "-d", "mps", "--dry-run"), "no MPS device here"),
+        (("generate", "decoder_lm", "--executor", "slurm", "--dry-run"), "slurm submits; leave one out"),
+        (("images", "diffusion", "--results", "notes.txt", "--dry-run"), "cannot make the folder notes.txt"),
+        (("train", "my_net", "--data", "mnist:nowhere", "--dry-run"), "no MNIST files in nowhere"),
+        (("train", "my_net", "--results", "notes.txt", "--dry-run"), "cannot make the folder notes.txt"),
+        (("pipeline", "my_net", "--data", "digits", "--dry-run"), "no data named 'digits'"),
         (("run", "my_net", "-d", "npu", "--dry-run"), "no device kind 'npu'. Use cpu, cuda"),
         (("run", "my_net", "--optimizer", "lion", "--dry-run"), "no optimizer named 'lion'"),
         (("run", "resnet5", "--dry-run"), "Did you mean 'torchvision:resnet50'?"),
@@ -177,6 +192,36 @@ def test_dry_run_prints_the_cells_and_measures_nothing(capsys):
     code, out, _ = bench(capsys, "run", "my_net", "mlp", "-b", "8,32", "--dry-run")
     assert code == ExitCode.FINE
     assert out.splitlines()[:2] == ["my_net/train/b8/cpu/fp32", "my_net/train/b32/cpu/fp32"]
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key", "lines"),
+    [
+        (
+            ("generate", "decoder_lm", "--prompt", "8,16", "--new-tokens", "4"),
+            "cases",
+            ("decoder_lm/infer/b1/cpu/fp32/p8+4", "decoder_lm/infer/b1/cpu/fp32/p16+4", "2 cases"),
+        ),
+        (("images", "diffusion", "--steps", "3"), "cases", ("diffusion/infer/b1/cpu/fp32/ddim3", "1 case")),
+        (("train", "my_net", "--epochs", "2", "-b", "8"), "plan", ("my_net: batch 8, 0 workers, adam,", "1 training")),
+        (
+            ("pipeline", "my_net", "--workers", "0,1"),
+            "plans",
+            ("batch 64, 0 workers", "batch 64, 1 worker, prefetch 2", "2 points"),
+        ),
+    ],
+    ids=["generate", "images", "train", "pipeline"],
+)
+def test_dry_run_says_what_would_be_measured(capsys, arguments, key, lines):
+    code, out, _ = bench(capsys, *arguments, "--dry-run")
+    assert code == ExitCode.FINE
+    for line, start in zip(out.splitlines(), lines, strict=True):
+        assert line.startswith(start)
+    assert out.endswith("nothing was measured (--dry-run)\n")
+    code, out, _ = bench(capsys, *arguments, "--dry-run", "--format", "json")
+    assert code == ExitCode.FINE
+    assert json.loads(out)[key]
     assert not Path("results").exists()
 
 

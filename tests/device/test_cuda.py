@@ -18,7 +18,7 @@ from bench.core.environment import MachineState
 from bench.core.errors import UsageError
 from bench.core.workload import Workload
 from bench.device import cuda, nvml, prepare
-from bench.device.backend import backend_of, is_out_of_memory, normalise_device, starts_when_counted
+from bench.device.backend import backend_of, check_device, is_out_of_memory, normalise_device, starts_when_counted
 from bench.device.environment import read_machine, state_between
 from bench.measure.clock import clock_for
 from bench.runner.counting import workspaces_of
@@ -445,6 +445,19 @@ def test_the_cpus_near_a_gpu_are_those_of_its_numa_node(machine: FakeMachine) ->
     assert backend_of("cuda:1").cache_bytes() == 50 * MIB
     machine.lacks = ("nvmlDeviceGetCpuAffinity",)
     assert backend_of("cuda:1").cpus_near(uuid_of(machine, 1)) == frozenset()
+
+
+# Without torch.
+
+
+def test_a_gpu_is_missing_where_no_driver_is_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cuda, "_DEVICE_FILES", ())
+    monkeypatch.setattr(cuda, "_ROCM_FILE", str(tmp_path / "kfd"))
+    with pytest.raises(UsageError, match="'cuda:9' was asked for, but torch sees no CUDA device here"):
+        check_device("cuda:9")
+    (tmp_path / "kfd").touch()
+    check_device("cuda:9")
+    check_device("auto")
 
 
 # Counting where NVML does not tell (B10).

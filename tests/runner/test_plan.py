@@ -9,7 +9,7 @@ import pytest
 import bench
 from bench.core.cell import Cell, Parallel
 from bench.core.errors import UsageError
-from bench.runner.plan import Plan, check_devices, share_out, share_threads
+from bench.runner.plan import Plan, check_here, share_out, share_threads
 from tests.records import ENVIRONMENT
 
 CELL = Cell(model="net", batch_size=8)
@@ -51,7 +51,7 @@ def test_threads_that_were_asked_for_stay() -> None:
     assert threads(of(1, threads=3), of(2, threads=3)) == [3, 3]
 
 
-def test_a_dry_run_asks_torch_only_for_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dry_run_asks_torch_only_for_accelerators_and_own_models(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def call(place: str, devices: tuple[str, ...], models: tuple[str, ...], **_: Any) -> SimpleNamespace:
@@ -59,11 +59,15 @@ def test_a_dry_run_asks_torch_only_for_accelerators(monkeypatch: pytest.MonkeyPa
         return SimpleNamespace(error=UsageError("no CUDA device here"))
 
     monkeypatch.setattr("bench.runner.plan.processes.call", call)
-    check_devices([Cell(model="mlp", batch_size=8), Cell(model="mlp", batch_size=8, device="auto")])
+    monkeypatch.setattr("bench.device.cuda.CudaBackend.is_missing", lambda: False)
+    check_here([Cell(model="mlp", batch_size=8), Cell(model="mlp", batch_size=8, device="auto")])
     assert asked == []
     with pytest.raises(UsageError, match="no CUDA device here"):
-        check_devices([Cell(model="mlp", batch_size=8), Cell(model="mlp", batch_size=8, device="cuda")])
+        check_here([Cell(model="mlp", batch_size=8), Cell(model="mlp", batch_size=8, device="cuda")])
     assert asked == [(("cuda",), ())]
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        check_here([Cell(model="torch.nn:Identity", batch_size=8)])
+    assert asked[1:] == [((), (("torch.nn:Identity", None),))]
 
 
 @pytest.mark.parametrize("progress", [False, True])

@@ -45,6 +45,19 @@ _REPORT_SECONDS = 0.25
 _PARTS = tuple(Part)
 
 
+def check(plan: TrainingPlan, *, is_downloading: bool = False) -> None:
+    """Refuse what `train` would refuse before its first step; data that are to be downloaded are not looked at.
+
+    Raises:
+        BenchError: The model or the data cannot be used.
+    """
+    workload = registry.resolve(plan.model, input_shape=plan.input_shape)
+    with prepare(workload, replace(plan.cell, batch_size=2)) as step:
+        _set_options(step, plan)
+        if not is_downloading:
+            _check_outputs(step, plan, open_digits(plan, input_shape(step, plan.model)))
+
+
 def train(
     plan: TrainingPlan,
     *,

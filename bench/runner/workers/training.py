@@ -12,7 +12,17 @@ from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
 from bench.device.backend import why_not
 from bench.device.environment import read_machine, state_between
 from bench.measure.scenarios.pipeline import measure_pipeline
-from bench.measure.scenarios.training import train
+from bench.measure.scenarios.training import check, train
+
+
+def check_plan(plan: TrainingPlan, is_downloading: bool) -> None:
+    """Refuse what `run_training` or `run_point` would refuse before anything is measured.
+
+    Raises:
+        BenchError: The device, the model or the data cannot be used.
+    """
+    _check_device(plan)
+    check(plan, is_downloading=is_downloading)
 
 
 def run_training(
