@@ -142,16 +142,17 @@ T = TypeVar("T")
 
 def leaves(value: Any, kind: type[T]) -> Iterator[T]:
     """Walk through a value for everything of one kind, depth first; a value that holds itself is entered once."""
-    for _, leaf in paths(value, kind):
+    for _, leaf in _paths(value, kind, None, set()):
         yield leaf
 
 
 def paths(value: Any, kind: type[T]) -> Iterator[tuple[str, T]]:
     """Walk as `leaves` does, with the dotted path of each leaf: `heads.0.critic`."""
-    yield from _paths(value, kind, "", set())
+    yield from _paths(value, kind, "", set())  # type: ignore[misc]  # each has a path
 
 
-def _paths(value: Any, kind: type[T], path: str, above: set[int]) -> Iterator[tuple[str, T]]:
+def _paths(value: Any, kind: type[T], path: str | None, above: set[int]) -> Iterator[tuple[str | None, T]]:
+    """Walk; without a path there is none to be made, which for a key that is a tensor takes long."""
     if isinstance(value, kind):
         yield path, value
         return
@@ -160,7 +161,8 @@ def _paths(value: Any, kind: type[T], path: str, above: set[int]) -> Iterator[tu
         return
     above.add(id(value))
     for name, child in children.items():
-        yield from _paths(child, kind, f"{path}.{name}" if path else str(name), above)
+        below = None if path is None else f"{path}.{name}" if path else str(name)
+        yield from _paths(child, kind, below, above)
     above.discard(id(value))
 
 

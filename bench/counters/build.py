@@ -80,7 +80,7 @@ class Subject:
     batch_size: int
     device_type: str
     precision: Precision
-    states: tuple[str, ...]
+    states: tuple[object, ...]
     kind: str
     cache: OutputCache
     step: OwnStep | None = None
@@ -213,6 +213,13 @@ def replace_tensors(model: nn.Module, device: str, make: Callable[..., torch.Ten
     return model
 
 
+def _empty(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """Return an empty tensor like another; under a fake mode faster than torch's own."""
+    if tensor.layout is not torch.strided or not tensor.is_contiguous():
+        return torch.empty_like(tensor, device=device)
+    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device)
+
+
 def _like(tensor: torch.Tensor, device: str, make: Callable[..., torch.Tensor]) -> torch.Tensor:
     if nn.parameter.is_lazy(tensor):
         kind: Any = type(tensor)
@@ -266,7 +273,7 @@ def build_on(
         cache = OutputCache()
         if kind == "fake":  # not before, because torch cannot cast a fake model
             cache = stack.enter_context(FakeMode()).outputs
-            model = replace_tensors(model, "cpu")
+            model = replace_tensors(model, "cpu", _empty)
         device = "cpu" if kind in ("fake", ZEROS) else kind
         inputs, targets = make_batch(workload, batch_size, device)
         if dtype is not None:

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bench.counters.shortcuts import (
     ADD,
     CPU_DEVICE,
+    EMPTY_STRIDED,
     IN_PLACE,
     KEEPS_TYPE,
     NEW,
@@ -31,7 +32,9 @@ from bench.counters.shortcuts import (
     are_on_cpu,
     is_constant,
     is_direct,
+    new_type,
 )
+from bench.counters.tensors import layout_of
 
 DEVICE = torch.ops.prim.device.default
 
@@ -80,10 +83,6 @@ _SAME = "the first argument"
 _NOTHING = "nothing"
 
 
-_layout = torch.Tensor.layout.__get__  # type: ignore[attr-defined]
-"""The layout; fake tensors take a long way round to the same."""
-
-
 class OutputCache:
     """Runs operations; those on plain tensors without values once per kind of arguments.
 
@@ -106,7 +105,7 @@ class OutputCache:
             kwargs: Its keyword arguments.
             otherwise: Runs it where it must run, told whether its tensors are plain; by default it is called.
         """
-        kind = _kind(operation)
+        kind, direct = _facts(operation)
         key: Any = None
         if kind is not None and not (kind is _Kind.VIEW and self._mode is None):
             key = self._key(args)
@@ -116,8 +115,8 @@ class OutputCache:
         if key is None:
             return operation(*args, **kwargs) if otherwise is None else otherwise(False)
         assert kind is not None
-        key = (operation, torch.get_default_dtype(), torch.is_inference_mode_enabled(), key)
-        found = self._direct if self._mode is not None and is_direct(operation) else self._known
+        key = (id(operation), torch.get_default_dtype(), torch.is_inference_mode_enabled(), key)
+        found = self._direct if direct and self._mode is not None else self._known
         known = found.get(key)
         if known is not None:
             if known is _SAME:
@@ -172,7 +171,7 @@ class OutputCache:
             or value.dispatch_keys is not None
         ):
             return False
-        return _layout(value) is torch.strided and not (value.is_conj() or value.is_neg())
+        return layout_of(value) is torch.strided and not (value.is_conj() or value.is_neg())
 
     def _describe(self, kind: _Kind, args: Any, outputs: Any) -> Any:
         """Describe what was returned; None if it is not to be remembered."""
@@ -293,20 +292,25 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
             with torch._C._DisableTorchDispatch():
                 value = func(args[0].constant, *args[1:])
             return args[0] if func is ADD else value
+        if func in _MARKS:  # for the profiler: nothing to be faked
+            with torch._C._DisableTorchDispatch():
+                return func(*args, **kwargs)
         if func is NEW and type(args[0]) is torch.Tensor and args[0].dim() == 0 and args[0].device == CPU_DEVICE:
             return self._constant(args[0])
         return self.outputs.run(func, args, kwargs, lambda is_plain: self.run(func, types, args, kwargs, is_plain))
 
     def run(self, func: Any, types: Any, args: Sequence[Any], kwargs: Mapping[str, Any], is_plain: bool) -> Any:
         """Run the fake kernel."""
-        if is_plain and is_direct(func) and kwargs.get("device") is None and are_on_cpu(args):
-            return self._run_on_meta(func, args, kwargs)
         shortcut = SHORTCUTS.get(func)
         if shortcut is not None:
             with self:
                 outputs = shortcut(args)
             if outputs is not None:
                 return outputs
+        if is_plain and is_direct(func) and kwargs.get("device") is None and are_on_cpu(args):
+            return self._run_on_meta(func, args, kwargs)
+        if func is EMPTY_STRIDED and kwargs.get("device") == CPU_DEVICE and kwargs.keys() <= {"device", "dtype"}:
+            return self._new(torch.empty_strided(*args, **{**kwargs, "device": "meta"}))
         return super().__torch_dispatch__(func, types, args, kwargs)
 
     def _constant(self, value: torch.Tensor) -> Any:
@@ -322,14 +326,20 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
         if func in KEEPS_TYPE and are_alike((*args, *kwargs.values())):
             if func in IN_PLACE:
                 return args[0]
-            return FakeTensor(self, torch.empty(args[0].shape, dtype=args[0].dtype, device="meta"), device=CPU_DEVICE)
+            return self._new(torch.empty(args[0].shape, dtype=args[0].dtype, device="meta"))
+        dtype = new_type(func, args, kwargs)
+        if dtype is not None:
+            return self._new(torch.empty(args[0].shape, dtype=dtype, device="meta"))
         with in_kernel_invocation_manager(self):
             outputs = func(*args, **kwargs)
         if type(outputs) is torch.Tensor:
-            return FakeTensor(self, outputs, device=CPU_DEVICE)
+            return self._new(outputs)
         if isinstance(outputs, tuple | list):
-            return type(outputs)(FakeTensor(self, one, device=CPU_DEVICE) for one in outputs)
+            return type(outputs)(self._new(one) for one in outputs)
         return outputs
+
+    def _new(self, meta: torch.Tensor) -> FakeTensor:
+        return FakeTensor(self, meta, device=CPU_DEVICE)
 
 
 def active_outputs() -> OutputCache | None:
@@ -366,7 +376,26 @@ class Remembering(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return self._cache.run(func, args, kwargs or {})
 
 
-@functools.cache
+_MARKS = frozenset(
+    {
+        torch.ops.profiler._record_function_enter_new.default,
+        torch.ops.profiler._record_function_exit._RecordFunction,
+    }
+)
+_known_facts: dict[int, tuple[_Kind | None, bool, Any]] = {}
+
+
+def _facts(operation: Any) -> tuple[_Kind | None, bool]:
+    """Return what an operation does, and whether only its meta kernel decides what it returns.
+
+    By identity, because torch hashes operations in Python; kept alive here, so that no other gets theirs.
+    """
+    found = _known_facts.get(id(operation))
+    if found is None:
+        found = _known_facts[id(operation)] = (_kind(operation), is_direct(operation), operation)
+    return found[:2]
+
+
 def _kind(operation: Any) -> _Kind | None:
     """Return what an operation does; None if its outputs do not follow from its arguments' shapes, or nobody knows."""
     if not isinstance(operation, torch._ops.OpOverload) or any(tag in _NOT_REMEMBERED for tag in operation.tags):

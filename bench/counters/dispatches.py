@@ -6,6 +6,7 @@ facts, so neither counts. The first step is not counted: it also creates the opt
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 
 from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
-from bench.counters.tensors import storages_of, tensors_in
+from bench.counters.tensors import layout_of, storages_of, tensors_in
 from bench.device.backend import backend_of
 from bench.device.step import Step
 
@@ -59,7 +60,7 @@ class OperationCounter(OperationMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()
-        self._dispatches: Counter[str] = Counter()
+        self._dispatches: Counter[torch._ops.OpOverload] = Counter()
         self._bytes = 0
 
     def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -71,14 +72,16 @@ class OperationCounter(OperationMode):  # type: ignore[no-untyped-call]
     def note(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outputs: Any) -> None:
         """Count an operation that ran."""
         if is_counted(func):
-            self._dispatches[str(func)] += 1
+            self._dispatches[func] += 1
             self._bytes += touched_bytes(func, (args, kwargs), outputs)
 
     def result(self) -> StepOperations:
         """Return what was counted so far."""
-        return StepOperations(dispatches=tuple(sorted(self._dispatches.items())), bytes_touched=self._bytes)
+        named = sorted((str(func), calls) for func, calls in self._dispatches.items())
+        return StepOperations(dispatches=tuple(named), bytes_touched=self._bytes)
 
 
+@functools.cache
 def is_counted(func: torch._ops.OpOverload) -> bool:
     """Whether an operation does work: no view and no question about a tensor."""
     return not (func.namespace in _NO_WORK or func.is_view or _base_name(func) == "_unsafe_view")
@@ -106,22 +109,25 @@ def _unique_bytes(tensors: Iterable[torch.Tensor]) -> int:
     """Sum the bytes of different tensors; the same storage seen through the same view counts once."""
     sizes: dict[tuple[Any, ...], int] = {}
     for tensor in tensors:
-        if tensor.is_nested or tensor.layout is not torch.strided:
+        if tensor.is_nested or layout_of(tensor) is not torch.strided:
             sizes |= {(storage._cdata,): storage.nbytes() for storage in storages_of(tensor)}
             continue
-        view = (tensor.untyped_storage()._cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride())
-        sizes[view] = _extent_bytes(tensor)
+        shape, strides = tensor.shape, tensor.stride()
+        view = (tensor.untyped_storage()._cdata, tensor.storage_offset(), shape, strides)
+        sizes[view] = _extent(shape, strides) * tensor.element_size()
     return sum(sizes.values())
 
 
-def _extent_bytes(tensor: torch.Tensor) -> int:
-    """Count the bytes that a tensor's elements occupy: an expanded dimension occupies one."""
+@functools.lru_cache(4096)
+def _extent(shape: tuple[int, ...], strides: tuple[int, ...]) -> int:
+    """Count the elements that a tensor occupies: an expanded dimension occupies one."""
     elements = 1
-    for length, stride in zip(tensor.shape, tensor.stride(), strict=True):
+    for length, stride in zip(shape, strides, strict=True):
         elements *= length if stride != 0 or length == 0 else 1
-    return elements * tensor.element_size()
+    return elements
 
 
+@functools.cache
 def _base_name(func: torch._ops.OpOverload) -> str:
     return str(func.overloadpacket.__name__)
 

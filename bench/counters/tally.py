@@ -82,6 +82,7 @@ class _Plan(NamedTuple):
     formula: OperationCounter | None
     decompose: bool
     is_free: bool
+    name: str
 
 
 class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -174,7 +175,8 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 cost = Cost(2 * cost.flops, cost.executed, cost.plain or cost.flops)
             cost = Cost(0, cost.executed) if is_recomputed else cost
             self.layers[self._tracker.current_layer()].add(cost, is_backward=is_backward)
-            self.operations[operation_name(subject)].add(cost, is_backward=is_backward)
+            name = plan.name if subject is func else operation_name(subject)
+            self.operations[name].add(cost, is_backward=is_backward)
         elif not plan.is_free:
             self.uncounted[operation_name(subject)] += 1
         if self._observe is not None and not is_backward and isinstance(func, torch._ops.OpOverload):
@@ -251,6 +253,7 @@ def _plan(operation: Any) -> _Plan:
         formula=formula,
         decompose=is_overload and (formula is None or operation is _LINEAR) and operation._can_decompose(),
         is_free=find_class(operation) is not None,
+        name=operation_name(operation),
     )
 
 

@@ -9,6 +9,10 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 
+layout_of = torch.Tensor.layout.__get__  # type: ignore[attr-defined]
+"""The layout; fake tensors take a long way round to the same."""
+
+
 def tensors_in(value: Any) -> list[torch.Tensor]:
     """List what operations take and return: tuples, lists, dicts. Faster than `batch.tensors_in`, which opens more."""
     found: list[torch.Tensor] = []
@@ -28,7 +32,7 @@ def _collect(values: Iterable[Any], found: list[torch.Tensor]) -> None:
 
 def storages_of(tensor: torch.Tensor) -> Iterable[torch.UntypedStorage]:
     """Return the storages of a tensor: of a sparse one those of its indices and values; mkldnn's are hidden."""
-    if tensor.layout is torch.strided:
+    if layout_of(tensor) is torch.strided:
         return (tensor.untyped_storage(),)
     with _disable_current_modes():  # reading a part is an operation, and nobody's
         return [part.untyped_storage() for part in _parts(tensor)]

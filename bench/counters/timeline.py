@@ -93,7 +93,10 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
     def operate(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run the operation and note the storages it returned; unknown inputs are constants of the model."""
         if func is not torch.ops.aten.lift_fresh.default:  # its input is a new tensor, not an old one
-            self.label((args, kwargs), Cause.CONSTANT, only_unknown=True)
+            for tensor in tensors_in((args, kwargs)):
+                for storage in storages_of(tensor):
+                    if storage._cdata not in self._tokens:
+                        self._causes[self._watch(storage)] = Cause.CONSTANT
         outputs = self.run(func, args, kwargs)
         for tensor in tensors_in(outputs):
             for storage in storages_of(tensor):
@@ -102,14 +105,12 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
             self._counter.note(func, args, kwargs, outputs)
         return outputs
 
-    def label(self, value: Any, cause: Cause, *, only_unknown: bool = False) -> None:
+    def label(self, value: Any, cause: Cause) -> None:
         """Explain why the storages of all tensors in `value` live; those not seen before count as allocated now."""
         for tensor in tensors_in(value):
             for storage in storages_of(tensor):
-                is_known = storage._cdata in self._tokens
-                if not (is_known and only_unknown):
-                    token = self._watch(storage)
-                    self._causes[token] = min(self._causes[token], cause)
+                token = self._watch(storage)
+                self._causes[token] = min(self._causes[token], cause)
 
     def start_counting(self, counter: OperationCounter | None) -> None:
         """Tell a counter of the operations that follow, and note what is saved for backward."""

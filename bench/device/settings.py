@@ -77,14 +77,14 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-def generator_states(seed: int | None = None) -> tuple[str, ...]:
-    """Describe the states of Python's, numpy's and torch's CPU generators, seeded before where a seed is given."""
+def generator_states(seed: int | None = None) -> tuple[object, ...]:
+    """Return what tells apart the states of Python's, numpy's and torch's CPU generators, seeded before where a seed is given."""
     if seed is not None:
         seed_all(seed)
     numpy = np.random.get_state(legacy=False)
-    parts = (repr(random.getstate()), repr(numpy["state"]["pos"]) + numpy["state"]["key"].tobytes().hex())
+    parts = (random.getstate(), (numpy["state"]["pos"], numpy["state"]["key"].tobytes()))
     with _disable_current_modes():  # a fake state says nothing
-        return (*parts, torch.get_rng_state().numpy().tobytes().hex())
+        return (*parts, torch.get_rng_state().numpy().tobytes())
 
 
 @contextlib.contextmanager

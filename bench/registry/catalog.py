@@ -36,7 +36,20 @@ def names() -> tuple[str, ...]:
 
 def entry_points() -> dict[str, EntryPoint]:
     """Find the installed models by name; loads none."""
+    return _entry_points(tuple((folder, _changed_at(folder)) for folder in sys.path))
+
+
+@functools.lru_cache(8)
+def _entry_points(_: tuple[tuple[str, int], ...]) -> dict[str, EntryPoint]:
+    """Read them, which opens a file of every installed distribution; again where a folder of them has changed."""
     return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def folder_files() -> dict[str, Path]:

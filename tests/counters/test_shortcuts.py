@@ -18,6 +18,7 @@ SHAPES = [(4, 3), (4, 3, 5), (2, 3, 4, 5), (1, 3, 1, 2), (2, 1, 1, 1), (2, 3, 2,
 
 
 def described(outputs: Any) -> list[Any]:
+    outputs = [outputs] if isinstance(outputs, torch.Tensor) else outputs
     return [
         None if one is None else (one.shape, one.stride(), one.dtype, one.device, one.untyped_storage().nbytes())
         for one in outputs
@@ -41,6 +42,42 @@ def cases(device: str) -> list[tuple[Any, tuple[Any, ...]]]:
                 (torch.empty_like(tensor), tensor, weight, *statistics, is_training, 1e-5, [True] * 3),
             )
         )
+    return found + [(operation, args) for operation, args in more_cases(device)]
+
+
+def more_cases(device: str) -> list[tuple[Any, tuple[Any, ...]]]:
+    found: list[tuple[Any, tuple[Any, ...]]] = []
+
+    def of(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        return torch.empty(shape, dtype=dtype, device=device)
+
+    for shape, affine in itertools.product([(2, 6), (2, 6, 5), (2, 6, 4, 3), (1, 6, 1, 1)], (True, False)):
+        tensor, size = of(*shape), torch.Size(shape[2:]).numel()
+        scale = [of(6) if affine else None] * 2
+        found.append((aten.native_group_norm.default, (tensor, *scale, shape[0], 6, size, 3, 1e-5)))
+        statistics = (of(shape[0], 3), of(shape[0], 3), scale[0])
+        rest = (shape[0], 6, size, 3, [True, affine, affine])
+        found.append((aten.native_group_norm_backward.default, (of(*shape), tensor, *statistics, *rest)))
+    for shape, last in itertools.product([(4, 6), (2, 5, 6), (1, 6)], (1, 2)):
+        normalised, statistics_shape = list(shape[-last:]), (*shape[:-last], *[1] * last)
+        scale = [of(*normalised), of(*normalised)]
+        found.append((aten.native_layer_norm.default, (of(*shape), normalised, *scale, 1e-5)))
+        found.append((aten.native_layer_norm.default, (of(*shape), normalised, None, None, 1e-5)))
+        statistics_of = [of(*statistics_shape), of(*statistics_shape)]
+        backward = (of(*shape), of(*shape), normalised, *statistics_of, *scale, [True] * 3)
+        found.append((aten.native_layer_norm_backward.default, backward))
+    for classes, reduction in itertools.product((1, 7), (0, 1, 2)):
+        logits, labels = of(4, classes), of(4, dtype=torch.int64)
+        found.append((aten.nll_loss_forward.default, (logits, labels, None, reduction, -100)))
+        gradient = of(4) if reduction == 0 else of()
+        found.append((aten.nll_loss_backward.default, (gradient, logits, labels, None, reduction, -100, of())))
+        found.append((aten._log_softmax.default, (logits, 1, False)))
+        found.append((aten._log_softmax_backward_data.default, (logits, logits, 1, torch.float32)))
+    for dtype in (torch.float32, torch.bfloat16):
+        added, left, right = of(5, dtype=dtype), of(4, 3, dtype=dtype), of(5, 3, dtype=dtype)
+        found.append((aten.addmm.default, (added, left, right.t())))
+        found.append((aten.addmm.default, (of(4, 5, dtype=dtype), left, right.t())))
+        found.append((aten.addmm.default, (added, of(0, 3, dtype=dtype), right.t())))
     return found
 
 
@@ -53,7 +90,7 @@ def test_a_shortcut_returns_what_torch_returns(device: str) -> None:
             if ours is not None:
                 taken += 1
                 assert described(ours) == described(operation(*args)), (operation, args)
-    assert taken >= 20
+    assert taken >= 60
 
 
 @pytest.mark.parametrize(
@@ -98,6 +135,14 @@ UNARY: list[tuple[Any, tuple[Any, ...]]] = [
     (aten.le.Scalar, (0,)),
     (aten.sum.dim_IntList, ([0, 1], True)),
     (aten.mean.dim, ([-1],)),
+    (aten.relu.default, ()),
+    (aten.sigmoid.default, ()),
+    (aten.tanh.default, ()),
+    (aten.select.int, (1, 0)),
+    (aten.slice.Tensor, (0, 1, 3)),
+    (aten.squeeze.dim, (0,)),
+    (aten.unbind.int, (1,)),
+    (aten.ones_like.default, ()),
     (aten.detach.default, ()),
     (aten.clone.default, ()),
     (aten.zeros_like.default, ()),
@@ -117,6 +162,7 @@ CALLS: list[tuple[Any, tuple[int, ...], tuple[Any, ...]]] = [
     *((operation, pair, ()) for operation in (*BINARY, *IN_PLACE) for pair in PAIRS),
     *((operation, (one,), rest) for operation, rest in UNARY for one in range(10)),
     *((aten.threshold_backward.default, pair, (0,)) for pair in PAIRS),
+    *((aten.tanh_backward.default, pair, ()) for pair in PAIRS),
     *((aten.addcdiv_.default, (0, other, 0), ()) for other in range(10)),
     *((aten.lerp_.Scalar, pair, (0.1,)) for pair in PAIRS),
 ]
@@ -161,3 +207,22 @@ def test_a_step_number_keeps_its_value_and_is_no_other_tensor() -> None:
         number.add_(torch.empty(()))  # from here on nobody knows
         with pytest.raises(DataDependentOutputException):
             number.item()
+
+
+def test_copies_and_new_tensors_with_keywords_are_as_torchs() -> None:
+    odd = torch.empty_strided((2, 1, 3), (3, 7, 1))  # contiguous, with a stride that no new tensor has
+    calls = [
+        lambda one: one.to(torch.bfloat16),
+        lambda one: aten._to_copy.default(one, dtype=torch.float16, memory_format=torch.contiguous_format),
+        lambda one: torch.zeros_like(one, memory_format=torch.preserve_format),
+        lambda one: torch.empty_like(one, memory_format=torch.contiguous_format),
+        lambda one: torch.ones_like(one, dtype=torch.int64),
+        lambda one: torch.empty_strided(one.size(), one.stride(), dtype=torch.float64, device="cpu"),
+        lambda one: torch.empty_strided(one.size(), one.stride(), device="meta"),
+    ]
+
+    def outputs(mode: FakeTensorMode) -> list[Any]:
+        with mode:
+            return [described(call(one)) for one in (*operands(), odd.clone(), mode.from_tensor(odd)) for call in calls]
+
+    assert outputs(FakeMode()) == outputs(FakeTensorMode(allow_non_fake_inputs=True))

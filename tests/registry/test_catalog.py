@@ -87,9 +87,7 @@ def test_a_folder_of_models_that_is_not_there_is_an_error(monkeypatch: pytest.Mo
 
 def plugin(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     point = EntryPoint(name="plugged", value=value, group=catalog.GROUP)
-    monkeypatch.setattr(
-        catalog.importlib.metadata, "entry_points", lambda group: [point] if group == catalog.GROUP else []
-    )
+    monkeypatch.setattr(catalog, "_entry_points", lambda _: {point.name: point})
 
 
 @pytest.mark.parametrize("value", ["bench.models.mlp", f"{PLUGINS}:workload", f"{PLUGINS}:make"])
