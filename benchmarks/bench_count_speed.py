@@ -3,7 +3,7 @@
     pytest benchmarks/bench_count_speed.py --benchmark-only -s
 
 The older commit is unpacked beside and counted by the same Python; whatever else the machine does, it does to both.
-`BENCH_BASE` names it. CPU time of the process, one thread; the imports of torch and of the workers are not counted.
+`BENCH_BASE` names it. CPU time of the process, one thread; the imports of torch, torchvision and the workers are not counted.
 """
 
 import json
@@ -28,7 +28,7 @@ import torch
 torch.set_num_threads(1)
 import bench
 assert bench.__file__.startswith(sys.argv[1]), bench.__file__
-import fvcore.nn, torch._dynamo, torch.fx.experimental.symbolic_shapes
+import fvcore.nn, torch._dynamo, torch.fx.experimental.symbolic_shapes, torchvision.models
 from bench.core.cell import Cell, Mode, Precision
 from bench.counters.static import count
 from bench import registry

@@ -334,7 +334,9 @@ def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, Lay
                 cache=subject.cache,
             )
         is_other = not subject.is_training and gradients is not torch.inference_mode
-        return dataclasses.replace(step, gradients=gradients.__name__ if is_other else None), observer
+        # Torch's counter runs in full precision, and in inference mode.
+        torchs = None if is_other or dtype is not None or convolutions is not None else step.torchs
+        return dataclasses.replace(step, gradients=gradients.__name__ if is_other else None, torchs=torchs), observer
 
     counted: tuple[StepFlops, LayerObserver] = run_without_gradients(
         lambda mode: run(mode, None), is_training=subject.is_training

@@ -78,20 +78,13 @@ class Answer:
 
 
 def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Answer:
-    """Count the same step with `torch.utils.flop_counter.FlopCounterMode` as it is, on the same tensors."""
-    backward = None
+    """Count the same step with the formulas of `torch.utils.flop_counter.FlopCounterMode`, on the same tensors.
+
+    The step runs once more under it where our own count could not note what its formulas say on the way.
+    """
     try:
-        counter = FlopCounterMode(display=False)
-        counter.mod_tracker = _NoModules()  # type: ignore[assignment]
-        below, above = Remembering(subject.cache), Remembering(subject.cache, _counted_by(counter))
-        with _quiet(), below, counter, above:
-            with torch.inference_mode(not subject.is_training):
-                outputs = call(subject.model, subject.inputs)
-            loss = workload.loss(outputs, subject.targets) if subject.is_training else None
-            forward = _by_operation(counter)
-            if loss is not None:
-                loss.backward()  # type: ignore[no-untyped-call]
-                backward = _by_operation(counter) - forward
+        forward, backward = _run_torch(subject, workload) if ours.torchs is None else ours.torchs
+        backward = backward if subject.is_training else None
     except Exception as error:  # noqa: BLE001 - a counter that fails is an opinion not given
         note = f"could not count: {type(error).__name__}: {_first_line(error)}"
         return Answer(opinion=Opinion(counter="torch", note=note))
@@ -110,6 +103,22 @@ def ask_torch(subject: Subject, workload: Workload, ours: StepFlops) -> Answer:
         note="; ".join(causes) or None,
     )
     return Answer(opinion=opinion, unexplained=tuple(unexplained))
+
+
+def _run_torch(subject: Subject, workload: Workload) -> tuple[Counter[str], Counter[str] | None]:
+    """Run the step under torch's counter; return FLOPs by operation, forward and backward."""
+    counter = FlopCounterMode(display=False)
+    counter.mod_tracker = _NoModules()  # type: ignore[assignment]
+    below, above = Remembering(subject.cache), Remembering(subject.cache, _counted_by(counter))
+    with _quiet(), below, counter, above:
+        with torch.inference_mode(not subject.is_training):
+            outputs = call(subject.model, subject.inputs)
+        if not subject.is_training:
+            return _by_operation(counter), None
+        loss = workload.loss(outputs, subject.targets)
+        forward = _by_operation(counter)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return forward, _by_operation(counter) - forward
 
 
 class _NoModules:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from bench.core.record import FlopCount
 from bench.counters.audit import find_class
@@ -63,9 +64,12 @@ class StepFlops:
         operations: Operations by operation name.
         saw_parts: The real and imaginary part of a complex tensor were read: its convolutions are to be looked for.
         gradients: The mode in which an inference ran, where it was not `inference_mode`.
+        torchs: FLOPs by torch's own formulas, forward and backward, by operation; None where its counter must be asked
+            itself, because it takes apart something else than we do.
     """
 
     flops: FlopCount
+    torchs: tuple[Counter[str], Counter[str]] | None = None
     saw_parts: bool = False
     gradients: str | None = None
     layers: dict[str, PhaseFlops] = field(default_factory=dict)
@@ -83,6 +87,8 @@ class _Plan(NamedTuple):
     decompose: bool
     is_free: bool
     name: str
+    torchs: Callable[..., int] | None
+    is_torchs_affair: bool  # torch takes apart what we do not, or has ways of its own
 
 
 class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -123,6 +129,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._observe = observe
         self._is_backward = False
         self._plans: dict[Any, _Plan] = {}
+        self._torchs: tuple[Counter[str], Counter[str]] | None = (Counter(), Counter())
         self._cache = OutputCache() if cache is None else cache
 
     def start_backward(self) -> None:
@@ -141,7 +148,8 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
             uncounted=tuple(sorted(self.uncounted.items())),
             method=method,
         )
-        return StepFlops(flops=flops, layers=dict(self.layers), operations=dict(self.operations))
+        layers, operations = dict(self.layers), dict(self.operations)
+        return StepFlops(flops=flops, layers=layers, operations=operations, torchs=self._torchs)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -151,12 +159,15 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return args[0].device  # a question, asked more often than anything else
         kwargs = kwargs or {}
         if has_wrapper(tuple(types)):
+            self._torchs = None
             return NotImplemented  # jagged tensors and their like take themselves apart, and the parts come back here
         plan = self._plans.get(func)
         if plan is None:
             self.saw_parts |= func is torch.ops.aten.view_as_real.default
             plan = self._plans[func] = _plan(func)
         if plan.decompose and not (plan.formula is not None and _is_opaque(args)):
+            if plan.torchs is not None:
+                self._torchs = None  # torch counts it whole
             with self:
                 return func.decompose(*args, **kwargs)
         # Backward itself runs without gradients; what builds a graph in it, or runs a module, is recomputation.
@@ -168,6 +179,8 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
             is_recomputed = is_backward and self._tracker.is_inside
         subject, is_runnable = _unwrap_kernel(func, kwargs)
         output = self._cache.run(func, args, kwargs) if is_runnable else None
+        if self._torchs is not None and (plan.torchs is not None or plan.is_torchs_affair):
+            self._ask_torch(func, plan, args, kwargs, output)
         formula = plan.formula if subject is func else find_formula(subject)
         if formula is not None:
             cost = formula(args, kwargs, output)
@@ -182,6 +195,19 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self._observe is not None and not is_backward and isinstance(func, torch._ops.OpOverload):
             self._observe(self._tracker.current_layer(), func, (args, kwargs), output)
         return output
+
+    def _ask_torch(self, func: Any, plan: _Plan, args: Any, kwargs: dict[str, Any], output: Any) -> None:
+        """Count an operation as `FlopCounterMode` does; what it does with others is its own affair."""
+        assert self._torchs is not None
+        if plan.torchs is None:
+            self._torchs = None
+            return
+        try:
+            flops = plan.torchs(*args, **kwargs, out_val=output)
+        except Exception:  # noqa: BLE001 - asked itself, its counter names the reason
+            self._torchs = None
+            return
+        self._torchs[self._is_backward][str(func.overloadpacket)] += flops
 
     def _counts_twice(self, func: Any) -> bool:
         """Whether this is the first of the three real convolutions that torch makes of a complex one.
@@ -248,12 +274,15 @@ def _plan(operation: Any) -> _Plan:
     """Decide what to do with an operation: a formula first, then its parts, then the audit."""
     formula = find_formula(operation)
     is_overload = isinstance(operation, torch._ops.OpOverload) and operation.namespace != "prim"
+    torchs = flop_registry.get(operation.overloadpacket) if is_overload else None
     # Composite operations arrive whole only in inference mode; elsewhere autograd has taken them apart.
     return _Plan(
         formula=formula,
         decompose=is_overload and (formula is None or operation is _LINEAR) and operation._can_decompose(),
         is_free=find_class(operation) is not None,
         name=operation_name(operation),
+        torchs=torchs,
+        is_torchs_affair=not is_overload or operation._can_decompose(),
     )
 
 
