@@ -34,7 +34,7 @@ from bench.counters.shortcuts import (
     is_direct,
     new_type,
 )
-from bench.counters.tensors import layout_of
+from bench.counters.tensors import layout_of, tensors_in
 
 DEVICE = torch.ops.prim.device.default
 
@@ -194,7 +194,7 @@ class OutputCache:
         if type(output) is torch.nn.Parameter or not self._is_plain(output):
             return None
         storage = output.untyped_storage()
-        tensors = [leaf for leaf in torch.utils._pytree.tree_leaves(args) if isinstance(leaf, torch.Tensor)]
+        tensors = tensors_in(args)
         shared = [tensor for tensor in tensors if tensor.untyped_storage()._cdata == storage._cdata]
         offset, source = None, -1
         if shared:
@@ -226,16 +226,19 @@ class OutputCache:
                 plain.set_(viewed.untyped_storage(), offset, output.shape, output.stride)
             if self._mode is None:
                 return plain
-            # As `FakeTensor.__new__` makes one, whose checks of its arguments take most of its time.
-            device = output.attributes["_fake_device"]
-            fake: torch.Tensor = torch.Tensor._make_subclass(
-                FakeTensor, plain, False, dispatch_device=True, device_for_backend_keys=device
-            )
-        torch._C._set_throw_on_mutable_data_ptr(fake)
-        attributes = vars(fake)
-        attributes.update(output.attributes)
-        attributes["fake_mode"] = self._mode
+            fake = as_fake(plain, output.attributes["_fake_device"], output.attributes)
+        vars(fake)["fake_mode"] = self._mode
         return fake
+
+
+def as_fake(plain: torch.Tensor, device: torch.device, attributes: dict[str, Any]) -> FakeTensor:
+    """Make a fake tensor as `FakeTensor.__new__` does, whose checks of its arguments take most of its time."""
+    fake: Any = torch.Tensor._make_subclass(
+        FakeTensor, plain, False, dispatch_device=True, device_for_backend_keys=device
+    )
+    torch._C._set_throw_on_mutable_data_ptr(fake)
+    vars(fake).update(attributes)
+    return fake  # type: ignore[no-any-return]
 
 
 _common: dict[type, dict[Any, Any]] | None = None
@@ -269,6 +272,7 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
         super().__init__(allow_non_fake_inputs=True)
         self.cache_enabled = False  # torch's own cache would only see what ours does not know, and takes longer
         self.outputs = OutputCache(self)
+        self._attributes: dict[str, Any] | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -307,9 +311,13 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
                 outputs = shortcut(args)
             if outputs is not None:
                 return outputs
-        if is_plain and is_direct(func) and kwargs.get("device") is None and are_on_cpu(args):
-            return self._run_on_meta(func, args, kwargs)
-        if func is EMPTY_STRIDED and kwargs.get("device") == CPU_DEVICE and kwargs.keys() <= {"device", "dtype"}:
+        if is_plain and is_direct(func) and kwargs.get("device", CPU_DEVICE) in (None, CPU_DEVICE) and are_on_cpu(args):
+            dtype = new_type(func, args, kwargs)
+            if dtype is not None:
+                return self._new(torch.empty(args[0].shape, dtype=dtype, device="meta"))
+            if kwargs.get("device") is None:
+                return self._run_on_meta(func, args, kwargs)
+        if func is EMPTY_STRIDED and kwargs.get("device") == CPU_DEVICE:
             return self._new(torch.empty_strided(*args, **{**kwargs, "device": "meta"}))
         return super().__torch_dispatch__(func, types, args, kwargs)
 
@@ -327,9 +335,6 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
             if func in IN_PLACE:
                 return args[0]
             return self._new(torch.empty(args[0].shape, dtype=args[0].dtype, device="meta"))
-        dtype = new_type(func, args, kwargs)
-        if dtype is not None:
-            return self._new(torch.empty(args[0].shape, dtype=dtype, device="meta"))
         with in_kernel_invocation_manager(self):
             outputs = func(*args, **kwargs)
         if type(outputs) is torch.Tensor:
@@ -339,7 +344,13 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
         return outputs
 
     def _new(self, meta: torch.Tensor) -> FakeTensor:
-        return FakeTensor(self, meta, device=CPU_DEVICE)
+        """Make a fake CPU tensor; all have the attributes of the first, which torch makes with many checks."""
+        if self._attributes is None:
+            first = FakeTensor(self, meta, device=CPU_DEVICE)
+            self._attributes = {**vars(first)}
+            return first
+        with torch._C._DisableTorchDispatch():
+            return as_fake(meta, CPU_DEVICE, self._attributes)
 
 
 def active_outputs() -> OutputCache | None:

@@ -182,6 +182,7 @@ def count_module(
     observer: LayerObserver | None = None,
     convolutions: ComplexConvolutions | None = None,
     cache: OutputCache | None = None,
+    asks_torch: bool = False,
 ) -> StepFlops:
     """Count one forward pass of a module, and its backward pass if asked; on whatever device the tensors are.
 
@@ -197,12 +198,14 @@ def count_module(
         observer: Collects shapes and bytes per layer.
         convolutions: Counts complex convolutions as such, and not as the three real ones that torch makes of each.
         cache: Cache of operations on tensors of this kind, where others count on them too.
+        asks_torch: Also note what torch's own formulas say of the same operations.
 
     Raises:
         ValueError: A backward was asked for, and no output requires a gradient.
     """
     tracker = ModuleTracker(module, None if observer is None else observer.on_output)
-    tally = FlopTally(tracker, None if observer is None else observer.on_operation, convolutions, cache=cache)
+    observe = None if observer is None else observer.on_operation
+    tally = FlopTally(tracker, observe, convolutions, cache=cache, asks_torch=asks_torch)
     with tracker.track(), tally, convolutions or contextlib.nullcontext():
         with autocast or contextlib.nullcontext():
             outputs = call(module, inputs)
@@ -282,7 +285,7 @@ def count_seeded(
             with build_on(kind, workload, mode=mode, batch_size=batch_size, precision=precision, seed=seed) as subject:
                 before = generator_states(seed)
                 has_drawn = kind == REAL_TENSORS or before[:2] != subject.states[:2]
-                step, observer = _count_subject(subject, workload)
+                step, observer = _count_subject(subject, workload, asks_torch=opinions)
                 method = "; ".join([f"{step.flops.method} on {_KINDS.get(kind, kind)} tensors", *reasons])
                 flops = dataclasses.replace(without_false_zero(subject.counted, step.flops), method=method)
                 layers = layer_table(subject.counted, step, observer)
@@ -313,7 +316,7 @@ def error_text(error: BaseException) -> str:
     return text if len(text) <= _MAX_REASON else f"{text[:_MAX_REASON]}..."
 
 
-def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, LayerObserver]:
+def _count_subject(subject: Subject, workload: Workload, *, asks_torch: bool) -> tuple[StepFlops, LayerObserver]:
     """Count one step of a built workload, as its mode and precision say."""
     if isinstance(subject.step, OwnStep):
         own = LayerObserver()
@@ -322,6 +325,7 @@ def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, Lay
 
     def run(gradients: GradMode, convolutions: ComplexConvolutions | None) -> tuple[StepFlops, LayerObserver]:
         observer = LayerObserver()
+        is_other = not subject.is_training and gradients is not torch.inference_mode
         with contextlib.nullcontext() if subject.is_training else gradients():
             step = count_module(
                 subject.model,
@@ -332,11 +336,10 @@ def _count_subject(subject: Subject, workload: Workload) -> tuple[StepFlops, Lay
                 observer=observer,
                 convolutions=convolutions,
                 cache=subject.cache,
+                # Torch's counter runs in full precision, and in inference mode.
+                asks_torch=asks_torch and not is_other and dtype is None and convolutions is None,
             )
-        is_other = not subject.is_training and gradients is not torch.inference_mode
-        # Torch's counter runs in full precision, and in inference mode.
-        torchs = None if is_other or dtype is not None or convolutions is not None else step.torchs
-        return dataclasses.replace(step, gradients=gradients.__name__ if is_other else None, torchs=torchs), observer
+        return dataclasses.replace(step, gradients=gradients.__name__ if is_other else None), observer
 
     counted: tuple[StepFlops, LayerObserver] = run_without_gradients(
         lambda mode: run(mode, None), is_training=subject.is_training

@@ -268,13 +268,12 @@ EMPTY_STRIDED = _aten.empty_strided.default
 
 def new_type(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.dtype | None:
     """Return the type of what an operation makes in the shape of an ordinary tensor; None if it is another operation."""
-    if func is TO_COPY:
-        return kwargs["dtype"] if list(kwargs) == ["dtype"] and is_ordinary(args[0]) else None
-    if func not in LIKE or not is_ordinary(args[0]):
+    if not (func is TO_COPY or func in LIKE) or not is_ordinary(args[0]):
         return None
-    rest = (*args[1:], *kwargs.values())
-    is_plain = all(value is None or value is False or value is torch.preserve_format for value in rest)
-    return args[0].dtype if is_plain else None
+    rest = [*args[1:], *(value for name, value in kwargs.items() if name not in ("dtype", "device"))]
+    is_plain = all(value is None or value is False or value in (torch.strided, torch.preserve_format) for value in rest)
+    dtype: torch.dtype = kwargs.get("dtype") or args[0].dtype
+    return dtype if is_plain else None
 
 
 NEW = _aten.lift_fresh.default

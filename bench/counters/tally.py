@@ -99,6 +99,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         by_engine: Let autograd tell what is backward, for steps that go forward and backward as they like.
         observe: Also told of each operation of the forward pass.
         cache: Knows what operations return on the tensors that are counted.
+        asks_torch: Also note what torch's own formulas say.
     """
 
     supports_higher_order_operators = True
@@ -116,6 +117,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         *,
         by_engine: bool = False,
         cache: OutputCache | None = None,
+        asks_torch: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.saw_parts = False  # a complex tensor was read as real and imaginary part
@@ -129,7 +131,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._observe = observe
         self._is_backward = False
         self._plans: dict[Any, _Plan] = {}
-        self._torchs: tuple[Counter[str], Counter[str]] | None = (Counter(), Counter())
+        self._torchs: tuple[Counter[str], Counter[str]] | None = (Counter(), Counter()) if asks_torch else None
         self._cache = OutputCache() if cache is None else cache
 
     def start_backward(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import resource
@@ -207,6 +208,7 @@ def untold() -> tuple[str, ...]:
     return tuple(found)
 
 
+@functools.cache
 def _c_function(name: str) -> Any:
     try:
         return getattr(ctypes.CDLL(None), name)

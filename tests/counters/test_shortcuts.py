@@ -58,6 +58,8 @@ def more_cases(device: str) -> list[tuple[Any, tuple[Any, ...]]]:
         statistics = (of(shape[0], 3), of(shape[0], 3), scale[0])
         rest = (shape[0], 6, size, 3, [True, affine, affine])
         found.append((aten.native_group_norm_backward.default, (of(*shape), tensor, *statistics, *rest)))
+        turned = of(*reversed(shape)).permute(*reversed(range(len(shape))))
+        found.append((aten.native_group_norm_backward.default, (turned, tensor, *statistics, *rest)))
     for shape, last in itertools.product([(4, 6), (2, 5, 6), (1, 6)], (1, 2)):
         normalised, statistics_shape = list(shape[-last:]), (*shape[:-last], *[1] * last)
         scale = [of(*normalised), of(*normalised)]
@@ -66,6 +68,10 @@ def more_cases(device: str) -> list[tuple[Any, tuple[Any, ...]]]:
         statistics_of = [of(*statistics_shape), of(*statistics_shape)]
         backward = (of(*shape), of(*shape), normalised, *statistics_of, *scale, [True] * 3)
         found.append((aten.native_layer_norm_backward.default, backward))
+        turned = of(*reversed(shape)).permute(*reversed(range(len(shape))))
+        found.append((aten.native_layer_norm_backward.default, (turned, *backward[1:])))
+        expanded = of(*[1] * len(shape)).expand(shape)
+        found.append((aten.native_layer_norm_backward.default, (expanded, *backward[1:])))
     for classes, reduction in itertools.product((1, 7), (0, 1, 2)):
         logits, labels = of(4, classes), of(4, dtype=torch.int64)
         found.append((aten.nll_loss_forward.default, (logits, labels, None, reduction, -100)))
