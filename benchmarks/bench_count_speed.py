@@ -3,7 +3,8 @@
     pytest benchmarks/bench_count_speed.py --benchmark-only -s
 
 The older commit is unpacked beside and counted by the same Python; whatever else the machine does, it does to both.
-`BENCH_BASE` names it. CPU time of the process, one thread; the imports of torch, torchvision and the workers are not counted.
+`BENCH_BASE` names it. CPU time of the process, one thread; the imports of torch, torchvision
+and the workers are not counted.
 """
 
 import json

@@ -9,7 +9,6 @@ their first argument, or lists of tensors, in place; whatever else there is runs
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum, auto
 from types import MappingProxyType

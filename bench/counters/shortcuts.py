@@ -121,7 +121,8 @@ def _add_product(args: Sequence[Any]) -> torch.Tensor | None:
         return None
     if not left.dtype.is_floating_point or not added.dtype is left.dtype is right.dtype or not right.shape[1]:
         return None
-    return left.new_empty((left.shape[0], right.shape[1]))
+    product: torch.Tensor = left.new_empty((left.shape[0], right.shape[1]))
+    return product
 
 
 def _are_plain(tensor: torch.Tensor, *others: torch.Tensor | None) -> bool:
@@ -267,7 +268,7 @@ EMPTY_STRIDED = _aten.empty_strided.default
 
 
 def new_type(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.dtype | None:
-    """Return the type of what an operation makes in the shape of an ordinary tensor; None if it is another operation."""
+    """Return the type of what a copy or `zeros_like` makes of an ordinary tensor; None for any other operation."""
     if not (func is TO_COPY or func in LIKE) or not is_ordinary(args[0]):
         return None
     rest = [*args[1:], *(value for name, value in kwargs.items() if name not in ("dtype", "device"))]

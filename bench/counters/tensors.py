@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-
 layout_of = torch.Tensor.layout.__get__  # type: ignore[attr-defined]
 """The layout; fake tensors take a long way round to the same."""
 

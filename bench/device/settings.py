@@ -78,7 +78,7 @@ def seed_all(seed: int) -> None:
 
 
 def generator_states(seed: int | None = None) -> tuple[object, ...]:
-    """Return what tells apart the states of Python's, numpy's and torch's CPU generators, seeded before where a seed is given."""
+    """Return the states of Python's, numpy's and torch's CPU generators; seeded before if a seed is given."""
     if seed is not None:
         seed_all(seed)
     numpy = np.random.get_state(legacy=False)

@@ -47,7 +47,7 @@ def _entry_points(_: tuple[tuple[str, int], ...]) -> dict[str, EntryPoint]:
 
 def _changed_at(folder: str) -> int:
     try:
-        return os.stat(folder or ".").st_mtime_ns
+        return Path(folder or ".").stat().st_mtime_ns
     except OSError:
         return 0
 
