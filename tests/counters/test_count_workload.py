@@ -7,6 +7,7 @@ import torchvision
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from bench import registry
 from bench.core.advice import AdviceKind
 from bench.core.cell import Mode, Precision
 from bench.core.jsonio import from_json, to_json
@@ -375,7 +376,8 @@ def test_a_counter_that_fails_is_an_opinion_not_given(monkeypatch):
         raise RuntimeError("broken counter")
 
     monkeypatch.setattr("bench.counters.opinions.FlopCounterMode", fail)
-    counters, advice = count_workload(make_workload(Net), mode=Mode.INFER, batch_size=4)
+    options = {"mode": Mode.INFER, "batch_size": 4, "precision": Precision.BF16_AMP}
+    counters, advice = count_workload(make_workload(Net), **options)
     assert opinion(counters, "torch").forward_flops is None
     assert "broken counter" in opinion(counters, "torch").note
     assert advice == ()
@@ -422,3 +424,21 @@ def test_meta_and_fake_and_real_tensors_give_the_same_table(name):
         assert advice == ()
         tables[device] = dataclasses.replace(counters, flops=dataclasses.replace(counters.flops, method=""))
     assert tables["meta"] == tables["fake"] == tables["cpu"]
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("name", ["walkthrough_cnn", "gru", "transformer", "decoder_lm"])
+def test_torchs_formulas_say_on_the_way_what_its_counter_says(name, mode, monkeypatch):
+    asked: list[bool] = []
+
+    def opinions_of(is_noted: bool) -> object:
+        def ask(subject, workload, ours):
+            asked.append(ours.torchs is None)
+            return opinions.ask_torch(subject, workload, ours if is_noted else dataclasses.replace(ours, torchs=None))
+
+        monkeypatch.setattr("bench.counters.flops.ask_torch", ask)
+        counters, _ = count_workload(registry.resolve(name), mode=mode, batch_size=2)
+        return opinion(counters, "torch")
+
+    assert opinions_of(is_noted=True) == opinions_of(is_noted=False)
+    assert asked == [False, False]
