@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import sys
 import weakref
+from collections.abc import Callable
+from functools import partial
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from bench.core.record import Phase
 from bench.measure.blocks import TRAINING_PHASES, time_phases, time_steps, without_garbage_collection
+from bench.measure.clock import Clock, DeviceClock, HostClock
 from tests.fakes.clock import FakeClock
 from tests.fakes.step import ScriptedStep
 
@@ -101,3 +108,73 @@ def test_garbage_is_collected_before_the_block() -> None:
             assert reference() is None
     finally:
         gc.enable()
+
+
+class Empty:
+    """A step that does nothing, in any phase."""
+
+    is_training = True
+
+    def __call__(self) -> None: ...
+    def forward(self) -> None: ...
+    def compute_loss(self, _: object) -> None: ...
+    def backward(self, _: object) -> None: ...
+    def optimize(self) -> None: ...
+
+
+def calls_of(timed: Callable[[], object]) -> str:
+    """Name every call that is made meanwhile, of Python and of C."""
+    calls: list[str] = []
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_name)
+        elif event == "c_call":
+            calls.append(argument.__name__)
+
+    sys.setprofile(note)
+    try:
+        timed()
+    finally:
+        sys.setprofile(None)
+    return " ".join(calls)
+
+
+MARK = {"host": "mark perf_counter_ns append", "device": "mark pop mark record append perf_counter_ns append"}
+
+
+@pytest.mark.parametrize("clock", ["host", "device"])
+def test_a_timed_step_is_the_step_and_one_mark(clock: str) -> None:
+    """What stands between two marks is paid by every measurement: a call more there needs its cost measured."""
+    step: Any = Empty()
+    mark = MARK[clock]
+
+    def used() -> Clock:
+        if clock == "host":
+            return HostClock()
+        found = DeviceClock(Quiet())  # type: ignore[arg-type]
+        found._used = [Quiet() for _ in range(20)]
+        return found
+
+    whole = calls_of(partial(time_steps, step, used(), 3))
+    assert f" {mark} {' '.join(f'__call__ {mark}' for _ in range(3))} collect " in whole
+    phases = " ".join(f"{name} {mark}" for name in ("forward", "compute_loss", "backward", "optimize"))
+    assert f" {mark} {phases} {phases} collect " in calls_of(partial(time_phases, step, used(), 2))
+
+
+class Quiet:
+    """A backend, and an event of it, that do nothing."""
+
+    def opened(self) -> contextlib.AbstractContextManager[bool]:
+        return contextlib.nullcontext(True)
+
+    def synchronize(self) -> None: ...
+    def glance(self) -> None: ...
+    def record(self) -> None: ...
+
+    def mark(self, event: Any) -> Any:
+        event.record()
+        return event
+
+    def seconds_between(self, *_: Any) -> float:
+        return 0.0
