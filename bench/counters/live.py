@@ -80,6 +80,7 @@ def track_live_bytes(workload: Workload, cell: Cell, *, steps: int = 2) -> Predi
     A compiled cell runs eagerly, because the tracking sees eager operations.
     """
     with prepare(workload, dataclasses.replace(cell, compile=CompileMode.NONE)) as step:
+        settle_scale(step)
         return track_steps(step, steps).peak(round_to=block_bytes(cell))
 
 

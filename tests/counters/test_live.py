@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.core.cell import CompileMode
+from bench.core.cell import CompileMode, Precision
 from bench.counters import live
 from bench.counters.live import measure_memory, track_live_bytes
+from bench.counters.predict import predict
 from bench.device.backend import backend_of
-from tests.counters.small import WORKLOADS, cell, image_workload
+from tests.counters.small import WORKLOADS, cell, image_workload, linear_workload
 from tests.fakes.gpu import MIB, FakeMachine, FakeScaler
 
 _CHILD = """
@@ -84,8 +85,6 @@ def test_live_bytes_see_a_tensor_that_is_kept_too_long():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_prediction_is_near_the_allocators_peak_on_cuda():
-    from bench.counters.predict import predict
-
     one = cell(64, optimizer="adam", device="cuda:0")
     memory = measure_memory(WORKLOADS["convolutional"], one)
     assert memory.peak_allocated_bytes is not None
@@ -101,6 +100,12 @@ class OnAGpu:
         self.machine, self.compiling = machine, compiling
         self.scaler = FakeScaler(overflows)
         self.state: object = None
+        self.networks: dict[str, torch.nn.Module] = {}
+        self.batch = self.optimizers = ()
+        self.is_training = True
+
+    def split(self, _: object) -> None:
+        self()
 
     def __call__(self) -> None:
         held = self.machine.gpu.hold(max(10 * MIB, self.compiling))
@@ -128,3 +133,23 @@ def test_the_compilers_own_peak_stands_apart(monkeypatch: pytest.MonkeyPatch):
     memory = peaks_of(monkeypatch, CompileMode.MAX_AUTOTUNE, compiling=500 * MIB)
     assert (memory.peak_allocated_bytes, memory.compiling_allocated_bytes) == (30 * MIB, 520 * MIB)
     assert peaks_of(monkeypatch).compiling_allocated_bytes is None
+
+
+@pytest.mark.parametrize("overflows", [0, 4])
+def test_a_verified_batch_has_the_optimizers_state_on_a_fake_gpu(monkeypatch: pytest.MonkeyPatch, overflows: int):
+    """`fit --verify` in fp16-amp: the allocator's peak is that of steps which update the weights (A4)."""
+    machine = FakeMachine()
+    monkeypatch.setattr(live, "prepare", lambda *_, **__: contextlib.nullcontext(OnAGpu(machine, overflows)))
+    with machine.installed():
+        one = cell(device="cuda:0", precision=Precision.FP16_AMP)
+        track_live_bytes(WORKLOADS["mse"], one)
+        assert backend_of(one.device).allocator().peak_allocated == 30 * MIB
+
+
+def test_a_verified_batch_in_fp16_has_what_was_predicted():
+    """Real tensors on the CPU: a sum's gradients overflow at the first scales, and those updates are skipped (A4)."""
+    workload = linear_workload(64, 64, optimizer=lambda parameters: torch.optim.Adam(parameters))
+    one = cell(64, precision=Precision.FP16_AMP)
+    found, predicted = track_live_bytes(workload, one), predict(workload, one)
+    assert found.optimizer_state_bytes == predicted.optimizer_state_bytes > 2 * 4 * 64 * 64
+    assert found.total_bytes == pytest.approx(predicted.total_bytes, abs=64)  # the scale, and whether it overflowed
