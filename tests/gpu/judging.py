@@ -65,6 +65,11 @@ def out_of_memory(outcomes: list[str], predicted: list[str]) -> list[str]:
     return wrong + ([] if predicted == ["skipped"] else [f"with a prediction {predicted}"])
 
 
+def ended(outcome: str, wanted: str, reason: str | None) -> list[str]:
+    """A cell ended as it should; else its reason says why not."""
+    return [] if outcome == wanted else [f"ended {outcome}, not {wanted}: {reason}"]
+
+
 def energy(joules: float | None, watts: float | None, truth_joules: float, truth_watts: float) -> list[str]:
     """Joules of a step against a window of one's own, watts against sampled power."""
     return _off("joules of a step", joules, truth_joules, 0.08) + _off("watts", watts, truth_watts, 0.1)

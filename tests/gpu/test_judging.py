@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+from pathlib import Path
+
 import pytest
 
 from bench.device.readings import Glance
@@ -34,6 +38,7 @@ RIGHT = [
     judging.memory(PEAK, TRUTH, 68),
     judging.peaks({"bf16": 80.0, "bytes": 9.0}, SHEET),
     judging.out_of_memory(["out_of_memory", "ok"], ["skipped"]),
+    judging.ended("skipped", "skipped", "more ranks than GPUs"),
     judging.energy(1.0, 500.0, 1.05, 480.0),
     judging.launches(120, 100),
     judging.same_speed(1.0, 1.05),
@@ -77,6 +82,8 @@ WRONG = [
     judging.out_of_memory(["failed", "ok"], ["skipped"]),
     judging.out_of_memory(["out_of_memory", "failed"], ["skipped"]),
     judging.out_of_memory(["out_of_memory", "ok"], ["out_of_memory"]),
+    judging.ended("failed", "ok", None),
+    judging.ended("ok", "skipped", None),
     judging.energy(2.0, 500.0, 1.0, 500.0),
     judging.energy(1.0, 80.0, 1.0, 500.0),
     judging.launches(0, 100),
@@ -102,3 +109,29 @@ def test_a_right_answer_passes(wrong: list[str]) -> None:
 def test_a_wrong_answer_is_found_with_a_reason(wrong: list[str]) -> None:
     assert wrong
     assert all(wrong)
+
+
+def names(tree: ast.AST) -> set[str]:
+    """Return the functions of `judging` that are called."""
+    return {
+        node.func.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("judging.")
+    }  # type: ignore[union-attr]
+
+
+def test_every_judge_has_right_and_wrong_answers_and_every_question_a_judge() -> None:
+    here = Path(__file__).parent
+    judges = {name for name, value in vars(judging).items() if inspect.isfunction(value) and name[0] != "_"}
+    lists = {
+        node.targets[0].id: names(node)
+        for node in ast.parse(Path(__file__).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    }
+    assert lists["RIGHT"] == lists["WRONG"] == judges
+    questions = ast.parse((here / "test_questions.py").read_text(encoding="utf-8"))
+    asked = [node for node in questions.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    assert len(asked) == 19  # the twentieth is `conftest.py`'s
+    assert names(questions) | {"every_test"} == judges
+    without = [node.name for node in asked if not names(node) and "ask_the_wall_clock" not in ast.unparse(node)]
+    assert without == []

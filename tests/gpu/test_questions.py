@@ -234,12 +234,13 @@ def test_a_second_gpu_is_timed_on_its_own() -> None:
     found = [medians(bench("run", SHORT, "-d", d, *arguments)["records"][0])["step"] for d in ("cuda:0", "cuda:1")]
     note("second GPU", judging.same_speed(*found), seconds=found)
     ranks = records(SHORT, *arguments[:-1], "--world-size", "2")[0]
-    note("two ranks", [] if ranks["outcome"] == "ok" else [ranks["reason"]], outcome=ranks["outcome"])
+    note("two ranks", judging.ended(ranks["outcome"], "ok", ranks["reason"]), outcome=ranks["outcome"])
 
 
 def test_more_ranks_than_gpus_are_skipped() -> None:
     found = records("mlp", "-b", "8", "--world-size", "64")[0]
-    note("too many ranks", [] if found["outcome"] == "skipped" else [found["outcome"]], reason=found["reason"])
+    wrong = judging.ended(found["outcome"], "skipped", found["reason"])
+    note("too many ranks", wrong, reason=found["reason"])
 
 
 FLAGGED = """
@@ -260,7 +261,7 @@ def test_a_model_that_reads_torchs_older_switches_runs(tmp_path: Path) -> None:
     (tmp_path / "flagged.py").write_text(FLAGGED)
     spec = f"{tmp_path / 'flagged.py'}:Net"
     found = records(spec, "--input-shape", "64", "-b", "4", "--mode", "infer", "--budget", "0.2s")[0]
-    note("switches", [] if found["outcome"] == "ok" else [found["reason"]], outcome=found["outcome"])
+    note("switches", judging.ended(found["outcome"], "ok", found["reason"]), outcome=found["outcome"])
 
 
 def test_the_largest_batch_fills_what_it_was_given() -> None:

@@ -73,6 +73,17 @@ def test_prepared_cells_are_not_counted_again(endings):
     assert [name for name, *_ in endings.calls].count("count_cell") == 1
 
 
+@pytest.mark.parametrize(("mode", "bytes_given"), [("none", 1 << 50), ("default", None)])
+def test_a_compiled_cell_is_tried_whatever_an_eager_one_would_need(endings, mode, bytes_given):
+    """The prediction is of eager steps, and a compiled step needs less (C7)."""
+    causes = ("weights", "gradients", "optimizer_state", "inputs", "saved_activations", "temporary")
+    peak = PredictedPeak(total_bytes=1 << 50, **{f"{cause}_bytes": 0 for cause in causes})
+    counted = Counted(counters=Counters(parameters=7, predicted_peak=peak), advice=())
+    endings["count_cell"] = Ending(outcome=Outcome.OK, value=counted)
+    LocalExecutor().run(replace(CELL, compile=CompileMode(mode)))
+    assert [call[-1] for call in endings.calls if call[0] == "time_cell"] == [bytes_given]
+
+
 def test_every_process_times_once_and_is_numbered(endings):
     record = run(sampling=Sampling(processes=3))
     assert [call[3] for call in endings.calls if call[0] == "time_cell"] == [0, 1, 2]

@@ -92,8 +92,9 @@ def time_cell(
 
     With `predicted_bytes` nothing is tried if less memory than that is free right now.
     """
-    if sampling.exclusive and (near := backend_of(cell.device).cpus_near(gpu_uuid) & os.sched_getaffinity(0)):
-        os.sched_setaffinity(0, near)
+    near = backend_of(cell.device).cpus_near(gpu_uuid) if sampling.exclusive else None
+    if near and (mine := near & os.sched_getaffinity(0)):
+        os.sched_setaffinity(0, mine)
     problem = problem_of(cell, predicted_bytes)
     if problem is not None:
         return problem

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -80,13 +80,13 @@ def time_ranks(
         return next((one for one in problems if one.skipped != _ANOTHERS), problems[0])
     ranks: tuple[RankTiming, ...] = found
     hosts = tuple(rank.host for rank in ranks)
-    states = [_state(tuple(rank for rank in ranks if rank.host == host)) for host in dict.fromkeys(hosts)]
+    states = [one for host in dict.fromkeys(hosts) for one in _states([rank for rank in ranks if rank.host == host])]
     losses = [rank.final_loss for rank in ranks if rank.final_loss is not None]
     return TimedCell(
         samples=tuple(sample for rank in ranks for sample in rank.samples),
         advice=(
-            *_first_of_each_kind(ranks),
-            *dict.fromkeys(doubt for state in states for doubt in doubts_of_machine(state, cell.device)),
+            *_first_of_each_kind(doubt for rank in ranks for doubt in rank.advice),
+            *_first_of_each_kind(doubt for state in states for doubt in doubts_of_machine(state, cell.device)),
             *_advice_on_threads(setup, cell.ranks_per_node),
         ),
         final_loss=sum(losses) / len(losses) if len(losses) == len(ranks) else None,
@@ -189,10 +189,10 @@ def _size(memory: Memory) -> int:
     return memory.peak_allocated_bytes or memory.step_resident_bytes or memory.peak_resident_bytes or 0
 
 
-def _state(ranks: tuple[RankTiming, ...]) -> MachineState:
-    """Derive the machine's state around the ranks: what one of them did does not count as load by others.
+def _states(ranks: Sequence[RankTiming]) -> list[MachineState]:
+    """Derive the machine's state around the ranks of a host, with the GPU of each: first the one with the lowest clock.
 
-    Of their GPUs it is that of the one with the lowest clock, whom all wait for.
+    All wait for that one. What a rank did does not count as load by others.
     """
 
     def joint(readings: list[Reading]) -> Reading:
@@ -203,15 +203,15 @@ def _state(ranks: tuple[RankTiming, ...]) -> MachineState:
         )
 
     joined_state = state_between(joint([r.before for r in ranks]), joint([r.after for r in ranks]))
-    slowest = min((rank.state for rank in ranks), key=lambda state: state.gpu_clock_mhz or math.inf)
-    of_gpu = {f.name: getattr(slowest, f.name) for f in fields(slowest) if f.name.startswith("gpu_")}
-    return replace(joined_state, **of_gpu)
+    own = sorted((rank.state for rank in ranks), key=lambda state: state.gpu_clock_mhz or math.inf)
+    names = [field.name for field in fields(MachineState) if field.name.startswith("gpu_")]
+    return [replace(joined_state, **{name: getattr(state, name) for name in names}) for state in own]
 
 
-def _first_of_each_kind(ranks: tuple[RankTiming, ...]) -> tuple[Advice, ...]:
+def _first_of_each_kind(doubts: Iterable[Advice]) -> tuple[Advice, ...]:
     """Return each doubt once, with the facts of the first rank that has it."""
     kinds: dict[AdviceKind, Advice] = {}
-    for advice in (advice for rank in ranks for advice in rank.advice):
+    for advice in doubts:
         kinds.setdefault(advice.kind, advice)
     return tuple(kinds.values())
 

@@ -6,14 +6,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Mode, Parallel
+from bench.core.environment import MachineState
 from bench.core.errors import UsageError
 from bench.core.record import Outcome, Phase, Sampling
+from bench.device.environment import read_machine
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
 from bench.runner.workers import ranks
 from bench.runner.workers.answers import TimedCell
+from bench.runner.workers.ranks import RankTiming
 from bench.stats.rank_scaling import rank_scaling_of
 from bench.stats.summary import summarise
 from tests.fakes.gpu import FakeMachine
@@ -153,6 +157,34 @@ def test_what_a_ranks_own_gpu_lacks_is_told_and_they_are_launched_once(monkeypat
         found = ranks.time_ranks(cell, SHORT, 0, 12 << 30, None)
     assert found.skipped == "12 GiB exceed 10 GiB"
     assert [(given[0], given[-1]) for given in launched] == [(ranks._time_rank, 12 << 30)]
+
+
+def test_the_gpus_of_all_ranks_are_looked_at(monkeypatch):
+    """All wait for the lowest clock, and a stranger on any of the GPUs is a doubt (C9)."""
+    of_gpus = [
+        MachineState(load_1m=0, gpu_clock_mhz=1980.0, gpu_other_processes=2),
+        MachineState(load_1m=0, gpu_clock_mhz=1200.0, gpu_other_processes=0),
+    ]
+    now = read_machine("cpu", None)
+    timings = tuple(
+        RankTiming(
+            samples=(),
+            advice=(),
+            final_loss=None,
+            tokens_per_example=None,
+            host="one",
+            before=now,
+            after=now,
+            state=state,
+        )
+        for state in of_gpus
+    )
+    monkeypatch.setattr(ranks, "_launch", lambda *_: timings)
+    cell = Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2)
+    with FakeMachine(gpus=2).installed():
+        found = ranks.time_ranks(cell, SHORT, 0, None, None)
+    assert (found.state.gpu_clock_mhz, found.state.gpu_other_processes) == (1200.0, 0)
+    assert AdviceKind.SHARED_GPU in {doubt.kind for doubt in found.advice}
 
 
 def test_the_inline_executor_refuses_ranks():
