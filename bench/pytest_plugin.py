@@ -17,7 +17,7 @@ This file is loaded in every pytest run of the user's environment, so it imports
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,10 +29,11 @@ from bench.core.errors import BenchError
 if TYPE_CHECKING:
     from bench.core.record import Record
     from bench.runner.recorder import Recorder
+    from bench.runner.session import Session
 
 _recorder_key: pytest.StashKey[Recorder] = pytest.StashKey()
 T = TypeVar("T")
-_SAMPLING_OPTIONS = ("target", "budget_seconds", "processes")
+_SAMPLING_OPTIONS = ("target", "budget_seconds", "floor_seconds", "processes")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "bench_sweep(models, suite, mode, batch_size, device, precision, optimizer, ..., target, budget_seconds, "
-        "processes): run the test once per cell of the sweep, which the fixture bench_cell measures.",
+        "floor_seconds, processes): run the test once per cell of the sweep, which the fixture bench_cell measures.",
     )
 
 
@@ -162,7 +163,8 @@ class BenchCell:
 
         Args:
             model: A model spec, in a test without the mark `bench_sweep`.
-            axes: `batch_size=8, precision="bf16-amp"`, one value each, and `target`, `budget_seconds`, `processes`.
+            axes: `batch_size=8, precision="bf16-amp"`, one value each, and `target`, `budget_seconds`, `floor_seconds`,
+                `processes`.
 
         Raises:
             pytest.skip.Exception: The cell was SKIPPED, with its reason.
@@ -184,7 +186,9 @@ class BenchCell:
             pytest.fail("bench_cell() needs a model, or the mark @pytest.mark.bench_sweep(models=[...])", pytrace=False)
         cell, sampling = self.cell, {name: options[name] for name in _SAMPLING_OPTIONS if name in options}
         if self._benchmark.enabled:
-            record = self._or_fail(lambda: self._recorder.measure(cell, sampling))
+            suite = None if model is not None or self._mark is None else _session(self._mark)
+            base = None if suite is None else suite.sampling
+            record = self._or_fail(lambda: self._recorder.measure(cell, sampling, base))
         else:
             record = self._or_fail(lambda: self._recorder.try_once(cell))
         self._report(record)
@@ -249,17 +253,27 @@ def _cells(mark: pytest.Mark) -> tuple[Cell, ...]:
     Raises:
         BenchError: An axis or a value is unknown.
     """
-    from bench.runner.session import plan_targets
     from bench.suite.sweep import sweep_of
 
-    axes = _without_sampling(dict(mark.kwargs))
+    session = _session(mark)
+    return sweep_of(**_without_sampling(mark.kwargs)).cells() if session is None else session.cells
+
+
+def _session(mark: pytest.Mark) -> Session | None:
+    """Read the suite that a mark names; None where it names none.
+
+    Raises:
+        BenchError: The suite, an axis or a value is unknown.
+    """
+    axes = _without_sampling(mark.kwargs)
     suite = axes.pop("suite", None)
-    if suite is not None:
-        from bench.suite.axes import axes_of
+    if suite is None:
+        return None
+    from bench.runner.session import plan_targets
+    from bench.suite.axes import axes_of
 
-        return plan_targets([suite], axes_of(**axes)).cells
-    return sweep_of(**axes).cells()
+    return plan_targets([suite], axes_of(**axes))
 
 
-def _without_sampling(options: dict[str, Any]) -> dict[str, Any]:
+def _without_sampling(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in _SAMPLING_OPTIONS}

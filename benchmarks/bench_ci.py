@@ -1,5 +1,7 @@
 """The action of `docs/ci.md`, rehearsed whole: every step in order on a small repository, the comparison too.
 
+    pytest --benchmark-only -m thorough benchmarks/bench_ci.py
+
 No change must be green; a busy-wait of 10 % in the model's forward, one more layer, and a wrong claim must each be red,
 with the comment and the annotation that say why. `tests/cli/test_ci.py` rehearses the same with a comparison made by
 hand, in seconds.
@@ -17,7 +19,7 @@ import pytest
 
 from tests.fakes.actions import Rehearsed, rehearse
 
-ACTION = Path(__file__).parents[2] / ".github" / "actions" / "stepbench" / "action.yml"
+ACTION = Path(__file__).parents[1] / ".github" / "actions" / "stepbench" / "action.yml"
 COMPARISON = "suite.toml --sessions 8 --quads 4 --no-void --threads 1"
 """Less than `bench ab` does by default, because 10 % is easy to see; nothing is void, or a busy machine never ends."""
 
@@ -89,6 +91,8 @@ CASES = {
 """By name: file, old text, new text, exit code, a part of the comment, the beginning of an annotation."""
 
 
+@pytest.mark.thorough
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", CASES)
 def bench_every_step_in_order(name, repository, tmp_path, benchmark, pytestconfig):
     file, old, new, exit_code, said, annotated = CASES[name]

@@ -1,6 +1,6 @@
 """Counting, this tree against an older commit: CPU seconds of both, in alternation, and their ratio.
 
-    pytest benchmarks/bench_count_speed.py --benchmark-only -s
+    pytest --benchmark-only -m thorough benchmarks/bench_count_speed.py
 
 The older commit is unpacked beside and counted by the same Python; whatever else the machine does, it does to both.
 `BENCH_BASE` names it. CPU time of the process, one thread; the imports of torch, torchvision
@@ -74,6 +74,8 @@ def base(tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(
     ("what", "rounds"), [("resnet50", 3), ("suite", 1), ("70 billion, FLOPs", 1), ("70 billion, whole", 1)]
 )

@@ -23,7 +23,7 @@ from bench.counters.flops import count_module, count_workload
 from bench.counters.parameters import count_parameters
 from bench.registry.torchvision import torchvision_names
 
-ROUNDS = 7
+ROUNDS = 3
 QUICK = ("resnet18", "mobilenet_v2", "vit_b_16")
 WITH_AUXILIARY_HEADS = {"googlenet", "inception_v3"}
 """Their auxiliary heads run in train mode only, so train and eval forward differ, and rightly so."""

@@ -26,7 +26,7 @@ from bench.runner.session import Session, execute
 
 GOAL_SECONDS = 0.4
 GOAL_RATIO = 10
-REPETITIONS = 7
+REPETITIONS = 5
 SWEEP_BUDGET_SECONDS = 0.05
 
 
@@ -35,6 +35,7 @@ def _say(capsys, text):
         print(f"\n{text}", end="")
 
 
+@pytest.mark.thorough
 def bench_isolated_cell_beyond_its_measuring(benchmark, capsys):
     """A cell of a null model from its start to its record on disk, forked from the server against spawned."""
     processes.call("bench.runner.workers.cells:nothing")  # starts the server
@@ -61,6 +62,7 @@ def bench_isolated_cell_beyond_its_measuring(benchmark, capsys):
     assert ratio >= GOAL_RATIO
 
 
+@pytest.mark.thorough
 def bench_48_tiny_cells_end_to_end(benchmark, capsys, tmp_path):
     """A whole sweep of tiny models: preflight, counts, times, memory, tables."""
     cells = tuple(

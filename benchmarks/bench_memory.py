@@ -18,7 +18,7 @@ from bench.runner import processes
 
 MODELS = (*registry.names(), "torchvision:resnet50")
 BATCH_SIZES = {"torchvision:resnet50": (2, 4)}
-QUICK = ("walkthrough_cnn", "decoder_lm")
+QUICK = ("decoder_lm",)
 GOAL = 0.05
 RESIDENT_FLOOR_BYTES = 64 * 2**20
 """The resident set is judged above this only: pages and libraries blur smaller models."""

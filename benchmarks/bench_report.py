@@ -18,7 +18,7 @@ from bench.report.html.page import render
 from bench.store.runs import RunInfo
 from bench.store.stored import StoredRun
 
-CELLS = (36, 1_000, 10_000)
+CELLS = (36, 1_000, pytest.param(10_000, marks=pytest.mark.thorough))
 STEPS = 40
 SHARES = {Phase.STEP: 1.0, Phase.FORWARD: 0.3, Phase.LOSS: 0.01, Phase.BACKWARD: 0.58, Phase.OPTIMIZER: 0.1}
 ENVIRONMENT = Environment(

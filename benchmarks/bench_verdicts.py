@@ -234,6 +234,7 @@ def write_figures(folder, table):
     return "\n".join(lines)
 
 
+@pytest.mark.thorough
 def bench_cost_of_a_session(benchmark, tmp_path, capsys):
     """One session of 8 quads: what it takes beside the visits themselves."""
     settings = Settings(sessions=1, stops=False, seed=1, judges_state=False)

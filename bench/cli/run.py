@@ -200,8 +200,6 @@ def command(
     if executor == "slurm":
         if devices is not None or snapshot:
             raise UsageError("--devices and --snapshot are for runs here; on slurm every task has GPUs of its own")
-        if limits != Limits():
-            raise UsageError("--order, --until and --max-cells are for runs here; on slurm use --time, --max-parallel")
         return slurm.run_on_slurm(
             session,
             job,
@@ -214,6 +212,7 @@ def command(
             is_cold=cold_start,
             is_dry=dry_run,
             retried=retried or (),
+            limits=limits,
             format=format,
         )
     if cold_start and executor == "inline":

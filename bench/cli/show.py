@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import look, named, print_file, print_json, say
+from bench.cli.output import look, named, print_file, print_json, say, written
 from bench.core.errors import ExitCode, NothingMeasuredError, UsageError
 from bench.report import formats
 
@@ -56,6 +56,9 @@ def command(
         say(problem)
     ending = ExitCode.USAGE if data.problems else ExitCode.FINE
     found = data.comparison
+    if found is None and not data.records and (data.generations or data.images):
+        _show_cases(data, format, table)
+        return ending
     if found is None and not data.records:
         raise NothingMeasuredError(f"{data.folder} holds no record that can be read; {_advice(data)}")
     if format == "json":
@@ -78,8 +81,36 @@ def command(
     return ending
 
 
+def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A002 - the name of the option
+    """Print a run of `bench generate` or `bench images`.
+
+    Raises:
+        UsageError: The format has no words for it, or there is no such table.
+    """
+    from bench.tables.scenarios import cases_document
+
+    (field,) = [name for name in ("generations", "images") if getattr(data, name)][:1]
+    cases = getattr(data, field)
+    if format == "json":
+        print_json("show", folder=str(data.folder), run=data.info, **{field: cases})
+    elif format in ("table", "markdown"):
+        words = written(cases_document(field, cases), format)
+        print(words) if format == TABLE else print_file(f"{words}\n")
+    elif format == "csv":
+        from bench.report.files import case_frame, to_csv
+
+        if table not in ("cells", field):  # `cells` is the default
+            raise UsageError(f"{data.folder} has no table {table!r}; its table is {field}")
+        print_file(to_csv(case_frame(data, field)).decode())
+    else:
+        command = "generate" if field == "generations" else "images"
+        raise UsageError(
+            f"{data.folder} is a run of bench {command}, which has no {format}; use table, markdown, csv or json"
+        )
+
+
 def _advice(data: StoredRun) -> str:
-    """Suggest what to do with a run without records, as of `bench train`, `generate` and `images`."""
+    """Suggest what to do with a run without records, as of `bench train` and `bench profile`."""
     if data.has_cases:
         return f"bench report {data.id} shows what else is in it"
     if (data.info.settings or {}).get("kind") == "bisect":

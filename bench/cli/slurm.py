@@ -24,7 +24,7 @@ from bench.core.units import counted
 
 if TYPE_CHECKING:
     from bench.runner.scenarios import Asked, Kind
-    from bench.runner.session import Session
+    from bench.runner.session import Limits, Session
     from bench.runner.slurm.collect import Collected, Status
     from bench.runner.slurm.run import Submitted
     from bench.tables.document import Document
@@ -295,6 +295,7 @@ def run_on_slurm(
     is_cold: bool,
     is_dry: bool,
     retried: Collection[Outcome],
+    limits: Limits,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
     """Submit to Slurm and leave; say what the run is called and how to follow it.
@@ -311,6 +312,7 @@ def run_on_slurm(
         is_cold: Measure cold starts too.
         is_dry: Print the script and stop.
         retried: With `resume`, submit again what ended like this.
+        limits: Which of the cells are submitted now, in which order, and until when they start.
         format: How to answer.
     """
     from bench.runner.slurm.files import require_submissions
@@ -323,11 +325,12 @@ def run_on_slurm(
     if refused:
         raise UsageError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
     if is_dry:
+        session = replace(session, planned=session.cells[: limits.max_cells])
         script = preview(session, JobOptions(**typed), results=results, cells_per_task=cells_per_task)
         words = f"{script}# {counted(len(session.cells), 'cell')}; nothing was submitted (--dry-run)"
         answer("run", format, lambda: words, cells=session.cells, script=script)
         return ExitCode.FINE
-    passed: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task}
+    passed: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task, "limits": limits}
     if resume is None:
         passes: dict[str, Any] = {"is_predicting": is_predicting, "is_metering": is_metering, "is_cold": is_cold}
         submitted = submit(session, JobOptions(**typed), results=results, **passes, **passed)

@@ -24,6 +24,7 @@ from bench.core.training import Training
 from bench.stats.scaling import scalings
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.runs import RunFolder
+from bench.store.stored import StoredRun
 from bench.tables.catalog import CASE_COLUMNS, COLUMNS, TRAINING_COLUMNS
 from bench.tables.cell_values import cell_rows
 from bench.tables.columns import TableColumn
@@ -60,6 +61,11 @@ def training_frame(trainings: Sequence[Training], table: str = "epochs") -> pd.D
     """Make a table of trainings: `epochs` (one row per finished epoch) or `classes` (one per class of the test set)."""
     rows: Sequence[Any] = epoch_rows(tuple(trainings)) if table == "epochs" else class_rows(tuple(trainings))
     return _frame(rows, TRAINING_COLUMNS[table])
+
+
+def case_frame(run: StoredRun, table: str) -> pd.DataFrame:
+    """Make the table `generations` or `images` of a run."""
+    return _frame(getattr(run, table), CASE_COLUMNS[table])
 
 
 def _frame(rows: Sequence[Any], columns: Sequence[TableColumn]) -> pd.DataFrame:

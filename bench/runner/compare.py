@@ -16,6 +16,7 @@ from bench.core.comparison import Nominated, Nomination, Side
 from bench.core.environment import Environment
 from bench.core.estimate import Estimate
 from bench.core.record import Phase
+from bench.stats.generation import estimates_of
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
 from bench.suite.sweep import ab_commands
@@ -32,7 +33,7 @@ _APART = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Timed:
-    """One cell of a stored run; `step` is the median step, None if it did not end OK, and `reason` says why."""
+    """One cell of a stored run, or one part of a case; `step` is its median, None if it did not end OK: see reason."""
 
     id: str
     key: str
@@ -66,7 +67,8 @@ def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = Fals
 
 
 def _side(run: StoredRun) -> Side:
-    busy = [r.state.other_busy_cores for r in run.records if r.state and r.state.other_busy_cores is not None]
+    measured = (*run.records, *run.generations, *run.images)
+    busy = [m.state.other_busy_cores for m in measured if m.state and m.state.other_busy_cores is not None]
     return Side(
         id=run.id,
         started_at=run.info.started_at,
@@ -90,7 +92,7 @@ def read_run(given: str, results: Path) -> StoredRun:
 
 
 def _timed(run: StoredRun) -> list[_Timed]:
-    """Read from each record or benchmark what a comparison needs."""
+    """Read from each record, case or benchmark what a comparison needs."""
     steps = {one.record.cell.key: one.summary.step for one in run.measured}
     cells = []
     for record in run.records:
@@ -107,6 +109,20 @@ def _timed(run: StoredRun) -> list[_Timed]:
                 doubts=tuple(dict.fromkeys(advice.kind for advice in record.advice)),
             )
         )
+    cells += (
+        _Timed(
+            id=f"{one.case.id} {name}",
+            key=f"{one.case.key} {name}",
+            cell=None,  # `bench ab` measures cells
+            environment=one.environment,
+            step=estimate,
+            processes=1,
+            reason="" if estimate else f"{one.outcome.value}: {one.reason or 'nothing was timed'}",
+            doubts=tuple(dict.fromkeys(advice.kind for advice in one.advice)),
+        )
+        for one in (*run.generations, *run.images)
+        for name, estimate in estimates_of(one).items()
+    )
     cells += (
         _Timed(
             id=benchmark.cell.id if benchmark.cell else benchmark.name,

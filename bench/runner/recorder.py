@@ -16,6 +16,7 @@ from bench.runner.executor import LocalExecutor
 from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
+from bench.runner.slowdown import slow_precisions
 from bench.store.codec import digest, to_bytes
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
@@ -36,12 +37,13 @@ class Recorder:
         self._results = results
         self._method = method
 
-    def measure(self, cell: Cell, sampling: Mapping[str, Any]) -> Record:
+    def measure(self, cell: Cell, sampling: Mapping[str, Any], base: Sampling | None = None) -> Record:
         """Measure one cell and store its record.
 
         Args:
             cell: What to measure.
-            sampling: Fields of `Sampling` that differ from the default.
+            sampling: Fields of `Sampling` that differ from the base.
+            base: Sampling of the suite that the cell is of; None is the default.
 
         Raises:
             BenchError: The model or device is not there, or the record cannot be written.
@@ -50,9 +52,10 @@ class Recorder:
         if self.folder is None:
             self.environment = next(iter(plan.environments.values()))
             self.folder = open_run(self._results, environment=self.environment)
-        executor = LocalExecutor(
-            sampling=sampling_of(Sampling(), **sampling), environments=plan.environments, method=self._method
-        )
+        asked = sampling_of(base or Sampling(), **sampling)
+        environments, limit = plan.environments, asked.skip_slower_than
+        slow = slow_precisions(plan.cells, environments, self._results, limit, method=self._method)
+        executor = LocalExecutor(sampling=asked, environments=environments, method=self._method, slow=slow)
         record = executor.run(plan.cells[0])
         self.folder.append(record)
         return record

@@ -21,6 +21,7 @@ import numpy as np
 
 from bench.core.estimate import Estimate
 from bench.core.generation import Generation, Sampled, SamplingCase, SamplingTimes
+from bench.core.record import Outcome
 from bench.stats.distributions import student_t_quantile
 from bench.stats.estimate import estimate_median, quantile
 from bench.stats.scaling import Line, fit_line
@@ -130,6 +131,21 @@ def summarise_sampling(sampled: Sampled) -> SamplingSummary:
         images_per_second=1 / image.point if image.point > 0 else None,
         flops_per_second=flops / step.point if flops is not None and step.point > 0 else None,
     )
+
+
+def estimates_of(measured: Generation | Sampled) -> dict[str, Estimate | None]:
+    """Return the medians that two runs of a case can be compared by, the most telling one first.
+
+    None stands where nothing was measured, or where a case that did not end OK may have timed only a part.
+    """
+    is_ok = measured.outcome is Outcome.OK
+    if isinstance(measured, Generation):
+        text = summarise_generation(measured)
+        found = {"token": text.token, "first token": text.first_token}
+    else:
+        images = summarise_sampling(measured)
+        found = {"denoising step": images.step, "image": images.image}
+    return {name: estimate if is_ok else None for name, estimate in found.items()}
 
 
 def step_seconds(sampled: Sampled) -> tuple[float, ...]:

@@ -28,6 +28,8 @@ from bench.store.runs import RunFolder
 TAIL_BYTES = 2000
 FINISHED = "finished"
 OUT_OF_TIME = "out of time"
+TOO_LATE = "too late"
+"""It is past the time that `--until` named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Submission:
         is_metering: Measure the energy of a step too.
         is_cold: Measure cold starts too.
         retried: Cells that ended like this before it was submitted are measured again.
+        until: No cell starts at or after this time, ISO 8601 with zone.
         submitted_at: ISO 8601 with zone.
         job_id: None until sbatch has answered.
     """
@@ -57,6 +60,7 @@ class Submission:
     is_metering: bool = False
     is_cold: bool = False
     retried: tuple[Outcome, ...] = ()
+    until: str | None = None
     submitted_at: str
     job_id: int | None = None
     schema: int = SCHEMA

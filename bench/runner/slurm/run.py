@@ -7,6 +7,7 @@ asked of Slurm (`slurm`); the tasks put each record on disk themselves.
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -21,10 +22,11 @@ from bench.core.units import now
 from bench.device.backend import complete_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
+from bench.runner.counting import count_all
 from bench.runner.plan import check_nodes
 from bench.runner.records import open_run
 from bench.runner.scenarios import Asked, Kind, settings_of
-from bench.runner.session import Session
+from bench.runner.session import Limits, Session
 from bench.runner.slurm.commands import Slurm
 from bench.runner.slurm.files import SlurmFiles, Submission, require_submissions, unrecorded
 from bench.runner.slurm.script import JobOptions, pack, script_text
@@ -62,9 +64,12 @@ def submit(
     is_metering: bool = False,
     is_cold: bool = False,
     cells_per_task: int | None = None,
+    limits: Limits | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
     """Make a run's folder, submit its cells as one array of tasks, and leave.
+
+    Short cells first means counting their FLOPs here. What is not submitted waits for a resume.
 
     Raises:
         BenchError: A model is not there, or sbatch refuses; then no folder is left behind.
@@ -73,11 +78,13 @@ def submit(
     slurm.check()
     cells = cells_on_nodes(session.cells, job)
     _check_models(cells)
+    limits = limits or Limits()
     first = Submission(
         number=0,
         chunks=(),
         job=job,
         sampling=session.sampling,
+        until=_moment(limits),
         timeout_seconds=timeout_seconds,
         is_predicting=is_predicting,
         is_metering=is_metering,
@@ -85,7 +92,7 @@ def submit(
         submitted_at=now(),
     )
     plan = {"cells": cells, "sweep": to_json(session.sweeps), "settings": to_json(session.sampling)}
-    return _submit_new(results, plan, first, cells, cells_per_task, slurm)
+    return _submit_new(results, plan, first, _within(limits, cells), cells_per_task, slurm)
 
 
 def submit_cases(
@@ -138,6 +145,7 @@ def submit_missing(
     timeout_seconds: float | None = None,
     cells_per_task: int | None = None,
     retried: Collection[Outcome] = (),
+    limits: Limits | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
     """Submit the cells that have no record and that no task still holds.
@@ -148,12 +156,13 @@ def submit_missing(
         timeout_seconds: Timeout of each process of a cell; None as the last time.
         cells_per_task: Cells per task, as for `pack`.
         retried: Cells whose record says that they ended like this are submitted again.
+        limits: Which of the cells are submitted now, in which order, and until when they start.
         slurm: The cluster's commands.
 
     Raises:
         BenchError: The run was not submitted to Slurm, or Slurm cannot be asked or refuses.
     """
-    slurm = slurm or Slurm()
+    slurm, limits = slurm or Slurm(), limits or Limits()
     submitted_at = now()
     last = require_submissions(folder)[-1]
     # First the tasks, then the records: a task that ends in between has left its records when they are looked for.
@@ -171,9 +180,25 @@ def submit_missing(
         timeout_seconds=last.timeout_seconds if timeout_seconds is None else timeout_seconds,
         submitted_at=submitted_at,
         retried=tuple(retried),
+        until=_moment(limits),
         job_id=None,
     )
-    return _submit(folder, first, cells, cells_per_task, slurm)
+    return _submit(folder, first, _within(limits, cells), cells_per_task, slurm)
+
+
+def _within(limits: Limits, items: Sequence[Item]) -> Sequence[Item]:
+    """Return the items that are submitted, in order; FLOPs are counted here, and no more than those."""
+    if limits.is_short_first:
+        cells = tuple(dict.fromkeys(map(cell_of, items)))
+        work = {cell: counted.counters.flops for cell, counted in count_all(cells, opinions=False, steps=False)}
+        totals = {cell: flops.total if flops else None for cell, flops in work.items()}
+        items = sorted(items, key=lambda item: math.inf if (n := totals[cell_of(item)]) is None else n)
+    return items[: limits.max_cells]
+
+
+def _moment(limits: Limits) -> str | None:
+    """Write the local time after which no cell starts, with its zone: nodes may be in another one."""
+    return None if limits.until is None else limits.until.astimezone().isoformat()
 
 
 def preview(session: Session, job: JobOptions, *, results: Path, cells_per_task: int | None = None) -> str:

@@ -18,6 +18,7 @@ from bench.runner.slurm.commands import Slurm, TaskStatus
 from bench.runner.slurm.files import (
     FINISHED,
     OUT_OF_TIME,
+    TOO_LATE,
     SlurmFiles,
     Submission,
     TaskNote,
@@ -88,6 +89,9 @@ def judge(
         return TaskEnding(outcome=Outcome.FAILED, reason=f"{who}: {note.problem}", is_final=False)
     if note is not None and note.ended == OUT_OF_TIME:
         reason = f"{who} stopped: too little of its {limit_seconds // 60} min was left for another cell"
+        return TaskEnding(outcome=Outcome.SKIPPED, reason=reason, is_final=False)
+    if note is not None and note.ended == TOO_LATE:
+        reason = f"{who} stopped: it was past the time that --until named"
         return TaskEnding(outcome=Outcome.SKIPPED, reason=reason, is_final=False)
     if exit_code == 0 or (note is not None and note.ended == FINISHED):
         # Said first: a network file system may show an old note, and a good cell must not be called dead.

@@ -2,7 +2,8 @@
 
 for each cell without a record:   note "I am at this cell" -> LocalExecutor, processes of its own -> record on disk
 
-The environment is read on the node it runs on. It stops when too little of the time limit is left for another cell.
+The environment is read on the node it runs on. It stops when too little of the time limit is left for another cell,
+or it is past the time after which none was to start.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,7 +28,16 @@ from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import Plan, make_plan
 from bench.runner.scenarios import cases_with_parts, measure_case
-from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, Submission, TaskNote, parse_chunk, unrecorded
+from bench.runner.slurm.files import (
+    FINISHED,
+    OUT_OF_TIME,
+    TOO_LATE,
+    SlurmFiles,
+    Submission,
+    TaskNote,
+    parse_chunk,
+    unrecorded,
+)
 from bench.runner.slurm.script import NODES_FOLDER_VARIABLE, estimated_seconds
 from bench.runner.slurm.work import Item, Result, Work, cell_of
 from bench.store.runs import RunFolder
@@ -59,6 +70,8 @@ class Task:
             os.environ[NODES_FOLDER_VARIABLE] = str(self._files.path / f"{self._chunk}.nodes")
         signal.signal(signal.SIGTERM, self._leave)
         items = unrecorded(self._work, self._keys, self._submission.retried, self._submission.submitted_at)
+        place = {key: index for index, key in enumerate(self._keys)}
+        items = tuple(sorted(items, key=lambda item: place[item.key]))  # as submitted: short cells may come first
         if items:
             try:
                 plan = make_plan([cell_of(item) for item in items], nodes=self._submission.job.nodes)
@@ -67,6 +80,9 @@ class Task:
                 raise
             measure = self._measurer(plan)
             for begun, item in enumerate(items):
+                if self._is_too_late():
+                    self._end(TOO_LATE)
+                    return
                 if begun and self._seconds_left() < estimated_seconds(item, self._submission.sampling):
                     self._end(OUT_OF_TIME)
                     return
@@ -104,6 +120,10 @@ class Task:
 
     def _seconds_left(self) -> float:
         return self._submission.job.limit_seconds - (time.monotonic() - self._started)
+
+    def _is_too_late(self) -> bool:
+        until = self._submission.until
+        return until is not None and datetime.now(UTC) >= datetime.fromisoformat(until)
 
     def _say(self, **changes: Any) -> None:
         self._note = replace(self._note, **changes)

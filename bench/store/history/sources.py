@@ -20,10 +20,13 @@ from typing import Any
 from bench.core.cell import Cell, short_hash
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
+from bench.core.estimate import Estimate
+from bench.core.generation import Generation, Sampled
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Record
 from bench.core.units import counted
 from bench.stats.estimate import estimate_median, relative_dispersion
+from bench.stats.generation import estimates_of
 from bench.store.atomic import store_error
 from bench.store.codec import digest, from_data, parse_file
 from bench.store.history.schema import MEASURED
@@ -42,6 +45,8 @@ _AT_ONCE = 200
 """Files of a run that are held in memory together."""
 
 _NOTHING = dict.fromkeys(MEASURED)
+_CASES = {"generation": Generation, "sampling": Sampled}
+"""What cases are, by the folder of a run that holds them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,26 +129,35 @@ def _list_session(path: Path) -> tuple[tuple[Listed, ...], tuple[str, ...]]:
 def _list_run(path: Path, part: int, parts: int) -> Iterator[tuple[tuple[Listed, ...], tuple[str, ...]]]:
     folder = RunFolder.open(path)
     row = _run_row(folder)
-    resolved = folder.records_path.resolve()  # once, and not a look at every folder above for every file
+    yield from _list_folder(folder.records_path, _record_entry, row, part, parts)
+    for name, kind in _CASES.items():
+        yield from _list_folder(folder.path / name, functools.partial(_case_entry, kind), row, part, parts)
+
+
+def _list_folder(
+    folder: Path, make_entry: Callable[[Any, Path, Row, str, str], Entry], row: Row, part: int, parts: int
+) -> Iterator[tuple[tuple[Listed, ...], tuple[str, ...]]]:
+    """List the measurements of one kind in a run; none where it has no folder of them."""
+    resolved = folder.resolve()  # once, and not a look at every folder above for every file
     try:
-        names = sorted(path.name for path in folder.records_path.iterdir() if path.name.endswith(".json"))
+        names = sorted(path.name for path in folder.iterdir() if path.name.endswith(".json"))
     except FileNotFoundError:
-        names = []
+        return
     except OSError as error:
-        raise store_error("list", folder.records_path, error) from error
+        raise store_error("list", folder, error) from error
     mine = [name for name in names if _part_of(name, parts) == part]
     for start in range(0, len(mine), _AT_ONCE):
         listed: list[Listed] = []
         problems: list[str] = []
         for name in mine[start : start + _AT_ONCE]:
-            file = folder.records_path / name
+            file = folder / name
             try:
                 data = parse_file(file)
             except StoreError as error:
                 problems.append(str(error))
             else:
                 address = digest(data)
-                make = functools.partial(_record_entry, data, file, row, address, str(resolved / name))
+                make = functools.partial(make_entry, data, file, row, address, str(resolved / name))
                 listed.append(Listed(address, make))
         yield tuple(listed), tuple(problems)
 
@@ -163,6 +177,58 @@ def _record_entry(data: Any, file: Path, run: Row, address: str, path: str) -> E
     return entry_of(from_data(Record, data, file), digest=address, run=run, path=path)
 
 
+def _case_entry(
+    kind: type[Generation] | type[Sampled], data: Any, file: Path, run: Row, address: str, path: str
+) -> Entry:
+    """Make the rows of a case of `bench generate` or `bench images`: its step is a token, or a denoising step."""
+    measured = from_data(kind, data, file)
+    case, environment, counts = measured.case, measured.environment, measured.counts
+    cell = {"key": case.key, "name": clean(case.id), "axes": None}  # no cell that `bench ab` could measure
+    machine = None if environment is None else _environment_row(environment)
+    step = next(iter(estimates_of(measured).values()))
+    timed = {} if step is None else _estimated(step) | {"step_median_seconds": step.point, "step_processes": 1}
+    return Entry(
+        run=run,
+        cell=cell,
+        environment=machine,
+        record={
+            **_head(measured, address, run, case.key, machine, path),
+            **_NOTHING,
+            **timed,
+            "parameters": counts.parameters if counts else None,
+        },
+    )
+
+
+def _head(
+    measured: Record | Generation | Sampled, address: str, run: Row, key: str, machine: Row | None, path: str
+) -> Row:
+    """Say when and of which code a measurement is, how it ended, and where its file lies."""
+    environment = measured.environment
+    return {
+        "digest": address,
+        "run_id": run["id"],
+        "cell_key": key,
+        "fingerprint": machine and machine["fingerprint"],
+        "started_at": moment(measured.started_at, path),
+        "git_commit": environment.git_commit if environment else None,
+        "git_dirty": environment.git_dirty if environment else None,
+        "code": measured.code,
+        "outcome": measured.outcome.value,
+        "reason": None if measured.reason is None else clean(measured.reason[:_LONGEST]),
+        "path": clean(path),
+    }
+
+
+def _estimated(step: Estimate) -> dict[str, Any]:
+    return {
+        "step_low_seconds": step.low,
+        "step_high_seconds": step.high,
+        "step_n": step.n,
+        "step_n_effective": step.n_effective,
+    }
+
+
 def entry_of(record: Record, *, digest: str, run: Row, path: str) -> Entry:
     """Make the rows of a record."""
     environment = record.environment
@@ -174,17 +240,7 @@ def entry_of(record: Record, *, digest: str, run: Row, path: str) -> Entry:
         cell=cell,
         environment=machine,
         record={
-            "digest": digest,
-            "run_id": run["id"],
-            "cell_key": cell["key"],
-            "fingerprint": machine and machine["fingerprint"],
-            "started_at": moment(record.started_at, path),
-            "git_commit": environment.git_commit if environment else None,
-            "git_dirty": environment.git_dirty if environment else None,
-            "code": record.code,
-            "outcome": record.outcome.value,
-            "reason": None if record.reason is None else clean(record.reason[:_LONGEST]),
-            "path": clean(path),
+            **_head(record, digest, run, cell["key"], machine, path),
             **{name: _stored(column.get(row)) for name, column in _COLUMNS.items()},
         },
     )
@@ -270,13 +326,7 @@ def _session_values(benchmark: StoredBenchmark) -> dict[str, Any]:
     values: dict[str, Any] = {"step_median_seconds": benchmark.median_seconds, "step_processes": 1}
     if benchmark.seconds and all(0 <= second < math.inf for second in benchmark.seconds):
         found = estimate_median(benchmark.seconds)
-        values |= {
-            "step_low_seconds": found.low,
-            "step_high_seconds": found.high,
-            "step_n": found.n,
-            "step_n_effective": found.n_effective,
-            "step_relative_dispersion": relative_dispersion(benchmark.seconds),
-        }
+        values |= _estimated(found) | {"step_relative_dispersion": relative_dispersion(benchmark.seconds)}
     extra = benchmark.raw.get("extra_info") or {}
     if benchmark.cell is not None:  # of the fixture `bench_cell`, whose names are ours
         whole = {name: extra.get(name) for name in ("parameters", "trainable_parameters")}
