@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -74,6 +75,11 @@ def _status_text(status: Status) -> str:
     ]
     if status.waiting:
         lines.append(f"{counted(status.waiting, 'cell')} queued or running.")
+    if ends := [row.expected_end for row in status.tasks if row.expected_end is not None]:
+        last = max(map(datetime.fromisoformat, ends)).astimezone()
+        lines.append(
+            f"expected end of the running tasks: about {last:%H:%M}, if their cells take as long as those before"
+        )
     if left := status.missing - status.waiting:
         lines.append(f"{counted(left, 'cell')} without a record and a task: `bench slurm collect` says why,")
         lines.append(f"`bench {status.command} --resume` submits them.")

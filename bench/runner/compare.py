@@ -15,7 +15,8 @@ from bench.core.cell import Cell
 from bench.core.comparison import Nominated, Nomination, Side
 from bench.core.environment import Environment
 from bench.core.estimate import Estimate
-from bench.core.record import Phase
+from bench.core.generation import Generation, Sampled
+from bench.core.record import Phase, Record
 from bench.stats.generation import estimates_of
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
@@ -67,7 +68,7 @@ def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = Fals
 
 
 def _side(run: StoredRun) -> Side:
-    measured = (*run.records, *run.generations, *run.images)
+    measured: tuple[Record | Generation | Sampled, ...] = (*run.records, *run.generations, *run.images)
     busy = [m.state.other_busy_cores for m in measured if m.state and m.state.other_busy_cores is not None]
     return Side(
         id=run.id,
@@ -109,6 +110,7 @@ def _timed(run: StoredRun) -> list[_Timed]:
                 doubts=tuple(dict.fromkeys(advice.kind for advice in record.advice)),
             )
         )
+    cases: tuple[Generation | Sampled, ...] = (*run.generations, *run.images)
     cells += (
         _Timed(
             id=f"{one.case.id} {name}",
@@ -120,7 +122,7 @@ def _timed(run: StoredRun) -> list[_Timed]:
             reason="" if estimate else f"{one.outcome.value}: {one.reason or 'nothing was timed'}",
             doubts=tuple(dict.fromkeys(advice.kind for advice in one.advice)),
         )
-        for one in (*run.generations, *run.images)
+        for one in cases
         for name, estimate in estimates_of(one).items()
     )
     cells += (

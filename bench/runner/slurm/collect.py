@@ -22,6 +22,9 @@ from bench.runner.slurm.status import Task, TaskEnding, look_at
 from bench.runner.slurm.work import Item, Result, Work
 from bench.store.runs import RunFolder
 
+_FEW_CELLS = 3
+"""Before so many a task's first cell, with all its imports, says too much."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRow:
@@ -33,6 +36,7 @@ class TaskRow:
         state: Slurm's word.
         done: Cells with a record, of `cells`.
         running: Id of the cell it is at; None if it is queued or over.
+        expected_end: When it ends if its other cells take as long as those before, ISO 8601; None before three cells.
     """
 
     task: str
@@ -42,6 +46,7 @@ class TaskRow:
     done: int
     cells: int
     running: str | None
+    expected_end: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +170,17 @@ def _row(task: Task, missing: set[str], names: Mapping[str, str]) -> TaskRow:
         done=sum(key not in missing for key in task.keys),
         cells=len(task.keys),
         running=names.get(running, running) if running is not None else None,
+        expected_end=_expected_end(task, sum(key in missing for key in task.keys)),
     )
+
+
+def _expected_end(task: Task, left: int) -> str | None:
+    """Expect a running task's end from the cells before the one it is at; `left` counts that one too."""
+    note = task.note
+    if not task.is_live or note is None or note.running_since is None or note.begun < _FEW_CELLS:
+        return None
+    since = datetime.fromisoformat(note.running_since)
+    return (since + (since - datetime.fromisoformat(note.started_at)) / note.begun * left).isoformat()
 
 
 def _row_of_missing(work: Work, item: Item, task: Task, ending: TaskEnding) -> Result:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from bench.cli.slurm import _status_text
 from bench.core.cell import Cell
 from bench.core.record import Counters, FlopCount, Outcome
 from bench.runner.session import Limits, Session
 from bench.runner.slurm import run as slurm_run
-from bench.runner.slurm.collect import collect
+from bench.runner.slurm.collect import collect, read_status
 from bench.runner.slurm.commands import Slurm
-from bench.runner.slurm.files import TOO_LATE, SlurmFiles
+from bench.runner.slurm.files import TOO_LATE, SlurmFiles, TaskNote
 from bench.runner.slurm.script import JobOptions
 from bench.runner.workers.answers import Counted
 from bench.store.runs import RunFolder
@@ -80,6 +81,22 @@ def test_a_task_starts_no_cell_after_the_time_and_a_resume_takes_them(tmp_path, 
     put_record(folder, CELLS[0], code="c")
     assert slurm_run.submit_missing(folder, slurm=slurm).cells == 3
     assert files.submission(1).until is None
+
+
+def test_status_expects_an_end_after_a_few_cells(tmp_path):
+    folder = submit(tmp_path, Limits())
+    files = SlurmFiles.of(folder)
+    at = {"host": "n1", "job_id": 7, "started_at": "2026-11-29T12:00:00+00:00", "running": CELLS[2].key}
+    slurm = slurm_that_shows(folder, "RUNNING", "PENDING")
+
+    def rows(begun):
+        files.write_note("0.0", TaskNote(**at, running_since="2026-11-29T12:01:00+00:00", begun=begun))
+        return read_status(folder, slurm=slurm)
+
+    assert [row.expected_end for row in rows(2).tasks] == [None, None]
+    status = rows(3)  # three cells took a minute, and three of the task have no record
+    assert [row.expected_end for row in status.tasks] == ["2026-11-29T12:02:00+00:00", None]
+    assert "\nexpected end of the running tasks: about " in _status_text(status)
 
 
 class _Clock:
