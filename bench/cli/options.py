@@ -263,7 +263,10 @@ ResumeCasesOption = Annotated[
     ),
 ]
 TailOption = Annotated[
-    bool, typer.Option("--tail", help="Go on until p99 has its interval, or --budget ends (10min); show p50, p95, p99.")
+    bool,
+    typer.Option(
+        "--tail", help="Until p99 has its interval, in 3 processes, or --budget ends (10min); show p50 to p99."
+    ),
 ]
 LatencyOption = Annotated[
     str | None,

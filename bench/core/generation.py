@@ -8,7 +8,10 @@ Sampling images from a diffusion model: what was asked (`SamplingCase`), and wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from bench.core.advice import Advice
 from bench.core.cell import Cell, short_hash
@@ -207,6 +210,21 @@ class SamplingTimes:
             len(self.encode_seconds),
         ):
             raise ValueError("SamplingTimes: its parts are not of as many samplings")
+
+
+Times = TypeVar("Times", GenerationTimes, SamplingTimes)
+
+
+def joined(times: Sequence[Times]) -> Times:
+    """Join what several processes took, in the order of the processes."""
+    values: dict[str, Any] = {}
+    for one in fields(times[0]):
+        found = [getattr(each, one.name) for each in times]
+        if isinstance(found[0], tuple):
+            values[one.name] = tuple(itertools.chain.from_iterable(found))
+    warmups = "warmup_generations" if isinstance(times[0], GenerationTimes) else "warmup_samplings"
+    values[warmups] = sum(getattr(each, warmups) for each in times)
+    return replace(times[0], converged=all(each.converged for each in times), **values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

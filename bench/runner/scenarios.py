@@ -14,7 +14,7 @@ from typing import Any
 from bench.core.advice import doubts_of_machine
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError
-from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase
+from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase, joined
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Sampling
 from bench.registry.code import code_hash
@@ -207,7 +207,7 @@ def _left(kind: Kind, folder: RunFolder, cases: Sequence[Any], environments: Map
 def time_and_count(
     worker: str, case: Any, sampling: Sampling, environment: Environment, *, method: str
 ) -> dict[str, Any]:
-    """Time a case in one fresh process and count it in another; give the fields of what was found.
+    """Time a case in fresh processes and count it in another; give the fields of what was found.
 
     Args:
         worker: Module with `time_case(case, sampling, gpu_uuid)` and `measure_case(case)`.
@@ -218,11 +218,15 @@ def time_and_count(
     """
     limit = processes.DEFAULT_TIMEOUT_SECONDS + sampling.budget_seconds
     arguments = (case, sampling, environment.gpu_uuid)
-    timed = processes.call(f"{worker}:time_case", *arguments, method=method, timeout_seconds=limit)
-    if timed.outcome is not Outcome.OK:
-        return {"outcome": timed.outcome, "reason": timed.reason}
+    found = []
+    for _ in range(sampling.processes):
+        timed = processes.call(f"{worker}:time_case", *arguments, method=method, timeout_seconds=limit)
+        if timed.outcome is not Outcome.OK:
+            return {"outcome": timed.outcome, "reason": timed.reason}
+        times, state = timed.value
+        found.append(times)
+    times = joined(found)
     counted = processes.call(f"{worker}:measure_case", case, method=method)
-    times, state = timed.value
     return {
         "outcome": Outcome.OK,
         "reason": counted.value.reason if counted.outcome is Outcome.OK else f"not counted: {counted.reason}",

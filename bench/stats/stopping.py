@@ -47,16 +47,29 @@ GROWTH = 1.2
 """The interval is computed again when the steps grew by a fifth: 40 times on the way to 10,000 steps."""
 
 
+TAIL_PROCESSES = 3
+"""Fresh processes that a tail comes from at least: one has its own speed, and its own share of slow steps."""
+
+
 def with_tail(sampling: Sampling, budget_seconds: float | None) -> Sampling:
-    """Ask for the tail; a budget is a bound only if it was typed."""
-    return replace(sampling, tail=True, budget_seconds=budget_seconds or TAIL_BUDGET_SECONDS, max_steps=TAIL_STEPS)
+    """Ask for the tail, from several processes that share the budget, each until its own p99 has its interval.
+
+    Args:
+        sampling: As it would be without.
+        budget_seconds: Of all processes together, if it was typed.
+    """
+    processes = max(TAIL_PROCESSES, sampling.processes)
+    budget = (budget_seconds or TAIL_BUDGET_SECONDS) / processes
+    return replace(sampling, tail=True, budget_seconds=budget, max_steps=TAIL_STEPS, processes=processes)
 
 
 def without_tail(sampling: Sampling) -> Sampling:
     """Return how a part is sampled whose tail nobody asked for."""
     if not sampling.tail:
         return sampling
-    return replace(sampling, tail=False, budget_seconds=min(sampling.budget_seconds, Sampling().budget_seconds))
+    return replace(
+        sampling, tail=False, processes=1, budget_seconds=min(sampling.budget_seconds, Sampling().budget_seconds)
+    )
 
 
 class _Steps:

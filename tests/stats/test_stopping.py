@@ -1,5 +1,6 @@
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -257,8 +258,10 @@ def test_a_tail_is_measured_past_the_target_up_to_the_budget():
     assert taken is not None
     assert 1000 <= taken <= 1800
     assert rule.is_converged
-    bounded = StopRule(stopping.with_tail(SAMPLING, 3.0))
-    assert steps_until_finished(bounded, seconds) == pytest.approx(3.0 / 0.0105, rel=0.05)
+    shared = stopping.with_tail(SAMPLING, 9.0)  # by three processes
+    assert (shared.processes, shared.budget_seconds) == (3, 3.0)
+    assert steps_until_finished(StopRule(shared), seconds) == pytest.approx(3.0 / 0.0105, rel=0.05)
+    assert stopping.with_tail(replace(SAMPLING, processes=5), 10.0).budget_seconds == 2.0
 
 
 def test_the_tail_of_the_parts_of_a_step_ends_earlier():

@@ -12,12 +12,14 @@ import torch
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.environment import MachineState
+from bench.core.generation import Generation, Sampled
 from bench.core.record import Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
 from bench.runner import processes
 from bench.runner.processes import Ending
 from bench.runner.scenarios import time_and_count
 from bench.runner.workers import cells, training
+from bench.stats.stopping import with_tail
 from bench.tables.advice import advice_sentences
 from bench.tables.document import page_text
 from bench.tables.scenarios import generation_document, sampling_document
@@ -105,3 +107,23 @@ def test_text_and_images_on_a_busy_machine_are_doubted(monkeypatch: pytest.Monke
     assert "Busy" not in page_text(generation_document([one]), Page())
     image = replace(make_sampled(5), advice=busy.advice)
     assert "B  Busy machine" in page_text(sampling_document([image]), Page())
+
+
+@pytest.mark.parametrize("case", [make_generation(), make_sampled(5)], ids=["text", "images"])
+def test_a_tail_joins_what_several_processes_took(monkeypatch: pytest.MonkeyPatch, case: Generation | Sampled) -> None:
+    assert case.times is not None
+    asked = []
+
+    def call(function: str, *_: object, **__: object) -> Ending:
+        asked.append(function.partition(":")[2])
+        is_last = asked.count("time_case") == 3
+        times = replace(case.times, converged=not is_last)
+        return Ending(outcome=Outcome.OK, value=(times, None) if asked[-1] == "time_case" else case.counts)
+
+    monkeypatch.setattr(processes, "call", call)
+    fields = time_and_count("worker", case.case, with_tail(QUICK, 3.0), ENVIRONMENT, method="inline")
+    assert asked == ["time_case"] * 3 + ["measure_case"]
+    series = "token_seconds" if isinstance(case, Generation) else "step_seconds"
+    assert getattr(fields["times"], series) == getattr(case.times, series) * 3
+    assert fields["times"].clock == "host"
+    assert fields["times"].converged is False
