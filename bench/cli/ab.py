@@ -173,9 +173,11 @@ def _two_cells(
 ) -> int:
     from bench.cli.progress import terminated_like_interrupted
     from bench.runner.ab.cells import cells_of, compare_cells
+    from bench.runner.plan import check_cells
     from bench.tables.comparison import ratio_text
 
     a, b = cells_of(model_a, model_b, axes, set_b)
+    check_cells((a, b))
     with terminated_like_interrupted():
         get_ready()
         compared = compare_cells(a, b, settings, results, watcher)

@@ -145,6 +145,7 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("list", "nothing"), "Invalid value for 'what': 'nothing' is not one of 'models'"),
         (("run", "my_net", "--results", "notes.txt"), "cannot make the folder notes.txt"),
         (("images", "diffusion", "--target", "5"), "less than or equal to 1, found '5'"),
+        (("ab", "--model-a", "mlp", "--model-b", "nope"), "no model named 'nope'"),
         (("no-such-command",), "No such command 'no-such-command'"),
     ],
     ids=lambda value: " ".join(map(str, value)).replace(USER, "user.py") if isinstance(value, tuple) else "",

@@ -118,7 +118,7 @@ def test_a_tail_joins_what_several_processes_took(monkeypatch: pytest.MonkeyPatc
         asked.append(function.partition(":")[2])
         is_last = asked.count("time_case") == 3
         times = replace(case.times, converged=not is_last)
-        return Ending(outcome=Outcome.OK, value=(times, None) if asked[-1] == "time_case" else case.counts)
+        return Ending(outcome=Outcome.OK, value=(times, MachineState()) if asked[-1] == "time_case" else case.counts)
 
     monkeypatch.setattr(processes, "call", call)
     fields = time_and_count("worker", case.case, with_tail(QUICK, 3.0), ENVIRONMENT, method="inline")
