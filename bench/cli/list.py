@@ -17,8 +17,9 @@ from typing import Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, terminal_width
-from bench.core.errors import ExitCode
+from bench.cli.output import answer, say, terminal_width
+from bench.core.errors import ExitCode, StoreError
+from bench.core.text import plain
 from bench.core.units import counted
 
 PANEL = "Results"
@@ -50,10 +51,12 @@ def command(
         What.TIMM: _timm,
         What.SUITES: _suites,
     }
-    listed = _runs(results) if what is What.RUNS else rows[what]()
+    listed, problems = _runs(results) if what is What.RUNS else (rows[what](), [])
+    for problem in problems:
+        say(problem)
     items = [{"name": name, "about": about} for name, about in listed]
     answer("list", format, lambda: _text(listed) + (MORE_MODELS if what is What.MODELS else ""), what=what, items=items)
-    return ExitCode.FINE
+    return ExitCode.USAGE if problems else ExitCode.FINE
 
 
 MORE_MODELS = """
@@ -120,10 +123,17 @@ def _suites() -> list[tuple[str, str]]:
     return [(name, read_suite(path).title) for name, path in builtin_suites().items()]
 
 
-def _runs(results: Path) -> list[tuple[str, str]]:
+def _runs(results: Path) -> tuple[list[tuple[str, str]], list[str]]:
+    """List the runs, and one problem for each whose `run.json` cannot be read."""
     from bench.store.runs import RunFolder, run_paths
 
-    runs = [RunFolder.open(path).run for path in run_paths(results)]
-    return [
-        (run.id, f"{run.started_at}  {counted(len(run.cells), 'cell')}  {' '.join(run.command[1:])}") for run in runs
-    ]
+    found, problems = [], []
+    for path in run_paths(results):
+        try:
+            run = RunFolder.open(path).run
+        except StoreError as error:
+            problems.append(str(error))
+        else:
+            typed = plain(" ".join(run.command[1:]))
+            found.append((path.name, f"{run.started_at}  {counted(len(run.cells), 'cell')}  {typed}"))
+    return found, problems

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 import secrets
@@ -182,8 +183,9 @@ class RunFolder:
             os.close(handle)
 
     def remove_temporaries(self) -> None:
-        """Remove what writers that were killed left behind; only while `locked`."""
-        for path in (*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")):
+        """Remove what writers that were killed left behind; only while `locked`, and never behind a link."""
+        below = [path for path in self.path.iterdir() if path.is_dir() and not path.is_symlink()]
+        for path in itertools.chain.from_iterable(folder.glob(".*.tmp") for folder in (self.path, *below)):
             with contextlib.suppress(OSError):
                 path.unlink()
 

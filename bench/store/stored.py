@@ -137,7 +137,7 @@ def read_stored_run(folder: RunFolder) -> StoredRun:
         StoreError: It is a comparison that cannot be read, so there is nothing else to show.
     """
     info, path = replace(folder.run, id=folder.path.name), folder.path
-    if (path / COMPARISON_FILE).is_file():
+    if (path / COMPARISON_FILE).exists():
         return StoredRun(info=info, folder=path, comparison=_read_comparison(path / COMPARISON_FILE))
     records, of_records = folder.read_records()
     claims, of_claims = _read_claims(path / CLAIMS_FILE)
@@ -213,7 +213,7 @@ def _read_comparison(path: Path) -> StoredComparison:
 
 def _read_claims(path: Path) -> tuple[tuple[CheckedClaim, ...], tuple[StoreError, ...]]:
     """Read the claims of a run; a run that checked none has none."""
-    if not path.is_file():
+    if not path.exists():
         return (), ()
     try:
         return tuple(from_json(CheckedClaim, item) for item in parse_file(path)), ()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import pickle
 import sys
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 
 from bench.cli import run_command
 from bench.core.errors import ExitCode
+from bench.store.runs import RunFolder, latest
 from tests.cli.stored import store_run
 from tests.records import make_record, make_sweep
 
@@ -73,6 +76,38 @@ def test_what_reads_results_executes_nothing(strange: Path, capsys: pytest.Captu
         assert code in (ExitCode.FINE, ExitCode.USAGE, ExitCode.NOTHING, ExitCode.UNFIT), (arguments, said)
     assert not Path("executed").exists()
     assert not {"evil", "evilpkg"} & set(sys.modules)
+
+
+def test_one_broken_run_costs_only_itself_in_a_list_of_runs(strange: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    broken, whole = sorted(Path("results").iterdir())
+    (broken / "run.json").write_text("{")
+    document = json.loads((whole / "run.json").read_text()) | {"command": ["bench", "run", "\x1b]0;x"]}
+    (whole / "run.json").write_text(json.dumps(document))
+    assert run_command(["list", "runs"]) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert whole.name in out and "]0;x" in out and "\x1b" not in out
+    assert str(broken) in err and len(err.splitlines()) == 1
+
+
+def test_a_pipe_in_the_place_of_a_file_is_named_and_not_waited_for(
+    strange: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = latest(Path("results"))
+    (run / "claims.json").unlink(missing_ok=True)
+    os.mkfifo(run / "claims.json")
+    assert run_command(["show"]) == ExitCode.USAGE
+    assert "claims.json: it is no regular file" in capsys.readouterr().err
+
+
+def test_resuming_removes_no_file_behind_a_link_of_a_stranger(strange: Path) -> None:
+    *_, run = sorted(Path("results").iterdir())
+    Path("home").mkdir()
+    (Path("home") / ".mine.tmp").touch()
+    (run / "extra").symlink_to(Path("home").resolve())
+    (run / "records" / ".a.tmp").touch()
+    RunFolder.open(run).remove_temporaries()
+    assert (Path("home") / ".mine.tmp").exists()
+    assert not (run / "records" / ".a.tmp").exists()
 
 
 @pytest.mark.slow
