@@ -1,8 +1,9 @@
 """A parent that measures 200 cells of a fake workload, many of which end badly; run as a script, killed by the test.
 
-    python -m tests.runner.chaos RESULTS [--again] [--disk-full-after N]
+    python -m tests.runner.chaos RESULTS [--again] [--new] [--fault disk|rights|file --after N]
 
-Starts a run, or resumes it, with `--again` also what ended badly, and writes its tables. The functions below stand in
+Starts a run, or resumes it, with `--again` also what ended badly, and writes its tables. After N cells the disk is
+full, the folder of records may not be written, or a file stands in its place. The functions below stand in
 for `bench.runner.workers.cells`, so the server imports no torch and a process costs milliseconds. How a cell ends is
 drawn from its seed.
 """
@@ -10,6 +11,7 @@ drawn from its seed.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import resource
 import sys
@@ -31,7 +33,7 @@ from tests.runner import faults
 WORKER = "tests.runner.chaos"
 MODEL = "mlp"  # never built; only its code is hashed
 CELLS = tuple(Cell(model=MODEL, batch_size=8, seed=seed) for seed in range(200))
-TIMEOUT_SECONDS = 3.0
+TIMEOUT_SECONDS = 6.0  # a fork took more than 3 s where 17 processes wanted two cores
 FAULTS = {
     "raise_error": Outcome.FAILED,
     "leave": Outcome.FAILED,
@@ -90,24 +92,51 @@ class LazyExecutor(LocalExecutor):
             super().prepare(cells, on_prepared)
 
 
-def main(results: Path, is_again: bool, last: int | None) -> None:
+NOBODY = 65534
+
+
+def break_folder(fault: str, records: Path) -> None:
+    """Let nothing be written to the folder of records any more, by this process as by root."""
+    if fault == "disk":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    elif fault == "rights":
+        records.chmod(0o555)
+        if os.geteuid() == 0:  # who may write anywhere
+            os.seteuid(NOBODY)
+    else:
+        records.rename(records.with_name(AWAY))
+        records.touch()
+
+
+def mend_folder(records: Path) -> None:
+    """Undo that."""
+    if records.is_file():
+        records.unlink()
+        records.with_name(AWAY).rename(records)
+    records.chmod(0o755)
+
+
+AWAY = "away"
+
+
+def main(results: Path, is_again: bool, is_new: bool, fault: str | None, after: int) -> None:
     from bench.report.files import write_tables
     from bench.runner.events import CellFinished
 
-    def fill_disk(event):
-        if isinstance(event, CellFinished) and event.index + 1 == last:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+    def disturb(event):
+        if fault is not None and isinstance(event, CellFinished) and event.index + 1 == after:
+            break_folder(fault, folder.records_path)
 
     processes._preloaded[:] = [WORKER]
     environments = {"cpu": ENVIRONMENT}
     executor = LazyExecutor(environments=environments, timeout_seconds=TIMEOUT_SECONDS, worker=WORKER)
     known = run_paths(results)
     info = RunInfo(started_at=STARTED_AT, environment=ENVIRONMENT, cells=CELLS)
-    folder = RunFolder.open(known[0]) if known and last is None else RunFolder.create(results, info)
+    folder = RunFolder.open(known[0]) if known and not is_new else RunFolder.create(results, info)
     with folder.locked():
         left = remaining(folder, CELLS, environments, Sampling(), retried=None if is_again else ())
         folder.remove_temporaries()
-        run_cells([cell for cell, _ in left.again], executor, folder, (fill_disk,))
+        run_cells([cell for cell, _ in left.again], executor, folder, (disturb,))
         write_tables(folder, folder.records())
 
 
@@ -115,11 +144,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("results", type=Path)
     parser.add_argument("--again", action="store_true")
-    parser.add_argument("--disk-full-after", type=int)
+    parser.add_argument("--new", action="store_true")
+    parser.add_argument("--fault", choices=("disk", "rights", "file"))
+    parser.add_argument("--after", type=int, default=0)
     asked = parser.parse_args()
     try:
         with stoppable():
-            main(asked.results, asked.again, asked.disk_full_after)
+            main(asked.results, asked.again, asked.new, asked.fault, asked.after)
     except KeyboardInterrupt:
         processes.kill_running()
         sys.exit(130)

@@ -1,4 +1,4 @@
-"""200 cells, most endings there are; parent, server and workers are killed, the disk fills: nothing lost, torn or left.
+"""200 cells, most endings there are; processes are killed, nothing can be written: nothing lost, torn or left.
 
 An undisturbed run beside it says what the tables must hold.
 """
@@ -36,7 +36,14 @@ MEASURED = ["started_at", "duration_seconds"]  # the rest is drawn from the cell
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     results = tmp_path_factory.mktemp("undisturbed")
-    return results, _start(results)
+    yield results, _start(results)
+    _kill_all(results)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_a_failure(tmp_path):
+    yield
+    _kill_all(tmp_path)
 
 
 @pytest.mark.slow
@@ -48,7 +55,7 @@ def test_a_run_killed_25_times_ends_like_an_undisturbed_one(undisturbed, tmp_pat
     draw.shuffle(blows)
     parent = _start(tmp_path)
     for stop, (victim, how) in zip(sorted(draw.sample(range(1, len(chaos.CELLS) - 10), KILLS)), blows, strict=True):
-        wait_for(lambda stop=stop: len(_record_files(tmp_path)) >= stop)
+        wait_for(lambda stop=stop: len(_record_files(tmp_path)) >= stop, seconds=600)
         time.sleep(draw.uniform(0, 0.05))  # anywhere within a cell
         assert parent.poll() is None
         _strike(parent.pid, victim, how, draw)
@@ -74,21 +81,36 @@ def test_a_run_killed_25_times_ends_like_an_undisturbed_one(undisturbed, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_two_runs_of_one_second_survive_a_full_disk(undisturbed, tmp_path):
-    both = [_start(tmp_path, "--disk-full-after", "20", stderr=subprocess.PIPE) for _ in range(2)]
+def test_two_runs_of_one_second_survive_what_cannot_be_written(undisturbed, tmp_path):
+    draw = random.Random(17)
+    stop = draw.randint(10, 30)
+    both = [_start(tmp_path, "--new", "--fault", "disk", "--after", stop, stderr=subprocess.PIPE) for _ in range(2)]
     for one in both:
-        _, error = one.communicate(timeout=600)
-        lines = [line for line in error.decode().splitlines() if line.startswith("bench: ")]
-        assert one.returncode == 1 and len(lines) == 1 and "cannot write" in lines[0]
+        _assert_ends_in_one_line(one, "cannot write")
     _assert_all_gone(tmp_path)
     paths = run_paths(tmp_path)
     assert len(paths) == 2 and paths[0].name[:15] == paths[1].name[:15]
     for path in paths:
-        assert len(RunFolder.open(path).records()) == 20  # whole, all of them
+        assert len(RunFolder.open(path).records()) == stop  # whole, all of them
         assert not [*path.glob("**/*.tmp")]
     shutil.rmtree(paths[1])
+    folder = RunFolder.open(paths[0])
+    for fault, words in (("rights", "permission denied"), ("file", "a file of that name is in the way")):
+        further = draw.randint(5, 30)
+        one = _start(tmp_path, "--fault", fault, "--after", further, stderr=subprocess.PIPE)
+        _assert_ends_in_one_line(one, words)
+        _assert_all_gone(tmp_path)
+        chaos.mend_folder(folder.records_path)
+        stop += further
+        assert len(folder.records()) == stop
     assert _start(tmp_path).wait(timeout=600) == 0
     _assert_as_undisturbed(tmp_path, undisturbed)
+
+
+def _assert_ends_in_one_line(process, words):
+    _, error = process.communicate(timeout=600)
+    lines = [line for line in error.decode().splitlines() if line.startswith("bench: ")]
+    assert process.returncode == 1 and len(lines) == 1 and words in lines[0], error.decode()
 
 
 def _strike(parent, victim, how, draw):
@@ -119,6 +141,12 @@ def _cmdline(pid):
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     return b""
+
+
+def _kill_all(results):
+    for pid in _processes_of(results):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _assert_all_gone(results):
@@ -155,7 +183,7 @@ def _assert_as_undisturbed(results, undisturbed):
 
 def _start(results, *options, **settings):
     environment = {**os.environ, TOKEN: str(results)}  # inherited by whatever the parent starts
-    command = [sys.executable, "-m", "tests.runner.chaos", results, *options]
+    command = [sys.executable, "-m", "tests.runner.chaos", results, *map(str, options)]
     return subprocess.Popen(command, cwd=ROOT, env=environment, **settings)
 
 

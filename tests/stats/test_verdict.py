@@ -64,13 +64,14 @@ def test_what_is_known_of_the_spread_counts_for_what_would_be_seen():
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
-def test_a_verdict_and_its_p_never_disagree(alpha):
+@pytest.mark.parametrize("drawings", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_verdict_and_its_p_never_disagree(alpha, drawings):
     from bench.stats.looks import Threshold
 
     plan = Plan(threshold=Threshold(alpha=alpha), most=10)
     rng = np.random.default_rng(3)
     seen = set()
-    for shift in (0.0, 0.05, -0.05) * 6:
+    for shift in (0.0, 0.05, -0.05) * drawings:
         data = shift + 0.03 * rng.standard_normal((2, 10))
         judged = judge(*data.tolist(), plan)
         seen.add(judged.verdict)

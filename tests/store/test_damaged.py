@@ -172,7 +172,7 @@ def test_thousands_of_damaged_files_end_in_a_value_or_in_one_line(kind: str, the
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", [kind for kind, (pattern, _) in READERS.items() if pattern])
-@many(100)
+@many(500)
 @given(seed=st.integers(0, 2**32))
 def test_a_page_of_a_run_with_a_damaged_file_can_be_made(kind: str, there: Path, seed: int) -> None:
     read_damaged(kind, there, seed, report)
