@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.tensors import layout_of, storages_of, tensors_in
 from bench.device.backend import backend_of
@@ -45,14 +44,6 @@ class StepOperations:
 
     dispatches: tuple[tuple[str, int], ...]
     bytes_touched: int
-
-
-def count_step(step: Step) -> StepOperations:
-    """Run one step, real or fake, and count it. Run another one before, or the optimizer's first step is counted."""
-    counter = OperationCounter()
-    with without_collector(), counter:
-        step()
-    return counter.result()
 
 
 class OperationCounter(OperationMode):  # type: ignore[no-untyped-call]

@@ -17,10 +17,9 @@ from bench.core.errors import UsageError
 from bench.core.fit import Fit, FitLimit, Probe
 from bench.core.record import PredictedPeak
 from bench.core.workload import Workload
-from bench.counters.live import track_live_bytes
 from bench.counters.predict import predict
 
-__all__ = ["MAX_BATCH_SIZE", "Fit", "FitLimit", "Probe", "fit", "verify"]
+__all__ = ["MAX_BATCH_SIZE", "Fit", "FitLimit", "Probe", "fit"]
 
 MAX_BATCH_SIZE = 2**20
 """Nothing larger is tried."""
@@ -71,11 +70,6 @@ def fit(
         if 2 * (fails - fits) <= width:
             guesses, width = 0, fails - fits
     return search.result(fits, FitLimit.MEMORY)
-
-
-def verify(workload: Workload, cell: Cell) -> int:
-    """Run the cell for real, where its memory exists, and return the tensor bytes alive at the peak."""
-    return track_live_bytes(workload, cell).total_bytes
 
 
 class _Search:

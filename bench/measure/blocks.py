@@ -14,6 +14,7 @@ from typing import Protocol
 
 from bench.core.record import UNMARKED, Phase, Sampling
 from bench.device.backend import is_accelerator
+from bench.device.gradients import MOST_SCALING_STEPS, read_scale
 from bench.device.marks import Marks
 from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.clock import Clock
@@ -168,21 +169,41 @@ LEAD_IN_FROM = 5
 With fewer, longer steps on a CPU that step would cost more than it gains, and both sides pay alike.
 """
 
+ACCELERATOR_WARMUP_SECONDS = 1.0
+"""An accelerator's clock needs about a second of work to settle."""
+
 WARMUP_BUDGET_SECONDS = 3.0
-"""A warm-up that has its least number of steps ends here, settled or not; its first step does not count."""
+"""A warm-up before visits that has its least number of steps ends here, settled or not; its first step does not count.
+"""
 
 
-def warm_up(step: Step, clock: Clock, device: str, sampling: Sampling | None = None) -> list[float]:
-    """Run steps until they settle, and return the seconds of each; an accelerator gets at least a second."""
-    least_seconds = 1.0 if is_accelerator(device) else 0.0
-    rule = WarmupRule(sampling or Sampling(min_warmup_seconds=least_seconds))
+def warm_up(step: Step, clock: Clock, device: str) -> list[float]:
+    """Warm up before visits, whose budget is not known yet; an accelerator gets at least a second of work."""
+    least_seconds = ACCELERATOR_WARMUP_SECONDS if is_accelerator(device) else 0.0
+    sampling = Sampling(budget_seconds=WARMUP_BUDGET_SECONDS, min_warmup_seconds=least_seconds)
+    return warm_up_until_steady(step, clock, sampling)
+
+
+def warm_up_until_steady(step: Step, clock: Clock, sampling: Sampling, team: Team | None = None) -> list[float]:
+    """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each.
+
+    In fp16-amp it continues until a step has updated the weights.
+    """
+    team = team or Alone()
+    rule = WarmupRule(sampling)
     seconds: list[float] = []
-    while not rule.is_finished:
-        new, _ = time_steps(step, clock, 1)
+    is_scaling = False
+    while not rule.is_finished or (is_scaling and len(seconds) < sampling.max_warmup_steps + MOST_SCALING_STEPS):
+        scale = read_scale(step)
+        team.wait()
+        own, _ = time_steps(step, clock, 1)
+        new = team.agree(own)
         seconds += new
         rule.add(new)
+        is_scaling = read_scale(step) != scale
         # The first step may compile for a minute; that is no reason to stop after it.
-        if sum(seconds[1:]) > WARMUP_BUDGET_SECONDS and len(seconds) >= 3:
+        is_late = sum(seconds[1:]) > max(sampling.budget_seconds, sampling.min_warmup_seconds)
+        if is_late and not is_scaling and len(seconds) >= sampling.min_warmup_steps:
             break
     return seconds
 

@@ -21,19 +21,24 @@ import numpy as np
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
 from bench.device.backend import is_accelerator
-from bench.device.gradients import MOST_SCALING_STEPS, read_scale
+from bench.device.gradients import read_scale
 from bench.device.readings import Glance
 from bench.device.step import Step
-from bench.measure.blocks import Alone, Team, time_phases, time_steps, without_garbage_collection
+from bench.measure.blocks import (
+    ACCELERATOR_WARMUP_SECONDS,
+    Alone,
+    Team,
+    time_phases,
+    time_steps,
+    warm_up_until_steady,
+    without_garbage_collection,
+)
 from bench.measure.clock import Clock, ColdClock, clock_for
 from bench.stats.estimate import drift, estimate_median, shift_beyond_chance
-from bench.stats.stopping import FEWEST_STEPS, WIDE, StopRule, WarmupRule
+from bench.stats.stopping import FEWEST_STEPS, WIDE, StopRule
 
 BLOCK_SECONDS = 0.05
 """A block lasts about this long: long against its start, short against the machine's drift."""
-
-ACCELERATOR_WARMUP_SECONDS = 1.0
-"""An accelerator's clock needs about a second of work to settle (DESIGN.md, section 5)."""
 
 LAUNCH_BOUND_FRACTION = 0.9
 """A step is launch-bound when launching it takes the host more than this share of the device's time.
@@ -134,29 +139,6 @@ def time_step(
         advice.append(Advice(kind=AdviceKind.NONFINITE_LOSS, facts=(("loss", str(final_loss)),)))
         final_loss = None
     return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss, glances=tuple(clock.glances[warm:]))
-
-
-def warm_up_until_steady(step: Step, clock: Clock, sampling: Sampling, team: Team) -> list[float]:
-    """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each.
-
-    In fp16-amp it continues until a step has updated the weights.
-    """
-    rule = WarmupRule(sampling)
-    seconds: list[float] = []
-    is_scaling = False
-    while not rule.is_finished or (is_scaling and len(seconds) < sampling.max_warmup_steps + MOST_SCALING_STEPS):
-        scale = read_scale(step)
-        team.wait()
-        own, _ = time_steps(step, clock, 1)
-        new = team.agree(own)
-        seconds += new
-        rule.add(new)
-        is_scaling = read_scale(step) != scale
-        # The first step may compile for a minute; that is no reason to stop after it.
-        is_late = sum(seconds[1:]) > max(sampling.budget_seconds, sampling.min_warmup_seconds)
-        if is_late and not is_scaling and len(seconds) >= sampling.min_warmup_steps:
-            break
-    return seconds
 
 
 def _skipped_updates(before: float | None, after: float | None) -> int:

@@ -9,9 +9,10 @@ from torch import nn
 
 from bench.core.cell import Cell, MemoryFormat, Mode, Precision
 from bench.core.workload import Workload
-from bench.counters.dispatches import StepOperations, count_step
-from bench.counters.fakes import fake_step
+from bench.counters.dispatches import OperationCounter, StepOperations
+from bench.counters.fakes import fake_step, without_collector
 from bench.counters.static import SavedBytes, count_saved
+from bench.device.step import Step
 
 CLASSES = 5
 
@@ -175,6 +176,14 @@ WORKLOADS = {
         make_optimizer=sgd,
     ),
 }
+
+
+def count_step(step: Step) -> StepOperations:
+    """Run one step, real or fake, and count it. Run another one before, or the optimizer's first step is counted."""
+    counter = OperationCounter()
+    with without_collector(), counter:
+        step()
+    return counter.result()
 
 
 def count_operations(workload: Workload, one: Cell) -> StepOperations:

@@ -11,7 +11,6 @@ from bench.counters import dispatches
 from bench.counters.dispatches import (
     OperationCounter,
     count_kernel_launches,
-    count_step,
     is_counted,
     touched_bytes,
 )
@@ -22,6 +21,7 @@ from tests.counters.small import (
     cell,
     convolutional,
     count_operations,
+    count_step,
     image_workload,
     linear_workload,
     sgd,

@@ -4,7 +4,8 @@ from torch import nn
 
 from bench.core.errors import UsageError
 from bench.core.workload import Workload
-from bench.counters.fit import FitLimit, fit, verify
+from bench.counters.fit import FitLimit, fit
+from bench.counters.live import track_live_bytes
 from bench.counters.predict import predict
 from tests.counters.small import WORKLOADS, cell, image_workload, linear_workload, sgd
 
@@ -61,7 +62,7 @@ def test_a_model_that_cannot_train_on_one_example_starts_at_two():
 def test_verifying_runs_the_answer_for_real():
     found = fit(WORKLOADS["convolutional"], cell(), 300_000)
     assert found.peak is not None
-    assert verify(WORKLOADS["convolutional"], cell(found.batch_size)) == found.peak.total_bytes
+    assert track_live_bytes(WORKLOADS["convolutional"], cell(found.batch_size)).total_bytes == found.peak.total_bytes
 
 
 @pytest.mark.parametrize("memory", [0, -1])

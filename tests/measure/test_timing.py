@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import math
+from typing import Any
+from unittest import mock
 
 import pytest
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
-from bench.measure.blocks import TRAINING_PHASES, warm_up
+from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, TRAINING_PHASES, warm_up
 from bench.measure.clock import clock_for
-from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS, BLOCK_SECONDS, Timing, time_step
+from bench.measure.timing import BLOCK_SECONDS, Timing, time_step
 from bench.stats.estimate import estimate_median
 from tests.fakes.clock import FakeClock
 from tests.fakes.gpu import FakeMachine, FakeScaler, Throttle
@@ -331,8 +333,8 @@ def test_a_first_step_that_compiles_is_no_warm_up_of_ab_and_profile() -> None:
     machine = FakeMachine()
     launching = iter([60.0])  # the host compiles for a minute, and the GPU idles
     with machine.installed():
-        step = lambda: machine.advance(0.01, next(launching, 1e-3))  # noqa: E731
-        seconds = warm_up(step, clock_for("cuda:0"), "cuda:0")  # type: ignore[arg-type]
+        step: Any = mock.Mock(side_effect=lambda: machine.advance(0.01, next(launching, 1e-3)), scaler=None)
+        seconds = warm_up(step, clock_for("cuda:0"), "cuda:0")
     assert sum(seconds[3:]) >= ACCELERATOR_WARMUP_SECONDS
 
 
@@ -361,6 +363,14 @@ def test_nothing_is_timed_before_a_step_has_updated_the_weights(overflows: int) 
     timing = scaled(overflows)
     assert set(by_phase(timing)[Phase.STEP].seconds) == {10 * STEP}
     assert AdviceKind.SKIPPED_UPDATES not in kinds(timing)
+
+
+def test_visits_of_ab_begin_after_a_step_has_updated_the_weights() -> None:
+    """A warm-up of 20 steps ends while the scale still falls (A4)."""
+    clock = FakeClock()
+    step = ScaledStep(clock, overflows=25)
+    warm_up(step, clock, "cpu")  # type: ignore[arg-type]
+    assert step.scaler.overflows == 0  # type: ignore[union-attr]
 
 
 def test_updates_that_are_skipped_for_ever_are_counted_and_doubted() -> None:

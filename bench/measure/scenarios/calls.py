@@ -18,8 +18,7 @@ from bench.core.training import TrainingPlan
 from bench.counters.flops import count_module
 from bench.device.backend import is_accelerator
 from bench.device.step import LongStep, OwnStep, Step
-from bench.measure.blocks import without_garbage_collection
-from bench.measure.timing import ACCELERATOR_WARMUP_SECONDS
+from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, without_garbage_collection
 from bench.stats.stopping import StopRule
 
 MIN_WARMUPS = 2

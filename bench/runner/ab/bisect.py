@@ -82,12 +82,6 @@ class History:
     parents: tuple[str, ...]
     holds: Bools
 
-    @classmethod
-    def in_line(cls, good: Commit, commits: Sequence[Commit]) -> History:
-        """Make a history in which every commit holds all before it."""
-        parents = tuple(commit.name for commit in (good, *commits[:-1]))
-        return cls(good=good, commits=tuple(commits), parents=parents, holds=np.tri(len(commits), dtype=bool))
-
     def name(self, index: int) -> str:
         """Return the full name of a commit; -1 is the good end."""
         return self.good.name if index < 0 else self.commits[index].name

@@ -31,16 +31,15 @@ def start_cold(cell: Cell, sampling: Sampling, folder: str, began: float, has_ca
     from bench import registry
     from bench.device.backend import backend_of, synchronize
     from bench.device.prepare import prepare
-    from bench.measure.blocks import Alone
+    from bench.measure.blocks import warm_up_until_steady
     from bench.measure.clock import clock_for
-    from bench.measure.timing import warm_up_until_steady
 
     imported = time.monotonic()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step, backend_of(cell.device).opened():
         synchronize(cell.device)
         built = time.monotonic()
-        steps = warm_up_until_steady(step, clock_for(cell.device), sampling, Alone())
+        steps = warm_up_until_steady(step, clock_for(cell.device), sampling)
     return ColdStart(
         has_cache=has_cache,
         python_seconds=entered - began,

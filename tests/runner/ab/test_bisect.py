@@ -82,7 +82,9 @@ class FakeMeasurer:
 
 def history(count: int) -> History:
     commits = [Commit(name=f"c{index}", subject=f"change {index}") for index in range(count + 1)]
-    return History.in_line(commits[0], commits[1:])
+    """Every commit holds all before it."""
+    parents = tuple(commit.name for commit in commits[:-1])
+    return History(good=commits[0], commits=tuple(commits[1:]), parents=parents, holds=np.tri(count, dtype=bool))
 
 
 def bisect(measurer: FakeMeasurer, count: int = 40, models: tuple[str, ...] = ("net",), **options: object) -> Bisected:
