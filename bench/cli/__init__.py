@@ -174,7 +174,7 @@ def run_command(arguments: list[str] | None = None) -> int:
     try:
         code = int(app(args=arguments, prog_name="bench", standalone_mode=False) or ExitCode.FINE)
         if code == _INTERRUPTED:  # typer turns Ctrl-C into this exit code and says nothing
-            say("interrupted; what was measured before is on disk")
+            say_error("interrupted; what was measured before is on disk", code, typed)
         return code
     except BenchError as error:
         return say_error(str(error), error.exit_code, typed)

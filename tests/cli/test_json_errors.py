@@ -45,6 +45,12 @@ def test_an_error_is_json_on_stdout_with_the_exit_code(
     assert captured.err == f"bench: {document['error']}\n"
 
 
+def test_an_interruption_is_json_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.cli.app", lambda **_: 130)  # what typer makes of Ctrl-C
+    assert run_command(["count", "mlp", "--format", "json"]) == 130
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 130
+
+
 def test_without_json_stdout_stays_empty(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["count", "no_such_model"]) == 2
     assert capsys.readouterr().out == ""

@@ -26,6 +26,7 @@ from bench.runner.executor import LocalExecutor
 from bench.runner.resume import remaining
 from bench.runner.session import run_cells
 from bench.runner.workers.answers import Counted, TimedCell
+from bench.store import runs
 from bench.store.runs import RunFolder, RunInfo, run_paths
 from tests.records import ENVIRONMENT, STARTED_AT
 from tests.runner import faults
@@ -101,11 +102,22 @@ def break_folder(fault: str, records: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
     elif fault == "rights":
         records.chmod(0o555)
-        if os.geteuid() == 0:  # who may write anywhere
-            os.seteuid(NOBODY)
+        if os.geteuid() == 0:  # root may write anywhere; the server of fresh processes hears nobody but root
+            runs.write_bytes = _as_nobody(runs.write_bytes)
     else:
         records.rename(records.with_name(AWAY))
         records.touch()
+
+
+def _as_nobody(write):
+    def written(path, data):
+        os.seteuid(NOBODY)
+        try:
+            write(path, data)
+        finally:
+            os.seteuid(0)
+
+    return written
 
 
 def mend_folder(records: Path) -> None:
