@@ -66,7 +66,7 @@ def commands(block: Block) -> list[list[str]]:
 def made_cheap(command: list[str]) -> list[str] | None:
     """Change a command so that it is done in seconds; None where only its help can be asked for.
 
-    A `run` without a small budget becomes a dry run, which still checks every option, model and suite.
+    A `run` without a small budget, a training and the like become dry runs, which still check all that was typed.
     """
     name = command[0] if command else "--help"
     if name.startswith("-") or name in ("list", "count", "check") or command == ["machine"]:
@@ -74,4 +74,6 @@ def made_cheap(command: list[str]) -> list[str] | None:
     if name == "run":
         is_small = "--budget" in command and len(command) <= 8
         return command if is_small or "--dry-run" in command else [*command, "--dry-run"]
+    if name in ("generate", "images", "train", "pipeline") and not {"--resume", "slurm"} & set(command):
+        return [*command, "--dry-run"]
     return None
