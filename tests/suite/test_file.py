@@ -123,6 +123,18 @@ WRONG = {
     "a target that is text": (f"[sampling]\ntarget = 'x'\n{S}", "sampling.target must be a number, found 'x'"),
     "a target that is a bool": (f"[sampling]\ntarget = true\n{S}", "sampling.target must be a number"),
     "steps that are no whole number": (f"[sampling]\nmin_steps = 2.5\n{S}", "sampling.min_steps"),
+    "more steps at least than at most": (
+        f"[sampling]\nmin_steps = 50\nmax_steps = 5\n{S}",
+        "min_steps is 50, and max_steps",
+    ),
+    "more steps than anybody can take": (
+        f"[sampling]\nmin_steps = {10**20}\n{S}",
+        "sampling.min_steps must be at most",
+    ),
+    "a batch that no machine can hold": (f"{S}batch_size = {10**23}", "batch size must be at most"),
+    "thousands of brackets": (f"x = {'[' * 5000}", "nested too deeply"),
+    "thousands of digits": (f"x = {'9' * 5000}", "thousands of digits"),
+    "a key twice": (f"{S}batch_size = 8\nbatch_size = 9", "not a TOML suite file"),
     "a negative budget": (f"[sampling]\nbudget_seconds = -1\n{S}", "sampling.budget_seconds"),
     "a budget that is not finite": (f"[sampling]\nbudget_seconds = nan\n{S}", "sampling.budget_seconds"),
     "no warm-up": (f"[sampling]\nmax_warmup_steps = 0\n{S}", "sampling.max_warmup_steps must be more than 0"),
@@ -138,6 +150,12 @@ def test_what_is_wrong_is_named_in_one_line_with_the_file(text: str, words: str,
     assert words in message
     assert message.startswith(f"{tmp_path / 'mine.toml'}")
     assert "\n" not in message
+
+
+def test_a_suite_is_read_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbf[[sweep]]\r\nmodel = 'mlp'\r\n")
+    (sweep,) = read_suite(tmp_path / "mine.toml").sweeps
+    assert [cell.model for cell in sweep.cells()] == ["mlp"]
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
