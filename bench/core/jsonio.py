@@ -25,6 +25,7 @@ T = TypeVar("T")
 _LARGEST_COUNT = 2**63 - 1
 _LARGEST_FLOPS = 10**30
 """The largest training of 2026 took some 10^27."""
+_LARGEST = 1e308
 _LONGEST_SECONDS = 1e10
 """Three centuries."""
 _LARGEST_LOGARITHM = 100.0
@@ -35,8 +36,9 @@ _DEEPEST = 50
 _TIMES = ".started_at"
 _MOST_SHARED = 64
 _ALIKE = bytes.maketrans(b"123456789E", b"000000000e")
-_LONG = (b"0" * 31, b"e000", b"e+000")
-"""Digits and exponents, all digits alike, that may be too much: a search for bytes takes a hundredth of a pattern's."""
+_LONG = (b"0" * 31, b"e000")
+"""Digits and exponents, all digits alike and without +, that may be too much: a search for bytes takes a hundredth of a
+pattern's."""
 
 
 def to_json(value: Any) -> Any:
@@ -65,14 +67,19 @@ def parse_json(data: bytes, *, is_finite: bool = True) -> Any:
         ValueError: It is no such JSON; the message is one line.
     """
     text = data.decode("utf-8-sig")
-    alike = data.translate(_ALIKE)
+    alike = data.translate(_ALIKE, b"+")
     is_long = any(digits in alike for digits in _LONG)
-    hooks: dict[str, Any] = {"parse_int": _parse_int, "parse_float": _parse_float} if is_long else {}
     try:
-        refuse = _refuse_constant if is_finite else None
-        return json.loads(text, parse_constant=refuse, object_pairs_hook=_each_once, **hooks)
+        return _decoder(is_finite, is_long).decode(text)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+@functools.cache
+def _decoder(is_finite: bool, is_long: bool) -> json.JSONDecoder:
+    hooks: dict[str, Any] = {"parse_int": _parse_int, "parse_float": _parse_float} if is_long else {}
+    refuse = _refuse_constant if is_finite else None
+    return json.JSONDecoder(parse_constant=refuse, object_pairs_hook=_each_once, **hooks)
 
 
 def _refuse_constant(word: str) -> Any:
@@ -171,17 +178,19 @@ def _reader(hint: Any, where: str) -> _Reader:
     if get_origin(hint) in (Union, types.UnionType):
         return _union_reader(get_args(hint), where)
     if get_origin(hint) is tuple:
-        return _tuple_reader(get_args(hint), where)
+        items = get_args(hint)
+        if len(items) != 2 or items[1] is not Ellipsis:
+            return _fixed_reader(items, where)
+        return _floats_reader(where) if items[0] is float else _tuple_reader(items[0], where)
     if dataclasses.is_dataclass(hint):
         cls = typing.cast(type[Any], hint)
         return _shared_reader(cls) if cls in _SHARED else functools.partial(from_json, cls)
     if issubclass(hint, Enum):
-        return functools.partial(_read_enum, hint, where=where)
+        return _enum_reader(hint, where)
     if hint is float:
         return functools.partial(_read_float, where=where, limits=_limits(where))
     if hint is int:
-        largest = _LARGEST_FLOPS if "flop" in where.lower() or "macs" in where else _LARGEST_COUNT
-        return functools.partial(_read_int, where=where, largest=largest)
+        return _int_reader(where)
     check = _check_time if where.endswith(_TIMES) else None
     return functools.partial(_read_plain, hint, where=where, check=check)
 
@@ -205,28 +214,45 @@ def _union_reader(options: tuple[Any, ...], where: str) -> _Reader:
     return read
 
 
-def _tuple_reader(items: tuple[Any, ...], where: str) -> _Reader:
-    if len(items) == 2 and items[1] is Ellipsis:
-        read_item, limits = _reader(items[0], where), _limits(where)
+def _tuple_reader(item: Any, where: str) -> _Reader:
+    read_item = _reader(item, where)
 
-        def read_many(value: Any) -> Any:
-            if not isinstance(value, list | tuple):
-                raise ValueError(f"{where} needs a list, found {value!r}")
-            if items[0] is float and set(map(type, value)) == {float}:
-                return _checked_floats(tuple(value), where, limits)
-            return tuple(map(read_item, value))
+    def read(value: Any) -> Any:
+        return tuple(map(read_item, _listed(value, where)))
 
-        return read_many
+    return read
+
+
+def _floats_reader(where: str) -> _Reader:
+    """Make the reader of samples, of which a record holds hundreds: they are checked by three numbers."""
+    limits = _limits(where) or _Limits(-_LARGEST, _LARGEST, "a finite number")
+
+    def read(value: Any) -> Any:
+        values = tuple(_listed(value, where))
+        # A NaN makes every sum NaN, and a sum that overflows or cancels out is looked at one by one.
+        if set(map(type, values)) == {float} and -_LARGEST < sum(values) < _LARGEST:
+            if limits.low <= min(values) and max(values) <= limits.high:
+                return values
+        return tuple(_read_float(one, where, limits) for one in values)
+
+    return read
+
+
+def _fixed_reader(items: tuple[Any, ...], where: str) -> _Reader:
     readers = [_reader(item, where) for item in items]
 
-    def read_few(value: Any) -> Any:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} needs a list, found {value!r}")
-        if len(readers) != len(value):
+    def read(value: Any) -> Any:
+        if len(readers) != len(_listed(value, where)):
             raise ValueError(f"{where} needs {len(readers)} values, found {len(value)}")
         return tuple(reader(item) for reader, item in zip(readers, value, strict=True))
 
-    return read_few
+    return read
+
+
+def _listed(value: Any, where: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{where} needs a list, found {value!r}")
+    return value
 
 
 def _read_untyped(value: Any, where: str) -> Any:
@@ -234,12 +260,17 @@ def _read_untyped(value: Any, where: str) -> Any:
     return value
 
 
-def _read_enum(hint: type[Enum], value: Any, where: str) -> Enum:
-    try:
-        return hint(value)
-    except ValueError:
-        known = ", ".join(str(item.value) for item in hint)
-        raise ValueError(f"{where} needs one of {known}, found {value!r}") from None
+def _enum_reader(hint: type[Enum], where: str) -> _Reader:
+    members = {item.value: item for item in hint}
+
+    def read(value: Any) -> Any:
+        try:
+            return members[value]
+        except (KeyError, TypeError):  # no such value, or one of JSON's lists
+            known = ", ".join(map(str, members))
+            raise ValueError(f"{where} needs one of {known}, found {value!r}") from None
+
+    return read
 
 
 class _Limits(NamedTuple):
@@ -261,15 +292,25 @@ def _limits(where: str) -> _Limits | None:
 def _read_float(value: Any, where: str, limits: _Limits | None) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"{where} needs float, found {value!r}")
-    return _checked_float(value, where, limits)
+    if not -_LARGEST < value < _LARGEST:  # also NaN, and an int that no float holds
+        raise ValueError(f"{where} needs a finite number, found {_shown(value)}")
+    if limits is not None and not limits.low <= value <= limits.high:
+        raise ValueError(f"{where} needs {limits.words}, found {_shown(value)}")
+    return float(value)
 
 
-def _read_int(value: Any, where: str, largest: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{where} needs int, found {value!r}")
-    if not -largest - 1 <= value <= largest:
+def _int_reader(where: str) -> _Reader:
+    largest = _LARGEST_FLOPS if "flop" in where.lower() or "macs" in where else _LARGEST_COUNT
+    least = -largest - 1
+
+    def read(value: Any) -> Any:
+        if type(value) is int and least <= value <= largest:
+            return value
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError(f"{where} needs int, found {value!r}")
         raise ValueError(f"{where} is {_shown(value)}: no such count can be so large")
-    return value
+
+    return read
 
 
 def _read_plain(hint: type[Any], value: Any, where: str, check: Callable[[str, str], None] | None) -> Any:
@@ -278,23 +319,6 @@ def _read_plain(hint: type[Any], value: Any, where: str, check: Callable[[str, s
     if check:
         check(value, where)
     return value
-
-
-def _checked_floats(values: tuple[float, ...], where: str, limits: _Limits | None) -> tuple[float, ...]:
-    """Check samples, of which a record holds hundreds, by three numbers."""
-    if math.isfinite(sum(map(abs, values))):  # math.fsum would raise where it overflows
-        _checked_float(min(values), where, limits)
-        _checked_float(max(values), where, limits)
-        return values
-    return tuple(_checked_float(value, where, limits) for value in values)
-
-
-def _checked_float(value: float, where: str, limits: _Limits | None) -> float:
-    if not -1e308 < value < 1e308:  # also NaN, and an int that no float holds
-        raise ValueError(f"{where} needs a finite number, found {_shown(value)}")
-    if limits is not None and not limits.low <= value <= limits.high:
-        raise ValueError(f"{where} needs {limits.words}, found {_shown(value)}")
-    return float(value)
 
 
 def _check_time(text: str, where: str) -> None:
@@ -309,7 +333,7 @@ def _check_time(text: str, where: str) -> None:
 def _check_untyped(value: Any, where: str, depth: int = 0) -> None:
     if depth > _DEEPEST:
         raise ValueError(f"{where} is nested more than {_DEEPEST} levels deep")
-    if isinstance(value, int | float) and not -1e308 < value < 1e308:
+    if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
         raise ValueError(f"{where} holds {_shown(value)}, which is no finite number")
     if isinstance(value, dict | list | tuple):
         for item in value.values() if isinstance(value, dict) else value:

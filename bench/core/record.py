@@ -65,10 +65,10 @@ class Phase(StrEnum):
 
 def phase_of(name: str) -> Phase | str:
     """Return the phase of that name; a step of one's own has phases with names of its own."""
-    try:
-        return Phase(name)
-    except ValueError:
-        return str(name)
+    return _PHASES.get(name) or str(name)
+
+
+_PHASES = {phase.value: phase for phase in Phase}
 
 
 UNMARKED = "unmarked"

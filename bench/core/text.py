@@ -26,6 +26,8 @@ def plain(text: str, limit: int = LONGEST) -> str:
     format that forbids control characters (XML), nor fill a page. Line breaks become spaces, control and invisible
     characters are spelled out, and what is cut says how long it was.
     """
+    if text.isascii() and text.isprintable() and len(text) <= limit:
+        return " ".join(text.split())  # names, a million of them in a report
     line = " ".join(text[: 4 * limit].split())  # what lies far behind the limit is never looked at
     line = "".join(c if unicodedata.category(c)[0] != "C" else c.encode("unicode_escape").decode() for c in line)
     if len(line) <= limit and len(text) <= 4 * limit:
