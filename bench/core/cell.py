@@ -273,13 +273,7 @@ class Cell:
     @property
     def id(self) -> str:
         """Name the cell for people: `my_net/train/b32/cuda:0/bf16-amp`; further axes where they are not default."""
-        parts = []
-        for axis in fields(self):
-            value, about = getattr(self, axis.name), axis.metadata["about"]
-            if about.is_always_named or value != axis.default:
-                part = about.part or (f"{axis.name}{{}}" if isinstance(value, int | float) else "{}")
-                parts.append(part.format(about.text(value)))
-        return "/".join(parts)
+        return _id(self)
 
     @property
     def key(self) -> str:
@@ -290,12 +284,25 @@ class Cell:
         return _key(self)
 
 
+_AXES = tuple((axis.name, axis.default, axis.metadata["about"]) for axis in fields(Cell))
+
+
+def _id(cell: Cell) -> str:
+    parts = []
+    for name, default, about in _AXES:
+        value = getattr(cell, name)
+        if about.is_always_named or value != default:
+            part = about.part or (f"{name}{{}}" if isinstance(value, int | float) else "{}")
+            parts.append(part.format(about.text(value)))
+    return "/".join(parts)
+
+
 @functools.lru_cache(maxsize=2**15)  # a report asks ten times per cell
 def _key(cell: Cell) -> str:
-    values = {field.name: (getattr(cell, field.name), field.default) for field in fields(cell)}
+    values = {name: value for name, default, _ in _AXES if (value := getattr(cell, name)) != default}
     if cell.clip_norm is not None:
-        values["clip_norm"] = float(cell.clip_norm), None  # equal cells have one key, also if somebody gave an int
-    return short_hash({name: to_json(value) for name, (value, default) in values.items() if value != default})
+        values["clip_norm"] = float(cell.clip_norm)  # equal cells have one key, also if somebody gave an int
+    return short_hash({name: to_json(value) for name, value in values.items()})
 
 
 def short_hash(value: Any) -> str:

@@ -77,6 +77,11 @@ def _loading(start: ColdStart) -> float:
     return (start.python_seconds or 0.0) + (start.import_seconds or 0.0) + (start.build_seconds or 0.0)
 
 
+def has_build(record: Record) -> bool:
+    """Whether `start_of` finds how long the model's build took."""
+    return any(sample.build_seconds is not None for sample in record.samples if sample.phase is Phase.STEP)
+
+
 def start_of(record: Record) -> Start:
     """Read how a cell began off its samples of whole steps."""
     steps = [sample for sample in record.samples if sample.phase is Phase.STEP]
@@ -99,8 +104,8 @@ def start_of(record: Record) -> Start:
         if build is not None:
             startups.append(build + excess)
     found = {one.has_cache: one for one in record.cold_starts if one.step_seconds}
-    every = [second for sample in steps for second in sample.seconds]
     cold, cached = found.get(False), found.get(True)
+    every = [second for sample in steps for second in sample.seconds] if cold else []
     excess = _excess(cold.step_seconds, statistics.fmean(every)) if cold and every else None
     return Start(
         cold_seconds=_loading(cold) + cold.step_seconds[0] if cold else None,

@@ -124,8 +124,10 @@ def digest(data: Any) -> str:
 
     Of the JSON as it stands on disk, before any migration: the digest of a record never changes.
     """
-    canonical = json.dumps(data, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+    return hashlib.sha256(_CANONICAL.encode(data).encode()).hexdigest()[:32]
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def _finite(value: Any, key: str = "", in_facts: bool = False) -> Any:

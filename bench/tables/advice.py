@@ -367,15 +367,16 @@ def marks(record: Record) -> str:
 
 def marks_of(kinds: Collection[AdviceKind]) -> str:
     """Return the letters of some kinds of doubt, in the order of `WORDS`."""
-    return "".join(words.mark for words, of_words in _by_words() if of_words & set(kinds))
+    return "".join(words.mark for words, of_words in _by_words() if not of_words.isdisjoint(kinds)) if kinds else ""
 
 
-def _by_words() -> list[tuple[Words, set[AdviceKind]]]:
+@functools.cache
+def _by_words() -> tuple[tuple[Words, set[AdviceKind]], ...]:
     """Group the kinds of advice by their words, in the order of `WORDS`."""
     grouped: dict[Words, set[AdviceKind]] = {}
     for kind, words in WORDS.items():
         grouped.setdefault(words, set()).add(kind)
-    return list(grouped.items())
+    return tuple(grouped.items())
 
 
 def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:

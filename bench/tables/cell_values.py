@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from bench.core.record import Outcome, Phase, Record
 from bench.stats.cold import Payback, Start, paybacks, start_of
@@ -109,7 +110,8 @@ _KEY_ORDER = ("model", "mode", "device", "batch_size", "precision")
 def varying_axes(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> tuple[str, ...]:
     """Return the axes that a table needs to tell its rows apart, and those that always stand."""
     names = [*_KEY_ORDER, *(name for name in AXES if name not in _KEY_ORDER)]
-    return tuple(name for name in names if name in always or len({getattr(r.cell, name) for r in records}) > 1)
+    cells = [record.cell for record in records]
+    return tuple(name for name in names if name in always or len(set(map(attrgetter(name), cells))) > 1)
 
 
 def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> list[Column]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ class Row:
     summary: Summary
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, for what every section asks
 class ReportData:
     """All that a report is about; `make_data` makes it.
 
@@ -50,10 +51,15 @@ class ReportData:
         """The claims of the newest run that checked some."""
         return next((run.claims for run in reversed(self.runs) if run.claims), ())
 
-    @property
+    @functools.cached_property
     def records(self) -> tuple[Record, ...]:
         """The records of all runs."""
         return tuple(row.record for row in self.rows)
+
+    @functools.cached_property
+    def measured_runs(self) -> frozenset[int]:
+        """The places of the runs that have rows."""
+        return frozenset(row.run for row in self.rows)
 
 
 def make_data(runs: Sequence[StoredRun], nominated: Sequence[Nominated] = ()) -> ReportData:

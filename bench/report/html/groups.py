@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 
 from bench.core.cell import Cell, Precision
 from bench.core.record import Phase
@@ -36,11 +37,11 @@ class Group:
 def grouped(data: ReportData, wanted: Callable[[Row], bool]) -> list[Group]:
     """Group the rows that are wanted, in the order of their first row."""
     axes = [axis for axis in varying_axes(data.records, always=("model",)) if axis not in _ON_PANEL]
-    shared = [f.name for f in fields(Cell) if f.name not in _ON_PANEL]
+    shared = attrgetter(*(f.name for f in fields(Cell) if f.name not in _ON_PANEL))
     found: dict[tuple[object, ...], list[Row]] = {}
     for row in data.rows:
         if wanted(row):
-            found.setdefault(tuple(getattr(row.record.cell, axis) for axis in shared), []).append(row)
+            found.setdefault(shared(row.record.cell), []).append(row)
     order = list(Precision)
     return [
         Group(
@@ -78,7 +79,7 @@ def bar_names(row: Row, runs: Sequence[str]) -> tuple[str, ...]:
 
 def run_names(data: ReportData) -> list[str]:
     """Name the runs for people: `run 1`, `run 2`; nothing where only one has rows."""
-    is_one = len({row.run for row in data.rows}) <= 1
+    is_one = len(data.measured_runs) <= 1
     return ["" if is_one else f"run {number + 1}" for number in range(len(data.runs))]
 
 
@@ -107,7 +108,7 @@ def legend_of(data: ReportData, rows: Sequence[Row]) -> list[dict[str, object]]:
 
 def dash_of(data: ReportData, run: int) -> int:
     """Draw the newest run that has rows with a full line, the one before dashed, all others dotted."""
-    return min(len({row.run for row in data.rows if row.run > run}), 2)
+    return min(sum(other > run for other in data.measured_runs), 2)
 
 
 def _text(axis: str, value: object) -> str:

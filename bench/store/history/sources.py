@@ -44,6 +44,7 @@ _LONGEST = 500
 _AT_ONCE = 200
 """Files of a run that are held in memory together."""
 
+_DEFAULTS = {field.name: field.default for field in fields(Cell)}
 _NOTHING = dict.fromkeys(MEASURED)
 _CASES = {"generation": Generation, "sampling": Sampled}
 """What cases are, by the folder of a run that holds them."""
@@ -252,8 +253,8 @@ def _stored(value: Any) -> Any:
 
 
 def _cell_row(cell: Cell) -> Row:
-    defaults = {f.name: f.default for f in fields(Cell)}
-    axes = {name: to_json(getattr(cell, name)) for name in defaults if getattr(cell, name) != defaults[name]}
+    values = ((name, getattr(cell, name), default) for name, default in _DEFAULTS.items())
+    axes = {name: to_json(value) for name, value, default in values if value != default}
     return {"key": cell.key, "name": clean(cell.id), "axes": axes}
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from bench.core.record import Record
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.documents import shown
-from bench.stats.cold import paybacks, start_of
+from bench.stats.cold import has_build, paybacks
 from bench.stats.scaling import scalings
 from bench.stats.summary import summarise
 from bench.store.stored import StoredRun
@@ -63,7 +63,7 @@ def _growth(data: ReportData) -> Document:
 
 def _start(data: ReportData) -> Document:
     """Write the cells whose beginning was measured; compiled ones first, because the question is about them."""
-    begun = [row.record for row in data.rows if start_of(row.record).build_seconds is not None]
+    begun = [record for record in data.records if has_build(record)]
     if not begun:
         return []
     paying = zip(begun, paybacks(begun, data.records), strict=True)
