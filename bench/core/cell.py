@@ -273,7 +273,13 @@ class Cell:
     @property
     def id(self) -> str:
         """Name the cell for people: `my_net/train/b32/cuda:0/bf16-amp`; further axes where they are not default."""
-        return _id(self)
+        parts = []
+        for name, default, about in _axes(type(self)):
+            value = getattr(self, name)
+            if about and (about.is_always_named or value != default):
+                part = about.part or (f"{name}{{}}" if isinstance(value, int | float) else "{}")
+                parts.append(part.format(about.text(value)))
+        return "/".join(parts)
 
     @property
     def key(self) -> str:
@@ -284,22 +290,15 @@ class Cell:
         return _key(self)
 
 
-_AXES = tuple((axis.name, axis.default, axis.metadata["about"]) for axis in fields(Cell))
-
-
-def _id(cell: Cell) -> str:
-    parts = []
-    for name, default, about in _AXES:
-        value = getattr(cell, name)
-        if about.is_always_named or value != default:
-            part = about.part or (f"{name}{{}}" if isinstance(value, int | float) else "{}")
-            parts.append(part.format(about.text(value)))
-    return "/".join(parts)
+@functools.cache
+def _axes(kind: type[Cell]) -> tuple[tuple[str, Any, About | None], ...]:
+    """List the axes of cells once: name, default, and what is said of it."""
+    return tuple((axis.name, axis.default, axis.metadata.get("about")) for axis in fields(kind))
 
 
 @functools.lru_cache(maxsize=2**15)  # a report asks ten times per cell
 def _key(cell: Cell) -> str:
-    values = {name: value for name, default, _ in _AXES if (value := getattr(cell, name)) != default}
+    values = {name: value for name, default, _ in _axes(type(cell)) if (value := getattr(cell, name)) != default}
     if cell.clip_norm is not None:
         values["clip_norm"] = float(cell.clip_norm)  # equal cells have one key, also if somebody gave an int
     return short_hash({name: to_json(value) for name, value in values.items()})

@@ -158,7 +158,7 @@ def estimate_median(seconds: Sequence[float], *, confidence: float = 0.95) -> Es
 
 def _estimate_median(array: Floats, confidence: float) -> Estimate:
     """Do so with what was checked: a report does it ten thousand times."""
-    worth = array.size / _correlation_time(_autocorrelations(_ranks(array)))
+    worth = effective_n(_ranks(array))
     m = math.floor(worth + 1e-9)
     rank = median_rank(m, confidence)
     low = high = None
