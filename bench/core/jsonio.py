@@ -225,14 +225,15 @@ def _tuple_reader(item: Any, where: str) -> _Reader:
 
 def _floats_reader(where: str) -> _Reader:
     """Make the reader of samples, of which a record holds hundreds: they are checked by three numbers."""
-    limits = _limits(where) or _Limits(-_LARGEST, _LARGEST, "a finite number")
+    limits = _limits(where)
+    low, high = (limits.low, limits.high) if limits else (-_LARGEST / 2, _LARGEST / 2)
 
     def read(value: Any) -> Any:
         values = tuple(_listed(value, where))
-        # A NaN makes every sum NaN, and a sum that overflows or cancels out is looked at one by one.
-        if set(map(type, values)) == {float} and -_LARGEST < sum(values) < _LARGEST:
-            if limits.low <= min(values) and max(values) <= limits.high:
-                return values
+        # A NaN makes every sum NaN; what overflows, cancels out or is near a limit is looked at one by one.
+        is_plain = set(map(type, values)) == {float} and -_LARGEST < sum(values) < _LARGEST
+        if is_plain and low <= min(values) and max(values) <= high:
+            return values
         return tuple(_read_float(one, where, limits) for one in values)
 
     return read
