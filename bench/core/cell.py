@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from bench.core.inputs import InputShape, inputs_text
 from bench.core.jsonio import to_json
@@ -274,7 +274,7 @@ class Cell:
     def id(self) -> str:
         """Name the cell for people: `my_net/train/b32/cuda:0/bf16-amp`; further axes where they are not default."""
         parts = []
-        for name, default, about in _axes(type(self)):
+        for name, default, about in _axes(cast(Hashable, type(self))):
             value = getattr(self, name)
             if about and (about.is_always_named or value != default):
                 part = about.part or (f"{name}{{}}" if isinstance(value, int | float) else "{}")
@@ -291,14 +291,18 @@ class Cell:
 
 
 @functools.cache
-def _axes(kind: type[Cell]) -> tuple[tuple[str, Any, About | None], ...]:
+def _axes(kind: Any) -> tuple[tuple[str, Any, About | None], ...]:
     """List the axes of cells once: name, default, and what is said of it."""
     return tuple((axis.name, axis.default, axis.metadata.get("about")) for axis in fields(kind))
 
 
 @functools.lru_cache(maxsize=2**15)  # a report asks ten times per cell
 def _key(cell: Cell) -> str:
-    values = {name: value for name, default, _ in _axes(type(cell)) if (value := getattr(cell, name)) != default}
+    values = {
+        name: value
+        for name, default, _ in _axes(cast(Hashable, type(cell)))
+        if (value := getattr(cell, name)) != default
+    }
     if cell.clip_norm is not None:
         values["clip_norm"] = float(cell.clip_norm)  # equal cells have one key, also if somebody gave an int
     return short_hash({name: to_json(value) for name, value in values.items()})
