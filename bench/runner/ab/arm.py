@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import select
 import signal
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, NothingMeasuredError
 from bench.core.jsonio import from_json, to_json
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.ab.sides import Side
@@ -58,6 +59,13 @@ class ArmFullError(ArmError):
 
 class ArmDiedError(ArmError):
     """The worker is gone, or had to be killed."""
+
+
+class TimeUpError(NothingMeasuredError):
+    """The budget ended while a worker was waited for."""
+
+    def __init__(self, side: str) -> None:
+        super().__init__(f"the budget ended before {side} was ready, and nothing was measured; give --budget more time")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +162,10 @@ class LiveArm:
         is_cold: bool = False,
         answer_seconds: float = ANSWER_SECONDS,
         server: ForkServer | None = None,
+        deadline: float | None = None,
     ) -> None:
         self.side = side
+        self._deadline = math.inf if deadline is None else deadline
         self._server = server
         self._forked: int | None = None
         self._is_bound = is_bound
@@ -200,6 +210,7 @@ class LiveArm:
             folder=str(side.folder),
             search_path=side.search_path,
             environment=_own_environment(side),
+            deadline=self._deadline,
         )
 
     @property
@@ -297,7 +308,10 @@ class LiveArm:
         """Sleep until the worker has answered."""
         deadline = time.monotonic() + self._answer_seconds
         while (end := self._buffer.find(b"\n")) < 0:
-            ready, _, _ = select.select([self._answers], [], [], max(0.0, deadline - time.monotonic()))
+            until = min(deadline, self._deadline)
+            ready, _, _ = select.select([self._answers], [], [], max(0.0, until - time.monotonic()))
+            if not ready and until == self._deadline:
+                raise TimeUpError(self.side.name)
             if not ready:
                 raise ArmDiedError(self.side.name, f"the worker gave no answer within {self._answer_seconds:g} s")
             new = os.read(self._answers, 1 << 16)

@@ -25,9 +25,10 @@ from bench.core.errors import StoreError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
 from bench.device.backend import is_accelerator
+from bench.runner.ab.arm import TimeUpError
 from bench.runner.ab.bisect import Bisecting, History, Measurer
 from bench.runner.ab.commits import list_history
-from bench.runner.ab.judging import columns_of
+from bench.runner.ab.judging import columns_of, judge_all
 from bench.runner.ab.run import Request, Started, compare_sides, plan_cells
 from bench.runner.ab.servers import Servers
 from bench.runner.ab.sides import Side, open_sides
@@ -179,7 +180,12 @@ class LiveMeasurer:
             results=self._results,
             judges_other_work=True,
         )
-        compared = compare_sides(request, self._listen)
+        try:
+            compared = compare_sides(request, self._listen)
+        except TimeUpError:
+            plan = request.settings.plan(len(cells))
+            nothing = judge_all(cells, (), plan, fates={}, spreads={}, is_cut_short=True)
+            return Ends(comparisons=nothing, cells=cells, is_cut_short=True)
         return Ends(
             comparisons=compared.comparisons,
             cells=compared.cells,
@@ -197,7 +203,9 @@ class LiveMeasurer:
         if self._servers is None or self._sessions % SESSIONS_OF_A_SERVER == 0:
             if self._servers is not None:
                 self._servers.renew()
-            self._servers = Servers(self._sides, is_bound=is_bound, forks=self._settings.forks)
+            budget = self._settings.budget_seconds
+            deadline = None if budget is None else self._started + budget
+            self._servers = Servers(self._sides, is_bound=is_bound, forks=self._settings.forks, deadline=deadline)
         if self._pair != (base, head):
             self._folders.close()
             self._pair = None

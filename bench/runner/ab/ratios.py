@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,8 @@ def measure_pairs(
         name: {pair.key: cells[index] for pair, cells in pairs.items()} for index, name in enumerate(("base", "head"))
     }
     fates: dict[str, Fate] = {}
+    started = time.monotonic()
+    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
     with contextlib.ExitStack() as stack:
 
         def renew() -> None:
@@ -141,10 +144,12 @@ def measure_pairs(
 
         if start is None:
             side = _here()
-            environments, fates = _look(side, pairs, device)
+            environments, fates = _look(side, pairs, device, deadline)
             sides = {name: replace(side, name=name) for name in own}
             is_bound, is_cold = not is_accelerator(device), settings.cold_cache
-            servers = stack.enter_context(Servers(sides, is_bound=is_bound, forks=settings.forks, is_cold=is_cold))
+            servers = stack.enter_context(
+                Servers(sides, is_bound=is_bound, forks=settings.forks, is_cold=is_cold, deadline=deadline)
+            )
             start, renew = servers.start, servers.renew
         begin = start
         return Comparing(
@@ -154,6 +159,7 @@ def measure_pairs(
             fates=fates,
             environments=environments,
             listen=listen,
+            started=started,
             renew=renew,
             offsets=offsets,
         ).run()
@@ -224,10 +230,10 @@ def environment_here(device: str) -> Environment:
 
 
 def _look(
-    side: Side, pairs: Mapping[Cell, tuple[Cell, Cell]], device: str
+    side: Side, pairs: Mapping[Cell, tuple[Cell, Cell]], device: str, deadline: float | None = None
 ) -> tuple[dict[str, Environment], dict[str, Fate]]:
     """Ask one worker for the environment, and which cells this device cannot do."""
-    arm = LiveArm(side)
+    arm = LiveArm(side, deadline=deadline)
     try:
         arm.hello()
         found = arm.describe([device], [cell for cells in pairs.values() for cell in cells])

@@ -120,10 +120,11 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
 
     Raises:
         BenchError: A side, a suite, a device or all models are not there; or the environments differ by more than
-            `base_python` explains.
+            `base_python` explains; or the budget ended before the first session began.
     """
     started = time.monotonic()
     settings = request.settings
+    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
     with (
         open_sides(request.base, request.head, base_python=request.base_python) as (base, head),
         contextlib.ExitStack() as stack,
@@ -131,7 +132,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
         cells = request.cells or plan_cells(request, head)
         notes = () if request.compares_with_itself else remarks(base, head)
         request.get_ready()
-        found = scout(base, head, cells)
+        found = scout(base, head, cells, deadline)
         _need_something(found)
         environments = stack.enter_context(
             locked_environments(found.environments["head"], is_asked=settings.lock_clocks)
@@ -159,7 +160,9 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
 
         sides = {"base": base, "head": head}
         is_bound = settings.binds_threads and not any(is_accelerator(cell.device) for cell in found.cells)
-        with Servers(sides, is_bound=is_bound, forks=settings.forks, is_cold=settings.cold_cache) as servers:
+        with Servers(
+            sides, is_bound=is_bound, forks=settings.forks, is_cold=settings.cold_cache, deadline=deadline
+        ) as servers:
             judged = Comparing(
                 found.cells,
                 settings,

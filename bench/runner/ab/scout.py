@@ -73,15 +73,16 @@ class Scouted:
     work: dict[str, Work]
 
 
-def scout(base: Side, head: Side, cells: Sequence[Cell]) -> Scouted:
+def scout(base: Side, head: Side, cells: Sequence[Cell], deadline: float | None = None) -> Scouted:
     """Ask both sides about every cell.
 
     Raises:
         ArmError: A side's interpreter cannot run a worker at all, or a device is not there.
+        TimeUpError: `deadline`, by `time.monotonic`, is over.
     """
     devices = list(dict.fromkeys(cell.device for cell in cells))
     with contextlib.ExitStack() as stack:
-        workers = {side.name: _Worker(side, stack) for side in (base, head)}
+        workers = {side.name: _Worker(side, stack, deadline) for side in (base, head)}
         for worker in workers.values():
             worker.arm.hello()
         described = {name: worker.arm.describe(devices, list(cells)) for name, worker in workers.items()}
@@ -138,8 +139,8 @@ def compare_work(base: Counted, head: Counted, *, is_same_python: bool) -> Work:
 class _Worker:
     """A worker that is started again for the next cell if one killed it."""
 
-    def __init__(self, side: Side, stack: contextlib.ExitStack) -> None:
-        self._side, self._stack = side, stack
+    def __init__(self, side: Side, stack: contextlib.ExitStack, deadline: float | None) -> None:
+        self._side, self._stack, self._deadline = side, stack, deadline
         self.arm = self._start()
 
     def count(self, cell: Cell) -> Counted | ArmError:
@@ -154,7 +155,7 @@ class _Worker:
             return error
 
     def _start(self) -> LiveArm:
-        arm = LiveArm(self._side)
+        arm = LiveArm(self._side, deadline=self._deadline)
         self._stack.callback(arm.close)
         return arm
 

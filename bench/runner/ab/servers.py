@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
 from bench.core.errors import BenchError
-from bench.runner.ab.arm import LiveArm, worker_environment
+from bench.runner.ab.arm import LiveArm, TimeUpError, worker_environment
 from bench.runner.ab.sides import Side
 from bench.runner.ab.worktrees import uninterrupted
 
@@ -73,13 +75,16 @@ class ForkServer:
         finally:
             theirs.close()
 
-    def fork(self, descriptors: tuple[int, ...], **worker: Any) -> int:
+    def fork(self, descriptors: tuple[int, ...], deadline: float = math.inf, **worker: Any) -> int:
         """Fork a worker that has these descriptors (requests, answers, output); return its pid.
 
         Raises:
-            BenchError: The server is gone, or its interpreter lacks what a worker needs.
+            BenchError: The server is gone, or its interpreter lacks what a worker needs; or it has not imported torch
+                by `deadline`, and is of no use any more.
         """
-        return int(self._ask({"do": "fork", **worker}, descriptors)["pid"])
+        patience = self._socket.gettimeout() or START_SECONDS
+        self._socket.settimeout(min(patience, max(1e-3, deadline - time.monotonic())))
+        return int(self._ask({"do": "fork", **worker}, descriptors, deadline)["pid"])
 
     def wait(self, pid: int) -> int | None:
         """Return how a worker ended, as `subprocess` counts: below 0 is a signal; None if it has not."""
@@ -97,11 +102,15 @@ class ForkServer:
             self._process.wait()
         self._output.close()
 
-    def _ask(self, message: Mapping[str, Any], descriptors: tuple[int, ...] = ()) -> dict[str, Any]:
+    def _ask(
+        self, message: Mapping[str, Any], descriptors: tuple[int, ...] = (), deadline: float = math.inf
+    ) -> dict[str, Any]:
         try:
             socket.send_fds(self._socket, [json.dumps(message).encode()], list(descriptors))
             data = self._socket.recv(_MESSAGE_BYTES)
-        except OSError:
+        except OSError as error:
+            if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
+                raise TimeUpError(self.name) from None
             data = b""
         self._socket.settimeout(_ANSWER_SECONDS)
         if not data:
@@ -119,8 +128,17 @@ class ForkServer:
 class Servers:
     """Starts workers of both sides: forked, one server per interpreter, or fresh. A context manager that ends them."""
 
-    def __init__(self, sides: Mapping[str, Side], *, is_bound: bool, forks: bool, is_cold: bool = False) -> None:
+    def __init__(
+        self,
+        sides: Mapping[str, Side],
+        *,
+        is_bound: bool,
+        forks: bool,
+        is_cold: bool = False,
+        deadline: float | None = None,
+    ) -> None:
         self._sides = sides
+        self._deadline = deadline
         self._is_cold = is_cold
         self._is_bound = is_bound
         self._forks = forks and can_fork()
@@ -130,13 +148,13 @@ class Servers:
         """Start a worker of a side."""
         side = self._sides[name]
         if not self._forks:
-            return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold)
+            return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, deadline=self._deadline)
         if not self._servers:  # all at once: importing torch takes seconds
             for one in self._sides.values():
                 if one.python not in self._servers:
                     self._servers[one.python] = ForkServer(one, is_bound=self._is_bound)
         server = self._servers[side.python]
-        return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, server=server)
+        return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, server=server, deadline=self._deadline)
 
     def renew(self) -> None:
         """End the servers; the next workers come from new ones."""

@@ -36,7 +36,7 @@ from bench.core.cell import Cell
 from bench.core.comparison import Quad
 from bench.core.environment import MachineState
 from bench.device.backend import is_accelerator
-from bench.runner.ab.arm import Arm, ArmDiedError, ArmError, ArmFullError, Built, Reading
+from bench.runner.ab.arm import Arm, ArmDiedError, ArmError, ArmFullError, Built, Reading, TimeUpError
 from bench.stats.shift import mean_shift, session_shift
 
 FREE_CORES_SHORT = 0.5
@@ -195,7 +195,7 @@ def run_session(plan: SessionPlan, index: int, cells: Sequence[Cell], start: Sta
             try:
                 pair = pair or _Pair(start, first)
                 measured.append(_measure(plan, pair, cell, rng))
-            except _OverError:
+            except (_OverError, TimeUpError):
                 break
             except ArmError as error:
                 if pair is not None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import venv
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
-from bench.runner.ab.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm, worker_environment
+from bench.runner.ab.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm, TimeUpError, worker_environment
 from bench.runner.ab.servers import ForkServer, Servers
 from bench.runner.ab.sides import Side
 
@@ -111,6 +112,21 @@ def test_a_worker_that_hangs_is_given_up(start: StartWorker) -> None:
         arm.free()
     arm.close()
     assert not is_running(arm.pid)
+
+
+def test_a_worker_is_waited_for_no_longer_than_the_budget(start: StartWorker) -> None:
+    with pytest.raises(TimeUpError, match=r"the budget ended before head was ready.*; give --budget more time"):
+        start(deadline=time.monotonic()).hello()
+
+
+def test_a_server_that_imports_is_waited_for_no_longer_than_the_budget(tmp_path: Path) -> None:
+    hanging = tmp_path / "python"
+    hanging.write_text("#!/bin/sh\nexec sleep 1000\n")
+    hanging.chmod(0o755)
+    side = Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(hanging))
+    servers = Servers({"base": side}, is_bound=False, forks=True, deadline=time.monotonic())
+    with servers, pytest.raises(TimeUpError, match="the budget ended before base was ready"):
+        servers.start("base")
 
 
 def test_an_interpreter_without_our_needs_says_what_it_lacks(tmp_path: Path) -> None:

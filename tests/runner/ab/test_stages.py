@@ -9,7 +9,7 @@ import pytest
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, ShownBy
 from bench.core.environment import MachineState
 from bench.core.errors import ExitCode, UsageError
-from bench.runner.ab.arm import ArmDiedError, ArmError
+from bench.runner.ab.arm import ArmDiedError, ArmError, TimeUpError
 from bench.runner.ab.judging import Fate, Work, exit_code, with_work
 from bench.runner.ab.session import VISIT_SECONDS
 from bench.runner.ab.stages import Comparing, Judged, Progress, Settings
@@ -211,6 +211,23 @@ def test_a_budget_is_a_bound_and_what_it_leaves_undecided_is_inconclusive() -> N
     assert judged.is_cut_short
     assert judged.comparisons[0].verdict is ComparisonVerdict.INCONCLUSIVE
     assert judged.comparisons[0].reason is ComparisonReason.BUDGET_ENDED
+
+
+def test_a_worker_that_is_not_ready_within_the_budget_ends_the_session() -> None:
+    machine = FakeMachine()
+
+    def start(side: str) -> object:
+        if len(machine.started) == 3:  # a session has two
+            raise TimeUpError(side)
+        return machine.start(side)
+
+    settings = Settings(quads=2, seed=7, budget_seconds=13.5)
+    is_up = lambda: 14.0 * (len(machine.started) > 2)  # noqa: E731 - while the second session begins
+    judged = Comparing((MLP,), settings, start, clock=is_up).run()  # type: ignore[arg-type]
+    assert judged.is_cut_short
+    assert [len(c.session_shifts) for c in judged.comparisons] == [1]
+    assert judged.comparisons[0].reason is ComparisonReason.BUDGET_ENDED
+    assert machine.closed == len(machine.started) == 3
 
 
 def test_a_session_cut_by_the_budget_counts_what_it_completed() -> None:
