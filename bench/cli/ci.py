@@ -6,7 +6,7 @@ to $GITHUB_STEP_SUMMARY and prints annotations.
 
 Examples:
     bench ci gate
-    bench ci --folder X ab BASE HEAD my_net --sessions 3
+    bench ci --folder X ab BASE HEAD my_net --sessions 6
     bench ci comment
 """
 
