@@ -165,7 +165,7 @@ class Backend(abc.ABC):
         """Record a point in time in the device's current stream; does not synchronise.
 
         Args:
-            used: A mark that nobody needs any more, to be set anew: making one costs as much as setting it.
+            used: A mark that nobody needs any more, to be set again: making one costs as much as setting it.
         """
 
     @abc.abstractmethod

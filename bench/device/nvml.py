@@ -82,7 +82,7 @@ def unavailable_reason() -> str | None:
 def opened() -> Iterator[bool]:
     """Keep NVML open inside: starting it takes tens of milliseconds on a host of eight GPUs, a reading microseconds.
 
-    Gives False where there is none.
+    False without NVML.
     """
     try:
         pynvml.nvmlInit()

@@ -98,7 +98,7 @@ def write_training_tables(folder: RunFolder, trainings: Sequence[Training]) -> t
 
 
 def write_case_tables(folder: RunFolder, cases: Mapping[str, Sequence[Any]]) -> tuple[Path, ...]:
-    """Write the tables of a run's generations or images likewise, where there are any.
+    """Write the tables of a run's generations and images, if it has any.
 
     Raises:
         StoreError: A file cannot be written.

@@ -133,7 +133,7 @@ def _eager_key(record: Record) -> str:
 
 
 def payback_of(record: Record, records: Sequence[Record]) -> Payback | None:
-    """Compare a compiled cell with the same one that is not compiled; None where there is none, or no start-up."""
+    """Compare a compiled cell with the same one that is not compiled; None without that one or without a start-up."""
     if record.cell.compile is CompileMode.NONE:
         return None
     plain = _eager_key(record)

@@ -145,7 +145,7 @@ def _effective(array: Floats, over: np.ndarray) -> tuple[float, bool]:
 
 
 def _ends(m: int, probability: float) -> tuple[int, int | None]:
-    """Return l, 0 where there is none, and h, None where there is none, counted from 1."""
+    """Return l and h, counted from 1; l is 0 and h is None if there is no such value."""
     alpha = (1 - CONFIDENCE) / 2
     cumulative = _binomial_cumulative(m, probability)
     low = int((cumulative <= alpha).sum())

@@ -111,7 +111,7 @@ def test_a_cold_start_that_fails_costs_the_cell_nothing(endings):
 
 
 @pytest.mark.slow
-def test_a_real_cold_start_imports_builds_and_steps_in_an_interpreter_of_its_own():
+def test_a_real_cold_start_has_an_interpreter_of_its_own():
     (one,) = LocalExecutor(is_cold=True)._cold_starts(Cell(model="mlp@width=8", batch_size=2))
     assert one.reason is None
     assert one.import_seconds > 0.3  # torch

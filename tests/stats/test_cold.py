@@ -56,7 +56,7 @@ def _cold(*, build: float, first: float, has_cache: bool = False) -> ColdStart:
     )
 
 
-def test_a_cold_start_is_all_until_the_first_step_and_compiling_is_what_its_steps_took_beyond_steady_ones() -> None:
+def test_compiling_is_what_first_steps_take_beyond_steady_ones() -> None:
     record = make_record(step=1.0, noise=0.0, compile=CompileMode.DEFAULT)
     starts = (_cold(build=2.0, first=21.0), _cold(build=2.0, first=6.0, has_cache=True))
     start = start_of(replace(record, cold_starts=starts))

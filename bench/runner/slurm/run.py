@@ -104,7 +104,7 @@ def submit_cases(
     cells_per_task: int | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
-    """Submit the cases of `bench generate` or `bench images` likewise; a case is to a task what a cell is.
+    """Submit the cases of `bench generate` or `bench images`: a task takes a case as it takes a cell.
 
     Raises:
         BenchError: A model is not there or cannot do this, or sbatch refuses; then no folder is left behind.
