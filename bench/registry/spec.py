@@ -89,7 +89,7 @@ def _parse_options(text: str, options: str) -> tuple[tuple[str, str], ...]:
         if not equals or not key.isidentifier() or not value:
             raise ModelError(f"model spec {text!r}: option {item!r} is not key=value")
         if key in pairs:
-            raise ModelError(f"model spec {text!r} sets {key!r} twice")
+            raise ModelError(f"model spec {text!r} sets {key!r} twice; for two values name the model twice")
         pairs[key] = value
     return tuple(pairs.items())
 
