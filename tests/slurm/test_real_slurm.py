@@ -247,31 +247,6 @@ def test_resume_submits_only_what_has_no_record(bench, runs):
 
 
 @pytest.mark.late
-def test_retry_measures_again_what_ended_as_named_and_nothing_else(bench, runs):
-    run = runs["deadly"]
-    before = {path: path.read_bytes() for path in RunFolder.open(run).records_path.iterdir()}
-    _, document = bench.json("run", "--resume", run, "--executor", "slurm", "--retry", "failed,killed", "--time", "20m")
-    assert document["cells"] == 2  # not those that ran out of memory or time
-    wait_until_over(bench, run, 240)
-    found = rows(bench, run)
-    assert found["kills_its_task"][0] == found["kills_itself"][0] == Outcome.KILLED
-    changed = {path for path, content in before.items() if path.read_bytes() != content}
-    cells = {cell.key: name_of({"model": cell.model}) for cell in RunFolder.open(run).run.cells}
-    assert "kills_its_task" in {cells[path.stem] for path in changed} <= {"kills_its_task", "kills_itself"}
-
-
-@pytest.mark.late
-def test_a_running_task_has_an_expected_end_after_three_cells(bench):
-    names = ("good", "also_good", "another_good", "sleeps")
-    _, document = bench.json("run", *models(*names), *QUICK[:-1], "30m", "--cells-per-task", "4", "--max-cells", "4")
-    run = document["run"]
-    at_last = lambda: any((cell or "").partition("/")[0].endswith("sleeps") for _, cell in states(bench, run).values())  # noqa: E731
-    wait_for(at_last, "the fourth cell", TIME_LIMIT_SECONDS)
-    assert "expected end of the running tasks: about " in bench("slurm", "status", run)[1]
-    assert bench("slurm", "cancel", run)[0] == ExitCode.FINE
-
-
-@pytest.mark.late
 def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
     _, document = bench.json(
         "run",

@@ -141,6 +141,10 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
             work.append(row)
         else:
             rows.append(row)
+    for item, task, ending in _died_again(work, last_task):
+        row = _row_of_missing(work, item, task, ending)
+        if row.outcome is not Outcome.SKIPPED and ending.is_final:
+            work.append(row)
     found, problems = work.read()
     # A file that cannot be read is no missing cell: its problem is told instead.
     order = {item.key: index for index, item in enumerate(work.items)}
@@ -157,6 +161,20 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
         waiting=waiting,
         problems=problems,
     )
+
+
+def _died_again(work: Work, last_task: Mapping[str, Task]) -> list[tuple[Item, Task, TaskEnding]]:
+    """Return the items whose record is older than the task that was to retry them and is over, and its ending."""
+    items = {item.key: item for item in work.items}
+    found = []
+    for result in work.read()[0]:
+        key = work.item_of(result).key
+        task = last_task.get(key)
+        if task is None or task.ending is None or result.outcome not in task.retried or key not in items:
+            continue
+        if datetime.fromisoformat(result.started_at) < datetime.fromisoformat(task.submitted_at):
+            found.append((items[key], task, task.ending))
+    return found
 
 
 def _row(task: Task, missing: set[str], names: Mapping[str, str]) -> TaskRow:

@@ -167,6 +167,7 @@ class Task:
         submitted_at: ISO 8601 with zone.
         output: The end of what it printed.
         last_sign: When it last printed something, in seconds of the epoch.
+        retried: Cells that ended like this before it was submitted are measured again.
     """
 
     chunk: str
@@ -178,6 +179,7 @@ class Task:
     submitted_at: str
     output: str = ""
     last_sign: float | None = None
+    retried: tuple[Outcome, ...] = ()
 
     @property
     def is_live(self) -> bool:
@@ -255,4 +257,5 @@ def _look_at_one(
         submitted_at=submission.submitted_at,
         output=output,
         last_sign=last_sign,
+        retried=submission.retried,
     )

@@ -15,6 +15,7 @@ from bench.runner.slurm.files import TOO_LATE, SlurmFiles, TaskNote
 from bench.runner.slurm.script import JobOptions
 from bench.runner.workers.answers import Counted
 from bench.store.runs import RunFolder
+from tests.records import STARTED_AT
 from tests.runner.slurm.test_commands import (
     CELLS,
     FakeSlurm,
@@ -22,6 +23,7 @@ from tests.runner.slurm.test_commands import (
     node,  # noqa: F401 - a fixture
     put_record,
     run_task,
+    shown,
     slurm_that_shows,
 )
 
@@ -97,6 +99,26 @@ def test_status_expects_an_end_after_a_few_cells(tmp_path):
     status = rows(3)  # three cells took a minute, and three of the task have no record
     assert [row.expected_end for row in status.tasks] == ["2026-11-29T12:02:00+00:00", None]
     assert "\nexpected end of the running tasks: about " in _status_text(status)
+
+
+def test_a_retried_cell_that_kills_its_task_again_has_the_record_of_that_death(tmp_path, monkeypatch):
+    monkeypatch.setattr("bench.runner.slurm.files.code_hash", lambda _: "c")
+    folder = submit(tmp_path, Limits(max_cells=2))
+    for cell in CELLS[:2]:
+        put_record(folder, cell, code="c", outcome=Outcome.KILLED, reason="the first time", started_at=STARTED_AT)
+    slurm_run.submit_missing(
+        folder, limits=Limits(max_cells=2), retried=(Outcome.KILLED,), slurm=slurm_that_shows(folder, "COMPLETED")
+    )
+    files = SlurmFiles.of(folder)
+    now = files.submission(1).submitted_at
+    at = {"host": "n1", "job_id": 7, "started_at": now, "running": CELLS[0].key, "running_since": now}
+    files.write_note("1.0", TaskNote(**at))
+    (files.path / "1.0.exit").write_text("137\n")
+    shown_states = Slurm(FakeSlurm(scontrol=shown(f"bench-{folder.run.id}-1", "FAILED")))
+    found = collect(folder, slurm=shown_states)
+    assert [result.outcome for result in found.results[:2]] == [Outcome.KILLED, Outcome.KILLED]
+    assert "was killed by SIGKILL" in found.results[0].reason
+    assert found.results[1].reason == "the first time"  # it was not begun again
 
 
 class _Clock:
