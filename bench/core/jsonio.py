@@ -323,10 +323,9 @@ def _read_plain(hint: type[Any], value: Any, where: str, check: Callable[[str, s
 
 
 def _check_time(text: str, where: str) -> None:
-    """Refuse what is no time, or one that has none in UTC; an empty text is an unknown time."""
+    """Refuse what is no time, or one that has none in UTC."""
     try:
-        if text:
-            datetime.fromisoformat(text).astimezone(UTC)
+        datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(f"{where} needs a time such as 2026-11-23T17:53:09+00:00, found {text[:40]!r}") from None
 

@@ -38,6 +38,13 @@ def core_types() -> list[type]:
     return sorted((cls for cls in found if cls.__name__ not in NOT_JSON), key=lambda cls: cls.__name__)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What holds a time and nothing else."""
+
+    started_at: str
+
+
 LOGARITHMS = re.compile(r"shifts?$|minimum_detectable$|^Comparison\.(low|high|mean_high)$")
 
 
@@ -154,9 +161,16 @@ REFUSED = {
     "a list for an object": (Cell, [], "Cell needs a JSON object, found list"),
     "a wrong inner object": (
         Record,
-        {"cell": {"model": "m"}, "outcome": "ok", "started_at": "", "duration_seconds": 1.0, "stepbench": ""},
+        {
+            "cell": {"model": "m"},
+            "outcome": "ok",
+            "started_at": "2026-11-23T17:53:09+00:00",
+            "duration_seconds": 1.0,
+            "stepbench": "",
+        },
         "batch_size",
     ),
+    "an empty time": (Shown, {"started_at": ""}, "Shown.started_at needs a time"),
     "a bool among facts": (Advice, {"kind": "phase-gap", "facts": [["x", True]]}, "Advice.facts"),
     "an object for a number": (Quad, {"base": [[{}]], "head": []}, "Quad.base"),
     "a negative time": (Sample, {"phase": "step", "seconds": [0.1, -0.1]}, "Sample.seconds needs seconds from 0"),
