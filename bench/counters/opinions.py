@@ -171,7 +171,7 @@ def _torch_causes(phase: str, theirs: Mapping[str, int], ours: Mapping[str, Phas
             why = ": it counts what is computed again as the model's"
         elif other == 0 and name not in known:
             why = ": it has no formula"
-        elif other == plain and name == "aten.convolution_backward":
+        elif other == plain and name == "aten.convolution_backward" and not _has_complex(ours):
             why = ": its formula forgets the groups of the weight gradient"
         elif other == plain:
             why = ": it takes sparse and complex tensors for dense and real ones"
@@ -179,6 +179,12 @@ def _torch_causes(phase: str, theirs: Mapping[str, int], ours: Mapping[str, Phas
             why, is_explained = "", False
         causes.append(f"{phase} {name} {other:,} against {model:,}{why}")
     return causes, is_explained
+
+
+def _has_complex(ours: Mapping[str, PhaseFlops]) -> bool:
+    """Whether convolutions were of complex tensors: forward, torch's formula knows groups, and not those."""
+    forward = ours.get("aten.convolution", PhaseFlops())
+    return forward.plain_forward != forward.forward
 
 
 def ask_fvcore(subject: Subject, workload: Workload, ours: StepFlops) -> Answer:

@@ -150,7 +150,7 @@ def _whole_step(counters: Counters, workload: Workload, cell: Cell) -> Counters:
     """
     if counters.flops is None or cell.mode is not Mode.TRAIN or workload.train_step is not None:
         return counters
-    times, words = cell.accumulate, f"{cell.accumulate} batches per step"
+    times, words = cell.accumulate, [f"{cell.accumulate} batches per step"] if cell.accumulate > 1 else []
     if cell.optimizer is None and needs_closure(_own_optimizer(workload)):
         refuse_large_workload(workload)
         plain = replace(cell, device="cpu", precision=Precision.FP32, compile=CompileMode.NONE, clip_norm=None)
@@ -159,8 +159,8 @@ def _whole_step(counters: Counters, workload: Workload, cell: Cell) -> Counters:
             step()
             evaluations = step.evaluations
         times *= evaluations
-        words += f", {evaluations} evaluations of the closure in the first step, as many as the values ask for"
-    if times == 1 and "closure" not in words:
+        words.append(f"{evaluations} evaluations of the closure in the first step, as many as the values ask for")
+    if not words:
         return counters
 
     def multiplied(value: int | None) -> int | None:
@@ -175,7 +175,7 @@ def _whole_step(counters: Counters, workload: Workload, cell: Cell) -> Counters:
             backward=multiplied(flops.backward),
             executed_forward=multiplied(flops.executed_forward),
             executed_backward=multiplied(flops.executed_backward),
-            method=f"{flops.method}; {words}",
+            method=f"{flops.method}; {', '.join(words)}",
         ),
         opinions=tuple(
             replace(

@@ -442,3 +442,14 @@ def test_torchs_formulas_say_on_the_way_what_its_counter_says(name, mode, monkey
 
     assert opinions_of(is_noted=True) == opinions_of(is_noted=False)
     assert asked == [False, False]
+
+
+def test_a_complex_convolution_has_no_cause_of_groups():
+    workload = Workload(
+        build_model=lambda: nn.Conv1d(3, 4, 3, dtype=torch.complex64),
+        make_batch=lambda size, device: (torch.randn(size, 3, 8, dtype=torch.complex64, device=device), None),
+        loss=lambda outputs, _: outputs.abs().sum(),
+    )
+    counters, _ = count_workload(workload, mode=Mode.TRAIN, batch_size=2)
+    assert "sparse and complex" in opinion(counters, "torch").note
+    assert "groups" not in opinion(counters, "torch").note
