@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -104,15 +104,16 @@ def read_status(folder: RunFolder, *, slurm: Slurm | None = None) -> Status:
     work = Work.of(folder)
     outcomes = Counter(result.outcome.value for result in work.read()[0])
     missing = {item.key for item in work.missing()}
+    again = {item.key for item, task in _to_retry(work, tasks) if task.is_live}
     held = {key for task in tasks if task.is_live for key in task.keys}
     return Status(
         run=folder.run.id,
         command=work.command,
         cells=len(work.items),
         outcomes=tuple(outcomes.items()),
-        missing=len(missing),
-        waiting=len(missing & held),
-        tasks=tuple(_row(task, missing, work.names()) for task in tasks),
+        missing=len(missing | again),
+        waiting=len((missing | again) & held),
+        tasks=tuple(_row(task, missing | again if task.retried else missing, work.names()) for task in tasks),
     )
 
 
@@ -141,15 +142,17 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
             work.append(row)
         else:
             rows.append(row)
-    for item, task, ending in _died_again(work, last_task):
-        row = _row_of_missing(work, item, task, ending)
-        if row.outcome is not Outcome.SKIPPED and ending.is_final:
-            work.append(row)
+    again = _to_retry(work, tasks)
+    for item, task in again:
+        if task.ending is not None and task.ending.is_final:
+            row = _row_of_missing(work, item, task, task.ending)
+            if row.outcome is not Outcome.SKIPPED:
+                work.append(row)
     found, problems = work.read()
     # A file that cannot be read is no missing cell: its problem is told instead.
     order = {item.key: index for index, item in enumerate(work.items)}
     results = tuple(sorted((*found, *rows), key=lambda one: order.get(work.item_of(one).key, len(order))))
-    waiting = len(held & {item.key for item in missing})
+    waiting = len(held & {item.key for item in (*missing, *(item for item, task in again if task.is_live))})
     models = tuple(dict.fromkeys(cell.model for cell in folder.run.cells))
     claims = check_models(models) if models and not waiting else ()
     work.write_tables(results, claims)
@@ -163,17 +166,18 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
     )
 
 
-def _died_again(work: Work, last_task: Mapping[str, Task]) -> list[tuple[Item, Task, TaskEnding]]:
-    """Return the items whose record is older than the task that was to retry them and is over, and its ending."""
+def _to_retry(work: Work, tasks: Sequence[Task]) -> list[tuple[Item, Task]]:
+    """Return the items whose record is older than the last task that was to measure them again, with that task."""
+    last_task = {key: task for task in tasks for key in task.keys}
     items = {item.key: item for item in work.items}
     found = []
     for result in work.read()[0]:
         key = work.item_of(result).key
         task = last_task.get(key)
-        if task is None or task.ending is None or result.outcome not in task.retried or key not in items:
+        if task is None or result.outcome not in task.retried or key not in items:
             continue
         if datetime.fromisoformat(result.started_at) < datetime.fromisoformat(task.submitted_at):
-            found.append((items[key], task, task.ending))
+            found.append((items[key], task))
     return found
 
 

@@ -113,6 +113,8 @@ def test_a_retried_cell_that_kills_its_task_again_has_the_record_of_that_death(t
     now = files.submission(1).submitted_at
     at = {"host": "n1", "job_id": 7, "started_at": now, "running": CELLS[0].key, "running_since": now}
     files.write_note("1.0", TaskNote(**at))
+    running = read_status(folder, slurm=Slurm(FakeSlurm(scontrol=shown(f"bench-{folder.run.id}-1", "RUNNING"))))
+    assert (running.waiting, running.missing) == (2, 4)  # they are measured again, though they have records
     (files.path / "1.0.exit").write_text("137\n")
     shown_states = Slurm(FakeSlurm(scontrol=shown(f"bench-{folder.run.id}-1", "FAILED")))
     found = collect(folder, slurm=shown_states)
