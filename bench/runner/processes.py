@@ -28,6 +28,8 @@ import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import pickle
+import re
+import resource
 import select
 import signal
 import sys
@@ -45,6 +47,7 @@ from typing import IO, Any
 from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
 from bench.core.text import input_hint, plain
+from bench.core.units import format_bytes
 from bench.device.backend import is_missing_kernel, is_out_of_memory
 from bench.device.cpu import oom_kills, path_of_descriptor
 
@@ -336,7 +339,22 @@ def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:
     except KeyboardInterrupt:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of the user's model becomes a row
-        return failure(error)
+        return failure(_named(error))
+
+
+_NO_MEMORY = re.compile("failed to map segment|annot allocate memory|can only be initialized once")
+"""What an import of torch says for want of memory, and what it says when a server tried before."""
+
+
+def _named(error: BaseException) -> BaseException:
+    """Name the limit of memory where an import fails for it: torch does not."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if not isinstance(error, ImportError) or most == resource.RLIM_INFINITY or not _NO_MEMORY.search(str(error)):
+        return error
+    return BenchError(
+        f"torch could not be imported: a process may have only {format_bytes(most)} of memory here (ulimit -v); "
+        "raise that limit"
+    )
 
 
 def failure(error: BaseException) -> Ending:

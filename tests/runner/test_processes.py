@@ -52,6 +52,22 @@ def test_an_error_of_the_user_can_be_raised_again():
     assert str(ending.error) == "no such layer"
 
 
+@pytest.mark.parametrize(
+    ("text", "is_named"),
+    [
+        ("libtorch_cpu.so: failed to map segment from shared object", True),
+        ("`torch` can only be initialized once per process", True),
+        ("No module named 'my_layers'", False),
+    ],
+)
+def test_a_limit_of_memory_is_named_where_torch_cannot_be_imported(monkeypatch, text, is_named):
+    monkeypatch.setattr("resource.getrlimit", lambda _: (2 * 1024**3, 2 * 1024**3))
+    error = processes._named(ImportError(text))
+    assert ("only 2.00 GiB of memory here (ulimit -v)" in str(error)) is is_named
+    monkeypatch.setattr("resource.getrlimit", lambda _: (-1, -1))
+    assert str(processes._named(ImportError(text))) == text
+
+
 def test_sys_exit_is_a_failure():
     ending = call("leave")
     assert (ending.outcome, ending.reason) == (Outcome.FAILED, "SystemExit: 3")
