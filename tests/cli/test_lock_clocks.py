@@ -117,7 +117,7 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
         here = Path.cwd()
         yield tuple(Side(name=name, given=".", folder=here, root=here) for name in ("base", "head"))  # type: ignore[misc]
 
-    def scout(base: Side, head: Side, cells: tuple[Cell, ...]) -> Scouted:
+    def scout(base: Side, head: Side, cells: tuple[Cell, ...], deadline: float | None) -> Scouted:
         found = {"cuda:0": ON_GPU}
         return Scouted(cells=cells, environments={"base": found, "head": found}, fates={}, work={})
 
