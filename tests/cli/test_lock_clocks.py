@@ -25,7 +25,7 @@ from bench.core.environment import LOCKED
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.device import clocks
-from bench.runner import session
+from bench.runner import plan, session
 from bench.runner.ab import cells as ab_cells
 from bench.runner.ab import run as ab_run
 from bench.runner.ab.scout import Scouted
@@ -124,6 +124,7 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     def make_plan(cells: tuple[Cell, ...], **_: Any) -> Plan:
         return Plan(cells=cells, environments={"cuda:0": ON_GPU})
 
+    monkeypatch.setattr(plan, "check_device", lambda _: None)
     monkeypatch.setattr(session, "make_plan", make_plan)
     monkeypatch.setattr(session, "check_models", lambda *_, **__: ())
     monkeypatch.setattr(LocalExecutor, "prepare", lambda *_, **__: None)

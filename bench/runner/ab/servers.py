@@ -82,8 +82,6 @@ class ForkServer:
             BenchError: The server is gone, or its interpreter lacks what a worker needs; or it has not imported torch
                 by `deadline`, and is of no use any more.
         """
-        patience = self._socket.gettimeout() or START_SECONDS
-        self._socket.settimeout(min(patience, max(1e-3, deadline - time.monotonic())))
         return int(self._ask({"do": "fork", **worker}, descriptors, deadline)["pid"])
 
     def wait(self, pid: int) -> int | None:
@@ -106,13 +104,16 @@ class ForkServer:
         self, message: Mapping[str, Any], descriptors: tuple[int, ...] = (), deadline: float = math.inf
     ) -> dict[str, Any]:
         try:
+            patience = self._socket.gettimeout() or START_SECONDS
+            self._socket.settimeout(min(patience, max(1e-3, deadline - time.monotonic())))
             socket.send_fds(self._socket, [json.dumps(message).encode()], list(descriptors))
             data = self._socket.recv(_MESSAGE_BYTES)
+            self._socket.settimeout(_ANSWER_SECONDS)
         except OSError as error:
+            self._socket.close()  # an answer that comes late would be taken for the next one
             if isinstance(error, TimeoutError) and time.monotonic() >= deadline:
                 raise TimeUpError(self.name) from None
             data = b""
-        self._socket.settimeout(_ANSWER_SECONDS)
         if not data:
             raise BenchError(f"{self.name}: the server of the workers has ended{self._why()}")
         answer: dict[str, Any] = json.loads(data)

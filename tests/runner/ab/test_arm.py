@@ -114,6 +114,7 @@ def test_a_worker_that_hangs_is_given_up(start: StartWorker) -> None:
     assert not is_running(arm.pid)
 
 
+@pytest.mark.parametrize("start", ["fresh"], indirect=True)  # a server that was not waited for serves no other test
 def test_a_worker_is_waited_for_no_longer_than_the_budget(start: StartWorker) -> None:
     with pytest.raises(TimeUpError, match=r"the budget ended before head was ready.*; give --budget more time"):
         start(deadline=time.monotonic()).hello()
@@ -125,8 +126,11 @@ def test_a_server_that_imports_is_waited_for_no_longer_than_the_budget(tmp_path:
     hanging.chmod(0o755)
     side = Side(name="base", given=".", folder=tmp_path, root=tmp_path, python=str(hanging))
     servers = Servers({"base": side}, is_bound=False, forks=True, deadline=time.monotonic())
-    with servers, pytest.raises(TimeUpError, match="the budget ended before base was ready"):
-        servers.start("base")
+    with servers:
+        with pytest.raises(TimeUpError, match="the budget ended before base was ready"):
+            servers.start("base")
+        with pytest.raises(BenchError, match="the server of the workers has ended"):
+            servers.start("base")
 
 
 def test_an_interpreter_without_our_needs_says_what_it_lacks(tmp_path: Path) -> None:
