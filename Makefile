@@ -14,10 +14,11 @@ bench: $(READY)  ## measure every reference model, print the table, fill results
 	$(BIN)/bench run
 
 test: $(READY)  ## run the tests that are quick and need no server
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not thorough'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not slow and not alone and not thorough'
 
 test-all: $(READY)  ## run the tests that `make test` leaves out
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not thorough and not gpu'
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'slow and not alone and not thorough and not gpu'
+	$(BIN)/python -m pytest -q -m 'alone and not thorough' tests
 
 test-gpu: $(READY)  ## ask a real GPU what its figures are worth; figures go to results/gpu, or $$OUT
 	$(BIN)/python -m pytest -q -m gpu tests

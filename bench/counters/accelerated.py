@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 _LARGEST_HEAD = 256
-_HALVES = (torch.float16, torch.bfloat16)
+HALVES = (torch.float16, torch.bfloat16)
 
 
 class AcceleratedMode(TorchFunctionMode):
@@ -55,12 +55,12 @@ def _attention(
         query, key, value = (one.to(dtype) if one.is_floating_point() else one for one in (query, key, value))
     heads = {one.shape[-1] for one in (query, key, value)}
     is_fused = query.dim() == 4 and len(heads) == 1 and max(heads) <= _LARGEST_HEAD and not enable_gqa
-    if not is_fused or query.dtype not in (*_HALVES, torch.float32):
+    if not is_fused or query.dtype not in (*HALVES, torch.float32):
         return functional.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
     kernels = torch.ops.aten
-    if attn_mask is None and query.dtype in _HALVES:
+    if attn_mask is None and query.dtype in HALVES:
         found = kernels._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)
     else:
         shape = (*query.shape[:3], key.shape[2])

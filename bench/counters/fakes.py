@@ -21,12 +21,13 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor
+from torch.nn.modules import rnn
 from torch.utils import _foreach_utils
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
-from bench.counters.accelerated import AcceleratedMode
+from bench.counters.accelerated import HALVES, AcceleratedMode
 from bench.counters.build import CopiesFakes, build_eagerly, on_meta, refuse_large_workload
 from bench.counters.cache import FakeMode
 from bench.device import batch
@@ -121,6 +122,7 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
         kernels = AcceleratedMode() if is_accelerated else contextlib.nullcontext()
         with (
             _foreach_as_on_real_tensors(),
+            _lstm_as_on_any_processor(),
             CorrectedFakeMode(),
             kernels,
             prepare(fakeable, plain, device="cpu") as step,
@@ -143,6 +145,29 @@ def _foreach_as_on_real_tensors() -> Iterator[None]:
         yield
     finally:
         _foreach_utils._foreach_supported_types.remove(FakeTensor)
+
+
+@contextlib.contextmanager
+def _lstm_as_on_any_processor() -> Iterator[None]:
+    """Let an LSTM of halves take torch's own operations: the processor decides whether oneDNN has a kernel for them."""
+    functions: Any = rnn._VF  # type: ignore[attr-defined]
+    original = functions.lstm
+
+    def lstm(inputs: torch.Tensor, *others: Any) -> Any:
+        if inputs.dtype not in HALVES:
+            return original(inputs, *others)
+        was_enabled = torch._C._get_mkldnn_enabled()
+        torch._C._set_mkldnn_enabled(False)
+        try:
+            return original(inputs, *others)
+        finally:
+            torch._C._set_mkldnn_enabled(was_enabled)
+
+    functions.lstm = lstm
+    try:
+        yield
+    finally:
+        functions.lstm = original
 
 
 @contextlib.contextmanager

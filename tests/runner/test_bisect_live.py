@@ -62,8 +62,8 @@ def bisect(folder: Path, *arguments: str) -> tuple[int, dict, str]:
 ASKED = (f"HEAD~{COMMITS - 1}", "HEAD", "net.py:Net", "--input-shape", "96", "--no-void")
 
 
-@pytest.mark.thorough
-@pytest.mark.timeout(1200)
+@pytest.mark.alone
+@pytest.mark.timeout(600)
 def test_two_more_layers_are_found_past_a_broken_and_a_faster_commit(tmp_path: Path) -> None:
     folder = make_history(tmp_path / "project", slow=23, fast=9, broken=31)
     started = time.monotonic()
