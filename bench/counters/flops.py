@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -30,7 +31,15 @@ from bench.core.cell import Mode, Precision
 from bench.core.record import Counters, FlopCount, LayerCount
 from bench.core.text import input_hint
 from bench.core.workload import Workload
-from bench.counters.build import REAL_TENSORS, Subject, build_on, on_meta, whole
+from bench.counters.build import (
+    REAL_TENSORS,
+    Subject,
+    build_eagerly,
+    build_on,
+    on_meta,
+    refuse_large_workload,
+    whole,
+)
 from bench.counters.cache import OutputCache
 from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.modules import LOSS, UNATTRIBUTED, ModuleTracker
@@ -40,7 +49,7 @@ from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, Ste
 from bench.device.batch import call, tensors_in
 from bench.device.gradients import GradMode, run_without_gradients
 from bench.device.marks import Marks
-from bench.device.prepare import autocast_dtype
+from bench.device.prepare import autocast_dtype, trainable_of
 from bench.device.settings import generator_states, seed_all
 from bench.device.step import OwnStep
 
@@ -321,6 +330,8 @@ def _count_subject(subject: Subject, workload: Workload, *, asks_torch: bool) ->
     if isinstance(subject.step, OwnStep):
         own = LayerObserver()
         return count_own_step(subject.step, observer=own, cache=subject.cache), own
+    if subject.is_training:
+        trainable_of(subject.model)
     dtype = autocast_dtype(subject.precision)
 
     def run(gradients: GradMode, convolutions: ComplexConvolutions | None) -> tuple[StepFlops, LayerObserver]:
@@ -374,14 +385,21 @@ def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counte
     # The last attempt is the one that matters: on real tensors nothing stands between the model and its error.
     facts = (("counter", "all but the parameters"), ("reason", reasons[-1]))
     advice = (Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),)
-    try:
-        totals = count_parameters(on_meta(workload.build_model))
-    except Exception:  # noqa: BLE001 - it could not be built either; the reasons say so
-        return Counters(), advice
-    counters = Counters(
-        parameters=totals.parameters, trainable_parameters=totals.trainable_parameters, buffers=totals.buffers
-    )
-    return counters, advice
+    for build in (functools.partial(on_meta, workload.build_model), functools.partial(_built_for_real, workload)):
+        try:
+            totals = count_parameters(build())
+        except Exception:  # noqa: BLE001 - it could not be built so; the reasons say why
+            continue
+        return Counters(
+            parameters=totals.parameters, trainable_parameters=totals.trainable_parameters, buffers=totals.buffers
+        ), advice
+    return Counters(), advice
+
+
+def _built_for_real(workload: Workload) -> nn.Module:
+    """Build what meta tensors cannot be: a quantised model packs its weights."""
+    refuse_large_workload(workload)
+    return build_eagerly(workload)
 
 
 def _run_backward(module: nn.Module, inputs: Any, loss: torch.Tensor) -> None:

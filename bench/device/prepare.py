@@ -104,11 +104,7 @@ def _step_maker(
             train_step=workload.train_step,
             state=make_state(workload, cell, model, device, is_shared=is_shared),
         )
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if not trainable:
-        raise ModelError(
-            f"model {cell.model!r} has no trainable parameter, so there is nothing to train; add --mode infer"
-        )
+    trainable = trainable_of(model)
     optimizer = (
         workload.make_optimizer(trainable) if cell.optimizer is None else make_optimizer(cell.optimizer, trainable)
     )
@@ -121,6 +117,18 @@ def _step_maker(
     if cell.accumulate == 1 and cell.clip_norm is None and not has_closure:
         return functools.partial(Step, optimizer=optimizer)
     return functools.partial(LongStep, optimizer=optimizer, accumulate=cell.accumulate, clip_norm=cell.clip_norm)
+
+
+def trainable_of(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the parameters that training changes.
+
+    Raises:
+        ModelError: There is none: of a quantised model, say, whose weights are packed.
+    """
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        raise ModelError("the model has no trainable parameter, so there is nothing to train; add --mode infer")
+    return trainable
 
 
 def make_state(

@@ -68,3 +68,20 @@ def test_a_quantised_convolution_counts_as_the_convolution_that_it_was() -> None
     assert counters.flops is not None
     assert counters.flops.forward == 2 * BATCH * (5 * 6) * 8 * 3 * 3 * 2
     assert advice == ()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_cannot_be_trained_has_its_parameters_and_the_reason() -> None:
+    workload = Workload(
+        name="quantised",
+        build_model=lambda: torch.ao.quantization.quantize_dynamic(
+            nn.Sequential(nn.Linear(16, 17), nn.ReLU(), nn.Linear(17, 3)), {nn.Linear}, dtype=torch.qint8
+        ),
+        make_batch=lambda size, device: (torch.randn(size, 16, device=device), None),
+        loss=lambda outputs, _: outputs.sum(),
+        make_optimizer=torch.optim.SGD,
+    )
+    counters, (doubt,) = count(workload, Cell(model="quantised", mode=Mode.TRAIN, batch_size=BATCH))
+    assert (counters.parameters, counters.trainable_parameters) == (16 * 17 + 17 + 17 * 3 + 3, 0)
+    assert counters.flops is None
+    assert "nothing to train; add --mode infer" in str(dict(doubt.facts)["reason"])
