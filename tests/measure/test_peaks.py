@@ -59,7 +59,10 @@ def test_one_product_decides_whether_a_size_is_probed(
 
 def test_fp8_is_multiplied_with_scales_where_the_device_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CpuBackend, "lacks", lambda *_: None)
+    multiply = mock.Mock(side_effect=lambda a, b, **_: a.float() @ b.float())  # the kernel, which not every CPU has
+    monkeypatch.setattr(torch, "_scaled_mm", multiply)
     probes, _ = probe_products("cpu", 0.001, sizes=(64,), clock=SteadyClock())
+    assert {"scale_a", "scale_b"} <= multiply.call_args.kwargs.keys()
     found = [probe for probe in probes if probe.arithmetic is Arithmetic.FP8]
     assert [probe.work for probe in found] == [2 * 64**3]
 
