@@ -87,10 +87,11 @@ def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A00
     Raises:
         UsageError: The format has no words for it, or there is no such table.
     """
+    from bench.runner.scenarios import GENERATION, IMAGES
     from bench.tables.scenarios import cases_document
 
-    (field,) = [name for name in ("generations", "images") if getattr(data, name)][:1]
-    cases = getattr(data, field)
+    kind = GENERATION if data.generations else IMAGES
+    field, cases = kind.field, getattr(data, kind.field)
     if format == "json":
         print_json("show", folder=str(data.folder), run=data.info, **{field: cases})
     elif format in ("table", "markdown"):
@@ -103,9 +104,8 @@ def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A00
             raise UsageError(f"{data.folder} has no table {table!r}; its table is {field}")
         print_file(to_csv(case_frame(data, field)).decode())
     else:
-        command = "generate" if field == "generations" else "images"
         raise UsageError(
-            f"{data.folder} is a run of bench {command}, which has no {format}; use table, markdown, csv or json"
+            f"{data.folder} is a run of bench {kind.command}, which has no {format}; use table, markdown, csv or json"
         )
 
 

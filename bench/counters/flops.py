@@ -368,15 +368,8 @@ def advice_on_gradients(mode: str) -> Advice:
 def _counters(
     model: nn.Module, flops: FlopCount, answers: tuple[Answer, ...], layers: tuple[LayerCount, ...]
 ) -> tuple[Counters, tuple[Advice, ...]]:
-    totals = count_parameters(model)
-    counters = Counters(
-        parameters=totals.parameters,
-        trainable_parameters=totals.trainable_parameters,
-        buffers=totals.buffers,
-        flops=flops,
-        opinions=tuple(answer.opinion for answer in answers),
-        layers=layers,
-    )
+    opinions = tuple(answer.opinion for answer in answers)
+    counters = dataclasses.replace(_parameters_of(model), flops=flops, opinions=opinions, layers=layers)
     return counters, find_doubts(flops, answers)
 
 
@@ -386,14 +379,16 @@ def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counte
     facts = (("counter", "all but the parameters"), ("reason", reasons[-1]))
     advice = (Advice(kind=AdviceKind.COUNT_FAILED, facts=facts),)
     for build in (functools.partial(on_meta, workload.build_model), functools.partial(_built_for_real, workload)):
-        try:
-            totals = count_parameters(build())
-        except Exception:  # noqa: BLE001 - it could not be built so; the reasons say why
-            continue
-        return Counters(
-            parameters=totals.parameters, trainable_parameters=totals.trainable_parameters, buffers=totals.buffers
-        ), advice
+        with contextlib.suppress(Exception):  # it could not be built so; the reasons say why
+            return _parameters_of(build()), advice
     return Counters(), advice
+
+
+def _parameters_of(model: nn.Module) -> Counters:
+    totals = count_parameters(model)
+    return Counters(
+        parameters=totals.parameters, trainable_parameters=totals.trainable_parameters, buffers=totals.buffers
+    )
 
 
 def _built_for_real(workload: Workload) -> nn.Module:

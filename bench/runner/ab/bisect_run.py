@@ -203,8 +203,7 @@ class LiveMeasurer:
         if self._servers is None or self._sessions % SESSIONS_OF_A_SERVER == 0:
             if self._servers is not None:
                 self._servers.renew()
-            budget = self._settings.budget_seconds
-            deadline = None if budget is None else self._started + budget
+            deadline = self._settings.deadline(self._started)
             self._servers = Servers(self._sides, is_bound=is_bound, forks=self._settings.forks, deadline=deadline)
         if self._pair != (base, head):
             self._folders.close()
@@ -242,8 +241,8 @@ class LiveMeasurer:
         return settings
 
     def _left(self) -> float | None:
-        budget = self._settings.budget_seconds
-        return None if budget is None else budget - (time.monotonic() - self._started)
+        deadline = self._settings.deadline(self._started)
+        return None if deadline is None else deadline - time.monotonic()
 
     def _end(self) -> None:
         if self._servers is not None:

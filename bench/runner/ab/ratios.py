@@ -136,7 +136,7 @@ def measure_pairs(
     }
     fates: dict[str, Fate] = {}
     started = time.monotonic()
-    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
+    deadline = settings.deadline(started)
     with contextlib.ExitStack() as stack:
 
         def renew() -> None:

@@ -124,7 +124,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
     """
     started = time.monotonic()
     settings = request.settings
-    deadline = None if settings.budget_seconds is None else started + settings.budget_seconds
+    deadline = settings.deadline(started)
     with (
         open_sides(request.base, request.head, base_python=request.base_python) as (base, head),
         contextlib.ExitStack() as stack,

@@ -77,6 +77,10 @@ class Settings:
         """Return when to look at so many cells."""
         return Plan(threshold=self.threshold, cells=max(1, cells), most=self.sessions)
 
+    def deadline(self, started: float) -> float | None:
+        """Return when the budget of what began then is over, by the same clock; None is never."""
+        return None if self.budget_seconds is None else started + self.budget_seconds
+
     def detectable(self, spread: float, cells: int) -> float | None:
         """Return the shift that this plan finds four times in five, where sessions spread so."""
         return sees(self.plan(cells), spread)
@@ -229,8 +233,8 @@ class Comparing:
         return False
 
     def _is_over(self, expected: float = 0.0) -> bool:
-        budget = self._settings.budget_seconds
-        return budget is not None and self._clock() - self._started + expected > budget
+        deadline = self._settings.deadline(self._started)
+        return deadline is not None and self._clock() + expected > deadline
 
     def _tell(self, sessions: list[AbSession], cells: Sequence[Cell], plan: Plan) -> None:
         mean = sum(one.seconds for one in sessions) / len(sessions)
