@@ -203,8 +203,11 @@ class Backend(abc.ABC):
         """Return the CPUs on its own NUMA node; none if unknown."""
         return frozenset()
 
-    def workspace_bytes(self, uuid: str | None) -> int:
-        """Return what its library of matrix products takes from the allocator for each thread that calls it."""
+    def workspace_bytes(self, uuid: str | None, threads: int) -> int:
+        """Return what its library of matrix products takes from the allocator at most, where so many threads call it.
+
+        One after the other, as autograd's does after that of the forward pass.
+        """
         return 0
 
     def history(self, path: str) -> contextlib.AbstractContextManager[None] | None:

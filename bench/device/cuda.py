@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
 import os
 import re
 import warnings
@@ -179,16 +180,19 @@ class CudaBackend(Backend):
         """Ask NVML for the CPUs on the GPU's own NUMA node."""
         return nvml.cpus_near(uuid) if uuid else frozenset()
 
-    def workspace_bytes(self, uuid: str | None) -> int:
-        """Return the size of a workspace of cuBLAS, as torch chooses it (ATen/cuda/CublasHandlePool.cpp).
+    def workspace_bytes(self, uuid: str | None, threads: int) -> int:
+        """Return the workspaces of cuBLAS, as torch chooses and keeps them (ATen/cuda/CublasHandlePool.cpp).
 
-        32 MiB from Hopper on, less before; where nobody tells the GPU's age, the most.
+        32 MiB from Hopper on, less before; where nobody tells the GPU's age, the most. Until torch 2.14 each thread
+        keeps its own; since 2.15 a product frees it when it is launched, so that only one is there at a time.
         """
         chosen = re.findall(r":([0-9]+):([0-9]+)", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
         if chosen:
-            return sum(1024 * int(size) * int(count) for size, count in chosen)
-        capability = nvml.compute_capability(uuid) if uuid else None
-        return 8 * 2**20 + 128 * 2**10 if capability is not None and capability < (9, 0) else 32 * 2**20
+            size = sum(1024 * int(size) * int(count) for size, count in chosen)
+        else:
+            capability = nvml.compute_capability(uuid) if uuid else None
+            size = 8 * 2**20 + 128 * 2**10 if capability is not None and capability < (9, 0) else 32 * 2**20
+        return size * (threads if _keeps_workspaces() else 1)
 
     @contextlib.contextmanager
     def history(self, path: str) -> Iterator[None]:
@@ -239,7 +243,8 @@ class CudaBackend(Backend):
         """Read clocks, temperature, throttling, power and strangers through NVML."""
         import torch
 
-        has_context = torch.cuda.is_initialized() and torch.cuda.memory_reserved(self.device) > 0  # type: ignore[no-untyped-call]
+        # Not whether it has allocated: making a GPU the current one gives it a context, and NVML lists those.
+        has_context = torch.cuda.is_initialized() and torch._C._cuda_hasPrimaryContext(self.index)  # type: ignore[no-untyped-call]
         found = nvml.read_state(uuid, has_context=has_context) if uuid else None
         if found is None:
             return {}
@@ -330,6 +335,15 @@ class CudaBackend(Backend):
         from torch._C._autograd import DeviceType
 
         return event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
+
+
+def _keeps_workspaces() -> bool:
+    """Whether torch keeps the workspace of a product for the next one; imports no torch."""
+    asked = os.environ.get("TORCH_CUBLAS_WORKSPACE_CACHE", "")
+    if asked in ("0", "1"):
+        return asked == "1"
+    major, minor = re.findall(r"[0-9]+", importlib.metadata.version("torch"))[:2]
+    return (int(major), int(minor)) < (2, 15)
 
 
 @functools.cache

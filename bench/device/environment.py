@@ -34,6 +34,7 @@ _KERNEL_PREFIXES = (
     "OMP_",
     "GOMP_",
     "TORCH_MKLDNN_",
+    "TORCH_CUBLAS",  # also TORCH_CUBLASLT_*
     "TORCH_CUDNN_",
     "CUBLAS_",
     "CUBLASLT_",

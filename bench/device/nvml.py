@@ -25,19 +25,15 @@ _THROTTLE_REASONS = {
 }
 
 _THROTTLE_COUNTERS = {
-    "thermal": (
-        "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_THERM_SLOWDOWN",
-        "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_THERM_SLOWDOWN",
-    ),
-    "power": (
-        "NVML_FI_DEV_CLOCKS_EVENT_REASON_SW_POWER_CAP",
-        "NVML_FI_DEV_CLOCKS_EVENT_REASON_HW_POWER_BRAKE_SLOWDOWN",
-    ),
+    "thermal": ("NVML_FI_DEV_PERF_POLICY_THERMAL", "NVML_PERF_POLICY_THERMAL"),
+    "power": ("NVML_FI_DEV_PERF_POLICY_POWER", "NVML_PERF_POLICY_POWER"),
 }
-"""Fields that add up the nanoseconds in which a reason held."""
+"""Fields that add up the nanoseconds in which a reason held, and the same of drivers without these fields.
 
-_VIOLATIONS = {"thermal": "NVML_PERF_POLICY_THERMAL", "power": "NVML_PERF_POLICY_POWER"}
-"""The same from older drivers, which lack some of the fields."""
+Not the newer `NVML_FI_DEV_CLOCKS_EVENT_REASON_*`: driver 580 numbers some of them 251 to 253, the header of CUDA 13 269 to
+271, and each has power smoothing where the other has throttling. What the hardware itself does (heat, brake) has the bit
+of a hardware slowdown too, and is seen in glances.
+"""
 
 _PREFIXES = ("", "GPU-", "MIG-")
 """torch writes a UUID without what NVML puts before it."""
@@ -175,10 +171,10 @@ def read_throttling(uuid: str) -> Mapping[str, float]:
         if handle is None:
             return {}
         whole, found = _whole(handle), {}
-        for reason, names in _THROTTLE_COUNTERS.items():
-            nanoseconds = _fields(whole, [getattr(pynvml, name) for name in names])
+        for reason, (field, policy) in _THROTTLE_COUNTERS.items():
+            nanoseconds = _field(whole, getattr(pynvml, field))
             if nanoseconds is None:
-                older = _ask(pynvml.nvmlDeviceGetViolationStatus, whole, getattr(pynvml, _VIOLATIONS[reason]))
+                older = _ask(pynvml.nvmlDeviceGetViolationStatus, whole, getattr(pynvml, policy))
                 nanoseconds = None if older is None else older.violationTime
             if nanoseconds is not None:
                 found[reason] = nanoseconds / 1e9
@@ -343,16 +339,16 @@ def _whole(handle: Any) -> Any:
 
 def _power_now(handle: Any) -> float | None:
     """Read instantaneous power where there is such a field: the older call averages over a second."""
-    milliwatts = _fields(handle, [pynvml.NVML_FI_DEV_POWER_INSTANT])
+    milliwatts = _field(handle, pynvml.NVML_FI_DEV_POWER_INSTANT)
     return _watts(_ask(pynvml.nvmlDeviceGetPowerUsage, handle) if milliwatts is None else milliwatts)
 
 
-def _fields(handle: Any, ids: list[int]) -> int | None:
-    """Add up field values; None if one of them is not there."""
-    values = _ask(pynvml.nvmlDeviceGetFieldValues, handle, ids)
-    if values is None or any(value.nvmlReturn != pynvml.NVML_SUCCESS for value in values):
+def _field(handle: Any, number: int) -> int | None:
+    """Read a field's value; None if it is not there."""
+    values = _ask(pynvml.nvmlDeviceGetFieldValues, handle, [number])
+    if values is None or values[0].nvmlReturn != pynvml.NVML_SUCCESS:
         return None
-    return sum(int(getattr(value.value, _MEMBERS.get(value.valueType, "ullVal"))) for value in values)
+    return int(getattr(values[0].value, _MEMBERS.get(values[0].valueType, "ullVal")))
 
 
 _MEMBERS = MappingProxyType(

@@ -79,9 +79,9 @@ _PRODUCTS = frozenset(f"aten.{name}" for name in ("mm", "addmm", "bmm", "baddbmm
 
 
 def workspaces_of(cell: Cell, gpu_uuid: str | None, operations: Iterable[str] | None = None) -> int:
-    """Return the bytes that the library of matrix products takes beside all tensors.
+    """Return the bytes that the library of matrix products takes beside all tensors, at most.
 
-    Each thread that multiplies has a workspace of its own, and autograd's is another one.
+    In training autograd's thread multiplies, too.
 
     Args:
         cell: Where and how it runs.
@@ -91,7 +91,7 @@ def workspaces_of(cell: Cell, gpu_uuid: str | None, operations: Iterable[str] | 
     if operations is not None and _PRODUCTS.isdisjoint(operations):
         return 0
     threads = 2 if cell.mode is Mode.TRAIN else 1
-    return threads * backend_of(cell.device).workspace_bytes(gpu_uuid)
+    return backend_of(cell.device).workspace_bytes(gpu_uuid, threads)
 
 
 def call_each(

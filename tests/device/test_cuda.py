@@ -1,4 +1,4 @@
-"""GPUs of NVIDIA on a fake of torch and NVML: what is missing is None or a reason, and the right GPU is asked."""
+"""GPUs of NVIDIA on a fake of torch and NVML: what is missing is a reason, and the right GPU is asked."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from bench.core.cell import Cell, Mode
 from bench.core.environment import MachineState
 from bench.core.errors import UsageError
 from bench.core.workload import Workload
-from bench.device import cuda, nvml, prepare
+from bench.device import cuda, prepare
 from bench.device.backend import backend_of, check_device, is_out_of_memory, normalise_device, starts_when_counted
-from bench.device.environment import read_machine, state_between
 from bench.measure.clock import clock_for
 from bench.runner.counting import workspaces_of
 from bench.runner.workers.cells import load_of_others
 from bench.runner.workers.machine import examine
-from tests.fakes.gpu import MIB, FakeMachine, Throttle
+from tests.fakes.gpu import MIB, FakeMachine
 
 OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver.\nSee"
 
@@ -38,83 +37,6 @@ def machine() -> Iterator[FakeMachine]:
 
 def uuid_of(machine: FakeMachine, index: int = 0) -> str:
     return str(machine.gpus[index].uuid)
-
-
-def test_a_gpu_is_read_through_its_uuid(machine: FakeMachine) -> None:
-    machine.gpus[1].others = [(1, 700 * MIB)]
-    held = machine.gpus[1].hold(10)
-    assert nvml.read_state(uuid_of(machine, 1)) == nvml.GpuState(
-        clock_mhz=345,
-        temperature_celsius=41,
-        throttle_reasons=(),
-        other_processes=1,
-        own_memory_bytes=502 * MIB,
-        max_clock_mhz=1980,
-        memory_clock_mhz=345,
-        power_watts=70.0,
-        power_limit_watts=700.0,
-    )
-    assert nvml.read_state(f"GPU-{uuid_of(machine, 1)}") is not None
-    assert nvml.read_state("other") is None
-    del held
-
-
-def test_nvml_is_shut_down_as_often_as_it_was_started(machine: FakeMachine) -> None:
-    nvml.read_state(uuid_of(machine))
-    nvml.read_state("other")
-    nvml.driver_version()
-    nvml.unavailable_reason()
-    assert machine.asked.count("nvmlInit") == machine.asked.count("nvmlShutdown") == 4
-    assert machine.nvml_open == 0
-
-
-def test_without_a_library_everything_is_none_with_a_reason(machine: FakeMachine) -> None:
-    machine.nvml = pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
-    assert nvml.read_state(uuid_of(machine)) is None
-    assert nvml.driver_version() is None
-    assert nvml.read_throttling(uuid_of(machine)) == {}
-    assert "Not Found" in (nvml.unavailable_reason() or "")
-    assert "Not Found" in str(backend_of("cuda:0").used_bytes(uuid_of(machine)))
-    assert "Not Found" in str(backend_of("cuda:0").find_meter(uuid_of(machine)))
-    assert "nvmlShutdown" not in machine.asked
-
-
-@pytest.mark.parametrize(
-    ("function", "field", "value"),
-    [
-        ("nvmlDeviceGetClockInfo", "clock_mhz", None),
-        ("nvmlDeviceGetTemperature", "temperature_celsius", None),
-        ("nvmlDeviceGetCurrentClocksThrottleReasons", "throttle_reasons", ()),
-        ("nvmlDeviceGetComputeRunningProcesses", "other_processes", None),
-        ("nvmlDeviceGetComputeRunningProcesses", "own_memory_bytes", None),
-    ],
-)
-def test_what_a_gpu_does_not_support_is_none_and_the_rest_stands(
-    machine: FakeMachine, function: str, field: str, value: object
-) -> None:
-    machine.lacks = (function,)
-    state = nvml.read_state(uuid_of(machine))
-    assert state is not None
-    assert getattr(state, field) == value
-    assert (state.clock_mhz is None) is (field == "clock_mhz")
-
-
-# Bits as NVML's header documents them, not by pynvml's names.
-BITS = {
-    0x0: (),
-    0x1: (),  # idle is no throttling
-    0x4: ("power",),  # software power cap
-    0x8: ("hardware",),  # hardware slowdown
-    0x20: ("thermal",),  # software thermal slowdown
-    0x40: ("thermal",),  # hardware thermal slowdown
-    0x80: ("power",),  # hardware power brake
-    0x48: ("thermal", "hardware"),
-}
-
-
-@pytest.mark.parametrize(("bits", "reasons"), BITS.items())
-def test_throttle_reasons_are_read_from_their_bits(bits: int, reasons: tuple[str, ...]) -> None:
-    assert nvml._throttle_reasons(bits) == reasons
 
 
 # The current device (A1).
@@ -228,6 +150,15 @@ def test_a_process_that_nvml_lists_by_another_number_knows_of_no_others(machine:
     del held
 
 
+def test_a_look_at_the_machine_in_a_container_takes_itself_for_no_stranger(machine: FakeMachine) -> None:
+    """Making a GPU the current one gives it a context, which NVML lists before anything is allocated."""
+    machine.lists_host_numbers = True
+    assert [state.get("gpu_other_processes") for state in examine().states] == [None, None, None]
+    machine.lists_host_numbers = False
+    machine.gpus[1].others = [(1, MIB)]
+    assert [state.get("gpu_other_processes") for state in examine().states] == [None, 0, 1]
+
+
 def test_before_a_process_uses_the_gpu_all_that_are_listed_are_others(machine: FakeMachine) -> None:
     machine.gpu.others = [(1, MIB)]
     assert backend_of("cuda:0").state(uuid_of(machine))["gpu_other_processes"] == 1
@@ -242,63 +173,12 @@ def test_a_mig_instance_has_its_own_memory_and_the_gpus_clock() -> None:
         held = machine.gpu.hold(10)
         backend = backend_of("cuda:0")
         uuid = backend.facts()["gpu_uuid"]
-        assert uuid.startswith("MIG-")
+        assert uuid == machine.gpu.instance  # as torch writes it: without `MIG-`
         assert backend.used_bytes(uuid) == 502 * MIB
         assert backend.state(uuid)["gpu_clock_mhz"] == 345
         assert dict(backend.facts()["gpu_settings"])["mig"] == "on"
         assert "MIG" in str(backend.find_meter(uuid))
         del held
-
-
-# Throttling over the window, not after it (B3).
-
-
-def throttled_state(machine: FakeMachine, lacks: tuple[str, ...] = ()) -> MachineState:
-    machine.lacks = lacks
-    clock, uuid = clock_for("cuda:0"), uuid_of(machine)
-    before = read_machine("cuda:0", uuid)
-    for _ in range(20):
-        clock.start()
-        machine.advance(0.05, 0.001)
-        clock.mark()
-        clock.collect()
-    after = read_machine("cuda:0", uuid)
-    waited = machine.host_now - machine.born
-    before, after = (
-        type(before)(**{**{name: getattr(one, name) for name in one.__slots__}, "at_seconds": at})
-        for one, at in ((before, 0.0), (after, waited))
-    )
-    return state_between(before, after, "cuda:0", uuid, clock.glances)
-
-
-@pytest.mark.parametrize("lacks", [(), ("nvmlDeviceGetFieldValues",)])
-def test_throttling_is_the_share_of_the_window_though_the_gpu_idles_again(
-    machine: FakeMachine, lacks: tuple[str, ...]
-) -> None:
-    machine.gpu.throttles = [Throttle("power", factor=1.25, start=0.5)]
-    state = throttled_state(machine, lacks)
-    share = 0.625 / 1.125  # half a second of work takes a quarter longer
-    assert dict(state.gpu_throttled)["power"] == pytest.approx(share, abs=0.05)
-    assert state.gpu_throttle_reasons == ("power",)
-
-
-def test_a_moment_of_throttling_is_none_that_matters(machine: FakeMachine) -> None:
-    machine.gpu.throttles = [Throttle("power", start=0.5, end=0.51)]
-    state = throttled_state(machine)
-    assert 0 < dict(state.gpu_throttled)["power"] < 0.05
-    assert state.gpu_throttle_reasons == ()
-
-
-def test_clock_and_power_are_those_of_the_working_gpu(machine: FakeMachine) -> None:
-    state = throttled_state(machine)
-    assert (state.gpu_clock_mhz, state.gpu_power_watts) == (1980, 650)
-    assert backend_of("cuda:0").state(uuid_of(machine))["gpu_clock_mhz"] == 345  # what one sees afterwards
-
-
-def test_throttling_without_any_counter_is_what_was_glimpsed(machine: FakeMachine) -> None:
-    machine.gpu.throttles = [Throttle("hardware")]
-    state = throttled_state(machine)
-    assert state.gpu_throttle_reasons == ("hardware",)
 
 
 # Others on the GPU (B6).
@@ -335,27 +215,6 @@ def test_the_load_of_the_cell_before_is_waited_out(machine: FakeMachine) -> None
     waited.clear()
     assert load_of_others("cuda:0", uuid_of(machine), now=lambda: sum(waited), sleep=waited.append) == 1.0
     assert sum(waited) < 1.5
-
-
-# Meters (C1).
-
-
-def test_energy_is_counted_by_the_gpu_or_summed_from_power(machine: FakeMachine) -> None:
-    uuid = uuid_of(machine)
-    assert isinstance(backend_of("cuda:0").find_meter(uuid), nvml.NvmlMeter)
-    machine.lacks = ("nvmlDeviceGetTotalEnergyConsumption",)
-    assert isinstance(backend_of("cuda:0").find_meter(uuid), nvml.PowerMeter)
-    assert nvml.read_energy_millijoules(uuid) is None
-    assert nvml.read_energy_millijoules("other") is None
-
-
-def test_a_meter_that_is_kept_open_does_not_start_nvml_at_each_reading(machine: FakeMachine) -> None:
-    meter = nvml.NvmlMeter(uuid_of(machine))
-    with meter.opened():
-        assert machine.nvml_open == 1
-        meter.read()
-        assert machine.nvml_open == 1
-    assert machine.nvml_open == 0
 
 
 # Events (C8) and the words of a full GPU (C6).
@@ -416,16 +275,32 @@ def test_a_workspace_is_as_large_as_torch_makes_it(
 ) -> None:
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", config)
     machine.gpus[1].capability = capability
-    assert backend_of("cuda:1").workspace_bytes(uuid_of(machine, 1)) == size
+    assert backend_of("cuda:1").workspace_bytes(uuid_of(machine, 1), 1) == size
     machine.nvml = pynvml.NVML_ERROR_LIBRARY_NOT_FOUND
-    assert backend_of("cuda:1").workspace_bytes(uuid_of(machine, 1)) == (size if config else 32 * MIB)
+    assert backend_of("cuda:1").workspace_bytes(uuid_of(machine, 1), 1) == (size if config else 32 * MIB)
 
 
-def test_each_thread_that_multiplies_has_a_workspace(machine: FakeMachine) -> None:
-    machine.gpu.workspace, uuid = 32 * MIB, uuid_of(machine)
+@pytest.mark.parametrize(
+    ("version", "asked", "kept"),
+    [
+        ("2.11.0", "", True),
+        ("2.14.1+cu130", "", True),
+        ("2.15.0+cu132", "", False),
+        ("3.0.0", "", False),
+        ("2.15.0", "1", True),
+        ("2.14.1", "0", False),
+    ],
+)
+def test_a_workspace_is_there_once_for_each_thread_only_where_torch_keeps_it(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, version: str, asked: str, kept: bool
+) -> None:
+    """Since torch 2.15 a product frees its workspace, so that autograd's thread has no other one beside it."""
+    monkeypatch.setattr(cuda.importlib.metadata, "version", lambda _: version)
+    monkeypatch.setenv("TORCH_CUBLAS_WORKSPACE_CACHE", asked)
+    one, uuid = machine.gpu.workspace, uuid_of(machine)
     train = Cell(model="mlp", batch_size=1, device="cuda:0")
-    assert workspaces_of(train, uuid) == 2 * machine.gpu.workspace
-    assert workspaces_of(replace(train, mode=Mode.INFER), uuid, ["aten.addmm"]) == machine.gpu.workspace
+    assert workspaces_of(train, uuid) == (2 * one if kept else one)
+    assert workspaces_of(replace(train, mode=Mode.INFER), uuid, ["aten.addmm"]) == one
     assert workspaces_of(train, uuid, ["aten.convolution"]) == workspaces_of(replace(train, device="cpu"), None) == 0
 
 

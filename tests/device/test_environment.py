@@ -177,11 +177,28 @@ def test_another_instruction_set_is_another_fingerprint() -> None:
     assert fields["variables"] != limited["variables"]
 
 
+CHOOSING = (
+    "MKL_CBWR",
+    "KMP_BLOCKTIME",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_DEVICE_MAX_CONNECTIONS",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_MODULE_LOADING",
+    "NCCL_ALGO",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "TORCH_CUBLAS_WORKSPACE_CACHE",
+    "TORCH_CUBLASLT_UNIFIED_WORKSPACE",
+)
+
+
 def test_variables_that_choose_kernels_are_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a GPU each of them decides a speed, or what fp32 means (B9)."""
+    for name in CHOOSING:
+        monkeypatch.delenv(name, raising=False)
     before = read_environment()
-    for name in ("MKL_CBWR", "KMP_BLOCKTIME", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG", "OMP_NUM_THREADS"):
+    for name in (*CHOOSING, "OMP_NUM_THREADS"):
         monkeypatch.setenv(name, "7")
     after = read_environment()
-    added = {name for name, _ in set(after.variables) - set(before.variables)}
-    assert added == {"MKL_CBWR", "KMP_BLOCKTIME", "NVIDIA_TF32_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG"}
+    assert {name for name, _ in set(after.variables) - set(before.variables)} == set(CHOOSING)
     assert after.fingerprint != before.fingerprint

@@ -59,7 +59,9 @@ class FakeGpu:
         throttles: When the clock is lowered.
         total: Bytes of its memory.
         context: Bytes of a process's context.
-        workspace: Bytes that cuBLAS takes from torch's allocator, per thread that multiplies.
+        workspace: Bytes that cuBLAS takes from torch's allocator for a product.
+        has_context: This process has a context on it: it was made the current one, or used.
+        instance: UUID of its first part, where it is cut by MIG; CUDA and NVML write it without and with `MIG-`.
         others: Numbers and bytes of other processes on it.
         load: Utilisation before this process uses it.
     """
@@ -68,6 +70,7 @@ class FakeGpu:
         self.index = index
         self.name = "NVIDIA Fake H100"
         self.uuid = f"0000000{index}-89ab-cdef-0123-456789abcdef"
+        self.instance = f"1111111{index}-89ab-cdef-0123-456789abcdef"
         self.capability = (9, 0)
         self.total = 80 * 2**30
         self.context = 500 * MIB
@@ -86,7 +89,7 @@ class FakeGpu:
         self.throttled = dict.fromkeys(REASONS, 0.0)
         self.ends: deque[float] = deque(maxlen=queue_depth)
         self.allocated = self.peak = self.reserved = self.peak_reserved = self.requested = self.peak_requested = 0
-        self.is_used = False
+        self.has_context = False
         self.generator = random.Random(0)
 
     @property
@@ -124,7 +127,7 @@ class FakeGpu:
         self.worked += taken
         self.busy.append((begin, end))
         self.ends.append(end)
-        self.is_used = True
+        self.has_context = True
 
     def is_busy(self, now: float) -> bool:
         """Whether it works at this moment."""
@@ -137,12 +140,12 @@ class FakeGpu:
         if needed + self.context + sum(held for _, held in self.others) > self.total:
             raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size / MIB:.2f} MiB.")
         self.reserved, self.peak_reserved = needed, max(self.peak_reserved, needed)
-        self.is_used = True
+        self.has_context = True
         return _Held(self, size, asked)
 
     def used(self) -> int:
         """Return what all processes hold."""
-        return (self.context + self.reserved if self.is_used else 0) + sum(held for _, held in self.others)
+        return (self.context + self.reserved if self.has_context else 0) + sum(held for _, held in self.others)
 
     def reset_peak(self) -> None:
         """Let the peaks start again."""
@@ -179,6 +182,7 @@ class FakeMachine:
     Attributes:
         gpus: How many.
         launch_seconds: Time of the host that each call of `advance` takes, unless told.
+        keeps_workspaces: Of cuBLAS, as torch did before 2.15; else a product frees its own.
         queue_depth: Launches that a GPU's queue holds; into a full one the host launches when a kernel ends.
         nvml: Error of `nvmlInit`, where there is no NVML.
         lacks: NVML's functions that this driver does not support.
@@ -192,6 +196,7 @@ class FakeMachine:
     gpus: Any = 1
     launch_seconds: float = 0.0
     queue_depth: int = 1000
+    keeps_workspaces: bool = False
     nvml: int | None = None
     lacks: tuple[str, ...] = ()
     driver: str = "595.45"
@@ -231,9 +236,10 @@ class FakeMachine:
             gpu.run(self.host_now, seconds / KERNELS)
 
     def multiply(self, seconds: float, device: int = 0) -> list[object]:
-        """Launch a matrix product, whose workspace torch's allocator holds as long as what is returned."""
+        """Launch a matrix product; a workspace that is kept is held as long as what is returned."""
+        workspace = self.gpus[device].hold(self.gpus[device].workspace)
         self.advance(seconds, device=device)
-        return [self.gpus[device].hold(self.gpus[device].workspace)]
+        return [workspace] if self.keeps_workspaces else []
 
     def sleep(self, seconds: float) -> None:
         """Let the host wait."""
@@ -259,6 +265,10 @@ class FakeMachine:
         """Stand in for torch's functions, NVML and the host's clock, inside the block."""
         with contextlib.ExitStack() as stack:
             _patch(stack, torch.cuda, self._torch_functions())
+            has_context = mock.patch.object(
+                torch._C, "_cuda_hasPrimaryContext", lambda index: self.gpus[index].has_context, create=True
+            )
+            stack.enter_context(has_context)  # a torch without CUDA lacks it
             stack.enter_context(mock.patch.object(torch.cuda, "device", self._made_current))
             accelerator = {"synchronize": self.synchronize, "current_stream": lambda d=None: self._of(d).stream}
             _patch(stack, torch.accelerator, accelerator)
@@ -279,10 +289,20 @@ class FakeMachine:
         gpu: FakeGpu = self.gpus[self._index(device)]
         return gpu
 
-    def _start(self, device: Any = None) -> None:
+    def _start(self) -> None:
         if self.problem is not None:
             raise RuntimeError(self.problem)
+
+    def _set_device(self, device: Any) -> None:
+        """Make a GPU the current one, which since CUDA 12 gives it a context at once."""
+        self._start()
         self.current = self._index(device)
+        self.gpus[self.current].has_context = True
+
+    def _memory(self, device: Any = None) -> tuple[int, int]:
+        gpu = self._of(device)
+        gpu.has_context = True
+        return gpu.total - gpu.used(), gpu.total
 
     @contextlib.contextmanager
     def _made_current(self, device: Any) -> Iterator[None]:
@@ -302,9 +322,9 @@ class FakeMachine:
         self.asked.append(f"dump {filename}")
 
     def _properties(self, device: Any = None) -> SimpleNamespace:
-        self._start(device)
+        self._start()
         gpu = self._of(device)
-        uuid = f"MIG-{gpu.uuid}" if self.mig and gpu.index == 0 else gpu.uuid
+        uuid = gpu.instance if self.mig and gpu.index == 0 else gpu.uuid
         return SimpleNamespace(name=gpu.name, total_memory=gpu.total, uuid=uuid, L2_cache_size=50 * MIB)
 
     def _release(self) -> None:
@@ -314,13 +334,13 @@ class FakeMachine:
     def _torch_functions(self) -> dict[str, Callable[..., Any]]:
         return {
             "device_count": lambda: len(self.gpus),
-            "is_initialized": lambda: any(gpu.is_used for gpu in self.gpus),
-            "set_device": self._start,
+            "is_initialized": lambda: any(gpu.has_context for gpu in self.gpus),
+            "set_device": self._set_device,
             "current_device": lambda: self.current,
             "get_device_capability": lambda d=None: self._of(d).capability,
             "get_device_name": lambda d=None: self._of(d).name,
             "get_device_properties": self._properties,
-            "mem_get_info": lambda d=None: (self._of(d).total - self._of(d).used(), self._of(d).total),
+            "mem_get_info": self._memory,
             "memory_allocated": lambda d=None: self._of(d).allocated,
             "max_memory_allocated": lambda d=None: self._of(d).peak,
             "memory_reserved": lambda d=None: self._of(d).reserved,

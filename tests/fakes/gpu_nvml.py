@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from tests.fakes.gpu import FakeGpu, FakeMachine
 
 REASONS = {"thermal": 0x20, "power": 0x4, "hardware": 0x8}
-_FIELDS = {"thermal": (269, 270), "power": (74, 271)}
+_FIELDS = {74: "power", 75: "thermal"}  # by the numbers of nvml.h, which every driver knows
+_RENUMBERED = range(251, 274)
+"""Throttling in one driver, power smoothing in another: a constant here, as a driver of the other kind has it."""
 _POLICIES = {"thermal": pynvml.NVML_PERF_POLICY_THERMAL, "power": pynvml.NVML_PERF_POLICY_POWER}
 
 
@@ -90,7 +92,7 @@ class NvmlOf:
         for gpu in self.machine.gpus:
             if uuid == f"GPU-{gpu.uuid}":
                 return gpu
-            if self.machine.mig and uuid == f"MIG-{gpu.uuid}":
+            if self.machine.mig and uuid == f"MIG-{gpu.instance}":
                 return _Instance(gpu)
         raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_FOUND)
 
@@ -104,7 +106,7 @@ class NvmlOf:
     def processes(self, handle: Any) -> list[SimpleNamespace]:
         gpu = handle.gpu if isinstance(handle, _Instance) else handle
         own = os.getpid() + (100_000 if self.machine.lists_host_numbers else 0)
-        listed = [(own, gpu.context + gpu.reserved)] if gpu.is_used else []
+        listed = [(own, gpu.context + gpu.reserved)] if gpu.has_context else []
         return [SimpleNamespace(pid=pid, usedGpuMemory=held) for pid, held in (*listed, *gpu.others)]
 
     def clock(self, handle: Any, kind: int) -> float:
@@ -135,11 +137,14 @@ class NvmlOf:
 
     def value(self, handle: Any, field_id: int) -> SimpleNamespace:
         gpu = self.whole(handle)
-        kind, wide, narrow = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, 0, 0
+        kind, wide, narrow, found = pynvml.NVML_VALUE_TYPE_UNSIGNED_LONG_LONG, 0, 0, pynvml.NVML_SUCCESS
         if field_id == pynvml.NVML_FI_DEV_POWER_INSTANT:
             kind, narrow = pynvml.NVML_VALUE_TYPE_UNSIGNED_INT, round(self.machine.watts(gpu) * 1e3)
-        for reason, (software, _) in _FIELDS.items():
-            if field_id == software:
-                wide = round(gpu.throttled[reason] * 1e9)
+        elif field_id in _FIELDS:
+            wide = round(gpu.throttled[_FIELDS[field_id]] * 1e9)
+        elif field_id in _RENUMBERED:
+            wide = 100
+        else:
+            found = pynvml.NVML_ERROR_NOT_SUPPORTED
         value = SimpleNamespace(uiVal=narrow, ullVal=wide, ulVal=0, sllVal=0)
-        return SimpleNamespace(nvmlReturn=pynvml.NVML_SUCCESS, valueType=kind, value=value)
+        return SimpleNamespace(nvmlReturn=found, valueType=kind, value=value)
