@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import math
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -18,7 +19,7 @@ from bench.device.gradients import MOST_SCALING_STEPS, read_scale
 from bench.device.marks import Marks
 from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.clock import Clock
-from bench.stats.stopping import WarmupRule
+from bench.stats.stopping import STARTING_STEPS, WarmupRule
 
 TRAINING_PHASES = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 
@@ -172,6 +173,9 @@ With fewer, longer steps on a CPU that step would cost more than it gains, and b
 ACCELERATOR_WARMUP_SECONDS = 1.0
 """An accelerator's clock needs about a second of work to settle."""
 
+WARMUP_BLOCK_SECONDS = 0.05
+"""Of a least duration so much is run at once: one by one, short steps would leave an accelerator idle between them."""
+
 WARMUP_BUDGET_SECONDS = 3.0
 """A warm-up before visits that has its least number of steps ends here, settled or not; its first step does not count.
 """
@@ -187,7 +191,7 @@ def warm_up(step: Step, clock: Clock, device: str) -> list[float]:
 def warm_up_until_steady(step: Step, clock: Clock, sampling: Sampling, team: Team | None = None) -> list[float]:
     """Run steps until they settle; long steps are cut short by the budget. Returns the seconds of each.
 
-    In fp16-amp it continues until a step has updated the weights.
+    In fp16-amp it continues until what was run last has updated the weights in every step.
     """
     team = team or Alone()
     rule = WarmupRule(sampling)
@@ -196,7 +200,7 @@ def warm_up_until_steady(step: Step, clock: Clock, sampling: Sampling, team: Tea
     while not rule.is_finished or (is_scaling and len(seconds) < sampling.max_warmup_steps + MOST_SCALING_STEPS):
         scale = read_scale(step)
         team.wait()
-        own, _ = time_steps(step, clock, 1)
+        own, _ = time_steps(step, clock, _steps_at_once(seconds, sampling))
         new = team.agree(own)
         seconds += new
         rule.add(new)
@@ -206,6 +210,14 @@ def warm_up_until_steady(step: Step, clock: Clock, sampling: Sampling, team: Tea
         if is_late and not is_scaling and len(seconds) >= sampling.min_warmup_steps:
             break
     return seconds
+
+
+def _steps_at_once(seconds: list[float], sampling: Sampling) -> int:
+    """Return how many steps to run before looking again: several while only the least duration is missing."""
+    if len(seconds) < max(STARTING_STEPS, sampling.min_warmup_steps):
+        return 1
+    missing = sampling.min_warmup_seconds - sum(seconds[STARTING_STEPS:])
+    return max(1, math.ceil(min(missing, WARMUP_BLOCK_SECONDS) / max(seconds[-1], 1e-6)))
 
 
 def time_visit(step: Step, clock: Clock, steps: int) -> list[float]:

@@ -39,6 +39,10 @@ RANKS_GRACE_SECONDS = 15.0
 SNAPSHOTS = "snapshots"
 """Folder of a run with the history of allocators, as pytorch.org/memory_viz opens it."""
 
+MOST_LAUNCHES_TOLD = 10_000
+"""A device's queue holds about 1,000 launches: of a step with more than this, launching into an empty queue mostly waits
+for room in it, as of a step that is bound by the device. Then nobody can say that it is launch-bound."""
+
 _RANK_PEAKS = "measure_rank_peaks"
 NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first
 COLD_WORKER = "bench.runner.workers.cold:start_cold"
@@ -161,6 +165,9 @@ class LocalExecutor:
         if self._is_snapshotting:
             self._snapshot(cell)
         joules = energy.joules_per_step if energy else None
+        said = [a for one in timed for a in one.advice]
+        if (seen.launches or 0) > MOST_LAUNCHES_TOLD:
+            said = [a for a in said if a.kind is not AdviceKind.LAUNCH_BOUND]
         counters = replace(
             counters, memory=seen.memory, kernel_launches=seen.launches, energy=energy, energy_joules=joules
         )
@@ -168,7 +175,7 @@ class LocalExecutor:
             Outcome.OK,
             samples=tuple(sample for answer in timed for sample in answer.samples),
             # Each once: what both the count and the clock met, and every process.
-            advice=tuple(dict.fromkeys((*(a for t in timed for a in t.advice), *unseen, *doubts))),
+            advice=tuple(dict.fromkeys((*said, *unseen, *doubts))),
             tokens_per_example=timed[0].tokens_per_example,
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,

@@ -107,6 +107,7 @@ def _profile(
         cell,
         options,
         peak.ridge if peak else None,
+        environment.gpu_uuid if environment else None,
         method=method,
         timeout_seconds=timeout_seconds,
     )

@@ -103,6 +103,18 @@ def test_throttle_reasons_are_read_from_their_bits(bits: int, reasons: tuple[str
     assert nvml._throttle_reasons(bits) == reasons
 
 
+def test_what_decides_a_gpus_speed_is_told_for_the_fingerprint(machine: FakeMachine) -> None:
+    """A GPU of 400 W is not compared with one of 700 W (B9)."""
+    assert dict(backend_of("cuda:0").facts()["gpu_settings"]) == {
+        "application_clock_mhz": "1980",
+        "application_memory_clock_mhz": "1980",
+        "ecc": "on",
+        "mig": "off",
+        "persistence": "on",
+        "power_limit_watts": "700",
+    }
+
+
 # Throttling over the window, not after it (B3).
 
 

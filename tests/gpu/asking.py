@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pynvml
+
+from bench.device import nvml
 from bench.device.backend import Backend
 from bench.device.readings import Glance
 
@@ -25,6 +28,14 @@ def write_answer(question: str, wrong: list[str], figures: dict[str, Any]) -> No
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "gpu.jsonl").open("a", encoding="utf-8") as lines:
         lines.write(json.dumps({"question": question, "wrong": wrong, "figures": figures}, default=str) + "\n")
+
+
+def is_listed(uuid: str) -> bool:
+    """Whether NVML lists this process by its own number, which in a container it need not."""
+    with nvml.opened() as is_open:
+        handle = nvml._handle(uuid) if is_open else None
+        found = () if handle is None else nvml._ask(pynvml.nvmlDeviceGetComputeRunningProcesses, handle)
+        return any(one.pid == os.getpid() for one in found or ())
 
 
 def wall(step: Callable[[], object], backend: Backend, seconds: float = 1.5, least: int = 20) -> float:

@@ -11,8 +11,9 @@ import pytest
 from bench.device.readings import Glance
 from tests.gpu import judging
 
-PEAK = {"peak_allocated_bytes": 100, "peak_reserved_bytes": 120, "device_used_bytes": 600}
-TRUTH = {"peak": 100, "workspaces": 32}
+PEAK = {"peak_allocated_bytes": 100, "peak_reserved_bytes": 120, "device_used_bytes": 600, "method": "peaks"}
+UNTOLD = {**PEAK, "device_used_bytes": None}
+TRUTH = {"peak": 100}
 PHASES = {"forward": 0.4, "backward": 0.6}
 SHEET = {"bf16": 100.0, "bytes": 10.0}
 CAPPED = [Glance(clock_mhz=1500, throttle_reasons=("power",))] * 8 + [Glance(clock_mhz=1980)] * 4
@@ -24,7 +25,8 @@ def state(mhz: float | None, *reasons: str) -> dict[str, object]:
 
 
 RIGHT = [
-    judging.environment(600, 500),
+    judging.environment(600, 500, True),
+    judging.environment("NVML does not list this process", 500, False),
     judging.wall_clock(1.0, 1.01, PHASES, "device", is_long=True),
     judging.launches_seen({"my_net": 300, "short": None}),
     judging.clocks(CAPPED, state(1550, "power")),
@@ -35,7 +37,10 @@ RIGHT = [
     judging.wall_clock(1.0, 1.02, PHASES, "device"),
     judging.launch_bound(0.95, 1.0, True),
     judging.launch_bound(0.3, 1.0, False),
-    judging.memory(PEAK, TRUTH, 68),
+    *(judging.launch_bound(share, 1.0, is_said) for share in (0.87, 0.93) for is_said in (True, False)),
+    judging.memory(PEAK, TRUTH, 98),
+    judging.memory({**UNTOLD, "method": "peaks, no driver's count: a container"}, TRUTH, 104),
+    judging.foreseen(104, 100),
     judging.peaks({"bf16": 80.0, "bytes": 9.0}, SHEET),
     judging.out_of_memory(["out_of_memory", "ok"], ["skipped"]),
     judging.ended("skipped", "skipped", "more ranks than GPUs"),
@@ -47,8 +52,9 @@ RIGHT = [
     judging.unchanged(0, {"gpu shared": 0}),
 ]
 WRONG = [
-    judging.environment("NVML does not list this process", 500),
-    judging.environment(400, 500),
+    judging.environment("NVML does not list this process", 500, True),
+    judging.environment(600, 500, False),
+    judging.environment(400, 500, True),
     judging.wall_clock(1.025, 1.0, PHASES, "device", is_long=True),
     judging.wall_clock(1.0, 1.0, {"forward": 0.44, "backward": 0.6}, "device", is_long=True),
     judging.launches_seen({"my_net": 0, "short": 300}),
@@ -70,12 +76,17 @@ WRONG = [
     judging.wall_clock(1.0, 1.0, PHASES, "host"),
     judging.wall_clock(None, 1.0, PHASES, "device"),
     judging.launch_bound(0.3, 1.0, True),
-    judging.launch_bound(0.95, 1.0, False),
-    judging.memory({**PEAK, "peak_allocated_bytes": 110}, TRUTH, 68),
-    judging.memory({**PEAK, "device_used_bytes": None}, TRUTH, 68),
-    judging.memory(PEAK, TRUTH, 100),
+    judging.launch_bound(0.97, 1.0, False),
+    judging.launch_bound(0.8, 1.0, True),
+    judging.memory({**PEAK, "peak_allocated_bytes": 110}, TRUTH, 100),
+    judging.memory({**PEAK, "device_used_bytes": 110}, TRUTH, 100),
+    judging.memory(UNTOLD, TRUTH, 100),
+    judging.memory(PEAK, TRUTH, 132),  # the workspaces twice
     judging.memory(PEAK, TRUTH, 20),
     judging.memory(PEAK, TRUTH, None),
+    judging.foreseen(68, 100),
+    judging.foreseen(132, 100),
+    judging.foreseen(None, 100),
     judging.peaks({"bf16": 30.0}, SHEET),
     judging.peaks({"bf16": 200.0}, SHEET),
     judging.peaks({}, SHEET),
@@ -132,6 +143,6 @@ def test_every_judge_has_right_and_wrong_answers_and_every_question_a_judge() ->
     questions = ast.parse((here / "test_questions.py").read_text(encoding="utf-8"))
     asked = [node for node in questions.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
     assert len(asked) == 19  # the twentieth is `conftest.py`'s
-    assert names(questions) | {"every_test"} == judges
+    assert names(questions) | {"every_test", "foreseen"} == judges  # the latter is of `test_live.py`
     without = [node.name for node in asked if not names(node) and "ask_the_wall_clock" not in ast.unparse(node)]
     assert without == []

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.core.advice import AdviceKind
+from bench.core.cell import Cell, Mode
 from bench.core.record import Phase, Sampling
 from bench.device.backend import Backend, backend_of
 from bench.device.environment import read_machine, state_between
@@ -18,6 +19,7 @@ from bench.device.readings import Glance
 from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy
 from bench.measure.timing import Timing, time_step
+from bench.runner.counting import workspaces_of
 from tests.fakes.gpu import MIB, FakeMachine, Throttle
 from tests.fakes.step import ScriptedStep
 from tests.gpu import asking, judging
@@ -74,32 +76,45 @@ def test_launch_bound_is_judged_from_an_empty_queue(machine: FakeMachine, share:
 
 
 def test_nvml_lists_this_process_or_that_is_found(machine: FakeMachine) -> None:
-    held, backend = machine.gpu.hold(10 * MIB), backend_of("cuda:0")
-    assert judging.environment(backend.used_bytes(machine.gpu.uuid), backend.allocator().allocated or 0) == []
-    machine.lists_host_numbers = True
-    assert judging.environment(backend.used_bytes(machine.gpu.uuid), backend.allocator().allocated or 0)
+    held, backend, uuid = machine.gpu.hold(10 * MIB), backend_of("cuda:0"), machine.gpu.uuid
+    for is_container in (False, True):
+        machine.lists_host_numbers = is_container
+        is_listed = asking.is_listed(uuid)
+        assert is_listed is not is_container
+        used, allocated = backend.used_bytes(uuid), backend.allocator().allocated or 0
+        assert judging.environment(used, allocated, is_listed) == []
+        assert judging.environment(used, allocated, not is_listed)
     del held
 
 
-def test_memory_is_judged_by_the_allocator_and_nvml(machine: FakeMachine) -> None:
+@pytest.mark.parametrize("keeps", [False, True])
+def test_memory_is_judged_by_the_allocator_and_nvml(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
     backend: Backend = backend_of("cuda:0")
     kept: list[Any] = []
+    machine.keeps_workspaces = keeps
+    monkeypatch.setenv("TORCH_CUBLAS_WORKSPACE_CACHE", str(int(keeps)))
 
     def step() -> None:
+        activation = machine.gpu.hold(200 * MIB)  # gone after the step
         kept[:] = machine.multiply(0.01)
-        machine.gpu.hold(200 * MIB)  # an activation, gone after the step
+        del activation
 
     truth: dict[str, Any] = asking.peak(step, backend)
     assert truth["requested"] == truth["peak"]
-    truth["workspaces"] = truth["held"]
+    assert truth["held"] == (machine.gpu.workspace if keeps else 0)
     allocator = backend.allocator()
     memory = {
         "peak_allocated_bytes": allocator.peak_allocated,
         "peak_reserved_bytes": allocator.peak_reserved,
         "device_used_bytes": backend.used_bytes(machine.gpu.uuid),
+        "method": "peaks",
     }
-    assert judging.memory(memory, truth, 200 * MIB) == []
-    assert judging.memory(memory, truth, 200 * MIB + machine.gpu.workspace)  # a workspace counted twice
+    predicted = 200 * MIB + workspaces_of(Cell(model="m", batch_size=1, device="cuda:0", mode=Mode.INFER), None)
+    assert judging.memory(memory, truth, predicted) == []
+    assert judging.memory(memory, truth, predicted + machine.gpu.workspace)  # a workspace counted twice
+    assert judging.memory(memory, truth, predicted - machine.gpu.workspace)
 
 
 def test_energy_is_power_times_time(machine: FakeMachine) -> None:

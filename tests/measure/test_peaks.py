@@ -63,6 +63,7 @@ def test_fp8_is_multiplied_with_scales_where_the_device_has_it(monkeypatch: pyte
     monkeypatch.setattr(torch, "_scaled_mm", multiply)
     probes, _ = probe_products("cpu", 0.001, sizes=(64,), clock=SteadyClock())
     assert {"scale_a", "scale_b"} <= multiply.call_args.kwargs.keys()
+    assert multiply.call_args.kwargs["use_fast_accum"] is True  # else Hopper's units are not at their rate
     found = [probe for probe in probes if probe.arithmetic is Arithmetic.FP8]
     assert [probe.work for probe in found] == [2 * 64**3]
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
-from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, TRAINING_PHASES, warm_up
+from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, TRAINING_PHASES, warm_up, warm_up_until_steady
 from bench.measure.clock import clock_for
 from bench.measure.timing import BLOCK_SECONDS, Timing, time_step
 from bench.stats.estimate import estimate_median
@@ -336,6 +336,27 @@ def test_a_first_step_that_compiles_is_no_warm_up_of_ab_and_profile() -> None:
         step: Any = mock.Mock(side_effect=lambda: machine.advance(0.01, next(launching, 1e-3)), scaler=None)
         seconds = warm_up(step, clock_for("cuda:0"), "cuda:0")
     assert sum(seconds[3:]) >= ACCELERATOR_WARMUP_SECONDS
+
+
+@pytest.mark.parametrize(("device", "least"), [("cuda:0", ACCELERATOR_WARMUP_SECONDS), ("cpu", 2.0)])
+def test_short_steps_are_warmed_up_in_blocks(device: str, least: float) -> None:
+    """One by one, the GPU would idle between them, and looking back at ten thousand of them would take as long again."""
+    machine, starts = FakeMachine(), 0
+    with machine.installed():
+        step: Any = mock.Mock(side_effect=lambda: machine.advance(1e-3, 1e-3), scaler=None)
+        clock = clock_for(device)
+        start = clock.start
+
+        def counted() -> None:
+            nonlocal starts
+            starts += 1
+            start()
+
+        with mock.patch.object(clock, "start", side_effect=lambda _=None: counted()):
+            seconds = warm_up_until_steady(step, clock, Sampling(min_warmup_seconds=least))
+    assert least <= sum(seconds[3:]) < 1.1 * least + 0.1
+    assert starts <= 3 + least / 0.05 + 10
+    assert step.call_count == len(seconds) > 900 * least
 
 
 class ScaledStep(ScriptedStep):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.advice import AdviceKind
+from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.environment import LOCKED, MachineState
 from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
@@ -159,6 +159,16 @@ def test_kernels_are_counted_on_an_accelerator_only(endings):
     assert on_gpu.counters.kernel_launches == 42
     assert on_gpu.counters.memory.peak_allocated_bytes == 9
     assert [name for name, *_ in endings.calls][-2:] == ["time_cell", "observe"]  # one process for both (C4)
+
+
+@pytest.mark.parametrize(("launches", "is_said"), [(9_000, True), (11_000, False), (None, True)])
+def test_of_a_step_that_fills_the_queue_nobody_says_that_it_is_launch_bound(endings, launches, is_said):
+    """Its launching waits for room in the queue, however slowly the device works (B2)."""
+    doubt = Advice(kind=AdviceKind.LAUNCH_BOUND, facts=(("host_seconds", 0.95), ("device_seconds", 1.0)))
+    endings["time_cell"] = Ending(outcome=Outcome.OK, value=TimedCell(samples=(), advice=(doubt,)))
+    endings["observe"] = Ending(outcome=Outcome.OK, value=Observed(memory=Memory(), launches=launches))
+    record = LocalExecutor().run(Cell(model="my_net", batch_size=8, device="cuda:0"))
+    assert (doubt in record.advice) is is_said
 
 
 def test_launches_that_cannot_be_counted_cost_only_themselves(endings):

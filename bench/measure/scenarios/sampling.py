@@ -163,7 +163,8 @@ def measure_case(case: SamplingCase) -> SamplingCounts:
 def time_parts(case: SamplingCase, sampling: Sampling) -> PartTimes:
     """Time the parts of a training step of the case's batch: the forward pass as the model divides it, loss and so on.
 
-    A mark after each part; on the CPU a part ends when its work does, on an accelerator its event tells.
+    A mark after each part; on the CPU a part ends when its work does, on an accelerator its event tells. There a whole
+    step is queued before, as in training: into an empty queue each part would wait for its own launches.
     """
     workload = registry.resolve(case.cell.model)
     sampler = sampler_of(workload, case.cell.model)
@@ -175,7 +176,7 @@ def time_parts(case: SamplingCase, sampling: Sampling) -> PartTimes:
         clock = clock_for(cell.device)
 
         def train_once() -> float:
-            clock.start()
+            clock.start(step if clock.name == "device" else None)
             names[:] = _train(step, sampler, clock)
             seconds, _ = clock.collect()
             found.append(seconds)

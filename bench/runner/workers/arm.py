@@ -185,6 +185,7 @@ class _Worker:
         self._open = contextlib.ExitStack()
         self._step: Any = None
         self._clock: Any = None
+        self._warm = 0  # glances at the device that were taken while it warmed up
         self._device = CPU
 
     def hello(self) -> dict[str, Any]:
@@ -279,6 +280,7 @@ class _Worker:
                 seconds = warm_up(self._step, self._clock, wanted.device)
             else:
                 seconds = time_steps(self._step, self._clock, WARMUP_STEPS)[0]
+            self._warm = len(self._clock.glances)
         except BaseException:
             self.free()
             raise
@@ -316,7 +318,7 @@ class _Worker:
         from bench.device.environment import state_between
 
         readings = Reading(**before), Reading(**after)
-        glances = self._clock.glances if self._clock else ()
+        glances = self._clock.glances[self._warm :] if self._clock else ()
         answer: dict[str, Any] = to_json(state_between(*readings, self._device, gpu_uuid, glances))
         return answer
 
@@ -406,7 +408,11 @@ def alternating(plain: Callable[[], Any], slowed: Callable[[], Any], every: int)
 def _slower_on_device(
     step: Callable[[], Any], seconds: float, device: str, wait: Callable[[int], None], probe: int
 ) -> Callable[[], Any]:
-    """Let kernels wait on the stream: a host that waits would hide behind the device's queue."""
+    """Let the stream and the host wait, so long each.
+
+    Where the device is behind, a host that waits alone hides behind the queue; where the device waits for launches, a
+    kernel that waits alone hides in its idle time.
+    """
     from bench.measure.clock import clock_for
 
     wait(probe)
@@ -419,6 +425,9 @@ def _slower_on_device(
     def slowed() -> Any:
         result = step()
         wait(units)
+        end = time.perf_counter_ns() + seconds * 1e9
+        while time.perf_counter_ns() < end:
+            pass
         return result
 
     return slowed

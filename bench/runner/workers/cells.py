@@ -333,7 +333,9 @@ def advice_on_step(step: Step) -> tuple[Advice, ...]:
     return () if mode is None else (advice_on_gradients(mode),)
 
 
-def profile_cell(cell: Cell, options: ProfileOptions, flops_per_byte: float | None = None) -> Profile | str:
+def profile_cell(
+    cell: Cell, options: ProfileOptions, flops_per_byte: float | None = None, gpu_uuid: str | None = None
+) -> Profile | str:
     """Profile one cell; a reason instead where the device cannot compute in its precision.
 
     `flops_per_byte` is the ridge of the device's roofline, where its peaks were measured.
@@ -344,7 +346,9 @@ def profile_cell(cell: Cell, options: ProfileOptions, flops_per_byte: float | No
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the profiler's own, of one kind per version
-        before = read_machine(cell.device, None)
+        load = load_of_others(cell.device, gpu_uuid)
+        before = read_machine(cell.device, gpu_uuid)
         found = profile.profile_cell(workload, cell, options, flops_per_byte=flops_per_byte)
-        state = state_between(before, read_machine(cell.device, None), cell.device)
+        after = read_machine(cell.device, gpu_uuid)
+        state = state_between(before, after, cell.device, gpu_uuid, load_before=load)
     return replace(found, advice=(*found.advice, *doubts_of_machine(state, cell.device)))

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+import statistics
+from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +16,8 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.generation import SamplingCase
 from bench.core.record import Sampling
-from bench.measure.scenarios import sampling
+from bench.measure.scenarios import calls, sampling
+from tests.fakes.gpu import FakeMachine
 
 QUICK = Sampling(budget_seconds=0.01, min_steps=2)
 SPEC = "diffusion@image_size=8,channels=8,text_length=4,text_width=16,heads=2,vocabulary=20"
@@ -59,6 +65,46 @@ def test_a_training_steps_parts_are_the_models_and_the_rest() -> None:
     assert names == ["text encode", "add noise", "denoise", "loss", "backward", "optimizer"]
     assert len({len(seconds) for _, seconds in times.parts}) == 1
     assert all(second > 0 for _, seconds in times.parts for second in seconds)
+
+
+def test_the_parts_of_a_training_step_are_timed_with_a_full_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forward pass takes longer to launch than to run: into an empty queue it would wait for itself (A2)."""
+    machine = FakeMachine()
+    costs = {"forward": (8e-3, 15e-3), "backward": (26e-3, 12e-3), "optimizer": (4e-3, 1e-3)}
+
+    class Training:
+        model = batch = (None, None)
+        scaler = None
+
+        def precision(self) -> Any:
+            return contextlib.nullcontext()
+
+        def compute_loss(self, _: object) -> None:
+            pass
+
+        def backward(self, _: object) -> None:
+            machine.advance(*costs["backward"])
+
+        def optimize(self) -> None:
+            machine.advance(*costs["optimizer"])
+
+        def __call__(self) -> None:
+            for cost in costs.values():
+                machine.advance(*cost)
+
+    def parts(*_: object) -> Iterator[tuple[str, None]]:
+        machine.advance(*costs["forward"])
+        yield "denoise", None
+
+    monkeypatch.setattr(sampling.registry, "resolve", lambda _: SimpleNamespace(sampler=SimpleNamespace(parts=parts)))
+    monkeypatch.setattr(sampling, "prepare", lambda *_: contextlib.nullcontext(Training()))
+    monkeypatch.setattr(calls, "ACCELERATOR_WARMUP_SECONDS", 0.0)
+    case = make_case()
+    with machine.installed():
+        times = sampling.time_parts(replace(case, cell=replace(case.cell, device="cuda:0")), QUICK)
+    found = {name: statistics.median(seconds) for name, seconds in times.parts}
+    assert times.clock == "device"
+    assert found == pytest.approx({"denoise": 8e-3, "loss": 0, "backward": 26e-3, "optimizer": 4e-3}, rel=0.02, abs=1e-6)
 
 
 @pytest.mark.parametrize(

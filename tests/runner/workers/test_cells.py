@@ -13,7 +13,8 @@ from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.environment import MachineState
 from bench.core.generation import Generation, Sampled
-from bench.core.record import Outcome, Phase, Sampling
+from bench.core.profile import Profile, ProfileOptions
+from bench.core.record import Memory, Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
 from bench.runner import processes
 from bench.runner.processes import Ending
@@ -24,8 +25,9 @@ from bench.tables.advice import advice_sentences
 from bench.tables.document import page_text
 from bench.tables.scenarios import generation_document, sampling_document
 from bench.tables.table import Page
-from tests.fakes.gpu import FakeScaler
+from tests.fakes.gpu import FakeMachine, FakeScaler
 from tests.records import ENVIRONMENT, make_record
+from tests.report.profiles import GPU
 from tests.scenario_cases import make_generation, make_sampled
 
 QUICK = Sampling(budget_seconds=0.0, min_steps=5, min_blocks=1, undecided_steps=5, floor_seconds=0.0)
@@ -84,6 +86,37 @@ def test_launches_are_counted_of_a_steady_step_that_updates(
     scaler.overflows = 0
     del ran[:]
     assert cells.count_launches(cell) == steps + 1
+
+
+def test_a_profiler_that_sees_nothing_costs_the_count_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None with a reason: a step of a GPU launches kernels, so 0 would be a lie (A6)."""
+
+    def count(*_: object) -> int:
+        raise RuntimeError("the profiler saw no kernel of this step\nstack")
+
+    memory = Memory(peak_allocated_bytes=9)
+    monkeypatch.setattr(cells, "measure_peak", lambda *_: memory)
+    monkeypatch.setattr(cells, "count_launches", count)
+    seen = cells.observe(Cell(model="net", batch_size=2, device="cuda:0"), None)
+    assert (seen.memory, seen.launches, seen.reason) == (memory, None, "the profiler saw no kernel of this step")
+
+
+def test_a_profile_on_a_shared_and_throttled_gpu_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its seconds are stored as any others (B3, B6)."""
+    machine = FakeMachine()
+    machine.gpu.others = [(1, 2**20)]
+
+    def profile_cell(*_: object, **__: object) -> Profile:
+        machine.gpu.throttled["thermal"] += 1e6
+        return GPU
+
+    monkeypatch.setattr(cells.registry, "resolve", lambda *_, **__: None)
+    monkeypatch.setattr(cells.profile, "profile_cell", profile_cell)
+    cell = Cell(model="net", batch_size=2, device="cuda:0")
+    with machine.installed():
+        found = cells.profile_cell(cell, ProfileOptions(), None, machine.gpu.uuid)
+    assert isinstance(found, Profile)
+    assert {AdviceKind.SHARED_GPU, AdviceKind.THROTTLED_CLOCK} <= {one.kind for one in found.advice}
 
 
 def test_a_pipeline_on_a_busy_machine_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Ranks by torch's launcher: every way they can end is one Ending that names the rank, and nothing is left."""
 
+import logging
 import signal
 import subprocess
 import sys
@@ -7,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 from bench.core.record import Outcome
 from bench.runner import processes
 from bench.runner.processes import Ending
+from bench.runner.workers import launch as launch_module
 from bench.runner.workers.launch import NodeEnded, RanksEnded, _judge, _Report, values_of
 from tests.runner.watching import ROOT, is_gone, wait_for
 
@@ -35,6 +38,21 @@ def test_every_rank_answers_and_all_agree_on_the_seconds(tmp_path):
     # Rank 0 ends its steps at 1 and 4, rank 1 at 2 and 4: the last ends are 2 and 4.
     assert ending.value == ((0, [2.0, 2.0]), (1, [2.0, 2.0]))
     assert_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("starts", [True, False])
+def test_no_rank_finds_that_counting_devices_started_their_runtime(monkeypatch, starts):
+    """Where NVML tells nothing, torch's launcher would ask CUDA for devices, and no fork survives that (B10)."""
+    asked = []
+    monkeypatch.setattr(launch_module, "starts_when_counted", lambda: starts)
+    monkeypatch.setattr(launch_module, "elastic_launch", lambda *_: lambda *__: {0: "done"})
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: asked.append("is_available"))
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: asked.append("device_count"))
+    try:
+        assert launch_module.run_ranks(len, ((),), ranks=1, endpoint="localhost:0").values == {0: "done"}
+    finally:
+        logging.disable(logging.NOTSET)
+    assert bool(asked) is not starts
 
 
 def test_launches_side_by_side_do_not_meet(tmp_path):

@@ -1,0 +1,66 @@
+"""Inside a worker of `bench ab`, on a fake GPU: what is slowed down on purpose, and which looks at the GPU count."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from bench import registry
+from bench.core.cell import Cell, Mode
+from bench.core.jsonio import to_json
+from bench.device import prepare
+from bench.measure.blocks import time_steps
+from bench.measure.clock import clock_for
+from bench.runner.workers import arm
+from tests.fakes.gpu import FakeMachine, Throttle
+
+CELL = Cell(model="net", batch_size=2, mode=Mode.INFER, device="cuda:0")
+
+
+@pytest.mark.parametrize(("work", "launching"), [(1e-3, 3e-4), (3e-4, 1e-3), (1e-3, 1e-3)])
+def test_a_step_is_slowed_whether_the_device_or_its_launches_bind_it(
+    monkeypatch: pytest.MonkeyPatch, work: float, launching: float
+) -> None:
+    """A device that waits for launches hides a wait of its own: `bench machine selftest` would find nothing."""
+    machine = FakeMachine()
+
+    def now() -> int:
+        machine.host_now += 1e-7
+        return round(machine.host_now * 1e9)
+
+    def step() -> None:
+        machine.advance(work, launching)
+
+    monkeypatch.setattr(arm, "time", SimpleNamespace(perf_counter_ns=now))
+    with machine.installed():
+        slowed = arm.slower(step, 0.05, 0.05 * 1e-3, "cuda:0")
+        plain, slow = (
+            statistics.median(time_steps(one, clock_for("cuda:0"), 50, lead_in=True)[0])  # type: ignore[arg-type]
+            for one in (step, slowed)
+        )
+    assert slow / plain == pytest.approx(1.05, abs=0.005)
+
+
+@pytest.mark.parametrize(("until", "reasons"), [(1.0, []), (float("inf"), ["hardware"])])
+def test_what_slowed_the_warm_up_is_no_state_of_the_visits(
+    monkeypatch: pytest.MonkeyPatch, until: float, reasons: list[str]
+) -> None:
+    machine = FakeMachine()
+    machine.gpu.throttles = [Throttle("hardware", end=until)]
+    step: Any = mock.Mock(side_effect=lambda: machine.advance(0.01, 1e-3), scaler=None)
+    monkeypatch.setattr(registry, "resolve", lambda *_, **__: SimpleNamespace(source_file=None))
+    monkeypatch.setattr(prepare, "prepare", lambda *_, **__: contextlib.nullcontext(step))
+    worker = arm._Worker()
+    with machine.installed():
+        worker.build(to_json(CELL), root=".", foreign=None, own_models=False)
+        before = worker.read(machine.gpu.uuid)
+        for _ in range(5):
+            worker.visit(5)
+        found = worker.state(before, worker.read(machine.gpu.uuid), machine.gpu.uuid)
+        worker.free()
+    assert found["gpu_throttle_reasons"] == reasons
