@@ -123,7 +123,8 @@ class CudaBackend(Backend):
         import torch
 
         event = torch.Event(self.device, enable_timing=True) if used is None else used
-        event.record(torch.accelerator.current_stream(self.device))  # without it, that of the current device
+        # Without a stream, that of the current device; by its number, because a name is parsed at every mark.
+        event.record(torch.accelerator.current_stream(self.index))
         return event
 
     def seconds_between(self, start: torch.Event, end: torch.Event) -> float:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -97,6 +100,30 @@ def test_a_model_may_read_the_old_switches_and_the_new_ones(precision: Precision
         with torch.backends.cudnn.flags(enabled=False, allow_tf32=is_tf32):
             pass
         assert changed_settings(replace(cell, precision=precision), before) == {}
+
+
+_IN_NGC = """
+import torch
+from bench.core.cell import Cell, Precision
+from bench.device.settings import cell_settings
+
+def read():
+    return torch.backends.cuda.matmul.allow_tf32, torch.get_float32_matmul_precision()
+
+before = read()
+with cell_settings(Cell(model="m", batch_size=1, precision=Precision.FP32)):
+    print(*read(), torch.backends.cuda.matmul.fp32_precision)
+assert read() == before
+"""
+
+
+def test_a_variable_that_allows_tf32_does_not_part_the_switches_of_fp32() -> None:
+    """NVIDIA's containers set it: torch then begins with tf32, and reading both kinds of switches raised (B1)."""
+    environment = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", _IN_NGC], env=environment, capture_output=True, text=True, check=False, timeout=100
+    )
+    assert done.stdout.split() == ["False", "highest", "ieee"], done.stderr
 
 
 def test_what_a_model_changes_is_named_and_put_back(cell: Cell) -> None:

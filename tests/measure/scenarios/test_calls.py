@@ -1,0 +1,30 @@
+"""What generating and sampling share."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from bench.core.record import Sampling
+from bench.measure.scenarios import calls
+
+
+@pytest.mark.parametrize(("device", "warmups"), [("cuda:0", 2 + 64), ("cpu", 2)])
+def test_a_first_call_that_compiles_is_no_second_of_work(
+    monkeypatch: pytest.MonkeyPatch, device: str, warmups: int
+) -> None:
+    """The host loads libraries or compiles for a minute, in which an accelerator idles (A5)."""
+    now = [0.0]
+    seconds = iter([60.0])
+
+    def warm_up() -> None:
+        now[0] += next(seconds, 2**-6)
+
+    def run() -> float:
+        now[0] += 2**-6
+        return 2**-6
+
+    monkeypatch.setattr(calls, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    made, _ = calls.repeat(run, warm_up, device, Sampling(budget_seconds=0.01, min_steps=2))
+    assert made == warmups
