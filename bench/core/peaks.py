@@ -125,6 +125,12 @@ class Peaks:
     measured_at: str
     schema: int = field(default=SCHEMA)
 
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether others worked beside the last probing, or heat or a fault lowered the clock: it measured too little."""
+        is_busy = (self.other_busy_cores or 0.0) > BUSY_CORES_LIMIT
+        return is_busy or bool(self.other_processes) or not {"thermal", "hardware"}.isdisjoint(self.throttle_reasons)
+
     def best(self, kind: ProbeKind, arithmetic: Arithmetic | None = None) -> Probe | None:
         """Return the fastest probe of one kind, or None."""
         found = [probe for probe in self.probes if probe.kind is kind and probe.arithmetic is arithmetic]

@@ -20,7 +20,7 @@ import functools
 import importlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bench.core.errors import UsageError
@@ -178,6 +178,10 @@ class Backend(abc.ABC):
         Time grows in proportion to the units. None if waiting on the host is the same.
         """
         return None
+
+    def waits(self) -> contextlib.AbstractContextManager[Sequence[str]]:
+        """Note inside what makes the host wait for the device, as far as torch tells."""
+        return contextlib.nullcontext(())
 
     # Memory.
 

@@ -141,6 +141,23 @@ class CudaBackend(Backend):
 
         return wait, 10_000_000
 
+    @contextlib.contextmanager
+    def waits(self) -> Iterator[list[str]]:
+        """Note what torch's own search for synchronisations warns of: `.item()`, `nonzero`, a copy to the host."""
+        import torch
+
+        found: list[str] = []
+        before = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as seen:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                yield found
+            finally:
+                torch.cuda.set_sync_debug_mode(before)
+                # Another warning says that this search is a prototype.
+                found += [str(one.message) for one in seen if "called a synchronizing" in str(one.message)]
+
     def free_bytes(self) -> int:
         """Read what the driver calls free; asking creates this process's context, which is then not free."""
         import torch

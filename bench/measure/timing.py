@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
-from bench.device.backend import is_accelerator
+from bench.device.backend import backend_of, is_accelerator
 from bench.device.gradients import read_scale
 from bench.device.readings import Glance
 from bench.device.step import Step
@@ -129,9 +129,11 @@ def time_step(
         for phase, values in series.items()
     )
     skipped = _skipped_updates(scale, read_scale(step))
-    loss = step()  # outside every timed block; reading a loss synchronises
+    with backend_of(device).waits() as waits:  # outside every timed block; reading a loss synchronises, too
+        loss = step()
     final_loss = None if loss is None else float(loss.detach())
-    is_waiting = step.scaler is not None  # a GradScaler reads whether gradients overflowed: that is no launching
+    # A step that waits for the device (a GradScaler does, for whether gradients overflowed) launches no faster than that.
+    is_waiting = step.scaler is not None or bool(waits)
     advice = list(_advice(samples, sampling, None if is_waiting else launch_seconds))
     if skipped:
         advice.append(Advice(kind=AdviceKind.SKIPPED_UPDATES, facts=(("skipped_updates", skipped),)))

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.core.environment import BUSY_CORES_LIMIT, Environment
+from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError, UsageError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
@@ -43,7 +43,7 @@ def measure_peaks(
         device: `cpu`, `cuda`, `cuda:N` or `auto`.
         seconds: For each probe.
         results: Folder under which `peaks/` lies.
-        is_forced: Keep the result although the machine was busy; figures made from it are doubted.
+        is_forced: Keep the result although others used the machine or the device, or it was too hot.
         method: How the process is started.
         timeout_seconds: Timeout of each process; by default ten minutes, and for the probes what they may take beside.
 
@@ -75,7 +75,7 @@ def measure_peaks(
         other_processes=state.gpu_other_processes,
         measured_at=now(),
     )
-    if (state.other_busy_cores or 0.0) > BUSY_CORES_LIMIT and not is_forced:
+    if peaks.is_disturbed and not is_forced:
         return peaks, None
     earlier = read_peaks(results, environment, name)
     peaks = peaks if earlier is None else peaks.over_earlier(earlier)

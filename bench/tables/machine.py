@@ -64,6 +64,11 @@ def peaks_document(peaks: Peaks) -> Document:
         alarms = {len(said): "yellow"}
         words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: what was measured is too low."
         said.append(f"{words} Run it again on a quiet machine.")
+    if peaks.is_disturbed and not alarms:
+        alarms = {len(said): "yellow"}
+        hot = f"the device lowered its clock ({', '.join(peaks.throttle_reasons)})"
+        why = "others computed on the device" if peaks.other_processes else hot
+        said.append(f"Meanwhile {why}: what was measured is too low. Run it again when it is free and cool.")
     sheet = peaks.datasheet
     if sheet:
         said.append(f"Data sheet: {sheet.source}; dense, without sparsity.")

@@ -140,6 +140,14 @@ class BackendConformance:
         backend.synchronize()
         assert launched < backend.seconds_between(start, end), "mark or busy_wait waits for the device"
 
+    def test_queued_work_is_no_wait_for_the_device(self) -> None:
+        """Only what makes the host wait is noted: else no step could be told to be launch-bound."""
+        backend = self.backend()
+        self.work(4)  # starts the device
+        with backend.waits() as found:
+            self.work(4)
+        assert not list(found), f"queued work was noted as a wait: {found}"
+
     def test_busy_waits_take_time_in_proportion(self) -> None:
         """The units of `busy_wait` are a measure of time."""
         backend = self.backend()

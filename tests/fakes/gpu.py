@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -206,6 +207,7 @@ class FakeMachine:
     refuses_locks: bool = False
     is_old: bool = False
     current: int = 0
+    sync_debug: Any = 0
     synchronizations: int = 0
     events_made: int = 0
     nvml_open: int = 0
@@ -249,6 +251,12 @@ class FakeMachine:
         """Let the host wait for a GPU."""
         self.synchronizations += 1
         self.host_now = max(self.host_now, self.gpus[self._index(device)].done_at)
+
+    def item(self, device: int = 0) -> None:
+        """Read a value of a GPU, which waits for it; warns of that where torch was asked to."""
+        self.host_now = max(self.host_now, self.gpus[device].done_at)
+        if self.sync_debug == "warn":
+            warnings.warn("called a synchronizing CUDA operation (Triggered internally at x.cpp:1.)", stacklevel=2)
 
     def joules(self, gpu: FakeGpu) -> float:
         """Return what a GPU has used until the last edge of its counter, which moves every 100 ms."""
@@ -299,6 +307,11 @@ class FakeMachine:
         self.current = self._index(device)
         self.gpus[self.current].has_context = True
 
+    def _set_sync_debug(self, mode: Any) -> None:
+        self.sync_debug = mode
+        if mode == "warn":
+            warnings.warn("the mode does not yet detect all synchronizing operations", stacklevel=2)
+
     def _memory(self, device: Any = None) -> tuple[int, int]:
         gpu = self._of(device)
         gpu.has_context = True
@@ -336,6 +349,8 @@ class FakeMachine:
             "device_count": lambda: len(self.gpus),
             "is_initialized": lambda: any(gpu.has_context for gpu in self.gpus),
             "set_device": self._set_device,
+            "get_sync_debug_mode": lambda: self.sync_debug,
+            "set_sync_debug_mode": self._set_sync_debug,
             "current_device": lambda: self.current,
             "get_device_capability": lambda d=None: self._of(d).capability,
             "get_device_name": lambda d=None: self._of(d).name,

@@ -412,18 +412,21 @@ def test_a_step_with_a_full_queue_is_not_launch_bound() -> None:
     assert AdviceKind.LAUNCH_BOUND not in kinds(on_accelerator(launch_seconds=0.5 * STEP)[0])
 
 
-def test_the_wait_of_a_gradient_scaler_is_no_launching() -> None:
-    """It reads whether gradients overflowed, so that launching seems to take as long as the step (B2)."""
+@pytest.mark.parametrize(
+    ("wait", "scaler", "is_said"),
+    [("item", None, False), ("synchronize", FakeScaler(0), False), ("synchronize", None, True)],
+)
+def test_a_wait_for_the_device_is_no_launching(wait: str, scaler: FakeScaler | None, is_said: bool) -> None:
+    """A GradScaler, or `.item()`, reads a value: launching seems to take as long as the step (B2)."""
     machine = FakeMachine()
     with machine.installed():
 
         def run(seconds: float) -> None:
             machine.advance(seconds, 1e-4)
-            machine.synchronize("cuda:0")
+            getattr(machine, wait)(0)  # torch warns of values that are read, and of no other wait
 
         step = ScriptedStep(run, {**SECONDS, Phase.STEP: STEP})
-        without = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))  # type: ignore[arg-type]
-        step.scaler = FakeScaler(0)  # type: ignore[assignment]
-        scaled = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))  # type: ignore[arg-type]
-    assert AdviceKind.LAUNCH_BOUND in kinds(without)
-    assert AdviceKind.LAUNCH_BOUND not in kinds(scaled)
+        step.scaler = scaler  # type: ignore[assignment]
+        timing = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))  # type: ignore[arg-type]
+    assert (AdviceKind.LAUNCH_BOUND in kinds(timing)) is is_said
+    assert machine.sync_debug == 0

@@ -64,6 +64,29 @@ def test_a_busy_machine_keeps_nothing_unless_forced(tmp_path, monkeypatch):
     assert not read_peaks(tmp_path, ENVIRONMENT, "cpu").over(Precision.FP32).is_doubtful
 
 
+@pytest.mark.parametrize(
+    ("state", "is_kept"),
+    [
+        (MachineState(gpu_other_processes=1), False),
+        (MachineState(gpu_throttle_reasons=("thermal",)), False),
+        (MachineState(gpu_throttle_reasons=("hardware",)), False),
+        (MachineState(gpu_throttle_reasons=("power",), gpu_other_processes=0), True),
+        (MachineState(gpu_other_processes=None), True),
+    ],
+)
+def test_peaks_of_a_shared_or_hot_gpu_are_not_kept_unless_forced(tmp_path, monkeypatch, state, is_kept):
+    """Every later MFU would be against a roof that is too low (B6)."""
+
+    def call(function, *arguments, **_):
+        preflight = Preflight(devices=(("cuda:0", "cuda:0"),), environments=(("cuda:0", ENVIRONMENT),))
+        is_first = function.endswith(":preflight")
+        return Ending(outcome=Outcome.OK, value=preflight if is_first else (PEAKS.probes, PEAKS.skipped, state))
+
+    monkeypatch.setattr(peaks_module.processes, "call", call)
+    assert (measure_peaks("cuda:0", seconds=1, results=tmp_path)[1] is not None) is is_kept
+    assert measure_peaks("cuda:0", seconds=1, results=tmp_path, is_forced=True)[1] is not None
+
+
 def test_cells_under_a_doubtful_roof_are_doubted(endings):
     busy = replace(PEAKS, other_busy_cores=1.5)
     for peaks, kinds in ((PEAKS, []), (busy, [AdviceKind.LOW_PEAKS])):

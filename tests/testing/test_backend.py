@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
@@ -92,6 +93,11 @@ class Waits(CudaBackend):
         return super().mark(used)
 
 
+class SeesWaits(CudaBackend):
+    def waits(self) -> Any:
+        return contextlib.nullcontext(["a wait"])
+
+
 class NotBusy(CudaBackend):
     def busy_wait(self) -> Any:
         return None
@@ -167,6 +173,7 @@ WRONG: dict[type[Backend], tuple[Callable[[Any], None], str]] = {
     Milliseconds: (OnAFake.test_marks_measure_the_work_between_them, "a wrong unit"),
     Microseconds: (OnAFake.test_marks_measure_the_work_between_them, "a wrong unit"),
     Waits: (OnAFake.test_a_mark_does_not_wait, "waits for the device"),
+    SeesWaits: (OnAFake.test_queued_work_is_no_wait_for_the_device, "noted as a wait"),
     NotBusy: (OnAFake.test_a_mark_does_not_wait, "needs something that keeps it busy"),
     NoBlocks: (OnAFake.test_the_allocator_sees_what_is_held, "were not counted as"),
     KeepsPeaks: (OnAFake.test_the_allocator_sees_what_is_held, "left the old peak"),

@@ -105,13 +105,17 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
             profiled += host_times(attribution)[1:]
             if is_accelerator(cell.device):
                 device += device_times(recording, attribution)
+        with backend_of(cell.device).waits() as waits:
+            if launches:
+                step()
+    # A step that waits for the device, as with a GradScaler, launches no faster than that.
+    is_waiting = step.scaler is not None or bool(waits)
     return Collected(
         warmup_seconds=tuple(warmup),
         plain_seconds=tuple(plain),
         plain_phases={phase: statistics.median(taken) for phase, taken in phases.items()},
         plain_host_seconds=tuple(host),
-        # A GradScaler reads whether gradients overflowed: that is no launching.
-        launch_seconds=None if step.scaler is not None else min(launches, default=None),
+        launch_seconds=None if is_waiting else min(launches, default=None),
         steps=tuple(profiled),
         device_steps=tuple(device),
     )
