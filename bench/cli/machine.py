@@ -80,7 +80,8 @@ def peaks_command(
     """Measure the fastest products and copies of a device.
 
     Matrix products in every precision, and memory copy and triad. Kept for this machine: later runs show MFU and what
-    bounds each layer. A later, higher peak wins; a busy machine keeps nothing and ends with 4, unless forced.
+    bounds each layer. A later, higher peak wins; of a busy machine, a shared or a hot GPU nothing is kept, unless
+    forced, and the command ends with 4.
     """
     from bench.cli.progress import waiting
     from bench.runner.peaks import measure_peaks
