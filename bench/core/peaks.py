@@ -127,7 +127,7 @@ class Peaks:
 
     @property
     def is_disturbed(self) -> bool:
-        """Whether others worked beside the last probing, or heat or a fault lowered the clock: it measured too little."""
+        """Whether others worked beside the last probing, or heat or a fault lowered the clock: it is too low."""
         is_busy = (self.other_busy_cores or 0.0) > BUSY_CORES_LIMIT
         return is_busy or bool(self.other_processes) or not {"thermal", "hardware"}.isdisjoint(self.throttle_reasons)
 

@@ -30,9 +30,9 @@ _THROTTLE_COUNTERS = {
 }
 """Fields that add up the nanoseconds in which a reason held, and the same of drivers without these fields.
 
-Not the newer `NVML_FI_DEV_CLOCKS_EVENT_REASON_*`: driver 580 numbers some of them 251 to 253, the header of CUDA 13 269 to
-271, and each has power smoothing where the other has throttling. What the hardware itself does (heat, brake) has the bit
-of a hardware slowdown too, and is seen in glances.
+Not the newer `NVML_FI_DEV_CLOCKS_EVENT_REASON_*`: driver 580 numbers some of them 251 to 253, the header of CUDA 13 269
+to 271, and each has power smoothing where the other has throttling. What the hardware itself does (heat, brake) has the
+bit of a hardware slowdown too, and is seen in glances.
 """
 
 _PREFIXES = ("", "GPU-", "MIG-")

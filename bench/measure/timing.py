@@ -132,7 +132,7 @@ def time_step(
     with backend_of(device).waits() as waits:  # outside every timed block; reading a loss synchronises, too
         loss = step()
     final_loss = None if loss is None else float(loss.detach())
-    # A step that waits for the device (a GradScaler does, for whether gradients overflowed) launches no faster than that.
+    # A step that waits for the device (as with a GradScaler, for whether gradients overflowed) launches no faster.
     is_waiting = step.scaler is not None or bool(waits)
     advice = list(_advice(samples, sampling, None if is_waiting else launch_seconds))
     if skipped:

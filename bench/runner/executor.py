@@ -40,8 +40,8 @@ SNAPSHOTS = "snapshots"
 """Folder of a run with the history of allocators, as pytorch.org/memory_viz opens it."""
 
 MOST_LAUNCHES_TOLD = 10_000
-"""A device's queue holds about 1,000 launches: of a step with more than this, launching into an empty queue mostly waits
-for room in it, as of a step that is bound by the device. Then nobody can say that it is launch-bound."""
+"""A device's queue holds about 1,000: launching more than this into an empty one mostly waits for room in it, whatever
+binds the step. Then nobody can say that it is launch-bound."""
 
 _RANK_PEAKS = "measure_rank_peaks"
 NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first

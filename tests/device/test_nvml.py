@@ -1,4 +1,4 @@
-"""NVIDIA's own counters on a fake NVML: units, the right GPU, None where they cannot be had, throttling over a window."""
+"""NVIDIA's own counters on a fake NVML: units, the right GPU, None where they are not there, throttling over a window."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_throttling_is_the_share_of_the_window_though_the_gpu_idles_again(
 
 
 def test_throttling_is_read_from_fields_that_have_one_number_in_all_drivers(machine: FakeMachine) -> None:
-    """Of 251 to 273 a driver and the header of another disagree, and the value of another field looks like a counter."""
+    """Of 251 to 273 a driver and the header of another disagree, and another field's value looks like a counter."""
     machine.gpu.throttled["thermal"] = 3.0
     found = nvml.read_throttling(uuid_of(machine))
     assert found == {"thermal": 3.0, "power": 0.0}

@@ -340,7 +340,7 @@ def test_a_first_step_that_compiles_is_no_warm_up_of_ab_and_profile() -> None:
 
 @pytest.mark.parametrize(("device", "least"), [("cuda:0", ACCELERATOR_WARMUP_SECONDS), ("cpu", 2.0)])
 def test_short_steps_are_warmed_up_in_blocks(device: str, least: float) -> None:
-    """One by one, the GPU would idle between them, and looking back at ten thousand of them would take as long again."""
+    """One by one, the GPU would idle between them, and looking back at thousands of them would take as long again."""
     machine, starts = FakeMachine(), 0
     with machine.installed():
         step: Any = mock.Mock(side_effect=lambda: machine.advance(1e-3, 1e-3), scaler=None)

@@ -171,7 +171,7 @@ def test_a_read_of_the_optimizers_own_counter_is_no_synchronisation() -> None:
 
 
 def kernel_microseconds(averages: EventList) -> float:
-    """Add up torch's own table of kernels: rows of operations name each kernel once more, and so do annotations (B7)."""
+    """Add up torch's own table of kernels: rows of operations, and annotations, name each of them once more (B7)."""
     on_device = [row for row in averages if row.device_type is DeviceType.CUDA and not row.is_user_annotation]
     return sum(row.self_device_time_total for row in on_device)
 

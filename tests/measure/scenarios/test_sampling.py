@@ -104,7 +104,8 @@ def test_the_parts_of_a_training_step_are_timed_with_a_full_queue(monkeypatch: p
         times = sampling.time_parts(replace(case, cell=replace(case.cell, device="cuda:0")), QUICK)
     found = {name: statistics.median(seconds) for name, seconds in times.parts}
     assert times.clock == "device"
-    assert found == pytest.approx({"denoise": 8e-3, "loss": 0, "backward": 26e-3, "optimizer": 4e-3}, rel=0.02, abs=1e-6)
+    expected = {"denoise": 8e-3, "loss": 0, "backward": 26e-3, "optimizer": 4e-3}
+    assert found == pytest.approx(expected, rel=0.02, abs=1e-6)
 
 
 @pytest.mark.parametrize(
