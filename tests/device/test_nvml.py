@@ -1,4 +1,4 @@
-"""NVIDIA's own counters on a fake NVML: units, the right GPU, None where they are not there, throttling over a window."""
+"""NVIDIA's own counters on a fake NVML: units, the right GPU, None without them, throttling over a window."""
 
 from __future__ import annotations
 

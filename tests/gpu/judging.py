@@ -38,7 +38,7 @@ def wall_clock(
 
 
 def launch_bound(launching: float, step: float, is_said: bool) -> list[str]:
-    """Launch-bound is said where launching into an empty queue takes 90 % of the step, give or take 5, and only there."""
+    """Launch-bound is said where launching into an empty queue takes 90 % of the step (give or take 5), only there."""
     share = launching / step
     return [] if 0.85 < share < 0.95 or (share > 0.9) == is_said else [f"launching is {share:.0%}, said: {is_said}"]
 
