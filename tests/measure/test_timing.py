@@ -11,7 +11,13 @@ import pytest
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
-from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, TRAINING_PHASES, warm_up, warm_up_until_steady
+from bench.measure.blocks import (
+    ACCELERATOR_WARMUP_SECONDS,
+    TRAINING_PHASES,
+    time_visit,
+    warm_up,
+    warm_up_until_steady,
+)
 from bench.measure.clock import clock_for
 from bench.measure.timing import BLOCK_SECONDS, Timing, time_step
 from bench.stats.estimate import estimate_median
@@ -280,6 +286,14 @@ def test_a_step_is_timed_with_a_full_queue_however_long_it_is(scale: float) -> N
     assert median[Phase.STEP] == pytest.approx(38.1e-3 * scale, rel=0.02)
     assert median[Phase.FORWARD] == pytest.approx(8e-3 * scale, rel=0.02)
     assert timing.advice == ()
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10])
+def test_a_visit_of_ab_is_timed_with_a_full_queue_however_few_its_steps(steps: int) -> None:
+    machine = FakeMachine()
+    with machine.installed():
+        seconds = time_visit(EagerStep(machine, 1.0), clock_for("cuda:0"), steps)  # type: ignore[arg-type]
+    assert seconds == pytest.approx([38.1e-3] * steps, rel=0.02)  # 45.3 ms where each waits for its launches (A2)
 
 
 def test_a_full_queue_is_not_launch_bound() -> None:

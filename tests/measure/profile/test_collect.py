@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
 
+from bench.core.profile import ProfileOptions
 from bench.core.record import Phase
-from bench.measure.profile import collect
+from bench.measure.profile import collect, profile
 from tests.fakes.gpu import FakeMachine, FakeScaler
 from tests.fakes.step import ScriptedStep
-from tests.measure.profile.small import cell
+from tests.measure.profile.small import Branching, cell, workload
+from tests.measure.test_timing import EagerStep
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +32,32 @@ def test_launching_is_timed_into_an_empty_queue_for_the_profile_too() -> None:
         found = collect.collect(step, cell(device="cuda:0"))  # type: ignore[arg-type]
         step.scaler = FakeScaler(0)  # type: ignore[assignment]
         scaled = collect.collect(step, cell(device="cuda:0"))  # type: ignore[arg-type]
+        read = ScriptedStep(lambda seconds: (machine.advance(seconds), machine.item()), {Phase.FORWARD: 1e-3})
+        waits = collect.collect(read, cell(device="cuda:0"))  # type: ignore[arg-type]
     assert max(found.plain_host_seconds) > 0.9e-3
     assert found.launch_seconds == pytest.approx(0.3e-3, rel=0.01)
-    assert scaled.launch_seconds is None
+    assert scaled.launch_seconds is waits.launch_seconds is None
+
+
+def test_a_plain_step_is_timed_with_a_full_queue_for_the_profile_too() -> None:
+    """Its forward pass takes longer to launch than to run (A2)."""
+    machine = FakeMachine()
+    with machine.installed():
+        found = collect.collect(EagerStep(machine, 1.0), cell(device="cuda:0"))  # type: ignore[arg-type]
+    assert found.plain_seconds == pytest.approx([38.1e-3] * len(found.plain_seconds), rel=0.02)
+
+
+def test_a_profile_begins_after_a_step_has_updated_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In fp16-amp the first updates are skipped: without them there is no optimizer, nor its state (A4)."""
+    seen: list[int] = []
+
+    class Scaled:
+        is_training, optimizer, networks, scaler = False, None, {}, FakeScaler(10)
+
+        def __call__(self) -> None:
+            self.scaler.skips()
+
+    monkeypatch.setattr(profile, "prepare", lambda *_: contextlib.nullcontext(Scaled()))
+    monkeypatch.setattr(profile, "collect", lambda step, *_, **__: seen.append(step.scaler.overflows))
+    profile._run_passes(workload(Branching), cell(), ProfileOptions(), [])
+    assert seen == [0]
