@@ -21,8 +21,11 @@ WARMUP_SECONDS = 0.5
 IDLE_SECONDS = 1.2
 """NVML's older call averages power over a second; and what ran before has to wind down."""
 
-LOOK_SECONDS = 0.01
-"""The meter is read so often, which costs far less than that."""
+LOOK_SECONDS, MOST_LOOK_SECONDS = 0.01, 0.05
+"""The meter is read so often; up to the latter, where reading takes so long that the host would do little else."""
+
+LOOKING_SHARE = 0.05
+"""Of the host's time that may go into reading: a driver may take milliseconds, in which nothing is launched."""
 
 MOST_QUEUED_SECONDS = 0.1
 """The host waits for the device so often: else the queue of an accelerator would grow far beyond the window."""
@@ -72,11 +75,14 @@ def measure_energy(
             samples.append(watts)
 
     look()
+    looked = now()
+    look()
     started = now()
-    steps = _run(step, device, window_seconds, now, look)
+    every = min(MOST_LOOK_SECONDS, max(LOOK_SECONDS, (started - looked) / LOOKING_SHARE))
+    steps = _run(step, device, window_seconds, now, look, every)
     seconds = now() - started
-    if len(samples) > 1:
-        del samples[0]  # nothing was queued yet
+    if len(samples) > 2:
+        del samples[:2]  # nothing was queued yet
     look()
     edges = [after for before, after in itertools.pairwise(readings) if after[1] != before[1]]
     method = meter.method
@@ -85,7 +91,7 @@ def measure_energy(
     elif samples:
         watts, method = statistics.fmean(samples), f"{meter.method}; its window was too short, so samples of power"
     else:
-        watts = meter.between(readings[0][1], readings[-1][1]) / seconds
+        watts = meter.between(readings[1][1], readings[-1][1]) / seconds
     return EnergyWindow(
         joules_per_step=watts * seconds / steps,
         average_watts=watts,
@@ -97,7 +103,12 @@ def measure_energy(
 
 
 def _run(
-    step: Step, device: str, seconds: float, now: Callable[[], float], look: Callable[[], None] = lambda: None
+    step: Step,
+    device: str,
+    seconds: float,
+    now: Callable[[], float],
+    look: Callable[[], None] = lambda: None,
+    every: float = LOOK_SECONDS,
 ) -> int:
     """Run steps for so long, at least one, and wait for the last of them; look now and then, with work queued."""
     started, steps = now(), 0
@@ -105,7 +116,7 @@ def _run(
     while steps == 0 or now() - started < seconds:
         step()
         steps += 1
-        if now() - looked > LOOK_SECONDS:
+        if now() - looked > every:
             look()
             looked = now()
         if now() - waited > MOST_QUEUED_SECONDS:

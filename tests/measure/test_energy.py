@@ -62,6 +62,28 @@ def test_a_window_shorter_than_the_counter_adds_up_samples_of_power() -> None:
     assert "samples of power" in window.method
 
 
+@pytest.mark.parametrize(("costs", "share"), [(0.0001, 0.03), (0.002, 0.1)])
+def test_a_driver_that_answers_slowly_is_asked_less_often(costs: float, share: float) -> None:
+    """While the host waits for an answer it launches nothing."""
+    clock, answers = FakeClock(), 0
+
+    class Slow(FakeMeter):
+        def read(self) -> tuple[float, ...]:
+            nonlocal answers
+            answers += 1
+            clock.advance(2 * costs)  # and once more for the power
+            return super().read()
+
+    def step() -> None:
+        clock.advance(0.001)
+
+    meter = Slow(clock, 400.0, moves=0.1)
+    window = measure_energy(step, "cpu", meter, 3.0, now=lambda: clock.now)  # type: ignore[arg-type, return-value]
+    assert 2 * costs * answers < share * window.window_seconds
+    assert answers > 40
+    assert window.average_watts == pytest.approx(400.0, rel=0.03)
+
+
 @pytest.mark.parametrize(("tells", "idle"), [(70.0, 70.0), (None, 60.0)])
 def test_idle_watts_are_told_or_follow_from_the_counter(tells: float | None, idle: float) -> None:
     clock = FakeClock()
