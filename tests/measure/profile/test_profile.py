@@ -172,7 +172,8 @@ def test_a_read_of_the_optimizers_own_counter_is_no_synchronisation() -> None:
 
 def kernel_microseconds(averages: EventList) -> float:
     """Add up torch's own table of kernels: rows of operations, and annotations, name each of them once more (B7)."""
-    on_device = [row for row in averages if row.device_type is DeviceType.CUDA and not row.is_user_annotation]
+    # `==`: torch makes a new object of each event's type
+    on_device = [row for row in averages if row.device_type == DeviceType.CUDA and not row.is_user_annotation]
     return sum(row.self_device_time_total for row in on_device)
 
 
@@ -180,7 +181,7 @@ def test_a_kernel_counts_once_in_torchs_own_table() -> None:
     """As torch lists a kernel of 100 µs: by itself, and under its operation; and on the device under a mark."""
     operation = FunctionEvent(1, "aten::mm", 1, 0, 10, use_device="cuda", stack=[])
     operation.append_kernel("gemm", 0, 100)
-    device = {"use_device": "cuda", "device_type": DeviceType.CUDA, "stack": []}
+    device = {"use_device": "cuda", "device_type": DeviceType(DeviceType.CUDA.value), "stack": []}
     kernel = FunctionEvent(2, "gemm", 7, 5, 105, **device)
     mark = FunctionEvent(3, "bench.step", 7, 5, 105, is_user_annotation=True, **device)
     events = EventList([operation, kernel, mark], use_device="cuda")
