@@ -38,7 +38,7 @@ def test_an_event_is_a_timing_event_in_the_current_stream() -> None:
     ):
         made = backend_of("cuda:1").mark()
     event.assert_called_once_with("cuda:1", enable_timing=True)
-    stream.assert_called_once_with("cuda:1")  # not that of the process's current device
+    stream.assert_called_once_with(1)  # not that of the process's current device
     made.record.assert_called_once_with(stream.return_value)
 
 

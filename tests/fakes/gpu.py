@@ -51,6 +51,10 @@ class FakeStream:
 
     done_at: float = 0.0
 
+    def is_capturing(self) -> bool:
+        """Tell torch's optimizers that no graph is captured."""
+        return False
+
 
 class FakeGpu:
     """One card.
