@@ -70,14 +70,37 @@ def sleeps():
 sleeps_too = sleeps
 
 
-def sleeps_once():
-    """Sleep the first time it is built in the folder it runs in, and be good afterwards."""
+def _in_its_first_job(misbehave):
+    """Misbehave in the first job that builds it in the folder it runs in, and be good in later ones."""
+    name = misbehave.__name__
 
     def build():
-        mark = Path("slept")
+        mark, job = Path(f"{name}.job"), os.environ["SLURM_ARRAY_JOB_ID"]
         if not mark.exists():
-            mark.touch()
-            time.sleep(3600)
+            mark.write_text(job)
+        if mark.read_text() == job:
+            misbehave()
         return nn.Linear(4, 3)
 
     return workload(build)
+
+
+def raises_at_first():
+    def raise_at_first():
+        raise RuntimeError("not in this job")
+
+    return _in_its_first_job(raise_at_first)
+
+
+def dies_at_first():
+    def die_at_first():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    return _in_its_first_job(die_at_first)
+
+
+def sleeps_at_first():
+    def sleep_at_first():
+        time.sleep(3600)
+
+    return _in_its_first_job(sleep_at_first)

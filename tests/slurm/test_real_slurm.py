@@ -7,6 +7,7 @@ that minute passes.
 
 import json
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,10 @@ def rows(bench, run):
     lines = (RunFolder.open(run).tables_path / "cells.csv").read_text().splitlines()
     assert len(lines) - 1 == len(document["records"])
     return {name_of(record["cell"]): (record["outcome"], record["reason"]) for record in document["records"]}
+
+
+def records_by_name(run):
+    return {name_of({"model": record.cell.model}): record for record in RunFolder.open(run).records()}
 
 
 def test_submit_and_leave(bench, runs):
@@ -244,6 +249,67 @@ def test_resume_submits_only_what_has_no_record(bench, runs):
     assert len(RunFolder.open(run).records()) == 7
     assert all(path.read_bytes() == content for path, content in before.items())
     assert bench.json("run", "--resume", run, "--executor", "slurm")[1]["slurm_job"] is None
+
+
+@pytest.mark.late
+@pytest.mark.timeout(600)
+def test_a_retried_cell_that_kills_its_task_again_has_a_record_of_that(bench, runs):
+    run = runs["deadly"]
+    before = records_by_name(run)
+    _, document = bench.json("run", "--resume", run, "--executor", "slurm", "--retry", "failed,killed", "--time", "20m")
+    assert document["cells"] == 2  # not those that ran out of memory or of time
+    wait_until_over(bench, run, TIME_LIMIT_SECONDS)
+    found = rows(bench, run)
+    assert found["kills_its_task"][0] == found["kills_itself"][0] == Outcome.KILLED
+    again = f"Slurm task {document['slurm_job']}_0 on n1 was killed by SIGKILL"
+    assert found["kills_its_task"][1].startswith(again)
+    after = records_by_name(run)
+    assert {name for name, record in after.items() if record != before[name]} == {"kills_its_task"}
+    _, status = bench.json("slurm", "status", run)
+    assert (status["status"]["missing"], status["status"]["waiting"]) == (0, 0)
+
+
+@pytest.mark.late
+@pytest.mark.timeout(600)
+def test_a_running_task_has_an_expected_end_after_three_cells(bench, runs):
+    names = ("raises_at_first", "dies_at_first", "good", "sleeps_at_first")
+    _, document = bench.json("run", *models(*names), *QUICK[:-1], "30m", "--cells-per-task", "4")
+    runs["flaky"] = run = document["run"]
+
+    def row():
+        (found,) = bench.json("slurm", "status", run)[1]["status"]["tasks"]
+        return found
+
+    wait_for(lambda: ":sleeps_at_first/" in (row()["running"] or ""), "the fourth cell", TIME_LIMIT_SECONDS)
+    assert (row()["done"], row()["cells"]) == (3, 4)
+    submitted = datetime.fromisoformat(RunFolder.open(run).run.started_at)
+    assert submitted < datetime.fromisoformat(row()["expected_end"]) < submitted + timedelta(hours=1)
+    assert "\nexpected end of the running tasks: about " in bench("slurm", "status", run)[1]
+    assert bench("slurm", "cancel", run)[0] == ExitCode.FINE
+    wait_until_over(bench, run, 60)
+    found = rows(bench, run)
+    assert found["raises_at_first"] == (Outcome.FAILED, "RuntimeError: not in this job")
+    assert [found[name][0] for name in names[1:]] == [Outcome.KILLED, Outcome.OK, Outcome.KILLED]
+    assert "expected end" not in bench("slurm", "status", run)[1]
+
+
+@pytest.mark.late
+@pytest.mark.timeout(600)
+def test_retry_measures_again_what_ended_as_named_and_nothing_else(bench, runs):
+    run = runs["flaky"]
+    dead = records_by_name(run)["dies_at_first"]
+    again = ("run", "--resume", run, "--executor", "slurm")
+    _, document = bench.json(*again, "--retry", "failed")
+    assert document["cells"] == 2  # the one that failed, and the one that was cancelled, which has no record
+    wait_until_over(bench, run, TIME_LIMIT_SECONDS)
+    found = rows(bench, run)
+    assert [found[name][0] for name in ("raises_at_first", "sleeps_at_first")] == [Outcome.OK] * 2
+    assert records_by_name(run)["dies_at_first"] == dead
+    assert bench.json(*again)[1]["slurm_job"] is None
+    assert bench.json(*again, "--retry", "failed,killed")[1]["cells"] == 1
+    wait_until_over(bench, run, TIME_LIMIT_SECONDS)
+    assert {outcome for outcome, _ in rows(bench, run).values()} == {Outcome.OK}
+    assert bench.json(*again, "--retry", "failed,killed")[1]["slurm_job"] is None
 
 
 @pytest.mark.late
