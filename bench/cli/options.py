@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
@@ -170,19 +170,26 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check it all, pri
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
 
-def parse_clock(text: str, option: str) -> datetime:
-    """Read `HH:MM` as the next local time of that name.
+def parse_clock(text: str, option: str, now: datetime | None = None) -> datetime:
+    """Read `HH:MM` as the next moment at which local clocks show it.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is no time of day.
     """
     try:
-        asked = datetime.strptime(text, "%H:%M")
+        asked = datetime.strptime(text, "%H:%M").time()
     except ValueError:
         raise UsageError(f"{option} {text!r} is no time of day; write for example 07:30") from None
-    now = datetime.now()
-    found = now.replace(hour=asked.hour, minute=asked.minute, second=0, microsecond=0)
-    return found if found > now else found + timedelta(days=1)
+    now = now or datetime.now(UTC)
+    found = []
+    for days in (0, 1):
+        for fold in (0, 1):  # clocks that are put back show an hour twice
+            day = now.astimezone().date() + timedelta(days=days)
+            moment = datetime.combine(day, asked).replace(fold=fold).astimezone()
+            # Clocks that are put forward leave an hour out: the same distance after midnight is meant then.
+            if moment > now and (fold == 0 or moment.time() == asked):
+                found.append(moment)
+    return min(found)
 
 
 def parse_retry(text: str | None, *, is_none: bool) -> tuple[Outcome, ...] | None:

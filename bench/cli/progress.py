@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from statistics import median
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from bench.core.record import Outcome, Phase, Record
 from bench.core.text import plain
 from bench.core.training import Epoch
 from bench.core.training import Progress as TrainingProgress
-from bench.core.units import counted, format_count, format_duration, format_seconds
+from bench.core.units import counted, format_clock, format_count, format_duration, format_seconds
 from bench.runner.events import (
     CellFinished,
     CellPrepared,
@@ -83,23 +83,31 @@ class _RunLines:
 
     def __init__(self) -> None:
         self._total = 0
-        self._seconds = 0.0
+        self._since: float | None = None
+        self._until: datetime | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, RunResumed):
             _say_resumed(event)
         elif isinstance(event, RunStarted):
             _say_untold()
-            self._total = event.most
+            self._total, self._until = event.most, event.until
             cells = counted(self._total, "cell")
             say(f"measuring {cells} into {event.folder}; counting first")
+        elif isinstance(event, CellStarted):
+            self._since = time.monotonic() if self._since is None else self._since
         elif isinstance(event, CellFinished):
-            self._seconds += event.record.duration_seconds
             done, left = event.index + 1, self._total - event.index - 1
             say(f"[{done}/{self._total}] {_words(event.record)}", start="")
-            if left and done in _ESTIMATED_AT:
-                at = datetime.now() + timedelta(seconds=self._seconds / done * left)
-                say(f"expected end: about {at:%H:%M}, as {counted(done, 'cell')} took {format_seconds(self._seconds)}")
+            if left and done in _ESTIMATED_AT and self._since is not None:
+                say(self._expected_end(done, left, time.monotonic() - self._since))
+
+    def _expected_end(self, done: int, left: int, seconds: float) -> str:
+        """Expect that the cells left take as long as those that ended, side by side where there are several GPUs."""
+        end, rest = datetime.now(UTC) + timedelta(seconds=seconds / done * left), ""
+        if self._until is not None and self._until < end:
+            end, rest = self._until, " with cells left (--until)"
+        return f"expected end: about {format_clock(end)}{rest}, as {counted(done, 'cell')} took {format_seconds(seconds)}"
 
 
 def _say_untold() -> None:

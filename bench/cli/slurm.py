@@ -21,7 +21,7 @@ from bench.cli import options
 from bench.cli.output import answer, make_group, say
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
-from bench.core.units import counted
+from bench.core.units import counted, format_clock
 
 if TYPE_CHECKING:
     from bench.runner.scenarios import Asked, Kind
@@ -76,10 +76,8 @@ def _status_text(status: Status) -> str:
     if status.waiting:
         lines.append(f"{counted(status.waiting, 'cell')} queued or running.")
     if ends := [row.expected_end for row in status.tasks if row.expected_end is not None]:
-        last = max(map(datetime.fromisoformat, ends)).astimezone()
-        lines.append(
-            f"expected end of the running tasks: about {last:%H:%M}, if their cells take as long as those before"
-        )
+        last = format_clock(max(map(datetime.fromisoformat, ends)))
+        lines.append(f"expected end of the running tasks: about {last}, if their cells take as long as those before")
     if left := status.missing - status.waiting:
         lines.append(f"{counted(left, 'cell')} without a record and a task: `bench slurm collect` says why,")
         lines.append(f"`bench {status.command} --resume` submits them.")

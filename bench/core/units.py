@@ -89,6 +89,12 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def format_clock(moment: datetime) -> str:
+    """Format a moment as the local time of day; with the date if that is another day than today."""
+    local = moment.astimezone()
+    return f"{local:%H:%M}" if local.date() == datetime.now(UTC).astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+
+
 def parse_bytes(text: str) -> int:
     """Read `24GiB`, `512 MB` or `1024` as bytes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from bench.core.cell import Cell
@@ -12,11 +13,12 @@ from bench.core.record import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The folder is made and the cells are known; at most `most` of them are measured now."""
+    """The folder is made and the cells are known; at most `most` of them are measured now, none begins after `until`."""
 
     folder: Path
     cells: tuple[Cell, ...]
     most: int
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Limits:
 
     Attributes:
         is_short_first: Cells of few FLOPs first; else in the order of the plan.
-        until: No cell starts at or after this local time.
+        until: No cell starts at or after this moment, which has a zone.
         max_cells: At most this many are measured.
     """
 
@@ -104,7 +104,7 @@ def run_cells(
 
     def measure(some: Iterable[Cell]) -> None:
         for cell in some:
-            if is_over.is_set() or (limits.until is not None and datetime.now() >= limits.until):
+            if is_over.is_set() or (limits.until is not None and datetime.now(UTC) >= limits.until):
                 return
             with lock:
                 emit(CellStarted(cell=cell, index=len(records)))
@@ -116,7 +116,7 @@ def run_cells(
                 records.append(record)
                 emit(CellFinished(record=record, index=len(records) - 1))
 
-    emit(RunStarted(folder=folder.path, cells=tuple(cells), most=most))
+    emit(RunStarted(folder=folder.path, cells=tuple(cells), most=most, until=limits.until))
     try:
         executor.prepare(cells, lambda cell: emit(CellPrepared(cell=cell)))
         if limits.is_short_first:

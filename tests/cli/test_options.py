@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+import time
+from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -9,11 +11,36 @@ from bench.core.errors import UsageError
 from bench.core.record import Outcome
 
 
-def test_a_time_of_day_is_the_next_one() -> None:
-    soon = datetime.now() + timedelta(minutes=2)
-    assert timedelta(0) < parse_clock(f"{soon:%H:%M}", "--until") - datetime.now() <= timedelta(minutes=2)
-    before = datetime.now() - timedelta(minutes=2)
-    assert timedelta(hours=23) < parse_clock(f"{before:%H:%M}", "--until") - datetime.now() < timedelta(days=1)
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_berlin")
+@pytest.mark.parametrize(
+    ("now", "typed", "expected"),
+    [
+        ("2026-11-29T22:30", "23:31", "2026-11-29T22:31"),
+        ("2026-11-29T22:30", "23:30", "2026-11-30T22:30"),  # now is not after now
+        ("2026-11-29T22:30", "07:30", "2026-11-30T06:30"),  # past midnight
+        ("2026-10-24T20:00", "07:30", "2026-10-25T06:30"),  # clocks are put back at 03:00 meanwhile
+        ("2026-10-24T22:00", "02:30", "2026-10-25T00:30"),  # the first of two
+        ("2026-10-25T00:45", "02:30", "2026-10-25T01:30"),  # typed between the two
+        ("2026-10-25T01:15", "02:45", "2026-10-25T01:45"),  # typed in the second hour
+        ("2027-03-27T23:00", "07:30", "2027-03-28T05:30"),  # clocks are put forward at 02:00 meanwhile
+        ("2027-03-27T23:00", "02:30", "2027-03-28T01:30"),  # no clock shows it
+    ],
+)
+def test_a_time_of_day_is_the_next_one_that_clocks_show(now: str, typed: str, expected: str) -> None:
+    found = parse_clock(typed, "--until", datetime.fromisoformat(f"{now}:00+00:00"))
+    assert found == datetime.fromisoformat(f"{expected}:00+00:00")
+
+
+def test_what_is_no_time_of_day_is_refused() -> None:
     with pytest.raises(UsageError, match="25:00"):
         parse_clock("25:00", "--until")
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,21 @@ def test_a_resumed_run_measures_what_changed_and_only_that(capsys):
 
 
 @pytest.mark.slow
+def test_order_and_limits_leave_the_rest_to_a_resume(capsys, monkeypatch):
+    def sizes():
+        return [record.cell.batch_size for record in last_run().records()]
+
+    bench(capsys, "run", "one.py:net", *QUICK, "-b", "8,1", "--order", "short", "--max-cells", "1")
+    assert [cell.batch_size for cell in last_run().run.cells] == [2, 8, 1]
+    assert sizes() == [1]
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.cli.options.parse_clock", lambda *_: datetime.now(UTC))
+        code, err = bench(capsys, "run", "--resume", "latest", "--until", "07:30")
+    assert (code, sizes()) == (ExitCode.FINE, [1]), err
+    bench(capsys, "run", "--resume", "latest", "--max-cells", "1")
+    assert sizes() == [2, 1]
+
+
 def test_a_resumed_run_with_targets_grows_and_shrinks_no_records(capsys):
     bench(capsys, "run", "one.py:net", *QUICK)
     folder = last_run()

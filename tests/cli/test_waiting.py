@@ -5,12 +5,18 @@ import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bench.cli import progress
-from bench.cli.progress import waiting
+from bench.cli.progress import make_observer, waiting
 from bench.core.progress import tell
+from bench.core.units import format_clock
+from bench.runner.events import CellFinished, CellStarted, RunStarted
+from tests.records import make_record
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +85,39 @@ def test_the_machine_is_named_before_torch_is_imported() -> None:
         first = time.monotonic() - started
         assert "Fingerprint" in said.stdout.read()
     assert first < 0.6 * (time.monotonic() - started)
+
+
+def expected_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **run: object) -> list[str]:
+    """Tell a log of six cells that take ten minutes each, two at a time; return what it says of the end."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    records = [make_record(batch_size=size) for size in range(1, 7)]
+    observe = make_observer()
+    observe(RunStarted(folder=Path("run"), cells=tuple(r.cell for r in records), most=6, **run))  # type: ignore[arg-type]
+    for first in (0, 2, 4):
+        for index in (first, first + 1):
+            observe(CellStarted(cell=records[index].cell, index=index))
+        clock.now += 600
+        for index in (first, first + 1):
+            observe(CellFinished(record=records[index], index=index))
+    return [line for line in capsys.readouterr().err.splitlines() if "expected end" in line]
+
+
+def test_a_log_says_once_after_three_cells_when_it_expects_to_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    early = datetime.now(UTC) + timedelta(minutes=20)  # three of six have ended in twenty
+    (said,) = expected_ends(monkeypatch, capsys)
+    late = datetime.now(UTC) + timedelta(minutes=20)
+    words = "bench: expected end: about {}, as 3 cells took "
+    assert said.startswith((words.format(format_clock(early)), words.format(format_clock(late))))
+
+
+def test_a_run_until_a_time_expects_no_later_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    (said,) = expected_ends(monkeypatch, capsys, until=until)
+    assert said.startswith(f"bench: expected end: about {format_clock(until)} with cells left (--until), as 3 cells took ")
+    (said,) = expected_ends(monkeypatch, capsys, until=until + timedelta(hours=1))
+    assert "--until" not in said

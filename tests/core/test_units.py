@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bench.core.units import counted, format_bytes, format_count, format_seconds, parse_bytes, parse_seconds
+from bench.core.units import (
+    counted,
+    format_bytes,
+    format_clock,
+    format_count,
+    format_seconds,
+    parse_bytes,
+    parse_seconds,
+)
 
 FORMATTED = [
     (format_seconds(0.0123), "12.3 ms"),
@@ -128,3 +137,11 @@ def test_no_size_prints_1024_of_a_smaller_unit(count: int) -> None:
 def test_no_count_prints_a_thousand_of_a_smaller_prefix(count: int) -> None:
     number, _, prefix = format_count(count).partition(" ")
     assert prefix == "E" or float(number) < 1000
+
+
+def test_another_day_than_today_is_named() -> None:
+    now = datetime.now().astimezone()
+    noon = now.replace(hour=12, minute=5)
+    assert format_clock(noon.astimezone(UTC)) == "12:05"
+    later = noon + timedelta(days=2)
+    assert format_clock(later.astimezone(UTC)) == f"{later:%Y-%m-%d} 12:05"

@@ -1,6 +1,6 @@
 import threading
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -99,9 +99,9 @@ def test_no_cell_starts_after_the_time_that_was_set(folder):
         if isinstance(event, CellFinished):
             ends.append(event.index)
 
-    past = Limits(until=datetime.now() - timedelta(seconds=1))
+    past = Limits(until=datetime.now(UTC) - timedelta(seconds=1))
     assert _sizes(past, folder, [observer]) == [] == ends
-    assert _sizes(Limits(until=datetime.now() + timedelta(hours=1)), folder, [observer]) == [1, 2, 3]
+    assert _sizes(Limits(until=datetime.now(UTC) + timedelta(hours=1)), folder, [observer]) == [1, 2, 3]
 
 
 # One worker per GPU.

@@ -197,8 +197,8 @@ def _within(limits: Limits, items: Sequence[Item]) -> Sequence[Item]:
 
 
 def _moment(limits: Limits) -> str | None:
-    """Write the local time after which no cell starts, with its zone: nodes may be in another one."""
-    return None if limits.until is None else limits.until.astimezone().isoformat()
+    """Write the moment after which no cell starts, with its zone: nodes may be in another one."""
+    return None if limits.until is None else limits.until.isoformat()
 
 
 def preview(session: Session, job: JobOptions, *, results: Path, cells_per_task: int | None = None) -> str:

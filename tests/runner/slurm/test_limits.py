@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from bench.cli.slurm import _status_text
 from bench.core.cell import Cell
@@ -68,10 +68,10 @@ def test_short_cells_are_submitted_and_measured_first(tmp_path, monkeypatch, nod
 
 def test_a_task_starts_no_cell_after_the_time_and_a_resume_takes_them(tmp_path, monkeypatch, node):  # noqa: F811
     monkeypatch.setattr("bench.runner.slurm.files.code_hash", lambda _: "c")
-    folder = submit(tmp_path, Limits(until=datetime.now() + timedelta(hours=1)))
+    folder = submit(tmp_path, Limits(until=datetime.now(UTC) + timedelta(hours=1)))
     files = SlurmFiles.of(folder)
     until = datetime.fromisoformat(files.submission(0).until)
-    assert until.tzinfo is not None and until > datetime.now().astimezone()
+    assert until > datetime.now(UTC)
     clock = iter([until - timedelta(seconds=1), until])
     monkeypatch.setattr("bench.runner.slurm.task.datetime", _Clock(clock))
     assert run_task(folder) == 0
