@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.core.advice import Advice, AdviceKind
-from bench.core.cell import Cell, Mode, Precision
+from bench.core.cell import Cell, CompileMode, Mode, Precision
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict, Erratum
 from bench.core.environment import Environment, MachineState
 from bench.core.record import (
@@ -134,6 +136,24 @@ def make_record(
 NOISY = Advice(kind=AdviceKind.NOISY_SAMPLES, facts=(("target", 0.02), ("steps", 40), ("budget_seconds", 1.0)))
 BUSY = Advice(kind=AdviceKind.BUSY_MACHINE, facts=(("other_busy_cores", 1.5), ("load_1m", 3.2)))
 LOWER_BOUND = Advice(kind=AdviceKind.FLOPS_LOWER_BOUND, facts=(("operation", "aten.cdist"), ("calls", 2)))
+
+
+def begun(record: Record, *, build: float, first: float) -> Record:
+    """Give a record a build and a warm-up whose first step took so long."""
+    samples = (
+        replace(s, build_seconds=build, warmup_seconds=(first, *s.seconds[:9]))
+        if s.phase is Phase.STEP
+        else replace(s, warmup_seconds=())
+        for s in record.samples
+    )
+    return replace(record, samples=tuple(samples))
+
+
+def make_begun() -> tuple[Record, Record]:
+    """Make a cell that is not compiled, and the same one compiled, which pays off after 22 steps."""
+    plain = begun(make_record(step=1.0), build=0.5, first=1.2)
+    compiled = begun(make_record(step=0.5, compile=CompileMode.DEFAULT), build=0.6, first=11.0)
+    return plain, compiled  # (0.6 + 10.5 - 0.5) / 0.5, about: no step of the plain cell is slow
 
 
 def make_sweep() -> tuple[Record, ...]:

@@ -152,6 +152,7 @@ class Nomination:
         is_suspect: Changed enough to be worth `bench ab`.
         missing: What is missing, in words; empty if nothing is.
         processes: Fresh processes of base and of head.
+        tokens: Tokens of a step, of all its examples; None where the model takes none.
     """
 
     cell_id: str
@@ -167,6 +168,7 @@ class Nomination:
     is_suspect: bool = False
     missing: str = ""
     processes: tuple[int, int] = (0, 0)
+    tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

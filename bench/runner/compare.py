@@ -44,6 +44,7 @@ class _Timed:
     processes: int = 1
     reason: str = ""
     doubts: tuple[AdviceKind, ...] = ()
+    tokens: int | None = None
 
 
 def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = False) -> Nominated:
@@ -108,6 +109,7 @@ def _timed(run: StoredRun) -> list[_Timed]:
                 processes=len(record.process_seconds(Phase.STEP)),
                 reason="" if step else f"{record.outcome.value}: {record.reason or 'no step was timed'}",
                 doubts=tuple(dict.fromkeys(advice.kind for advice in record.advice)),
+                tokens=_tokens(record),
             )
         )
     cases: tuple[Generation | Sampled, ...] = (*run.generations, *run.images)
@@ -173,7 +175,14 @@ def _nominate(base: _Timed | None, head: _Timed | None, *, is_forced: bool) -> N
         is_suspect=is_large and is_beyond_noise and not apart,
         missing=missing,
         processes=(base.processes if base else 0, head.processes if head else 0),
+        tokens=there.tokens,
     )
+
+
+def _tokens(record: Record) -> int | None:
+    """Count the tokens of a step, of all its examples."""
+    cell, tokens = record.cell, record.tokens_per_example
+    return None if tokens is None else tokens * cell.batch_size * cell.world_size
 
 
 def _shift(base: Estimate, head: Estimate) -> tuple[float, float | None, float | None]:

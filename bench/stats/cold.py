@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from bench.core.cell import CompileMode
+from bench.core.cell import Cell, CompileMode
 from bench.core.record import ColdStart, Phase, Record
 from bench.stats.summary import estimate_phase
 
@@ -124,19 +124,20 @@ def paybacks(records: Sequence[Record], among: Sequence[Record]) -> list[Payback
     if all(record.cell.compile is CompileMode.NONE for record in records):
         return [None] * len(records)
     by_key = {other.cell.key: other for other in reversed(among)}
-    partners = (by_key.get(_eager_key(record)) for record in records)
+    partners = (by_key.get(eager_key(record.cell)) for record in records)
     return [payback_of(record, [one] if one else []) for record, one in zip(records, partners, strict=True)]
 
 
-def _eager_key(record: Record) -> str:
-    return replace(record.cell, compile=CompileMode.NONE).key
+def eager_key(cell: Cell) -> str:
+    """Return the key of the same cell that is not compiled."""
+    return replace(cell, compile=CompileMode.NONE).key
 
 
 def payback_of(record: Record, records: Sequence[Record]) -> Payback | None:
     """Compare a compiled cell with the same one that is not compiled; None without that one or without a start-up."""
     if record.cell.compile is CompileMode.NONE:
         return None
-    plain = _eager_key(record)
+    plain = eager_key(record.cell)
     eager = next((other for other in records if other.cell.key == plain), None)
     if eager is None:
         return None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.core.record import Phase
 from bench.core.units import format_count
-from bench.tables.cell_values import CellRow, has_converged, own_phases, phase_share, process_count
+from bench.tables.cell_values import CellRow, are_texts, has_converged, own_phases, phase_share, process_count
 from bench.tables.columns import INTERVAL, Shown, TableColumn, flag, integer, read, real, text
 from bench.tables.figures import percent, significant
 from bench.tables.tails import infer_seconds, tail_columns
 
 PAGE = frozenset({"html"})  # there the phases have a section of their own
 SMALL = frozenset({"html", "latex"})
+PAPER = frozenset({"latex"})
 
 
 def percent_2(fraction: float) -> str:
@@ -27,6 +30,10 @@ def payback_text(row: CellRow) -> str | None:
     """Write after how many steps compiling has paid for itself, or why there is no such number."""
     found = row.payback
     return None if found is None else found.reason or f"{found.steps:,}"
+
+
+def _are_mixed(rows: Sequence[CellRow]) -> bool:
+    return not are_texts(rows)
 
 
 START = (
@@ -49,35 +56,35 @@ START = (
         "steps",
         "first steps after which those of the warm-up take as long as timed ones; median over the processes",
         "start.steps_until_steady",
-        Shown(name="steady after", unit="steps", view="cold", place=3, write=significant, always=True),
+        Shown(name="steady after", unit="steps", view="cold", place=3, rank=3, write=significant, always=True),
     ),
     real(
         "startup_seconds",
         "s",
         "build, and what the steps until steady took beyond steady ones",
         "start.startup_seconds",
-        Shown(name="start-up", scale="s", view="cold", place=4, rank=2, always=True),
+        Shown(name="start-up", scale="s", view="cold", place=4, rank=3, always=True),
     ),
     real(
         "compile_seconds",
         "s",
         "what the first steps of a compiled cell take beyond steady ones, no code compiled before (`--cold-start`)",
         "start.compile_seconds",
-        Shown(name="compile", scale="s", view="cold", place=7),
+        Shown(name="compile", scale="s", view="cold", place=7, rank=2),
     ),
     real(
         "cold_start_seconds",
         "s",
         "from the start of Python to the end of the first step, nothing loaded or compiled before (`--cold-start`)",
         "start.cold_seconds",
-        Shown(name="cold start", scale="s", view="cold", place=8),
+        Shown(name="cold start", scale="s", view="cold", place=8, rank=2),
     ),
     real(
         "cached_start_seconds",
         "s",
         "the same in a second process, which finds the code that the first has compiled",
         "start.cached_seconds",
-        Shown(name="cached start", scale="s", view="cold", place=9),
+        Shown(name="cached start", scale="s", view="cold", place=9, rank=2),
     ),
     integer(
         "compile_payback_steps",
@@ -172,15 +179,19 @@ TIMES = (
         "tokens/s",
         "throughput of a language model",
         "summary.tokens_per_second",
-        Shown(name="tokens", unit="/s", place=12, rank=6, write=format_count),
+        Shown(name="tokens", unit="/s", place=12, write=format_count, when=are_texts),
+        Shown(name="tokens", unit="/s", place=12, rank=6, write=format_count, when=_are_mixed),
         openmetrics="tokens_per_second",
+        bencher="tokens-per-second",
     ),
     real(
         "token_seconds",
         "s",
         "step / tokens of all its examples: what a token costs, not how long one takes to appear",
         "summary.seconds_per_token",
-        Shown(name="token", scale="s", place=13, rank=6, hidden_in=SMALL),
+        Shown(name="token", scale="s", place=13, rank=1, hidden_in=PAPER, when=are_texts),
+        Shown(name="token", scale="s", place=13, rank=6, hidden_in=SMALL, when=_are_mixed),
+        openmetrics="token_seconds",
     ),
     *(
         _phase(phase, header, f"median of the {phase.value} phase", place)

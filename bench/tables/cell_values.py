@@ -48,6 +48,12 @@ def has_converged(row: CellRow) -> bool | None:
     return all(known) if known else None
 
 
+def are_texts(rows: Sequence[CellRow]) -> bool:
+    """Whether every cell that was timed takes tokens, so that tokens are what the table is about."""
+    timed = [row.summary for row in rows if row.summary.step is not None]
+    return bool(timed) and all(summary.tokens_per_second is not None for summary in timed)
+
+
 def bound_mark(row: CellRow) -> str:
     """Return the sign before FLOPs that are a lower bound."""
     flops = row.record.counters.flops

@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 
 from bench.core.history import HistoryNomination, NominationKind, Pruned, Trend
 from bench.core.units import counted
+from bench.tables.cells import CELLS
 from bench.tables.columns import MISSING, noise_texts
 from bench.tables.document import Block, Document, Notes, Rows, Text, Verbatim
 from bench.tables.figures import byte_unit, count_unit, plain, significant, time_unit, with_noise
@@ -114,6 +115,7 @@ _KIND_WORDS = {
     NominationKind.EXACT: "exact",
 }
 _SHORT = 9
+_WHOLE = frozenset(column.name for column in CELLS if column.dtype == "Int64")
 
 
 def unit_of(metric: str, values: Sequence[float]) -> tuple[float, str]:
@@ -124,7 +126,8 @@ def unit_of(metric: str, values: Sequence[float]) -> tuple[float, str]:
         return byte_unit(values) or (1.0, "B")
     if metric.endswith("_joules"):
         return 1.0, "J"
-    return count_unit(values) or (1.0, "")
+    scale, prefix = count_unit(values) or (1.0, "")
+    return scale, f"{prefix}/s" if metric.endswith("_per_second") else prefix
 
 
 def level_change(trend: Trend) -> float | None:
@@ -219,7 +222,7 @@ def points_rows(trend: Trend, shown: int, scale: float, unit: str) -> Rows:
         else with_noise(p.value / scale, None if p.low is None or p.high is None else (p.high - p.low) / 2 / scale)
         for p in points
     ]
-    if not trend.metric.endswith(("_seconds", "_joules")):  # a count is exact: all of its digits
+    if trend.metric in _WHOLE:  # a count is exact: all of its digits
         figures = [(MISSING if p.value is None else f"{p.value:,.0f}", "") for p in points]
         unit = ""
     before = [_previous(trend, begin + index) for index in range(len(points))]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.core.comparison import Nominated, Nomination, Side
-from bench.core.units import counted
+from bench.core.units import counted, format_count
 from bench.tables.advice import WORDS, marks_of
 from bench.tables.columns import MISSING
 from bench.tables.comparison import short_names
@@ -179,6 +179,7 @@ def _cells(cells: Sequence[Nomination], caption: str, plot: Dots | None = None) 
         Column(name="head", unit=unit, cells=seconds([n.head for n in cells])),
         Column(name="ratio", cells=tuple(_ratio(n.shift) for n in cells)),
         Column(name="interval 95%", cells=intervals, rank=1),
+        *_tokens(cells),
     ]
     if any((*n.base_doubts, *n.head_doubts) for n in cells):
         doubts = {"base": [n.base_doubts for n in cells], "head": [n.head_doubts for n in cells]}
@@ -196,6 +197,31 @@ def _cells(cells: Sequence[Nomination], caption: str, plot: Dots | None = None) 
         columns.append(Column(name=ends, cells=strips, right=False, rank=2, hidden_in=pages_only))
     styles = {row: "yellow" for row, n in enumerate(cells) if n.is_suspect}
     return Rows(columns=columns, caption=caption, shows_caption=True, styles=styles)
+
+
+def _tokens(cells: Sequence[Nomination]) -> list[Column]:
+    """Make the columns of throughput and cost of a token; none where no model takes tokens."""
+    if all(n.tokens is None for n in cells):
+        return []
+    sides = {"base": [n.base for n in cells], "head": [n.head for n in cells]}
+    costs = {
+        side: [s / n.tokens if s is not None and n.tokens else None for s, n in zip(values, cells, strict=True)]
+        for side, values in sides.items()
+    }
+    scale, unit = time_unit([cost for values in costs.values() for cost in values if cost is not None]) or (1.0, "s")
+    rates = {side: [1 / cost if cost else None for cost in values] for side, values in costs.items()}
+    return [
+        *(Column(name=side, unit="tokens/s", cells=tuple(map(format_count, r)), rank=3) for side, r in rates.items()),
+        *(
+            Column(
+                name=side,
+                unit=f"{unit}/token",
+                cells=tuple(MISSING if cost is None else significant(cost / scale) for cost in values),
+                rank=4,
+            )
+            for side, values in costs.items()
+        ),
+    ]
 
 
 def _strip(dot: Dot, plot: Dots) -> str:

@@ -110,3 +110,11 @@ def test_pruning_is_told_before_and_after() -> None:
     assert "of 1 cell," in on_page(pruned_document(replace(plan, cells=1)))
     assert "--yes" not in done
     assert "/r/b is being measured" in done
+
+
+def test_a_fraction_keeps_its_digits_and_a_count_is_exact() -> None:
+    shown = {}
+    for metric, value in (("step_relative_dispersion", 0.0234), ("steps_until_steady", 1.5), ("parameters", 9547360)):
+        points = tuple(make_point(day, value, low=None, high=None) for day in range(3))
+        shown[metric] = on_page(trend_document(make_trend(metric=metric, points=points))).splitlines()[-1].split()
+    assert [next(figure for figure in row if figure in "0.0234 1.50 9,547,360".split()) for row in shown.values()]

@@ -101,19 +101,28 @@ def run_comment(
     claims: Sequence[CheckedClaim] = (),
     environment: Environment | None = None,
     limit: int = LIMIT,
+    view: str = "",
 ) -> str:
-    """Write a run: what came of it, then folded the cells, the doubts, what failed, the claims and the machine."""
+    """Write a run: what came of it, then folded the cells, the doubts, what failed, the claims and the machine.
+
+    Args:
+        records: Records in the order of the rows.
+        claims: Checked claims.
+        environment: Environment of the run; the first record's own if None.
+        limit: Bytes of UTF-8.
+        view: Columns of the cells: the usual ones, or `cold`.
+    """
     environment = environment or next((r.environment for r in records if r.environment), None)
     doubts = advice_sentences(records)
     failed = [f"{r.cell.id}: {text}" for r in records if (text := outcome_text(r))]
     sections = []
     if records:
-        said = escape(caption(records, [summarise(record) for record in records[:_MOST_ROWS]]))
+        said = escape(caption(records, [summarise(record) for record in records[:_MOST_ROWS]], view))
         sections.append(
             Section(
                 title=f"Cells: {len(records)}",
                 rows=len(records),
-                write=lambda rows: f"{said}\n\n{write_document([cells_rows(records[:rows])])}" if rows else said,
+                write=lambda rows: f"{said}\n\n{write_document([cells_rows(records[:rows], view)])}" if rows else said,
                 is_open=len(records) <= _OPEN_ROWS,
             )
         )

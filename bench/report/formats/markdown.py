@@ -89,10 +89,10 @@ def _code(lines: Sequence[str], language: str) -> str:
     return "\n".join([f"{fence}{language}", *lines, fence]) if lines else ""
 
 
-def _write(run: StoredRun, asked: Asked) -> str:  # noqa: ARG001 - the signature of all formats
+def _write(run: StoredRun, asked: Asked) -> str:
     from bench.report.ci.comment import run_comment
 
-    return run_comment(run.records, run.claims, run.environment)
+    return run_comment(run.records, run.claims, run.environment, view=asked.view)
 
 
 FORMAT = Format(

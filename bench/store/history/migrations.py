@@ -7,6 +7,7 @@ of the version before in `tests/store/history/`.
 - 1 (2026-11-23) runs, environments, cells, records.
 - 2 (2026-11-23) `stepbench_pruned`; indexes for `bench history prune`; `energy_joules`, `device_used_bytes`.
 - 3 (2026-11-29) how a cell begins: build, first step, steps until steady, start-up, compile, cold and cached start.
+- 4 (2026-11-29) `tokens_per_second`, `token_seconds`, `compile_payback_steps`.
 
 Why not Alembic: it would bring two packages, an ini file, an environment script and a folder of scripts, for a table
 of a few statements that both databases take as they are.
@@ -21,7 +22,7 @@ from sqlalchemy import Connection, insert, inspect, select, text, update
 from bench.core.errors import StoreError
 from bench.store.history.schema import schema
 
-VERSION = 3
+VERSION = 4
 
 _IDENTITY = {
     "sqlite": "INTEGER PRIMARY KEY",
@@ -100,6 +101,11 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
             "cold_start_seconds",
             "cached_start_seconds",
         )
+    ),
+    4: (
+        "ALTER TABLE stepbench_records ADD COLUMN tokens_per_second DOUBLE PRECISION",
+        "ALTER TABLE stepbench_records ADD COLUMN token_seconds DOUBLE PRECISION",
+        "ALTER TABLE stepbench_records ADD COLUMN compile_payback_steps BIGINT",
     ),
 }
 """By the version they arrive at."""

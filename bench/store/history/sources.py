@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.core.cell import Cell, short_hash
+from bench.core.cell import Cell, CompileMode, short_hash
 from bench.core.environment import Environment
 from bench.core.errors import StoreError
 from bench.core.estimate import Estimate
@@ -25,8 +25,9 @@ from bench.core.generation import Generation, Sampled
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Record
 from bench.core.units import counted
+from bench.stats.cold import eager_key
 from bench.stats.estimate import estimate_median, relative_dispersion
-from bench.stats.generation import estimates_of
+from bench.stats.generation import estimates_of, summarise_generation
 from bench.store.atomic import store_error
 from bench.store.codec import digest, from_data, parse_file
 from bench.store.history.schema import MEASURED
@@ -175,7 +176,19 @@ def _run_row(folder: RunFolder) -> Row:
 
 
 def _record_entry(data: Any, file: Path, run: Row, address: str, path: str) -> Entry:
-    return entry_of(from_data(Record, data, file), digest=address, run=run, path=path)
+    record = from_data(Record, data, file)
+    return entry_of(record, digest=address, run=run, path=path, eager=_eager(record, file))
+
+
+def _eager(record: Record, file: Path) -> Record | None:
+    """Read what the same run has of the same cell that is not compiled; None if there is none that can be read."""
+    other = file.with_name(f"{eager_key(record.cell)}.json")
+    if record.cell.compile is CompileMode.NONE or not other.is_file():
+        return None
+    try:
+        return from_data(Record, parse_file(other), other)
+    except StoreError:  # a problem of that file, which is told where it is listed
+        return None
 
 
 def _case_entry(
@@ -188,6 +201,9 @@ def _case_entry(
     machine = None if environment is None else _environment_row(environment)
     step = next(iter(estimates_of(measured).values()))
     timed = {} if step is None else _estimated(step) | {"step_median_seconds": step.point, "step_processes": 1}
+    if step is not None and isinstance(measured, Generation):
+        rate = summarise_generation(measured).decode_tokens_per_second
+        timed |= {"tokens_per_second": rate, "token_seconds": 1 / rate if rate else None}
     return Entry(
         run=run,
         cell=cell,
@@ -230,10 +246,10 @@ def _estimated(step: Estimate) -> dict[str, Any]:
     }
 
 
-def entry_of(record: Record, *, digest: str, run: Row, path: str) -> Entry:
-    """Make the rows of a record."""
+def entry_of(record: Record, *, digest: str, run: Row, path: str, eager: Record | None = None) -> Entry:
+    """Make the rows of a record; compiling pays against the cell `eager`."""
     environment = record.environment
-    (row,) = cell_rows((record,))
+    row, *_ = cell_rows((record,) if eager is None else (record, eager))
     cell = _cell_row(record.cell)
     machine = None if environment is None else _environment_row(environment)
     return Entry(

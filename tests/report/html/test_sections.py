@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from bench.core.cell import Cell, CompileMode, Precision
+from bench.core.cell import Cell, Precision
 from bench.core.claim import ClaimVerdict
 from bench.core.comparison import Nominated, Nomination, Side
 from bench.core.estimate import Estimate
-from bench.core.record import Outcome, Phase, Record
+from bench.core.record import Outcome, Phase
+from bench.core.units import format_count
 from bench.report.html.contract import ReportData, Row, Section, make_data
 from bench.report.html.page import render
 from bench.report.html.sections import (
@@ -29,10 +30,10 @@ from bench.report.html.sections import (
     verdicts,
 )
 from bench.report.html.sections.cells import BUDGET, raw_samples
-from bench.stats.summary import Summary
+from bench.stats.summary import Summary, summarise
 from bench.store.stored import StoredRun
 from bench.tables.figures import first, seconds_text, words
-from tests.records import ENVIRONMENT, make_claims, make_record
+from tests.records import ENVIRONMENT, make_begun, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 from tests.report.profiles import PROFILE
@@ -48,17 +49,7 @@ CASES = {
 }
 
 
-def _begun(record: Record, build: float, first: float) -> Record:
-    samples = (replace(s, build_seconds=build, warmup_seconds=(first, *s.seconds[:9])) for s in record.samples)
-    return replace(
-        record, samples=tuple(s if s.phase is Phase.STEP else replace(s, warmup_seconds=()) for s in samples)
-    )
-
-
-BEGUN = (
-    _begun(make_record(step=1.0), 0.5, 1.2),
-    _begun(make_record(step=0.5, compile=CompileMode.DEFAULT), 0.6, 11.0),
-)
+BEGUN = make_begun()
 
 
 def built(section: Section, *runs: StoredRun, **more: object) -> dict:
@@ -88,10 +79,18 @@ def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
     (table,) = tables(documents.START, make_run(id="begun", records=BEGUN))
     assert table.heads[-1].name == "paid off after"
     assert [row[0].text for row in table.rows] == [BEGUN[1].cell.id, BEGUN[0].cell.id]
-    assert [row[-1].text for row in table.rows] == [
-        "22",
-        "-",
-    ]  # (0.6 + 10.5 - 0.5) / 0.5, about: no step of the plain cell is slow
+    assert [row[-1].text for row in table.rows] == ["22", "-"]
+
+
+def test_texts_have_their_tokens_per_second_and_the_time_of_one_beside_each_other() -> None:
+    texts = [make_record("lm", size, tokens_per_example=64) for size in (1, 2)]
+    for records, is_shown in ((texts, True), ([*texts, make_record("mlp")], False)):
+        columns = {c["name"]: c for c in built(cells.SECTION, make_run(id="r", records=tuple(records)))["columns"]}
+        assert (columns["tokens"]["shown"], columns["token"]["shown"]) == (True, is_shown)  # a click shows it always
+        summary = summarise(texts[0])
+        assert columns["tokens"]["texts"][0] == format_count(summary.tokens_per_second)
+        assert columns["token"]["unit"] == "µs"
+        assert float(columns["token"]["texts"][0]) == pytest.approx(1e6 * summary.seconds_per_token, rel=0.01)
 
 
 def test_the_answer_comes_first_and_counts() -> None:
