@@ -112,9 +112,17 @@ def test_pruning_is_told_before_and_after() -> None:
     assert "/r/b is being measured" in done
 
 
-def test_a_fraction_keeps_its_digits_and_a_count_is_exact() -> None:
-    shown = {}
-    for metric, value in (("step_relative_dispersion", 0.0234), ("steps_until_steady", 1.5), ("parameters", 9547360)):
-        points = tuple(make_point(day, value, low=None, high=None) for day in range(3))
-        shown[metric] = on_page(trend_document(make_trend(metric=metric, points=points))).splitlines()[-1].split()
-    assert [next(figure for figure in row if figure in "0.0234 1.50 9,547,360".split()) for row in shown.values()]
+@pytest.mark.parametrize(
+    ("metric", "value", "written"),
+    [
+        ("step_relative_dispersion", 0.0234, "0.0234"),
+        ("steps_until_steady", 1.5, "1.50"),
+        ("tokens_per_second", 41_234.5, "41.2"),
+        ("compile_payback_steps", 1234, "1,234"),
+        ("parameters", 9_547_360, "9,547,360"),
+    ],
+)
+def test_a_fraction_keeps_its_digits_and_a_count_is_exact(metric: str, value: float, written: str) -> None:
+    points = tuple(make_point(day, value, low=None, high=None) for day in range(3))
+    newest = on_page(trend_document(make_trend(metric=metric, points=points))).splitlines()[-1]
+    assert written in newest.split()
