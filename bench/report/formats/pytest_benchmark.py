@@ -74,12 +74,17 @@ def _benchmark(one: Measured, extra_info: dict[str, Any]) -> dict[str, Any]:
         "group": None,
         "name": name,
         "fullname": name,
-        "params": {key: value for key, value in to_json(cell).items() if value is not None},
+        "params": {key: _harmless(value) for key, value in to_json(cell).items() if value is not None},
         "param": name,
         "extra_info": extra_info,
         "options": {},
         "stats": {**stats.as_dict(), "data": list(one.steps), "iterations": 1},
     }
+
+
+def _harmless(value: Any) -> Any:
+    """Write a text from outside so that it neither commands the terminal nor breaks the table of who groups by it."""
+    return plain(value) if isinstance(value, str) else value
 
 
 FORMAT = Format(write=lambda run, asked: to_pytest_benchmark(run, asked.extra_info))

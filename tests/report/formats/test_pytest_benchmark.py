@@ -4,16 +4,18 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.core.record import Phase
+from bench.core.text import plain
 from bench.report.formats.pytest_benchmark import to_pytest_benchmark
 from bench.runner.compare import read_run
 from bench.runner.recorder import extra_info
-from tests.report.formats.runs import RUN, UNMEASURED
+from tests.report.formats.runs import HOSTILE, RUN, UNMEASURED, hostile_run
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +25,48 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.slow
-def test_pytest_benchmark_compare_reads_it(exported: Path) -> None:
+def compared(*files: Path) -> tuple[str, list[dict[str, str]]]:
+    """Let pytest-benchmark compare files; return what it printed and its table."""
     code = "from pytest_benchmark.cli import main; main()"
-    other = exported.with_name("0002_run.json")  # pytest-benchmark fails on one file given twice
-    other.write_text(exported.read_text())
-    command = [sys.executable, "-c", code, "compare", str(exported), str(other), "--csv", "table.csv"]
+    command = [sys.executable, "-c", code, "compare", *map(str, files), "--csv", "table.csv"]
     command += ["--columns", "min,median,rounds", "--sort", "name", "--group-by", "param:model"]
-    done = subprocess.run(command, cwd=exported.parent, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=files[0].parent, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "benchmark 'model=my_net'" in done.stdout
-    assert "my_net/train/b8/cpu/fp32" in done.stdout
-    with (exported.parent / "table.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    medians = {row["name"]: float(row["median"]) for row in rows}
-    assert set(medians) == {one.record.cell.id for one in RUN.measured}
+    with (files[0].parent / "table.csv").open(newline="") as file:
+        return done.stdout, list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_pytest_benchmark_compares_two_runs_with_every_value(exported: Path) -> None:
+    slower = exported.with_name("0002_run.json")
+    twice = tuple(
+        replace(record, samples=tuple(replace(s, seconds=tuple(2 * x for x in s.seconds)) for s in record.samples))
+        for record in RUN.records
+    )
+    slower.write_text(to_pytest_benchmark(replace(RUN, records=twice), extra_info))
+    printed, rows = compared(exported, slower)
+    assert "benchmark 'model=my_net'" in printed
+    assert all(f"my_net/train/b8/cpu/fp32 ({number}" in printed for number in ("0001", "0002"))
     for one in RUN.measured:
-        assert medians[one.record.cell.id] == pytest.approx(np.median(one.steps), rel=1e-12)
+        mine = [row for row in rows if row["name"] == one.record.cell.id]
+        assert sorted(float(row["median"]) for row in mine) == pytest.approx(
+            [np.median(one.steps), 2 * np.median(one.steps)], rel=1e-12
+        )
+        assert {int(row["rounds"]) for row in mine} == {len(one.steps)}
+        assert {row["param:batch_size"] for row in mine} == {str(one.record.cell.batch_size)}
+    assert len(rows) == 2 * len(RUN.measured)
+
+
+@pytest.mark.slow
+def test_pytest_benchmark_reads_odd_names_which_command_nothing(tmp_path: Path) -> None:
+    run = hostile_run()
+    (one,) = run.measured
+    file = tmp_path / "0001_run.json"
+    file.write_text(to_pytest_benchmark(run, extra_info))
+    printed, (row,) = compared(file)
+    assert (row["name"], row["param:model"]) == (plain(one.record.cell.id), plain(HOSTILE))
+    assert float(row["median"]) == pytest.approx(np.median(one.steps))
+    assert not any(sign in printed for sign in ("\x1b", "\x00", "\u202e"))
 
 
 def test_our_own_compare_finds_the_same_cells_in_it(exported: Path) -> None:
