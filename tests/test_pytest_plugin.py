@@ -44,6 +44,40 @@ def write_suite(pytester, precisions='["fp32"]'):
     pytester.path.joinpath("test_tiny.py").write_text(SUITE.replace("PRECISIONS", precisions))
 
 
+SUITE_FILE = f"""
+[sampling]
+budget_seconds = 0.02
+floor_seconds = 0.05
+target = 0.3
+skip_slower_than = 0.001  # leaves out whatever is not fp32
+
+[[sweep]]
+model = "{MODEL}:tiny"
+batch_size = [2, 4]
+precision = ["fp32", "bf16-amp"]
+input_shape = "4"
+"""
+
+
+@pytest.mark.slow
+def test_a_suite_is_measured_as_it_says_but_for_what_the_mark_says(pytester, run_pytest):
+    pytester.path.joinpath("small.toml").write_text(SUITE_FILE)
+    pytester.path.joinpath("test_suite.py").write_text(
+        "import pytest\n\n"
+        "@pytest.mark.bench_sweep(suite='small.toml', batch_size=2)\n"
+        "def test_as_it_says(bench_cell): bench_cell()\n\n"
+        "@pytest.mark.bench_sweep(suite='small.toml', batch_size=4, precision='fp32', floor_seconds=0.07, target=0.2)\n"
+        "def test_with_changes(bench_cell): bench_cell()\n"
+    )
+    result = run_pytest("--benchmark-only", "-rs")
+    result.assert_outcomes(passed=2, skipped=1)
+    result.stdout.fnmatch_lines(["*/b2/cpu/bf16-amp: a step in bf16-amp takes * times as long as in fp32*"])
+    folder = RunFolder.open(latest(pytester.path / "results"))
+    asked = {(r.cell.batch_size, r.cell.precision.value): r.sampling for r in folder.records()}
+    found = {key: (one.target, one.budget_seconds, one.floor_seconds) for key, one in asked.items()}
+    assert found == {(2, "fp32"): (0.3, 0.02, 0.05), (2, "bf16-amp"): (0.3, 0.02, 0.05), (4, "fp32"): (0.2, 0.02, 0.07)}
+
+
 @pytest.mark.slow
 def test_rounds_are_the_steps_of_the_record(pytester, run_pytest):
     write_suite(pytester)
@@ -142,8 +176,9 @@ def test_what_the_device_cannot_do_is_skipped_with_its_reason(pytester, run_pyte
 def test_a_cell_by_hand_needs_no_mark(pytester, run_pytest):
     pytester.path.joinpath("test_one.py").write_text(
         f"def test_one(bench_cell):\n"
-        f"    record = bench_cell('{MODEL}:tiny', batch_size=3, input_shape=(4,), budget_seconds=0.02)\n"
+        f"    record = bench_cell('{MODEL}:tiny', batch_size=3, input_shape=(4,), budget_seconds=0.02, floor_seconds=0.5)\n"
         f"    assert record.cell.batch_size == 3\n"
+        f"    assert (record.sampling.budget_seconds, record.sampling.floor_seconds) == (0.02, 0.5)\n"
     )
     run_pytest("--benchmark-only").assert_outcomes(passed=1)
 
