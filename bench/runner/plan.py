@@ -171,27 +171,41 @@ def share_out(cells: Sequence[Cell], workers: Sequence[str]) -> Sequence[Cell]:
 
 
 def share_threads(cells: Sequence[Cell], environments: Mapping[str, Environment]) -> tuple[Cell, ...]:
-    """Give cells that differ only in their number of processes the same threads per process: they are compared.
+    """Give the same threads per process to cells that are compared by their number of processes.
 
     As many as the most processes of them have when they share what torch would take alone. Only on a CPU, only beside a
-    cell of one process, and only where no threads were asked for.
+    cell of one process, which has the batch of each of them (weak scaling) or of all together (strong), and only where
+    no threads were asked for.
 
     Args:
         cells: With full device names.
         environments: Environments by device name.
     """
-    sizes: dict[Cell, set[int]] = {}
-    for cell in cells:
-        sizes.setdefault(_alone(cell), set()).add(cell.world_size)
+    most = {_alone(cell): 1 for cell in cells if cell.world_size == 1}  # processes beside a cell of one
+    beside = {cell: [one for one in _partners(cell) if one in most] for cell in cells if cell.world_size > 1}
+    is_settled = False
+    while not is_settled:  # cells of two batches may meet in a third
+        is_settled = True
+        for cell, partners in beside.items():
+            highest = max((cell.world_size, *(most[one] for one in partners)))
+            for one in partners:
+                is_settled = is_settled and most[one] == highest
+                most[one] = highest
 
     def shared(cell: Cell) -> Cell:
-        of_all = sizes[_alone(cell)]
-        is_compared = 1 in of_all and len(of_all) > 1 and cell.threads is None
-        if not is_compared or is_accelerator(cell.device):
+        partners = beside.get(cell, [_alone(cell)] if cell.world_size == 1 else [])
+        count = max((most[one] for one in partners), default=1)
+        if count == 1 or cell.threads is not None or is_accelerator(cell.device):
             return cell
-        return replace(cell, threads=max(1, environments[cell.device].threads // max(of_all)))
+        return replace(cell, threads=max(1, environments[cell.device].threads // count))
 
     return tuple(dict.fromkeys(map(shared, cells)))
+
+
+def _partners(cell: Cell) -> tuple[Cell, ...]:
+    """Return the cells of one process that one of several is compared with: by weak and by strong scaling."""
+    weak = _alone(cell)
+    return weak, replace(weak, batch_size=cell.batch_size * cell.world_size)
 
 
 def _alone(cell: Cell) -> Cell:

@@ -29,6 +29,18 @@ def test_each_process_has_the_share_of_the_largest_cell(sizes: tuple[int, ...], 
     assert threads(*map(of, sizes)) == [shared] * len(sizes)
 
 
+def test_strong_scaling_shares_out_what_the_ranks_have_together() -> None:
+    assert threads(of(1), of(2, batch_size=4)) == [4, 4]
+    assert threads(of(1), of(2, batch_size=4), of(4, batch_size=2)) == [2, 2, 2]
+
+
+def test_cells_that_meet_in_a_third_have_the_same_threads() -> None:
+    # The 2 x 8 are compared with 8 alone and with 16 alone, beside which 4 x 4 stand.
+    met = (of(1), of(2), of(1, batch_size=16), of(4, batch_size=4), of(1, batch_size=5))
+    assert threads(*met) == [2, 2, 2, 2, None]
+    assert threads(*reversed(met)) == [None, 2, 2, 2, 2]
+
+
 def test_ways_to_train_in_parallel_share_the_cell_of_one_process() -> None:
     assert threads(of(1), of(2), of(4, parallel=Parallel.FSDP2)) == [2, 2, 2]
 
@@ -38,7 +50,7 @@ def test_ways_to_train_in_parallel_share_the_cell_of_one_process() -> None:
     [
         (of(1),),
         (of(2), of(4)),
-        (of(1), of(2, batch_size=4)),
+        (of(1), of(2, batch_size=3)),
         (of(1, device="cuda:0"), of(2, device="cuda:0")),
     ],
     ids=["one process", "nothing to compare with", "another batch", "a GPU"],
