@@ -46,6 +46,7 @@ def command(
     target: options.TargetOption = options.DEFAULT_TARGET,
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
+    traces: options.TracesOption = False,
     resume: options.ResumeCasesOption = None,
     executor: options.CasesExecutorOption = "forkserver",
     job: slurm.Job,
@@ -80,6 +81,7 @@ def command(
         job=job,
         latency=latency,
         tail=tail,
+        traces=traces,
         is_dry=dry_run,
         quiet=quiet,
         format=format,
@@ -133,6 +135,7 @@ def measure_cases(
     job: slurm.Job,
     latency: str | None,
     tail: bool,
+    traces: bool,
     is_dry: bool,
     quiet: bool,
     format: options.Format,  # noqa: A002 - the name of the option
@@ -147,6 +150,7 @@ def measure_cases(
     from bench.cli.progress import stoppable, watching
     from bench.runner.scenarios import plan_cases, run_cases
     from bench.store.runs import check_results
+    from bench.tables.document import Place
     from bench.tables.scenarios import cases_document
     from bench.tables.tails import tailed_cases
 
@@ -154,6 +158,8 @@ def measure_cases(
     if executor == "slurm":
         if limit is not None:
             raise UsageError("--latency needs results, and slurm only submits; leave it out")
+        if traces:
+            raise UsageError("--traces is for cases that are measured here; leave it out")
         if is_dry:
             raise UsageError("--dry-run prints the cases that are measured here, and slurm submits; leave one out")
         return slurm.submit_cases_of(kind, asked, job, results=results, format=format)
@@ -166,7 +172,7 @@ def measure_cases(
         answer(kind.command, format, lambda: options.planned([one.id for one in cases], "case"), cases=cases)
         return ExitCode.FINE
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
-        run = run_cases(kind, asked, results=results, watch=watch, method=executor)
+        run = run_cases(kind, asked, results=results, watch=watch, method=executor, is_tracing=traces)
     found = kind.of_run(run)
     cases_with_tail = tailed_cases(found)
     checked = cases_with_tail.check(limit)
@@ -176,6 +182,7 @@ def measure_cases(
         lambda: [
             *cases_document(kind.field, found),
             *cases_with_tail.document(checked, has_tail=tail),
+            *(Place(text=text) for text in options.traces_of(run.folder)),
             results_place(run.folder),
         ],
         folder=str(run.folder),

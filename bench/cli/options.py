@@ -166,6 +166,9 @@ ColumnsOption = Annotated[
     Literal["usual", "cold"],
     typer.Option("--columns", help="What the table shows: the usual figures, or build, first step and steady."),
 ]
+TracesOption = Annotated[
+    bool, typer.Option("--traces", help="Also write a trace of each, for ui.perfetto.dev, after its measurement.")
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check it all, print what would be measured, and stop.")]
 QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
 
@@ -213,6 +216,13 @@ def planned(names: Sequence[str], what: str) -> str:
     """Format what a dry run found: one line each, and how many there are."""
     lines = "".join(f"{name}\n" for name in names)
     return f"{lines}{counted(len(names), what)}; nothing was measured (--dry-run)"
+
+
+def traces_of(folder: Path) -> list[str]:
+    """Say where the traces of a run are, if it has any."""
+    from bench.runner.tracing import TRACES
+
+    return [f"Traces for ui.perfetto.dev: {folder / TRACES}"] if (folder / TRACES).is_dir() else []
 
 
 def view_of(columns: str) -> str:

@@ -103,6 +103,7 @@ def command(
     snapshot: Annotated[
         bool, typer.Option("--snapshot", help="Write each GPU allocator's history, for pytorch.org/memory_viz.")
     ] = False,
+    traces: options.TracesOption = False,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -198,8 +199,10 @@ def command(
     if retry is not None and resume is None:
         raise UsageError("--retry needs --resume RUN: a new run has nothing to try again")
     if executor == "slurm":
-        if devices is not None or snapshot:
-            raise UsageError("--devices and --snapshot are for runs here; on slurm every task has GPUs of its own")
+        if devices is not None or snapshot or traces:
+            raise UsageError(
+                "--devices, --snapshot and --traces are for runs here; on slurm every task has GPUs of its own"
+            )
         return slurm.run_on_slurm(
             session,
             job,
@@ -246,6 +249,7 @@ def command(
             limits=limits,
             pool=pool,
             is_snapshotting=snapshot,
+            is_tracing=traces,
         )
     say_kept(kept, len(finished.records))
     cells_with_tail = tailed_cells(finished.records)
@@ -287,6 +291,7 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
     doubts = short_advice(records)
     html = finished.folder / "report.html"
     places = [f"Report: {html}"] if html.is_file() else []
+    places += options.traces_of(finished.folder)
     places.append(f"Results: {finished.folder}")
     if failed := _failed(finished):
         places.append(f"{failed} of {counted(len(records), 'cell')} failed; with --strict that is exit code 1")

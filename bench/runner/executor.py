@@ -31,6 +31,7 @@ from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.counting import count_all, workspaces_of
 from bench.runner.records import Stamp
+from bench.runner.tracing import tell_untraced, trace_file
 from bench.runner.workers.answers import Counted, Observed, TimedCell
 from bench.store.kept import KeptCounts
 
@@ -105,6 +106,7 @@ class LocalExecutor:
         self._is_cold = is_cold
         self._is_snapshotting = is_snapshotting
         self.snapshots: Path | None = None
+        self.traces: Path | None = None
         self._peaks = peaks or {}
         self._slow = slow or {}
         self._worker = worker
@@ -164,6 +166,12 @@ class LocalExecutor:
         energy = self._measure_energy(cell, gpu_uuid) if self._is_metering else None
         if self._is_snapshotting:
             self._snapshot(cell)
+        if self.traces is not None:
+            path = trace_file(self.traces, cell.key)
+            is_alone = cell.world_size == 1
+            tell_untraced(
+                cell.id, self._call("trace_cell", cell, path) if is_alone else self._call_ranks("trace_ranks", cell, path)
+            )
         joules = energy.joules_per_step if energy else None
         said = [a for one in timed for a in one.advice]
         if (seen.launches or 0) > MOST_LAUNCHES_TOLD:

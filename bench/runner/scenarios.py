@@ -21,6 +21,7 @@ from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.plan import Plan, make_plan
 from bench.runner.records import Stamp, describe_resumption, open_run
+from bench.runner.tracing import TRACES, tell_untraced, trace_file
 from bench.store.cases import append_case, read_generations, read_images
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run
@@ -115,7 +116,9 @@ def plan_cases(kind: Kind, asked: Asked, *, method: str = "forkserver") -> tuple
     return tuple(dict.fromkeys(cases)), plan
 
 
-def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: str = "forkserver") -> StoredRun:
+def run_cases(
+    kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: str = "forkserver", is_tracing: bool = False
+) -> StoredRun:
     """Measure every case that has no good result of this code in this environment.
 
     Args:
@@ -124,6 +127,7 @@ def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: 
         results: Folder that holds the runs.
         watch: Told when a case starts and ends.
         method: How processes are started.
+        is_tracing: Write a trace of each case, too.
 
     Raises:
         BenchError: A model is not there or cannot do this, a device is not there, or a file cannot be written.
@@ -144,6 +148,11 @@ def run_cases(kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: 
             environment = plan.environments[case.cell.device]
             one = measure_case(kind, case, asked.sampling, environment, has_parts=case in with_parts, method=method)
             append_case(folder, kind.name, one)
+            if is_tracing and one.outcome is Outcome.OK:
+                path = trace_file(folder.path / TRACES, case.key)
+                limit = processes.DEFAULT_TIMEOUT_SECONDS
+                ending = processes.call(f"{kind.worker}:trace_case", case, path, method=method, timeout_seconds=limit)
+                tell_untraced(case.id, ending)
             watch(index, len(left), case.id, _words(one))
     found = read_stored_run(folder)
     write_tables_of_cases(folder, found)

@@ -44,6 +44,7 @@ from bench.runner.plan import Plan, make_plan
 from bench.runner.records import describe_resumption, describe_run
 from bench.runner.resume import remaining
 from bench.runner.slowdown import slow_precisions
+from bench.runner.tracing import TRACES
 from bench.store.kept import KeptCounts
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
@@ -250,6 +251,7 @@ def execute(
     limits: Limits | None = None,
     pool: Sequence[str] = (),
     is_snapshotting: bool = False,
+    is_tracing: bool = False,
 ) -> StoredRun:
     """Measure a session, store it, derive its tables.
 
@@ -268,6 +270,7 @@ def execute(
         limits: Which of the cells are measured now.
         pool: Accelerators (or `all`), each with a worker of its own, that share the cells of accelerators.
         is_snapshotting: Write the history of each accelerator's allocator, as is done where memory runs out.
+        is_tracing: Write a trace of each cell.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
@@ -303,6 +306,7 @@ def execute(
         )
         folder = RunFolder.create(results, info) if old is None else old
         executor.snapshots = folder.path / SNAPSHOTS
+        executor.traces = folder.path / TRACES if is_tracing else None
         listeners = tuple(observers)
         with folder.locked():
             try:

@@ -9,6 +9,7 @@ import pytest
 
 from bench.cli import run_command
 from bench.core.errors import ExitCode
+from tests.perfetto import read_trace
 
 USER = f"{Path(__file__).parents[1] / 'runner' / 'user_models.py'}"
 TINY = (f"{USER}:tiny", "--input-shape", "4", "-b", "8", "--threads", "1", "--steps", "4")
@@ -52,7 +53,7 @@ def test_rows_account_for_the_step_and_everything_is_on_disk(runs) -> None:
     record = json.loads((run / "records" / f"{key}.json").read_text())
     assert record["samples"][0]["seconds"] == found["steps_seconds"]
     assert "Where the time goes" in (run / "report.html").read_text()
-    assert json.loads((folder / "trace.json").read_text())["stepbench"]["contents"] == "3 steps"
+    assert read_trace(folder / "trace.json")["stepbench"]["contents"] == "3 steps"
     assert found["trace_note"] == "3 steps"
 
 

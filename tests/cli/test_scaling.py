@@ -9,14 +9,18 @@ import pytest
 
 from bench.cli import run_command
 from bench.core.errors import ExitCode
+from bench.core.record import Outcome
+from bench.store.runs import RunFolder
+from tests.perfetto import slices
 
 FATAL = Path(__file__).parents[1] / "slurm" / "fatal_models.py"
 
 
 @pytest.mark.slow
 def test_strong_scaling_needs_no_other_option_and_a_dead_rank_is_its_cells_row(capsys, tmp_path) -> None:
+    """And every cell that ended well has a trace, one per rank."""
     models = [f"{FATAL}:{name}" for name in ("good", "a_rank_dies")]
-    sweep = ("-b", "2", "--world-size", "1,2", "--scaling", "strong", "--budget", "0.02s")
+    sweep = ("-b", "2", "--world-size", "1,2", "--scaling", "strong", "--budget", "0.02s", "--traces")
     code = run_command(["run", *models, *sweep, "--results", str(tmp_path), "--format", "json"])
     out, err = capsys.readouterr()
     assert code == ExitCode.FINE, err
@@ -37,3 +41,13 @@ def test_strong_scaling_needs_no_other_option_and_a_dead_rank_is_its_cells_row(c
     good, dead = document["ranks"]
     assert (good["scaling"], dead["reason"]) == ("strong", "the cell is killed")
     assert good["efficiency"] > 0, good
+    folder = RunFolder.open(Path(document["folder"]))
+    good_ones = [record.cell for record in folder.records() if record.outcome is Outcome.OK]
+    expected = [
+        f"{rank}{cell.key}.json.gz"
+        for cell in good_ones
+        for rank in ([""] if cell.world_size == 1 else ["rank0-", "rank1-"])
+    ]
+    traces = {path.name: path for path in (folder.path / "traces").iterdir()}
+    assert sorted(traces) == sorted(expected)
+    assert all(slices(path).count("bench.step") == 3 for path in traces.values())

@@ -11,6 +11,7 @@ from bench.cli import run_command
 from bench.core.errors import ExitCode
 from bench.store.cases import read_generations
 from bench.store.runs import RunFolder
+from tests.perfetto import slices
 
 LM = "decoder_lm@width=16,heads=2,layers=1,vocabulary=50"
 DIFFUSION = "diffusion@channels=8,text_length=4,text_width=16,heads=2,vocabulary=20"
@@ -24,8 +25,9 @@ def run(capsys, tmp_path: Path, *arguments: str) -> tuple[int, str, str]:
 
 def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
     code, out, err = run(
-        capsys, tmp_path, "generate", LM, "--prompt", "4", "--new-tokens", "3", "--budget", "0.01s", "--format", "json"
-    )
+        capsys, tmp_path, "generate", LM, "--prompt", "4", "--new-tokens", "3", "--budget", "0.01s", "--traces",
+        "--format", "json",
+    )  # fmt: skip
     assert code == ExitCode.FINE, err
     document = json.loads(out)
     (one,) = document["generations"]
@@ -35,6 +37,8 @@ def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
     assert one["counts"]["cache"]["predicted_bytes"] == one["counts"]["cache"]["held_bytes"] == 2 * 16 * 6 * 4
     folder = RunFolder.open(Path(document["folder"]))
     (stored,) = read_generations(folder)[0]
+    (trace,) = (folder.path / "traces").iterdir()
+    assert (trace.name, slices(trace).count("bench.generation")) == (f"{stored.case.key}.json.gz", 3)
     assert stored.times is not None
     assert list(stored.times.first_token_seconds) == one["times"]["first_token_seconds"]
 

@@ -232,6 +232,19 @@ def test_a_history_is_written_on_request(endings, tmp_path):
     assert endings.calls[-1][0] == "snapshot_cell"
 
 
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_a_trace_is_written_after_all_that_is_timed_and_costs_the_cell_nothing(endings, tmp_path, capsys, world_size):
+    name = "trace_cell" if world_size == 1 else "trace_ranks"
+    endings["time_ranks"], endings["measure_rank_peaks"] = endings["time_cell"], endings["measure_peak"]
+    endings[name] = Ending(outcome=Outcome.KILLED, reason="the worker was killed by SIGKILL")
+    executor, cell = LocalExecutor(), replace(CELL, world_size=world_size)
+    executor.traces = tmp_path / "traces"
+    record = executor.run(cell)
+    assert (record.outcome, len(record.samples)) == (Outcome.OK, 1)
+    assert endings.calls[-1][:3] == (name, cell, str(tmp_path / "traces" / f"{cell.key}.json.gz"))
+    assert capsys.readouterr().err == f"bench: no trace of {cell.id}: the worker was killed by SIGKILL\n"
+
+
 @pytest.mark.parametrize(("is_locked", "kinds"), [(True, []), (False, [AdviceKind.CLOCK_NOT_LOCKED])])
 def test_a_clock_that_could_not_be_locked_is_a_doubt(endings, is_locked, kinds):
     endings["observe"] = Ending(outcome=Outcome.OK, value=Observed(memory=Memory()))

@@ -10,11 +10,12 @@ A trace of a few steps for Perfetto or chrome://tracing, bounded in size.
 from __future__ import annotations
 
 import contextlib
+import functools
 import gzip
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch.profiler import ProfilerActivity
 
 from bench.core.cell import Cell, CompileMode
 from bench.core.record import Phase
+from bench.core.units import counted
 from bench.counters.build import whole
 from bench.device.backend import backend_of, is_accelerator, synchronize
 from bench.device.step import Step
@@ -135,16 +137,23 @@ def raw_events(profiler: torch.profiler.profile) -> list[Any]:
 
 
 @contextlib.contextmanager
+def recording_calls(call: Callable[[], object], device: str, count: int) -> Iterator[torch.profiler.profile]:
+    """Make calls under torch's profiler, and give the profiler, which has ended."""
+    activities = (ProfilerActivity.CPU, *backend_of(device).profiler_activities())
+    synchronize(device)
+    with torch.profiler.profile(activities=activities) as profiler:
+        for _ in range(count):
+            call()
+        synchronize(device)
+    yield profiler
+
+
+@contextlib.contextmanager
 def recording_steps(step: Step, cell: Cell, count: int) -> Iterator[torch.profiler.profile]:
     """Run marked steps under torch's profiler, and give the profiler, which has ended."""
-    activities = (ProfilerActivity.CPU, *backend_of(cell.device).profiler_activities())
     marks = layer_marks(whole(step.networks)) if cell.compile is CompileMode.NONE else contextlib.nullcontext()
-    with marks:
-        synchronize(cell.device)
-        with torch.profiler.profile(activities=activities) as profiler:
-            for _ in range(count):
-                run_marked(step)
-            synchronize(cell.device)
+    with marks, recording_calls(functools.partial(run_marked, step), cell.device, count) as profiler:
+        pass
     yield profiler
 
 
@@ -154,15 +163,41 @@ MAX_EVENTS = 200_000
 """About 50 MB of JSON: what Perfetto still opens at once."""
 
 
-def write_trace(step: Step, cell: Cell, path: Path, *, max_events: int = MAX_EVENTS) -> str:
-    """Trace a few steps into a file, packed if its name ends in `.gz`; return in words what was left out.
+def write_trace(
+    step: Step, cell: Cell, path: Path, *, max_events: int = MAX_EVENTS, steps: int | None = None
+) -> str:
+    """Trace a few steps into a file, as `write_recording` does; so many where ranks have to agree on them."""
+    return write_recording(
+        functools.partial(recording_steps, step, cell), cell.id, path, max_events=max_events, count=steps
+    )
 
-    A step of more than `max_events` events is cut off: its first events are kept.
+
+def write_recording(
+    record: Callable[[int], contextlib.AbstractContextManager[torch.profiler.profile]],
+    name: str,
+    path: Path,
+    *,
+    unit: str = "step",
+    max_events: int = MAX_EVENTS,
+    count: int | None = None,
+) -> str:
+    """Write what the profiler recorded into a file, packed if its name ends in `.gz`; return in words what it holds.
+
+    A recording of more than `max_events` events is cut off: its first events are kept.
+
+    Args:
+        record: Records so many steps, or what `unit` calls them.
+        name: What is recorded.
+        path: File to write.
+        unit: Name of one of them.
+        max_events: Most events.
+        count: How many to record; None is up to three, as the events of one allow.
     """
-    with recording_steps(step, cell, 1) as profiler:
-        events = max(1, len(raw_events(profiler)))
-    steps = max(1, min(TRACED_STEPS, max_events // events))
-    with recording_steps(step, cell, steps) as profiler:
+    if count is None:
+        with record(1) as profiler:
+            events = max(1, len(raw_events(profiler)))
+        count = max(1, min(TRACED_STEPS, max_events // events))
+    with record(count) as profiler:
         raw = path.with_name(f".{path.name}.raw.json")
         try:
             profiler.export_chrome_trace(str(raw))
@@ -171,10 +206,10 @@ def write_trace(step: Step, cell: Cell, path: Path, *, max_events: int = MAX_EVE
             raw.unlink(missing_ok=True)
     kept, dropped = cut(document["traceEvents"], max_events)
     document["traceEvents"] = kept
-    words = f"{steps} step{'s' if steps > 1 else ''}"
+    words = counted(count, unit)
     if dropped:
         words += f", of which the last {dropped:,} of {dropped + len(kept):,} events were cut off"
-    document["stepbench"] = {"cell": cell.id, "contents": words}
+    document["stepbench"] = {"cell": name, "contents": words}
     data = json.dumps(document).encode()
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
     return words

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ from bench.counters.flops import count_module
 from bench.device.backend import is_accelerator
 from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, without_garbage_collection
+from bench.measure.profile.collect import recording_calls, write_recording
+from bench.measure.profile.marks import layer_marks
 from bench.stats.stopping import StopRule
 
 MIN_WARMUPS = 2
@@ -57,6 +60,30 @@ def repeat(
         while not rule.is_finished:
             rule.add(run())
     return warmups, bool(rule.is_converged)
+
+
+def trace_calls(call: Callable[[], object], model: nn.Module, case_id: str, device: str, path: Path, unit: str) -> str:
+    """Trace a few calls into a file, with a mark around each and around every module; return what it holds in words.
+
+    Args:
+        call: Does what the case measures, once.
+        model: Model that it calls.
+        case_id: Name of the case.
+        device: Where it runs.
+        path: File to write.
+        unit: Name of one call.
+    """
+
+    def marked() -> None:
+        with torch.profiler.record_function(f"bench.{unit}"):
+            call()
+
+    for _ in range(MIN_WARMUPS):
+        call()
+    with layer_marks(model):
+        return write_recording(
+            lambda count: recording_calls(marked, device, count), case_id, path, unit=unit
+        )
 
 
 class _Call(nn.Module):

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +28,7 @@ from bench.device.backend import backend_of
 from bench.device.environment import read_machine, state_between
 from bench.device.prepare import prepare
 from bench.measure.clock import Clock, clock_for
-from bench.measure.scenarios.calls import count_call, held_bytes, repeat, weights_met
+from bench.measure.scenarios.calls import count_call, held_bytes, repeat, trace_calls, weights_met
 from bench.registry.spec import parse
 
 WARMUP_TOKENS = 8
@@ -118,6 +120,13 @@ def measure_case(case: GenerationCase) -> GenerationCounts:
         parameters = count_parameters(model).parameters
         cache = read_cache(case, generator, model, prompt) if case.uses_cache else None
     return GenerationCounts(parameters=parameters, cache=cache, flops=flops, reason=reason)
+
+
+def trace_case(case: GenerationCase, path: str) -> str:
+    """Write a trace of a few generations; return in words what it holds."""
+    with _prepared(case) as (model, generator, prompt):
+        write = functools.partial(generate, case, generator, model, prompt)
+        return trace_calls(write, model, case.id, case.cell.device, Path(path), "generation")
 
 
 def generate(

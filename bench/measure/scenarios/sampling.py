@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,7 +28,7 @@ from bench.device.environment import read_machine, state_between
 from bench.device.prepare import prepare
 from bench.device.step import Step
 from bench.measure.clock import Clock, clock_for
-from bench.measure.scenarios.calls import count_call, repeat
+from bench.measure.scenarios.calls import count_call, repeat, trace_calls
 from bench.stats.stopping import without_tail
 
 WARMUP_STEPS = 3
@@ -158,6 +160,13 @@ def measure_case(case: SamplingCase) -> SamplingCounts:
         peak_allocated_bytes=peak,
         reason=reason,
     )
+
+
+def trace_case(case: SamplingCase, path: str) -> str:
+    """Write a trace of a few samplings; return in words what it holds."""
+    with _prepared(case) as (model, sampler, text, noise):
+        make = functools.partial(sample, case, sampler, model, text, noise)
+        return trace_calls(make, model, case.id, case.cell.device, Path(path), "sampling")
 
 
 def time_parts(case: SamplingCase, sampling: Sampling) -> PartTimes:

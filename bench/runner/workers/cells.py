@@ -53,6 +53,7 @@ from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy, measure_idle
 from bench.measure.peaks import probe_memory, probe_products
 from bench.measure.profile import profile
+from bench.measure.profile.collect import write_trace
 from bench.measure.slowdown import measure_slowdown
 from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents
@@ -167,6 +168,16 @@ def snapshot_cell(cell: Cell, path: str) -> bool:
             if not is_out_of_memory(error):
                 raise
     return True
+
+
+def trace_cell(cell: Cell, path: str) -> str:
+    """Write a trace of a few steady steps; return in words what it holds."""
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with prepare(workload, cell) as step:
+        for _ in range(COMPILING_STEPS if cell.compile is not CompileMode.NONE else 1):
+            step()
+        settle_scale(step)
+        return write_trace(step, cell, Path(path))
 
 
 def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,12 +21,13 @@ from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell
 from bench.core.environment import MachineState, RankSetup
 from bench.core.record import Memory, Sample, Sampling
-from bench.counters.live import measure_memory
+from bench.counters.live import COMPILING_STEPS, measure_memory
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.cpu import Reading, usable_cores
 from bench.device.environment import read_machine, state_between
 from bench.device.prepare import prepare
 from bench.device.ranks import Ranks, joined
+from bench.measure.profile.collect import TRACED_STEPS, write_trace
 from bench.measure.timing import time_step
 from bench.runner.processes import Ending
 from bench.runner.workers.answers import TimedCell
@@ -107,6 +109,14 @@ def measure_rank_peaks(cell: Cell, timeout_seconds: float | None) -> Memory | En
     return replace(peaks[rank], method=f"{peaks[rank].method}; rank {rank} of {len(peaks)}, which needs most")
 
 
+def trace_ranks(cell: Cell, path: str, timeout_seconds: float | None) -> tuple[str, ...] | Ending:
+    """Write a trace of a few steps of every rank, each into a file of its own; return in words what they hold."""
+    try:
+        return _launch(cell, timeout_seconds, _trace_rank, cell, _setup_of(cell, devices_of(cell)), path)
+    except RanksEnded as ended:
+        return ended.ending
+
+
 def devices_of(cell: Cell) -> tuple[str, ...]:
     """Name the device of each rank: all on the CPU, or one GPU each from the cell's on, on each node."""
     first = backend_of(cell.device)
@@ -183,6 +193,19 @@ def _measure_peak(cell: Cell, setup: RankSetup) -> Memory:
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with joined(cell.device) as ranks:
         return measure_memory(workload, cell, ranks=ranks)
+
+
+def _trace_rank(cell: Cell, setup: RankSetup, path: str) -> str:
+    cell = _cell_of_rank(cell, setup)
+    workload = registry.resolve(cell.model, input_shape=cell.input_shape)
+    with joined(cell.device) as ranks, prepare(workload, cell, ranks=ranks) as step:
+        for _ in range(COMPILING_STEPS):
+            step()
+        ranks.wait()
+        own = Path(path).with_name(f"rank{ranks.rank}-{Path(path).name}")
+        found = write_trace(step, cell, own, steps=TRACED_STEPS)  # as many on each: they wait for each other
+        ranks.wait()
+    return found
 
 
 def _size(memory: Memory) -> int:

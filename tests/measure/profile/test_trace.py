@@ -1,28 +1,43 @@
 from __future__ import annotations
 
-import gzip
-import json
+from dataclasses import replace
 
+import pytest
+import torch
+
+from bench.core.cell import CompileMode
 from bench.device.prepare import prepare
 from bench.measure.profile.collect import cut, write_trace
-from tests.measure.profile.small import Branching, cell, workload
+from tests.measure.profile.small import Branching, Checkpointed, cell, workload
+from tests.perfetto import read_trace, slices
 
 
-def read(path):
-    data = path.read_bytes()
-    return json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
-
-
-def test_a_trace_holds_a_few_steps_with_their_layers(tmp_path) -> None:
+@pytest.mark.parametrize("model", [Branching, Checkpointed])
+def test_a_trace_that_perfetto_opens_holds_a_few_steps_with_their_layers(tmp_path, model) -> None:
     path = tmp_path / "trace.json.gz"
-    with prepare(workload(Branching), cell()) as step:
+    with prepare(workload(model), cell()) as step:
         step()
         words = write_trace(step, cell(), path)
-    names = [event["name"] for event in read(path)["traceEvents"] if event.get("ph") == "X"]
-    assert names.count("bench.step") == 3
-    assert names.count("bench.layer:left.relu") == 6
+    names = slices(path)
+    assert names.count("bench.step") == names.count("bench.phase:backward") == 3
+    assert names.count("bench.layer:left.relu" if model is Branching else "bench.layer:head") in (3, 6)
     assert words == "3 steps"
     assert [file.name for file in tmp_path.iterdir()] == ["trace.json.gz"]
+
+
+@pytest.mark.filterwarnings("ignore")  # the tracer looks at tensors in ways that warn
+def test_perfetto_opens_the_trace_of_a_compiled_step(tmp_path) -> None:
+    path = tmp_path / "trace.json"
+    with prepare(workload(Branching), cell()) as step:
+        step.model.compile(backend="eager")  # what Inductor makes of it is not traced here
+        for _ in range(3):
+            step()
+        assert write_trace(step, replace(cell(), compile=CompileMode.DEFAULT), path) == "3 steps"
+    torch._dynamo.reset()
+    names = slices(path)
+    assert names.count("bench.step") == 3
+    assert any("Compiled" in name for name in names)
+    assert not any(name.startswith("bench.layer:") for name in names)  # hooks would be compiled, too
 
 
 def test_a_trace_that_is_too_long_is_cut_off_and_says_so(tmp_path) -> None:
@@ -30,7 +45,7 @@ def test_a_trace_that_is_too_long_is_cut_off_and_says_so(tmp_path) -> None:
     with prepare(workload(Branching), cell()) as step:
         step()
         words = write_trace(step, cell(), path, max_events=50)
-    document = read(path)
+    document = read_trace(path)
     assert len(document["traceEvents"]) <= 50
     assert words.startswith("1 step, of which the last ")
     assert document["stepbench"]["contents"] == words

@@ -15,6 +15,7 @@ from bench.core.record import Sampling
 from bench.device.prepare import prepare
 from bench.measure.scenarios import generation
 from bench.measure.scenarios.calls import held_bytes, weights_met
+from tests.perfetto import slices
 
 QUICK = Sampling(budget_seconds=0.01, min_steps=2)
 SMALL = "vocabulary=50,sequence_length=16"
@@ -62,6 +63,16 @@ def test_the_text_written_with_a_cache_is_the_one_written_without(spec: str) -> 
         texts.append(text)
     assert texts[0].shape == (2, 6)
     assert torch.equal(*texts)
+
+
+@pytest.mark.parametrize("uses_cache", [True, False])
+def test_perfetto_opens_the_trace_of_a_generation(tmp_path: Path, uses_cache: bool) -> None:
+    path = tmp_path / "t.json.gz"
+    assert generation.trace_case(make_case(uses_cache=uses_cache), str(path)) == "3 generations"
+    names = slices(path)
+    assert names.count("bench.generation") == 3
+    layers = [name for name in names if name.startswith("bench.layer:")]
+    assert layers and len(layers) % 3 == 0
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.BF16_AMP])

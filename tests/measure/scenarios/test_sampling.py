@@ -4,6 +4,7 @@ import contextlib
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from bench.core.generation import SamplingCase
 from bench.core.record import Sampling
 from bench.measure.scenarios import calls, sampling
 from tests.fakes.gpu import FakeMachine
+from tests.perfetto import slices
 
 QUICK = Sampling(budget_seconds=0.01, min_steps=2)
 SPEC = "diffusion@image_size=8,channels=8,text_length=4,text_width=16,heads=2,vocabulary=20"
@@ -38,6 +40,14 @@ def test_text_and_every_step_are_timed(fields: dict[str, Any], precision: Precis
     assert len(times.encode_seconds) == len(times.step_seconds) >= 2
     assert {len(seconds) for seconds in times.step_seconds} == {3}
     assert times.decode_seconds == ()
+
+
+def test_perfetto_opens_the_trace_of_a_sampling(tmp_path: Path) -> None:
+    path = tmp_path / "t.json.gz"
+    assert sampling.trace_case(make_case(guidance=3.0), str(path)) == "3 samplings"
+    names = slices(path)
+    assert names.count("bench.sampling") == 3
+    assert any(name.startswith("bench.layer:") for name in names)
 
 
 def test_sampling_under_the_harness_gives_the_images_of_the_model() -> None:

@@ -21,6 +21,7 @@ from bench.runner.workers.ranks import RankTiming
 from bench.stats.rank_scaling import rank_scaling_of
 from bench.stats.summary import summarise
 from tests.fakes.gpu import FakeMachine
+from tests.perfetto import slices
 from tests.runner.rank_faults import mean_loss_workload
 
 SHORT = Sampling(budget_seconds=0.05, max_steps=8, max_warmup_steps=4)
@@ -114,6 +115,18 @@ def test_ranks_infer_too(parallel):
     ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None)
     assert ending.outcome is Outcome.OK, ending
     assert {sample.phase for sample in ending.value.samples} == {Phase.STEP, Phase.FORWARD}
+
+
+@pytest.mark.parametrize("parallel", Parallel)
+def test_perfetto_opens_the_trace_of_every_rank(parallel, tmp_path):
+    cell = Cell(model="mlp@width=64", batch_size=4, threads=1, world_size=2, parallel=parallel)
+    ending = processes.call("bench.runner.workers.ranks:trace_ranks", cell, str(tmp_path / "t.json.gz"), None)
+    assert ending.value == ("3 steps", "3 steps"), ending
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rank0-t.json.gz", "rank1-t.json.gz"]
+    for path in tmp_path.iterdir():
+        names = slices(path)
+        assert names.count("bench.step") == 3
+        assert any("DistributedDataParallel" in name for name in names) == (parallel is Parallel.DDP)
 
 
 def test_a_model_that_fails_on_its_ranks_is_a_failed_cell_that_names_one():
