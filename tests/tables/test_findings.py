@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bench.core.cell import Cell, Mode, Precision
-from bench.core.record import Outcome, Phase, Record, Sample
+from bench.core.record import ColdStart, Outcome, Phase, Record, Sample
 from bench.stats.summary import summarise
 from bench.tables import run as found
-from bench.tables.run import failures
+from bench.tables.run import cold_notes, failures
 from tests.records import BUSY, make_record
 
 FP32, AMP = Precision.FP32, Precision.BF16_AMP
@@ -118,3 +118,13 @@ def test_a_faster_cell_that_is_doubted_is_not_passed_over_in_silence() -> None:
     assert sentence.startswith(
         "fastest of the cells without a doubt at batch 8 in fp32: 1.00 s a step, 8.00 examples/s"
     )
+
+
+def test_cold_starts_say_what_they_cost_and_why_one_is_missing() -> None:
+    taken = ColdStart(has_cache=False, step_seconds=(1.0,), total_seconds=30.0)
+    missing = ColdStart(has_cache=False, reason="no memory", total_seconds=60.0)
+    records = [replace(make_record("a"), cold_starts=(taken,)), replace(make_record("b"), cold_starts=(missing,))]
+    cost, why = cold_notes(records)
+    assert cost.startswith("Cold starts took 1.5 min in 2 fresh interpreters;")
+    assert why == "no cold start of b/train/b8/cpu/fp32: no memory"
+    assert cold_notes([make_record()]) == []

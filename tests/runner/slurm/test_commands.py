@@ -17,7 +17,7 @@ from bench.core.errors import BenchError, ExitCode, ModelError, UsageError
 from bench.core.record import Outcome, Record, Sampling
 from bench.core.units import now
 from bench.runner.plan import Plan
-from bench.runner.scenarios import GENERATION, Asked
+from bench.runner.scenarios import GENERATION, IMAGES, Asked
 from bench.runner.session import Session
 from bench.runner.slurm import run as slurm_run
 from bench.runner.slurm import task as slurm_task
@@ -37,7 +37,7 @@ from bench.runner.slurm.status import judge
 from bench.runner.slurm.work import Work
 from bench.store.runs import RunFolder
 from tests.records import ENVIRONMENT, STARTED_AT
-from tests.scenario_cases import make_generation
+from tests.scenario_cases import make_generation, make_sampled
 
 NAME = "bench-x-0"
 SHOWN = f"""\
@@ -581,6 +581,28 @@ def test_a_case_is_to_a_task_what_a_cell_is(texts, node, monkeypatch):
     done = read_status(texts, slurm=over)
     assert (done.command, done.missing, done.outcomes) == ("generate", 0, (("ok", 2),))
     assert [one.case for one in collect(texts, slurm=over).results] == list(cases)
+
+
+def test_images_are_submitted_measured_and_collected_like_texts(tmp_path, node, monkeypatch):
+    cases = [make_sampled(steps).case for steps in (2, 5)]
+    kind = replace(IMAGES, fit=lambda cases, *_: cases)
+    asked = Asked(cases=cases, sampling=Sampling(budget_seconds=0.1), parts=True)
+    slurm = Slurm(FakeSlurm())
+    submitted = slurm_run.submit_cases(kind, asked, JobOptions(time_seconds=600), results=tmp_path, slurm=slurm)
+    folder = RunFolder.open(submitted.folder)
+
+    def measure(kind, case, sampling, environment, *, has_parts):
+        assert (kind, sampling.budget_seconds) == (IMAGES, 0.1)
+        return replace(make_sampled(case.steps, training=has_parts), case=case, code="c", started_at=now())
+
+    monkeypatch.setattr(slurm_task, "measure_case", measure)
+    assert run_task(folder) == 0
+    over = slurm_that_shows(folder, "COMPLETED")
+    done = collect(folder, slurm=over)
+    assert [one.case for one in done.results] == cases
+    assert [one.training is not None for one in done.results] == [True, False]  # its parts do not hang on the steps
+    assert len((folder.tables_path / "images.csv").read_text().splitlines()) == 1 + 2
+    assert (done.work.command, read_status(folder, slurm=over).missing) == ("images", 0)
 
 
 def measure_now(kind, case, sampling, environment, *, has_parts):
