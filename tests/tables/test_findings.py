@@ -125,6 +125,6 @@ def test_cold_starts_say_what_they_cost_and_why_one_is_missing() -> None:
     missing = ColdStart(has_cache=False, reason="no memory", total_seconds=60.0)
     records = [replace(make_record("a"), cold_starts=(taken,)), replace(make_record("b"), cold_starts=(missing,))]
     cost, why = cold_notes(records)
-    assert cost.startswith("Cold starts took 1.5 min in 2 fresh interpreters;")
+    assert cost.startswith("Cold starts took 1 min 30 s in 2 fresh interpreters;")
     assert why == "no cold start of b/train/b8/cpu/fp32: no memory"
     assert cold_notes([make_record()]) == []
