@@ -182,8 +182,10 @@ def _record_entry(data: Any, file: Path, run: Row, address: str, path: str) -> E
 
 def _eager(record: Record, file: Path) -> Record | None:
     """Read what the same run has of the same cell that is not compiled; None if there is none that can be read."""
+    if record.cell.compile is CompileMode.NONE:
+        return None
     other = file.with_name(f"{eager_key(record.cell)}.json")
-    if record.cell.compile is CompileMode.NONE or not other.is_file():
+    if not other.is_file():
         return None
     try:
         return from_data(Record, parse_file(other), other)
