@@ -188,7 +188,8 @@ def parse_clock(text: str, option: str, now: datetime | None = None) -> datetime
     for days in (0, 1):
         for fold in (0, 1):  # clocks that are put back show an hour twice
             day = now.astimezone().date() + timedelta(days=days)
-            moment = datetime.combine(day, asked).replace(fold=fold).astimezone()
+            seconds = datetime.combine(day, asked).replace(fold=fold).timestamp()
+            moment = datetime.fromtimestamp(seconds, UTC).astimezone()
             # Clocks that are put forward leave an hour out: the same distance after midnight is meant then.
             if moment > now and (fold == 0 or moment.time() == asked):
                 found.append(moment)
