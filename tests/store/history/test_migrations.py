@@ -69,11 +69,12 @@ def test_a_file_of_schema_1_is_upgraded_with_all_it_holds(tmp_path: Path) -> Non
         assert rows[0]["started_at"].isoformat() == "2026-01-01T00:00:00+00:00"
 
 
-def test_an_older_versions_run_continues_the_kept_history(tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", [2, 3])
+def test_an_older_versions_run_continues_the_kept_history(tmp_path: Path, version: int) -> None:
     # The run, and the history of it, were written by stepbench of 23 November 2026, before the fingerprint knew
-    # instruction sets; its fingerprint is that version's own.
+    # instruction sets; its fingerprint is that version's own. The history was upgraded to schema 3 on 29 November.
     history_file, run = tmp_path / "old.sqlite", tmp_path / "results" / "old"
-    shutil.copy(GOLDEN.with_name("history-schema-2.sqlite"), history_file)
+    shutil.copy(GOLDEN.with_name(f"history-schema-{version}.sqlite"), history_file)
     shutil.copytree(OLD_RUN, run)
     records, problems = RunFolder.open(run).read_records()
     assert [(record.cell.id, record.environment.fingerprint) for record in records] == [(CELL.id, "4f3d697b0ab894a2")]
