@@ -64,7 +64,9 @@ def read_trace(path: Path) -> dict[str, Any]:
         assert problem is None, (problem.message, event)
     flows = [event for event in document["traceEvents"] if event["ph"] in "stf"]
     begun = {(event["cat"], event["id"]) for event in flows if event["ph"] == "s"}
-    assert begun >= {(event["cat"], event["id"]) for event in flows if event["ph"] != "s"}, "a flow ends without a start"
+    assert begun >= {(event["cat"], event["id"]) for event in flows if event["ph"] != "s"}, (
+        "a flow ends without a start"
+    )
     return document  # type: ignore[no-any-return]
 
 

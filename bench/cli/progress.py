@@ -107,7 +107,9 @@ class _RunLines:
         end, rest = datetime.now(UTC) + timedelta(seconds=seconds / done * left), ""
         if self._until is not None and self._until < end:
             end, rest = self._until, " with cells left (--until)"
-        return f"expected end: about {format_clock(end)}{rest}, as {counted(done, 'cell')} took {format_seconds(seconds)}"
+        return (
+            f"expected end: about {format_clock(end)}{rest}, as {counted(done, 'cell')} took {format_seconds(seconds)}"
+        )
 
 
 def _say_untold() -> None:

@@ -170,7 +170,8 @@ class LocalExecutor:
             path = trace_file(self.traces, cell.key)
             is_alone = cell.world_size == 1
             tell_untraced(
-                cell.id, self._call("trace_cell", cell, path) if is_alone else self._call_ranks("trace_ranks", cell, path)
+                cell.id,
+                self._call("trace_cell", cell, path) if is_alone else self._call_ranks("trace_ranks", cell, path),
             )
         joules = energy.joules_per_step if energy else None
         said = [a for one in timed for a in one.advice]

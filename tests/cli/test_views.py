@@ -137,7 +137,16 @@ def test_all_of_a_beginning_stands_in_a_wide_table_and_in_markdown(capsys) -> No
     compiled = replace(compiled, cold_starts=(replace(cold, step_seconds=(20.4, 0.5, 0.5)), cached))
     plain = replace(plain, cold_starts=(replace(cold, step_seconds=(3.0, 1.0, 1.0)),))
     store((plain, compiled))
-    names = ("build", "first step", "steady after", "start-up", "paid off after", "compile", "cold start", "cached start")
+    names = (
+        "build",
+        "first step",
+        "steady after",
+        "start-up",
+        "paid off after",
+        "compile",
+        "cold start",
+        "cached start",
+    )
     out = bench(capsys, "show", "--columns", "cold", "--width", "160")
     assert all(name in out for name in names if " " not in name)  # the last word of others stands on a line of its own
     markdown = bench(capsys, "show", "--columns", "cold", "--format", "markdown")
@@ -168,9 +177,9 @@ def test_the_history_keeps_when_compiling_has_paid_off(capsys) -> None:
     folder = store((plain, compiled))
     alone = store((replace(compiled, started_at="2026-11-24T00:00:00+00:00"),))
     bench(capsys, "history", "ingest")
-    answer = json.loads(
-        bench(capsys, "history", "show", "--metric", "compile_payback_steps", "--format", "json")
-    )["trends"]
+    answer = json.loads(bench(capsys, "history", "show", "--metric", "compile_payback_steps", "--format", "json"))[
+        "trends"
+    ]
     points = {trend["cell_key"]: [(one["run"], one["value"]) for one in trend["points"]] for trend in answer}
     assert points == {
         plain.cell.key: [(folder.path.name, None)],

@@ -118,6 +118,8 @@ def test_a_run_until_a_time_expects_no_later_end(
 ) -> None:
     until = datetime.now(UTC) + timedelta(minutes=5)
     (said,) = expected_ends(monkeypatch, capsys, until=until)
-    assert said.startswith(f"bench: expected end: about {format_clock(until)} with cells left (--until), as 3 cells took ")
+    assert said.startswith(
+        f"bench: expected end: about {format_clock(until)} with cells left (--until), as 3 cells took "
+    )
     (said,) = expected_ends(monkeypatch, capsys, until=until + timedelta(hours=1))
     assert "--until" not in said

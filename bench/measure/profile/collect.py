@@ -163,9 +163,7 @@ MAX_EVENTS = 200_000
 """About 50 MB of JSON: what Perfetto still opens at once."""
 
 
-def write_trace(
-    step: Step, cell: Cell, path: Path, *, max_events: int = MAX_EVENTS, steps: int | None = None
-) -> str:
+def write_trace(step: Step, cell: Cell, path: Path, *, max_events: int = MAX_EVENTS, steps: int | None = None) -> str:
     """Trace a few steps into a file, as `write_recording` does; so many where ranks have to agree on them."""
     return write_recording(
         functools.partial(recording_steps, step, cell), cell.id, path, max_events=max_events, count=steps

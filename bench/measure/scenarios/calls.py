@@ -81,9 +81,7 @@ def trace_calls(call: Callable[[], object], model: nn.Module, case_id: str, devi
     for _ in range(MIN_WARMUPS):
         call()
     with layer_marks(model):
-        return write_recording(
-            lambda count: recording_calls(marked, device, count), case_id, path, unit=unit
-        )
+        return write_recording(lambda count: recording_calls(marked, device, count), case_id, path, unit=unit)
 
 
 class _Call(nn.Module):

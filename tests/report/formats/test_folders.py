@@ -45,7 +45,9 @@ def axes_of(one: Any) -> dict[str, str]:
 
 
 def test_the_figures_of_a_text_and_of_another_cell_differ() -> None:
-    texts, others = (set(figures_of(one)) for one in sorted(FEW.measured, key=lambda o: not o.record.tokens_per_example))
+    texts, others = (
+        set(figures_of(one)) for one in sorted(FEW.measured, key=lambda o: not o.record.tokens_per_example)
+    )
     assert texts - others == {"tokens_per_second", "token_seconds"}
 
 
