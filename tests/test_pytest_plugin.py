@@ -176,7 +176,8 @@ def test_what_the_device_cannot_do_is_skipped_with_its_reason(pytester, run_pyte
 def test_a_cell_by_hand_needs_no_mark(pytester, run_pytest):
     pytester.path.joinpath("test_one.py").write_text(
         f"def test_one(bench_cell):\n"
-        f"    record = bench_cell('{MODEL}:tiny', batch_size=3, input_shape=(4,), budget_seconds=0.02, floor_seconds=0.5)\n"
+        f"    how_long = dict(budget_seconds=0.02, floor_seconds=0.5)\n"
+        f"    record = bench_cell('{MODEL}:tiny', batch_size=3, input_shape=(4,), **how_long)\n"
         f"    assert record.cell.batch_size == 3\n"
         f"    assert (record.sampling.budget_seconds, record.sampling.floor_seconds) == (0.02, 0.5)\n"
     )

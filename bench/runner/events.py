@@ -13,7 +13,7 @@ from bench.core.record import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted:
-    """The folder is made and the cells are known; at most `most` of them are measured now, none begins after `until`."""
+    """The folder is made and the cells are known; at most `most` are measured now, and none begins after `until`."""
 
     folder: Path
     cells: tuple[Cell, ...]

@@ -1,4 +1,4 @@
-"""What a run says of tokens and of its beginning is in every view: terminal, Markdown, CSV, history, compare, exports."""
+"""What a run says of tokens and of its beginning is in every view: terminal, Markdown, CSV, history and others."""
 
 from __future__ import annotations
 
