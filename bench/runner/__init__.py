@@ -4,7 +4,7 @@
 - `executor`: one cell to one `Record`, whatever happens; `processes`: a call in a fresh process, and how it ended
 - `records`: opens a run's folder; `resume`: which cells a run still lacks; `events`: what observers hear
 - `slowdown`: precisions that a suite leaves out because a probe finds them far slower here
-- `recorder`: cells one at a time, for pytest
+- `recorder`: cells one at a time, for pytest; `tracing`: where traces lie
 - `counting`, `fitting`, `profiling`, `training`, `scenarios`, `peaks`, `doctor`, `claims`: the other commands
   that start processes
 - `compare`: two stored runs side by side; `reporting`: stored runs to the HTML page
