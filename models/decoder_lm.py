@@ -18,6 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+LARGEST = 2**24  # of any size: what is larger is a slip of the finger
+DEEPEST = 10_000  # layers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -38,6 +41,10 @@ class Config:
     checkpointing: bool = False  # recompute each block's activations in backward instead of keeping them
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            most = DEEPEST if name == "layers" else LARGEST
+            if type(value) is int and not 1 <= value <= most:
+                raise ValueError(f"{name} {value} is no size; take 1 to {most:,}")
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
         if self.heads % self.key_value_heads:

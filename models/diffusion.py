@@ -25,6 +25,7 @@ TIME_WIDTH = 64  # of the sinusoidal embedding of a time
 GROUPS = 8  # of every group norm
 SCHEDULES = ("linear", "cosine")
 SAMPLERS = ("ddim", "ddpm")
+LARGEST = 2**24  # of any size: what is larger is a slip of the finger
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +43,9 @@ class Config:
     schedule: str = "linear"  # of the noise: linear (Ho et al., 2020) or cosine (Nichol and Dhariwal, 2021)
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) is int and not 1 <= value <= LARGEST:
+                raise ValueError(f"{name} {value} is no size; take 1 to {LARGEST:,}")
         if self.channels % GROUPS:
             raise ValueError(f"channels {self.channels} must be a multiple of {GROUPS}")
         if self.image_size % 2:

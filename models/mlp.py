@@ -26,6 +26,8 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
 }
 LOSSES = ("cross_entropy", "bce", "mse")
+LARGEST = 2**24  # of any size: what is larger is a slip of the finger
+DEEPEST = 10_000  # layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +42,14 @@ class Config:
     loss: str = "cross_entropy"  # one of LOSSES: class ids, yes/no labels or real values as targets
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            most = DEEPEST if name == "depth" else LARGEST
+            if type(value) is int and not 1 <= value <= most:
+                raise ValueError(f"{name} {value} is no size; take 1 to {most:,}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation {self.activation!r} is not one of {', '.join(ACTIVATIONS)}")
         if self.loss not in LOSSES:
             raise ValueError(f"loss {self.loss!r} is not one of {', '.join(LOSSES)}")
-        if self.depth < 1:
-            raise ValueError(f"depth is the number of linear layers, at least 1, not {self.depth}")
 
 
 class MLP(nn.Module):

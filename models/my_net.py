@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LARGEST = 2**24  # of any size: what is larger is a slip of the finger
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -24,6 +26,15 @@ class Config:
     image_size: int = 48  # pixels, height and width; a multiple of 4
     dropout: float = 0.5  # probability, before each linear layer
     pool: bool = True  # False leaves both pools out, so that conv3 and fc1 read maps of 4 and 16 times the area
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) is int and not 1 <= value <= LARGEST:
+                raise ValueError(f"{name} {value} is no size; take 1 to {LARGEST:,}")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout {self.dropout} is no probability; take 0 to 1")
+        if self.pool and self.image_size % 4:
+            raise ValueError(f"image_size {self.image_size} must be a multiple of 4, or pool=false")
 
     @property
     def features(self) -> int:

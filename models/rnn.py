@@ -19,6 +19,8 @@ from torch import Tensor, nn
 
 GATES = 1  # matrices per layer: the hidden state alone
 STATES = 1  # the hidden state
+LARGEST = 2**24  # of any size: what is larger is a slip of the finger
+DEEPEST = 10_000  # layers
 
 State = tuple[Tensor, ...]
 """What the layers hand on from token to token: STATES tensors `(layers, B, hidden)`, the hidden state first."""
@@ -38,8 +40,12 @@ class Config:
     tbptt: int | None = None  # gradients flow back this many tokens at most (truncated backpropagation); None: all
 
     def __post_init__(self) -> None:
-        if self.tbptt is not None and self.tbptt < 1:
-            raise ValueError(f"tbptt {self.tbptt} is not a number of tokens from 1")
+        for name, value in vars(self).items():
+            most = DEEPEST if name == "layers" else LARGEST
+            if type(value) is int and not 1 <= value <= most:
+                raise ValueError(f"{name} {value} is no size; take 1 to {most:,}")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout {self.dropout} is no probability; take 0 to 1")
 
 
 def cell(token: Tensor, state: State, weights: list[Tensor]) -> State:

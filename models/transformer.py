@@ -17,6 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LARGEST = 2**24  # of any size: what is larger is a slip of the finger
+DEEPEST = 10_000  # layers
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -30,6 +33,16 @@ class Config:
     heads: int = 4  # N, of every attention
     ffn: int = 256  # hidden width of the feed-forward networks
     dropout: float = 0.1  # probability
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            most = DEEPEST if name == "layers" else LARGEST
+            if type(value) is int and not 1 <= value <= most:
+                raise ValueError(f"{name} {value} is no size; take 1 to {most:,}")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout {self.dropout} is no probability; take 0 to 1")
+        if self.width % self.heads or self.width % 2:
+            raise ValueError(f"width {self.width} must be even and a multiple of heads {self.heads}")
 
 
 def positional_encoding(length: int, width: int) -> Tensor:

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LARGEST = 2**24  # of any size: what is larger is a slip of the finger
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -26,6 +28,15 @@ class Config:
     dropout: float = 0.5  # probability, before each linear layer
     pool: bool = True  # False leaves the pool out, so that fc1 reads maps of four times the area
     dense: bool = False  # True puts a linear layer of equal output in place of conv1, with a weight for every pair
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) is int and not 1 <= value <= LARGEST:
+                raise ValueError(f"{name} {value} is no size; take 1 to {LARGEST:,}")
+        if not 0 <= self.dropout <= 1:
+            raise ValueError(f"dropout {self.dropout} is no probability; take 0 to 1")
+        if self.pool and self.image_size % 2:
+            raise ValueError(f"image_size {self.image_size} must be even, or pool=false")
 
     @property
     def features(self) -> int:

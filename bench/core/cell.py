@@ -82,6 +82,7 @@ class About:
         least: Smallest value of a whole number; None takes any.
         text: Writes a value as it is typed.
         applies: Whether it means anything beside the other values of a cell; if not, the cell has the default.
+        needs: What it means something with, as typed, where that is not any cell.
     """
 
     meaning: str
@@ -98,6 +99,7 @@ class About:
     least: int | None = 1
     text: Callable[[Any], str | None] = str
     applies: Callable[[Mapping[str, Any]], bool] = bool
+    needs: str = ""
 
 
 def _axis(**about: Any) -> dict[str, About]:
@@ -106,6 +108,14 @@ def _axis(**about: Any) -> dict[str, About]:
 
 def _trains(values: Mapping[str, Any]) -> bool:
     return bool(values["mode"] is Mode.TRAIN)
+
+
+def is_parallel(values: Mapping[str, Any]) -> bool:
+    """Whether values by axis are those of several processes."""
+    return bool(values["world_size"] > 1)
+
+
+SEVERAL_PROCESSES = "--world-size 2 or more"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +168,7 @@ class Cell:
             help="sgd, adam, adamw, rmsprop, also with -fused or -foreach.",
             usual_words="the model's",
             applies=_trains,
+            needs="--mode train",
         ),
     )
     compile: CompileMode = field(
@@ -206,7 +217,8 @@ class Cell:
             help="Nodes over which they are spread; needs --executor slurm.",
             unit="nodes",
             part="n{}",
-            applies=lambda values: values["world_size"] > 1,
+            applies=is_parallel,
+            needs=SEVERAL_PROCESSES,
         ),
     )
     parallel: Parallel = field(
@@ -214,7 +226,8 @@ class Cell:
         metadata=_axis(
             meaning="how they do: `ddp` or `fsdp2`; without meaning for one process",
             help="How they do: {choices}.",
-            applies=lambda values: values["world_size"] > 1,
+            applies=is_parallel,
+            needs=SEVERAL_PROCESSES,
         ),
     )
     seed: int = field(
@@ -232,6 +245,7 @@ class Cell:
             help="Batches whose gradients add up before an update.",
             unit="batches",
             applies=_trains,
+            needs="--mode train",
         ),
     )
     clip_norm: float | None = field(
@@ -245,6 +259,7 @@ class Cell:
             part="clip{}",
             text=lambda value: f"{value:.12g}",
             applies=_trains,
+            needs="--mode train",
         ),
     )
 
@@ -257,6 +272,7 @@ class Cell:
             unset="auto",
             part="grad-{}",
             applies=lambda values: values["mode"] is Mode.INFER,
+            needs="--mode infer",
         ),
     )
 

@@ -22,7 +22,7 @@ torch is imported inside functions only. Called by `run`, `counters`' callers an
 
 from bench.registry.catalog import ModelInfo, Option, describe, names, source_file, source_place, torchvision_sources
 from bench.registry.optimizers import OPTIMIZERS, make_optimizer
-from bench.registry.resolve import check, is_own, resolve
+from bench.registry.resolve import check, needs_import, resolve
 from bench.registry.timm import timm_sources
 from bench.registry.torchvision import torchvision_names
 from bench.registry.transformers import transformers_tasks
@@ -33,9 +33,9 @@ __all__ = [
     "Option",
     "check",
     "describe",
-    "is_own",
     "make_optimizer",
     "names",
+    "needs_import",
     "resolve",
     "source_file",
     "source_place",

@@ -244,9 +244,26 @@ def building(build: Callable[[], Any], spec: Spec) -> Callable[[], torch.nn.Modu
             raise ModelError(f"model {spec.text!r} returned a Workload, which makes its own batches; leave out --input")
         if not isinstance(model, torch.nn.Module):
             raise ModelError(f"model {spec.text!r} returned a {type(model).__name__}, not an nn.Module")
+        _refuse_nothing(model, spec)
         return model
 
     return build_model
+
+
+def _refuse_nothing(model: torch.nn.Module, spec: Spec) -> None:
+    """Refuse a model without a width, which torch builds and times: an option of 0 made a weight of no elements."""
+    from torch.nn.parameter import is_lazy
+
+    numbers = [(key, convert_literal(value)) for key, value in spec.options]
+    zeros = [f"{key}={number}" for key, number in numbers if number == 0 and not isinstance(number, bool)]
+    if not zeros:
+        return
+    for name, parameter in model.named_parameters():
+        if not is_lazy(parameter) and parameter.numel() == 0:
+            shape = "x".join(map(str, parameter.shape))
+            raise ModelError(
+                f"model {spec.text!r}: {name} has no elements ({shape}); give {', '.join(zeros)} a larger value"
+            )
 
 
 def _called(call: Callable[[], Any], spec: Spec) -> Any:
@@ -316,6 +333,8 @@ def _make_config(config_type: Any, spec: Spec) -> Any:
         return config_type(**values)
     except (ValueError, TypeError) as error:
         raise ModelError(f"model {spec.text!r}: {' '.join(str(error).split())}") from error
+    except Exception as error:
+        raise ModelError(f"model {spec.text!r}: its Config raised {one_line(error)}") from error
 
 
 def _from_workload(workload: Workload, spec: Spec, input_shape: InputShape | None, options: Any = None) -> Workload:

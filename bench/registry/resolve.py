@@ -76,9 +76,10 @@ def _resolve_name(spec: Spec, input_shape: InputShape | None) -> Workload:
     return to_workload(target, spec, input_shape)
 
 
-def is_own(spec: str) -> bool:
-    """Whether a spec names code of the user's, by its module or file: only importing that tells what it makes."""
-    return parse(spec).kind in (Kind.MODULE, Kind.FILE)
+def needs_import(spec: str) -> bool:
+    """Whether only importing a model tells if its spec is right: code of the user's, or options that it checks."""
+    parsed = parse(spec)
+    return bool(parsed.options) or parsed.kind in (Kind.MODULE, Kind.FILE)
 
 
 def check(spec: str, input_shape: InputShape | None = None) -> None:

@@ -16,7 +16,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from bench.core.cell import About, Cell, ScalingMode
+from bench.core.cell import SEVERAL_PROCESSES, About, Cell, ScalingMode, is_parallel
 from bench.core.errors import UsageError
 from bench.core.inputs import read_input_shape
 from bench.core.precision import NO_PRECISION
@@ -226,6 +226,8 @@ SCALING = Axis(
         meaning="{choices}",
         help="Of several processes: each has the batch (weak), or they share it out (strong).",
         metavar="MODE",
+        applies=is_parallel,
+        needs=SEVERAL_PROCESSES,
     ),
 )
 """How the batch of a cell of several processes is meant; written into its batch size, which is each process's."""

@@ -33,7 +33,7 @@ from bench.core.errors import UsageError
 from bench.core.files import read_toml
 from bench.core.record import Sampling
 from bench.suite.axes import AXES, OTHER_NAMES, TYPED, axes_of, sampling_of, suggest
-from bench.suite.sweep import Rule, Sweep, cell_of
+from bench.suite.sweep import Rule, Sweep, cell_of, refuse_idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +84,13 @@ def _sweep(data: Mapping[str, Any]) -> Sweep:
     if "model" not in data:
         raise UsageError("a [[sweep]] needs `model`, a name or a list of names")
     axes = {key: value for key, value in data.items() if key not in ("exclude", "include")}
-    return Sweep(
+    sweep = Sweep(
         axes=axes_of(**axes),
         exclude=tuple(_rules(table) for table in _tables(data.get("exclude", []), "[[sweep.exclude]]")),
         include=tuple(_cell(table) for table in _tables(data.get("include", []), "[[sweep.include]]")),
     )
+    refuse_idle(sweep.axes, sweep.cells)
+    return sweep
 
 
 def _rules(data: Mapping[str, Any]) -> tuple[Rule, ...]:
@@ -103,7 +105,10 @@ def _cell(data: Mapping[str, Any]) -> Cell:
     for key in ("model", "batch_size"):
         if key not in data:
             raise UsageError(f"a [[sweep.include]] needs `{key}`")
-    return cell_of({name: _one(name, values) for name, values in axes_of(**data).items()})
+    axes = axes_of(**data)
+    cell = cell_of({name: _one(name, values) for name, values in axes.items()})
+    refuse_idle(axes, lambda: [cell])
+    return cell
 
 
 def _one(name: str, values: tuple[Any, ...]) -> Any:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.core.cell import Cell, ScalingMode
 from bench.core.errors import UsageError
 from bench.core.text import with_option
-from bench.suite.axes import AXES, MODEL_OPTIONS, axes_of
+from bench.suite.axes import AXES, MODEL_OPTIONS, TYPED, axes_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,9 +98,36 @@ def sweep_of(*, models: Any, **axes: Any) -> Sweep:
     """Make a sweep of these models over these axes, each a value or a list.
 
     Raises:
-        UsageError: See `axes_of`.
+        UsageError: See `axes_of` and `refuse_idle`.
     """
-    return Sweep(axes=axes_of(model=models, **axes))
+    sweep = Sweep(axes=axes_of(model=models, **axes))
+    refuse_idle(sweep.axes, sweep.cells)
+    return sweep
+
+
+def refuse_idle(axes: Mapping[str, tuple[Any, ...]], cells: Callable[[], Iterable[Cell]]) -> None:
+    """Refuse a value that was asked for and means nothing in any cell, as nodes do without several processes.
+
+    Args:
+        axes: What was asked for, by axis.
+        cells: Makes what came of it, which is asked for only where that matters.
+
+    Raises:
+        UsageError: There is such a value.
+    """
+    for name, values in axes.items():
+        axis = TYPED[name]
+        asked = [value for value in values if value != axis.default]
+        if axis.about.needs and asked and not any(axis.about.applies(_values(cell)) for cell in cells()):
+            words = name.replace("_", " ")
+            raise UsageError(
+                f"{words} {axis.words(asked[0])} needs {axis.about.needs}, which no cell has; add it, or leave "
+                f"{words} out"
+            )
+
+
+def _values(cell: Cell) -> dict[str, Any]:
+    return {name: getattr(cell, name) for name in AXES}
 
 
 def expand(sweeps: Iterable[Sweep]) -> tuple[Cell, ...]:
@@ -114,6 +141,36 @@ def _matches(cell: Cell, group: tuple[Rule, ...]) -> bool:
 
 RUN_ONLY = ("world_size", "nodes", "parallel", "scaling", "seed")
 """Axes of runs alone: what is compared or profiled is one process, with the seed that all have."""
+
+_ALWAYS_TYPED = ("mode", "batch_size", "precision")
+
+
+def run_commands(cells: Iterable[Cell], options: Sequence[str] = ()) -> tuple[str, ...]:
+    """Write the `bench run` commands that measure these cells; those that are fed alike share one.
+
+    Args:
+        cells: With full device names.
+        options: What is typed behind the axes.
+    """
+    groups: dict[Any, list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault(cell.input_shape, []).append(cell)
+    return tuple(
+        shlex.join(["bench", "run", *dict.fromkeys(cell.model for cell in group), *_run_options(group), *options])
+        for group in groups.values()
+    )
+
+
+def _run_options(cells: Sequence[Cell]) -> list[str]:
+    words: list[str] = []
+    for axis in sorted(AXES.values(), key=lambda axis: axis.name not in _ALWAYS_TYPED):
+        of_those = [cell for cell in cells if axis.about.applies(_values(cell))]
+        values = dict.fromkeys(getattr(cell, axis.name) for cell in of_those)
+        is_always = axis.name in _ALWAYS_TYPED
+        if axis.name != "model" and (is_always or set(values) - {axis.default}):
+            words += [axis.flags[0 if is_always else -1], ",".join(map(axis.words, values))]
+    return words + (["--executor", "slurm"] if any(cell.nodes > 1 for cell in cells) else [])
+
 
 _COMPARED = tuple(axis for name, axis in AXES.items() if name not in ("model", *RUN_ONLY))
 

@@ -7,6 +7,8 @@ import contextlib
 import copy
 import dataclasses
 import importlib
+import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -291,6 +293,15 @@ def test_config_fields_each_have_a_default_and_a_comment(model_file: ModuleType)
         written = [line for line in lines if line.startswith(f"    {field.name}: ")]
         assert len(written) == 1
         assert "  # " in written[0]
+
+
+def test_every_size_and_probability_has_bounds(model_file: ModuleType) -> None:
+    refused = {"int": (0, -1, 2**31), "float": (-0.5, 1.5, math.nan)}
+    for field in dataclasses.fields(model_file.Config):
+        for value in refused.get(str(field.type).removesuffix(" | None"), ()):
+            with pytest.raises(ValueError, match=f"^{field.name} {re.escape(str(value))} is no .*; take ") as caught:
+                model_file.Config(**{field.name: value})
+            assert "\n" not in str(caught.value)
 
 
 def test_language_models_say_how_many_tokens_an_example_has(model_file: ModuleType) -> None:

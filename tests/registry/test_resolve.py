@@ -285,3 +285,18 @@ def test_check_finds_without_importing_what_resolve_finds(folder: Path, spec: st
 )
 def test_check_lets_a_good_spec_pass(folder: Path, spec: str) -> None:
     check(spec)
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_an_option_of_0_that_leaves_a_weight_without_elements_is_refused(folder: Path) -> None:
+    for spec, shape in (("net.py:Net@classes=0", (6,)), ("five.py@width=0", None)):
+        with pytest.raises(ModelError, match=r"weight has no elements \(\w+\); give \w+=0 a larger value$"):
+            resolve(spec, input_shape=shape).build_model()
+    assert resolve("net.py:Net@classes=2,rate=0,bias=false", input_shape=(6,)).build_model()
+
+
+def test_a_config_that_divides_by_an_option_is_refused_in_one_line(folder: Path) -> None:
+    checked = "rate: float = 1.0\n\n    def __post_init__(self):\n        1 / self.rate"
+    Path("five.py").write_text(Path("five.py").read_text().replace("rate: float | None = None", checked))
+    with pytest.raises(ModelError, match=r"^model 'five.py@rate=0': its Config raised ZeroDivisionError: "):
+        resolve("five.py@rate=0")

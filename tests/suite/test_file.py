@@ -107,6 +107,11 @@ WRONG = {
     "an include that is no table": (f"{S}include = ['a']", "[[sweep.include]]"),
     "an empty list": (f"{S}batch_size = []", "empty list"),
     "an empty list of models": ("[[sweep]]\nmodel = []", "empty list"),
+    "nodes without several processes": (f"{S}nodes = 2", "nodes 2 needs --world-size 2 or more"),
+    "an optimizer of an inference": (
+        f"{S}[[sweep.include]]\nmodel = 'a'\nbatch_size = 1\nmode = 'infer'\noptimizer = 'sgd'",
+        "optimizer sgd needs --mode train",
+    ),
     "a batch size of zero": (f"{S}batch_size = [8, 0]", "batch size must be at least 1, found 0"),
     "a batch size that is text": (f"{S}batch_size = 'abc'", "whole number, found 'abc'"),
     "a batch size that is a float": (f"{S}batch_size = 8.5", "whole number, found 8.5"),

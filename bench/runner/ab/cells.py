@@ -27,7 +27,7 @@ from bench.runner.session import plan_targets
 from bench.store.atomic import make_folder
 from bench.store.stored import COMPARISON_FILE
 from bench.suite.axes import axes_of
-from bench.suite.sweep import cell_of
+from bench.suite.sweep import RUN_ONLY, cell_of, refuse_idle
 
 
 def cells_of(model_a: str | None, model_b: str | None, axes: Mapping[str, Any], set_b: str | None) -> tuple[Cell, Cell]:
@@ -48,13 +48,18 @@ def cells_of(model_a: str | None, model_b: str | None, axes: Mapping[str, Any], 
     if len(first) != 1:
         raise UsageError(f"--model-a {model_a!r} is {len(first)} cells with these options; give each axis one value")
     changed: dict[str, Any] = {} if model_b is None else {"model": model_b}
+    settings: dict[str, tuple[Any, ...]] = {}
     for part in filter(None, (set_b or "").split(",")):
         name, equals, value = part.partition("=")
         if not equals:
             raise UsageError(f"--set-b {part!r} is no setting; write for example precision=bf16-amp,compile=default")
-        (changed[name.strip().replace("-", "_")],) = axes_of(**{name.strip().replace("-", "_"): value}).values()
-        changed = {key: one[0] if isinstance(one, tuple) and len(one) == 1 else one for key, one in changed.items()}
+        read = axes_of(**{name.strip().replace("-", "_"): value})
+        if refused := set(read) & set(RUN_ONLY):
+            raise UsageError(f"--set-b {part!r}: both sides are one process of one seed; leave {min(refused)} out")
+        changed |= {axis: only for axis, (only,) in read.items()}
+        settings |= read
     second = cell_of({name: getattr(first[0], name) for name in first[0].__slots__} | changed)
+    refuse_idle(settings, lambda: [second])
     if second == first[0]:
         raise UsageError(f"A and B are both {second.id}; give --model-b or --set-b something that differs")
     if second.device != first[0].device:

@@ -199,7 +199,7 @@ def plan_cells(request: Request, head: Side) -> tuple[Cell, ...]:
     """Expand the targets into cells; suite files are the head's, so that base and head run the same benchmarks.
 
     Raises:
-        UsageError: There is no target, or a suite cannot be read.
+        UsageError: There is no target, a suite cannot be read, or it asks for several processes.
     """
     targets = list(request.targets)
     if not targets:
@@ -209,7 +209,13 @@ def plan_cells(request: Request, head: Side) -> tuple[Cell, ...]:
     for index, target in enumerate(targets):
         if target.endswith(".toml") and not Path(target).is_absolute():
             targets[index] = str(head.folder / target)
-    return plan_targets(targets, request.axes).cells
+    cells = plan_targets(targets, request.axes).cells
+    for cell in cells:
+        if cell.world_size > 1:
+            raise UsageError(
+                f"{cell.id} is of {cell.world_size} processes, and one is compared; take world_size out of the suite"
+            )
+    return cells
 
 
 def to_document(compared: Compared, settings: Settings) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.core.cell import Cell, Precision
+from bench.core.cell import Cell, Mode, Precision
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import UsageError
 from bench.runner.ab.cells import cells_of
@@ -24,6 +24,8 @@ def test_b_is_a_with_what_was_set() -> None:
     assert (a.model, a.batch_size, a.precision) == ("my_net", 8, Precision.FP32)
     assert b == replace(a, precision=Precision.BF16_AMP, batch_size=16)
     assert cells_of("my_net", "my_net@width=2", {}, None)[1] == replace(a, model="my_net@width=2")
+    _, b = cells_of("net.py:f", None, {"input_shape": ((3, 8),)}, "input=10,threads=1")
+    assert (b.input_shape, b.threads) == ((10,), 1)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,9 @@ def test_b_is_a_with_what_was_set() -> None:
         ("mlp", None, {}, "precision=fp7", "fp7"),
         ("mlp", None, {"batch_size": (8, 16)}, "precision=bf16", "2 cells"),
         ("mlp", None, {}, "device=cuda:0", "one device"),
+        ("mlp", None, {}, "world-size=2", "both sides are one process of one seed; leave world_size out"),
+        ("mlp", None, {}, "seed=2", "leave seed out"),
+        ("mlp", None, {"mode": (Mode.INFER,)}, "optimizer=sgd", "optimizer sgd needs --mode train"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
