@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from bench.core.advice import Advice, AdviceKind, Facts
-from bench.core.cell import Cell
-from bench.core.inputs import inputs_text
-from bench.core.record import Record
+from bench.core.record import Record, Sampling
 from bench.core.units import format_bytes, format_count, format_seconds
+from bench.suite.sweep import run_commands
 from bench.tables.figures import plain, significant
 
 
@@ -415,22 +414,22 @@ def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = 
 
 
 def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
-    """Name which command measures these cells for ten times as long, and for ten seconds at least."""
-    spent = [value for one in advice for name, value in one.facts if name == "budget_seconds" and value]
-    budget = max([10.0, *(10 * float(value) for value in spent)])
-    cells = [record.cell for record in records]
-    axes = [
-        " ".join(dict.fromkeys(plain(cell.model) for cell in cells)),
-        f"--mode {','.join(dict.fromkeys(cell.mode.value for cell in cells))}",
-        f"-b {','.join(dict.fromkeys(str(cell.batch_size) for cell in cells))}",
-        f"-p {','.join(dict.fromkeys(cell.precision.value for cell in cells))}",
-    ]
-    for axis in fields(Cell):  # what else was asked for, or it would be another cell
-        texts = [inputs_text(one) if isinstance(one := getattr(cell, axis.name), tuple) else one for cell in cells]
-        if axis.name not in ("model", "mode", "batch_size", "precision") and set(texts) - {axis.default, None}:
-            typed = dict.fromkeys(str(getattr(one, "value", one)) for one in texts if one is not None)
-            axes.append(f"--{axis.name.replace('_', '-')} {','.join(typed)}")
-    return f"Measure longer: `bench run {' '.join(axes)} --budget {budget:.0f}s`."
+    """Name the commands that measure these cells as they were, for ten times as long, and for ten seconds at least."""
+    sampling = next((record.sampling for record in records if record.sampling), Sampling())
+    spent = [float(value) for one in advice for name, value in one.facts if name == "budget_seconds" and value]
+    sharing = sampling.processes if sampling.tail else 1  # several processes share the budget of a tail
+    options = [f"--{name.replace('_', '-')}" for name in _SWITCHES if getattr(sampling, name)]
+    for name, flag, unit in _NUMBERS:
+        if (value := getattr(sampling, name)) != getattr(Sampling(), name):
+            options += [flag, f"{value:g}{unit}"]
+    options += ["--budget", f"{max([10.0, *(10 * sharing * value for value in spent)]):.0f}s"]
+    commands = run_commands([record.cell for record in records], options)
+    return f"Measure longer: {' and '.join(f'`{plain(command)}`' for command in commands)}."
+
+
+_SWITCHES = ("tail", "cold_cache", "lock_clocks", "exclusive")
+_NUMBERS = (("target", "--target", ""), ("processes", "--processes", ""), ("min_warmup_seconds", "--warmup", "s"))
+"""Fields of `Sampling` that are typed, and how."""
 
 
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:

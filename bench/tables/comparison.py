@@ -375,7 +375,7 @@ def _step_columns(steps: Sequence[Step]) -> list[Column]:
         Column(name="commit", cells=tuple(named(step.commits) for step in steps), right=False, key=True),
         Column(name="cell", cells=tuple(names), right=False, key=True),
         Column(name="change", unit="%", cells=tuple(change(one.shift) for one in found)),
-        Column(name="interval 95%", cells=interval, rank=1),
+        Column(name="interval 95%", cells=interval),
         Column(name="p", cells=p),
         Column(name="subject", cells=tuple(plain(step.commits[-1].subject) for step in steps), right=False),
     ]

@@ -16,7 +16,7 @@ from bench.core.record import Outcome, Phase, Record
 from bench.core.units import counted, format_seconds
 from bench.stats.generation import step_seconds, summarise_generation, summarise_sampling, token_seconds
 from bench.stats.tails import PROBABILITIES, Tail, check_limit, tail_of
-from bench.tables.columns import Shown, TableColumn, flag, integer, read, real, shown_columns, text
+from bench.tables.columns import MISSING, TableColumn, flag, integer, read, real, text
 from bench.tables.document import Block, Document, Notes, Rows
 from bench.tables.figures import plain
 from bench.tables.table import Column
@@ -25,7 +25,7 @@ Series = Callable[[Any], tuple[float, ...]]
 
 
 def tail_columns(name: str, what: str, series: Series, *, skips_median: bool = False) -> tuple[TableColumn, ...]:
-    """Make the columns of a series' quantiles, in files and, in the view `tail`, on screens.
+    """Make the columns of a series' quantiles in files.
 
     Args:
         name: Begins the columns' names.
@@ -34,19 +34,12 @@ def tail_columns(name: str, what: str, series: Series, *, skips_median: bool = F
         skips_median: The table has it already.
     """
     columns: list[TableColumn] = []
-    for place, probability in enumerate(PROBABILITIES):
+    for probability in PROBABILITIES[skips_median:]:
         short = f"p{probability * 100:.0f}"
 
         def get(field: str, probability: float = probability) -> Callable[[Any], Any]:
             return lambda row: read(field)(tail_of(series(row), probability))
 
-        def words(row: Any, probability: float = probability) -> str | None:
-            return _text(row, series, probability)
-
-        shown = Shown(name=short, view="tail", place=90 + place, get=words, write=str)
-        if skips_median and probability == 0.5:
-            columns.append(real(f"{name}_{short}_seconds", "s", "", get("point"), shown, stored=False))
-            continue
         worth = f"empty below {counted(round(1 / (1 - probability)), 'independent value')}"
         columns += [
             real(
@@ -54,25 +47,11 @@ def tail_columns(name: str, what: str, series: Series, *, skips_median: bool = F
                 "s",
                 f"{probability * 100:.0f} % of {what} took at most so long; {worth}",
                 get("point"),
-                shown,
             ),
             real(f"{name}_{short}_low_seconds", "s", "lower end of its 95 % interval; alone, a bound", get("low")),
             real(f"{name}_{short}_high_seconds", "s", "upper end; empty where the values are too few", get("high")),
         ]
     return tuple(columns)
-
-
-def _text(row: Any, series: Series, probability: float) -> str | None:
-    found = tail_of(series(row), probability)
-    return None if found is None else tail_text(found)
-
-
-def tail_text(found: Tail) -> str:
-    """Write `12.3 ms (11.9 ms..13.1 ms)`, or the bound and how many values an interval needs."""
-    if found.high is not None and found.point is not None:
-        return f"{format_seconds(found.point)} ({format_seconds(found.low)}..{format_seconds(found.high)})"
-    bound = "-" if found.low is None else f"≥ {format_seconds(found.low)}"
-    return f"{bound} ({found.n} of {found.needed})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +64,6 @@ class Tailed:
         what: The values, in words.
     """
 
-    columns: Sequence[TableColumn]
     rows: Sequence[Any]
     names: Sequence[str]
     series: Series
@@ -102,15 +80,38 @@ class Tailed:
         """Write the quantiles, where they were asked for, and whether the limit is kept."""
         blocks: list[Block] = []
         if has_tail and self.rows:
-            values = tuple(str(len(self.series(row))) for row in self.rows)
-            names = Column(name="tail", cells=tuple(plain(name) for name in self.names), right=False, key=True)
-            shown = shown_columns(self.columns, self.rows, "tail")
-            caption = f"Quantiles of {self.what} with 95 % intervals; ≥ is a bound (values of those an interval needs)"
-            columns = [names, *shown, Column(name="values", cells=values, rank=1)]
-            blocks.append(Rows(columns=columns, caption=caption, shows_caption=True))
+            caption = f"Quantiles of {self.what}; ≥ is a bound, where the values are fewer than an interval needs"
+            blocks.append(Rows(columns=self._columns(), caption=caption, shows_caption=True))
         if checked:
             blocks.append(Notes(lines=[plain(_limit_text(one)) for one in checked], first="", indent="  "))
         return blocks
+
+    def _columns(self) -> list[Column]:
+        """Make a line per quantile: side by side, three of them with their intervals are wider than a terminal."""
+        lines = []
+        for name, row in zip(self.names, self.rows, strict=True):
+            n = len(self.series(row))
+            for probability in PROBABILITIES:
+                found = tail_of(self.series(row), probability)
+                point = format_seconds(found.point) if found and found.high is not None else MISSING
+                values = f"{n:,} of {found.needed:,}" if found and found.needed else f"{n:,}"
+                interval = _interval(found) if found else MISSING
+                lines.append((plain(name), f"p{probability * 100:.0f}", point, interval, values))
+        names, quantiles, points, intervals, counts = zip(*lines, strict=True)
+        return [
+            Column(name="tail", cells=names, right=False, key=True),
+            Column(name="", cells=quantiles, right=False, key=True),
+            Column(name="at most", cells=points),
+            Column(name="95 % interval", cells=intervals),
+            Column(name="values", cells=counts),
+        ]
+
+
+def _interval(found: Tail) -> str:
+    """Write `11.9 ms..13.1 ms`, or a bound where there is no upper end."""
+    if found.high is not None:
+        return f"{format_seconds(found.low)}..{format_seconds(found.high)}"
+    return MISSING if found.low is None else f"≥ {format_seconds(found.low)}"
 
 
 def tailed_cases(measured: Sequence[Any]) -> Tailed:
@@ -118,7 +119,6 @@ def tailed_cases(measured: Sequence[Any]) -> Tailed:
     rows = [one for one in measured if one.times is not None]
     is_text = not any(isinstance(one, Sampled) for one in measured)
     return Tailed(
-        columns=GENERATIONS if is_text else IMAGES,
         rows=rows,
         names=[one.case.id for one in rows],
         series=token_seconds if is_text else step_seconds,
@@ -129,10 +129,7 @@ def tailed_cases(measured: Sequence[Any]) -> Tailed:
 def tailed_cells(records: Sequence[Record]) -> Tailed:
     """Take the inferences that were measured."""
     rows = [_Cell(record) for record in records if record.outcome is Outcome.OK and record.cell.mode is Mode.INFER]
-    columns = tail_columns("step", "", infer_seconds)
-    return Tailed(
-        columns=columns, rows=rows, names=[r.record.cell.id for r in rows], series=infer_seconds, what="steps"
-    )
+    return Tailed(rows=rows, names=[row.record.cell.id for row in rows], series=infer_seconds, what="steps")
 
 
 @dataclass(frozen=True, slots=True)

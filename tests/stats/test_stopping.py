@@ -264,6 +264,19 @@ def test_a_tail_is_measured_past_the_target_up_to_the_budget():
     assert stopping.with_tail(replace(SAMPLING, processes=5), 10.0).budget_seconds == 2.0
 
 
+def test_a_tail_is_measured_on_while_the_steps_drift():
+    rng = np.random.default_rng(2)
+    levels = np.where(np.arange(60_000) < 400, 0.009, 0.01)
+    seconds = (levels * (1 + 0.05 * rng.random(levels.size))).tolist()
+    rule = StopRule(stopping.with_tail(SAMPLING, None))
+    taken = steps_until_finished(rule, seconds)
+    assert taken is not None
+    assert rule.estimate.low is not None, "without a drift the median has its interval"
+    parts = []
+    rule = StopRule(stopping.with_tail(SAMPLING, None), lambda: parts)
+    assert steps_until_finished(rule, (parts.append(second) or second for second in seconds)) < taken
+
+
 def test_the_tail_of_the_parts_of_a_step_ends_earlier():
     rng = np.random.default_rng(2)
     parts = []

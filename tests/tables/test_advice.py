@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from bench.core.advice import Advice, AdviceKind
-from bench.tables.advice import WORDS, advice_sentences, marks
+from bench.core.cell import Mode
+from bench.core.record import Sampling
+from bench.stats.stopping import with_tail
+from bench.tables.advice import WORDS, advice_sentences, marks, short_advice
 from bench.tables.document import Doubts
 from tests.pages import on_page
 from tests.records import BUSY, NOISY, make_record, make_sweep
@@ -97,6 +100,25 @@ def test_the_command_that_cures_asks_for_all_that_was_asked_for() -> None:
     assert typed.startswith("net.py:Net --mode train -b 8 -p fp32 ")
     for option in ("--input-shape 3x32x32", "--threads 1", "--optimizer sgd", "--device cuda:0"):
         assert option in typed
+
+
+def test_the_command_that_cures_repeats_how_the_run_sampled() -> None:
+    sampling = with_tail(Sampling(cold_cache=True, min_warmup_seconds=60.0, target=0.05), None)
+    few = Advice(kind=AdviceKind.FEW_SAMPLES, facts=(("steps", 60), ("budget_seconds", sampling.budget_seconds)))
+    record = replace(make_record("net", mode=Mode.INFER, advice=(few,)), sampling=sampling)
+    ((_, sentence),) = short_advice([record])
+    assert sentence.endswith(
+        "Measure longer: `bench run net --mode infer -b 8 -p fp32 --tail --cold-cache --target 0.05 --processes 3 "
+        "--warmup 60s --budget 6000s`."
+    )
+
+
+def test_cells_that_are_fed_differently_are_cured_by_a_command_each() -> None:
+    doubted = make_record("net.py:Net", advice=(short(AdviceKind.FEW_SAMPLES, steps=60),))
+    records = [replace(doubted, cell=replace(doubted.cell, input_shape=shape)) for shape in ((3, 8, 8), (3, 9, 9))]
+    ((_, sentence),) = short_advice(records)
+    assert sentence.count("`bench run net.py:Net ") == 2
+    assert "--input-shape 3x8x8 --budget 20s` and `bench run" in sentence
 
 
 def test_counters_that_disagree_are_compared_as_shares() -> None:

@@ -13,9 +13,10 @@ from bench.core.record import Outcome
 from bench.report.files import write_case_tables
 from bench.stats.tails import Tail
 from bench.store.runs import RunFolder, RunInfo
+from bench.tables import tails
 from bench.tables.document import page_text
 from bench.tables.table import Page
-from bench.tables.tails import tail_text, tailed_cases, tailed_cells
+from bench.tables.tails import Tailed, tailed_cases, tailed_cells
 from tests.records import make_record
 from tests.scenario_cases import FAILED_GENERATION, make_generation
 from tests.tables.test_scenarios import SAMPLED
@@ -23,22 +24,40 @@ from tests.tables.test_scenarios import SAMPLED
 LIMIT = Limit(probability=0.99, seconds=0.05)
 
 
-def test_an_interval_a_bound_and_nothing_are_told_apart() -> None:
-    whole = Tail(probability=0.99, point=0.0123, low=0.0119, high=0.0131, n=2000, n_effective=1900)
-    assert tail_text(whole) == "12.3 ms (11.9 ms..13.1 ms)"
-    bound = Tail(probability=0.99, point=0.0123, low=0.0119, high=None, n=200, n_effective=190, needed=1000)
-    assert tail_text(bound) == "≥ 11.9 ms (200 of 1000)"
-    assert tail_text(replace(bound, point=None, low=None)) == "- (200 of 1000)"
+def test_an_interval_a_bound_and_nothing_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Tail(probability=0.5, point=0.0123, low=0.0119, high=0.0131, n=2000, n_effective=1900)
+    bound = replace(whole, high=None, n=200, needed=1000)
+    answers = iter([whole, bound, replace(bound, point=None, low=None)])
+    monkeypatch.setattr(tails, "tail_of", lambda *_: next(answers))
+    *_, first, second, third = lines_of(tailed_cases([make_generation()]), 80)
+    assert first.split()[1:] == ["p50", "12.3", "ms", "11.9", "ms..13.1", "ms", "80"]
+    assert second.split() == ["p95", "-", "≥", "11.9", "ms", "80", "of", "1,000"]
+    assert third.split() == ["p99", "-", "-", "80", "of", "1,000"]
+
+
+def lines_of(tailed: Tailed, width: int) -> list[str]:
+    return page_text(tailed.document((), has_tail=True), Page(width=width)).splitlines()
 
 
 def test_the_tail_of_tokens_stands_below_the_table_where_it_was_asked_for() -> None:
     cases = tailed_cases([make_generation(), FAILED_GENERATION])
-    text = page_text(cases.document((), has_tail=True), Page(width=200))
-    assert "p50" in text
-    assert "p99" in text
-    assert "≥" in text
+    text = "\n".join(lines_of(cases, 80))
+    assert [name in text for name in ("p50", "p95", "p99", "≥")] == [True] * 4
     assert len(cases.rows) == 1, "a case that failed has no tail"
     assert cases.document((), has_tail=False) == []
+
+
+@pytest.mark.parametrize("model", ["mlp", "torchvision:resnet18@num_classes=1000", "a.b.c:" + "long" * 30])
+def test_all_quantiles_and_limits_fit_into_80_columns(model: str) -> None:
+    record = make_record(model, mode=Mode.INFER, n=3000, step=0.123)
+    cells = tailed_cells([record])
+    lines = lines_of(cells, 80)
+    assert all(name in line for name, line in zip(("p50", "p95", "p99"), lines[-3:], strict=True))
+    assert max(map(len, lines)) <= 80
+    for seconds in (0.05, 0.1231, 1.0):
+        checked = cells.check(Limit(probability=0.99, seconds=seconds))
+        limits = page_text(cells.document(checked, has_tail=False), Page(width=80)).splitlines()
+        assert limits and max(map(len, limits)) <= 80
 
 
 def test_a_limit_is_answered_per_case() -> None:
