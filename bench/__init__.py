@@ -70,6 +70,7 @@ def run(
     Raises:
         BenchError: A model, a device or a value is not there, or the folder cannot be written; nothing was measured.
     """
+    import contextlib
     from dataclasses import replace
 
     from bench.runner.session import Session, execute
@@ -79,15 +80,19 @@ def run(
     sweep = sweep_of(models=models, **axes)
     session = Session(sweeps=(sweep,))
     sampling = sampling_of(session.sampling, target=target, budget_seconds=budget_seconds, processes=processes)
-    if progress:
-        from bench.cli.progress import make_observer
-    finished = execute(
-        replace(session, sampling=sampling),
-        results=Path(results),
-        timeout_seconds=timeout_seconds,
-        method=executor,
-        observers=(make_observer(),) if progress else (),
-    )
+    with contextlib.ExitStack() as stack:
+        observers: list[Any] = []
+        if progress:
+            from bench.cli.progress import make_observer, watched
+
+            observers.append(stack.enter_context(watched(make_observer(), is_quiet=False)))
+        finished = execute(
+            replace(session, sampling=sampling),
+            results=Path(results),
+            timeout_seconds=timeout_seconds,
+            method=executor,
+            observers=tuple(observers),
+        )
     return finished.records
 
 

@@ -12,10 +12,11 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +27,6 @@ from bench.core.errors import ExitCode, StoreError, UsageError
 from bench.suite.sweep import RUN_ONLY
 
 if TYPE_CHECKING:
-    from bench.cli.progress import Watcher
     from bench.runner.ab.run import Compared
     from bench.runner.ab.stages import Settings
     from bench.tables.document import Document
@@ -98,15 +98,15 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.calibration import spreads_of_cells
     from bench.runner.ab.judging import exit_code
     from bench.runner.ab.run import Request, compare_sides
     from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.ab.stages import Settings, draw_seed
 
-    watcher = Watcher(is_quiet=quiet)
-    get_ready = partial(wait_for_quiet, options.parse_duration(wait, "--wait"), watcher.tell)
+    watch = watched(Watcher(is_quiet=quiet), is_quiet=quiet)
+    patience = options.parse_duration(wait, "--wait")
     settings = Settings(
         sessions=sessions,
         quads=quads,
@@ -131,27 +131,27 @@ def command(
             format,
             fail_if,
             markdown,
-            get_ready,
-            watcher,
+            patience,
+            watch,
             is_strict=strict,
         )
     if base is None or head is None:
         raise UsageError("name BASE and HEAD, for example origin/main HEAD; or --model-a and --model-b")
     if fail_if is not None:
         raise UsageError("--fail-if is of --model-a and --set-b; a slower revision always fails")
-    request = Request(
-        base=base,
-        head=head,
-        targets=tuple(targets or ()),
-        axes=axes,
-        base_python=base_python,
-        settings=settings,
-        results=results,
-        spreads=spreads_of_cells(results, settings),
-        get_ready=get_ready,
-    )
-    with terminated_like_interrupted():
-        compared = compare_sides(request, watcher)
+    with terminated_like_interrupted(), watch as listen:
+        request = Request(
+            base=base,
+            head=head,
+            targets=tuple(targets or ()),
+            axes=axes,
+            base_python=base_python,
+            settings=settings,
+            results=results,
+            spreads=spreads_of_cells(results, settings),
+            get_ready=partial(wait_for_quiet, patience, listen),
+        )
+        compared = compare_sides(request, listen)
     _answer(compared, settings, format, markdown)
     return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE
 
@@ -166,21 +166,22 @@ def _two_cells(
     format: options.Format,  # noqa: A002 - the name of the option
     fail_if: FailIf | None,
     markdown: Path | None,
-    get_ready: Callable[[], None],
-    watcher: Watcher,
+    patience: float | None,
+    watch: AbstractContextManager[Callable[[Any], None]],
     *,
     is_strict: bool,
 ) -> int:
     from bench.cli.progress import terminated_like_interrupted
     from bench.runner.ab.cells import cells_of, compare_cells
+    from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.plan import check_cells
     from bench.tables.comparison import ratio_text
 
     a, b = cells_of(model_a, model_b, axes, set_b)
     check_cells((a, b))
-    with terminated_like_interrupted():
-        get_ready()
-        compared = compare_cells(a, b, settings, results, watcher)
+    with terminated_like_interrupted(), watch as listen:
+        wait_for_quiet(patience, listen)
+        compared = compare_cells(a, b, settings, results, listen)
     (comparison,) = compared.comparisons
     is_per_example = a.batch_size != b.batch_size
     _answer(compared, settings, format, markdown, ratio_text(comparison, a.id, b.id, is_per_example=is_per_example))

@@ -24,6 +24,7 @@ from bench.core.errors import ExitCode, UsageError
 from bench.suite.sweep import RUN_ONLY
 
 PANEL = "Compare"
+QUADS, FAIL_AT, ALPHA = 12, "2%", 0.05
 
 EXIT_CODES = MappingProxyType(
     {
@@ -58,12 +59,12 @@ def command(
     one_step: Annotated[
         bool, typer.Option("--one-step", help="Expect one step: fewer sessions, but blind to two.")
     ] = False,
-    quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
-    fail_at: Annotated[str, typer.Option(help="A step of this size is one.")] = "2%",
+    quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = QUADS,
+    fail_at: Annotated[str, typer.Option(help="A step of this size is one.")] = FAIL_AT,
     tolerate: Annotated[
         str | None, typer.Option(help="No step if a change of this size is excluded.", show_default="--fail-at")
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Chance that a confirmed commit is a wrong one.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Chance that a confirmed commit is a wrong one.")] = ALPHA,
     budget: Annotated[
         str | None, typer.Option(metavar="TIME", help="Longest time for all, for example 20m.", show_default="none")
     ] = None,
@@ -77,18 +78,30 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.bisect_run import Question, bisect_revisions, resume_bisection
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.tables.comparison import bisection_document
 
     budget_seconds = options.parse_duration(budget, "--budget")
-    watcher = Watcher(is_quiet=quiet)
+    watch = watched(Watcher(is_quiet=quiet), is_quiet=quiet)
     if resume is not None:
-        if good is not None or axes:
-            raise UsageError("--resume takes revisions, models and their options from the run; leave them away")
-        with terminated_like_interrupted():
-            folder, bisected = resume_bisection(resume, results, budget_seconds, watcher)
+        typed = {
+            "--paths": paths,
+            "--all-parents": all_parents,
+            "--one-step": one_step,
+            "--quads": quads != QUADS,
+            "--fail-at": fail_at != FAIL_AT,
+            "--tolerate": tolerate,
+            "--alpha": alpha != ALPHA,
+            "--seed": seed is not None,
+            "--no-void": not void,
+        }
+        if good is not None or axes or any(typed.values()):
+            named = "".join(f", {option}" for option, is_typed in typed.items() if is_typed)
+            raise UsageError(f"--resume takes revisions, models and their options{named} from the run; leave them away")
+        with terminated_like_interrupted(), watch as listen:
+            folder, bisected = resume_bisection(resume, results, budget_seconds, listen)
     else:
         if good is None or bad is None:
             raise UsageError("name GOOD and BAD, for example HEAD~20 HEAD, and a model")
@@ -108,8 +121,8 @@ def command(
             expects_one=one_step,
             settings=settings,
         )
-        with terminated_like_interrupted():
-            folder, bisected = bisect_revisions(question, axes, results, watcher)
+        with terminated_like_interrupted(), watch as listen:
+            folder, bisected = bisect_revisions(question, axes, results, listen)
     answer(
         "bisect",
         format,

@@ -115,7 +115,7 @@ def _with_times(
 ) -> tuple[CheckedClaim, ...]:
     """Measure what is about time, and put it in the place of the rows that say it was not measured."""
     from bench.claims import is_timed
-    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.ratios import check_times
     from bench.runner.ab.stages import Settings, draw_seed
 
@@ -123,6 +123,7 @@ def _with_times(
         sessions=sessions, quads=quads, seed=draw_seed() if seed is None else seed, judges_state=judges_state
     )
     claims = [one.claim for one in checked if is_timed(one.claim)]
-    with terminated_like_interrupted():
-        measured = iter(check_times(claims, settings=settings, device=device, listen=Watcher(is_quiet=is_quiet)))
+    watch = watched(Watcher(is_quiet=is_quiet), is_quiet=is_quiet)
+    with terminated_like_interrupted(), watch as listen:
+        measured = iter(check_times(claims, settings=settings, device=device, listen=listen))
     return tuple(next(measured) if is_timed(one.claim) else one for one in checked)

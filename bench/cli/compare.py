@@ -36,12 +36,14 @@ def command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.profiling import diff_runs, has_profiles
     from bench.tables.nominations import WHY_NOT
 
-    diffs = diff_runs(base, head, results) if has_profiles(base, results) and has_profiles(head, results) else ()
-    is_profile_file = bool(diffs) and Path(base).is_file()  # one profile, in a file of its own
-    nominated, problems = (None, ()) if is_profile_file else _nominate(base, head, results, is_forced=force)
+    with waiting("reading the runs"):
+        diffs = diff_runs(base, head, results) if has_profiles(base, results) and has_profiles(head, results) else ()
+        is_profile_file = bool(diffs) and Path(base).is_file()  # one profile, in a file of its own
+        nominated, problems = (None, ()) if is_profile_file else _nominate(base, head, results, is_forced=force)
     for problem in problems:
         say(problem)
     found = nominated.nominations if nominated is not None else ()

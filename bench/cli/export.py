@@ -55,6 +55,7 @@ def command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.recorder import extra_info
     from bench.store.atomic import make_folder, write_bytes
     from bench.store.runs import RunFolder
@@ -67,7 +68,8 @@ def command(
     chosen = formats.load_folder(to) if is_folder else formats.load(to)
     if answers and (isinstance(chosen, formats.FolderFormat) or not chosen.holds_verdicts):
         raise UsageError(f"--with adds verdicts, for which {to} has no words; use it with --to junit")
-    data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
+    with waiting("reading the run"):
+        data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         say(problem)
     if data.comparison is not None:

@@ -147,7 +147,7 @@ def measure_cases(
     Raises:
         UsageError: What was typed does not go together.
     """
-    from bench.cli.progress import stoppable, watching
+    from bench.cli.progress import stoppable, waiting, watching
     from bench.runner.scenarios import plan_cases, run_cases
     from bench.store.runs import check_results
     from bench.tables.document import Place
@@ -168,7 +168,8 @@ def measure_cases(
     slurm.refuse_without_slurm(job, None if asked.folder is None else str(asked.folder.path), results)
     if is_dry:
         check_results(results)
-        cases, _ = plan_cases(kind, asked, method=executor)
+        with waiting("checking", is_quiet=quiet or format is options.Format.JSON):
+            cases, _ = plan_cases(kind, asked, method=executor)
         answer(kind.command, format, lambda: options.planned([one.id for one in cases], "case"), cases=cases)
         return ExitCode.FINE
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:

@@ -97,10 +97,11 @@ def show_command(
     check_metric(metric)
     known, descendants = _accepted(accepted, results)
     nominations: list[HistoryNomination] = []
-    with open_history(_where(history, results)) as opened, opened.reading() as connection:
+    with open_history(_where(history, results)) as opened, opened.reading() as connection, waiting():
         found = find_series(connection, cell)
         trends = [
-            read_trend(connection, series, metric, last, accepted=known, descendants=descendants) for series in found
+            read_trend(connection, series, metric, last, accepted=known, descendants=descendants)
+            for series in told(found, "reading series", len(found))
         ]
         if output is not None and metric == STEP:
             for series in found:
@@ -200,7 +201,7 @@ def prune_command(
     limits = Limits(
         older_than_seconds=options.parse_duration(older_than, "--older-than"), keep=keep, reachable=reachable
     )
-    with open_history(_where(history, results)) as opened:
+    with open_history(_where(history, results)) as opened, waiting("looking through the history"):
         done = prune(opened, limits, accepted=known, does=yes, folders_in=results if folders else None)
     answer("history prune", format, lambda: pruned_document(done), pruned=done)
     return ExitCode.USAGE if done.problems else ExitCode.FINE

@@ -51,7 +51,10 @@ def command(
         What.TIMM: _timm,
         What.SUITES: _suites,
     }
-    listed, problems = _runs(results) if what is What.RUNS else (rows[what](), [])
+    from bench.cli.progress import waiting
+
+    with waiting("reading"):
+        listed, problems = _runs(results) if what is What.RUNS else (rows[what](), [])
     for problem in problems:
         say(problem)
     items = [{"name": name, "about": about} for name, about in listed]

@@ -131,7 +131,7 @@ def noise_command(
 
     Kept for this machine. `bench ab` reads it: what it would see is reckoned with the larger of both spreads.
     """
-    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.calibration import calibrate
     from bench.runner.ab.run import Request
     from bench.runner.ab.stages import Settings, draw_seed
@@ -155,8 +155,8 @@ def noise_command(
         results=results,
         compares_with_itself=True,
     )
-    with terminated_like_interrupted():
-        found = calibrate(request, Watcher(is_quiet=quiet))
+    with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:
+        found = calibrate(request, listen)
 
     kept = Place(text=f"Kept: {found.path}", close=True)
     answer(
@@ -192,7 +192,7 @@ def selftest_command(
     of 20 is, by as much on average. Exit code 1 if it alarmed or missed, 4 if this machine
     is too busy to tell.
     """
-    from bench.cli.progress import Watcher, terminated_like_interrupted
+    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.run import Request
     from bench.runner.ab.selftest import selftest
     from bench.runner.ab.stages import Settings, draw_seed
@@ -213,8 +213,8 @@ def selftest_command(
         results=results,
         compares_with_itself=True,
     )
-    with terminated_like_interrupted():
-        found = selftest(request, share, Watcher(is_quiet=quiet))
+    with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:
+        found = selftest(request, share, listen)
     fields = {name: getattr(found, name) for name in found.__slots__}
     answer("machine selftest", format, lambda: _selftest_text(found), passed=found.is_passed, **fields)
     if found.is_passed:

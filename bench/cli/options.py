@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -320,10 +321,16 @@ def read_numbers(
 
 
 def cells_of(models: list[str], axes: Axes) -> tuple[Cell, ...]:
-    """Make the cells of these models over these axes."""
-    from bench.suite.sweep import Sweep
+    """Make the cells of these models over these axes.
 
-    return Sweep(axes={"model": tuple(models), **axes}).cells()
+    Raises:
+        UsageError: A value means nothing in any cell.
+    """
+    from bench.suite.sweep import Sweep, refuse_idle
+
+    cells = Sweep(axes={"model": tuple(models), **axes}).cells()
+    refuse_idle(axes, lambda: cells)
+    return cells
 
 
 def read_cells(models: list[str], axes: Axes) -> tuple[Cell, ...]:
@@ -399,8 +406,14 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
     from bench.core.training import TrainingPlan
 
     values = dict(typed)
-    if "precision" in values:
-        values["precision"] = AXES["precision"].read(values["precision"])
+    for name in ("precision", "batch_size", "threads", "seed"):
+        if name in values:
+            values[name] = AXES[name].read(values[name])
+    for name, option in (("learning_rate", "--lr"), ("weight_decay", "--weight-decay")):
+        if not values.get(name, 0.0) < math.inf:
+            raise UsageError(f"{option} must be a finite number, found {values[name]}; write for example 0.001")
+    if values.get("workers", 0) > 1024:
+        raise UsageError(f"--workers must be at most 1024, found {values['workers']}: each is a process")
     if "optimizer" in values:
         values |= _optimizer(values)
     if "input_shape" in values:

@@ -52,6 +52,7 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.training import check_points, measure_points
     from bench.tables.training import pipeline_document, plan_name
 
@@ -68,12 +69,14 @@ def command(
     }
     typed = {name: value for name, value in typed.items() if value is not None}
     plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
+    is_telling = not quiet and format is not options.Format.JSON
     if dry_run:
-        plans = check_points(plans)
+        with waiting("checking", is_quiet=not is_telling):
+            plans = check_points(plans)
         answer("pipeline", format, lambda: options.planned([plan_name(one) for one in plans], "point"), plans=plans)
         return ExitCode.FINE
-    is_telling = not quiet and format is not options.Format.JSON
-    points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
+    with waiting(is_quiet=not is_telling):
+        points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
     answer("pipeline", format, lambda: pipeline_document(points), points=points)
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
 

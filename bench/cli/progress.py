@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.output import say
-from bench.core.progress import listening
+from bench.core.progress import listening, tell
 from bench.core.record import Outcome, Phase, Record
 from bench.core.text import plain
 from bench.core.training import Epoch
@@ -48,18 +48,16 @@ _LINE_SECONDS = 10.0
 _DRAW_SECONDS = 0.5
 
 
-def _bar(*, is_transient: bool = False, shows_elapsed: bool = True, shows_left: bool = True) -> Any:
+def _bar(*, is_transient: bool = False) -> Any:
     """Make a rich progress bar; it draws twice a second only, on a core that the measurement needs."""
     from rich import progress
     from rich.console import Console
 
-    times = [progress.TimeElapsedColumn()] if shows_elapsed else []
-    left = [progress.TimeRemainingColumn()] if shows_left else []
     return progress.Progress(
         progress.MofNCompleteColumn(),
         progress.BarColumn(bar_width=20),
-        *times,
-        *left,
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
         progress.TextColumn("{task.description}", markup=False),
         console=Console(stderr=True),
         refresh_per_second=2,
@@ -172,31 +170,18 @@ def _words(record: Record) -> str:
 
 @contextlib.contextmanager
 def watching(is_quiet: bool) -> Iterator[Callable[[int, int, str, str | None], None]]:
-    """Show on stderr which case runs: a bar on a terminal, one line per case in a log."""
+    """Show on stderr which case has run, a line each, and how long the rest will take."""
     if is_quiet:
         yield lambda *_: None
-    elif sys.stderr.isatty():
-        yield from _case_bar()
     else:
-        yield _case_line
+        with waiting():
+            yield _case_line
 
 
 def _case_line(index: int, total: int, name: str, words: str | None) -> None:
+    tell("measuring", index + (words is not None), total)
     if words is not None:
         say(f"[{index + 1}/{total}] {name}  {words}", start="")
-
-
-def _case_bar() -> Iterator[Callable[[int, int, str, str | None], None]]:
-    bar = _bar(shows_left=False)
-    task = bar.add_task("starting", total=None)
-
-    def show(index: int, total: int, name: str, words: str | None) -> None:
-        bar.update(task, total=total, completed=index + (words is not None), description=plain(name))
-        if words not in (None, "done"):
-            bar.console.print(plain(f"{name}  {words}"), markup=False, highlight=False)
-
-    with bar:
-        yield show
 
 
 def make_training_observer(*, is_quiet: bool = False) -> Callable[[TrainingProgress], None]:
@@ -280,24 +265,43 @@ class _TrainingBar:
 
 
 @contextlib.contextmanager
-def waiting(what: str = "starting", *, is_quiet: bool = False) -> Iterator[None]:
+def waiting(what: str = "starting", *, is_quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Show on stderr what takes over two seconds: a bar on a terminal, now and then a line in a log.
 
-    What is done and how much of it there is, `bench.core.progress.tell` says.
+    What is done and how much of it there is, `bench.core.progress.tell` says. What it gives ends it early.
     """
     if is_quiet:
-        yield
+        yield lambda: None
         return
     state, stop = _Wait(what), threading.Event()
     show = _draw_wait if sys.stderr.isatty() else _print_wait
     thread = threading.Thread(target=show, args=(state, stop), daemon=True)
     thread.start()
-    try:
-        with listening(state):
-            yield
-    finally:
+
+    def end() -> None:
         stop.set()
         thread.join()
+
+    try:
+        with listening(state):
+            yield end
+    finally:
+        end()
+
+
+@contextlib.contextmanager
+def watched(observer: Callable[[Any], None], *, is_quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """Show what is done before an observer hears of anything, and after a run's last cell; it shows the rest."""
+    with contextlib.ExitStack() as stack:
+        end = stack.enter_context(waiting(is_quiet=is_quiet))
+
+        def hear(event: Any) -> None:
+            end()
+            observer(event)
+            if isinstance(event, RunFinished):
+                stack.enter_context(waiting("finishing", is_quiet=is_quiet))
+
+        yield hear
 
 
 class _Wait:
@@ -345,19 +349,16 @@ class Watcher:
     def __init__(self, *, is_quiet: bool = False) -> None:
         self._is_quiet = is_quiet
 
-    def tell(self, line: str) -> None:
-        """Say a line of progress."""
-        if not self._is_quiet:
-            say(line)
-
-    def __call__(self, event: Started | AbProgress | Narrowed | Settled) -> None:
-        """Hear an event."""
+    def __call__(self, event: str | Started | AbProgress | Narrowed | Settled) -> None:
+        """Hear an event, or a line to say."""
         from bench.runner.ab.run import Started
         from bench.runner.ab.stages import Progress
 
         if self._is_quiet:
             return
-        if isinstance(event, Started):
+        if isinstance(event, str):
+            lines = [event]
+        elif isinstance(event, Started):
             lines = self._started(event)
         elif isinstance(event, Progress):
             lines = [self._progress(event)]

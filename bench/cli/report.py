@@ -37,15 +37,17 @@ def command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.core.units import format_bytes
     from bench.runner.reporting import read_report_data, write_report
 
-    data = read_report_data(runs or ["latest"], results)
-    if history is not None or (results / "history.sqlite").is_file():
-        from bench.runner.reporting import with_history
+    with waiting("reading the runs and writing the page"):
+        data = read_report_data(runs or ["latest"], results)
+        if history is not None or (results / "history.sqlite").is_file():
+            from bench.runner.reporting import with_history
 
-        data = with_history(data, history, results)
-    size = write_report(data, output)
+            data = with_history(data, history, results)
+        size = write_report(data, output)
     words = f"Report: {output} ({format_bytes(size)})"
     problems = [problem for run in data.runs for problem in run.problems]
     for problem in problems:

@@ -21,9 +21,9 @@ from bench.cli.output import answer, say_kept
 from bench.core.cell import Mode
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
-from bench.core.record import Outcome
+from bench.core.record import Outcome, Sampling
 from bench.core.units import counted
-from bench.device.backend import AUTO
+from bench.device.backend import AUTO, CPU
 from bench.suite.axes import sampling_of
 
 if TYPE_CHECKING:
@@ -145,12 +145,12 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import make_observer, stoppable
-    from bench.runner.plan import check_here, make_plan
-    from bench.runner.session import Limits, execute, plan_resumption, plan_targets
+    from bench.cli.progress import make_observer, stoppable, waiting, watched
+    from bench.runner.plan import check_here, make_plan, preflight_limit
+    from bench.runner.session import Limits, execute, left_of, plan_resumption, plan_targets
     from bench.stats.rank_scaling import rank_scalings
     from bench.stats.scaling import scalings
-    from bench.stats.stopping import with_tail
+    from bench.stats.stopping import MANY_STEPS, with_tail
     from bench.store.kept import KeptCounts
     from bench.store.runs import check_results
     from bench.tables.tails import tailed_cells
@@ -184,7 +184,11 @@ def command(
         "exclusive": exclusive or None,
     }
     changes: dict[str, Any] = {name: value for name, value in typed.items() if value is not None}
-    session = replace(session, sampling=sampling_of(session.sampling, **changes))
+    sampling = sampling_of(session.sampling, **changes)
+    usual = Sampling()
+    if changes.get("budget_seconds", 0.0) > usual.budget_seconds and sampling.max_steps == usual.max_steps:
+        sampling = replace(sampling, max_steps=MANY_STEPS)  # or a longer budget brings nothing where steps are short
+    session = replace(session, sampling=sampling)
     limit = options.read_limit(latency)
     if (tail or limit) and any(cell.mode is not Mode.INFER for cell in session.cells):
         raise UsageError("--tail and --latency are of inferences, and not all cells are; write --mode infer")
@@ -196,8 +200,12 @@ def command(
         max_cells=max_cells,
     )
     retried = options.parse_retry(retry, is_none=keep_failed)
-    if retry is not None and resume is None:
-        raise UsageError("--retry needs --resume RUN: a new run has nothing to try again")
+    for option, is_typed in (("--retry", retry is not None), ("--keep-failed", keep_failed)):
+        if is_typed and resume is None:
+            raise UsageError(f"{option} needs --resume RUN: a new run has nothing to try again")
+    for option, is_typed in (("--snapshot", snapshot), ("--lock-clocks", lock_clocks)):
+        if is_typed and all(cell.device == CPU for cell in session.cells):
+            raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
     if executor == "slurm":
         if devices is not None or snapshot or traces:
             raise UsageError(
@@ -223,23 +231,30 @@ def command(
     slurm.refuse_without_slurm(job, resume, results)
     pool = [] if devices is None else options.split([devices])
     seconds = options.parse_duration(timeout, "--timeout")
+    is_silent = quiet or format is options.Format.JSON
     if dry_run:
         check_results(results)
         cells = session.cells
-        if pool:
-            cells = make_plan(cells, method=executor, pool=pool).cells
-        else:
-            check_here(cells, method=executor)
+        passed: dict[str, Any] = {"method": executor, "timeout_seconds": preflight_limit(seconds)}
+        with waiting("checking", is_quiet=is_silent):
+            if resume is not None:
+                cells = left_of(session, resume, results, retried=retried, pool=pool, **passed)
+            elif pool:
+                cells = make_plan(cells, pool=pool, **passed).cells
+            else:
+                check_here(cells, **passed)
+        if order == "planned":  # which cells are short, only counting tells
+            cells = cells[:max_cells]
         answer("run", format, lambda: options.planned([cell.id for cell in cells], "cell"), cells=cells)
         return ExitCode.FINE
     kept = None if recount else KeptCounts()
-    with stoppable():
+    with stoppable(), watched(make_observer(is_quiet=is_silent), is_quiet=is_silent) as observer:
         finished = execute(
             session,
             results=results,
             timeout_seconds=seconds,
             method=executor,
-            observers=(make_observer(is_quiet=quiet or format is options.Format.JSON),),
+            observers=(observer,),
             resume=resume,
             retried=retried,
             is_predicting=predict,

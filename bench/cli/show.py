@@ -46,12 +46,14 @@ def command(
     columns: options.ColumnsOption = "usual",
     results: options.ResultsOption = options.RESULTS,
 ) -> int:
+    from bench.cli.progress import waiting
     from bench.runner.recorder import extra_info
     from bench.store.runs import RunFolder
     from bench.store.stored import read_stored_run
     from bench.tables.table import Page
 
-    data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
+    with waiting("reading the run"):
+        data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         say(problem)
     ending = ExitCode.USAGE if data.problems else ExitCode.FINE

@@ -49,10 +49,12 @@ def status_command(
 
     Waits for nothing and changes nothing.
     """
+    from bench.cli.progress import waiting
     from bench.runner.slurm.collect import read_status
     from bench.store.runs import RunFolder
 
-    status = read_status(RunFolder.open(run, results))
+    with waiting("asking Slurm, and reading the run"):
+        status = read_status(RunFolder.open(run, results))
     answer("slurm status", format, lambda: _status_text(status), status=status)
     return ExitCode.FINE
 
@@ -95,11 +97,13 @@ def collect_command(
     Every lost cell becomes a row with its reason. Does not wait; may be repeated. Exit code 5 if no cell is measured
     yet.
     """
+    from bench.cli.progress import waiting
     from bench.runner.slurm.collect import collect
     from bench.stats.rank_scaling import rank_scalings
     from bench.store.runs import RunFolder
 
-    found = collect(RunFolder.open(run, results))
+    with waiting("reading the run and writing tables"):
+        found = collect(RunFolder.open(run, results))
     for problem in found.problems:
         say(problem)
     answer(
@@ -319,6 +323,7 @@ def run_on_slurm(
         limits: Which of the cells are submitted now, in which order, and until when they start.
         format: How to answer.
     """
+    from bench.cli.progress import waiting
     from bench.runner.slurm.files import require_submissions
     from bench.runner.slurm.run import preview, submit, submit_missing
     from bench.runner.slurm.script import JobOptions
@@ -330,18 +335,21 @@ def run_on_slurm(
         raise UsageError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
     if is_dry:
         session = replace(session, planned=session.cells[: limits.max_cells])
-        script = preview(session, JobOptions(**typed), results=results, cells_per_task=cells_per_task)
+        with waiting("checking"):
+            script = preview(session, JobOptions(**typed), results=results, cells_per_task=cells_per_task)
         words = f"{script}# {counted(len(session.cells), 'cell')}; nothing was submitted (--dry-run)"
         answer("run", format, lambda: words, cells=session.cells, script=script)
         return ExitCode.FINE
     passed: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task, "limits": limits}
     if resume is None:
         passes: dict[str, Any] = {"is_predicting": is_predicting, "is_metering": is_metering, "is_cold": is_cold}
-        submitted = submit(session, JobOptions(**typed), results=results, **passes, **passed)
+        with waiting("submitting"):
+            submitted = submit(session, JobOptions(**typed), results=results, **passes, **passed)
     else:
         folder = RunFolder.open(resume, results)
         last = replace(require_submissions(folder)[-1].job, **typed)
-        submitted = submit_missing(folder, job=last, retried=retried, **passed)
+        with waiting("submitting"):
+            submitted = submit_missing(folder, job=last, retried=retried, **passed)
     return _answer_submitted("run", submitted, format)
 
 

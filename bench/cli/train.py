@@ -82,7 +82,7 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import make_training_observer, stoppable_training
+    from bench.cli.progress import make_training_observer, stoppable_training, watched
     from bench.runner.training import Stop, planned_training, resume_training, train
     from bench.store.runs import check_results
     from bench.tables.training import training_document
@@ -111,20 +111,17 @@ def command(
     }
     typed = {name: value for name, value in typed.items() if value is not None}
     stop = Stop()
-    shared: dict[str, Any] = {
-        "results": results,
-        "observer": make_training_observer(is_quiet=quiet or format is options.Format.JSON),
-        "stop": stop,
-        "method": executor,
-    }
+    is_silent = quiet or format is options.Format.JSON
+    watch = watched(make_training_observer(is_quiet=is_silent), is_quiet=is_silent)
+    shared: dict[str, Any] = {"results": results, "stop": stop, "method": executor}
     if resume is not None:
         refused = [*([model] if model else []), *typed, *(["download"] if download else [])]
         if refused:
             raise UsageError(f"--resume takes everything from the run; leave out {', '.join(refused)}")
         if dry_run:
             return _say_plan(planned_training(resume, results), False, executor, format)
-        with stoppable_training(stop):
-            trained = resume_training(resume, **shared)
+        with stoppable_training(stop), watch as observer:
+            trained = resume_training(resume, observer=observer, **shared)
     else:
         if model is None:
             raise UsageError("name a model to train, for example `bench train my_net`, or a run with --resume")
@@ -132,8 +129,8 @@ def command(
         if dry_run:
             check_results(results)
             return _say_plan(plan, download, executor, format)
-        with stoppable_training(stop):
-            trained = train(plan, download=download, **shared)
+        with stoppable_training(stop), watch as observer:
+            trained = train(plan, download=download, observer=observer, **shared)
     answer(
         "train",
         format,
@@ -150,9 +147,11 @@ def command(
 
 def _say_plan(plan: TrainingPlan, is_downloading: bool, executor: str, format: options.Format) -> int:  # noqa: A002
     """Check a training and print what it would be."""
+    from bench.cli.progress import waiting
     from bench.runner.training import check_training
     from bench.tables.training import plan_text
 
-    plan = check_training(plan, is_downloading=is_downloading, method=executor)
+    with waiting("checking", is_quiet=format is options.Format.JSON):
+        plan = check_training(plan, is_downloading=is_downloading, method=executor)
     answer("train", format, lambda: options.planned([f"{plan.model}: {plan_text(plan)}"], "training"), plan=plan)
     return ExitCode.FINE

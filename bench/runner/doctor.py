@@ -46,18 +46,19 @@ class Overhead:
         return self.count_seconds + self.measure_seconds
 
 
-def measure_overhead(method: str = "forkserver") -> Overhead:
+def measure_overhead(method: str = "forkserver", timeout_seconds: float | None = None) -> Overhead:
     """Run a cell of a null model into a folder that is thrown away.
 
     Args:
         method: How its processes are started, as in `LocalExecutor`.
+        timeout_seconds: Timeout of each.
 
     Raises:
         BenchError: The cell did not end OK.
     """
     cell = Cell(model=NULL_MODEL, batch_size=1, threads=1)
     sampling = Sampling(budget_seconds=0.001, min_steps=2, max_steps=10)
-    executor = LocalExecutor(sampling=sampling, method=method)
+    executor = LocalExecutor(sampling=sampling, method=method, timeout_seconds=timeout_seconds)
     with tempfile.TemporaryDirectory() as root:
         folder = open_run(Path(root))
         start = time.perf_counter()
@@ -152,13 +153,14 @@ def find_costs(*, timeout_seconds: float | None = None) -> Costs:
     call = cell = None
     if processes.has_server():
         call = statistics.median(_timed_call("forkserver", timeout_seconds) for _ in range(PROCESS_STARTS))
-        cell = statistics.median(measure_overhead().total_seconds for _ in range(CELL_STARTS))
+        overheads = [measure_overhead(timeout_seconds=timeout_seconds) for _ in range(CELL_STARTS)]
+        cell = statistics.median(one.total_seconds for one in overheads)
     function = "bench.runner.workers.cells:torchvision_problem"
     return Costs(
         forked_call_seconds=call,
         spawned_call_seconds=_timed_call("spawn", timeout_seconds),
         cell_overhead_seconds=cell,
-        spawned_cell_overhead_seconds=measure_overhead("spawn").total_seconds,
+        spawned_cell_overhead_seconds=measure_overhead("spawn", timeout_seconds).total_seconds,
         torchvision=_value(processes.call(function, timeout_seconds=timeout_seconds)),
     )
 

@@ -11,6 +11,7 @@ from bench import registry
 from bench.core.cell import Cell, Parallel
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, UsageError
+from bench.core.inputs import InputShape
 from bench.core.progress import tell
 from bench.core.record import Outcome
 from bench.device.backend import ALL, AUTO, check_device, is_accelerator
@@ -43,6 +44,18 @@ class Plan:
         return self.environments[cell.device].gpu_uuid
 
 
+MOST_RANKS = 1024
+"""On one machine: more is a slip of the finger, and forks until it is out of memory."""
+
+LEAST_PREFLIGHT_SECONDS = 10.0
+"""However little a cell may take: importing torch and the models takes seconds on a busy machine."""
+
+
+def preflight_limit(timeout_seconds: float | None) -> float | None:
+    """Return the timeout of looking for devices and models, from that of a cell's processes."""
+    return None if timeout_seconds is None else max(timeout_seconds, LEAST_PREFLIGHT_SECONDS)
+
+
 def check_cells(cells: Sequence[Cell], *, method: str = "forkserver", nodes: int = 1) -> None:
     """Refuse what the names alone tell, without importing torch or a model: a dry run and a run refuse the same.
 
@@ -70,19 +83,33 @@ def check_cells(cells: Sequence[Cell], *, method: str = "forkserver", nodes: int
 
 
 def check_nodes(cell: Cell) -> None:
-    """Refuse a cell whose processes cannot be spread evenly.
+    """Refuse a cell whose processes cannot be spread evenly, or that no machine bears.
 
     Raises:
         UsageError: They cannot.
     """
+    if cell.ranks_per_node > MOST_RANKS:
+        raise UsageError(
+            f"{cell.id} starts {cell.ranks_per_node} processes on a machine; "
+            f"--world-size is at most {MOST_RANKS} per node"
+        )
     if cell.world_size % cell.nodes:
-        raise UsageError(f"{cell.id}: {cell.world_size} processes cannot be spread evenly over {cell.nodes} nodes")
+        fitting = cell.nodes * max(1, round(cell.world_size / cell.nodes))
+        raise UsageError(
+            f"{cell.id}: {cell.world_size} processes cannot be spread evenly over {cell.nodes} nodes; "
+            f"write for example --world-size {fitting}"
+        )
 
 
-def check_here(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
+def check_here(cells: Sequence[Cell], *, method: str = "forkserver", timeout_seconds: float | None = None) -> None:
     """Refuse what a run refuses before its first cell.
 
-    Only accelerators and models of the user's own need torch for that, in a process of its own.
+    Only accelerators, options of models and models of the user's own need torch for that, in a process of its own.
+
+    Args:
+        cells: Cells as the sweep gave them.
+        method: How processes are started.
+        timeout_seconds: Timeout of that process.
 
     Raises:
         BenchError: See `make_plan`.
@@ -90,11 +117,34 @@ def check_here(cells: Sequence[Cell], *, method: str = "forkserver") -> None:
     check_cells(cells, method=method)
     devices = tuple(dict.fromkeys(cell.device for cell in cells if cell.device != AUTO and is_accelerator(cell.device)))
     asked = dict.fromkeys((cell.model, cell.input_shape) for cell in cells)
-    models = tuple((model, shape) for model, shape in asked if registry.is_own(model))
+    models = tuple((model, shape) for model, shape in asked if registry.needs_import(model))
     if devices or models:
-        ending = processes.call("bench.runner.workers.cells:preflight", devices, models, method=method)
-        if ending.error is not None:
-            raise ending.error
+        tell("loading torch and the models")
+        processes.preload_libraries([model for model, _ in models])
+        _preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
+
+
+def _preflight(
+    devices: tuple[str, ...],
+    models: tuple[tuple[str, InputShape | None], ...],
+    *,
+    method: str,
+    timeout_seconds: float | None,
+) -> Preflight:
+    """Look for devices and models in a fresh process.
+
+    Raises:
+        BenchError: One of them is not there, or the process took too long.
+    """
+    ending = processes.call(
+        "bench.runner.workers.cells:preflight", devices, models, method=method, timeout_seconds=timeout_seconds
+    )
+    if ending.error is not None:
+        raise ending.error
+    if ending.outcome is not Outcome.OK:
+        raise BenchError(f"the machine could not be read: {ending.reason}. {ending.output_tail or ''}".strip())
+    answer: Preflight = ending.value
+    return answer
 
 
 def make_plan(
@@ -129,14 +179,7 @@ def make_plan(
         processes.preload("bench.runner.workers.ranks")
     devices = tuple(dict.fromkeys((*(cell.device for cell in cells), *pool)))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    ending = processes.call(
-        "bench.runner.workers.cells:preflight", devices, models, method=method, timeout_seconds=timeout_seconds
-    )
-    if ending.error is not None:
-        raise ending.error
-    if ending.outcome is not Outcome.OK:
-        raise BenchError(f"the machine could not be read: {ending.reason}. {ending.output_tail or ''}".strip())
-    answer: Preflight = ending.value
+    answer = _preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
     for note in answer.notes:
         print(note, file=sys.stderr)
     names = dict(answer.devices)

@@ -22,7 +22,6 @@ import fcntl
 import gc
 import importlib
 import io
-import math
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -56,6 +55,7 @@ OUTPUT_TAIL_BYTES = 2000
 ANSWERED_GRACE_SECONDS = 1.0
 DYING_GRACE_SECONDS = 10.0
 SERVER_GRACE_SECONDS = 2.0
+_LONGEST_WAIT = 2e6  # seconds; the kernel counts milliseconds in 31 bits, and more than 24 days are no limit
 _F_SETSIG = 10  # Linux; the fcntl module does not name it
 _preloaded: list[str] = ["bench.runner.workers.preloaded"]
 _LOST = 255  # what multiprocessing makes of a child whose server is gone
@@ -134,7 +134,7 @@ def _call_once(function: str, arguments: tuple[Any, ...], limit: float, method: 
             process, server = _start(context, (sender, function, arguments), output, method)
         try:
             with _exit_of(process, method) as end:
-                ready = multiprocessing.connection.wait([receiver, end], None if limit == math.inf else limit)
+                ready = multiprocessing.connection.wait([receiver, end], None if limit > _LONGEST_WAIT else limit)
             message = _receive(receiver) if receiver in ready or receiver.poll() else None
             if ready and end not in ready:
                 # A process that has answered may still hang in its threads' exit; it has nothing more to say. One that

@@ -22,6 +22,7 @@ from bench.core.cell import Cell
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import IncomparableError, StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
+from bench.core.progress import tell
 from bench.core.record import Outcome, Record, Sampling
 from bench.device.backend import backend_of
 from bench.device.clocks import locked_environments
@@ -40,7 +41,7 @@ from bench.runner.events import (
 )
 from bench.runner.executor import SNAPSHOTS, Executor, LocalExecutor
 from bench.runner.peaks import known_peaks
-from bench.runner.plan import Plan, make_plan
+from bench.runner.plan import Plan, make_plan, preflight_limit
 from bench.runner.records import describe_resumption, describe_run
 from bench.runner.resume import remaining
 from bench.runner.slowdown import slow_precisions
@@ -49,7 +50,7 @@ from bench.store.kept import KeptCounts
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
 from bench.suite.file import read_suite
-from bench.suite.sweep import Sweep, expand
+from bench.suite.sweep import Sweep, expand, refuse_idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +179,7 @@ def plan_targets(targets: Sequence[str], axes: Mapping[str, Any]) -> Session:
         axes: Values by axis that were asked for by hand; they override those of a suite.
 
     Raises:
-        UsageError: A suite cannot be read.
+        UsageError: A suite cannot be read, or a value of `axes` means nothing in any cell.
     """
     sampling = Sampling()
     sweeps: list[Sweep] = []
@@ -195,7 +196,9 @@ def plan_targets(targets: Sequence[str], axes: Mapping[str, Any]) -> Session:
         sweeps.append(Sweep(axes={"model": tuple(dict.fromkeys(models)), **axes}))
     if models or "precision" in axes:  # what was asked for by name is measured, however slow it is
         sampling = replace(sampling, skip_slower_than=0.0)
-    return Session(sweeps=tuple(sweeps), sampling=sampling)
+    session = Session(sweeps=tuple(sweeps), sampling=sampling)
+    refuse_idle(axes, lambda: session.cells)
+    return session
 
 
 def suite_path(target: str) -> Path | None:
@@ -233,6 +236,20 @@ def plan_resumption(run: str, results: Path = Path("results")) -> Session:
     except ValueError as error:
         raise StoreError(f"run {info.id} does not say how it sampled ({error}); name the targets again") from error
     return Session(sweeps=(), sampling=sampling, planned=info.cells)
+
+
+def left_of(
+    session: Session, run: str, results: Path, *, retried: Collection[Outcome] | None = None, **looking: Any
+) -> tuple[Cell, ...]:
+    """Return the cells that resuming a run would measure; arguments as for `execute` and `make_plan`.
+
+    Raises:
+        BenchError: There is no such run, or see `make_plan`.
+    """
+    old = RunFolder.open(run, results)
+    plan = make_plan(session.cells, **looking)
+    found = remaining(old, plan.cells, plan.environments, session.sampling, retried=retried)
+    return tuple(cell for cell, _ in found.again)
 
 
 def execute(
@@ -278,7 +295,7 @@ def execute(
     """
     old = RunFolder.open(resume, results) if resume is not None else None
     threading.Thread(target=_import_report, daemon=True).start()
-    plan = make_plan(session.cells, method=method, pool=pool)
+    plan = make_plan(session.cells, method=method, pool=pool, timeout_seconds=preflight_limit(timeout_seconds))
     if session.sampling.exclusive:
         _refuse_shared_host()
         plan = replace(plan, near=_near(plan))
@@ -320,6 +337,7 @@ def execute(
                     write_derived(folder, read_stored_run(folder))
                 raise
             claims = check_models(tuple(dict.fromkeys(cell.model for cell in plan.cells)), method=method)
+            tell("writing the tables and the report")
             run = replace(read_stored_run(folder), claims=claims)
             write_derived(folder, run)
     return run

@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError
 from bench.core.jsonio import from_json, to_json
+from bench.core.progress import tell
 from bench.core.record import Outcome
 from bench.core.training import PipelinePoint, Progress, Training, TrainingPlan, TrainingRun
 from bench.runner import processes
@@ -268,7 +269,8 @@ def measure_points(
     processes.preload("torchvision")
     known = make_plan([plan.cell for plan in plans], method=method)
     points = []
-    for plan in plans:
+    for done, plan in enumerate(plans):
+        tell("measuring", done, len(plans))
         full = replace(plan, device=known.cells[0].device)
         ending = processes.call(
             "bench.runner.workers.training:run_point",

@@ -2,17 +2,24 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench.cli import run_command
+from bench.core.advice import Advice, AdviceKind
+from bench.core.cell import Mode
 from bench.core.errors import ExitCode
-from bench.core.record import Outcome
+from bench.core.record import Outcome, Sampling
+from bench.stats.stopping import with_tail
 from bench.store.runs import RunFolder, latest
+from bench.tables.advice import short_advice
 from bench.tables.catalog import COLUMNS
+from tests.records import make_record
 
 USER = f"{Path(__file__).parents[1] / 'runner' / 'user_models.py'}"
 QUICK = ("--budget", "0.02s", "--input-shape", "4")
@@ -125,6 +132,31 @@ def test_a_loss_that_is_not_finite_is_a_doubt_not_a_number(capsys):
         (("run", "my_net", "-d", "npu", "--dry-run"), "no device kind 'npu'. Use cpu, cuda"),
         (("run", "my_net", "--optimizer", "lion", "--dry-run"), "no optimizer named 'lion'"),
         (("run", "resnet5", "--dry-run"), "Did you mean 'torchvision:resnet50'?"),
+        (("run", "mlp", "--nodes", "2"), "nodes 2 needs --world-size 2 or more, which no cell has; add it, or leave"),
+        (("run", "mlp", "--nodes", "2", "--dry-run"), "nodes 2 needs --world-size 2 or more"),
+        (("run", "quick", "--parallel", "fsdp2", "--dry-run"), "parallel fsdp2 needs --world-size 2 or more"),
+        (("run", "mlp", "--mode", "infer", "--optimizer", "sgd", "--dry-run"), "optimizer sgd needs --mode train"),
+        (("count", "mlp", "--grad-mode", "no_grad"), "grad mode no_grad needs --mode infer"),
+        (("ab", ".", ".", "mlp", "--mode", "infer", "--accumulate", "2"), "accumulate 2 needs --mode train"),
+        (("run", "mlp@width=0"), "width 0 is no size; take 1 to 16,777,216"),
+        (("run", "mlp@width=0", "--dry-run"), "width 0 is no size; take 1 to 16,777,216"),
+        (("run", "mlp@depth=99999999999999999999", "--dry-run"), "is no size; take 1 to 10,000"),
+        (("run", "decoder_lm@heads=0", "--dry-run"), "heads 0 is no size"),
+        (("run", "decoder_lm@heads=3", "--dry-run"), "width 128 is not a multiple of heads 3"),
+        (("run", "my_net@dropout=nan", "--dry-run"), "dropout nan is no probability; take 0 to 1"),
+        (("count", "gru@hidden=-8"), "hidden -8 is no size"),
+        (("generate", "decoder_lm@layers=-1", "--dry-run"), "layers -1 is no size"),
+        (("run", "mlp", "--world-size", "100000", "--dry-run"), "--world-size is at most 1024 per node"),
+        (("train", "my_net", "--workers", "100000", "--dry-run"), "--workers must be at most 1024, found 100000"),
+        (("pipeline", "my_net", "--workers", "0,100000"), "--workers must be at most 1024"),
+        (("train", "my_net", "-b", "99999999999"), "batch size must be at most 2147483647"),
+        (("train", "my_net", "--seed", "99999999999999999999"), "seed must fit into 64 bits"),
+        (("train", "my_net", "--lr", "inf"), "--lr must be a finite number, found inf"),
+        (("train", "my_net", "--weight-decay", "nan"), "greater than or equal to 0, found 'nan'"),
+        (("run", "my_net", "--keep-failed", "--dry-run"), "--keep-failed needs --resume RUN"),
+        (("run", "my_net", "--retry", "failed"), "--retry needs --resume RUN"),
+        (("run", "my_net", "--lock-clocks", "--dry-run"), "--lock-clocks is of GPUs, and every cell runs on the CPU"),
+        (("run", "my_net", "--snapshot"), "--snapshot is of GPUs"),
         (("run", "my_net", "--budget", "1"), "--budget: '1' has no unit; write for example 1s"),
         (("run", "my_net", "--executor", "ray"), "executor 'ray' is unknown"),
         (("run", "my_net", "--budget", "soon"), "'soon' is not a duration"),
@@ -162,6 +194,20 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, words):
     assert not Path("results").exists()
 
 
+def test_the_command_that_cures_a_doubt_can_be_typed_and_means_the_same_cells(capsys):
+    few = Advice(kind=AdviceKind.FEW_SAMPLES, facts=(("steps", 60), ("budget_seconds", 200.0)))
+    tail = make_record("mlp", mode=Mode.INFER, advice=(few,), threads=1)
+    tail = replace(tail, sampling=with_tail(Sampling(), None))
+    train = make_record("my_net", advice=(few,), optimizer="adam-foreach", accumulate=2, clip_norm=0.5)
+    for record, option in ((tail, "--tail"), (train, "--clip-norm")):
+        ((_, sentence),) = short_advice([record])
+        command = shlex.split(sentence.partition("`bench ")[2].removesuffix("`."))
+        assert option in command
+        code, out, err = bench(capsys, *command, "--dry-run")
+        assert code == ExitCode.FINE, err
+        assert out.splitlines()[:-1] == [record.cell.id]
+
+
 @pytest.mark.parametrize(
     ("group", "heading"),
     [((), "\nMeasure:\n  run "), (("history",), "\nCommands:\n  "), (("slurm",), "\nCommands:\n  ")],
@@ -194,6 +240,8 @@ def test_dry_run_prints_the_cells_and_measures_nothing(capsys):
     assert code == ExitCode.FINE
     assert out.splitlines()[:2] == ["my_net/train/b8/cpu/fp32", "my_net/train/b32/cpu/fp32"]
     assert not Path("results").exists()
+    _, out, _ = bench(capsys, "run", "my_net", "mlp", "-b", "8,32", "--max-cells", "3", "--dry-run")
+    assert out.splitlines()[2:] == ["mlp/train/b8/cpu/fp32", "3 cells; nothing was measured (--dry-run)"]
 
 
 @pytest.mark.parametrize(

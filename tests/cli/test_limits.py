@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench.cli import run_command
+from bench.core.errors import BenchError
+from bench.core.record import Outcome
+from bench.runner import doctor, plan, processes
+from bench.runner.processes import Ending
 
 HANGS = """
 import time
@@ -95,11 +99,34 @@ def test_a_profile_of_a_model_that_never_comes_is_a_row(capsys: pytest.CaptureFi
     assert "took longer than 8 s" in said
 
 
-@pytest.mark.parametrize("command", ["count", "fit", "profile"])
-def test_a_file_whose_import_never_ends_is_one_line(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    code, said = bench(capsys, command, "never.py:net", *SHAPE, "--timeout", "6s")
+@pytest.mark.parametrize("command", ["count", "fit", "profile", "run", "run --dry-run"])
+def test_a_file_whose_import_never_ends_is_one_line(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan, "LEAST_PREFLIGHT_SECONDS", 1.0)
+    code, said = bench(capsys, *command.split(), "never.py:net", *SHAPE, "--timeout", "6s")
     assert code == 2
     assert "took longer than 6 s" in said
+    assert not Path("results").exists()
+
+
+def test_a_step_that_never_ends_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = bench(capsys, "run", "hangs.py:net", *SHAPE, "--timeout", "4s")
+    assert code == 5
+    assert "took longer than 4 s" in said
+
+
+def test_the_limit_is_that_of_every_process_that_measures_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[float | None] = []
+
+    def call(function: str, *_: object, timeout_seconds: float | None = None, **__: object) -> Ending:
+        limits.append(timeout_seconds)
+        return Ending(outcome=Outcome.OK if function.endswith(":nothing") else Outcome.TIMED_OUT, reason="took longer")
+
+    monkeypatch.setattr(processes, "call", call)
+    with pytest.raises(BenchError, match="could not be measured"):
+        doctor.find_costs(timeout_seconds=7.0)
+    assert set(limits) == {7.0}
 
 
 def test_a_machine_that_does_not_answer_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

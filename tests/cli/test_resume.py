@@ -45,6 +45,11 @@ def test_a_resumed_run_measures_what_changed_and_only_that(capsys):
     kept = one.stat().st_mtime_ns
     (folder.records_path / ".x.json.1-ab.tmp").write_text("half a record of a killed writer")
 
+    assert run_command(["run", "--resume", "latest", "--dry-run"]) == ExitCode.FINE
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["two.py:net/train/b2/cpu/fp32/4/t1", "1 cell; nothing was measured (--dry-run)"]
+    assert not last_run().run.resumptions
+
     code, err = bench(capsys, "run", "--resume", "latest", "--keep-failed")
     assert "2 records kept, nothing is left" in err, err
     assert code == ExitCode.FINE
@@ -105,6 +110,7 @@ def test_a_resumed_run_with_targets_grows_and_shrinks_no_records(capsys):
     [
         (("--resume", "latest"), "no runs in results"),
         (("--resume", "20990101"), "no run '20990101' in results"),
+        (("one.py:net", "--input-shape", "4", "--resume", "20990101", "--dry-run"), "no run '20990101' in results"),
         (("--resume", "latest", "-b", "8"), "name the targets too to change batch_size"),
     ],
     ids=" ".join,

@@ -1,5 +1,6 @@
 """Long work says what it does and how long it will take; short work says nothing."""
 
+import re
 import resource
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from bench.cli import progress
-from bench.cli.progress import make_observer, waiting
+from bench.cli.progress import make_observer, waiting, watched, watching
 from bench.core.progress import tell
 from bench.core.units import format_clock
-from bench.runner.events import CellFinished, CellStarted, RunStarted
+from bench.runner.events import CellFinished, CellStarted, RunFinished, RunStarted
 from tests.records import make_record
 
 
@@ -60,6 +61,49 @@ def test_no_thread_is_left_behind_after_an_error() -> None:
     with pytest.raises(ValueError, match="no"), waiting("loading"):
         raise ValueError("no")
     assert threading.active_count() == before
+
+
+def test_what_comes_before_the_first_event_and_after_the_last_cell_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[object] = []
+    with watched(heard.append, is_quiet=False) as hear:
+        tell("loading torch and the models")
+        wait_for("bench: loading torch and the models, ", capsys)
+        hear("first")
+        capsys.readouterr()
+        time.sleep(0.2)
+        assert capsys.readouterr().err == "", "the observer shows it from here on"
+        hear(RunFinished(folder=Path(), records=(), is_complete=True))
+        wait_for("bench: finishing, ", capsys)
+    assert heard[0] == "first" and len(heard) == 2
+
+
+def test_an_event_from_another_thread_ends_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    before = threading.active_count()
+    with watched(lambda _: None, is_quiet=False) as hear:
+        wait_for("bench: starting, ", capsys)
+        other = threading.Thread(target=hear, args=("an epoch",))
+        other.start()
+        other.join(timeout=10)
+        assert not other.is_alive()
+    assert threading.active_count() == before
+
+
+def test_cases_say_how_long_the_rest_will_take(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching(is_quiet=False) as watch:
+        watch(0, 3, "decoder_lm", None)
+        wait_for("bench: measuring, 0 of 3, ", capsys)
+        watch(0, 3, "decoder_lm", "done")
+        assert " left" in wait_for("bench: measuring, 1 of 3, ", capsys)
+
+
+COMMANDS = sorted((Path(progress.__file__).parent).glob("[!_]*.py"))
+
+
+def test_every_command_that_works_shows_what_it_does() -> None:
+    """By reading the code: a command without it is one of those that take no time, or answers line by line."""
+    words = {path.stem: set(re.findall(r"\w+", path.read_text())) for path in COMMANDS}
+    shown = {name for name, found in words.items() if found & {"waiting", "watched", "watching"}}
+    assert {path.stem for path in COMMANDS} - shown == {"ci", "images", "options", "output"}
 
 
 def cpu_seconds(*command: str) -> float:

@@ -123,6 +123,9 @@ def test_revisions_are_compared_though_some_models_break(repository: Path) -> No
     stored = json.loads((folder / "comparison.json").read_text())
     assert stored["comparisons"] == answer["comparisons"]
     assert stored["settings"]["seed"] == 5
+    dirty = "1 file has uncommitted changes, which HEAD does not include; write . to include them"
+    assert stored["notes"] == [dirty]
+    assert dirty in done.stderr
     assert stored["base"]["commit"] == run_git(repository, "rev-parse", "HEAD~1")
     session = json.loads(gzip.decompress((folder / "sessions" / "session-00.json.gz").read_bytes()))
     raw = next(one for one in session["cells"] if one["cell"]["model"] == "net.py:Net")

@@ -8,8 +8,11 @@ import pytest
 
 import bench
 from bench.core.cell import Cell, Parallel
-from bench.core.errors import UsageError
+from bench.core.errors import BenchError, UsageError
+from bench.core.record import Outcome
+from bench.runner import plan
 from bench.runner.plan import Plan, check_here, share_out, share_threads
+from bench.runner.processes import Ending
 from tests.records import ENVIRONMENT
 
 CELL = Cell(model="net", batch_size=8)
@@ -80,6 +83,26 @@ def test_a_dry_run_asks_torch_only_for_accelerators_and_own_models(monkeypatch: 
     with pytest.raises(UsageError, match="no CUDA device here"):
         check_here([Cell(model="torch.nn:Identity", batch_size=8)])
     assert asked[1:] == [((), (("torch.nn:Identity", None),))]
+    with pytest.raises(UsageError, match="no CUDA device here"):
+        check_here([Cell(model="mlp@width=3", batch_size=8)])
+    assert asked[2:] == [((), (("mlp@width=3", None),))], "only the model knows which options make sense together"
+
+
+def test_a_dry_run_refuses_what_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = Ending(outcome=Outcome.TIMED_OUT, reason="took longer than 10 s")
+    limits = []
+    monkeypatch.setattr(plan.processes, "call", lambda *_, **given: limits.append(given["timeout_seconds"]) or ending)
+    for check in (plan.check_here, plan.make_plan):
+        with pytest.raises(BenchError, match="the machine could not be read: took longer than 10 s"):
+            check([Cell(model="mlp@width=3", batch_size=8)], timeout_seconds=plan.preflight_limit(0.5))
+    assert limits == [10.0, 10.0]
+    assert (plan.preflight_limit(None), plan.preflight_limit(60.0)) == (None, 60.0)
+
+
+@pytest.mark.parametrize(("size", "nodes", "fitting"), [(3, 2, 4), (2, 4, 4), (7, 3, 6)])
+def test_processes_that_do_not_fill_their_nodes_are_told_how_many_do(size: int, nodes: int, fitting: int) -> None:
+    with pytest.raises(UsageError, match=f"{size} processes .* over {nodes} nodes; write .*--world-size {fitting}$"):
+        plan.check_nodes(of(size, nodes=nodes))
 
 
 @pytest.mark.parametrize("progress", [False, True])

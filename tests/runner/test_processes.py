@@ -1,3 +1,4 @@
+import math
 import multiprocessing.forkserver
 import os
 import signal
@@ -240,6 +241,11 @@ def test_the_waiting_parent_does_not_spin():
     wall, own = time.perf_counter(), time.process_time()
     processes.call("time:sleep", 1.5)
     assert time.process_time() - own < 0.2 * (time.perf_counter() - wall)
+
+
+@pytest.mark.parametrize("limit", [1e7, math.inf])
+def test_a_limit_of_months_is_none(limit):
+    assert call("answer", 3, timeout_seconds=limit).value == 3
 
 
 def test_without_a_limit_of_its_own_a_call_ends_at_the_default(monkeypatch):

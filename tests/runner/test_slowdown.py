@@ -69,6 +69,19 @@ def test_a_probe_that_fails_leaves_nothing_out_and_is_made_again(probed, tmp_pat
     assert made == [BF16, AMP, BF16]
 
 
+def test_a_probe_that_never_ends_leaves_nothing_out(monkeypatch, tmp_path):
+    call, limits = processes.call, []
+
+    def never(function, *_, method, timeout_seconds):
+        limits.append(timeout_seconds)
+        return call("time:sleep", 600, method=method, timeout_seconds=timeout_seconds)
+
+    monkeypatch.setattr(slowdown, "PROBE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(slowdown.processes, "call", never)
+    assert slow(tmp_path) == {}
+    assert limits == [0.3, 0.3]
+
+
 def test_a_broken_file_is_probed_anew(probed, tmp_path):
     first = slow(tmp_path)
     (path,) = (tmp_path / "peaks").iterdir()

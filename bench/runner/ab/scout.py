@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from bench.core.cell import Cell, CompileMode
 from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.errors import IncomparableError
+from bench.core.progress import tell
 from bench.core.units import format_bytes, format_duration
 from bench.device.environment import look
 from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
@@ -91,7 +92,8 @@ def scout(base: Side, head: Side, cells: Sequence[Cell], deadline: float | None 
         completed: list[Cell] = []
         fates: dict[str, Fate] = {}
         work: dict[str, Work] = {}
-        for cell in cells:
+        for done, cell in enumerate(cells):
+            tell("counting", done, len(cells))
             whole = replace(cell, device=names[cell.device])
             if whole in completed:
                 continue

@@ -202,8 +202,13 @@ def _moment(limits: Limits) -> str | None:
 
 
 def preview(session: Session, job: JobOptions, *, results: Path, cells_per_task: int | None = None) -> str:
-    """Write the script that `submit` would hand to sbatch; checks nothing on this machine or the cluster."""
+    """Write the script that `submit` would hand to sbatch; asks no cluster.
+
+    Raises:
+        BenchError: A model is not there.
+    """
     cells = cells_on_nodes(session.cells, job)
+    _check_models(cells)
     scripts = []
     for number, (nodes, group) in enumerate(_by_nodes(cells)):
         chunks = _pack(group, session.sampling, job, cells_per_task)

@@ -651,6 +651,16 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, texts, tmp_path, monkeypa
     assert words in err
 
 
+def test_a_dry_run_refuses_a_model_that_submitting_refuses(tmp_path, monkeypatch, capsys):
+    def check(cells):
+        raise ModelError(f"no model named {cells[0].model!r}")
+
+    monkeypatch.setattr(slurm_run, "_check_models", check)
+    monkeypatch.chdir(tmp_path)
+    assert run_bench(["run", "resnet5", "--executor", "slurm", "--dry-run"]) == ExitCode.USAGE
+    assert capsys.readouterr() == ("", "bench: no model named 'resnet5'\n")
+
+
 def test_dry_run_prints_the_script_and_touches_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))

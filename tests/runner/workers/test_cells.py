@@ -142,6 +142,15 @@ def test_text_and_images_on_a_busy_machine_are_doubted(monkeypatch: pytest.Monke
     assert "B  Busy machine" in page_text(sampling_document([image]), Page())
 
 
+def test_a_text_that_never_ends_is_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    call = processes.call
+    monkeypatch.setattr(processes, "DEFAULT_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "call", lambda *_, **limits: call("time:sleep", 600, **limits))
+    sampling = replace(QUICK, budget_seconds=0.1)
+    fields = time_and_count("worker", make_generation().case, sampling, ENVIRONMENT, method="forkserver")
+    assert fields == {"outcome": Outcome.TIMED_OUT, "reason": "took longer than 0.3 s"}
+
+
 @pytest.mark.parametrize("case", [make_generation(), make_sampled(5)], ids=["text", "images"])
 def test_a_tail_joins_what_several_processes_took(monkeypatch: pytest.MonkeyPatch, case: Generation | Sampled) -> None:
     assert case.times is not None
