@@ -265,7 +265,7 @@ def latest(root: Path, *, prefers_records: bool = False) -> Path:
     Args:
         root: Where runs are looked for.
         prefers_records: For commands that need cells: pass over newer runs without records, as those of `bench train`,
-            `generate`, `sample` and `ab` are; the newest of all where none has any.
+            `generate`, `images` and `ab` are; the newest of all where none has any.
 
     Raises:
         StoreError: There is none.
