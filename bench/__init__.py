@@ -55,9 +55,11 @@ def run(
         models: Model specs: `my_net`, `mlp@width=512`, `torchvision:resnet18`, `package.module:callable`,
             `path/file.py:callable`.
         target: Stop when the 95 % interval of the median step is within this fraction of it.
-        budget_seconds: Longest sampling per cell, without the warm-up.
+        budget_seconds: Time to sample each cell, without the warm-up; 20 steps are taken in any case, or as many as fit
+            into 20 s.
         processes: Fresh processes per cell; 3 for intervals that include the spread between processes.
-        timeout_seconds: Kill a process after this long; the cell becomes a TIMED_OUT record.
+        timeout_seconds: Kill a process after this long; the cell becomes a TIMED_OUT record. None is ten minutes beyond
+            the budget.
         executor: `forkserver`, `spawn` or `inline`.
         results: Folder under which the run's folder is made.
         progress: Show on stderr what `bench run` shows there: each cell as it ends, and the time left.
@@ -101,7 +103,8 @@ def to_frame(records: Sequence[Record], table: str = "cells") -> pd.DataFrame:
 
     Args:
         records: Records from `run`, or read from a results folder.
-        table: `cells`, one row per record; `phases`, per cell, phase and process; `layers`, per cell and layer.
+        table: `cells`, one row per record; `phases`, per cell, phase and process; `layers`, per cell and layer;
+            `scaling`, per group of cells that differ in one size.
     """
     from bench.report.files import to_frame as make
 

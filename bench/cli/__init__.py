@@ -1,11 +1,11 @@
 """The command line: one file per command; each parses strings, calls one function, prints.
 
-A file of this folder that says `PANEL = "..."` is a command. Its name is the file's, its docstring the help, and it
-holds `command`, a function, or `app`, a group of commands; it is registered nowhere else. `bench --help` only reads
-the first line and the panel of these files, and a command imports its own file alone, because every call pays for it:
-no torch, pandas, numpy or rich at import time (tests guard it). Errors leave as one line on stderr and an exit code
-(`bench.core.errors.ExitCode`). Beside the commands: `options` (what several commands take), `output` (answers and
-help) and `progress`.
+A file of this folder that defines `PANEL = "..."` is a command. The file's name is the command's, its docstring the
+help, and it holds `command`, a function, or `app`, a group of commands; it is registered nowhere else. `bench --help`
+only reads the first line and the panel of these files, and a command imports its own file alone, because every call
+pays for imports: no torch, pandas, numpy or rich at import time (tests guard it). Errors become one line on stderr and
+an exit code (`bench.core.errors.ExitCode`). Beside the commands: `options` (options that several commands share),
+`output` (answers and help) and `progress`.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ OLD_NAMES = MappingProxyType(
         "sample": "images",
     }
 )
-"""What commands were called before 2026-11-28, and are called now; the old names still work and are not shown."""
+"""Names of commands before 2026-11-28, and now; the old ones still work and are not shown."""
 
 TRACEBACK_VARIABLE = "STEPBENCH_TRACEBACK"
 """Set by `--traceback`, or by hand, to see where an internal error came from."""
 
 _INTERRUPTED = 128 + 2
-"""What a shell calls a program that SIGINT ended."""
+"""Exit code of a program that SIGINT ended."""
 
 
 class Entry(NamedTuple):
@@ -153,7 +153,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
-    traceback: bool = typer.Option(False, "--traceback", help="Show the whole of an internal error."),
+    traceback: bool = typer.Option(False, "--traceback", help="Show the traceback of an internal error."),
 ) -> None:
     if traceback:
         os.environ[TRACEBACK_VARIABLE] = "1"

@@ -35,7 +35,7 @@ PANEL = "Compare"
 
 
 class FailIf(StrEnum):
-    """What of two models fails."""
+    """Which result of two models fails."""
 
     SLOWER = "slower"
 
@@ -56,15 +56,15 @@ def command(
     *,
     axes: options.Axes,
     model_a: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Compare two models of this folder: A.", show_default="none")
+        str | None, typer.Option(metavar="MODEL", help="Compare two models of this folder; the first.", show_default="none")
     ] = None,
-    model_b: Annotated[str | None, typer.Option(metavar="MODEL", help="And B.", show_default="as A")] = None,
+    model_b: Annotated[str | None, typer.Option(metavar="MODEL", help="The second model, B.", show_default="as A")] = None,
     set_b: Annotated[
         str | None,
         typer.Option(metavar="AXIS=VALUE,...", help="What differs in B, e.g. compile=default.", show_default="nothing"),
     ] = None,
     fail_if: Annotated[
-        FailIf | None, typer.Option(help="Exit code 1 if B is slower; else 0 whoever is.", show_default="never")
+        FailIf | None, typer.Option(help="Exit code 1 if B is slower than A.", show_default="never")
     ] = None,
     base_python: Annotated[
         str | None,
@@ -73,15 +73,15 @@ def command(
     sessions: options.SessionsOption = 18,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
     fail_at: Annotated[str, typer.Option(help="A slowdown of this size fails, once shown.")] = "2%",
-    tolerate: Annotated[str, typer.Option(help="A slowdown of this size must be excluded to pass.")] = "5%",
-    alpha: Annotated[float, typer.Option(help="Chance of any false alarm in the whole suite.")] = 0.05,
+    tolerate: Annotated[str, typer.Option(help="SAME needs a slowdown of this size excluded.")] = "5%",
+    alpha: Annotated[float, typer.Option(help="Chance of a false alarm in the whole suite.")] = 0.05,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if a verdict is inconclusive.")] = False,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Longest time for all, for example 20m.", show_default="none")
+        str | None, typer.Option(metavar="TIME", help="Longest time of the comparison, for example 20m.", show_default="none")
     ] = None,
     wait: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Wait for a quiet machine at most so long, e.g. 5m.", show_default="no wait"),
+        typer.Option(metavar="TIME", help="Wait up to this long for a quiet machine, e.g. 5m.", show_default="no wait"),
     ] = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,

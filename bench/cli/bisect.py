@@ -1,8 +1,8 @@
 """Find the commit that made a model slower.
 
-Compares the ends as `bench ab` does, searches between them one session at a time, and confirms what it names on fresh
-sessions. Exit code 1 if a step was confirmed, 0 if there is none, 3 if it stays undecided, 4 if an end or all
-between them cannot be measured.
+Compares both ends as `bench ab` does, searches between them one session at a time, and confirms the named commit on
+fresh sessions. Exit code 1 if a step was confirmed, 0 if there is none, 3 if undecided, 4 if an end or all commits
+between cannot be measured.
 
 Examples:
     bench bisect v1.0 HEAD my_net
@@ -51,26 +51,26 @@ def command(
     axes: options.Axes,
     paths: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="Suspect commits that touch it.", show_default="all but docs and tests"),
+        typer.Option(metavar="PATH", help="Suspect only commits that touch this.", show_default="all but docs and tests"),
     ] = None,
     all_parents: Annotated[
-        bool, typer.Option("--all-parents", help="Suspect the commits of merged branches, too.")
+        bool, typer.Option("--all-parents", help="Also suspect the commits of merged branches.")
     ] = False,
     one_step: Annotated[
         bool, typer.Option("--one-step", help="Expect one step: fewer sessions, but blind to two.")
     ] = False,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = QUADS,
-    fail_at: Annotated[str, typer.Option(help="A step of this size is one.")] = FAIL_AT,
+    fail_at: Annotated[str, typer.Option(help="Smallest slowdown that counts as a step.")] = FAIL_AT,
     tolerate: Annotated[
         str | None, typer.Option(help="No step if a change of this size is excluded.", show_default="--fail-at")
     ] = None,
     alpha: Annotated[float, typer.Option(help="Chance that a confirmed commit is a wrong one.")] = ALPHA,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Longest time for all, for example 20m.", show_default="none")
+        str | None, typer.Option(metavar="TIME", help="Longest time of the search, for example 20m.", show_default="none")
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with this bisection: its id or its folder.", show_default="a new one"),
+        typer.Option(metavar="RUN", help="Continue this bisection: its id, folder, or latest.", show_default="a new one"),
     ] = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,

@@ -1,8 +1,7 @@
 """Check documented values against measured ones.
 
-Exit code 1 if one does not hold. An ERRATUM is a document known to be wrong: it stays fine while the value on record is
-measured again. A claim of time may be false on this machine, or INCONCLUSIVE: that is a row, and fails only with
---strict.
+Exit code 1 if one is wrong. An ERRATUM is a value known to be wrong: it passes while the measurement is the recorded
+one. A claim of time that is false on this machine, or INCONCLUSIVE, fails only with --strict.
 
 Examples:
     bench check
@@ -35,21 +34,21 @@ def command(
         typer.Argument(help="Claim files (*.toml).", show_default="all that come with stepbench"),
     ] = None,
     torchvision: Annotated[
-        bool, typer.Option("--torchvision", help="What torchvision documents of its classification models.")
+        bool, typer.Option("--torchvision", help="Check what torchvision documents of its classification models.")
     ] = False,
-    timm: Annotated[bool, typer.Option("--timm", help="What timm publishes of its models: minutes.")] = False,
+    timm: Annotated[bool, typer.Option("--timm", help="Check what timm publishes of its models; takes minutes.")] = False,
     time: Annotated[
-        bool, typer.Option("--time", help="Measure claims of time too, in interleaved processes: minutes.")
+        bool, typer.Option("--time", help="Also measure claims of time, in interleaved processes; takes minutes.")
     ] = False,
-    device: Annotated[str, typer.Option("-d", "--device", help="Of --time: cpu, cuda or cuda:N.")] = "cpu",
-    sessions: Annotated[int, typer.Option(min=6, max=18, help="Of --time: fresh pairs of processes.")] = 9,
-    quads: Annotated[int, typer.Option(min=1, help="Of --time: quads (4 visits) per session and claim.")] = 8,
+    device: Annotated[str, typer.Option("-d", "--device", help="For --time: cpu, cuda or cuda:N.")] = "cpu",
+    sessions: Annotated[int, typer.Option(min=6, max=18, help="For --time: sessions, each with a fresh pair of processes.")] = 9,
+    quads: Annotated[int, typer.Option(min=1, help="For --time: quads (4 visits) per session and claim.")] = 8,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
     strict: Annotated[
-        bool, typer.Option("--strict", help="A claim of time that is false here fails too; one that is open: code 3.")
+        bool, typer.Option("--strict", help="Exit code 1 if a claim of time is false here, 3 if one is undecided.")
     ] = False,
-    all_rows: Annotated[bool, typer.Option("--all", help="Print what is as recorded too, where it is much.")] = False,
+    all_rows: Annotated[bool, typer.Option("--all", help="With --torchvision or --timm: print every row, not only differences.")] = False,
     timeout: options.LimitOption = None,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -82,7 +81,7 @@ def command(
 
 
 _AS_RECORDED = (ClaimVerdict.MATCH, ClaimVerdict.ERRATUM)
-"""Left out of timm's table: most of its GMACs are errata, because its counter adds normalisation."""
+"""Verdicts left out of timm's table: most of its GMACs are errata, because its counter adds normalisation."""
 
 
 def _document(checked: tuple[CheckedClaim, ...], hidden: tuple[ClaimVerdict, ...]) -> Document:
@@ -95,7 +94,7 @@ def _document(checked: tuple[CheckedClaim, ...], hidden: tuple[ClaimVerdict, ...
 
 
 def exit_code(checked: Sequence[CheckedClaim], *, is_strict: bool) -> ExitCode:
-    """Answer for all claims: a count that does not hold is wrong anywhere, a time only here."""
+    """Return the exit code for all claims: a wrong count is wrong on every machine, a wrong time only on this one."""
     wrong = [claim for claim in checked if claim.verdict is ClaimVerdict.MISMATCH]
     if any(claim.interval is None or is_strict for claim in wrong):
         return ExitCode.REGRESSION
@@ -113,7 +112,7 @@ def _with_times(
     judges_state: bool,
     is_quiet: bool,
 ) -> tuple[CheckedClaim, ...]:
-    """Measure what is about time, and put it in the place of the rows that say it was not measured."""
+    """Measure the claims of time, and replace the rows that say they were not measured."""
     from bench.claims import is_timed
     from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.ratios import check_times

@@ -1,8 +1,8 @@
 """Join gate, check and ab into one comment and exit code.
 
-Run gate, check or ab and keep the answer; then join all answers by `bench ci comment`. Options of ci stand before the
-step. A step ends with 0, whatever it found; comment gives the verdict as exit code, writes FOLDER/comment.md, appends
-to $GITHUB_STEP_SUMMARY and prints annotations.
+Run gate, check or ab, each of which keeps its answer; then join all answers by `bench ci comment`. Options of ci go
+before the step. A step exits with 0, whatever it found. comment exits with the verdict, writes FOLDER/comment.md,
+appends to $GITHUB_STEP_SUMMARY and prints annotations.
 
 Examples:
     bench ci gate
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
 PANEL = "Compare"
 
 SUMMARY_LIMIT = 1_000_000
-"""Bytes of a job's summary; GitHub takes 1 MiB."""
+"""Most bytes of a job's summary; GitHub takes 1 MiB."""
 
 
 def command(
     step: Annotated[str, typer.Argument(metavar="gate|check|ab|comment", help="What to do.")],
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="Of bench gate, bench check or bench ab, as ever.", show_default=False),
+        typer.Argument(help="Arguments of `bench gate`, `bench check` or `bench ab`.", show_default=False),
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Where the answers are kept.")] = Path(".bench-ci"),
+    folder: Annotated[Path, typer.Option("--folder", help="Folder of the answers.")] = Path(".bench-ci"),
     name: Annotated[
-        str | None, typer.Option("--name", help="Of this step, where one command runs twice.", show_default=False)
+        str | None, typer.Option("--name", help="Name of this step, needed when a command runs twice.", show_default=False)
     ] = None,
     title: Annotated[
-        str, typer.Option("--title", help="Of the comment; another title is another comment.")
+        str, typer.Option("--title", help="Title of the comment; each title has its own comment.")
     ] = "stepbench",
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -90,7 +90,7 @@ def _steps(results: tuple[StepResult, ...]) -> list[dict[str, object]]:
 
 
 def _summarise(text: str) -> None:
-    """Append to the job's summary, where there is one."""
+    """Append to the job's summary, if there is one."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return
@@ -102,4 +102,4 @@ def _summarise(text: str) -> None:
 
 
 CONTEXT_SETTINGS = {"allow_interspersed_args": False}
-"""What follows the step belongs to the step, options too."""
+"""Everything after the step, options included, belongs to the step."""

@@ -1,7 +1,7 @@
 """Compare two stored runs; name what is worth a `bench ab`.
 
-Cells that were measured in another environment, or beside other work, stand apart and nominate nothing. Of runs of
-`bench profile`, the layers and operations too. Never fails a build by time. Exit code 4 if no cell may be compared.
+Cells of another environment, or measured beside other work, are listed apart and nominate nothing. Runs of `bench
+profile` are also compared by layer and operation. Never fails a build by time. Exit code 4 if no cell may be compared.
 
 Examples:
     bench compare 20261123-192034 latest
@@ -31,8 +31,8 @@ def command(
     base: Annotated[
         str, typer.Argument(metavar="BASE", help="Path, id or 'latest' of a run, or a JSON file of pytest-benchmark.")
     ],
-    head: Annotated[str, typer.Argument(metavar="HEAD", help="The same, of the other side.")],
-    force: Annotated[bool, typer.Option("--force", help="Compare cells although machines or settings differ.")] = False,
+    head: Annotated[str, typer.Argument(metavar="HEAD", help="The other side, named in the same way.")],
+    force: Annotated[bool, typer.Option("--force", help="Compare cells even if machines or settings differ.")] = False,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
@@ -67,7 +67,7 @@ def command(
 
 
 def _nominate(base: str, head: str, results: Path, *, is_forced: bool) -> tuple[Nominated, tuple[str, ...]]:
-    """Compare two runs; also return what of them cannot be read."""
+    """Compare two runs; also return a problem for each file that cannot be read."""
     from bench.runner.compare import compare_stored, read_run
 
     before, after = read_run(base, results), read_run(head, results)

@@ -1,6 +1,6 @@
 """Count parameters, FLOPs, operations and predicted memory.
 
-Of one step; nothing is timed or allocated.
+Counts one step. Nothing is timed, and nothing is allocated unless the model needs real values.
 
 Examples:
     bench count my_net mlp -b 8,32
@@ -32,12 +32,12 @@ def command(
     models: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models.", show_default=False)],
     *,
     axes: options.Axes,
-    layers: Annotated[bool, typer.Option("--layers", help="A row per layer.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Also show a row per layer.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="What torch, fvcore and a closed form say, and why they differ.")
+        bool, typer.Option("--explain", help="Also show the counts of torch, fvcore and a closed form, and why they differ.")
     ] = False,
     flops_only: Annotated[
-        bool, typer.Option("--flops-only", help="No operations and no predicted peak: seconds for the largest models.")
+        bool, typer.Option("--flops-only", help="Skip operations and predicted peak: seconds for the largest models.")
     ] = False,
     recount: options.RecountOption = False,
     timeout: options.LimitOption = None,

@@ -1,7 +1,7 @@
 """Write a stored run in the format of another tool.
 
-A cell that was not measured is left out where the format has no word for it, never written as 0. Exit code 5 if nothing
-is left.
+A cell that was not measured is never written as 0; it is left out if the format cannot express it. Exit code 5 if
+nothing is left.
 
 Examples:
     bench export --to junit -o junit.xml
@@ -43,13 +43,13 @@ def command(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="File; of mlflow and tensorboard a folder.", show_default="standard output"
+            "-o", "--output", help="File; for mlflow and tensorboard a folder.", show_default="standard output"
         ),
     ] = None,
     answers: Annotated[
         list[Path] | None,
         typer.Option(
-            "--with", metavar="FILE", help="With junit: an answer of gate or check, as JSON.", show_default=False
+            "--with", metavar="FILE", help="With junit: also write this JSON answer of gate or check.", show_default=False
         ),
     ] = None,
     results: options.ResultsOption = options.RESULTS,

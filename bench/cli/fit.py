@@ -1,7 +1,7 @@
 """Find the largest batch that fits into a memory.
 
-From predictions; nothing is allocated without --verify. With --verify, exit code 1 if the batch failed or held more
-than that memory, 4 if there was no room to run it.
+Uses predictions; nothing is allocated without --verify. With --verify, exit code 1 if the batch failed or held more
+than that memory, 4 if there was not enough free memory to run it.
 
 Examples:
     bench fit my_net --memory 24GiB
@@ -33,7 +33,7 @@ def command(
     *,
     axes: options.Axes,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Run the batch that was found for real and compare the live bytes.")
+        bool, typer.Option("--verify", help="Run a step with the batch that was found, and compare the live bytes.")
     ] = False,
     timeout: options.LimitOption = None,
     quiet: options.QuietOption = False,

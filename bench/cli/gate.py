@@ -1,7 +1,7 @@
 """Compare exact counts of a suite with those on record.
 
 Nothing is timed. A count that grew, a missing or an extra row fails (exit code 1); a count that fell passes and prints
-the row to commit. Rows of other versions of torch and kinds of device are left alone; without any row for this torch
+the row to commit. Rows of other versions of torch and kinds of device are ignored; without any row for this torch
 the exit code is 5.
 
 Examples:
@@ -33,7 +33,7 @@ def command(
         str, typer.Argument(help="A suite file (*.toml) or the name of a built-in suite.", show_default=True)
     ] = "gate",
     update: Annotated[
-        bool, typer.Option("--update", help="Put what is counted on record, instead of judging.")
+        bool, typer.Option("--update", help="Record the counts instead of judging.")
     ] = False,
     expected: Annotated[Path, typer.Option(help="Folder of counters.csv and dispatches.csv.")] = Path(
         "results/expected"

@@ -40,7 +40,7 @@ def command(
     *,
     axes: options.Axes,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Also without a cache, for comparison: the whole text for every token.")
+        bool, typer.Option("--no-cache", help="Also measure without a cache: the whole text is read for every token.")
     ] = False,
     budget: options.BudgetOption = None,
     target: options.TargetOption = options.DEFAULT_TARGET,
@@ -107,9 +107,9 @@ def read_asked(
         resume: The run to be resumed; None for a new one.
         results: Where runs are looked for.
         models: Models that were typed.
-        typed: What a run that is resumed says itself, as typed; nothing of it may be.
+        typed: Options that a resumed run fixes, as typed; none of them may be.
         sampling: Budget, target and whether the tail is asked for, as typed.
-        parts: Also the parts of a training step.
+        parts: Also measure the parts of a training step.
 
     Raises:
         UsageError: Neither or both were typed.
@@ -140,12 +140,12 @@ def measure_cases(
     quiet: bool,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
-    """Measure cases here or submit them to Slurm, print what came of it, and return the exit code.
+    """Measure cases here or submit them to Slurm, print the results, and return the exit code.
 
-    With `is_dry`, only check and print which they are.
+    With `is_dry`, only check and print the cases.
 
     Raises:
-        UsageError: What was typed does not go together.
+        UsageError: Options exclude each other.
     """
     from bench.cli.progress import stoppable, waiting, watching
     from bench.runner.scenarios import plan_cases, run_cases

@@ -1,6 +1,6 @@
 """Keep runs in a database; show trends and what changed.
 
-It nominates; only `bench ab` judges.
+It only nominates suspects; `bench ab` judges.
 
 Examples:
     bench history ingest
@@ -36,7 +36,7 @@ AcceptedOption = Annotated[
 ]
 CellArgument = Annotated[
     str | None,
-    typer.Argument(metavar="CELL", help="Key, name, beginning of a name, or glob.", show_default="all"),
+    typer.Argument(metavar="CELL", help="Key, name, beginning of a name, or glob.", show_default="all cells"),
 ]
 
 
@@ -52,12 +52,12 @@ def ingest_command(
     ] = None,
     history: options.HistoryOption = None,
     results: options.ResultsOption = options.RESULTS,
-    pruned: Annotated[bool, typer.Option("--pruned", help="Take back what was pruned, too.")] = False,
+    pruned: Annotated[bool, typer.Option("--pruned", help="Also add again what was pruned.")] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Add runs and files of pytest-benchmark to the history; each measurement once, however often it is given.
 
-    What cannot be read is named and left out, the rest goes in; the exit code is then 2. It is 5 if there was nothing.
+    Files that cannot be read are named and left out; the exit code is then 2. It is 5 if there was nothing to add.
     """
     from bench.store.history.database import open_history
     from bench.store.history.ingest import ingest
@@ -78,8 +78,8 @@ def ingest_command(
 @app.command("show")
 def show_command(
     cell: CellArgument = None,
-    metric: Annotated[str, typer.Option("--metric", help="A column of measured values.")] = "step_median_seconds",
-    last: Annotated[int, typer.Option("--last", min=1, help="Newest measurements of each series.")] = 60,
+    metric: Annotated[str, typer.Option("--metric", help="Measured column to show.")] = "step_median_seconds",
+    last: Annotated[int, typer.Option("--last", min=1, help="How many newest measurements per series.")] = 60,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Also write an HTML page with plots here.", show_default=False)
     ] = None,
@@ -88,7 +88,7 @@ def show_command(
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Show trends: a row per cell and machine, or a plot with its points where only one is meant."""
+    """Show trends: a row per cell and machine, or a plot and its points if there is only one."""
     from bench.store.history.accepted import check_metric
     from bench.store.history.database import open_history
     from bench.store.history.nominate import COLUMNS, nominate
@@ -129,13 +129,13 @@ def show_command(
 def nominate_command(
     cell: CellArgument = None,
     at: Annotated[str, typer.Option("--at", help="Smallest change that is worth a look.")] = "2%",
-    last: Annotated[int, typer.Option("--last", min=2, max=2000, help="Newest measurements of each series.")] = 120,
+    last: Annotated[int, typer.Option("--last", min=2, max=2000, help="How many newest measurements per series.")] = 120,
     history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    """Name what is worth a look, each with the 'bench ab' command that would judge it.
+    """Name changes that are worth a look, each with the `bench ab` command that can judge it.
 
     Never fails a build by time: the exit code is 0 however much is nominated.
     """
@@ -167,19 +167,19 @@ def nominate_command(
 @app.command("prune")
 def prune_command(
     older_than: Annotated[
-        str | None, typer.Option("--older-than", metavar="AGE", help="For example 180d or 52w.", show_default=False)
+        str | None, typer.Option("--older-than", metavar="AGE", help="Remove older measurements, for example 180d or 52w.", show_default=False)
     ] = None,
     keep: Annotated[
         int | None,
         typer.Option("--keep", min=1, help="Newest measurements to keep per cell and machine.", show_default=False),
     ] = None,
     unreachable: Annotated[
-        bool, typer.Option("--unreachable", help="At commits that no branch or tag of this repository reaches.")
+        bool, typer.Option("--unreachable", help="Remove those at commits that no branch or tag here reaches.")
     ] = False,
     folders: Annotated[
-        bool, typer.Option("--folders", help="Remove raw run folders, too, of which nothing is left.")
+        bool, typer.Option("--folders", help="Also remove run folders of which all records were pruned.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Do it, or only say what would go.")] = False,
+    yes: Annotated[bool, typer.Option("--yes/--dry-run", help="Remove, or only print what would be removed.")] = False,
     history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
     results: options.ResultsOption = options.RESULTS,

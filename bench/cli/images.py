@@ -34,11 +34,11 @@ def command(
     ] = None,
     resolution: Annotated[
         list[str] | None,
-        typer.Option(metavar="N,...", help="Pixels, height and width.", show_default="the model's image_size"),
+        typer.Option(metavar="N,...", help="Height and width in pixels.", show_default="the model's image_size"),
     ] = None,
     guidance: Annotated[
         list[str] | None,
-        typer.Option(metavar="W,...", help="Weight of the text; 1 is none and half the work.", show_default="1"),
+        typer.Option(metavar="W,...", help="Weight of the text; 1 is no guidance and half the work.", show_default="1"),
     ] = None,
     sampler: Annotated[
         list[str] | None, typer.Option(metavar="NAME,...", help="ddim or ddpm.", show_default="ddim")
@@ -49,7 +49,7 @@ def command(
     ] = None,
     *,
     axes: options.Axes,
-    parts: Annotated[bool, typer.Option("--parts", help="Also the parts of a training step of each batch.")] = False,
+    parts: Annotated[bool, typer.Option("--parts", help="Also time the parts of a training step at each batch size.")] = False,
     budget: options.BudgetOption = None,
     target: options.TargetOption = options.DEFAULT_TARGET,
     tail: options.TailOption = False,
@@ -103,7 +103,7 @@ def command(
 
 
 def _with_options(models: list[str], name: str, values: Sequence[object]) -> list[str]:
-    """Set a model option to each of these values, for each model; as they are where there are none."""
+    """Set a model option to each of these values, for each model; without values return the models unchanged."""
     return [with_option(model, name, value) for model in models for value in values] if values else models
 
 

@@ -1,6 +1,6 @@
 """List models, suites or stored runs.
 
-Models with their options, those of torchvision, transformers or timm, built-in suites, or runs of a folder.
+Lists reference models (with their options), those of torchvision, transformers or timm, built-in suites, or runs.
 
 Examples:
     bench list models --options
@@ -38,7 +38,7 @@ class What(StrEnum):
 
 def command(
     what: Annotated[What, typer.Argument(help="What to list.")] = What.MODELS,
-    with_options: Annotated[bool, typer.Option("--options", help="What can be set on each model.")] = False,
+    with_options: Annotated[bool, typer.Option("--options", help="Show the options of each model.")] = False,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:

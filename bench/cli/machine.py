@@ -37,10 +37,10 @@ app = make_group(acts=True)
 def command(
     context: typer.Context,
     costs: Annotated[
-        bool, typer.Option("--costs", help="Also measure what fresh processes and a cell cost here; about 20 s.")
+        bool, typer.Option("--costs", help="Also measure the cost of a fresh process and of a cell; about 20 s.")
     ] = False,
     timeout: options.LimitOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 4 if times here would be doubtful.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit code 4 if times measured now would be doubtful.")] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Show devices, precisions and how busy the machine is; with `--costs` what measuring itself costs."""
@@ -68,20 +68,20 @@ def peaks_command(
     device: Annotated[
         str, typer.Option("-d", "--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
     ] = "auto",
-    seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="For each probe.")] = "1s",
+    seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="Time of each probe.")] = "1s",
     timeout: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Give up after this long.", show_default="10min beyond the probes"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Keep them although other work keeps cores busy.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Keep the peaks even if other work keeps cores busy.")] = False,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Measure the fastest products and copies of a device.
 
-    Matrix products in every precision, and memory copy and triad. Kept for this machine: later runs show MFU and what
-    bounds each layer. A later, higher peak wins; of a busy machine, a shared or a hot GPU nothing is kept, unless
-    forced, and the command ends with 4.
+    Probes matrix products in every precision, and memory copy and triad. The peaks are kept for this machine: later
+    runs show MFU and what bounds each layer. A higher peak replaces a lower one. On a busy machine or a shared or hot
+    GPU nothing is kept, unless forced, and the exit code is 4.
     """
     from bench.cli.progress import waiting
     from bench.runner.peaks import measure_peaks
@@ -118,9 +118,9 @@ def noise_command(
     ] = None,
     *,
     axes: options.Axes,
-    sessions: Annotated[int, typer.Option(min=6, max=18, help="Fresh pairs of processes.")] = 14,
+    sessions: Annotated[int, typer.Option(min=6, max=18, help="Sessions, each with a fresh pair of processes.")] = 14,
     quads: Annotated[int, typer.Option(min=2, help=options.QUADS_HELP)] = 12,
-    alpha: Annotated[float, typer.Option(help="Level at which comparisons here are judged.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Chance of a false alarm in later comparisons.")] = 0.05,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
     results: options.ResultsOption = options.RESULTS,
@@ -129,7 +129,7 @@ def noise_command(
 ) -> int:
     """Measure unchanged code against itself.
 
-    Kept for this machine. `bench ab` reads it: what it would see is reckoned with the larger of both spreads.
+    Keeps the spread of sessions on this machine, with which `bench ab` computes the slowdown that it would see.
     """
     from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.calibration import calibrate
@@ -177,7 +177,7 @@ def selftest_command(
     ] = None,
     *,
     axes: options.Axes,
-    slowdown: Annotated[str, typer.Option(metavar="SHARE", help="Injected into one side by a real busy-wait.")] = "5%",
+    slowdown: Annotated[str, typer.Option(metavar="SHARE", help="Slowdown injected into one side by a busy-wait.")] = "5%",
     sessions: options.SessionsOption = 18,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
     seed: options.CoinsOption = None,
@@ -189,8 +189,8 @@ def selftest_command(
     """Check that verdicts hold here: no alarm, slowdown found.
 
     Compares unchanged code with itself, then with a copy in which every step is slower, then with one in which one step
-    of 20 is, by as much on average. Exit code 1 if it alarmed or missed, 4 if this machine
-    is too busy to tell.
+    of 20 is slower, by as much on average. Exit code 1 after a false alarm or a missed slowdown, 4 if this machine is too
+    busy to decide.
     """
     from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.run import Request
@@ -223,7 +223,7 @@ def selftest_command(
 
 
 def _selftest_text(found: Selftest) -> str:
-    """Write both figures of every cell, and whether the test passed."""
+    """Write a line per cell and comparison, and whether the test passed."""
     from bench.core.units import format_duration
     from bench.tables.comparison import change, percent_of, reason_text
     from bench.tables.table import Page
@@ -246,7 +246,7 @@ def _selftest_text(found: Selftest) -> str:
 
 
 def load_lines(state: MachineState) -> list[str]:
-    """Describe what can be told without torch: the processor, the memory, and who else uses it."""
+    """Describe what is known without torch: the processor, the memory, and other work."""
     from bench.device.cpu import cpu_name, memory_bytes, usable_cores
 
     busy = "-" if state.other_busy_cores is None else f"{state.other_busy_cores:.2f}"
@@ -264,7 +264,7 @@ def _lines(lines: Sequence[str]) -> str:
 
 
 def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
-    """Describe the rest, a line per fact."""
+    """Describe software, settings, devices, costs and doubts, a line per fact."""
     cpu = diagnosis.environments[0]
     lines = [
         f"Software     {cpu.os}, Python {cpu.python}, torch {cpu.torch}, torchvision {cpu.torchvision or '-'}",

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they parse to."""
+"""Options that several commands share, and how they are parsed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.stats.looks import Threshold
 
 RESULTS = Path("results")
-"""Folder that holds the runs, unless --results names another."""
+"""Folder that holds the runs, unless `--results` names another."""
 
 
 class Format(StrEnum):
@@ -38,7 +38,7 @@ class Format(StrEnum):
     JSON = "json"
 
 
-FormatOption = Annotated[Format, typer.Option("--format", help="For a terminal, a comment, or machines.")]
+FormatOption = Annotated[Format, typer.Option("--format", help="Output for a terminal, a comment or a program.")]
 RecountOption = Annotated[
     bool, typer.Option("--recount", help="Count again what an earlier command counted of unchanged code.")
 ]
@@ -60,12 +60,12 @@ Axes = Mapping[str, tuple[Any, ...]]
 def axes(
     *names: str, without: Collection[str] = (), defaults: Mapping[str, Any] = MappingProxyType({})
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command the options of axes in the place of its parameter `axes`, which gets what was typed (`Axes`).
+    """Replace a command's parameter `axes` by options of axes; the parameter gets the values that were typed (`Axes`).
 
     Args:
-        names: The axes; all where none is named.
+        names: The axes; all if none is named.
         without: Axes that the command does not take.
-        defaults: What the help says where the command has other defaults than a sweep.
+        defaults: Defaults in the help, if they differ from those of a sweep.
     """
     taken = [name for name in names or TYPED if name not in ("model", *without)]
 
@@ -82,12 +82,12 @@ def axes(
 def in_place_of(
     place: str, options: Mapping[str, tuple[Any, Any]], read: Callable[[Mapping[str, Any]], Any]
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
-    """Give a command several options in the place of one parameter, which gets what `read` makes of them.
+    """Replace one parameter of a command by several options; the parameter gets what `read` makes of them.
 
     Args:
         place: Name of that parameter.
         options: Annotation and default of each option, by its name.
-        read: Makes the parameter's value of what was typed, by name.
+        read: Makes the parameter's value from the typed values by name.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -127,7 +127,7 @@ def option_of(name: str, default: Any = None, *, several: bool = False) -> Any:
 
 
 def parse_duration(text: str | None, option: str) -> float | None:
-    """Read a duration option: `90s`, `20m`.
+    """Read a duration such as `90s` or `20m`.
 
     Raises:
         UsageError: It is not a positive duration.
@@ -150,28 +150,28 @@ def split(values: list[str]) -> list[str]:
     return [part.strip() for value in values for part in value.split(",")]
 
 
-CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seeds every coin.", show_default="drawn")]
-SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; it leaves when decided.")]
+CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all coins.", show_default="drawn")]
+SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; a decided cell stops.")]
 ColdCacheOption = Annotated[
     bool, typer.Option("--cold-cache", help="Empty the last cache before each step, outside its time.")
 ]
 LockClocksOption = Annotated[
     bool, typer.Option("--lock-clocks", help="Lock GPUs at the clock they can hold, where the driver permits.")
 ]
-VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Measure again what the machine's state spoiled.")]
-QUADS_HELP = "Quads (4 visits) per session and cell: more take longer and lower the noise."
+VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Repeat sessions that the machine's state spoiled.")]
+QUADS_HELP = "Quads (4 visits) per session and cell: more of them take longer and lower the noise."
 LimitOption = Annotated[
-    str | None, typer.Option("--timeout", metavar="TIME", help="Of each process.", show_default="10min")
+    str | None, typer.Option("--timeout", metavar="TIME", help="Time limit of each process.", show_default="10min")
 ]
 ColumnsOption = Annotated[
     Literal["usual", "cold"],
-    typer.Option("--columns", help="What the table shows: the usual figures, or build, first step and steady."),
+    typer.Option("--columns", help="Figures in the table: the usual ones, or build, first step and steady state."),
 ]
 TracesOption = Annotated[
     bool, typer.Option("--traces", help="Also write a trace of each, for ui.perfetto.dev, after its measurement.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check it all, print what would be measured, and stop.")]
-QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")]
+QuietOption = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
 
 
 def parse_clock(text: str, option: str, now: datetime | None = None) -> datetime:
@@ -215,7 +215,7 @@ def parse_retry(text: str | None, *, is_none: bool) -> tuple[Outcome, ...] | Non
 
 
 def planned(names: Sequence[str], what: str) -> str:
-    """Format what a dry run found: one line each, and how many there are."""
+    """Format the plan of a dry run: a line per name, and their number."""
     lines = "".join(f"{name}\n" for name in names)
     return f"{lines}{counted(len(names), what)}; nothing was measured (--dry-run)"
 
@@ -266,7 +266,8 @@ def read_threshold(fail_at: str, tolerate: str, alpha: float) -> Threshold:
 N = TypeVar("N", int, float)
 
 BudgetOption = Annotated[
-    str | None, typer.Option(help="Longest time to sample one case, without its warm-up.", show_default="2s")
+    str | None,
+    typer.Option(help="Time to sample one case; 20 repetitions (20s at most) are taken anyway.", show_default="2s"),
 ]
 TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
 DEFAULT_BUDGET_SECONDS = 2.0
@@ -284,14 +285,14 @@ ResumeCasesOption = Annotated[
 TailOption = Annotated[
     bool,
     typer.Option(
-        "--tail", help="Until p99 has its interval, in 3 processes, or --budget ends (10min); show p50 to p99."
+        "--tail", help="Show p50 to p99: 3 processes sample until p99 has an interval or --budget (10min) ends."
     ),
 ]
 LatencyOption = Annotated[
     str | None,
     typer.Option(
         metavar="pNN=TIME",
-        help="A limit, for example p99=50ms: exit code 1 if not kept, 3 if open.",
+        help="A limit, for example p99=50ms: exit code 1 if not kept, 3 if undecided.",
         show_default="none",
     ),
 ]
@@ -334,7 +335,7 @@ def cells_of(models: list[str], axes: Axes) -> tuple[Cell, ...]:
 
 
 def read_cells(models: list[str], axes: Axes) -> tuple[Cell, ...]:
-    """Make the cells of these models in infer mode; one example at a time unless the axes say otherwise."""
+    """Make the cells of these models in infer mode, with batch size 1 unless the axes say otherwise."""
     return cells_of(models, {"mode": (Mode.INFER,), "batch_size": (1,), **axes})
 
 
@@ -360,7 +361,7 @@ def read_limit(text: str | None) -> Limit | None:
 
 
 def exit_code(outcomes: list[Outcome], checked: Sequence[CheckedLimit] = ()) -> int:
-    """Answer 5 if no case could be measured, 1 if one does not keep its limit, 3 if that stays open."""
+    """Return 5 if no case could be measured, 1 if one does not keep its limit, 3 if that is undecided."""
     if Outcome.OK not in outcomes:
         return ExitCode.NOTHING
     verdicts = {one.verdict for one in checked}
@@ -373,7 +374,7 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         metavar="synthetic|mnist[:ROOT]",
-        help="Drawn digits, or MNIST below ROOT (data): ROOT/MNIST/raw.",
+        help="Drawn digits, or MNIST in ROOT/MNIST/raw (default ROOT: data).",
         show_default="synthetic",
     ),
 ]
@@ -388,17 +389,17 @@ TrainShapeOption = Annotated[
     typer.Option(
         "--input-shape",
         metavar="SHAPE",
-        help="One example for a bare nn.Module, for example 3x48x48.",
+        help="Shape of one example for a bare nn.Module, for example 3x48x48.",
         show_default="the model's own",
     ),
 ]
 
 OWN = "own"
-"""The optimizer that the model brings, with its own learning rate and weight decay."""
+"""The model's own optimizer, with its own learning rate and weight decay."""
 
 
 def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
-    """Make a plan of what was typed; what was not is the documented recipe.
+    """Make a plan from the typed options; the others are those of the documented recipe.
 
     Raises:
         UsageError: A value makes no sense.
@@ -428,7 +429,7 @@ def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
 
 
 def _optimizer(values: dict[str, Any]) -> dict[str, Any]:
-    """Check an optimizer's name; the model's own keeps its own settings where none are typed."""
+    """Check an optimizer's name; the model's own keeps its settings unless they are typed."""
     from bench.registry.optimizers import check_optimizer
 
     if values["optimizer"] != OWN:

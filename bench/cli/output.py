@@ -1,4 +1,4 @@
-"""Write for people and for machines: answers, and the help of a command."""
+"""Print answers, for people and programs, and the help of commands."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     from bench.tables.document import Document, Place
 
 JSON_SCHEMA = 2
-"""Version of what `--format json` prints; described in docs/json.md. History: 1 (2026-11-23) first; 2 (2026-11-28)
+"""Version of the output of `--format json`, described in docs/json.md. History: 1 (2026-11-23) first; 2 (2026-11-28)
 `command` holds the new names of commands (`machine peaks`, `images`), and `images` its answer as `images`."""
 
 
 def named(title: str, names: Iterable[str]) -> type[StrEnum]:
-    """Make the choices of an option of a list that is known only when the program runs."""
+    """Make the choices of an option from a list that is known only when the program runs."""
     return StrEnum(title, {name.replace("-", "_").upper(): name for name in names})  # type: ignore[return-value]
 
 
 def say(message: object, *, start: str = "bench: ") -> None:
-    """Print one line on stderr, harmless whatever a model or a file put into it."""
+    """Print one line on stderr, with text from models and files made harmless."""
     print(f"{start}{plain(str(message))}", file=sys.stderr, flush=True)
 
 
 def print_file(text: str) -> None:
-    """Print what is a file's content: in UTF-8, whatever the locale."""
+    """Print the content of a file, in UTF-8 whatever the locale."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     print(text, end="")
 
 
 def answer(command: str, format: str, made: Callable[[], str | Document], /, **payload: Any) -> None:  # noqa: A002 - the option's name
-    """Print what a command answers, in the format that was typed.
+    """Print the answer of a command in the format that was typed.
 
     Args:
         command: Name of the command, as in `bench NAME`.
-        format: What was typed for `--format`.
+        format: Value of `--format`.
         made: Makes the text or the document; called only if it is printed. An empty one prints nothing.
         payload: Fields of the JSON object.
     """
@@ -62,7 +62,7 @@ def answer(command: str, format: str, made: Callable[[], str | Document], /, **p
 
 
 def written(document: Document, format: str) -> str:  # noqa: A002 - the option's name
-    """Write a document for a comment, or as it should look here."""
+    """Write a document as Markdown, or for this terminal."""
     if format == "markdown":
         from bench.report.formats.markdown import write_document
 
@@ -90,18 +90,18 @@ def say_kept(kept: KeptCounts | None, cells: int) -> None:
 def print_json(command: str, **payload: Any) -> None:
     """Print one JSON object: `schema`, `command` and the payload, whose values are written by their fields.
 
-    In ASCII, so that every locale and every reader takes it whole, lone surrogates included.
+    Output is ASCII, so that every locale and every reader can handle it, lone surrogates included.
     """
     document = {"schema": JSON_SCHEMA, "command": command, **to_json(payload)}
     print(json.dumps(document, indent=2, allow_nan=False))
 
 
 def say_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
-    """Print an error as one line on stderr, and as JSON on stdout where that was asked for; return its exit code.
+    """Print an error as one line on stderr, and as JSON on stdout if that was asked for; return its exit code.
 
     Args:
         message: One line.
-        exit_code: What the command ends with.
+        exit_code: Exit code of the command.
         arguments: The command line: an error may come before it is parsed.
     """
     say(message)
@@ -114,7 +114,7 @@ def say_error(message: str, exit_code: int, arguments: Sequence[str]) -> int:
 
 _WIDTH = "--width"
 _typed_width: int | None = None
-"""What `--width` says while a command runs."""
+"""Value of `--width` while a command runs."""
 
 
 def terminal_width() -> int:
@@ -123,7 +123,7 @@ def terminal_width() -> int:
 
 
 def look() -> dict[str, Any]:
-    """Return how tables should look here, as arguments of `report.terminal`: width, colour, unicode."""
+    """Return how tables should look on this terminal, as arguments of `Page`."""
     encoding = (sys.stdout.encoding or "").lower()
     return {
         "width": terminal_width(),
@@ -141,7 +141,7 @@ def uses_color() -> bool:
 class Command(TyperCommand):
     """A command whose help names values in words, shows every default and ends with examples.
 
-    Where it has a `--format`, it prints tables, and has `--width`, too.
+    A command with `--format` prints tables, so it also gets `--width`.
     """
 
     def __init__(self, name: str | None, **settings: Any) -> None:
@@ -208,7 +208,7 @@ def make_group(*, acts: bool = False) -> typer.Typer:
     """Make the `app` of a command that has commands below it.
 
     Args:
-        acts: The command does something by itself, too; else it prints its help.
+        acts: The command also does something by itself; else it prints its help.
     """
     import typer
 

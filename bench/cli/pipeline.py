@@ -1,7 +1,7 @@
 """Measure whether preparing the data keeps up with the step.
 
-The loader alone, the step alone and both together, over workers, batch size, prefetching and pinning. Exit code 5 if
-nothing could be measured.
+Measures the loader alone, the step alone and both together, over workers, batch size, prefetching and pinning. Exit
+code 5 if nothing could be measured.
 
 Examples:
     bench pipeline my_net --workers 0,2,4
@@ -44,10 +44,10 @@ def command(
     optimizer: options.OneOptimizerOption = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seeds weights, order and augmentation.", show_default="0")
+        int | None, typer.Option(min=0, help="Seed of weights, order and augmentation.", show_default="0")
     ] = None,
     input_shape: options.TrainShapeOption = None,
-    budget: Annotated[str, typer.Option(help="Time for the loader, the step and both, each.")] = "2s",
+    budget: Annotated[str, typer.Option(help="Time for each of loader, step and both together.")] = "2s",
     dry_run: options.DryRunOption = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option

@@ -1,6 +1,6 @@
 """Show where the time of a step goes, by layer and phase.
 
-Layers, operations, gaps, start-up, and what to try. Exit code 5 if no cell could be profiled.
+Shows layers, operations, gaps, start-up, and what to try. Exit code 5 if no cell could be profiled.
 
 Examples:
     bench profile my_net
@@ -35,12 +35,12 @@ def command(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Steps to profile.", show_default="what two seconds hold")
     ] = None,
-    layers: Annotated[bool, typer.Option("--layers", help="A row for every layer, none folded.")] = False,
-    memory: Annotated[bool, typer.Option("--memory", help="Memory over the step, by cause.")] = False,
-    trying: Annotated[bool, typer.Option("--try", help="Measure the options that the advice names.")] = False,
+    layers: Annotated[bool, typer.Option("--layers", help="Show a row for every layer, none folded.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Also show the memory over the step, by cause.")] = False,
+    trying: Annotated[bool, typer.Option("--try", help="Also measure the options that the advice names.")] = False,
     trace: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a trace for Perfetto (.json or .json.gz).", show_default=False),
+        typer.Option(metavar="FILE", help="Also write a trace for Perfetto (.json or .json.gz).", show_default=False),
     ] = None,
     diff: Annotated[
         tuple[str, str] | None,
@@ -48,7 +48,7 @@ def command(
     ] = None,
     timeout: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Give a cell up after this long, for example 10m.", show_default="none"),
+        typer.Option(metavar="TIME", help="Give up a cell after this long.", show_default="10min"),
     ] = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,

@@ -1,6 +1,6 @@
-"""What a command shows on stderr while it works, and how it ends in order when it is told to stop.
+"""Progress on stderr while a command works, and the orderly end when it is told to stop.
 
-A bar on a terminal, plain lines in a log; nothing where the user wants quiet.
+Progress is a bar on a terminal and plain lines in a log; `--quiet` shows nothing.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def make_training_observer(*, is_quiet: bool = False) -> Callable[[TrainingProgr
 
 @contextlib.contextmanager
 def stoppable_training(stop: Stop) -> Iterator[None]:
-    """Have Ctrl-C, SIGTERM and SIGHUP end a training after its step, with a checkpoint; a second one at once."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end a training after its step, with a checkpoint; a second one ends it at once."""
 
     def ask(number: int, _: FrameType | None) -> None:
         for each in (signal.SIGINT, *STOPPING):
@@ -214,7 +214,7 @@ def stoppable_training(stop: Stop) -> Iterator[None]:
 
 
 def epoch_words(epoch: Epoch) -> str:
-    """Describe what an epoch brought, on one line."""
+    """Describe the results of an epoch on one line."""
     loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
     right = "" if epoch.test_accuracy is None else f", {epoch.test_accuracy * 100:.1f} % of the test set right"
     rate = f"{format_count(epoch.examples_per_second)} examples/s"
@@ -266,9 +266,9 @@ class _TrainingBar:
 
 @contextlib.contextmanager
 def waiting(what: str = "starting", *, is_quiet: bool = False) -> Iterator[Callable[[], None]]:
-    """Show on stderr what takes over two seconds: a bar on a terminal, now and then a line in a log.
+    """Show on stderr work that takes over two seconds: a bar on a terminal, a line now and then in a log.
 
-    What is done and how much of it there is, `bench.core.progress.tell` says. What it gives ends it early.
+    `bench.core.progress.tell` reports what is done and how much there is. Calling what is yielded ends the display early.
     """
     if is_quiet:
         yield lambda: None
@@ -305,7 +305,7 @@ def watched(observer: Callable[[Any], None], *, is_quiet: bool) -> Iterator[Call
 
 
 class _Wait:
-    """What was told last, and since when it goes on."""
+    """The last report of progress, and since when that work runs."""
 
     def __init__(self, what: str) -> None:
         self.what, self.done = what, 0
@@ -344,13 +344,13 @@ def _draw_wait(state: _Wait, stop: threading.Event) -> None:
 
 
 class Watcher:
-    """Says on stderr what `bench ab` and `bench bisect` measure, and after every session what is left to do."""
+    """Shows on stderr what `bench ab` and `bench bisect` measure, and after every session what is left to do."""
 
     def __init__(self, *, is_quiet: bool = False) -> None:
         self._is_quiet = is_quiet
 
     def __call__(self, event: str | Started | AbProgress | Narrowed | Settled) -> None:
-        """Hear an event, or a line to say."""
+        """Show an event, or a line."""
         from bench.runner.ab.run import Started
         from bench.runner.ab.stages import Progress
 

@@ -1,7 +1,7 @@
 """Write stored runs as one HTML page.
 
-It needs no server and no network. Several runs stand side by side; the first is the base. Changes between them are
-nominated, never judged.
+The page needs no server and no network. Several runs are shown side by side; the first is the base. Changes between
+them are nominated, never judged.
 
 Examples:
     bench report
@@ -30,7 +30,7 @@ def command(
             show_default=False,
         ),
     ] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the page goes.")] = Path(
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.")] = Path(
         "report.html"
     ),
     history: options.HistoryOption = None,

@@ -1,7 +1,7 @@
 """Measure models over batch sizes, devices and precisions.
 
-An axis that is not typed has the value of the suite, or its default. Ends with a table and the folder of the results.
-Exit code 5 if no cell could be measured; 1 if any failed, with `--strict`.
+An axis that is not typed has the value of the suite, or its default. Prints a table and the folder of the results.
+Exit code 5 if no cell could be measured; with `--strict` 1 if any failed.
 
 Examples:
     bench run my_net mlp -b 8,32 -p fp32,bf16-amp
@@ -52,7 +52,11 @@ def command(
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Longest time to sample one cell.", show_default="1s, or the suite's"),
+        typer.Option(
+            metavar="TIME",
+            help="Time to sample one cell; 20 steps (20s at most) are taken anyway.",
+            show_default="1s, or the suite's",
+        ),
     ] = None,
     processes: Annotated[
         int | None,
@@ -64,8 +68,8 @@ def command(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Kill a process after this long, for example 10m; a cell takes three or more.",
-            show_default="none",
+            help="Kill a process after this long; a cell takes three or more.",
+            show_default="10min beyond --budget",
         ),
     ] = None,
     predict: Annotated[
@@ -73,20 +77,20 @@ def command(
     ] = True,
     recount: options.RecountOption = False,
     energy: Annotated[
-        bool, typer.Option("--energy", help="Measure joules per step too, over seconds (NVML or RAPL).")
+        bool, typer.Option("--energy", help="Also measure joules per step, over seconds (NVML or RAPL).")
     ] = False,
     cold_start: Annotated[
         bool,
         typer.Option(
             "--cold-start",
-            help="Also start each cell in a fresh Python without compiled code, then with it: some seconds more.",
+            help="Also start each cell in a fresh Python without and with compiled code; takes seconds more.",
         ),
     ] = False,
     warmup: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Least time to warm up: 60s brings a GPU to the heat of long work.",
+            help="Shortest warm-up; 60s brings a GPU to the temperature of long work.",
             show_default="1s on a GPU",
         ),
     ] = None,
@@ -96,7 +100,7 @@ def command(
         str | None,
         typer.Option(
             metavar="LIST|all",
-            help="Share the cells out over these GPUs, a worker each; with --exclusive never two on a NUMA node.",
+            help="Share the cells among these GPUs, a worker each; with --exclusive never two on a NUMA node.",
             show_default="one cell at a time",
         ),
     ] = None,
@@ -124,15 +128,15 @@ def command(
         ),
     ] = None,
     order: Annotated[
-        Literal["planned", "short"], typer.Option("--order", help="As planned, or cells of few FLOPs first.")
+        Literal["planned", "short"], typer.Option("--order", help="Order as planned, or cells of few FLOPs first.")
     ] = "planned",
     until: Annotated[
         str | None,
-        typer.Option(metavar="HH:MM", help="Start no cell after this time; --resume goes on.", show_default="none"),
+        typer.Option(metavar="HH:MM", help="Start no cell after this time; --resume continues.", show_default="none"),
     ] = None,
     max_cells: Annotated[
         int | None,
-        typer.Option(min=1, help="Measure so many cells; --resume goes on.", show_default="all"),
+        typer.Option(min=1, help="Measure at most N cells; --resume continues.", show_default="all"),
     ] = None,
     executor: Annotated[
         str, typer.Option(metavar="NAME", help="forkserver, spawn, inline (for debuggers) or slurm.")
@@ -286,12 +290,12 @@ def command(
 
 
 def _failed(finished: StoredRun) -> int:
-    """Count the cells that ended badly; what was skipped did not fail."""
+    """Count the cells that ended badly; skipped ones are not among them."""
     return sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in finished.records)
 
 
 def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Document:
-    """Make the answer: the table, what it shows, then what speaks against it, and where everything is."""
+    """Make the answer: the table, findings, wrong claims, doubts, and where the files are."""
     from bench.stats.scaling import scalings
     from bench.stats.summary import summarise
     from bench.tables.advice import short_advice

@@ -38,10 +38,10 @@ def command(
         str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
     ] = "latest",
     format: Annotated[  # noqa: A002 - the name of the option
-        Form, typer.Option("--format", help="For a terminal, a comment, a paper, a spreadsheet, a program.")
+        Form, typer.Option("--format", help="Format for a terminal, a comment, a paper, a spreadsheet or a program.")
     ] = TABLE,
     table: Annotated[
-        str, typer.Option("--table", metavar="NAME", help="With csv: which table; a wrong name lists them.")
+        str, typer.Option("--table", metavar="NAME", help="With csv: the table; a wrong name lists all.")
     ] = "cells",
     columns: options.ColumnsOption = "usual",
     results: options.ResultsOption = options.RESULTS,
@@ -87,7 +87,7 @@ def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A00
     """Print a run of `bench generate` or `bench images`.
 
     Raises:
-        UsageError: The format has no words for it, or there is no such table.
+        UsageError: The format cannot express such a run, or there is no such table.
     """
     from bench.runner.scenarios import GENERATION, IMAGES
     from bench.tables.scenarios import cases_document
@@ -112,7 +112,7 @@ def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A00
 
 
 def _advice(data: StoredRun) -> str:
-    """Suggest what to do with a run without records, as of `bench train` and `bench profile`."""
+    """Suggest what to do with a run without records, such as one of `bench train`."""
     if data.has_cases:
         return f"bench report {data.id} shows what else is in it"
     if (data.info.settings or {}).get("kind") == "bisect":

@@ -197,7 +197,7 @@ _JOB = {
             bool,
             typer.Option(
                 "--exclusive",
-                help="Nobody else: on Slurm no other job on the node, here a quiet host and CPUs near the GPU only.",
+                help="Slurm: no other job on the node. `bench run` here: refuse a busy host, use CPUs near the GPU.",
             ),
         ],
         False,
@@ -208,16 +208,16 @@ _JOB = {
         Annotated[
             int | None,
             typer.Option(
-                "--cells-per-task", min=1, help="Slurm: at most so many cells per task.", show_default="minutes' worth"
+                "--cells-per-task", min=1, help="Slurm: most cells per task.", show_default="minutes' worth"
             ),
         ],
         None,
     ),
 }
-"""Options of a command that can hand its work to a cluster."""
+"""Options of a command that can submit its work to a cluster."""
 
 Job = Mapping[str, Any]
-"""What was typed of them: fields of `JobOptions`, and `cells_per_task`; what was not typed is left out."""
+"""Those that were typed: fields of `JobOptions`, and `cells_per_task`."""
 
 
 def _read_job(typed: Mapping[str, Any]) -> Job:
@@ -239,11 +239,11 @@ def _read_job(typed: Mapping[str, Any]) -> Job:
 
 
 job_options = options.in_place_of("job", _JOB, _read_job)
-"""Give a command the options of a cluster in the place of its parameter `job` (`Job`)."""
+"""Replace a command's parameter `job` (`Job`) by the options of a cluster."""
 
 
 def refuse_without_slurm(job: Job, resume: str | None, results: Path) -> None:
-    """Refuse what only makes sense on a cluster where none was asked for.
+    """Refuse options of a cluster unless one was asked for.
 
     Raises:
         UsageError: An option of a cluster was typed, or the run to be resumed was submitted to one: this machine's
@@ -269,7 +269,7 @@ def submit_cases_of(
     results: Path,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
-    """Submit the cases of `bench generate` or `bench images`, or those that their run lacks, and leave.
+    """Submit the cases of `bench generate` or `bench images`, or those that their run lacks, without waiting.
 
     Raises:
         UsageError: No job can be made of what was typed.
@@ -306,20 +306,20 @@ def run_on_slurm(
     limits: Limits,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
-    """Submit to Slurm and leave; say what the run is called and how to follow it.
+    """Submit to Slurm without waiting; print the name of the run and how to follow it.
 
     Args:
         session: What to measure.
-        job: What was typed of its options; what was not is, when resuming, as the last time.
+        job: Options that were typed; when resuming, the others are those of the last submission.
         results: Folder that holds the runs; every node must see it.
         resume: Submit what this run lacks instead.
-        refused: What was typed beside `resume` but would change the run.
+        refused: Options typed beside `resume` that would change the run.
         timeout_seconds: Timeout of each process of a cell.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
-        is_metering: Measure the energy of a step too.
-        is_cold: Measure cold starts too.
+        is_metering: Also measure the energy of a step.
+        is_cold: Also measure cold starts.
         is_dry: Print the script and stop.
-        retried: With `resume`, submit again what ended like this.
+        retried: With `resume`, submit cells again that ended like this.
         limits: Which of the cells are submitted now, in which order, and until when they start.
         format: How to answer.
     """

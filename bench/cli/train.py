@@ -1,7 +1,7 @@
 """Train a model on digits and measure what it costs.
 
-By the documented recipe: time per epoch by part, loss and accuracy, classification report, confusion matrix. Exit
-code 5 if it did not end.
+Uses the recipe of the seed page by default. Shows time per epoch by part, loss and accuracy, classification report and
+confusion matrix. Exit code 5 if the training failed.
 
 Examples:
     bench train my_net --epochs 2 --limit-examples 2000
@@ -31,7 +31,7 @@ def command(
     ] = None,
     data: options.DataOption = None,
     download: Annotated[
-        bool, typer.Option("--download", help="Let torchvision fetch MNIST where it is not there.")
+        bool, typer.Option("--download", help="Let torchvision download MNIST if it is missing.")
     ] = False,
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set.", show_default="5")] = None,
     batch_size: Annotated[
@@ -55,26 +55,26 @@ def command(
     weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", show_default="0.0001")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Seeds weights, order, augmentation and dropout.", show_default="0")
+        int | None, typer.Option(min=0, help="Seed of weights, order, augmentation and dropout.", show_default="0")
     ] = None,
     target_accuracy: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Say when this share of the test set was right: 0.95.")
+        float | None, typer.Option(min=0.0, max=1.0, help="Report when this share of the test set was right, e.g. 0.95.")
     ] = None,
     limit_examples: Annotated[
-        int | None, typer.Option(min=1, help="Only the first so many examples of each set.")
+        int | None, typer.Option(min=1, help="Use only the first N examples of each set.")
     ] = None,
     input_shape: options.TrainShapeOption = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
             metavar="epoch|never|N",
-            help="When to write a checkpoint: after epochs, never, also every N steps.",
+            help="When to write a checkpoint: after epochs, never, or also every N steps.",
             show_default="epoch",
         ),
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(help="Go on with this run: its id, a beginning of it, folder, or latest.", show_default=False),
+        typer.Option(help="Continue this run: its id, a beginning of it, its folder, or latest.", show_default=False),
     ] = None,
     executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
     results: options.ResultsOption = options.RESULTS,
@@ -146,7 +146,7 @@ def command(
 
 
 def _say_plan(plan: TrainingPlan, is_downloading: bool, executor: str, format: options.Format) -> int:  # noqa: A002
-    """Check a training and print what it would be."""
+    """Check a training and print its plan."""
     from bench.cli.progress import waiting
     from bench.runner.training import check_training
     from bench.tables.training import plan_text

@@ -140,7 +140,7 @@ class Cell:
     batch_size: int = field(
         metadata=_axis(
             meaning="examples per step, of each process",
-            help="Examples at a time; repeat or write 8,32.",
+            help="Examples per batch; repeat or write 8,32.",
             flags=("-b",),
             usual=8,
             unit="examples",
@@ -182,7 +182,7 @@ class Cell:
         default=None,
         metadata=_axis(
             meaning="shape of one example or all inputs, for a bare module; else empty",
-            help="Of a bare nn.Module: 3x224x224, int64:128:0..30522, mask:bool:128.",
+            help="Inputs of a bare nn.Module: 3x224x224, int64:128:0..30522, mask:bool:128.",
             flags=("--input",),
             metavar="INPUT",
             usual_words="the model's own",
@@ -204,7 +204,7 @@ class Cell:
         default=1,
         metadata=_axis(
             meaning="processes that train together",
-            help="Processes that train together, a batch each; 1,2 compares.",
+            help="Processes that train together; 1,2 compares.",
             unit="processes",
             header="world",
             part="w{}",
@@ -214,7 +214,7 @@ class Cell:
         default=1,
         metadata=_axis(
             meaning="nodes of a cluster over which they are spread, as many on each",
-            help="Nodes over which they are spread; needs --executor slurm.",
+            help="Nodes for these processes; needs --executor slurm.",
             unit="nodes",
             part="n{}",
             applies=is_parallel,
@@ -225,7 +225,7 @@ class Cell:
         default=Parallel.DDP,
         metadata=_axis(
             meaning="how they do: `ddp` or `fsdp2`; without meaning for one process",
-            help="How they do: {choices}.",
+            help="How several processes train: {choices}.",
             applies=is_parallel,
             needs=SEVERAL_PROCESSES,
         ),
@@ -234,7 +234,7 @@ class Cell:
         default=0,
         metadata=_axis(
             meaning="seed of weights and data; the data of rank R are seeded by seed + R",
-            help="Seeds weights and data.",
+            help="Seed of weights and data.",
             least=None,
         ),
     )
@@ -267,7 +267,7 @@ class Cell:
         default=None,
         metadata=_axis(
             meaning="gradient mode of an inference; empty is inference, or the next that a model can bear",
-            help="Of an inference: {choices}.",
+            help="Gradient mode of inferences: {choices}.",
             usual_words="inference, or what the model can bear",
             unset="auto",
             part="grad-{}",

@@ -60,7 +60,7 @@ def profile_cells(
         options: For all of them.
         results: Folder under which the run's folder is made.
         method: How processes are started, as in `processes.call`.
-        timeout_seconds: Timeout of each cell; None waits.
+        timeout_seconds: Timeout of each cell; None is that of `processes.call`.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written.
