@@ -152,7 +152,7 @@ class Cell:
     device: str = field(
         default="cpu",
         metadata=_axis(
-            meaning="`cpu` or `cuda:N`; of several processes the first one's",
+            meaning="`cpu`, `cuda:N` or `mps:N`; of several processes the first one's",
             flags=("-d",),
             metavar="DEVICE",
             is_always_named=True,
@@ -193,7 +193,7 @@ class Cell:
     threads: int | None = field(
         default=None,
         metadata=_axis(
-            meaning="threads of a process that were asked for; empty is torch's default, shared out among processes",
+            meaning="threads per process that were asked for; empty is torch's default, divided among the processes",
             help="Threads inside an operation.",
             usual_words="torch's choice",
             unit="threads",
@@ -213,7 +213,7 @@ class Cell:
     nodes: int = field(
         default=1,
         metadata=_axis(
-            meaning="nodes of a cluster over which they are spread, as many on each",
+            meaning="nodes of a cluster over which the processes are spread evenly",
             help="Nodes for these processes; needs --executor slurm.",
             unit="nodes",
             part="n{}",
@@ -224,7 +224,7 @@ class Cell:
     parallel: Parallel = field(
         default=Parallel.DDP,
         metadata=_axis(
-            meaning="how they do: `ddp` or `fsdp2`; without meaning for one process",
+            meaning="how several processes train: `ddp` or `fsdp2`; without meaning for one process",
             help="How several processes train: {choices}.",
             applies=is_parallel,
             needs=SEVERAL_PROCESSES,
@@ -266,7 +266,7 @@ class Cell:
     grad_mode: GradMode | None = field(
         default=None,
         metadata=_axis(
-            meaning="gradient mode of an inference; empty is inference, or the next that a model can bear",
+            meaning="gradient mode of an inference; empty is inference, or the next mode that the model allows",
             help="Gradient mode of inferences: {choices}.",
             usual_words="inference, or what the model can bear",
             unset="auto",

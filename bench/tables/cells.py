@@ -37,7 +37,7 @@ CELLS = (
     integer(
         "trainable_parameters",
         "elements",
-        "those that require a gradient",
+        "elements of the parameters that require a gradient",
         "record.counters.trainable_parameters",
         Shown(name="trainable", view="count", place=2, rank=3, write=whole, when=is_frozen),
     ),
@@ -62,7 +62,7 @@ CELLS = (
     integer(
         "flops_backward",
         "FLOPs",
-        "backward of one step",
+        "backward pass of one step",
         "record.counters.flops.backward",
         Shown(
             name="bwd", unit="FLOPs", view="count", place=5, rank=0, scale="count", mark=bound_mark, together="flops"
@@ -71,7 +71,7 @@ CELLS = (
     integer(
         "flops_total",
         "FLOPs",
-        "of the whole step; empty while a part of it is unknown",
+        "FLOPs of the whole step; empty if a part of it is unknown",
         "summary.flops_total",
         Shown(name="", unit="FLOPs", place=13, rank=4, scale="count", mark=bound_mark),
         Shown(
@@ -127,7 +127,7 @@ CELLS = (
     integer(
         "bytes_touched",
         "bytes",
-        "read and written by these operations",
+        "bytes that these operations read and write",
         "record.counters.bytes_touched",
         Shown(name="touched", view="count", place=9, rank=5, scale="bytes"),
     ),
@@ -169,7 +169,7 @@ CELLS = (
     integer(
         "device_used_bytes",
         "bytes",
-        "device memory of the process as NVML sees it",
+        "device memory of the process as NVML reports it",
         "record.counters.memory.device_used_bytes",
     ),
     integer(
@@ -203,7 +203,7 @@ CELLS = (
     real(
         "energy_joules",
         "J",
-        "energy of one step, over a window long enough",
+        "energy of one step, from a window of several seconds",
         "record.counters.energy_joules",
         Shown(name="J/step", place=18, rank=6, hidden_in=SMALL),
         openmetrics="energy_joules",
@@ -211,7 +211,7 @@ CELLS = (
     ),
     real("average_watts", "W", "average power over that window", "record.counters.energy.average_watts"),
     real(
-        "idle_watts", "W", "power of the device before, with nothing of ours on it", "record.counters.energy.idle_watts"
+        "idle_watts", "W", "power of the device before, without work of ours", "record.counters.energy.idle_watts"
     ),
     text("rank_backend", "how several ranks communicate: `gloo` or `nccl`", "record.ranks.backend"),
     integer(
@@ -253,14 +253,14 @@ CELLS = (
     real(
         "scaling_efficiency",
         "fraction",
-        "step of one process / step of all ranks, in strong scaling by their number too; 1 is perfect",
+        "step of one process / step of all ranks, in strong scaling also divided by their number; 1 is perfect",
         "scaling.efficiency",
         Shown(name="efficiency", unit="%", view="ranks", place=3, rank=1, write=lambda f: f"{f * 100:.0f}"),
     ),
     real(
         "communication_seconds",
         "s",
-        "what communicating phases take longer than with one process: communication and waiting",
+        "time that communicating phases take longer than with one process: communication and waiting",
         "scaling.communication_seconds",
     ),
     real(

@@ -128,16 +128,16 @@ CLAIMS = (
         Shown(name="measured", place=4, get=measured_value, write=str),
         unit="of the quantity",
     ),
-    text("relation", "what measured has to be to documented: `equal`, `below` or `above`", "claim.relation"),
+    text("relation", "how measured must compare with documented: `equal`, `below` or `above`", "claim.relation"),
     text(
         "reference",
-        "of a ratio, the model or cell that it is held against; empty where the value is absolute",
+        "for a ratio, the model or cell that it is compared with; else empty",
         lambda c: c.claim.reference_cell.id if c.claim.reference_cell else c.claim.relative_to,
     ),
     real(
         "measured_low",
         "of the quantity",
-        "of a ratio of times, lower end of its 95 % interval over sessions; empty for a count",
+        "for a ratio of times, lower end of its 95 % interval over sessions; empty for a count",
         "interval.low",
     ),
     real("measured_high", "of the quantity", "upper end", "interval.high"),
@@ -153,7 +153,7 @@ CLAIMS = (
         "verdict",
         Shown(name="verdict", place=6, get=_verdict, right=False),
     ),
-    real("tolerance", "fraction", "relative; 0 is exact", "claim.tolerance"),
+    real("tolerance", "fraction", "relative tolerance; 0 is exact", "claim.tolerance"),
     text(
         "scope",
         "what the number includes",

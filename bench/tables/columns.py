@@ -281,4 +281,4 @@ def axes(names: tuple[str, ...]) -> tuple[TableColumn, ...]:
 
 
 SHORT_AXES = ("model", "mode", "batch_size", "device", "precision")
-INTERVAL = "of the 95 % interval of the median; empty where the sample is too small for one"
+INTERVAL = "of the 95 % interval of the median; empty if the sample is too small"

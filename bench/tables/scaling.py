@@ -134,7 +134,7 @@ SCALING = (
         "overhead",
         "_seconds",
         "s",
-        "a of step = a + b * batch: whatever the batch",
+        "a of step = a + b * batch: the cost at any batch",
         Shown(name="a", view="batch", place=2, scale="s", half=read("overhead_seconds.half_width"), always=True),
     ),
     *_interval(
@@ -142,7 +142,7 @@ SCALING = (
         "example",
         "_seconds",
         "s",
-        "b: one more example",
+        "b of the same: the cost of one more example",
         Shown(name="b", view="batch", place=3, scale="s", half=read("example_seconds.half_width"), always=True),
     ),
     *_interval(
@@ -183,5 +183,5 @@ SCALING = (
         Shown(name="off", unit="%", view="batch size", place=8, rank=1, write=percent, always=True),
     ),
     flag("follows", "whether the times follow the fit within noise", "follows"),
-    text("reason", "why a figure is missing, or not to be believed", "reason"),
+    text("reason", "why a figure is missing or doubtful", "reason"),
 )

@@ -45,11 +45,11 @@ def tail_columns(name: str, what: str, series: Series, *, skips_median: bool = F
             real(
                 f"{name}_{short}_seconds",
                 "s",
-                f"{probability * 100:.0f} % of {what} took at most so long; {worth}",
+                f"{probability * 100:.0f} % of {what} took at most this long; {worth}",
                 get("point"),
             ),
-            real(f"{name}_{short}_low_seconds", "s", "lower end of its 95 % interval; alone, a bound", get("low")),
-            real(f"{name}_{short}_high_seconds", "s", "upper end; empty where the values are too few", get("high")),
+            real(f"{name}_{short}_low_seconds", "s", "lower end of its 95 % interval; without an upper end, a bound", get("low")),
+            real(f"{name}_{short}_high_seconds", "s", "upper end; empty if there are too few values", get("high")),
         ]
     return tuple(columns)
 
@@ -155,10 +155,10 @@ def infer_seconds(row: Any) -> tuple[float, ...]:
 def _case(*own: TableColumn) -> tuple[TableColumn, ...]:
     return (
         text("case_id", "the case's name for people", "case.id"),
-        text("model", "as typed, with its options", "case.cell.model"),
+        text("model", "model as typed, with its options", "case.cell.model"),
         integer("batch_size", "examples", "texts or images at once", "case.cell.batch_size"),
-        text("device", "where it ran", "case.cell.device"),
-        text("precision", "of weights and arithmetic", "case.cell.precision"),
+        text("device", "device on which it ran", "case.cell.device"),
+        text("precision", "precision of weights and arithmetic", "case.cell.precision"),
         *own,
         text("outcome", "how the case ended; all but `ok` have a reason", "outcome"),
         text("reason", "why it did not end `ok`, or what could not be counted", "reason"),
@@ -175,29 +175,29 @@ def _estimate(name: str, meaning: str, get: Callable[[Any], Any]) -> tuple[Table
 
 GENERATIONS = (
     *_case(
-        integer("prompt_tokens", "tokens", "of every text", "case.prompt_tokens"),
-        integer("new_tokens", "tokens", "written per text", "case.new_tokens"),
-        flag("uses_cache", "false reads the whole text for every token", "case.uses_cache"),
+        integer("prompt_tokens", "tokens", "tokens of the prompt of every text", "case.prompt_tokens"),
+        integer("new_tokens", "tokens", "tokens written per text", "case.new_tokens"),
+        flag("uses_cache", "whether a cache is used; else the whole text is read for every token", "case.uses_cache"),
     ),
     *_estimate("first_token", "the time to the first token", lambda row: summarise_generation(row).first_token),
     *tail_columns("token", "the further tokens", token_seconds),
     real(
         "prefill_tokens_per_second",
         "tokens/s",
-        "of the prompts",
+        "throughput of the prompts",
         lambda row: summarise_generation(row).prefill_tokens_per_second,
     ),
     real(
         "decode_tokens_per_second",
         "tokens/s",
-        "of the further tokens, all texts of the batch",
+        "throughput of the further tokens, of all texts of the batch",
         lambda row: summarise_generation(row).decode_tokens_per_second,
     ),
 )
 IMAGES = (
     *_case(
-        integer("steps", "steps", "of denoising", "case.steps"),
-        real("guidance", "", "weight of the text; 1 is none", "case.guidance"),
+        integer("steps", "steps", "denoising steps", "case.steps"),
+        real("guidance", "", "weight of the text; 1 is no guidance", "case.guidance"),
         text("sampler", "`ddim` or `ddpm`", "case.sampler"),
     ),
     *_estimate("image", "the time per image", lambda row: summarise_sampling(row).image),

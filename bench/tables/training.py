@@ -314,11 +314,11 @@ _PART_MEANINGS = {
 EPOCHS = (
     *_WHICH,
     integer("batch_size", "examples", "examples per step", "training.plan.batch_size"),
-    integer("workers", "processes", "that prepare batches; 0 is the training process", "training.plan.workers"),
+    integer("workers", "processes", "processes that prepare batches; 0 is the training process", "training.plan.workers"),
     text("device", "`cpu` or `cuda:N`", "training.plan.device"),
     text("precision", AXES["precision"].fill("{choices}", "`"), "training.plan.precision"),
     integer("seed", "", "seed of weights, order, augmentation and dropout", "training.plan.seed"),
-    integer("epoch", "", "from 1", "epoch.epoch", Shown(name="epoch", place=1, write=str, key=True)),
+    integer("epoch", "", "number of the epoch, from 1", "epoch.epoch", Shown(name="epoch", place=1, write=str, key=True)),
     integer(
         "steps",
         "steps",
@@ -330,14 +330,14 @@ EPOCHS = (
     real(
         "train_loss",
         "nats",
-        "mean, each as its step came, in train mode",
+        "mean over the steps, each before its update, in train mode",
         "epoch.train_loss",
         Shown(name="train loss", place=2),
     ),
     real(
         "train_accuracy_fraction",
         "fraction",
-        "share of examples that was right, in train mode",
+        "share of examples that were right, in train mode",
         "epoch.train_accuracy",
         Shown(name="train right", unit="%", place=3, rank=1, write=_percent),
     ),
@@ -393,8 +393,8 @@ EPOCHS = (
             always=True,
         ),
     ),
-    text("clock", "of the parts: `host` or `device` (events)", "epoch.clock"),
-    integer("interruptions", "", "times it was resumed within the epoch", "epoch.interruptions"),
+    text("clock", "clock of the parts: `host` or `device` (events)", "epoch.clock"),
+    integer("interruptions", "", "how often it was resumed within the epoch", "epoch.interruptions"),
 )
 
 CLASSES = (
@@ -403,14 +403,14 @@ CLASSES = (
     real(
         "precision",
         "fraction",
-        "right share of the predictions of this class, if any",
+        "share of the predictions of this class that are right, if any",
         "score.precision",
         Shown(name="precision", unit="%", place=2, write=_percent, always=True),
     ),
     real(
         "recall",
         "fraction",
-        "of this class's examples, share that is found",
+        "share of this class's examples that are found",
         "score.recall",
         Shown(name="recall", unit="%", place=3, write=_percent, always=True),
     ),
