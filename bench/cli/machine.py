@@ -189,8 +189,8 @@ def selftest_command(
     """Check that verdicts hold here: no alarm, slowdown found.
 
     Compares unchanged code with itself, then with a copy in which every step is slower, then with one in which one step
-    of 20 is slower, by as much on average. Exit code 1 after a false alarm or a missed slowdown, 4 if this machine is too
-    busy to decide.
+    of 20 is slower, by as much on average. Exit code 1 after a false alarm or a missed slowdown, 4 if this machine is
+    too busy to decide.
     """
     from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.run import Request

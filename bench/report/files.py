@@ -1,9 +1,9 @@
 """Tidy tables of a run by pandas: `cells`, `phases`, `layers`, `claims` and `scaling`, as CSV and Parquet.
 
-Of a training there are `epochs` and `classes`.
+A training has `epochs` and `classes`, runs of `bench generate` and `bench images` have `generations` and `images`.
 
-None becomes NA in nullable types, and an empty field in CSV; never 0. In CSV a text is one printable line, and one that
-a spreadsheet would run as a formula (it begins with = + - @) gets a leading apostrophe; Parquet holds it as it is.
+None becomes NA in nullable types and an empty field in CSV; never 0. In CSV a text is one printable line, and one that
+a spreadsheet would run as a formula (it begins with = + - @) gets a leading apostrophe; Parquet holds it unchanged.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _frame(rows: Sequence[Any], columns: Sequence[TableColumn]) -> pd.DataFrame:
 
 
 def _series(values: list[Any], column: TableColumn) -> pd.Series:
-    """Make a column; whole numbers of which one is beyond 64 bits, as a sum of two large ones can be, as real ones."""
+    """Make a column; whole numbers become real ones if one exceeds 64 bits, as a sum of two large ones can."""
     is_beyond = column.dtype == "Int64" and any(value is not None and abs(value) >= 2**63 for value in values)
     return pd.Series(values, dtype="Float64" if is_beyond else column.dtype)
 

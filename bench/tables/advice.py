@@ -1,6 +1,6 @@
 """The words for every doubt: what it means for the figures, and what to do. Facts come from the `Advice` value.
 
-The facts of one kind of advice in several cells, in a few words: ranges, examples, ratios where they say more.
+The facts of one kind of advice in several cells are shortened to ranges, examples, or ratios if these say more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.tables.figures import plain, significant
 
 
 def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
-    """Describe the facts of one kind of advice, of one or many cells; empty where there are none."""
+    """Describe the facts of one kind of advice, of one or many cells; empty if there are none."""
     derived = _DERIVED.get(kind)
     return (derived(all_facts) if derived else "") or _joined(all_facts)
 
@@ -53,7 +53,7 @@ def _gaps(all_facts: Sequence[Facts]) -> str:
 
 
 def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:
-    """Describe what came of how many steps: `no interval from 20 to 60 steps`."""
+    """Describe the result of a number of steps: `no interval from 20 to 60 steps`."""
     steps = [int(value) for facts in all_facts for name, value in facts if name == "steps"]
     return f"{what} from {_range(f'{n:,}' for n in (min(steps), max(steps)))} steps" if steps else ""
 
@@ -71,13 +71,13 @@ def _signed_percent(fractions: Sequence[float]) -> str:
 
 
 def _range(ends: Iterable[str]) -> str:
-    """Join the two ends of a range; one is enough where they read alike."""
+    """Join the two ends of a range; write one if they read alike."""
     low, high = ends
     return low if low == high else f"{low} to {high}"
 
 
 def _waits(all_facts: Sequence[Facts]) -> str:
-    """Describe what a step waits: `it waits 12.3 ms and works 4.56 ms, 73 % of the time, with 0 workers`."""
+    """Describe the waiting of a step: `with 0 workers it waits 12.3 ms and works 4.56 ms: 73 % ...`."""
     parts = []
     for facts in all_facts:
         values = {name: value for name, value in facts if not isinstance(value, str)}
@@ -101,7 +101,7 @@ _DERIVED: dict[AdviceKind, Callable[[Sequence[Facts]], str]] = {
     AdviceKind.PHASE_GAP: _gaps,
     AdviceKind.DATA_STARVED: _waits,
 }
-"""Kinds whose facts say more as ratios."""
+"""Kinds whose facts are clearer as ratios or sentences."""
 
 
 def _joined(all_facts: Sequence[Facts]) -> str:
@@ -147,12 +147,12 @@ def _fact_value(name: str, value: str | int | float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a kind of advice says.
+    """The words of a kind of advice.
 
     Attributes:
-        mark: One letter, for the table. Kinds that one remedy cures share these words, and so their letter.
-        title: Names the doubt.
-        meaning: What it does to the figures.
+        mark: One letter, for the table. Kinds with the same remedy share these words, and so the letter.
+        title: Name of the doubt.
+        meaning: What it means for the figures.
         remedy: What to do.
     """
 
@@ -249,13 +249,13 @@ WORDS: dict[AdviceKind, Words] = {
     AdviceKind.COUNT_FAILED: Words(
         "C",
         "Count failed",
-        "a counter raised this error; times stand, the counts named are missing",
-        "Mend what the error names, or give the model inputs that it takes.",
+        "a counter raised this error; times are valid, the counts named are missing",
+        "Fix what the error names, or give the model inputs that it takes.",
     ),
     AdviceKind.RANDOM_STEP: Words(
         "r",
         "Random step",
-        "the model draws what it computes; the counts are those of this seed, and another seed gives others",
+        "the model's work depends on random numbers; the counts are those of this seed, and another seed gives others",
         "Compare counts of the same seed only; times spread with the draws.",
     ),
     AdviceKind.GRAD_MODE: Words(
@@ -268,7 +268,7 @@ WORDS: dict[AdviceKind, Words] = {
         "M",
         "Memory unmeasured",
         "the peak could not be read",
-        "See the reason; the predicted peak may still be there.",
+        "See the reason; the predicted peak may still be known.",
     ),
     AdviceKind.MEMORY_TOO_SMALL: Words(
         "P",
@@ -317,7 +317,7 @@ WORDS: dict[AdviceKind, Words] = {
         "Z",
         "Unused parameters",
         "trainable parameters had no gradient after a backward pass: they never train, and the optimizer skips them",
-        "Use them, remove them, or say requires_grad_(False).",
+        "Use them, remove them, or call requires_grad_(False).",
     ),
     AdviceKind.RECOMPILATION: Words(
         "R",
@@ -414,7 +414,7 @@ def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = 
 
 
 def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
-    """Name the commands that measure these cells as they were, for ten times as long, and for ten seconds at least."""
+    """Return the commands that measure these cells with the same options, ten times as long and at least ten seconds."""
     sampling = next((record.sampling for record in records if record.sampling), Sampling())
     spent = [float(value) for one in advice for name, value in one.facts if name == "budget_seconds" and value]
     sharing = sampling.processes if sampling.tail else 1  # several processes share the budget of a tail
@@ -429,7 +429,7 @@ def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
 
 _SWITCHES = ("tail", "cold_cache", "lock_clocks", "exclusive")
 _NUMBERS = (("target", "--target", ""), ("processes", "--processes", ""), ("min_warmup_seconds", "--warmup", "s"))
-"""Fields of `Sampling` that are typed, and how."""
+"""Fields of `Sampling` with their options."""
 
 
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:

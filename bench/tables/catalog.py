@@ -1,4 +1,4 @@
-"""Every column of every table: its name, type, unit, meaning, and how it is read off a Record.
+"""Every column of every table: its name, type, unit, meaning, and how it is read from a Record.
 
 The tables and `results/README.md` are both made from this list, so they cannot drift apart. No pandas here.
 """

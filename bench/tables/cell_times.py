@@ -1,4 +1,4 @@
-"""The columns of `cells` that are times: the step, its tails, its phases, and how a cell begins (`--columns cold`)."""
+"""The columns of `cells` that are times: the step, its tails, its phases, and the start of cells (`--columns cold`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one row of `cells` is read from, the readers of its columns, and the columns that name a row."""
+"""The source of one row of `cells`, the readers of its columns, and the columns that name a row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.tables.table import Column
 
 @dataclass(frozen=True)  # without slots, for `start`
 class CellRow:
-    """What one row of `cells` is read from."""
+    """The source of one row of `cells`."""
 
     record: Record
     summary: Summary
@@ -27,7 +27,7 @@ class CellRow:
 
     @functools.cached_property  # seven columns ask
     def start(self) -> Start:
-        """How the cell began."""
+        """Figures of the cell's start."""
         return start_of(self.record)
 
 
@@ -43,7 +43,7 @@ def process_count(row: CellRow) -> int | None:
 
 
 def has_converged(row: CellRow) -> bool | None:
-    """Whether all samples of the step reached their target; None where none says so."""
+    """Whether all samples of the step reached their target; None if unknown."""
     known = [s.converged for s in row.record.samples if s.phase is Phase.STEP and s.converged is not None]
     return all(known) if known else None
 
@@ -67,7 +67,7 @@ def phase_share(summary: Summary, phase: Phase | str) -> float | None:
 
 
 def own_phases(row: CellRow) -> str | None:
-    """Name the phases that a step of one's own marked, each with its share of the unsplit step."""
+    """Name the phases that a user's own step marked, each with its share of the unsplit step."""
     own = (phase for phase, _ in row.summary.phases if phase not in tuple(Phase))
     return ", ".join(f"{plain(phase)} {percent(phase_share(row.summary, phase))}" for phase in own) or None
 
@@ -114,7 +114,7 @@ _KEY_ORDER = ("model", "mode", "device", "batch_size", "precision")
 
 
 def varying_axes(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> tuple[str, ...]:
-    """Return the axes that a table needs to tell its rows apart, and those that always stand."""
+    """Return the axes that distinguish the rows of a table, and those that are always shown."""
     names = [*_KEY_ORDER, *(name for name in AXES if name not in _KEY_ORDER)]
     cells = [record.cell for record in records]
     return tuple(name for name in names if name in always or len(set(map(attrgetter(name), cells))) > 1)
@@ -135,7 +135,7 @@ def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS)
 
 
 def outcome_text(record: Record) -> str | None:
-    """Explain why a row has no figures, `OUT OF MEMORY: ...`; None where it has some."""
+    """Explain why a row has no figures, `OUT OF MEMORY: ...`; None if it has some."""
     if record.outcome is Outcome.OK:
         return None
     name = record.outcome.value.replace("_", " ").upper()

@@ -1,7 +1,7 @@
-"""The columns of `cells`: one row per cell, whatever its outcome, in files and on every screen that shows cells.
+"""The columns of `cells`: one row per cell, whatever its outcome, in files and in every table that shows cells.
 
-Screens: the cells table (no name), `cold` (`--columns cold`), `count` (`bench count`) and `ranks` (several processes
-beside one).
+These tables are views: the cells table (no name), `cold` (`--columns cold`), `count` (`bench count`) and `ranks`
+(several processes compared with one).
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ def figure_columns(
 ) -> list[Column]:
     """Make every column of figures of the cells table, most important rank first; `cold` is another view of it.
 
-    Each is held against its partner in `among`, by default these records themselves.
+    A compiled cell is compared with its partner in `among`, by default these records themselves.
     """
     found = paybacks(records, among or records) if view else [None] * len(records)
     rows = [CellRow(r, s, payback=one) for r, s, one in zip(records, summaries, found, strict=True)]

@@ -1,4 +1,4 @@
-"""Checked claims to columns and sentences: documented, measured, verdict, and why."""
+"""Checked claims as columns and sentences: documented, measured, verdict, and reason."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def claim_value(value: ClaimValue | None) -> str:
 
 
 def documented_value(checked: CheckedClaim) -> str:
-    """Write what is documented: a value, or `< 1` where only the direction is."""
+    """Write the documented value, or `< 1` if only a direction is documented."""
     return _SIGNS[checked.claim.relation] + claim_value(checked.claim.value)
 
 
 def measured_value(checked: CheckedClaim) -> str:
-    """Write what was measured; of a ratio of times in three digits, its interval stands in a column of its own."""
+    """Write the measured value; a ratio of times with three digits, because its interval has a separate column."""
     if checked.interval is not None:
         return f"{checked.interval.point:.3f}"
     return claim_value(checked.measured)
@@ -64,10 +64,10 @@ def _verdict(checked: CheckedClaim) -> str:
 
 
 def claims_document(checked: Sequence[CheckedClaim]) -> Document:
-    """Make a row per documented value beside the measured one; then say why some are no match, and count them.
+    """Make a row per documented value beside the measured one; then explain those that do not match, and count.
 
-    On a narrow page `my_net` stands above all claims of `my_net@classes=10`, and `torchvision` above all of it: a
-    claim's id is unique in its file, and a file is about one family.
+    On a narrow page `my_net` is the heading of all claims of `my_net@classes=10`, and `torchvision` that of all its
+    models: a claim's id is unique in its file, and a file is about one family.
     """
     if not checked:
         return [Text(text="no claims")]
@@ -80,7 +80,7 @@ def claims_document(checked: Sequence[CheckedClaim]) -> Document:
 
 
 def claim_styles(checked: Sequence[CheckedClaim]) -> dict[int, str | None]:
-    """Colour the rows that are no match."""
+    """Colour the rows that do not match."""
     return {row: _STYLES[c.verdict] for row, c in enumerate(checked) if c.verdict in _STYLES}
 
 

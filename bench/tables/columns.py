@@ -1,6 +1,6 @@
-"""One entry per column: what a file holds of a row, and how each screen shows it; the same entry serves every format.
+"""One entry per column: its value in files, and how each table shows it; the same entry serves every format.
 
-A column whose rows are all unmeasured is left out of screens; `-` is a value that was not measured.
+Tables leave out a column that was measured in no row; `-` is a value that was not measured.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ Reader = Callable[[Any], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """How one screen shows a column.
+    """How one table shows a column.
 
     Attributes:
-        name: Header; empty where the unit says it all.
-        unit: Unit of what is written; seconds, bytes and counts choose theirs by the values.
-        view: Names of the screens, with blanks between them, where a subject has several.
+        name: Header; empty if the unit is enough.
+        unit: Unit of the text; seconds, bytes and counts choose theirs by the values.
+        view: Names of the tables that show it, separated by blanks, if a subject has several.
         place: Order from left to right.
         rank: The higher, the sooner it is dropped on a narrow page; 0 never.
         scale: `s`, `bytes` and `count` write all rows in one unit that fits them.
-        get: Value to show, where it is another than the file's.
+        get: Value to show, if it differs from the file's.
         write: Writes one value that has no scale.
         half: Half of the interval of a duration.
         noise: The same as text, for other figures.
         mark: Sign before the figure.
-        together: Columns of one word share their prefix, and stand close where they are tight.
+        together: Columns with the same word share their prefix, and are adjacent if they are tight.
         right: Figures stand right, words left.
         key: Names the row.
         tight: One space from its left neighbour of the same word.
-        always: Stands even where nothing was measured.
+        always: Shown even if nothing was measured.
         when: Whether these rows need it.
-        hidden_in: Formats that have room for the main columns only.
+        hidden_in: Formats that show the main columns only.
     """
 
     name: str
@@ -73,9 +73,9 @@ class TableColumn:
         dtype: Type of pandas, nullable: `string`, `Int64`, `Float64`, `boolean`.
         unit: `s`, `bytes`, ... or `` for text.
         get: Reads the value off a row; None is "not measured".
-        shown: How screens show it; empty for a column of files only.
+        shown: How tables show it; empty for a column of files only.
         exports: Its name in the formats of other tools that have it, by format.
-        stored: Files have it; else it is for screens only.
+        stored: Whether files have it; else it is only shown.
     """
 
     name: str
@@ -136,7 +136,7 @@ def stored(columns: Iterable[TableColumn]) -> tuple[TableColumn, ...]:
 
 
 def shown_columns(columns: Sequence[TableColumn], rows: Sequence[Any], view: str = "") -> list[Column]:
-    """Make what a screen shows of rows, from left to right."""
+    """Make the columns that a table shows of rows, from left to right."""
     entries = [(shown, column) for column in columns for shown in column.shown if view in (shown.view.split() or [""])]
     entries = [entry for entry in entries if entry[0].when is None or entry[0].when(rows)]
     entries.sort(key=lambda entry: entry[0].place)
@@ -187,7 +187,7 @@ def _texts(shown: Shown, values: Sequence[Any], rows: Sequence[Any], beside: Seq
 def timed_columns(
     name: str, points: Sequence[float | None], halves: Sequence[float | None], rank: int = 0
 ) -> list[Column]:
-    """Durations with their noise in one unit where one fits all, else each with its own."""
+    """Make a column of durations with their noise, in one unit if one fits all, else each with its own."""
     unit = time_unit(point for point in points if point is not None)
     values, noises = [], []
     for point, half in zip(points, halves, strict=True):
@@ -203,7 +203,7 @@ def timed_columns(
 
 
 def noise_texts(noises: Sequence[str]) -> tuple[str, ...]:
-    """Write `± ` before what is noise; nothing at all where no row has any."""
+    """Write `± ` before noise; empty if no row has any."""
     return tuple(f"± {noise}" if noise else "" for noise in noises) if any(noises) else ()
 
 
@@ -221,7 +221,7 @@ def figure_column(
     *,
     unit: str = "",
 ) -> list[Column]:
-    """One column of figures; none at all where nothing was measured."""
+    """Make one column of figures; none if nothing was measured."""
     if all(value is None for value in values):
         return []
     cells = [MISSING if value is None else write(value) for value in values]
@@ -231,7 +231,7 @@ def figure_column(
 
 
 def bytes_column(name: str, values: Sequence[float | None], rank: int, prefixes: Sequence[str] = ()) -> list[Column]:
-    """Byte counts in one binary unit where one fits all."""
+    """Make a column of byte counts, in one binary unit if one fits all."""
     unit = byte_unit(value for value in values if value is not None)
     if unit is None:
         return figure_column(name, values, rank, format_bytes, prefixes)
@@ -246,7 +246,7 @@ def counts_column(
     prefixes: Sequence[str] = (),
     beside: Sequence[float | None] = (),
 ) -> list[Column]:
-    """Counts with one decimal prefix where one fits all: the header says `GFLOPs`.
+    """Make a column of counts, with one decimal prefix if one fits all: the header says `GFLOPs`.
 
     `beside` are the values of columns next to it, with which it shares its prefix.
     """
@@ -272,7 +272,7 @@ def _axis_column(axis: Axis) -> TableColumn:
 
 
 def axes(names: tuple[str, ...]) -> tuple[TableColumn, ...]:
-    """Make the columns that say which cell a row belongs to."""
+    """Make the columns that identify the cell of a row."""
     return (
         TableColumn("cell_id", "string", "", "the cell's name for people", lambda row: row.record.cell.id),
         TableColumn("cell_key", "string", "", "the cell's key: joins tables and runs", lambda row: row.record.cell.key),

@@ -1,7 +1,7 @@
-"""Comparisons: a table, a reason per verdict, and what to doubt.
+"""Comparisons as text: a table, a reason per verdict, and doubts.
 
-The words for every verdict: why it is what it is, with the numbers behind it, in one line. What a bisection found:
-a row per confirmed step, then in sentences what explains the rest and what is not known.
+Every verdict gets its reason with the numbers behind it, in one line. A bisection has a row per confirmed step, then
+sentences on what explains the rest and what is unknown.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def reason_text(comparison: Comparison) -> str:
 
 
 def _share(facts: Mapping[str, object], name: str, default: float) -> str:
-    """Write a threshold in percent; the default where a file of somebody else has no number there."""
+    """Write a threshold in percent; the default if a foreign file has no number there."""
     share = facts.get(name)
     return f"+{(share if isinstance(share, int | float) else default) * 100:.3g} %"
 
@@ -168,7 +168,7 @@ STRIP_WIDTH = 13
 
 
 def comparison_document(comparisons: Sequence[Comparison], heading: Heading) -> Document:
-    """Make a comparison: the sides, a table, a reason per verdict, what to doubt, and the count of verdicts."""
+    """Make a comparison: the sides, a table, a reason per verdict, doubts, and the count of verdicts."""
     scale = strip_range(comparisons)
     names, common = short_names([c.cell_id for c in comparisons])
     spans = {row: _span(c) for row, c in enumerate(comparisons) if c.shift is None}
@@ -214,7 +214,7 @@ def short_names(cell_ids: Sequence[str]) -> tuple[list[str], str]:
 
 
 def strip(shifts: Sequence[float], scale: float) -> str:
-    """Draw session shifts on a line from -scale to +scale; zero is in the middle, what lies outside is an arrow."""
+    """Draw session shifts on a line from -scale to +scale; zero is in the middle, values outside are arrows."""
     marks, middle, left, right = "∙•●", "│", "‹", "›"
     half = STRIP_WIDTH // 2
     cells = [" "] * (2 * half + 1)
@@ -329,7 +329,7 @@ def event_text(event: Narrowed | Settled) -> str:
 
 
 def _strip(posterior: Sequence[float]) -> str:
-    """Draw where the step is looked for: the mass of the suspects, oldest left."""
+    """Draw where the step is searched: the probability of the suspects, oldest left."""
     size = max(1, -(-len(posterior) // _BLOCKS_OF_A_STRIP))
     masses = [sum(posterior[start : start + size]) for start in range(0, len(posterior), size)]
     return sparkline(masses)

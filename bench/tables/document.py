@@ -1,6 +1,6 @@
-"""What is said of a subject, once: text, tables, notes and doubts in order; each format of `bench.report` writes any.
+"""Documents: text, tables, notes and doubts about a subject, in order; each format of `bench.report` writes any.
 
-The terminal's own rendering, `page_text`, stands here too, because every command answers with it.
+The rendering for a terminal, `page_text`, is here too, because every command answers with it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Block:
     """One part of a document.
 
     Attributes:
-        close: Stands right below the part before it on a page, without an empty line.
+        close: Follows the part before it without an empty line.
     """
 
     close: bool = False
@@ -30,7 +30,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading(Block):
-    """A heading; formats without headings of their own write it as a line.
+    """A heading; formats without headings write it as a line.
 
     Attributes:
         text: Already safe, in one line.
@@ -43,7 +43,7 @@ class Heading(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Block):
-    """The answer in one line: first in a comment, last in a terminal, where one looks.
+    """The answer in one line: first in a comment, last in a terminal, where it is seen.
 
     Attributes:
         text: Already safe.
@@ -58,8 +58,8 @@ class Text(Block):
 
     Attributes:
         text: Already safe, in one line.
-        style: Colour where there are colours; bold in Markdown, too.
-        indent: Before every line but the first.
+        style: Colour, if the page has colours; bold in Markdown too.
+        indent: Indent of every line but the first.
     """
 
     text: str
@@ -73,14 +73,14 @@ class Rows(Block):
 
     Attributes:
         columns: Columns from left to right.
-        caption: What the table is about, where a format has captions.
-        shows_caption: Whether the caption stands everywhere, because the columns alone do not say it.
-        spans: Text that stands instead of the figures, by row.
+        caption: Subject of the table, for formats with captions.
+        shows_caption: Whether every format shows the caption, because the columns alone are not clear.
+        spans: Text in place of the figures, by row.
         styles: Colour by row.
         total: The last row is a sum.
-        heads: Heading of each row's group. Where a page is too narrow for the columns, each group gets a line of its
-            own with this text, and the first column is left out.
-        folded: Where a format can fold, a reader opens the table by its caption.
+        heads: Heading of each row's group. If a page is too narrow for the columns, each group gets a separate line
+            with this text, and the first column is left out.
+        folded: Formats that can fold show only the caption until the reader opens the table.
         essential: Columns up to this rank must fit, or there are groups.
     """
 
@@ -97,14 +97,14 @@ class Rows(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes(Block):
-    """Sentences, each on a line of its own.
+    """Sentences, each on a separate line.
 
     Attributes:
         lines: Already safe.
         first: Indent of the first line of each on a page.
         indent: Indent of its other lines.
         styles: Colour by line.
-        marks: What is drawn before each line, on pages only.
+        marks: Drawing before each line, on pages only.
     """
 
     lines: Sequence[str]
@@ -116,11 +116,11 @@ class Notes(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verbatim(Block):
-    """Lines that are never wrapped, because they are to be copied, or drawn.
+    """Lines that are never wrapped, because they are to be copied, or are a drawing.
 
     Attributes:
-        lines: Already safe; or what draws them for a page.
-        language: Name of it, where a format colours code.
+        lines: Already safe; or a function that draws them for a page.
+        language: Language of the code, for formats that colour it.
     """
 
     lines: Sequence[str] | Callable[[Page], Sequence[str]]
@@ -133,7 +133,7 @@ class Verbatim(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place(Block):
-    """Where this machine keeps what was found; formats that are read elsewhere leave it out.
+    """A path on this machine; formats that are read elsewhere leave it out.
 
     Attributes:
         text: Never wrapped.
@@ -159,7 +159,7 @@ class Dot:
 
     Attributes:
         text: The figure in words.
-        style: Colour where there are colours; `bold` is a sum of the others.
+        style: Colour, if there are colours; `bold` is a sum of the others.
     """
 
     name: str
@@ -172,7 +172,7 @@ class Dot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dots(Block):
-    """A dot plot of ratios on a logarithmic axis; only where pictures can be drawn, the table beside it says the same.
+    """A dot plot of ratios on a logarithmic axis, for formats with pictures; a table has the same figures.
 
     Attributes:
         ticks: Ratios with a line, from left to right; the first and the last end the axis.
@@ -183,7 +183,7 @@ class Dots(Block):
     ticks: Sequence[float]
 
     def place(self, value: float) -> float:
-        """Place a ratio in percent of the axis; what lies outside is held at the edge."""
+        """Return the position of a ratio in percent of the axis; ratios outside are placed at the edge."""
         low, high = math.log(self.ticks[0]), math.log(self.ticks[-1])
         return 100 * min(1.0, max(0.0, (math.log(value) - low) / (high - low)))
 
@@ -197,7 +197,7 @@ def doubts_of(advice: Sequence[Advice]) -> Doubts:
 
 
 def spanned(rows: Rows, view: str) -> Sequence[Column]:
-    """Write the text that stands for a row's figures into the first of them, unless a column of this view says it."""
+    """Write the text in place of a row's figures into the first of them, unless a column of this view has it."""
     columns = [column for column in rows.columns if view not in column.hidden_in]
     first = next((index for index, column in enumerate(columns) if not column.key), None)
     if first is None or not rows.spans or any("table" in column.hidden_in for column in columns):
@@ -208,7 +208,7 @@ def spanned(rows: Rows, view: str) -> Sequence[Column]:
 
 
 def page_text(document: Document, page: Page) -> str:
-    """Write a document for a terminal: an empty line between blocks that do not stand close, the verdict last."""
+    """Write a document for a terminal: an empty line between blocks unless they are close, the verdict last."""
     text = ""
     for block in sorted(document, key=lambda block: isinstance(block, Verdict | Place)):
         if written := _on_page(block, page):

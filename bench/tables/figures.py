@@ -1,8 +1,6 @@
-"""Figures and words for people's eyes: digits that follow the noise, one unit per column, text without surprises.
+"""Figures and phrases for people: digits that follow the noise, one unit per column, safe text of bounded length.
 
-Keep a page readable: the first so many, long texts cut, and in both cases what was left out is said.
-
-Small phrases that several sections write alike.
+Long lists and texts are cut, and say what was left out.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ _BYTE_UNITS = tuple((float(1024**power), unit) for power, unit in enumerate(("B"
 _COUNT_UNITS = tuple((float(1000**power), unit) for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E")))
 _ASCII = str.maketrans(
     {"±": "+-", "µ": "u", "≥": ">=", "…": "..", "×": "x", "─": "-", "–": "-", "·": "|", "≈": "~"}
-    | dict(zip("▁▂▃▄▅▆▇█•┤│└┊∙●‹›", "_.-=+*%#*+|+:.O<>", strict=True))  # what charts are drawn with
+    | dict(zip("▁▂▃▄▅▆▇█•┤│└┊∙●‹›", "_.-=+*%#*+|+:.O<>", strict=True))  # of charts
 )
 _SMALLEST_SHOWN, _LARGEST_SHOWN = 0.01, 1e5
 
@@ -36,7 +34,7 @@ def significant(value: float, digits: int = 3) -> str:
 def with_noise(value: float, half_width: float | None) -> tuple[str, str]:
     """Write a value and half of its interval; the digits stop where the noise begins.
 
-    The half width gets one figure, or two where the first is a 1; the value the same decimals: 12.34, 0.41 ->
+    The half width gets one figure, or two if the first is a 1; the value the same decimals: 12.34, 0.41 ->
     (`12.3`, `0.4`). At most five figures of the value. Without an interval: three figures and an empty text.
     """
     if half_width is None or not value > 0:
@@ -58,17 +56,17 @@ def duration(seconds: float, half_width: float | None = None) -> str:
 
 
 def time_unit(seconds: Iterable[float]) -> tuple[float, str] | None:
-    """Choose one unit for a column of durations as `(seconds per unit, name)`; None where no single one fits."""
+    """Choose one unit for a column of durations as `(seconds per unit, name)`; None if no single one fits."""
     return _common_unit(seconds, _TIME_UNITS)
 
 
 def byte_unit(counts: Iterable[float]) -> tuple[float, str] | None:
-    """Choose one binary unit for a column of byte counts; None where no single one fits."""
+    """Choose one binary unit for a column of byte counts; None if no single one fits."""
     return _common_unit(counts, _BYTE_UNITS)
 
 
 def count_unit(counts: Iterable[float]) -> tuple[float, str] | None:
-    """Choose one decimal prefix for a column of counts; None where no single one fits."""
+    """Choose one decimal prefix for a column of counts; None if no single one fits."""
     return _common_unit(counts, _COUNT_UNITS)
 
 
@@ -97,7 +95,7 @@ def ascii_only(text: str) -> str:
 
 
 def is_unicode(encoding: str | None) -> bool:
-    """Whether a stream of this encoding can take our signs (±, µ, ≥)."""
+    """Whether a stream of this encoding can write our signs (±, µ, ≥)."""
     return (encoding or "").lower().replace("-", "").replace("_", "") in {"utf8", "utf16", "utf32", "utf8sig"}
 
 

@@ -1,4 +1,4 @@
-"""The largest batches that fit: a row per cell, then in words what fills the memory and how it grows."""
+"""The largest batches that fit: a row per cell, then sentences on what fills the memory and how it grows."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def fit_document(fitted: Sequence[FittedCell], free_bytes: Sequence[tuple[str, i
 
     Args:
         fitted: One per row.
-        free_bytes: Device and its free memory, in pairs, where the memory was not given but read.
+        free_bytes: Pairs of device and free memory, if the memory was not given but read.
     """
     spans = {row: plain(one.reason or "") for row, one in enumerate(fitted) if one.fit is None}
     styles: dict[int, str | None] = {
         row: "red" for row, one in enumerate(fitted) if one.is_refuted or one.fit is None or not one.fit.batch_size
     }
-    free = [f"{device}: {format_bytes(size)} are free; 90 % of it is to be filled" for device, size in free_bytes]
+    free = [f"{device}: {format_bytes(size)} are free; 90 % of it may be filled" for device, size in free_bytes]
     return [
         *(Text(text=line, close=True) for line in free),
         Rows(columns=_columns(fitted), spans=spans, styles=styles, close=True),
@@ -73,7 +73,7 @@ def _short(name: str) -> str:
 
 
 def _sentences(one: FittedCell) -> list[str]:
-    """Describe what fills the memory, how it grows, what limits the batch, and what a real run showed."""
+    """Describe what fills the memory, how it grows, what limits the batch, and the result of a real run."""
     name, fit = plain(one.cell.model), one.fit
     if fit is None:
         return [f"{name}: {plain(one.reason or MISSING)}"]

@@ -1,4 +1,4 @@
-"""Fold a model's layers to a table of what matters: the dearest parts are opened, the rest is summed."""
+"""Fold a model's layers into a readable table: expensive modules are expanded, the rest is summed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MODEL = "(the model itself)"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Layers that stand as one row.
+    """Layers that are one row.
 
     Attributes:
-        label: Names it; with the number of modules where it is more than one.
-        layers: What is summed.
+        label: Name of the row, with the number of modules if there are several.
+        layers: Layers that are summed.
     """
 
     label: str
@@ -34,7 +34,7 @@ class Group:
 
 @dataclass(slots=True)
 class Node:
-    """A module with what is below it, by dotted names."""
+    """A module with the modules below it, by dotted names."""
 
     name: str
     own: ProfiledLayer | None = None
@@ -64,7 +64,7 @@ def tree(layers: Sequence[ProfiledLayer]) -> Node:
 
 
 def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Group]:
-    """Group layers into at most so many rows, in the model's order; rows in parentheses stand last, each by itself.
+    """Group layers into at most `limit` rows, in the model's order; rows in parentheses come last, ungrouped.
 
     Args:
         layers: Layers as in a profile.
@@ -93,7 +93,7 @@ def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Gro
 
 
 def _may_open(node: Node, rows: Sequence[Node], total: float, limit: int) -> bool:
-    """Open what is dear; of alike siblings all or none, so that a stack of blocks stands even."""
+    """Whether to expand a module: expensive ones; of similar siblings all or none, so that a stack looks even."""
     if not node.children or node.seconds < OPEN_SHARE * total:
         return False
     alike = [row for row in rows if row.children and _parent(row) == _parent(node) and row.seconds > node.seconds / 2]
@@ -106,7 +106,7 @@ def _parent(node: Node) -> str:
 
 
 def _opened(node: Node) -> list[Node]:
-    """Part a node into itself alone and its children; those that cost nothing are left out."""
+    """Split a node into itself and its children; those that cost nothing are left out."""
     own = [Node(node.name, node.own)] if node.own is not None and node.own.costs else []
     return own + [child for child in node.children.values() if child.layers()]
 

@@ -1,4 +1,4 @@
-"""What a gate found: which cell, which counter, which operations, which row to commit."""
+"""The result of a gate as text: changed cells, counters and operations, and the rows to commit."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from bench.tables.table import Column
 
 _WORDS = {
     GateVerdict.MORE: "costs more than is on record",
-    GateVerdict.LESS: "costs less than is on record; commit the new row, so that the gain cannot be lost unseen",
+    GateVerdict.LESS: "costs less than is on record; commit the new row, so that the gain cannot be lost unnoticed",
     GateVerdict.MISSING: "is not on record",
-    GateVerdict.EXTRA: "is on record, but no cell of the suite",
+    GateVerdict.EXTRA: "is on record, but not a cell of the suite",
     GateVerdict.UNCOUNTED: "could not be counted",
 }
 _STYLES = {GateVerdict.LESS: "yellow"}
 
 
 def gate_summary(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
-    """Count the verdicts, and name the counters that stayed empty: `suite gate, torch 2.15: 17 cells: 17 same`."""
+    """Count the verdicts, and name counters without a value: `suite gate, torch 2.15: 17 cells: 17 same`."""
     counts = Counter(row.verdict for row in rows)
     found = [f"{counts[verdict]} {verdict.value}" for verdict in GateVerdict if counts[verdict]]
     cells = f"{len(rows)} cell{'' if len(rows) == 1 else 's'}"
@@ -45,14 +45,14 @@ def _empty(rows: Sequence[GateRow]) -> str:
 
 
 def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Document:
-    """Describe what differs from what is on record: a line per cell, a table of counters, the rows to commit.
+    """Describe the differences to the record: a line per cell, a table of counters, the rows to commit.
 
     Args:
         rows: What the gate found.
         lines: Each row's line to commit, or None.
 
     Returns:
-        A document, empty where nothing differs.
+        A document, empty if nothing differs.
     """
     changed = [row for row in rows if row.verdict in _WORDS]
     entries = [(row, change) for row in changed for change in row.counters]
@@ -64,7 +64,7 @@ def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Docum
     if entries:
         blocks.append(Rows(columns=_columns(entries)))
     if commit:
-        meant = " (where more is meant so)" if any(row.verdict is GateVerdict.MORE for row in rows) else ""
+        meant = " (if the increase is intended)" if any(row.verdict is GateVerdict.MORE for row in rows) else ""
         blocks += [Text(text=f"Rows to commit{meant}:"), Verbatim(lines=commit, language="csv", close=True)]
     return blocks
 
@@ -104,7 +104,7 @@ def _value(value: int | None) -> str:
 
 
 def change_text(change: CounterChange) -> str:
-    """Write how much a counter moved: `+4.8 %`, `-0.0012 %`; by count where a percentage has no meaning."""
+    """Write how much a counter changed: `+4.8 %`, `-0.0012 %`; as a count if a percentage has no meaning."""
     if change.found is None:
         return "not counted"
     if change.fraction is None:

@@ -1,10 +1,7 @@
-"""Trends: many as a table, one as a plot with its points; nominations with the commands that can judge.
+"""Trends as text: many as a table, one as a plot with its points; nominations with the commands that can judge.
 
-A series in a terminal: one line of blocks, or a plot of a few lines; both never stretch noise to a drama.
-
-The scale spans the values, but at least a tenth of their median: 1 % of noise stays nearly flat.
-
-What a pruning takes out of a history, in words.
+A series in a terminal is one line of blocks, or a plot of a few lines. The scale spans the values, but at least a tenth
+of their median, so that 1 % of noise stays nearly flat. Also describes what a pruning removes from a history.
 """
 
 from __future__ import annotations
@@ -29,7 +26,7 @@ Values = Sequence[float | None]
 
 
 def sparkline(values: Values, width: int = 24) -> str:
-    """Draw a series as one line, newest right; where there are more values than columns, by their medians."""
+    """Draw a series as one line, newest right; with more values than columns, by their medians."""
     binned = [_median(part) for part in _bins(values, width)]
     span = scale_of(binned)
     if span is None:
@@ -54,10 +51,10 @@ def plot(
         labels: Labels of the upper and the lower end of the scale, written left of the axis.
         width: Columns in all.
         height: Lines.
-        marks: Indexes before which a vertical line stands.
+        marks: Indexes before which a vertical line is drawn.
 
     Returns:
-        Lines, the axis last; none where there is no value.
+        Lines, the axis last; empty if there is no value.
     """
     room = max(map(len, labels)) + 2
     columns = max(width - room, 8)
@@ -83,7 +80,7 @@ def plot(
 
 
 def scale_of(values: Values) -> tuple[float, float] | None:
-    """Choose the ends of the scale; None where there is no value."""
+    """Choose the ends of the scale; None if there is no value."""
     known = [value for value in values if value is not None]
     if not known:
         return None
@@ -107,7 +104,7 @@ def _median(values: Values) -> float | None:
 
 WHY_NO_VERDICT = (
     "These are nominations, not verdicts, and never fail a build by time: the points of a series were measured on "
-    "different days, each by a process with a speed of its own. A count that changed is exact."
+    "different days, each by a process with its own speed. A count that changed is exact."
 )
 _KIND_WORDS = {
     NominationKind.NEWEST: "newest value is not what the past predicts",
@@ -302,7 +299,7 @@ def _moved(n: HistoryNomination) -> str:
 
 
 def _percent(ratio: float | None) -> str:
-    """Write a ratio less 1 in percent; what is little is not written as nothing, because a count is exact."""
+    """Write a ratio less 1 in percent; a small one is never written as 0, because a count is exact."""
     if not ratio:
         return MISSING if ratio is None else "0"
     if abs(ratio) < 0.001:
@@ -334,14 +331,14 @@ _NAMED = 10
 
 
 def pruned_document(pruned: Pruned) -> Document:
-    """Describe what went, or would go, and what stays although it was reached."""
-    verb = "went" if pruned.is_done else "would go"
+    """Describe what was removed, or would be, and what stays although a limit reached it."""
+    verb = "were removed" if pruned.is_done else "would be removed"
     span = f", measured {pruned.oldest[:10]} to {pruned.newest[:10]}" if pruned.oldest and pruned.newest else ""
     said = [f"{pruned.records:,} of {pruned.of:,} records {verb}, of {counted(pruned.cells, 'cell')}{span}"]
     if pruned.kept_accepted:
-        said.append(f"{pruned.kept_accepted:,} more are as old, but stay: a change was accepted there")
+        said.append(f"{pruned.kept_accepted:,} more match the limits, but stay: a change was accepted there")
     if pruned.runs:
-        said.append(f"runs of which nothing is left: {_named(pruned.runs)}")
+        said.append(f"runs without any record left: {_named(pruned.runs)}")
     said += [f"raw folders that {verb}:"] if pruned.folders else []
     left = "Nothing was changed; --yes does it." if not pruned.is_done and pruned.records else ""
     return [

@@ -1,6 +1,6 @@
-"""What a device can do at most, a row per probe beside its data sheet; and a machine's noise, a row per cell.
+"""The peaks of a device, a row per probe beside its data sheet; the noise of a machine, a row per cell.
 
-Where something was measured, for people: every field of an environment as text.
+Also writes every field of an environment as text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.tables.table import Column
 
 
 def peaks_document(peaks: Peaks) -> Document:
-    """Make the probes of one device, and where its ridge lies."""
+    """Make the table of one device's probes, and name its ridges."""
     probes = peaks.probes
     documented = [_documented(peaks, probe) for probe in probes]
     is_documented = any(value is not None for value in documented)
@@ -62,7 +62,7 @@ def peaks_document(peaks: Peaks) -> Document:
     busy, alarms = peaks.other_busy_cores, {}
     if busy is not None and busy > BUSY_CORES_LIMIT:
         alarms = {len(said): "yellow"}
-        words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: what was measured is too low."
+        words = f"Other processes kept {significant(busy, 2)} cores busy meanwhile: these peaks are too low."
         said.append(f"{words} Run it again on a quiet machine.")
     if peaks.is_disturbed and not alarms:
         alarms = {len(said): "yellow"}
@@ -115,7 +115,7 @@ class Noise:
 
 
 def calibration_document(noises: Sequence[Noise]) -> Document:
-    """Make a machine's noise, a row per cell, and what the columns mean."""
+    """Make the table of a machine's noise, a row per cell, and explain its columns."""
     names, common = short_names([noise.cell_id for noise in noises])
     plans = sorted({sessions for noise in noises for sessions, _ in noise.detectable})
     columns = [
@@ -136,13 +136,13 @@ def calibration_document(noises: Sequence[Noise]) -> Document:
     meaning = (
         "within: spread of quads in a session; between: of sessions beyond that. sees(K): slowdown that a comparison "
         "of at most K sessions finds with 80 % power. 2nd: how much slower the process started second was, with its "
-        "two-sided p; roles are drawn by coin, so it costs power but alarms nobody."
+        "two-sided p; roles are drawn by coin, so it costs power but raises no false alarm."
     )
     return [Text(text=common, style="dim"), Rows(columns=columns, close=True), Text(text=meaning)]
 
 
 def environment_texts(environment: Environment) -> dict[str, str]:
-    """Write every field as text by its name; settings and flags one by one."""
+    """Write every field as text, by its name; settings and flags one by one."""
     texts = {"fingerprint": environment.fingerprint}
     for field in fields(Environment):
         value = getattr(environment, field.name)

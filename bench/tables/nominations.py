@@ -1,6 +1,6 @@
 """Two stored runs side by side: which is which, what differs, the ratio of every cell, and why this is no verdict.
 
-A cell of another fingerprint, or of a side that was busy, stands apart with the reason and nominates nothing.
+A cell of another fingerprint, or of a side that was busy, is listed apart with the reason and nominates nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from bench.tables.table import Column
 
 WHY_NOT = (
     "These are nominations, not verdicts: each side is one process or a few, measured at another time. Every process "
-    "has its own speed and a machine has moods: two runs of unchanged code differed by 25 to 29 % on a shared machine."
+    "has its own speed, and a machine's speed changes: two runs of unchanged code differed by 25 to 29 % on a shared "
+    "machine."
 )
 
 _AXES = (
@@ -33,7 +34,7 @@ _AXES = (
     (0.1, 0.3, 1.0, 3.0, 10.0),
     (0.01, 0.1, 1.0, 10.0, 100.0),
 )
-"""Ticks of ratios; the shortest axis that holds all points is taken."""
+"""Ticks of ratios; the shortest axis that holds all points is used."""
 _STRIP_WIDTH = 15
 
 
@@ -61,7 +62,7 @@ def nominations_document(nominated: Nominated) -> Document:
 
 
 def headline(nominated: Nominated) -> str:
-    """State the most important in one line: the mean ratio, how many cells are nominated, how many stand apart."""
+    """State in one line the mean ratio, how many cells are nominated, and how many are listed apart."""
     compared = [n for n in nominated.nominations if n.shift is not None and not n.apart]
     apart = sum(bool(n.apart) for n in nominated.nominations)
     rest = f"; {counted(apart, 'cell')} apart" if apart else ""
@@ -106,7 +107,7 @@ def _typed(side: Side) -> str:
 
 
 def _differences(nominated: Nominated) -> list[Block]:
-    """List what differs between the environments; whether other work kept cores busy always stands there."""
+    """List the differences between the environments; cores busy with other work are always included."""
     base, head = (_environment(side) for side in (nominated.base, nominated.head))
     names = [name for name in dict.fromkeys([*base, *head]) if base.get(name) != head.get(name)]
     busy = [_busy(side) for side in (nominated.base, nominated.head)]
@@ -128,7 +129,7 @@ def _differences(nominated: Nominated) -> list[Block]:
 
 
 def _environment(side: Side) -> Mapping[str, str]:
-    """Return the fields of an environment as text; its commit stands beside the run."""
+    """Return the fields of an environment as text, without its commit, which is shown beside the run."""
     texts = environment_texts(side.environment) if side.environment is not None else {}
     return {name: text for name, text in texts.items() if name not in ("git_commit", "git_dirty")}
 
@@ -163,7 +164,7 @@ def _compared(compared: Sequence[Nomination]) -> list[Block]:
 
 
 def _cells(cells: Sequence[Nomination], caption: str, plot: Dots | None = None) -> Rows:
-    """Make the table of some cells; with the plot of a terminal where they may be compared."""
+    """Make the table of some cells, with the plot for a terminal if they may be compared."""
     names, _ = short_names([n.cell_id for n in cells])
     scale, unit = time_unit([s for n in cells for s in (n.base, n.head) if s is not None]) or (1.0, "s")
 

@@ -1,4 +1,4 @@
-"""The columns of `phases` and `layers`, and what counters say of each other: the words of `bench count`."""
+"""The columns of `phases` and `layers`, and the second opinions of counters: the text of `bench count`."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def layers_document(record: Record) -> Document:
 
 
 def counts_document(records: Sequence[Record], *, notes: bool = True) -> Document:
-    """Make what `bench count` found per cell: parameters, FLOPs, what other counters say, what is missing.
+    """Make the answer of `bench count`, a row per cell: parameters, FLOPs, other counters, what is missing.
 
     Args:
         records: Records in the order of the rows.
-        notes: Whether to say why other counters differ; what nobody could count is always said.
+        notes: Whether to explain why other counters differ; operations without a formula are always named.
     """
     if not records:
         return [Text(text="no cells")]
@@ -69,7 +69,7 @@ def counts_document(records: Sequence[Record], *, notes: bool = True) -> Documen
 
 
 def opinions_document(record: Record) -> Document:
-    """Describe what each counter makes of one cell, to the last FLOP, then why they differ from ours."""
+    """Show the exact count of each counter for one cell, then why they differ from ours."""
     if record.counters.flops is None:
         return [Text(text=f"{plain(record.cell.id)}: no FLOPs were counted")]
     return [
@@ -80,7 +80,7 @@ def opinions_document(record: Record) -> Document:
 
 
 def _total(layers: Sequence[LayerCount]) -> LayerCount:
-    """Add layers up; what the row of a sum has no word for is empty."""
+    """Add layers up; columns without a sum are empty."""
     sums: dict[str, Any] = {
         name: _sum([getattr(layer, name) for layer in layers])
         for name in ("flops_forward", "flops_backward", "activation_bytes", "bytes_touched")
@@ -90,7 +90,7 @@ def _total(layers: Sequence[LayerCount]) -> LayerCount:
 
 
 def _bound(row: LayerRow) -> str:
-    """Name which roof the layer's forward pass meets first, where this device's peaks were measured."""
+    """Name the roof that the layer's forward pass meets first, if this device's peaks were measured."""
     placed = place(row.layer.flops_forward, row.layer.bytes_touched, None, row.record.peak)
     return "" if row.is_sum else placed.bound.value if placed else MISSING
 
@@ -116,7 +116,7 @@ def _least(row: LayerRow) -> str:
 
 
 def _without_empty_containers(layers: Sequence[LayerCount]) -> list[LayerCount]:
-    """Leave out modules that only hold others; what has no children stands even with nothing to count."""
+    """Leave out modules that only hold others; a module without children stays even with nothing to count."""
     parents = {layer.name.rpartition(".")[0] for layer in layers if layer.name}
     return [x for x in layers if x.name not in parents or x.parameters or x.buffers or x.flops_forward]
 
@@ -127,7 +127,7 @@ def _sum(values: Sequence[int | None]) -> int | None:
 
 
 def count_notes(records: Sequence[Record]) -> list[str]:
-    """Explain why counters differ and which operations nobody could count, once per model."""
+    """Explain why counters differ and which operations have no formula, once per model."""
     notes: dict[tuple[str, str], str] = {}  # by model and counter: other batch sizes differ for the same reason
     for record in records:
         model = plain(record.cell.model)
@@ -139,7 +139,7 @@ def count_notes(records: Sequence[Record]) -> list[str]:
 
 
 def uncounted_notes(records: Sequence[Record]) -> list[str]:
-    """Name the operations that nobody could count, once per model: its FLOPs are at least what is shown."""
+    """Name the operations without a formula, once per model: its FLOPs are at least those shown."""
     notes: dict[str, str] = {}
     for record in records:
         model = plain(record.cell.model)
@@ -190,7 +190,7 @@ def _figure(value: int | None, bound: str = "") -> str:
 
 
 def _share(value: int | None, ours: int | None) -> str:
-    """Write a count as a multiple of ours; `=` where it is the same, and never 1.00 where it is not."""
+    """Write a count as a multiple of ours; `=` if it is the same, and never 1.00 if it is not."""
     if value is None or ours is None:
         return ""
     if value == ours:
@@ -202,7 +202,7 @@ def _share(value: int | None, ours: int | None) -> str:
 
 
 def opinion_notes(record: Record) -> list[str]:
-    """Describe how ours was counted, and of each counter that differs why."""
+    """Describe how ours was counted, and why each other counter differs."""
     flops = record.counters.flops
     assert flops is not None
     notes = [f"stepbench: {plain(flops.method)}"] if flops.method else []
@@ -219,7 +219,7 @@ def opinion_notes(record: Record) -> list[str]:
 
 
 def _executed_notes(flops: FlopCount) -> list[str]:
-    """Describe what the kernels execute where that is more than the model needs."""
+    """Describe what the kernels execute, if that is more than the model needs."""
     pairs = (
         ("forward", flops.forward, flops.executed_forward),
         ("backward", flops.backward, flops.executed_backward),
@@ -233,7 +233,7 @@ def _executed_notes(flops: FlopCount) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class PhaseRow:
-    """What one row of `phases` is read from: the sample of one phase in one process, on one rank."""
+    """The source of one row of `phases`: the sample of one phase in one process, on one rank."""
 
     record: Record
     sample: Sample
@@ -242,7 +242,7 @@ class PhaseRow:
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """What one row of `layers` is read from."""
+    """The source of one row of `layers`."""
 
     record: Record
     layer: LayerCount

@@ -1,4 +1,4 @@
-"""A profile in words and tables: layers, operations, device, start-up, memory, what to try; and two profiles compared.
+"""A profile as text: layers, operations, device, start-up, memory, what to try; and two profiles compared.
 
 A figure that is more correction than measurement has a mark before it.
 """
@@ -34,13 +34,13 @@ from bench.tables.fold import LIMIT, Group, fold
 from bench.tables.table import Column
 
 MARK = "~"
-_SENTENCE = f"{MARK} more was taken off for the profiler itself than is left: the figure is uncertain."
+_SENTENCE = f"{MARK} more was subtracted for the profiler itself than is left: the figure is uncertain."
 
 
 def is_doubtful(layers: Sequence[ProfiledLayer], phase: Phase | None = None) -> bool:
-    """Whether more was taken off some layers, in one phase or in all, than is left.
+    """Whether more was subtracted from some layers, in one phase or in all, than is left.
 
-    What is left of an idle row is sure: it is the step without its kernels.
+    An idle row is never doubtful: it is the step without its kernels.
     """
     costs = [
         cost for layer in layers if layer.name != IDLE for cost in layer.costs if phase is None or cost.phase == phase
@@ -49,13 +49,13 @@ def is_doubtful(layers: Sequence[ProfiledLayer], phase: Phase | None = None) -> 
 
 
 def are_doubtful(operators: Sequence[OperatorCost]) -> bool:
-    """Whether more was taken off some operations than is left; of an idle row as for layers."""
+    """Whether more was subtracted from some operations than is left; never for an idle row."""
     rows = [row for row in operators if row.name != IDLE]
     return _is_mostly_correction(sum(row.seconds for row in rows), sum(row.profiled_seconds for row in rows))
 
 
 def marked(columns: Sequence[Column], doubts: Sequence[bool]) -> list[Column]:
-    """Put the mark before the figures of doubtful rows; what was not measured stays as it is."""
+    """Put the mark before the figures of doubtful rows; `-` stays as it is."""
     return [
         replace(
             column,
@@ -69,7 +69,7 @@ def marked(columns: Sequence[Column], doubts: Sequence[bool]) -> list[Column]:
 
 
 def doubt_lines(*tables: Sequence[Column]) -> list[str]:
-    """Explain the mark where a table has one."""
+    """Explain the mark, if a table has one."""
     figures = (cell for table in tables for column in table if column.right for cell in column.cells)
     return [_SENTENCE] if any(cell.startswith(MARK) for cell in figures) else []
 
@@ -84,7 +84,7 @@ _SHORT = {"saved_activations": "activations", "optimizer_state": "optimizer"}
 
 
 def memory_document(memory: MemoryProfile) -> Document:
-    """Draw the bytes alive over a step, with the phase below, and name what filled the highest instant."""
+    """Draw the live bytes over a step, with the phase below, and name the causes of the peak."""
     totals = [point.total_bytes for point in memory.points]
     peak = memory.peak
     causes = [(f.name.removesuffix("_bytes"), getattr(peak, f.name)) for f in fields(MemoryPoint) if f.name != "phase"]
@@ -114,7 +114,7 @@ def _drawn(memory: MemoryProfile, width: int) -> list[str]:
 
 
 def _spread(points: tuple[MemoryPoint, ...], width: int) -> list[MemoryPoint]:
-    """Thin points out to a width: of each stretch its highest."""
+    """Reduce points to a width: the highest of each stretch."""
     size = -(-len(points) // width)
     return [max(points[i : i + size], key=lambda p: p.total_bytes) for i in range(0, len(points), size)]
 
@@ -123,7 +123,7 @@ TOP_OPERATORS = 10
 
 
 def operator_columns(profile: Profile) -> list[Column]:
-    """Make the table of the dearest operations; the others are one row, the last is the step."""
+    """Make the table of the most expensive operations; the others are one row, the last is the step."""
     top, rest = profile.operators[:TOP_OPERATORS], profile.operators[TOP_OPERATORS:]
     names = [operation_name(row.name) for row in top]
     seconds = [row.seconds for row in top]
@@ -169,7 +169,7 @@ _OBVIOUS = (LOSS, OPTIMIZER, ZERO_GRAD)
 
 
 def profile_document(profile: Profile, *, all_layers: bool = False) -> Document:
-    """Make a whole profile; with all layers each has a row, else their tree is folded to what matters."""
+    """Make a whole profile, with a row for every layer or their tree folded."""
     groups = fold(profile.layers, None if all_layers else LIMIT)
     layers, operators = layer_columns(profile, groups), operator_columns(profile)
     return [
@@ -184,7 +184,7 @@ def profile_document(profile: Profile, *, all_layers: bool = False) -> Document:
 
 
 def sentences(profile: Profile) -> list[str]:
-    """Return everything that is said of a profile besides its tables."""
+    """Return all sentences on a profile."""
     return [line for lines in _paragraphs(profile) for line in lines]
 
 
@@ -206,9 +206,9 @@ def headline(profile: Profile) -> str:
     given = ""
     if overhead > 0:
         given = (
-            "; the idle row gives way to what it added"
+            "; the idle row is shorter by that"
             if clock == "device"
-            else "; rows are without that, taken off by the events in them"
+            else "; rows are corrected for that by the number of their events"
         )
     return (
         f"{plain(profile.cell.id)}: a step takes {format_seconds(profile.step_seconds)} (median of"
@@ -252,7 +252,7 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
 
 
 def _rate(group: Group) -> float | None:
-    """FLOP/s of a row; None where its time is doubtful."""
+    """Return the FLOP/s of a row; None if its time is doubtful."""
     flops, seconds = _sum(layer.flops for layer in group.layers), group.seconds
     return flops / seconds if flops and seconds and not is_doubtful(group.layers) else None
 
@@ -342,7 +342,7 @@ def _advice_text(advice: Advice) -> str:
 
 
 def _trial_text(trial: Trial) -> str:
-    """Describe what an option brought."""
+    """Describe the effect of an option."""
     if trial.ratio is None or trial.base_seconds is None:
         return f"Tried {trial.option}: not measured: {plain(trial.reason or MISSING)}"
     known = "" if trial.low is None else f" ({significant(trial.low)} to {significant(trial.high or 0.0)})"
@@ -363,7 +363,7 @@ def _notes(profile: Profile) -> list[str]:
 
 SHOWN = 12
 SMALLEST_SHARE = 0.01
-"""Of the largest change: what changed less is summed."""
+"""Share of the largest change; smaller changes are summed."""
 
 
 def diff_document(diff: ProfileDiff) -> Document:
@@ -385,7 +385,7 @@ def _headline(diff: ProfileDiff) -> str:
         f" {share * 100:+.1f} %."
     )
     if abs(diff.seconds) <= diff.noise_seconds:
-        words += f" Steps of one run spread by {format_seconds(diff.noise_seconds)} already: this change says nothing."
+        words += f" Steps of one run spread by {format_seconds(diff.noise_seconds)}: this change is within the noise."
     elif diff.layers:
         words += f" Most of it: {_name(diff.layers[0])}."
     return words + " Two runs of unchanged code differ too; only `bench ab` judges."

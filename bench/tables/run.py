@@ -1,9 +1,8 @@
-"""A whole run in words: its cells in a table, and everything on one page for `tables/summary.md`.
+"""A whole run as text: its cells in a table, everything on one page for `tables/summary.md`, and its findings.
 
-What a run found, in sentences: which precision is faster, what the optimizer takes, whether a larger batch pays.
-
-Only cells fit to be compared count: measured with an interval, on a machine that was not busy. Two steps differ where
-their intervals do not overlap and they are further apart than two processes of the same code.
+Findings are sentences: which precision is faster, the share of the optimizer, whether a larger batch pays. They use
+only cells fit to be compared: measured with an interval, on a machine that was not busy. Two steps differ if their
+intervals do not overlap and they are further apart than two processes of the same code.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from bench.tables.scaling import ranks_document, scaling_document
 from bench.tables.table import Column
 
 _ESSENTIAL_RANK = 4
-"""Where columns up to this rank (times, throughput, phases, peak, FLOPs) do not fit, models get lines of their own."""
+"""If columns up to this rank (times, throughput, phases, peak, FLOPs) do not fit, models get separate lines."""
 
 
 def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str = "") -> Document:
@@ -41,7 +40,7 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str 
     Args:
         records: Records in the order of the rows.
         doubts: Whether to put the doubts into words.
-        view: Columns to show: the usual ones, or `cold`, how the cells began.
+        view: Columns to show: the usual ones, or `cold`, the start of the cells.
     """
     if not records:
         return [Text(text="no cells")]
@@ -62,12 +61,12 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str 
 
 
 def cold_notes(records: Sequence[Record]) -> list[str]:
-    """State what cold starts cost, and why one is missing."""
+    """State the cost of cold starts, and why one is missing."""
     starts = [one for record in records for one in record.cold_starts]
     seconds = sum(one.total_seconds or 0.0 for one in starts)
     cost = f"Cold starts took {format_duration(seconds)} in {counted(len(starts), 'fresh interpreter')}"
     return [
-        *([f"{cost}; files that they read may have lain in the system's memory already"] if starts else []),
+        *([f"{cost}; their files may already have been in the system's memory"] if starts else []),
         *(
             f"no cold start of {plain(record.cell.id)}: {plain(one.reason)}"
             for record in records
@@ -80,8 +79,8 @@ def cold_notes(records: Sequence[Record]) -> list[str]:
 def cells_rows(records: Sequence[Record], view: str = "") -> Rows:
     """Make the table of cells.
 
-    Where a page is too narrow for all essential figures, each model gets a line of its own and its cells stand below;
-    what still does not fit is left out by rank.
+    If a page is too narrow for all essential figures, each model gets a separate line with its cells below it; columns
+    that still do not fit are left out by rank.
     """
     summaries = [summarise(record) for record in records]
     columns = [*key_columns(records), *figure_columns(records, summaries, view)]
@@ -98,7 +97,7 @@ def cells_rows(records: Sequence[Record], view: str = "") -> Rows:
 
 
 def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:
-    """Name each row's model and, where its cells agree, its parameters; nothing if most models have one row only."""
+    """Name each row's model and, if its cells agree, its parameters; empty if most models have one row only."""
     starts = [row for row in range(len(models)) if row == 0 or models[row] != models[row - 1]]
     if len(starts) * 2 > len(models):
         return []
@@ -111,7 +110,7 @@ def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:
 
 
 def caption(records: Sequence[Record], summaries: Sequence[Summary], view: str = "") -> str:
-    """Describe what all rows have in common, and how to read the figures."""
+    """Describe the common axes of all rows, and how to read the figures."""
     keys = varying_axes(records)
     cell = records[0].cell
     common = [] if "mode" in keys else [cell.mode.value]
@@ -183,7 +182,7 @@ def run_document(
 
 
 def throughput(records: Sequence[Record]) -> Rows | None:
-    """Make examples/s as models x (batch size, precision); None where that is no real grid.
+    """Make a table of examples/s, models x (batch size, precision); None if that is no real grid.
 
     A grid needs at least two columns, and one record per place: further axes must not vary.
     """
@@ -203,7 +202,7 @@ def throughput(records: Sequence[Record]) -> Rows | None:
 
 
 def machine_facts(environment: Environment) -> list[str]:
-    """List what was measured on."""
+    """List the facts of the machine."""
     facts = [
         environment.cpu,
         f"{environment.cores} cores",
@@ -220,13 +219,13 @@ def machine_facts(environment: Environment) -> list[str]:
 
 
 OPTIMIZER_SHARE = 0.4
-"""An optimizer that takes this share of a step is worth a sentence."""
+"""Share of a step from which the optimizer is a finding."""
 
 PROCESS_SPREAD = 0.05
-"""Each cell is one process, which has a speed of its own: less than this between two of them is no finding."""
+"""Each process has its own speed: a smaller difference between two cells is no finding."""
 
 BATCH_PAYS = 1.1
-"""A larger batch that does so many times the examples per second pays."""
+"""A larger batch pays if its examples per second grow by this factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,13 +249,13 @@ def _fit_cells(records: Sequence[Record], summaries: Sequence[Summary]) -> list[
 
 
 def findings(records: Sequence[Record], summaries: Sequence[Summary]) -> tuple[str, ...]:
-    """Return one sentence per finding about a whole run, the most general first; none where nothing may be compared."""
+    """Return one sentence per finding about a whole run, the most general first; empty if nothing may be compared."""
     fit = _fit_cells(records, summaries)
     return tuple(sentence for sentence in (*_precisions(fit), _optimizers(fit), _batches(fit)) if sentence is not None)
 
 
 def failures(records: Sequence[Record]) -> tuple[str, ...]:
-    """Return one sentence per reason why cells were not measured, whole: a row of a table may cut it."""
+    """Return one sentence per reason why cells were not measured, uncut, because a row of a table may cut it."""
     by_reason: dict[str, list[Cell]] = {}
     for record in records:
         if record.outcome is not Outcome.OK and record.reason:
@@ -291,7 +290,7 @@ def model_findings(records: Sequence[Record], summaries: Sequence[Summary]) -> t
 
 
 def _is_level(one: _Fit, best: _Fit) -> bool:
-    """Whether a cell that has only another precision than the fastest does not differ from it beyond the noise."""
+    """Whether a cell differs from the fastest in its precision only, and not in speed beyond the noise."""
     is_other = one.cell != best.cell and replace(one.cell, precision=best.cell.precision) == best.cell
     return is_other and not _differ(one.step, best.step)
 

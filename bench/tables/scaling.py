@@ -1,4 +1,4 @@
-"""How cost grows along one size, and with several processes: columns, notes and the table `scaling`."""
+"""The growth of cost along one size, and with several processes: columns, notes and the table `scaling`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _READING = {
 
 
 def scaling_document(scalings: Sequence[Scaling]) -> Document:
-    """Make one table for the batch and one for the sizes of models, with what to doubt below; empty for no group."""
+    """Make one table for the batch and one for the sizes of models, with doubts below; empty without groups."""
     blocks: list[Block] = []
     for view, what in (("batch", "the batch"), ("size", "sizes of models")):
         if rows := [one for one in scalings if (one.axis == BATCH) == (view == "batch")]:
@@ -41,7 +41,7 @@ def scaling_document(scalings: Sequence[Scaling]) -> Document:
 
 
 def _notes(rows: Sequence[Scaling]) -> list[str]:
-    """Name where a fit is missing or does not hold; groups of one reason share a sentence."""
+    """Name groups whose fit is missing or does not hold, a sentence per reason."""
     by_reason: dict[str, list[str]] = {}
     for one in rows:
         if one.reason:
@@ -101,7 +101,7 @@ def ranks_notes(found: Sequence[RankScaling]) -> list[str]:
 
 
 def of_ranks(records: Sequence[Record]) -> tuple[list[Record], tuple[RankScaling, ...]]:
-    """Pick the cells of several processes and compare each with its cell of one."""
+    """Select the cells of several processes and compare each with its cell of one process."""
     found = rank_scalings(records)
     by_key = {record.cell.key: record for record in records}
     return [by_key[one.cell.key] for one in found], found

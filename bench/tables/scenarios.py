@@ -1,8 +1,7 @@
-"""Measured text generation: a row per case, then what the cache takes and what a token costs, beside the formulas.
+"""Text generation and image sampling as text: a row per case, then notes and doubts.
 
-The columns that name a measured case: its cell's axes that differ, then its own.
-
-Measured image sampling: a row per case, what a step more costs, and the parts of a training step.
+A generation also has the size of its cache and the FLOPs of a token, counted and by formulas; sampling has the cost of
+one more step and the parts of a training step.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def key_columns(cells: Sequence[Cell], own: Sequence[tuple[str, Sequence[Any]]],
     Args:
         cells: One per row.
         own: Header and values of the case's own axes, most important first.
-        always: So many of them always stand; the others only where they differ.
+        always: How many of them are always shown; the others only if they differ.
     """
     shown = [axis for axis in _OPTIONAL_AXES if len({getattr(cell, axis) for cell in cells}) > 1]
     kept = [(header, values) for index, (header, values) in enumerate(own) if index < always or len(set(values)) > 1]
@@ -59,12 +58,12 @@ def failed_rows(measured: Sequence[Any]) -> dict[int, str]:
 
 
 def failures(measured: Sequence[Any]) -> list[str]:
-    """Explain below a table, in full, why cases failed: a row has little room."""
+    """Explain below a table in full why cases failed, because a row may cut the reason."""
     return [f"{plain(measured[row].case.id)}: {text}" for row, text in failed_rows(measured).items()]
 
 
 def estimate_columns(header: str, estimates: Sequence[Estimate | None], rank: int = 0) -> list[Column]:
-    """Make a column of medians and one of half their intervals, where there are any."""
+    """Make a column of medians with half their intervals; none if nothing was measured."""
     if not any(estimates):
         return []
     halves = [one.half_width if one else None for one in estimates]
@@ -87,7 +86,7 @@ def cases_document(field: str, measured: Sequence[Any]) -> Document:
 
 
 def generation_document(measured: Sequence[Generation]) -> Document:
-    """Make the answers of `bench generate`: times, then cache and FLOPs, then doubts."""
+    """Make the answer of `bench generate`: times, then cache and FLOPs, then doubts."""
     return _document(
         measured,
         [(caption, columns, False) for caption, columns in generation_tables(measured)],
@@ -108,7 +107,7 @@ def _document(
 
 
 def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Column]]]:
-    """Make the tables with their captions: times of all cases; where there are any, caches and FLOPs per token."""
+    """Make the tables with their captions: times of all cases; if known, caches and FLOPs per token."""
     tables = [
         (
             "Time to the first token and per token, median ± half its 95 % interval",
@@ -163,7 +162,7 @@ def _memory_columns(measured: Sequence[Generation]) -> list[Column]:
 
 
 def _flops_key(one: Generation) -> tuple[str, int | None]:
-    """Name what FLOPs per token depend on: the batch is no part of it."""
+    """Return what FLOPs per token depend on; the batch is not part of it."""
     return one.case.cell.model, one.counts.flops.context_tokens if one.counts and one.counts.flops else None
 
 
@@ -184,7 +183,7 @@ def _flops_columns(measured: Sequence[Generation]) -> list[Column]:
 
 
 def _notes(one: Generation) -> list[str]:
-    """List what a reader should know of a row: what formulas miss, what was not counted, what the context costs."""
+    """List notes on a row: what formulas miss, what was not counted, the cost of the context."""
     name, notes = plain(one.case.cell.model), []
     memory = one.counts.cache if one.counts else None
     if memory and memory.predicted_bytes is not None and memory.held_bytes not in (None, memory.predicted_bytes):
@@ -193,7 +192,7 @@ def _notes(one: Generation) -> list[str]:
     flops = one.counts.flops if one.counts else None
     if flops and flops.weights is not None:
         notes.append(
-            f"{name}: N = {format_count(flops.weights)} weights that a token meets, A = the width of all queries"
+            f"{name}: N = {format_count(flops.weights)} weights used per token, A = the width of all queries"
             + (f", S = {flops.training_tokens} tokens in training" if flops.training_tokens else "")
         )
     reason = one.reason or (one.counts.reason if one.counts else None)
@@ -203,7 +202,7 @@ def _notes(one: Generation) -> list[str]:
 
 
 def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
-    """Describe what a longer context costs, where the interval of the slope leaves no doubt that it costs something."""
+    """Describe the cost of a longer context, if the interval of the slope excludes 0."""
     line = summary.growth
     if line is None or line.slope <= line.half_width:
         return []
@@ -215,7 +214,7 @@ def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
 
 
 def sampling_document(measured: Sequence[Sampled]) -> Document:
-    """Make the answers of `bench images`."""
+    """Make the answer of `bench images`."""
     return _document(measured, sampling_tables(measured), sampling_notes(measured))
 
 
@@ -265,7 +264,7 @@ def _columns(measured: Sequence[Sampled]) -> list[Column]:
 
 
 def _part_columns(training: PartTimes) -> list[Column]:
-    """One row per part and the sum of their medians, with their shares."""
+    """Make one row per part and the sum of their medians, with their shares."""
     estimates = [estimate_median(seconds) for _, seconds in training.parts]
     total = sum(one.point for one in estimates)
     halves = [one.half_width for one in estimates]

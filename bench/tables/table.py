@@ -1,7 +1,7 @@
-"""Columns of text to a table that fits: columns drop by rank, names are cut in the middle, no line is ever wrapped.
+"""Tables that fit their page: columns are dropped by rank, names are cut in the middle, no line is ever wrapped.
 
-1. keys and columns of rank 0 always stand; the others join by rank as long as there is room
-2. where even those are too wide, the widest key is cut
+1. keys and columns of rank 0 are always shown; the others are added by rank while they fit
+2. if even those are too wide, the widest key is cut
 3. a row with a `span` (a cell that failed) shows its keys, then that text instead of figures
 """
 
@@ -23,15 +23,15 @@ class Column:
     """One column of a table, already text.
 
     Attributes:
-        name: Without the unit; empty where the unit says it all (`GFLOPs`).
-        unit: Stands below the name in a terminal, after it elsewhere.
+        name: Name without the unit; empty if the unit is enough (`GFLOPs`).
+        unit: Written below the name in a terminal, after it elsewhere.
         cells: One text per row.
-        noise: One text per row, `± 0.4`, beside the figure; empty where no row has any.
-        right: Figures stand right, words left.
-        key: Names the row; never dropped, and blank where it repeats the row above.
-        rank: The higher, the sooner it is dropped; 0 never. Columns of one rank come and go together.
-        tight: Stands one space from its left neighbour instead of two.
-        hidden_in: Views that have room for the main columns only and leave it out: `html` (until asked), `latex`.
+        noise: One text per row, `± 0.4`, beside the figure; empty if no row has any.
+        right: Whether texts are aligned right, as figures are.
+        key: Whether it names the row; never dropped, and blank if it repeats the row above.
+        rank: The higher, the sooner it is dropped; 0 never. Columns of one rank are dropped together.
+        tight: One space from its left neighbour instead of two.
+        hidden_in: Formats that show the main columns only and leave it out: `html` (until asked), `latex`.
     """
 
     name: str
@@ -59,10 +59,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Where a text goes: how wide, with colours or not, with signs beyond ASCII or not.
+    """Properties of an output: its width, whether it has colours and characters beyond ASCII.
 
     Attributes:
-        widened_by: Option that makes the page wider: a table that leaves columns out says so and names it.
+        widened_by: Option that makes the page wider; a table that leaves columns out names it.
     """
 
     width: int = 80
@@ -75,7 +75,7 @@ class Page:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if self.color and style and text.strip() else text
 
     def sign(self, text: str) -> str:
-        """Write a text with the signs this page knows."""
+        """Write a text with characters that this page can show."""
         return text if self.unicode else ascii_only(text)
 
     def wrap(self, text: str, indent: str = "", first: str | None = None) -> str:
@@ -99,16 +99,16 @@ def render(
     total: bool = False,
     ungrouped: Sequence[Column] = (),
 ) -> str:
-    """Lay a table out within the page.
+    """Write a table that fits the page.
 
     Args:
         columns: All with the same number of cells.
-        page: Where it goes.
-        spans: The text that stands instead of the figures, by row.
+        page: Page to fit.
+        spans: Text in place of the figures, by row.
         styles: Colour of the span or the row, by row.
-        groups: By row, a heading line before it; rows are then indented.
-        total: The last row is a sum and stands below a rule.
-        ungrouped: Columns of a page that is wide enough for all, if they are others.
+        groups: Heading line before a row, by row; rows are then indented.
+        total: The last row is a sum, below a rule.
+        ungrouped: Columns of a page that is wide enough for all, if they differ.
     """
     spans, styles, groups = spans or {}, styles or {}, groups or {}
     indent = 2 if groups else 0
@@ -157,7 +157,7 @@ def fits(columns: Sequence[Column], width: int, rank: int) -> bool:
 
 
 def _aligned(columns: Sequence[Column]) -> list[Column]:
-    """Give the noise of figures a column of its own, so that the ± stand below each other."""
+    """Make a separate column of the noise of figures, so that the ± are aligned."""
     aligned: list[Column] = []
     for column in columns:
         aligned.append(replace(column, noise=()))
@@ -191,7 +191,7 @@ def _fitting(columns: Sequence[Column], width: int, page: Page) -> list[Column]:
 
 
 def _blanked(column: Column, columns: Sequence[Column], groups: Mapping[int, str]) -> Column:
-    """Blank a key where it and all keys left of it repeat the row above; the last key always stands."""
+    """Blank a key that repeats the row above with all keys left of it; the last key is always shown."""
     keys = [other for other in columns if other.key]
     if not column.key or column is keys[-1]:
         return column
@@ -251,7 +251,7 @@ def _line(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
-    """One heading; `unit` stands under the name."""
+    """One heading; `unit` is written below the name."""
 
     name: str
     unit: str
@@ -260,7 +260,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One place of a table; `noise` is half of an interval, `± 0.4`, and stands beside the figure in line."""
+    """One entry of a table; `noise` is half of an interval, `± 0.4`, aligned beside the figure."""
 
     text: str
     noise: str = ""
@@ -272,7 +272,7 @@ class Table:
 
     Attributes:
         rows: One tuple per row, one `Figure` per heading; the first is the row's heading.
-        marks: By row, a word that colours it: `bad`, `doubt`, `good`.
+        marks: Word that colours a row, by row: `bad`, `doubt`, `good`.
         total: The last row is a sum.
     """
 

@@ -1,6 +1,6 @@
 """The tail of a series in tables: p50, p95 and p99 with their intervals, and whether a limit is kept.
 
-Also the tables of cases in files: `generations` and `images`, one row per measured case.
+Also the columns of `generations` and `images` in files, one row per measured case.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def tail_columns(name: str, what: str, series: Series, *, skips_median: bool = F
     """Make the columns of a series' quantiles in files.
 
     Args:
-        name: Begins the columns' names.
+        name: Beginning of the columns' names.
         what: The values, in words.
-        series: Reads them off a row, in the order they were taken.
-        skips_median: The table has it already.
+        series: Reads the values from a row, in the order they were taken.
+        skips_median: Whether the file has the median already.
     """
     columns: list[TableColumn] = []
     for probability in PROBABILITIES[skips_median:]:
@@ -59,8 +59,8 @@ class Tailed:
     """Cases whose tail was asked for.
 
     Attributes:
-        rows: Those that were measured.
-        names: Of the cases, for people.
+        rows: Cases that were measured.
+        names: Names of the cases, for people.
         what: The values, in words.
     """
 
@@ -70,14 +70,14 @@ class Tailed:
     what: str
 
     def check(self, limit: Limit | None) -> tuple[CheckedLimit, ...]:
-        """Hold each against a limit; none without one."""
+        """Compare each case with a limit; empty without a limit."""
         if limit is None:
             return ()
         pairs = zip(self.names, self.rows, strict=True)
         return tuple(check_limit(name, self.series(row), limit) for name, row in pairs)
 
     def document(self, checked: Sequence[CheckedLimit], *, has_tail: bool) -> Document:
-        """Write the quantiles, where they were asked for, and whether the limit is kept."""
+        """Write the quantiles, if they were asked for, and whether the limit is kept."""
         blocks: list[Block] = []
         if has_tail and self.rows:
             caption = f"Quantiles of {self.what}; ≥ is a bound, where the values are fewer than an interval needs"
@@ -115,7 +115,7 @@ def _interval(found: Tail) -> str:
 
 
 def tailed_cases(measured: Sequence[Any]) -> Tailed:
-    """Take the generations, or the sampled images, that were measured."""
+    """Return the tails of the generations, or of the sampled images, that were measured."""
     rows = [one for one in measured if one.times is not None]
     is_text = not any(isinstance(one, Sampled) for one in measured)
     return Tailed(
@@ -127,7 +127,7 @@ def tailed_cases(measured: Sequence[Any]) -> Tailed:
 
 
 def tailed_cells(records: Sequence[Record]) -> Tailed:
-    """Take the inferences that were measured."""
+    """Return the tails of the inferences that were measured."""
     rows = [_Cell(record) for record in records if record.outcome is Outcome.OK and record.cell.mode is Mode.INFER]
     return Tailed(rows=rows, names=[row.record.cell.id for row in rows], series=infer_seconds, what="steps")
 
@@ -147,7 +147,7 @@ def _limit_text(one: CheckedLimit) -> str:
 
 
 def infer_seconds(row: Any) -> tuple[float, ...]:
-    """Return the steps of an inference's row; of a training none, whose tail nobody waits for."""
+    """Return the steps of an inference's row; none for a training, which has no tail."""
     record = row.record
     return tuple(record.sample_seconds(Phase.STEP)) if record.cell.mode is Mode.INFER else ()
 

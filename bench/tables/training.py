@@ -1,8 +1,7 @@
-"""A training as text: how it learned epoch by epoch, where the time went, how it classifies. Prints nothing itself.
+"""A training as text: loss and accuracy per epoch, where the time went, how it classifies.
 
-Input pipelines as text: what the loader gives, what the step takes, what both reach, and who waits for whom.
-
-The columns of `epochs` and `classes`, the tables of a training.
+Also an input pipeline as text (throughput of the loader, of the step and of both, and who waits), and the columns of
+`epochs` and `classes`, the tables of a training.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ PART_HEADERS = {
 
 
 def training_document(training: Training) -> Document:
-    """Describe how a training went: epochs, split of the time, scores by class, confusion, sentences, doubts."""
+    """Describe a training: epochs, split of the time, scores by class, confusion, sentences, doubts."""
     run = training.run
     blocks: list[Block] = [Text(text=recipe(training), style="dim")]
     if run is not None and run.epochs:
@@ -72,7 +71,7 @@ def training_document(training: Training) -> Document:
 
 
 def recipe(training: Training) -> str:
-    """Describe what was trained, on what and how, in one paragraph."""
+    """Describe the model, the data and the plan in one paragraph."""
     plan, run = training.plan, training.run
     data = plain(plan.data)
     if run is not None:
@@ -85,7 +84,7 @@ def recipe(training: Training) -> str:
 
 
 def plan_text(plan: TrainingPlan, *, is_axis: bool = False) -> str:
-    """Describe how a plan trains; batch size and workers are left out where they are axes."""
+    """Describe the settings of a plan; batch size and workers are left out if they are axes."""
     words = [] if is_axis else [f"batch {plan.batch_size}", f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"]
     words.append(plan.optimizer or "the model's own optimizer")
     words += [f"lr {plan.learning_rate:g}"] if plan.learning_rate is not None else []
@@ -95,7 +94,7 @@ def plan_text(plan: TrainingPlan, *, is_axis: bool = False) -> str:
 
 
 def epoch_columns(epochs: Sequence[Epoch]) -> list[Column]:
-    """Make the columns of what was learned and how long it took."""
+    """Make the columns of loss, accuracy and time per epoch."""
     return shown_columns(EPOCHS, [EpochRow(None, epoch) for epoch in epochs])
 
 
@@ -126,7 +125,7 @@ def part_columns(epochs: Sequence[Epoch]) -> list[Column]:
 def score_columns(found: Classification) -> list[Column]:
     """Make the classification report: precision, recall and F1 by class, and their plain means.
 
-    There is no mean where a class has no figure: without the class it would flatter the model.
+    If a class has no figure, there is no mean: without that class it would flatter the model.
     """
     scores = [*found.scores, ClassScore(name="mean", support=_support(found), **_means(found))]
     return shown_columns(CLASSES, [ClassRow(None, score) for score in scores])
@@ -170,7 +169,7 @@ def sentences(training: Training) -> list[str]:
     if plan.target_accuracy is not None:
         found.append(_target(run, plan.target_accuracy))
     if run.resumptions:
-        found.append(f"Taken up from a checkpoint {run.resumptions} time{'' if run.resumptions == 1 else 's'}.")
+        found.append(f"Resumed from a checkpoint {run.resumptions} time{'' if run.resumptions == 1 else 's'}.")
     return found
 
 
@@ -198,7 +197,7 @@ def _share(fraction: float | None) -> str:
 
 
 def pipeline_document(points: Sequence[PipelinePoint]) -> Document:
-    """Make one row per combination; below it who waits, with figures."""
+    """Make one row per combination; below the table, which of both waits and how long."""
     spans = {
         row: f"{point.outcome.value.replace('_', ' ').upper()}: {plain(point.reason or '')}"
         for row, point in enumerate(points)
@@ -245,7 +244,7 @@ def plan_name(plan: TrainingPlan) -> str:
 
 
 def _sentence(point: PipelinePoint) -> str:
-    """Describe what both reach of what the slower one can."""
+    """Compare both together with the slower of the two."""
     loader, step, both = (
         point.data_examples_per_second,
         point.step_examples_per_second,
@@ -263,7 +262,7 @@ def _sentence(point: PipelinePoint) -> str:
 
 @dataclass(frozen=True, slots=True)
 class EpochRow:
-    """What one row of `epochs` is read from."""
+    """The source of one row of `epochs`."""
 
     training: Training | None
     epoch: Epoch
@@ -271,7 +270,7 @@ class EpochRow:
 
 @dataclass(frozen=True, slots=True)
 class ClassRow:
-    """What one row of `classes` is read from."""
+    """The source of one row of `classes`."""
 
     training: Training | None
     score: ClassScore

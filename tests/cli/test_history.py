@@ -137,7 +137,7 @@ def test_prune_says_what_would_go_and_does_it_with_yes(capsys: pytest.CaptureFix
     bench(capsys, "ingest")
     code, out, _ = bench(capsys, "prune", "--keep", "2")
     assert code == 0
-    assert "3 of 5 records would go, of 1 cell, measured 2026-01-01 to 2026-01-03" in out
+    assert "3 of 5 records would be removed, of 1 cell, measured 2026-01-01 to 2026-01-03" in out
     assert "--yes does it" in out
     assert answer_json(capsys, "show")["trends"][0]["count"] == 5
     done = answer_json(capsys, "prune", "--keep", "2", "--yes", "--folders")["pruned"]

@@ -99,14 +99,14 @@ def test_pruning_is_told_before_and_after() -> None:
         runs=tuple(f"run-{n}" for n in range(12)),
     )
     text = on_page(pruned_document(plan))
-    assert text.startswith("1,200 of 5,000 records would go, of 3 cells, measured 2026-01-01 to 2026-02-01")
-    assert "2 more are as old, but stay" in " ".join(text.split())
+    assert text.startswith("1,200 of 5,000 records would be removed, of 3 cells, measured 2026-01-01 to 2026-02-01")
+    assert "2 more match the limits, but stay" in " ".join(text.split())
     assert "and 2 more" in text
     assert "--yes" in text
     done = on_page(
         pruned_document(replace(plan, is_done=True, folders=("/r/a",), problems=("/r/b is being measured",)))
     )
-    assert "1,200 of 5,000 records went" in done
+    assert "1,200 of 5,000 records were removed" in done
     assert "of 1 cell," in on_page(pruned_document(replace(plan, cells=1)))
     assert "--yes" not in done
     assert "/r/b is being measured" in done

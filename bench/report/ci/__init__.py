@@ -1,6 +1,6 @@
-"""What CI says of a change.
+"""Formats the results of CI for a pull request.
 
-- `verdict`: gate, check and ab joined, the verdict first
-- `comment`: folded, and never longer than GitHub takes
-- `annotations`: one line per finding, on the file and line that it is about
+- `verdict`: gate, check and ab joined into one comment, the verdict first
+- `comment`: folded sections, never longer than GitHub takes
+- `annotations`: one line per finding, on the file and line of its subject
 """

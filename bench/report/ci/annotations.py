@@ -1,4 +1,4 @@
-"""Annotations of GitHub Actions: one line per finding, on the file and line it is about, by workflow commands."""
+"""Annotations of GitHub Actions, by workflow commands: one line per finding, on the file and line of its subject."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from enum import StrEnum
 from bench.tables.figures import plain
 
 MOST = 10
-"""GitHub shows so many of each level per step."""
+"""Annotations of each level per step that GitHub shows."""
 
 _LONGEST_MESSAGE = 1000
 
 
 class Level(StrEnum):
-    """How loud an annotation is."""
+    """Level of an annotation."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -27,7 +27,7 @@ class Annotation:
     """One finding.
 
     Attributes:
-        file: Relative to the repository; None where the finding is about no file of it.
+        file: Relative to the repository; None if the finding is about no file in it.
         line: Number of the line, from 1.
     """
 
@@ -39,7 +39,7 @@ class Annotation:
 
 
 def annotation_lines(annotations: Sequence[Annotation]) -> list[str]:
-    """Write annotations as workflow commands; of too many of one level, the last line says how many are left out."""
+    """Write annotations as workflow commands; if a level has too many, its last line counts those left out."""
     lines = []
     for level in Level:
         found = [annotation for annotation in annotations if annotation.level is level]

@@ -1,6 +1,6 @@
-"""A comment at a pull request: the verdict first, details folded, and never longer than GitHub takes.
+"""A comment on a pull request: the verdict first, details folded, and never longer than GitHub takes.
 
-Where it would be, the longest sections lose rows from their end until it fits, and each says how many it lost.
+If it is too long, the longest sections lose rows from their end until it fits, and each says how many it lost.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from bench.tables.figures import plain
 from bench.tables.run import caption, cells_rows, machine_facts, summary_line
 
 LIMIT = 65_536
-"""Characters of a comment on GitHub. Bytes are counted here, which are never fewer."""
+"""Most characters of a comment on GitHub. Bytes are counted here, which are never fewer."""
 
 LONGEST_TEXT = 500
-"""Characters of a reason or a message from outside."""
+"""Most characters of a reason or a message from outside."""
 
 _MOST_ROWS = 1000  # more never fit; so that 10,000 cells are not written only to be cut
 _OPEN_ROWS = 20
@@ -35,9 +35,9 @@ class Section:
     """One folded part of a comment.
 
     Attributes:
-        title: Plain text, what is seen while it is folded.
-        rows: How many there are.
-        write: Makes the Markdown of the first so many rows; must be short for 0.
+        title: Plain text, visible while the section is folded.
+        rows: Number of rows.
+        write: Makes the Markdown of the first N rows; must be short for 0.
         is_open: Unfolded from the start.
     """
 
@@ -51,7 +51,7 @@ def fold(head: str, sections: Sequence[Section], limit: int = LIMIT) -> str:
     """Join a head and sections to Markdown of at most `limit` bytes.
 
     Args:
-        head: Stands first and is never cut; its parts from outside must have been shortened.
+        head: Comes first and is never cut; its parts from outside must have been shortened.
         sections: Sections in their order.
         limit: Bytes of UTF-8.
     """
@@ -87,7 +87,7 @@ def _size(texts: Sequence[str]) -> int:
 
 
 def brief(text: str) -> str:
-    """Make one line of at most `LONGEST_TEXT` characters of a text from outside, however long it is."""
+    """Shorten a text from outside to one line of at most `LONGEST_TEXT` characters."""
     return plain(text, LONGEST_TEXT)
 
 
@@ -103,7 +103,7 @@ def run_comment(
     limit: int = LIMIT,
     view: str = "",
 ) -> str:
-    """Write a run: what came of it, then folded the cells, the doubts, what failed, the claims and the machine.
+    """Write a run: its result, then folded the cells, the doubts, failures, claims and the machine.
 
     Args:
         records: Records in the order of the rows.
@@ -142,7 +142,7 @@ def run_comment(
 
 
 def claims_section(claims: Sequence[CheckedClaim], *, is_open: bool = False) -> Section:
-    """Make the section of checked claims; what is no match comes first, so that it is not cut."""
+    """Make the section of checked claims; those that do not match come first, so that they are not cut."""
     ordered = [
         replace(c, reason=brief(c.reason))
         for c in sorted(claims, key=lambda c: (c.verdict is not ClaimVerdict.MISMATCH, c.verdict is ClaimVerdict.MATCH))
@@ -156,7 +156,7 @@ def claims_section(claims: Sequence[CheckedClaim], *, is_open: bool = False) -> 
 
 
 def _headline(records: Sequence[Record], claims: Sequence[CheckedClaim], doubts: int) -> str:
-    """Describe what came of the run; a run judges no time, so only claims and cells can be wrong."""
+    """Describe the result of the run; a run judges no time, so only claims and cells can be wrong."""
     wrong = sum(claim.verdict is ClaimVerdict.MISMATCH for claim in claims)
     failed = sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in records)
     if wrong:

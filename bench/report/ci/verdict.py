@@ -1,4 +1,4 @@
-"""What CI says of a change: gate, check and ab joined into one comment, verdict first."""
+"""The verdict of CI on a change: gate, check and ab joined into one comment, verdict first."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ Answer = Gated | tuple[CheckedClaim, ...] | Compared
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
-    """One step of CI: what it was asked, how it ended, and what it answered.
+    """One step of CI: its command, how it ended, and its answer.
 
     Attributes:
-        name: What it is called.
+        name: Name of the step.
         command: Command as it was run.
         exit_code: A step that did not end, or that a signal ended, counts as UNFIT.
         problem: Why there is no answer, in one line; empty if there is one.
-        answer: Typed; None if there is none.
+        answer: The parsed answer; None if there is none.
     """
 
     name: str
@@ -84,13 +84,13 @@ class StepResult:
 
 
 def joint_exit_code(results: Sequence[StepResult]) -> ExitCode:
-    """Join all steps into one answer: what is known to be worse counts most, then what could not be judged."""
+    """Join all steps into one exit code: what is known to be wrong counts most, then what could not be judged."""
     codes = {result.exit_code for result in results}
     return next((code for code in _LOUDEST if code in codes), ExitCode.FINE)
 
 
 def ci_comment(results: Sequence[StepResult], *, title: str = "stepbench", limit: int = LIMIT) -> str:
-    """Write the comment of a change; its first line is hidden and names it, so that the next one replaces it."""
+    """Write the comment on a change; its first line is hidden and identifies it, so that the next one replaces it."""
     verdict = WORDS[joint_exit_code(results)]
     steps = table(
         [
@@ -104,7 +104,7 @@ def ci_comment(results: Sequence[StepResult], *, title: str = "stepbench", limit
 
 
 def marker(title: str) -> str:
-    """Return the hidden line that tells our comment from others."""
+    """Return the hidden line that identifies our comment."""
     kept = "".join(c for c in title if c.isalnum() or c in " ._")
     return f"<!-- stepbench-ci {kept} -->"
 
@@ -169,5 +169,5 @@ def _shortened(comparison: Comparison) -> Comparison:
 
 
 def _code(command: str) -> str:
-    """Write a command as a block: indented, because text from outside may hold a fence."""
+    """Write a command as an indented block, because text from outside may contain a fence."""
     return f"    {brief(command)}"

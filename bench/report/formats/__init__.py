@@ -1,4 +1,4 @@
-"""A stored run as text: data in, text out; runs nothing. One file per format, whose name is the file's.
+"""Formats a stored run as text. One file per format, whose name is the file's.
 
 - `table`: tables of 80 columns and more, for a terminal; `markdown`: for pull requests; `latex`: for a paper
 - `csv`: one of the run's tables, for a spreadsheet
@@ -9,9 +9,9 @@
 - `junit`: JUnit XML, for the test pages of CI servers
 - `tensorboard`, `mlflow`: folders of files for those programs; extras of these names
 
-`bench show` and `bench export` offer every file of this folder, `bench export` alone those that write folders. A cell
-without a figure is left out where the format has no word for it, and never becomes a zero; units stand in the names, or
-where the format wants them; every doubt about a figure goes with it.
+`bench show` and `bench export` offer every file of this folder; those that write folders are offered by `bench export`
+only. A cell without a figure never becomes a zero; it is left out if the format cannot express it. Units are in the
+names, or where the format wants them; every doubt about a figure is exported with it.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What was asked of a format.
+    """Options of a format.
 
     Attributes:
-        page: Where the text goes.
-        table: Which table of the run, where a format holds one only.
-        view: Which columns of cells a screen shows, `cold` for how they began.
-        extra_info: What pytest-benchmark's `extra_info` should say of a record.
+        page: Page on which the text is shown.
+        table: Table of the run, for a format that holds only one.
+        view: View of the columns of cells; `cold` shows how they started.
+        extra_info: Makes pytest-benchmark's `extra_info` of a record.
     """
 
     page: Page
@@ -52,10 +52,10 @@ class Format:
 
     Attributes:
         write: Writes a run of cells.
-        compare: Writes what `bench ab` found; None if it has no words for it.
-        holds_failures: It has a word for a cell that failed.
-        holds_claims: It has a word for the claims of the run.
-        holds_verdicts: It has a word for answers of check and gate.
+        compare: Writes a comparison of `bench ab`; None if the format cannot express one.
+        holds_failures: Whether it can express a cell that failed.
+        holds_claims: Whether it can express the claims of the run.
+        holds_verdicts: Whether it can express answers of check and gate.
     """
 
     write: Callable[[StoredRun, Asked], str]
@@ -70,8 +70,8 @@ class FolderFormat:
     """A format of a program that reads folders.
 
     Attributes:
-        write: Writes a run of cells into a folder, beside what is there.
-        holds_failures: It has a word for a cell that failed.
+        write: Writes a run of cells into a folder, beside its content.
+        holds_failures: Whether it can express a cell that failed.
     """
 
     write: Callable[[StoredRun, Path], None]

@@ -1,7 +1,7 @@
 """Bencher Metric Format: benchmark -> measure -> value, lower_value, upper_value.
 
-`latency` is Bencher's own measure, in nanoseconds. The other measures are ours and made on first sight; their units
-stand in their names. A doubt has no place in the format, so how many there are is a measure of its own.
+`latency` is Bencher's own measure, in nanoseconds. The other measures are ours and are created when first sent; their
+names contain the units. The format has no place for doubts, so their number is a separate measure.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bench.report.formats import Format
 from bench.store.stored import Measured, StoredRun, doubts
 from bench.tables.cells import CELLS
 
-_LONGEST_NAME = 1024  # characters that Bencher takes; the end of a longer name is replaced by the cell's key
+_LONGEST_NAME = 1024  # characters that Bencher allows; the end of a longer name is replaced by the cell's key
 _NANOSECONDS = 1e9
 
 

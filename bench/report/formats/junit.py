@@ -4,8 +4,8 @@
     claim    match and erratum pass; unmeasured and inconclusive are skipped; mismatch is a failure
     gate     same and less pass; any other verdict is a failure
 
-No time is judged here, so no slow cell fails. Figures, doubts and errata stand in each suite's `system-out`. The order
-of elements and the attributes are those that both published schemas ask for, Ant's and Surefire's.
+No time is judged, so no slow cell fails. Figures, doubts and errata are in each suite's `system-out`. The order of
+elements and the attributes satisfy both published schemas, Ant's and Surefire's.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class _Case:
     """One test case.
 
     Attributes:
-        failure: Its kind and message; None where it did not fail.
-        skipped: Why it was; None where it was not.
+        failure: Kind and message of the failure; None if it did not fail.
+        skipped: Why it was skipped; None if it was not.
         detail: More lines about the failure.
         said: One line for `system-out`; empty for none.
     """
@@ -46,7 +46,7 @@ class _Case:
 
 
 def to_junit(run: StoredRun) -> str:
-    """Write a run, with its claims and gate rows where there are any."""
+    """Write a run, with its claims and gate rows if there are any."""
     measured = {one.record.cell.key: one for one in run.measured}
     suites = {
         "cells": [_cell_case(record, measured.get(record.cell.key)) for record in run.records],

@@ -1,7 +1,7 @@
 r"""The cells table for a paper: LaTeX with booktabs, the machine and the method in its caption, doubts below it.
 
-Needs `\usepackage{booktabs}`, and `longtable` where there are more rows than a page holds. Compiles with pdfLaTeX of
-2020 or newer, XeLaTeX and LuaLaTeX: what is not Latin is written as its code point, because no default font has it.
+Needs `\usepackage{booktabs}`, and `longtable` if a page cannot hold all rows. Compiles with pdfLaTeX of 2020 or newer,
+XeLaTeX and LuaLaTeX: non-Latin characters are written as code points, because no default font has them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.tables.run import caption, machine_facts
 from bench.tables.table import Column
 
 LONGEST_TABLE = 40
-"""Rows of one page; more make a `longtable`."""
+"""Most rows of a page; more make a `longtable`."""
 
 _MOST_NOTES, _LONGEST_NOTE = 10, 300
 _SPECIAL = {
@@ -47,7 +47,7 @@ _SPECIAL = {
 
 
 def escape(text: str) -> str:
-    """Make a text stand in LaTeX as it is: no command, no comment, no formula; unknown signs as `<U+6A21>`."""
+    """Escape a text for LaTeX: no command, no comment, no formula; unknown characters as `<U+6A21>`."""
     return "".join(_SPECIAL.get(c) or (c if _is_latin(c) else escape(f"<U+{ord(c):04X}>")) for c in plain(text))
 
 
@@ -131,7 +131,7 @@ def _longtable(
 
 
 def _caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
-    """Describe what the figures are and how they were taken."""
+    """Describe the figures and how they were measured."""
     if not records:
         return "No cells."
     counts = sorted({len({sample.process for sample in record.samples}) for record in records if record.samples})
@@ -145,7 +145,7 @@ def _machine(environment: Environment) -> str:
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
-    """List below the table what to doubt, and why cells have no figures; each a paragraph."""
+    """List doubts, and why cells have no figures, each as a paragraph below the table."""
     notes = [f"\\textbf{{{mark}}} {escape(plain(text, _LONGEST_NOTE))}" for mark, text in advice_sentences(records)]
     failed = [f"{plain(r.cell.id)}: {text}" for r in records if (text := outcome_text(r))]
     notes += [escape(plain(text, _LONGEST_NOTE)) for text in failed[:_MOST_NOTES]]

@@ -26,7 +26,7 @@ from bench.tables.figures import plain
 from bench.tables.table import Column, Page
 
 _WIDTH = 100
-"""Columns of what is drawn."""
+"""Width of drawings, in characters."""
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~$#]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")  # my_net needs no backslash
 _MENTION_OR_MAIL = re.compile(r"(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])|@(?=[A-Za-z0-9_-]+\.[A-Za-z0-9])")
@@ -37,7 +37,7 @@ _GAP = "\u200b"
 
 
 def escape(text: str) -> str:
-    """Make a text stand in Markdown as it is: no markup, no HTML, no mention, no new line, no end of a table cell."""
+    """Escape a text for Markdown: no markup, no HTML, no mention, no new line, no end of a table cell."""
     text = plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = _REFERENCE.sub(rf"\1{_GAP}", _MENTION_OR_MAIL.sub(f"@{_GAP}", text))
     text = re.sub(r"\bwww\.", f"www{_GAP}.", text, flags=re.IGNORECASE)
@@ -46,7 +46,7 @@ def escape(text: str) -> str:
 
 
 def table(columns: Sequence[Column]) -> str:
-    """Write columns as a Markdown table; noise stands behind its figure."""
+    """Write columns as a Markdown table; noise follows its figure."""
     lines = [
         "| " + " | ".join(escape(column.heading) for column in columns) + " |",
         "|" + "|".join("---:" if column.right else "---" for column in columns) + "|",

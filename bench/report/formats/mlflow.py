@@ -2,7 +2,7 @@
 
 Axes are parameters; figures are metrics, by the names of OpenMetrics, and `step_seconds_raw` has one value per timed
 step. A cell that was not measured is a run that FAILED, with its reason as a tag and no metric. `mlflow ui
---backend-store-uri FOLDER` shows it, `mlflow migrate-filestore` takes it into a database.
+--backend-store-uri FOLDER` shows the store, `mlflow migrate-filestore` moves it into a database.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _BATCH = 1000  # metrics of one call at most, as MLflow has it
 
 
 def to_mlflow(run: StoredRun, folder: Path) -> None:
-    """Write a run's cells into the file store of a folder, beside what is there."""
-    # MLflow asks so to be sure that the store of a folder is meant; a database is out of place in an export.
+    """Write a run's cells into the file store of a folder, beside its content."""
+    # MLflow wants this confirmed, because it prefers a database; an export is a folder of files.
     os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # else it tells its makers; what is measured here stays here
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # else it reports its use to its makers
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=folder.resolve().as_uri())

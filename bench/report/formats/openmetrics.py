@@ -89,7 +89,7 @@ def _family(name: str, kind: str, meaning: str, samples: Sequence[tuple[Mapping[
     unit = next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")
     family = Metric(f"{PREFIX}_{name}", meaning, kind, unit)
     for labels, value in samples:
-        assert math.isfinite(value)  # what is not is None in a record
+        assert math.isfinite(value)  # a record holds None instead
         texts = {key: plain(text) for key, text in labels.items()}
         family.add_sample(f"{PREFIX}_{name}{'_info' if kind == 'info' else ''}", texts, value)
     return family

@@ -1,8 +1,8 @@
 """The JSON of pytest-benchmark, as `--benchmark-json` writes it: what `pytest-benchmark compare` reads.
 
-One round is one step, whatever process took it; the statistics are pytest-benchmark's own, from the raw seconds, which
-stand in `data`. The format has no word for a benchmark that failed: pytest-benchmark leaves those out, and so do we;
-they are listed, with their reasons, under `stepbench.not_measured`, which it ignores.
+One round is one step, of any process; the statistics are pytest-benchmark's own, from the raw seconds in `data`. The
+format cannot express a benchmark that failed: like pytest-benchmark we leave those out, and list them with their
+reasons under `stepbench.not_measured`, which it ignores.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def to_pytest_benchmark(run: StoredRun, extra_info: Callable[[Record], dict[str,
 
     Args:
         run: Run to write.
-        extra_info: What each benchmark says beside its seconds, as the fixture `bench_cell` does.
+        extra_info: Makes what a benchmark holds beside its seconds, as the fixture `bench_cell` does.
     """
     import pytest_benchmark
 

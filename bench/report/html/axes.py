@@ -28,7 +28,7 @@ class Scale:
     is_log: bool = False
 
     def place(self, value: float) -> float:
-        """Return the pixel of a value; what lies outside is held at the edge."""
+        """Return the pixel of a value; values outside are placed at the edge."""
         value = min(max(value, self.low), self.high)
         if self.is_log:
             share = math.log(value / self.low) / math.log(self.high / self.low)
@@ -38,7 +38,7 @@ class Scale:
 
 
 def linear(values: Sequence[float], start: float, end: float, *, ticks: int = 4) -> Scale:
-    """Make a scale from 0 to a round number above all values: a bar or a curve from 0 shows ratios as they are."""
+    """Make a scale from 0 to a round number above all values: starting at 0 shows ratios truly."""
     top = max(values, default=0.0)
     if top <= 0:
         top = 1.0
@@ -49,7 +49,7 @@ def linear(values: Sequence[float], start: float, end: float, *, ticks: int = 4)
 
 
 def logarithmic(values: Sequence[float], start: float, end: float) -> Scale:
-    """Make a scale over whole decades; ticks at 1, and also 2 and 5 where they are few.
+    """Make a scale over whole decades; ticks at 1, and also at 2 and 5 if there are few.
 
     Raises:
         ValueError: No value, or one that is not positive.
@@ -66,7 +66,7 @@ def logarithmic(values: Sequence[float], start: float, end: float) -> Scale:
 
 
 def doubling(values: Sequence[float], start: float, end: float, *, most: int = 6) -> Scale:
-    """Make a scale for batch sizes: logarithmic, with a tick at each value as long as there is room."""
+    """Make a scale for batch sizes: logarithmic, with a tick at each value if they fit."""
     distinct = sorted(set(values))
     low, high = distinct[0], distinct[-1]
     if low == high:

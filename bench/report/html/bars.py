@@ -1,4 +1,4 @@
-"""Stacked bars, one row each: parts of a whole in a fixed order, beside each other from left to right."""
+"""Stacked bars, one per row: parts of a whole in a fixed order, from left to right."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _NARROWEST_BAR, _CHARACTER, _PADDING = 160, 6.2, 5
-"""Pixels: of a bar on a small page, of a figure in it, and around a text."""
+"""Pixels: width of a bar on a small page, of a character in it, and around a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,7 @@ class Part:
 
     Attributes:
         value: Value in the unit of the bar's scale.
-        text: Its figure, written in it where there is room.
+        text: Its figure, written inside if it fits.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Bar:
     """One bar.
 
     Attributes:
-        names: What it is, one text per key column.
+        names: One text per key column.
         parts: Parts from left to right.
         mark: A value shown as a tick across the bar; None is none.
         mark_text: What the tick says.
@@ -45,7 +45,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedPart:
-    """A part, in percent of the width; `text` is empty where there is no room for it."""
+    """A part, in percent of the width; `text` is empty if it does not fit."""
 
     name: str
     color: int

@@ -32,13 +32,13 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)  # without slots, for what every section asks
 class ReportData:
-    """All that a report is about; `make_data` makes it.
+    """The data of a report; `make_data` makes it.
 
     Attributes:
         runs: Oldest first, as they were asked for.
         rows: Rows of all runs, in their order.
-        nominated: Each run against the first one.
-        trends: History of the newest run's cells.
+        nominated: Comparison of each run with the first one.
+        trends: Trends of the newest run's cells.
     """
 
     runs: tuple[StoredRun, ...]
@@ -63,7 +63,7 @@ class ReportData:
 
 
 def make_data(runs: Sequence[StoredRun], nominated: Sequence[Nominated] = ()) -> ReportData:
-    """Derive every figure once."""
+    """Make the data of a report, with every figure derived once."""
     pairs = [(number, record) for number, run in enumerate(runs) for record in run.records]
     rows = tuple(
         Row(index=index, run=number, record=record, summary=summarise(record))
@@ -82,8 +82,8 @@ class Section:
     Attributes:
         anchor: Its id on the page, and the name of its template.
         title: Heading, and name in the navigation.
-        build: What the template shows; None leaves the section out.
-        template: Its path below `templates/`, where it is not the anchor's own.
+        build: Makes the values that the template shows; None leaves the section out.
+        template: Path below `templates/`, if it is not the anchor's own.
     """
 
     anchor: str

@@ -1,4 +1,4 @@
-"""Documents as HTML: what each block becomes in the macro `document` of `macros.html`."""
+"""Documents as HTML: the values of each block for the macro `document` of `macros.html`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that belong on one panel: one model with its other axes; batch size, precision and run vary on the panel."""
+"""Rows of one panel: one model with its other axes; batch size, precision and run vary within the panel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OTHER_COLORS = (3, 5, 4)
 
 
 def phase_colors(phases: Iterable[Phase | str]) -> dict[Phase | str, int]:
-    """Give every phase a colour: the built-in ones always theirs, those of one's own what is left, in turn."""
+    """Choose a colour for every phase: built-in phases have fixed ones, a user's own get the others in turn."""
     own = [phase for phase in dict.fromkeys(phases) if phase not in PHASE_COLORS]
     colors: dict[Phase | str, int] = {phase: color for phase, color in PHASE_COLORS.items()}  # noqa: C416 - widens
     colors |= {phase: _OTHER_COLORS[index % len(_OTHER_COLORS)] for index, phase in enumerate(own)}
@@ -58,7 +58,7 @@ _MOST_GROUPS, _MOST_BARS = 24, 16
 
 
 def bar_groups(data: ReportData, wanted: Callable[[Row], bool]) -> tuple[list[Group], list[str]]:
-    """Group the rows that are wanted for bars, as many as one can read; and say what is left out."""
+    """Group the wanted rows for bars, as many as one can read; also return notes on what is left out."""
     found, note = first(grouped(data, wanted), _MOST_GROUPS, "models")
     cut = any(len(group.rows) > _MOST_BARS for group in found)
     notes = [*filter(None, [note, f"At most {_MOST_BARS} cells of a model are shown." if cut else ""])]
@@ -67,24 +67,24 @@ def bar_groups(data: ReportData, wanted: Callable[[Row], bool]) -> tuple[list[Gr
 
 
 def bar_keys(runs: Sequence[str]) -> list[str]:
-    """Name what tells the bars of a group apart, for the runs' names."""
+    """Return the headings of the columns that distinguish the bars of a group."""
     return ["batch", "precision", *(["run"] if any(runs) else [])]
 
 
 def bar_names(row: Row, runs: Sequence[str]) -> tuple[str, ...]:
-    """Tell the bar of a row apart from others of its group."""
+    """Return the texts that distinguish the bar of a row from others of its group."""
     cell = row.record.cell
     return (str(cell.batch_size), cell.precision.value, *([runs[row.run]] if any(runs) else []))
 
 
 def run_names(data: ReportData) -> list[str]:
-    """Name the runs for people: `run 1`, `run 2`; nothing where only one has rows."""
+    """Name the runs for people: `run 1`, `run 2`; empty if only one has rows."""
     is_one = len(data.measured_runs) <= 1
     return ["" if is_one else f"run {number + 1}" for number in range(len(data.runs))]
 
 
 def series_of(rows: Sequence[Row]) -> dict[tuple[int, Precision], list[Row]]:
-    """Part the rows of a panel into series: one per run and precision."""
+    """Split the rows of a panel into series, one per run and precision."""
     found: dict[tuple[int, Precision], list[Row]] = {}
     for row in rows:
         found.setdefault((row.run, row.record.cell.precision), []).append(row)
@@ -107,7 +107,7 @@ def legend_of(data: ReportData, rows: Sequence[Row]) -> list[dict[str, object]]:
 
 
 def dash_of(data: ReportData, run: int) -> int:
-    """Draw the newest run that has rows with a full line, the one before dashed, all others dotted."""
+    """Return the dash of a run: a full line for the newest with rows, dashed for the one before, dotted for others."""
     return min(sum(other > run for other in data.measured_runs), 2)
 
 

@@ -1,7 +1,7 @@
-"""Line charts and scatter plots: values in, places on a small canvas out; `macros.html` draws them as SVG.
+"""Line charts and scatter plots: values to positions on a small canvas; `macros.html` draws them as SVG.
 
-SVG made here, and not a charting library: a chart of ours is some kilobytes instead of the 4.6 MB of Plotly in each
-run's folder, prints sharp, needs no script, and its places can be tested without a browser.
+There is no charting library: such a chart is some kilobytes instead of the 4.6 MB of Plotly in each run's folder,
+prints sharply, needs no script, and its positions can be tested without a browser.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FARTHEST = 1.6
 """How far an interval stretches the scale, as a multiple of the highest point."""
 
 _NOTE_WIDTH, _NOTE_HEIGHT = 20, 11
-"""Pixels that a note takes: one that would lie on another is left out, its figure is in the table."""
+"""Pixels that a note takes: one that would overlap another is left out; its figure is in the table."""
 
 MakeScale = Callable[[Sequence[float], float, float], Scale]
 
@@ -28,7 +28,7 @@ class Point:
 
     Attributes:
         low: Lower end of its interval on the y axis; None if there is none.
-        text: What it says when it is pointed at, figures with units.
+        text: Text of the tooltip, figures with units.
         note: Written beside the mark; mostly empty.
     """
 
@@ -45,7 +45,7 @@ class Series:
     """Points of one kind.
 
     Attributes:
-        color: 0 to 7, of the colour-blind-safe palette; each has a shape of its own as well.
+        color: 0 to 7, of the colour-blind-safe palette; each also has its own shape.
         dash: 0 is a full line, 1 dashed, 2 dotted.
         has_line: Joins its points in the order given.
         has_marks: Shows its points.
@@ -73,7 +73,7 @@ class PlacedPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlacedSeries:
-    """A series on the canvas; `path` is its line, empty where it has none."""
+    """A series on the canvas; `path` is its line, empty if it has none."""
 
     name: str
     color: int
@@ -88,7 +88,7 @@ class Chart:
 
     Attributes:
         title: Above the panel.
-        label: What a screen reader says: the chart in one sentence. Its figures stand in the section's table.
+        label: Text for screen readers: the chart in one sentence. Its figures are in the section's table.
         x_ticks: Pixel and label; the same for `y_ticks`.
     """
 
@@ -115,11 +115,11 @@ def line_chart(
     Args:
         series: Series with at least one point in all.
         title: Above the panel.
-        label: The chart in one sentence, for those who do not see it.
+        label: The chart in one sentence, for screen readers.
         x_label: Name and unit of the axis.
         y_label: Name and unit of the axis.
         x: Makes the scale from all values and two pixels: `axes.linear`, `axes.logarithmic` or `axes.doubling`.
-        y: Likewise.
+        y: The same for the other axis.
     """
     points = [point for one in series for point in one.points]
     across = x([point.x for point in points], LEFT, WIDTH - RIGHT)

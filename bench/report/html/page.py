@@ -24,12 +24,12 @@ _UNSAFE = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
 
 
 class Html(str):
-    """A text that is HTML already, so a template does not escape it again. Made in this file only."""
+    """A text that is already HTML, so that a template does not escape it again. Made in this file only."""
 
     __slots__ = ()
 
     def __html__(self) -> str:
-        """Tell the template engine so."""
+        """Tell the template engine that this is HTML."""
         return self
 
 
@@ -47,12 +47,12 @@ def embedded(value: Any) -> Html:
 
 
 def with_code(text: str) -> Html:
-    """Escape a text, then set what stands between backticks as code."""
+    """Escape a text, then mark text between backticks as code."""
     return Html(re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text)))
 
 
 def verbatim(text: str) -> Html:
-    """Take the text of our own style sheet or script as it is.
+    """Mark the text of our own style sheet or script as HTML, unescaped.
 
     Raises:
         ValueError: It would end its element.
@@ -132,7 +132,7 @@ def _joined(kind: str) -> Html:
 
 @functools.cache
 def _policy() -> str:
-    """Allow our style sheet and our script by their hashes; no request of any kind, whatever stands in the data."""
+    """Return the policy that allows our style sheet and script by their hashes, and no request of any kind."""
     return (
         f"default-src 'none'; style-src '{_hash(_style())}'; script-src '{_hash(_script())}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"

@@ -1,4 +1,4 @@
-"""The answer first: what was found, where each model is fastest, what changed; then what is doubtful, what failed."""
+"""The answer first: findings, where each model is fastest, what changed; then doubts and failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_MODELS = 40
 
 
 def build(data: ReportData) -> Mapping[str, Any]:
-    """State the most important things in few lines."""
+    """Summarise the newest run in few lines."""
     newest = max((row.run for row in data.rows), default=0)  # older runs are compared with it, in another section
     records = [row.record for row in data.rows if row.run == newest]
     summaries = [row.summary for row in data.rows if row.run == newest]
@@ -148,7 +148,7 @@ def _card(number: int, text: str, anchor: str, tone: str) -> dict[str, str]:
 
 
 def _changes(data: ReportData) -> list[str]:
-    """List the verdicts of `bench ab` that say slower or faster; stored runs have a section of their own."""
+    """List the verdicts of `bench ab` that say slower or faster; stored runs have a separate section."""
     found = []
     for run in data.runs:
         if run.comparison:

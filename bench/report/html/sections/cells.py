@@ -1,6 +1,6 @@
 """Every cell in one table that can be sorted and filtered; a click shows all figures of a row and its raw samples.
 
-The table shows text that was made here, so digits follow the noise as everywhere; the script sorts by what is shown.
+The text of the table is made here, so digits follow the noise as everywhere; the script sorts by what is shown.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bench.tables.run import caption
 from bench.tables.table import Column, head
 
 BUDGET = 200_000
-"""Values that a page carries at most; about a megabyte."""
+"""Most raw values on a page; about a megabyte."""
 
 _FEWEST = 20
 _MOST = 2_000
@@ -28,7 +28,7 @@ _RESOLUTION = 2_000
 
 
 def raw_samples(rows: Sequence[Row]) -> tuple[dict[int, Any], str]:
-    """Take the unsplit steps of every row, thinned where there are too many; and say so.
+    """Return the unsplit steps of every row, thinned if there are too many, and a note that says so.
 
     Returns:
         By row, a list of processes: `unit` seconds per value, `steps` and `warm` as whole multiples of it, `every`
@@ -47,13 +47,13 @@ def raw_samples(rows: Sequence[Row]) -> tuple[dict[int, Any], str]:
     if not is_thinned:
         return found, ""
     return found, (
-        f"Of each cell at most {limit:,} steps travel with this page, taken at even distances; "
+        f"This page holds at most {limit:,} steps of each cell, taken at even distances; "
         "all are in the run's folder, records/<cell-key>.json."
     )
 
 
 def _first_ranks(record: Record) -> list[Sample]:
-    """Return one sample per fresh process: of ranks that trained together, the first, whose warm-up stands for all."""
+    """Return one sample per fresh process; of ranks that trained together the first, whose warm-up represents all."""
     found: dict[int, Sample] = {}
     samples = [sample for sample in record.samples if sample.phase is Phase.STEP and sample.seconds]
     if record.cell.world_size == 1:
@@ -78,7 +78,7 @@ def _thinned(seconds: Sequence[float], sample: Sample, limit: int) -> dict[str, 
 
 
 PAGE = 100
-"""Rows shown at once; those of the first page are in the page itself, so they are there without a script too."""
+"""Rows shown at once; the first of them are in the HTML, so that they are visible without a script."""
 
 _MOST_CHOICES = 40
 
@@ -147,7 +147,7 @@ def _described(column: Column) -> dict[str, Any]:
 
 
 def _choices(columns: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """List the columns by whose values one may want to choose rows, with these values in the order they appear."""
+    """List the columns by which rows can be filtered, with their values in the order of appearance."""
     return [
         {"column": number, "name": column["name"], "values": values}
         for number, column in enumerate(columns)

@@ -1,4 +1,4 @@
-"""What documents say of the models beside what was measured; what asks for a decision stands open, the rest folded."""
+"""Documented values beside measured ones; those that need a decision are open, the rest folded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MARKS = {
     ClaimVerdict.UNMEASURED: "quiet",
 }
 _OPEN = (ClaimVerdict.MISMATCH, ClaimVerdict.INCONCLUSIVE)
-"""These ask for a decision and stand open; all else is folded."""
+"""Verdicts that need a decision: they are open, all else is folded."""
 _ORDER = (*_MARKS, ClaimVerdict.MATCH)
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Show what is no match first, and explain it."""
+    """Show claims that do not match first, and explain them."""
     checked = data.claims
     if not checked:
         return None

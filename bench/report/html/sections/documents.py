@@ -1,4 +1,4 @@
-"""Sections that show their subject's own document: what the commands say of it, as HTML."""
+"""Sections that show a document which a command prints too, as HTML."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _cases(
 
 
 def _comparison(data: ReportData) -> Document:
-    """Write each run beside the first, as `bench compare` says it."""
+    """Write each run beside the first, as `bench compare` does."""
     return [block for pair in data.nominated for block in nominations_document(pair)]
 
 
@@ -62,7 +62,7 @@ def _growth(data: ReportData) -> Document:
 
 
 def _start(data: ReportData) -> Document:
-    """Write the cells whose beginning was measured; compiled ones first, because the question is about them."""
+    """Write the cells whose start was measured; compiled ones first, because the section is about them."""
     begun = [record for record in data.records if has_build(record)]
     if not begun:
         return []
@@ -74,7 +74,7 @@ def _start(data: ReportData) -> Document:
     return [
         Text(
             text="Build and first step are measured in the process that measures the cell, with torch loaded before. "
-            "Start-up is the build and what the steps until steady took beyond steady ones."
+            "Start-up is the build plus the time that the steps until steady took beyond steady ones."
         ),
         Rows(columns=[names, *(replace(column, rank=0) for column in figures)], caption="How each cell begins"),
         Notes(lines=[note] if note else []),
@@ -82,7 +82,7 @@ def _start(data: ReportData) -> Document:
 
 
 def _layers(data: ReportData) -> Document:
-    """Write what each layer of a model adds, for the model's first cell in which layers were counted."""
+    """Write the layers of each model, for its first cell in which layers were counted."""
     records: dict[str, Record] = {}
     for record in data.records:
         if record.counters.layers:
@@ -102,7 +102,7 @@ def _layers(data: ReportData) -> Document:
 
 
 def _bounded(column: Column) -> Column:
-    """Keep the first rows and the sum, which is of all."""
+    """Keep the first rows, and the last one, which is the sum of all."""
     if len(column.cells) <= _MOST_LAYERS + 1:
         return column
     return replace(column, cells=(*column.cells[:_MOST_LAYERS], column.cells[-1]))
