@@ -47,11 +47,11 @@ NOT_YET = "*Not measured yet.*"
 MISSING = "-"
 
 _INTRODUCTION = (
-    "The project grew from one page, the 'Deep Learning' primer of HackTricks (AI section). This page walks through it "
-    "from top to bottom: what it states, beside what its models measure. Counts are exact and the same on every "
-    "machine; times are of the machine named below each table. A step is a median ± half its 95 % interval; where no ± "
-    "stands, the steps were too few or too uneven for an interval. An ERRATUM is a number of the page that its own "
-    "formula contradicts. Every table can be made again: `bench run SUITE`."
+    "The project grew from one page, the 'Deep Learning' primer of HackTricks (AI section). This page follows it "
+    "from top to bottom and puts measurements beside its statements. Counts are exact and the same on every machine; "
+    "times are those of the machine named below each table. A step is a median ± half its 95 % interval; without ±, the "
+    "steps were too few or too uneven for an interval. An ERRATUM is a number of the page that its own formula "
+    "contradicts. `bench run SUITE` measures a table again."
 )
 _TRAINING = (
     "MNIST, resized to 48 x 48 in three channels: batch 64, 5 epochs, Adam with lr 1e-3 and weight decay 1e-4, cross "

@@ -57,7 +57,7 @@ TOPICS = (
     ),
     Topic(
         name="Optimizers",
-        says="Adam, SGD and RMSprop update the weights; AdamW, foreach and fused are ours to compare.",
+        says="Adam, SGD and RMSprop update the weights; we add AdamW, foreach and fused.",
         suites=("optimizer",),
         tests=("tests/registry/test_optimizers.py::test_every_listed_optimizer_is_of_its_class_and_takes_a_step",),
         claims=("optimizer.",),
@@ -121,7 +121,7 @@ TOPICS = (
     ),
     Topic(
         name="Diffusion",
-        says="Noise is added by a schedule, and a network learns to remove it, step by step, told by a text.",
+        says="Noise is added by a schedule, and a network learns to remove it, step by step, guided by a text.",
         suites=("denoising",),
         tests=("tests/models/test_diffusion.py::test_training_mixes_image_and_noise_by_the_schedule",),
         figures=("flops", "parameters"),
