@@ -88,7 +88,7 @@ def commands_page() -> str:
 
     from bench.cli import app
 
-    lines = ["# Commands", "", "Made from the command line itself; `bench COMMAND --help` says the same.", ""]
+    lines = ["# Commands", "", "Made from the command line itself, as is `bench COMMAND --help`.", ""]
     for name, command in _commands(typer.main.get_command(app)):
         lines += [f"## bench {name}", "", *(command.help or "").strip().splitlines(), ""]
         if command.epilog:
@@ -126,8 +126,8 @@ def advice_page() -> str:
     lines = [
         "# Doubts and advice",
         "",
-        "What stepbench doubts of its own figures stands as a letter in the column `see` of the tables, in words below",
-        "them, and as `advice` with its facts in the records.",
+        "A doubt about a figure is a letter in the column `see` of the tables, a sentence below them, and `advice` with",
+        "its facts in the records.",
         "",
     ]
     for words in dict.fromkeys(WORDS.values()):

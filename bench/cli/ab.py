@@ -120,7 +120,7 @@ def command(
     )
     if model_a is not None or model_b is not None or set_b is not None:
         if base is not None or base_python is not None:
-            raise UsageError("--model-a compares within this folder; leave revisions and --base-python away")
+            raise UsageError("--model-a compares within this folder; leave out revisions and --base-python")
         return _two_cells(
             model_a,
             model_b,
@@ -138,7 +138,7 @@ def command(
     if base is None or head is None:
         raise UsageError("name BASE and HEAD, for example origin/main HEAD; or --model-a and --model-b")
     if fail_if is not None:
-        raise UsageError("--fail-if is of --model-a and --set-b; a slower revision always fails")
+        raise UsageError("--fail-if belongs to --model-a and --set-b; a slower revision always fails")
     with terminated_like_interrupted(), watch as listen:
         request = Request(
             base=base,

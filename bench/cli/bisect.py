@@ -99,7 +99,7 @@ def command(
         }
         if good is not None or axes or any(typed.values()):
             named = "".join(f", {option}" for option, is_typed in typed.items() if is_typed)
-            raise UsageError(f"--resume takes revisions, models and their options{named} from the run; leave them away")
+            raise UsageError(f"--resume takes revisions, models and their options{named} from the run; leave them out")
         with terminated_like_interrupted(), watch as listen:
             folder, bisected = resume_bisection(resume, results, budget_seconds, listen)
     else:

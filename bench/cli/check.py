@@ -60,7 +60,7 @@ def command(
         raise UsageError("--torchvision and --timm are two lists of claims; check one after the other")
     if (torchvision or timm) and (files or time):
         library = "--timm" if timm else "--torchvision"
-        raise UsageError(f"{library} checks its own claims, which are counts; leave files and --time away")
+        raise UsageError(f"{library} checks its own claims, which are counts; leave out files and --time")
     limit = options.parse_duration(timeout, "--timeout")
     with waiting(is_quiet=quiet):
         if torchvision:

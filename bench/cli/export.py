@@ -67,20 +67,20 @@ def command(
         _check_folder(to, output)
     chosen = formats.load_folder(to) if is_folder else formats.load(to)
     if answers and (isinstance(chosen, formats.FolderFormat) or not chosen.holds_verdicts):
-        raise UsageError(f"--with adds verdicts, for which {to} has no words; use it with --to junit")
+        raise UsageError(f"--with adds verdicts, which {to} cannot express; use it with --to junit")
     with waiting("reading the run"):
         data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
     for problem in data.problems:
         say(problem)
     if data.comparison is not None:
-        raise UsageError(f"{data.folder} is a comparison of bench ab, not a run; bench show prints it")
+        raise UsageError(f"{data.folder} is a comparison of `bench ab`, not a run; `bench show` prints it")
     claims, rows = _read_answers(answers or [])
     holds_claims = isinstance(chosen, formats.Format) and chosen.holds_claims
     stored = replace(data, claims=(*data.claims, *claims) if holds_claims else (), gate=rows)
     written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured
     if not written:
         raise NothingMeasuredError(
-            f"no cell of {stored.folder} was measured, so there is nothing to write as {to}; bench show says why"
+            f"no cell of {stored.folder} was measured, so there is nothing to write as {to}; `bench show` says why"
         )
     text = ""
     if isinstance(chosen, formats.Format):

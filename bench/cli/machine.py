@@ -279,7 +279,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
         lines += _cost_lines(diagnosis.costs)
     lines += [f"Not told     {what}" for what in diagnosis.untold]
     return lines + (
-        [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or ["Verdict      nothing speaks against measuring"]
+        [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or ["Verdict      fit to measure on"]
     )
 
 
@@ -290,7 +290,7 @@ def _cost_lines(costs: Costs) -> list[str]:
         *([f"torchvision  {costs.torchvision}"] if costs.torchvision else []),
         f"Process      {format_seconds(new_call if call is None else call)} for a fresh process with torch"
         + ("; this system forks none" if call is None else f", {new_call / call:.0f} x cheaper than a new interpreter"),
-        f"Cell         {format_seconds(new_cell if cell is None else cell)} beside its timed steps, record on disk"
+        f"Cell         {format_seconds(new_cell if cell is None else cell)} beyond its timed steps, record on disk"
         + ("" if cell is None else f", {new_cell / cell:.0f} x cheaper than spawned"),
     ]
 

@@ -84,7 +84,7 @@ def say_kept(kept: KeptCounts | None, cells: int) -> None:
     """Report on stderr how many cells were not counted, because an earlier command counted the same code."""
     if kept is not None and kept.found:
         which = "nothing was counted" if kept.found == cells else f"{kept.found} of {cells} cells were not counted"
-        say(f"{which}: the code is unchanged since it last was (--recount counts again)")
+        say(f"{which}: the code is unchanged since the last count (--recount counts again)")
 
 
 def print_json(command: str, **payload: Any) -> None:

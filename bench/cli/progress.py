@@ -115,7 +115,7 @@ def _say_untold() -> None:
 
     if found := untold():
         what = ", ".join(line.partition(":")[0] for line in found)
-        say(f"this system does not tell {what}; 'bench machine' says what follows")
+        say(f"this system does not report {what}; `bench machine` says what follows from that")
 
 
 class _RunBar:

@@ -164,7 +164,7 @@ def command(
     for option, is_typed in (("--strict", strict), ("--latency", latency)):
         if is_typed and executor == "slurm":
             raise UsageError(
-                f"{option} needs results, and slurm only submits; leave it out and read what bench slurm status says"
+                f"{option} needs results, and slurm only submits; leave it out and use `bench slurm status`"
             )
     is_here = executor != "slurm"
     exclusive = is_here and job.get("exclusive", False)
@@ -175,7 +175,7 @@ def command(
     if resume is None or models:
         session = plan_targets(models or [], axes)
     elif axes:
-        raise UsageError(f"--resume alone takes the cells of the run; name the targets too to change {', '.join(axes)}")
+        raise UsageError(f"--resume alone takes the cells of the run; name the targets to change {', '.join(axes)}")
     else:
         session = plan_resumption(resume, results)
     typed = {
@@ -195,7 +195,7 @@ def command(
     session = replace(session, sampling=sampling)
     limit = options.read_limit(latency)
     if (tail or limit) and any(cell.mode is not Mode.INFER for cell in session.cells):
-        raise UsageError("--tail and --latency are of inferences, and not all cells are; write --mode infer")
+        raise UsageError("--tail and --latency are for inferences, and not all cells are; add --mode infer")
     if tail:
         session = replace(session, sampling=with_tail(session.sampling, changes.get("budget_seconds")))
     limits = Limits(
@@ -212,9 +212,7 @@ def command(
             raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
     if executor == "slurm":
         if devices is not None or snapshot or traces:
-            raise UsageError(
-                "--devices, --snapshot and --traces are for runs here; on slurm every task has GPUs of its own"
-            )
+            raise UsageError("--devices, --snapshot and --traces are for runs here; on slurm every task has its own GPUs")
         return slurm.run_on_slurm(
             session,
             job,

@@ -107,14 +107,14 @@ def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A00
         print_file(to_csv(case_frame(data, field)).decode())
     else:
         raise UsageError(
-            f"{data.folder} is a run of bench {kind.command}, which has no {format}; use table, markdown, csv or json"
+            f"{data.folder} is a run of `bench {kind.command}`, which has no {format}; use table, markdown, csv or json"
         )
 
 
 def _advice(data: StoredRun) -> str:
     """Suggest what to do with a run without records, such as one of `bench train`."""
     if data.has_cases:
-        return f"bench report {data.id} shows what else is in it"
+        return f"`bench report {data.id}` shows its other results"
     if (data.info.settings or {}).get("kind") == "bisect":
-        return f"bench bisect --resume {data.id} prints what was found, and goes on where that is open"
-    return "measure it with bench run --resume"
+        return f"`bench bisect --resume {data.id}` prints its answer, and continues if that is undecided"
+    return "measure it with `bench run --resume`"

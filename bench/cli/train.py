@@ -141,7 +141,7 @@ def command(
     if trained.training.outcome is Outcome.OK:
         return ExitCode.FINE
     if trained.checkpoint is not None:
-        say(f"go on with `bench train --resume {trained.folder}`")
+        say(f"continue with `bench train --resume {trained.folder}`")
     return 128 + stop.signal if stop.signal else ExitCode.NOTHING
 
 
