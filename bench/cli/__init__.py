@@ -132,7 +132,7 @@ class Commands(Group):
         """Find the command; an old name leads to the new one and says so."""
         new = OLD_NAMES.get(args[0])
         if new is not None:
-            if not ctx.resilient_parsing:  # a shell completes
+            if not ctx.resilient_parsing:  # while a shell completes a command
                 say(f"`bench {args[0]}` is now `bench {new}`")
             args = [*new.split(), *args[1:]]
         return super().resolve_command(ctx, args)
@@ -189,7 +189,7 @@ def run_command(arguments: list[str] | None = None) -> int:
         return int(ExitCode.USAGE)
     except typer.Abort:
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader (head, less) has had enough
+    except BrokenPipeError:  # the reader (head, less) closed the pipe
         sys.stderr.close()
         return int(ExitCode.FINE)
     except Exception as error:  # noqa: BLE001 - the very top: what nobody foresaw must not end as 1, a regression

@@ -52,7 +52,7 @@ def command(
 
     limit = options.parse_duration(timeout, "--timeout")
     state = look()
-    if format is not options.Format.JSON:  # before torch is imported: whoever asks often needs no more
+    if format is not options.Format.JSON:  # before torch is imported: often this is enough
         print(_lines(load_lines(state)), flush=True)
     found = diagnose(state, timeout_seconds=limit)
     if costs:

@@ -11,7 +11,7 @@ from bench.tables.columns import INTERVAL, Shown, TableColumn, flag, integer, re
 from bench.tables.figures import percent, significant
 from bench.tables.tails import infer_seconds, tail_columns
 
-PAGE = frozenset({"html"})  # there the phases have a section of their own
+PAGE = frozenset({"html"})  # has a separate section for phases
 SMALL = frozenset({"html", "latex"})
 PAPER = frozenset({"latex"})
 

@@ -1,4 +1,4 @@
-"""Where it was measured: what differs between the runs, all fields, and the state of the machine meanwhile."""
+"""The environment: differences between the runs, all fields, and the state of the machine during the measurement."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STATE: tuple[tuple[str, str, Callable[[float], str]], ...] = (
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Make the tables; a field stands once per run."""
+    """Make the tables; with a field once per run."""
     runs = [run for run in data.runs if run.environment is not None]
     if not runs:
         return None

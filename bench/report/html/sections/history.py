@@ -1,4 +1,4 @@
-"""How the run's cells went over the commits: one small chart per cell; and the page of `bench history show -o`."""
+"""Trends of the run's cells over the commits, one small chart per cell; and the page of `bench history show -o`."""
 
 from __future__ import annotations
 

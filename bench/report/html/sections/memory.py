@@ -1,4 +1,4 @@
-"""Memory by cause: what the predicted peak consists of, per batch size and precision, beside the measured peak."""
+"""Memory by cause: the parts of the predicted peak, per batch size and precision, beside the measured peak."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ CAUSES = (
 """Name, field of `PredictedPeak`, colour; in the order of the bars."""
 
 _SMALL_PROCESS = 64 * 1024**2
-"""Growth of a process below this is mostly what libraries and the allocator keep: no measure of a prediction."""
+"""Growth of a process below this is mostly memory that libraries and the allocator keep, and does not check a prediction."""
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Make a group of bars per model, each on a scale of its own."""
+    """Make a group of bars per model, each on its own scale."""
     groups, notes = bar_groups(data, lambda row: row.record.counters.predicted_peak is not None)
     if not groups:
         return None

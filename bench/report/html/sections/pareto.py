@@ -20,7 +20,7 @@ _MOST_ROWS = 200
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Make one chart per model with three cells or more, and a table of those on the fronts."""
+    """Make one chart per model with three cells or more, and a table of the cells on the fronts."""
     found = [group for group in grouped(data, _is_placed) if len(group.rows) >= _FEWEST]
     groups, note = first(found, _MOST_GROUPS, "models")
     if not groups:

@@ -1,4 +1,4 @@
-"""Where a step's time goes: one stacked bar per cell in milliseconds, and its shares on request."""
+"""Where a step's time goes: one stacked bar per cell in milliseconds, and (folded) its shares."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SECTION = Section(anchor="phases", title="Phases of a step", build=build)
 
 
 def _group(group: Group, runs: list[str], colors: Mapping[Phase | str, int]) -> BarGroup:
-    """Lay the bars of a model out on one scale of time, so that the shorter bar is the faster cell."""
+    """Lay the bars of a model out on one scale of time, so that a shorter bar is a faster cell."""
     steps = [row.summary.step.point for row in group.rows if row.summary.step]
     unit = time_unit(steps) or (1.0, "s")
     return bar_group(f"{group.title}, {unit[1]}", [_bar(row, runs, colors, unit) for row in group.rows])

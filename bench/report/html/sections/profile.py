@@ -16,7 +16,7 @@ from bench.tables.profile import doubt_lines, headline, layer_columns, operator_
 from bench.tables.table import make_table
 
 NARROWEST = 0.1
-"""Percent of the width; a narrower box cannot be seen, and is left out with all below it."""
+"""Percent of the width; a narrower box is invisible, and is left out with all below it."""
 
 _LETTERS_PER_PERCENT = 1.4
 
@@ -34,13 +34,13 @@ class Flame:
 
     @property
     def total(self) -> float:
-        """With everything below."""
+        """Seconds of the box with everything below it."""
         return self.seconds + sum(child.total for child in self.children.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlameBox:
-    """A box in its place.
+    """A box with its position.
 
     Attributes:
         x: Percent of the width; the same for `width`.
@@ -77,7 +77,7 @@ def flame(profile: Profile) -> Flame:
 
 
 def flame_boxes(profile: Profile) -> tuple[FlameBox, ...]:
-    """Place the boxes of a profile; the widest child of a box stands left."""
+    """Place the boxes of a profile; the widest child of a box is on the left."""
     root = flame(profile)
     return tuple(_place(root, 0.0, 0, root.total or 1.0))
 

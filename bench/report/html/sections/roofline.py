@@ -21,7 +21,7 @@ _MOST_ROWS = 200
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Make one chart per device, and a table of what share of the roof each cell reaches."""
+    """Make one chart per device, and a table with the share of its roof that each cell reaches."""
     found = [row for row in data.rows if row.summary.roofline and row.summary.roofline.flops_per_second]
     exact = [row for row in found if row.record.counters.flops and not row.record.counters.flops.is_lower_bound]
     if not exact:
@@ -85,7 +85,7 @@ def _chart(device: str, rows: Sequence[Row]) -> Chart:
 
 
 def _roof(peak: Peak, low: float, high: float) -> tuple[Point, ...]:
-    """Draw from the slope over the ridge to the flat part."""
+    """Draw the roof: the slope, the ridge and the flat part."""
     assert peak.flops_per_second is not None
     assert peak.bytes_per_second is not None
     ridge = peak.flops_per_second / peak.bytes_per_second

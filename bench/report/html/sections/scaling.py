@@ -31,7 +31,7 @@ _MOST_ROWS = 400
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Make two charts per model that was measured at three batch sizes or more, and one table of their figures.
 
-    Two points are no curve: the table of cells says it better.
+    Two points are no curve; the table of cells shows them better.
     """
     found = [
         group

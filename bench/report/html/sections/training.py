@@ -1,4 +1,4 @@
-"""Trainings: loss and accuracy as they went, the split of each epoch's time, scores and confusion by class."""
+"""Trainings: loss and accuracy over the steps, the split of each epoch's time, scores and confusion by class."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLORS = {part: index for index, part in enumerate(Part)}
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
-    """Show each training of each run; what is no training is left to the other sections."""
+    """Show each training of each run; other results have their own sections."""
     found = [training for run in data.runs for training in run.trainings]
     shown, note = first(found, _MOST_TRAININGS, "trainings")
     if not shown:
@@ -62,7 +62,7 @@ def _has_losses(run: TrainingRun) -> bool:
 
 
 def _losses(epochs: Sequence[Epoch]) -> Chart:
-    """Draw the loss of every step, or means of some where there are many; tests stand at the epochs' ends."""
+    """Draw the loss of every step, or means of several if there are many; tests are at the ends of epochs."""
     steps = [loss for epoch in epochs for loss in epoch.losses]
     chunk = -(-len(steps) // _MOST_POINTS)
     trained = []
@@ -114,7 +114,7 @@ def _chart(series: Sequence[Series], title: str, x_label: str) -> Chart:
 
 
 def _split(epochs: Sequence[Epoch]) -> bars.BarGroup:
-    """Stack the parts of each epoch, in shares of its wall time; the rule is the whole."""
+    """Stack the parts of each epoch, in shares of its wall time; a line marks the whole."""
     return bars.bar_group(
         "Time of an epoch",
         [

@@ -1,4 +1,4 @@
-"""What `bench ab` found: verdicts with their intervals on one scale, a dot per session, and why."""
+"""Verdicts of `bench ab`: intervals on one scale, a dot per session, and the reason."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip:
-    """One comparison on a line from -scale to +scale, in percent of the width; what lies outside is at the edge."""
+    """One comparison on a line from -scale to +scale, in percent of the width; values outside are at the edge."""
 
     dots: tuple[float, ...]
     low: float | None
@@ -69,7 +69,7 @@ def _shown(run_id: str, ab: StoredComparison) -> dict[str, Any]:
 
 
 def _reach(comparison: Comparison) -> float:
-    """How far out a verdict's own interval goes, up to a doubling: dots may be arrows, the interval should be seen."""
+    """Return how far a verdict's interval reaches, up to a doubling: dots may be arrows, but the interval is shown."""
     ends = [abs(end) for end in (comparison.low, comparison.high) if end is not None]
     return min(max(ends, default=0.0), math.log(2))
 
