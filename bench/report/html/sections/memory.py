@@ -23,7 +23,7 @@ CAUSES = (
 """Name, field of `PredictedPeak`, colour; in the order of the bars."""
 
 _SMALL_PROCESS = 64 * 1024**2
-"""Growth of a process below this is mostly memory that libraries and the allocator keep, and does not check a prediction."""
+"""Growth of a process below this is mostly memory that libraries and the allocator keep: it checks no prediction."""
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
