@@ -126,8 +126,8 @@ def advice_page() -> str:
     lines = [
         "# Doubts and advice",
         "",
-        "A doubt about a figure is a letter in the column `see` of the tables, a sentence below them, and `advice` with",
-        "its facts in the records.",
+        "A doubt about a figure is a letter in the column `see` of the tables, a sentence below them, and `advice`",
+        "with its facts in the records.",
         "",
     ]
     for words in dict.fromkeys(WORDS.values()):

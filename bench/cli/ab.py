@@ -56,9 +56,12 @@ def command(
     *,
     axes: options.Axes,
     model_a: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="Compare two models of this folder; the first.", show_default="none")
+        str | None,
+        typer.Option(metavar="MODEL", help="Compare two models of this folder; the first.", show_default="none"),
     ] = None,
-    model_b: Annotated[str | None, typer.Option(metavar="MODEL", help="The second model, B.", show_default="as A")] = None,
+    model_b: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The second model, B.", show_default="as A")
+    ] = None,
     set_b: Annotated[
         str | None,
         typer.Option(metavar="AXIS=VALUE,...", help="What differs in B, e.g. compile=default.", show_default="nothing"),
@@ -77,7 +80,8 @@ def command(
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm in the whole suite.")] = 0.05,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 3 if a verdict is inconclusive.")] = False,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Longest time of the comparison, for example 20m.", show_default="none")
+        str | None,
+        typer.Option(metavar="TIME", help="Longest time of the comparison, for example 20m.", show_default="none"),
     ] = None,
     wait: Annotated[
         str | None,

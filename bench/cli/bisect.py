@@ -51,7 +51,9 @@ def command(
     axes: options.Axes,
     paths: Annotated[
         list[str] | None,
-        typer.Option(metavar="PATH", help="Suspect only commits that touch this.", show_default="all but docs and tests"),
+        typer.Option(
+            metavar="PATH", help="Suspect only commits that touch this.", show_default="all but docs and tests"
+        ),
     ] = None,
     all_parents: Annotated[
         bool, typer.Option("--all-parents", help="Also suspect the commits of merged branches.")
@@ -66,11 +68,14 @@ def command(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Chance that a confirmed commit is a wrong one.")] = ALPHA,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Longest time of the search, for example 20m.", show_default="none")
+        str | None,
+        typer.Option(metavar="TIME", help="Longest time of the search, for example 20m.", show_default="none"),
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Continue this bisection: its id, folder, or latest.", show_default="a new one"),
+        typer.Option(
+            metavar="RUN", help="Continue this bisection: its id, folder, or latest.", show_default="a new one"
+        ),
     ] = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,

@@ -36,19 +36,25 @@ def command(
     torchvision: Annotated[
         bool, typer.Option("--torchvision", help="Check what torchvision documents of its classification models.")
     ] = False,
-    timm: Annotated[bool, typer.Option("--timm", help="Check what timm publishes of its models; takes minutes.")] = False,
+    timm: Annotated[
+        bool, typer.Option("--timm", help="Check what timm publishes of its models; takes minutes.")
+    ] = False,
     time: Annotated[
         bool, typer.Option("--time", help="Also measure claims of time, in interleaved processes; takes minutes.")
     ] = False,
     device: Annotated[str, typer.Option("-d", "--device", help="For --time: cpu, cuda or cuda:N.")] = "cpu",
-    sessions: Annotated[int, typer.Option(min=6, max=18, help="For --time: sessions, each with a fresh pair of processes.")] = 9,
+    sessions: Annotated[
+        int, typer.Option(min=6, max=18, help="For --time: sessions, each with a fresh pair of processes.")
+    ] = 9,
     quads: Annotated[int, typer.Option(min=1, help="For --time: quads (4 visits) per session and claim.")] = 8,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit code 1 if a claim of time is false here, 3 if one is undecided.")
     ] = False,
-    all_rows: Annotated[bool, typer.Option("--all", help="With --torchvision or --timm: print every row, not only differences.")] = False,
+    all_rows: Annotated[
+        bool, typer.Option("--all", help="With --torchvision or --timm: print every row, not only differences.")
+    ] = False,
     timeout: options.LimitOption = None,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option

@@ -39,7 +39,8 @@ def command(
     ] = None,
     folder: Annotated[Path, typer.Option("--folder", help="Folder of the answers.")] = Path(".bench-ci"),
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of this step, needed when a command runs twice.", show_default=False)
+        str | None,
+        typer.Option("--name", help="Name of this step, needed when a command runs twice.", show_default=False),
     ] = None,
     title: Annotated[
         str, typer.Option("--title", help="Title of the comment; each title has its own comment.")

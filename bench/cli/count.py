@@ -34,7 +34,8 @@ def command(
     axes: options.Axes,
     layers: Annotated[bool, typer.Option("--layers", help="Also show a row per layer.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also show the counts of torch, fvcore and a closed form, and why they differ.")
+        bool,
+        typer.Option("--explain", help="Also show the counts of torch, fvcore and a closed form, and why they differ."),
     ] = False,
     flops_only: Annotated[
         bool, typer.Option("--flops-only", help="Skip operations and predicted peak: seconds for the largest models.")

@@ -49,7 +49,10 @@ def command(
     answers: Annotated[
         list[Path] | None,
         typer.Option(
-            "--with", metavar="FILE", help="With junit: also write this JSON answer of gate or check.", show_default=False
+            "--with",
+            metavar="FILE",
+            help="With junit: also write this JSON answer of gate or check.",
+            show_default=False,
         ),
     ] = None,
     results: options.ResultsOption = options.RESULTS,

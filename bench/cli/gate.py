@@ -32,9 +32,7 @@ def command(
     suite: Annotated[
         str, typer.Argument(help="A suite file (*.toml) or the name of a built-in suite.", show_default=True)
     ] = "gate",
-    update: Annotated[
-        bool, typer.Option("--update", help="Record the counts instead of judging.")
-    ] = False,
+    update: Annotated[bool, typer.Option("--update", help="Record the counts instead of judging.")] = False,
     expected: Annotated[Path, typer.Option(help="Folder of counters.csv and dispatches.csv.")] = Path(
         "results/expected"
     ),

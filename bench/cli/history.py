@@ -129,7 +129,9 @@ def show_command(
 def nominate_command(
     cell: CellArgument = None,
     at: Annotated[str, typer.Option("--at", help="Smallest change that is worth a look.")] = "2%",
-    last: Annotated[int, typer.Option("--last", min=2, max=2000, help="How many newest measurements per series.")] = 120,
+    last: Annotated[
+        int, typer.Option("--last", min=2, max=2000, help="How many newest measurements per series.")
+    ] = 120,
     history: options.HistoryOption = None,
     accepted: AcceptedOption = None,
     results: options.ResultsOption = options.RESULTS,
@@ -167,7 +169,13 @@ def nominate_command(
 @app.command("prune")
 def prune_command(
     older_than: Annotated[
-        str | None, typer.Option("--older-than", metavar="AGE", help="Remove older measurements, for example 180d or 52w.", show_default=False)
+        str | None,
+        typer.Option(
+            "--older-than",
+            metavar="AGE",
+            help="Remove older measurements, for example 180d or 52w.",
+            show_default=False,
+        ),
     ] = None,
     keep: Annotated[
         int | None,

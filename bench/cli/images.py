@@ -49,7 +49,9 @@ def command(
     ] = None,
     *,
     axes: options.Axes,
-    parts: Annotated[bool, typer.Option("--parts", help="Also time the parts of a training step at each batch size.")] = False,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also time the parts of a training step at each batch size.")
+    ] = False,
     budget: options.BudgetOption = None,
     target: options.TargetOption = options.DEFAULT_TARGET,
     tail: options.TailOption = False,

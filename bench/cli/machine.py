@@ -40,7 +40,9 @@ def command(
         bool, typer.Option("--costs", help="Also measure the cost of a fresh process and of a cell; about 20 s.")
     ] = False,
     timeout: options.LimitOption = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 4 if times measured now would be doubtful.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 4 if times measured now would be doubtful.")
+    ] = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     """Show devices, precisions and how busy the machine is; with `--costs` what measuring itself costs."""
@@ -177,7 +179,9 @@ def selftest_command(
     ] = None,
     *,
     axes: options.Axes,
-    slowdown: Annotated[str, typer.Option(metavar="SHARE", help="Slowdown injected into one side by a busy-wait.")] = "5%",
+    slowdown: Annotated[
+        str, typer.Option(metavar="SHARE", help="Slowdown injected into one side by a busy-wait.")
+    ] = "5%",
     sessions: options.SessionsOption = 18,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
     seed: options.CoinsOption = None,
@@ -278,9 +282,7 @@ def diagnosis_lines(diagnosis: Diagnosis) -> list[str]:
     if diagnosis.costs is not None:
         lines += _cost_lines(diagnosis.costs)
     lines += [f"Not told     {what}" for what in diagnosis.untold]
-    return lines + (
-        [f"Doubt        {doubt}" for doubt in diagnosis.doubts] or ["Verdict      fit to measure on"]
-    )
+    return lines + ([f"Doubt        {doubt}" for doubt in diagnosis.doubts] or ["Verdict      fit to measure on"])
 
 
 def _cost_lines(costs: Costs) -> list[str]:

@@ -134,7 +134,7 @@ def _collected(found: Collected) -> Document:
     if found.unmeasured:
         again = f"bench {found.work.command} --resume {found.work.folder.run.id} --executor slurm"
         left.append(
-            f"{counted(found.unmeasured, 'cell')} not measured for other reasons than the cell itself; to submit: {again}"
+            f"{counted(found.unmeasured, 'cell')} not measured, through no fault of the cell; to submit: {again}"
         )
     return [
         *(cases_document(found.work.field, found.results) if found.work.kind else cells_document(found.records)),
@@ -207,9 +207,7 @@ _JOB = {
     "cells_per_task": (
         Annotated[
             int | None,
-            typer.Option(
-                "--cells-per-task", min=1, help="Slurm: most cells per task.", show_default="minutes' worth"
-            ),
+            typer.Option("--cells-per-task", min=1, help="Slurm: most cells per task.", show_default="minutes' worth"),
         ],
         None,
     ),

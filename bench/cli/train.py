@@ -58,7 +58,8 @@ def command(
         int | None, typer.Option(min=0, help="Seed of weights, order, augmentation and dropout.", show_default="0")
     ] = None,
     target_accuracy: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Report when this share of the test set was right, e.g. 0.95.")
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Report when this share of the test set was right, e.g. 0.95."),
     ] = None,
     limit_examples: Annotated[
         int | None, typer.Option(min=1, help="Use only the first N examples of each set.")

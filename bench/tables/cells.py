@@ -210,9 +210,7 @@ CELLS = (
         bencher="energy-joules",
     ),
     real("average_watts", "W", "average power over that window", "record.counters.energy.average_watts"),
-    real(
-        "idle_watts", "W", "power of the device before, without work of ours", "record.counters.energy.idle_watts"
-    ),
+    real("idle_watts", "W", "power of the device before, without work of ours", "record.counters.energy.idle_watts"),
     text("rank_backend", "how several ranks communicate: `gloo` or `nccl`", "record.ranks.backend"),
     integer(
         "rank_threads",

@@ -262,7 +262,11 @@ def layer_rows(records: tuple[Record, ...]) -> list[LayerRow]:
 
 PHASES = (
     *axes(SHORT_AXES),
-    text("phase", "`forward`, `loss`, `backward`, `optimizer`, or a name of the model's own; `step` is the unsplit step", "sample.phase"),
+    text(
+        "phase",
+        "`forward`, `loss`, `backward`, `optimizer`, or a name of the model's own; `step` is the unsplit step",
+        "sample.phase",
+    ),
     integer("process", "", "index of the fresh process, from 0", "sample.process"),
     integer("rank", "", "number among several processes that train together, from 0", "sample.rank"),
     text("clock", "`host` (perf_counter) or `device` (events)", "sample.clock"),

@@ -48,7 +48,12 @@ def tail_columns(name: str, what: str, series: Series, *, skips_median: bool = F
                 f"{probability * 100:.0f} % of {what} took at most this long; {worth}",
                 get("point"),
             ),
-            real(f"{name}_{short}_low_seconds", "s", "lower end of its 95 % interval; without an upper end, a bound", get("low")),
+            real(
+                f"{name}_{short}_low_seconds",
+                "s",
+                "lower end of its 95 % interval; without an upper end, a bound",
+                get("low"),
+            ),
             real(f"{name}_{short}_high_seconds", "s", "upper end; empty if there are too few values", get("high")),
         ]
     return tuple(columns)

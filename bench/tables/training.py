@@ -313,11 +313,15 @@ _PART_MEANINGS = {
 EPOCHS = (
     *_WHICH,
     integer("batch_size", "examples", "examples per step", "training.plan.batch_size"),
-    integer("workers", "processes", "processes that prepare batches; 0 is the training process", "training.plan.workers"),
+    integer(
+        "workers", "processes", "processes that prepare batches; 0 is the training process", "training.plan.workers"
+    ),
     text("device", "`cpu` or `cuda:N`", "training.plan.device"),
     text("precision", AXES["precision"].fill("{choices}", "`"), "training.plan.precision"),
     integer("seed", "", "seed of weights, order, augmentation and dropout", "training.plan.seed"),
-    integer("epoch", "", "number of the epoch, from 1", "epoch.epoch", Shown(name="epoch", place=1, write=str, key=True)),
+    integer(
+        "epoch", "", "number of the epoch, from 1", "epoch.epoch", Shown(name="epoch", place=1, write=str, key=True)
+    ),
     integer(
         "steps",
         "steps",

@@ -49,8 +49,8 @@ MISSING = "-"
 _INTRODUCTION = (
     "The project grew from one page, the 'Deep Learning' primer of HackTricks (AI section). This page follows it "
     "from top to bottom and puts measurements beside its statements. Counts are exact and the same on every machine; "
-    "times are those of the machine named below each table. A step is a median ± half its 95 % interval; without ±, the "
-    "steps were too few or too uneven for an interval. An ERRATUM is a number of the page that its own formula "
+    "times are those of the machine named below each table. A step is a median ± half its 95 % interval; without ±, "
+    "the steps were too few or too uneven for an interval. An ERRATUM is a number of the page that its own formula "
     "contradicts. `bench run SUITE` measures a table again."
 )
 _TRAINING = (
