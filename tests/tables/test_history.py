@@ -99,7 +99,9 @@ def test_pruning_is_told_before_and_after() -> None:
         runs=tuple(f"run-{n}" for n in range(12)),
     )
     text = on_page(pruned_document(plan))
-    assert text.startswith("1,200 of 5,000 records would be removed, of 3 cells, measured 2026-01-01 to 2026-02-01")
+    assert " ".join(text.split()).startswith(
+        "1,200 of 5,000 records would be removed, of 3 cells, measured 2026-01-01 to 2026-02-01"
+    )
     assert "2 more match the limits, but stay" in " ".join(text.split())
     assert "and 2 more" in text
     assert "--yes" in text
