@@ -212,7 +212,9 @@ def command(
             raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
     if executor == "slurm":
         if devices is not None or snapshot or traces:
-            raise UsageError("--devices, --snapshot and --traces are for runs here; on slurm every task has its own GPUs")
+            raise UsageError(
+                "--devices, --snapshot and --traces are for runs on this machine; on slurm every task has its own GPUs"
+            )
         return slurm.run_on_slurm(
             session,
             job,
