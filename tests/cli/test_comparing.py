@@ -98,15 +98,15 @@ def test_whoever_is_slower_of_two_models_fails_only_if_asked(
     [
         (("ab", "HEAD", "--model-a", "mlp", "--set-b", "threads=1"), "leave revisions and --base-python away"),
         (("ab", "--set-b", "threads=1"), "--model-b and --set-b need --model-a"),
-        (("ab", "HEAD", "HEAD", "mlp", "--fail-if", "slower"), "--fail-if is of --model-a"),
+        (("ab", "HEAD", "HEAD", "mlp", "--fail-if", "slower"), "--fail-if belongs to --model-a"),
         (("ab", "", "HEAD", "mlp"), "base is empty; name a revision or a folder"),
         (("ab", ".", "", "mlp"), "head is empty"),
         (("ab", ".", ".", "two.toml"), "m/train/b8/cpu/fp32/w2 is of 2 processes, and one is compared"),
         (("bisect", "HEAD"), "name GOOD and BAD"),
         (("bisect", "", "HEAD", "mlp"), "in no git repository"),
-        (("bisect", "--resume", "latest", "--fail-at", "5%"), "their options, --fail-at from the run; leave them away"),
+        (("bisect", "--resume", "latest", "--fail-at", "5%"), "their options, --fail-at from the run; leave them out"),
         (("bisect", "--resume", "latest", "--paths", "net.py", "--no-void"), "options, --paths, --no-void from"),
-        (("bisect", "--resume", "latest", "-b", "4"), "models and their options from the run; leave them away"),
+        (("bisect", "--resume", "latest", "-b", "4"), "models and their options from the run; leave them out"),
         (("bisect", "--resume", "latest"), "no run"),
     ],
 )

@@ -111,7 +111,7 @@ def test_a_resumed_run_with_targets_grows_and_shrinks_no_records(capsys):
         (("--resume", "latest"), "no runs in results"),
         (("--resume", "20990101"), "no run '20990101' in results"),
         (("one.py:net", "--input-shape", "4", "--resume", "20990101", "--dry-run"), "no run '20990101' in results"),
-        (("--resume", "latest", "-b", "8"), "name the targets too to change batch_size"),
+        (("--resume", "latest", "-b", "8"), "name the targets to change batch_size"),
     ],
     ids=" ".join,
 )
