@@ -268,7 +268,8 @@ class _TrainingBar:
 def waiting(what: str = "starting", *, is_quiet: bool = False) -> Iterator[Callable[[], None]]:
     """Show on stderr work that takes over two seconds: a bar on a terminal, a line now and then in a log.
 
-    `bench.core.progress.tell` reports what is done and how much there is. Calling what is yielded ends the display early.
+    `bench.core.progress.tell` reports what is done and how much there is. Calling the yielded function ends the display
+    early.
     """
     if is_quiet:
         yield lambda: None

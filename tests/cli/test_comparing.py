@@ -96,7 +96,7 @@ def test_whoever_is_slower_of_two_models_fails_only_if_asked(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ab", "HEAD", "--model-a", "mlp", "--set-b", "threads=1"), "leave revisions and --base-python away"),
+        (("ab", "HEAD", "--model-a", "mlp", "--set-b", "threads=1"), "leave out revisions and --base-python"),
         (("ab", "--set-b", "threads=1"), "--model-b and --set-b need --model-a"),
         (("ab", "HEAD", "HEAD", "mlp", "--fail-if", "slower"), "--fail-if belongs to --model-a"),
         (("ab", "", "HEAD", "mlp"), "base is empty; name a revision or a folder"),

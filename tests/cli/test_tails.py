@@ -98,7 +98,7 @@ def test_a_longer_budget_pays_for_more_steps(asked: list[Any], typed: tuple[str,
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("run", "mlp", "--tail"), "--tail and --latency are of inferences"),
+        (("run", "mlp", "--tail"), "--tail and --latency are for inferences"),
         (("run", "mlp", "--mode", "infer", "--latency", "p99"), "'p99' is no limit; write for example p99=50ms"),
         (("run", "mlp", "--mode", "infer", "--latency", "p101=1s"), "is no limit"),
         (("generate", "decoder_lm", "--latency", "p99=50"), "is no limit"),
