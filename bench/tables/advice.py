@@ -414,7 +414,7 @@ def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = 
 
 
 def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
-    """Return the commands that measure these cells with the same options, ten times as long, but ten seconds or more."""
+    """Return the commands that measure these cells with the same options, ten times as long, at least ten seconds."""
     sampling = next((record.sampling for record in records if record.sampling), Sampling())
     spent = [float(value) for one in advice for name, value in one.facts if name == "budget_seconds" and value]
     sharing = sampling.processes if sampling.tail else 1  # several processes share the budget of a tail
