@@ -150,9 +150,7 @@ def split(values: list[str]) -> list[str]:
     return [part.strip() for value in values for part in value.split(",")]
 
 
-CoinsOption = Annotated[
-    int | None, typer.Option("--seed", metavar="N", help="Seed of all coins.", show_default="drawn")
-]
+CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of coins.", show_default="drawn")]
 SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; a decided cell stops.")]
 ColdCacheOption = Annotated[
     bool, typer.Option("--cold-cache", help="Empty the last cache before each step, outside its time.")
@@ -268,8 +266,7 @@ def read_threshold(fail_at: str, tolerate: str, alpha: float) -> Threshold:
 N = TypeVar("N", int, float)
 
 BudgetOption = Annotated[
-    str | None,
-    typer.Option(help="Time to sample one case; 20 repetitions (20s at most) are taken anyway.", show_default="2s"),
+    str | None, typer.Option(help="Time to sample a case; 20 repetitions (<= 20s) are taken anyway.", show_default="2s")
 ]
 TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop when the median is known within this.")]
 DEFAULT_BUDGET_SECONDS = 2.0
