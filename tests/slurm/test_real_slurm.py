@@ -24,6 +24,7 @@ MODELS = Path(__file__).parent / "fatal_models.py"
 QUICK = ("-b", "2", "--budget", "0.02s", "--executor", "slurm", "--time", "1m")
 TASK_STARTS_SECONDS = 60
 TIME_LIMIT_SECONDS = 240  # one minute, and Slurm looks every half a minute
+COMPARED = (None, "the phases do not add up to the step")  # where other work holds the cores
 
 
 @dataclass
@@ -331,7 +332,8 @@ def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
     wait_until_over(bench, document["run"], TIME_LIMIT_SECONDS)
     _, collected = bench.json("slurm", "collect", document["run"])
     assert [record["outcome"] for record in collected["records"]] == [Outcome.OK, Outcome.OK], collected
-    assert [one["reason"] for one in collected["ranks"]] == [None]
+    (scaling,) = collected["ranks"]
+    assert scaling["reason"] in COMPARED and scaling["efficiency"] > 0
 
 
 @pytest.mark.late
@@ -349,7 +351,8 @@ def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(b
     assert good["outcome"] == Outcome.OK, good
     assert sorted(good["ranks"]["hosts"]) == ["n1", "n2"]  # the rendezvous numbers the nodes
     assert {(s["phase"], s["rank"]) for s in good["samples"]} >= {("backward", rank) for rank in range(2)}
-    assert {one["reason"] for one in collected["ranks"] if name_of(one["cell"]) == "good"} == {None}
+    (scaling,) = [one for one in collected["ranks"] if name_of(one["cell"]) == "good"]
+    assert scaling["reason"] in COMPARED and scaling["efficiency"] > 0
     # What dies is that cell's row and no other's.
     assert [found[name, 1]["outcome"] for name in ("good", "a_rank_dies", "a_node_dies")] == [Outcome.OK] * 3
     assert found["a_rank_dies", 2]["reason"] == "rank 1 of 2: the worker was killed by SIGKILL"
