@@ -141,7 +141,8 @@ def test_phases_of_ones_own_are_timed_and_add_up_to_the_step() -> None:
         timing = time_step(step, "cpu", QUICK)
     samples = {sample.phase: sample for sample in timing.samples}
     assert list(samples) == [Phase.STEP, "critic", "generator", UNMARKED]
-    assert len({len(sample.seconds) for sample in samples.values()}) == 1
+    split = {len(sample.seconds) for phase, sample in samples.items() if phase is not Phase.STEP}
+    assert len(split) == 1  # on a busy host a step may seem long, and is then split less often
     for sample in timing.samples:
         assert from_json(Sample, to_json(sample)) == sample
 
