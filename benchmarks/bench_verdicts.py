@@ -1,6 +1,6 @@
 """Do the verdicts hold on this machine? Many comparisons with a known answer, beside pytest-benchmark's own gate.
 
-    python -m benchmarks.bench_verdicts               # about 75 minutes on 2 quiet cores; resumes where it stopped
+    python -m benchmarks.bench_verdicts               # about 95 minutes on 2 quiet cores; resumes where it stopped
     pytest --benchmark-only -m thorough benchmarks/bench_verdicts.py    # the same, with limits asserted
 
 The suite `verdicts` has five cells: 20 comparisons of unchanged code are 100 verdicts, and four of each slowdown 20:
