@@ -33,7 +33,7 @@ A claim file:
     layer, reference_layer, reference_quantity, tolerance, scope, source
 """
 
-from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, measured_from, needed, reference, subject
+from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, needed, reference, subject
 from bench.claims.files import load, load_ratios, shipped_files, timm_file
 from bench.claims.quantities import QUANTITIES, Quantity
 from bench.claims.ratios import RATIO_QUANTITIES, check_ratio, is_timed, judge_time, needed_cells, unmeasured
@@ -51,7 +51,6 @@ __all__ = [
     "judge_time",
     "load",
     "load_ratios",
-    "measured_from",
     "needed",
     "needed_cells",
     "reference",

@@ -62,28 +62,17 @@ def needed(claims: Iterable[Claim]) -> dict[Subject, frozenset[tuple[str | None,
     return wanted
 
 
-def measured_from(
-    counters: Counters, batch_size: int, claim: Claim, relative_to: Counters | None = None
-) -> ClaimValue | None:
-    """Read the claim's quantity from what was counted.
-
-    Args:
-        counters: Counters of the claim's subject.
-        batch_size: Examples in the counted pass, the same for both sides of a relative claim.
-        claim: Says which quantity of which layer.
-        relative_to: Counters of the claim's reference, for a relative claim.
-
-    Returns:
-        The value in the claim's terms (operations per example, None where a shape holds the batch, a ratio for a
-        relative claim), or None where it was not counted.
-    """
-    return _reading(counters, batch_size, claim, relative_to).value
-
-
 def check_counters(
     claim: Claim, counters: Counters, batch_size: int, relative_to: Counters | None = None
 ) -> CheckedClaim:
-    """Judge a claim by counters; as `check` of `measured_from`, with the reason of what could not be read."""
+    """Judge a claim by what was counted, with the reason of what could not be read.
+
+    Args:
+        claim: Says which quantity of which layer.
+        counters: Counters of the claim's subject.
+        batch_size: Examples in the counted pass, the same for both sides of a relative claim.
+        relative_to: Counters of the claim's reference, for a relative claim.
+    """
     reading = _reading(counters, batch_size, claim, relative_to)
     return check(claim, reading.value, reading.reason or "it was not counted")
 
@@ -93,7 +82,8 @@ def check(claim: Claim, measured: ClaimValue | None, unmeasured_reason: str = "i
 
     Args:
         claim: The documented value.
-        measured: Value in the claim's terms: see `measured_from`. None is unmeasured.
+        measured: Value in the claim's terms: operations per example, None where a shape holds the batch, a ratio for a
+            relative claim. None is unmeasured.
         unmeasured_reason: Stands in the result if nothing was measured.
     """
     verdict, reason = _judge(claim, measured, unmeasured_reason)

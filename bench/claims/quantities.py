@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.core.claim import ClaimValue
 from bench.core.record import Counters, LayerCount
+from bench.core.text import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +153,8 @@ def _no_such_layer(counters: Counters, layer: str) -> str:
     if not counters.layers:
         return "no layer was counted"
     names = [row.name for row in counters.layers if row.name]
-    close = difflib.get_close_matches(layer, names, n=1)
-    return f"the model has no layer {layer!r}" + (f"; did you mean {close[0]!r}?" if close else "")
+    close = nearest(layer, names)
+    return f"the model has no layer {layer!r}" + (f"; did you mean {close!r}?" if close else "")
 
 
 _LAYER_READERS: dict[str, Callable[[LayerCount, list[LayerCount], int], Reading]] = {

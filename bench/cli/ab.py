@@ -176,7 +176,7 @@ def _two_cells(
     is_strict: bool,
 ) -> int:
     from bench.cli.progress import terminated_like_interrupted
-    from bench.runner.ab.cells import cells_of, compare_cells
+    from bench.runner.ab.ratios import cells_of, compare_cells
     from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.plan import check_cells
     from bench.tables.comparison import ratio_text

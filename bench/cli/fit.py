@@ -40,7 +40,7 @@ def command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import waiting
-    from bench.runner.fitting import fit_cells
+    from bench.runner.counting import fit_cells
     from bench.tables.fit import fit_document
 
     cells = options.cells_of(models, axes)

@@ -57,7 +57,7 @@ def command(
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
     traces: options.TracesOption = False,
-    resume: options.ResumeCasesOption = None,
+    resume: options.ResumeOption = None,
     executor: options.CasesExecutorOption = "forkserver",
     job: slurm.Job,
     results: options.ResultsOption = options.RESULTS,

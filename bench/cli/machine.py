@@ -14,6 +14,7 @@ import functools
 import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,7 +26,9 @@ from bench.core.errors import ExitCode
 from bench.core.units import counted, format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from bench.runner.ab.selftest import Selftest
+    from bench.runner.ab.calibration import Selftest
+    from bench.runner.ab.run import Request
+    from bench.runner.ab.stages import Settings
     from bench.runner.doctor import Costs, Diagnosis
 
 PANEL = "This machine"
@@ -135,7 +138,6 @@ def noise_command(
     """
     from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.calibration import calibrate
-    from bench.runner.ab.run import Request
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.tables.document import Place
     from bench.tables.machine import calibration_document
@@ -148,25 +150,17 @@ def noise_command(
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
     )
-    request = Request(
-        base=".",
-        head=".",
-        targets=tuple(targets or ("mlp", "my_net")),
-        axes=axes,
-        settings=settings,
-        results=results,
-        compares_with_itself=True,
-    )
+    request = _unchanged(targets or ("mlp", "my_net"), axes, settings, results)
     with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:
-        found = calibrate(request, listen)
+        path, calibration = calibrate(request, listen)
 
-    kept = Place(text=f"Kept: {found.path}", close=True)
+    kept = Place(text=f"Kept: {path}", close=True)
     answer(
         "machine noise",
         format,
-        lambda: [*calibration_document(found.noises), kept],
-        file=str(found.path),
-        calibration=found.calibration,
+        lambda: [*calibration_document(calibration.cells), kept],
+        file=str(path),
+        calibration=calibration,
     )
     return ExitCode.FINE
 
@@ -197,8 +191,7 @@ def selftest_command(
     too busy to decide.
     """
     from bench.cli.progress import Watcher, terminated_like_interrupted, watched
-    from bench.runner.ab.run import Request
-    from bench.runner.ab.selftest import selftest
+    from bench.runner.ab.calibration import selftest
     from bench.runner.ab.stages import Settings, draw_seed
 
     share = options.read_fraction(slowdown, "--slowdown")
@@ -208,15 +201,7 @@ def selftest_command(
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
     )
-    request = Request(
-        base=".",
-        head=".",
-        targets=tuple(targets or ("mlp",)),
-        axes=axes,
-        settings=settings,
-        results=results,
-        compares_with_itself=True,
-    )
+    request = _unchanged(targets or ("mlp",), axes, settings, results)
     with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:
         found = selftest(request, share, listen)
     fields = {name: getattr(found, name) for name in found.__slots__}
@@ -224,6 +209,21 @@ def selftest_command(
     if found.is_passed:
         return ExitCode.FINE
     return ExitCode.UNFIT if found.unfit and not found.alarms else ExitCode.REGRESSION
+
+
+def _unchanged(targets: Sequence[str], axes: options.Axes, settings: Settings, results: Path) -> Request:
+    """Ask for a comparison of the code that lies here with itself."""
+    from bench.runner.ab.run import Request
+
+    return Request(
+        base=".",
+        head=".",
+        targets=tuple(targets),
+        axes=axes,
+        settings=settings,
+        results=results,
+        compares_with_itself=True,
+    )
 
 
 def _selftest_text(found: Selftest) -> str:

@@ -88,11 +88,11 @@ class _Lines:
         self._total, self._done = total, 0
 
     def __call__(self, point: PipelinePoint) -> None:
-        from bench.tables.training import point_name
+        from bench.tables.training import plan_name
 
         self._done += 1
         state = "" if point.outcome is Outcome.OK else f": {point.reason}"
-        say(f"[{self._done}/{self._total}] {point_name(point)}{state}", start="")
+        say(f"[{self._done}/{self._total}] {plan_name(point.plan)}{state}", start="")
 
 
 def _plans(

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from types import FrameType
@@ -202,15 +202,8 @@ def stoppable_training(stop: Stop) -> Iterator[None]:
             say("stopping after this step; once more to stop at once")
         stop.request(number)
 
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, *STOPPING)}
-    for each, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup
-            signal.signal(each, ask)
-    try:
+    with _handling((signal.SIGINT, *STOPPING), ask):
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 def epoch_words(epoch: Epoch) -> str:
@@ -413,15 +406,8 @@ def stoppable() -> Iterator[None]:
             say(f"stopped by {name}; what was measured before is on disk")
         raise SystemExit(128 + number)
 
-    before = {each: signal.getsignal(each) for each in STOPPING}
-    for each, handler in before.items():
-        if handler is not signal.SIG_IGN:  # nohup
-            signal.signal(each, stop)
-    try:
+    with _handling(STOPPING, stop):
         yield
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @contextlib.contextmanager
@@ -434,9 +420,19 @@ def terminated_like_interrupted() -> Iterator[None]:
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with _handling(STOPPING, interrupt):
+        yield
+
+
+@contextlib.contextmanager
+def _handling(numbers: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have signals handled otherwise inside; those that are ignored, as nohup does, stay so."""
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number, known in before.items():
+        if known is not signal.SIG_IGN:
+            signal.signal(number, handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, known in before.items():
+            signal.signal(number, known)

@@ -108,14 +108,7 @@ def command(
         bool, typer.Option("--snapshot", help="Write each GPU allocator's history, for pytorch.org/memory_viz.")
     ] = False,
     traces: options.TracesOption = False,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RUN",
-            help="Measure what this run lacks: its id, a beginning of it, its folder, or latest.",
-            show_default="a new run",
-        ),
-    ] = None,
+    resume: options.ResumeOption = None,
     keep_failed: Annotated[
         bool, typer.Option("--keep-failed", help="With --resume: do not try again what ended badly.")
     ] = False,

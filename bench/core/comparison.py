@@ -351,3 +351,29 @@ class Settled:
     commits: tuple[Commit, ...]
     comparison: Comparison
     is_confirmed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellNoise:
+    """The noise of one cell when nothing changed.
+
+    Attributes:
+        sessions: Number of sessions used, with `quads` in each.
+        within: Standard deviation of a quad's log-ratio in one session.
+        between: Standard deviation of sessions beyond what quads explain; 0 where the quads explain all.
+        best_quads: Quads per session that give most for the time.
+        detectable: Most sessions of a comparison of this cell, and the slowdown it would see, at `quads` quads.
+        slot_shift: How much slower the process was that was started second.
+        slot_p: Two-sided p of that by sign flips.
+    """
+
+    cell_id: str
+    cell_key: str
+    sessions: int
+    quads: int
+    within: float
+    between: float
+    best_quads: int
+    detectable: tuple[tuple[int, float], ...]
+    slot_shift: float
+    slot_p: float

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CONFIDENCE = 0.95
+"""Of every interval that is shown."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:

@@ -34,14 +34,14 @@ def read_file(path: Path, largest: int = LARGEST_BYTES) -> bytes:
     return data
 
 
-def read_text_file(path: Path, largest: int = LARGEST_BYTES) -> str:
+def read_text_file(path: Path) -> str:
     """Read a text that a person wrote: UTF-8, with or without a byte order mark, whatever ends its lines.
 
     Raises:
         OSError: See `read_file`.
         UnicodeDecodeError: It is not UTF-8.
     """
-    return read_file(path, largest).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    return read_file(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -5,13 +5,13 @@ Every list of rows accounts for the whole step: what belongs to no layer is a ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
 from bench.core.record import SCHEMA, FlopCount, Phase, phase_of
+from bench.core.units import known_sum
 
 LOSS = "(loss)"
 UNATTRIBUTED = "(unattributed)"
@@ -107,12 +107,12 @@ class ProfiledLayer:
     @property
     def flops(self) -> int | None:
         """Of all phases; None where nothing is known."""
-        return _total(cost.flops for cost in self.costs)
+        return known_sum(cost.flops for cost in self.costs)
 
     @property
     def bytes_touched(self) -> int | None:
         """Of all phases; None where nothing is known."""
-        return _total(cost.bytes_touched for cost in self.costs)
+        return known_sum(cost.bytes_touched for cost in self.costs)
 
     @property
     def arithmetic_intensity(self) -> float | None:
@@ -123,11 +123,6 @@ class ProfiledLayer:
     def seconds_in(self, phase: Phase | str) -> float:
         """Of one phase; 0 where it costs nothing there."""
         return sum(cost.seconds for cost in self.costs if cost.phase == phase)
-
-
-def _total(values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

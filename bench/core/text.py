@@ -54,8 +54,7 @@ def choices(values: Iterable[str], last: str = ",", quote: str = "`") -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word most like `word`, or None if none is alike."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    return next(iter(difflib.get_close_matches(word, list(known), n=1)), None)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -64,9 +63,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean '{match}'?" if match else ""
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return `Did you mean 'x'? Use one of: x, y`, or the list alone."""
+    options = list(known)
+    return f"{did_you_mean(word, options)} Use one of: {', '.join(options)}".lstrip()
+
+
+def one_line(error: BaseException) -> str:
     """Print an exception as `ValueError: what it says` on one line."""
-    text = plain(str(error), limit)
+    text = plain(str(error), 300)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

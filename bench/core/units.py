@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-_BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_DECIMAL = ("", "k", "M", "G", "T", "P", "E")
-_TIME = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+TIMES = ((1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s"))
+BYTES = tuple((1024**power, unit) for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB", "PiB")))
+COUNTS = tuple((1000**power, prefix) for power, prefix in enumerate(("", "k", "M", "G", "T", "P", "E")))
 _BYTES_PER_UNIT = {
-    **{unit: 1024**power for power, unit in enumerate(_BINARY)},
-    **{f"{prefix}B": 1000**power for power, prefix in enumerate(_DECIMAL)},
+    **{unit: scale for scale, unit in BYTES},
+    **{f"{prefix}B": scale for scale, prefix in COUNTS},
     "KB": 1000,
 }
 _SECONDS_PER_UNIT = {
@@ -30,11 +30,11 @@ _SECONDS_PER_UNIT = {
 _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-zµ]*)\s*")
 
 
-def format_seconds(seconds: float | None, digits: int = 3) -> str:
+def format_seconds(seconds: float | None) -> str:
     """Print a duration with the fitting prefix: `12.3 ms`; `-` for None."""
     if seconds is None:
         return "-"
-    return _scaled(seconds, _TIME, 1000, digits) if seconds else "0 s"
+    return _scaled(seconds, TIMES, 1000, 3) if seconds else "0 s"
 
 
 def format_duration(seconds: float) -> str:
@@ -47,38 +47,46 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def format_bytes(count: float | None, digits: int = 3) -> str:
+def format_bytes(count: float | None) -> str:
     """Print a byte count with a binary prefix: `36.4 MiB`; `-` for None."""
     if count is None:
         return "-"
-    return _scaled(count, [(1024.0**power, unit) for power, unit in enumerate(_BINARY)], 1024, digits)
+    return _scaled(count, BYTES, 1024, 3)
 
 
 def format_count(count: float | None, unit: str = "", digits: int = 3) -> str:
     """Print a count with a decimal prefix: `1.24 G` + unit; `-` for None; below 1000 the number itself."""
     if count is None:
         return "-"
-    return _scaled(count, [(1000.0**power, prefix + unit) for power, prefix in enumerate(_DECIMAL)], 1000, digits)
+    return _scaled(count, [(scale, prefix + unit) for scale, prefix in COUNTS], 1000, digits)
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, many: str = "") -> str:
     """Write `1 cell`, `36 cells`."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
 def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int, digits: int) -> str:
     """Print in the largest unit that fits; one unit up where rounding reaches the limit: 999.9 k is 1.00 M."""
     index = max((index for index, (scale, _) in enumerate(scales) if abs(value) >= scale), default=0)
-    number = _significant(value / scales[index][0], digits)
+    number = significant(value / scales[index][0], digits)
     if abs(float(number)) >= limit and index + 1 < len(scales):
         index += 1
-        number = _significant(value / scales[index][0], digits)
+        number = significant(value / scales[index][0], digits)
     return f"{number} {scales[index][1]}".rstrip()
 
 
-def _significant(value: float, digits: int) -> str:
-    """Round to `digits` significant figures without an exponent: 0.0123, 1.23, 123, 1234."""
-    if value == 0 or not math.isfinite(value):
+def known_sum(counts: Iterable[int | None]) -> int | None:
+    """Add up the counts that are known; None where none is."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Round to so many significant figures without an exponent: `0.0123`, `1.23`, `123`, `1234`."""
+    if value == 0:
+        return "0"
+    if not math.isfinite(value):
         return f"{value:g}"
     exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded value: 0.9996 has that of 1.00
     return f"{value:.{max(0, digits - 1 - exponent)}f}"

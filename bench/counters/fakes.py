@@ -1,7 +1,7 @@
 """A step on fake CPU tensors: every operation is dispatched, nothing is computed and nothing is allocated.
 
 Why fake *CPU* tensors whatever the cell's device: on meta, attention takes another path (+11 % memory), and fake CUDA
-tensors raise in backward where there is no driver. With the corrections of `corrections.py`, fake CPU tensors equal the
+tensors raise in backward where there is no driver. With the corrections below, fake CPU tensors equal the
 real CPU run to the bit. They stand in for an accelerator with these differences:
 
 - autocast keeps fewer operations in fp32 on the CPU than on CUDA;
@@ -12,6 +12,12 @@ Fake tensors whose outputs are corrected where torch's fake kernels differ from 
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 import contextlib
 import dataclasses
@@ -27,7 +33,6 @@ from torch.utils import _foreach_utils
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
-from bench.counters.accelerated import HALVES, AcceleratedMode
 from bench.counters.build import CopiesFakes, build_eagerly, on_meta, refuse_large_workload
 from bench.counters.cache import FakeMode
 from bench.device import batch
@@ -108,14 +113,7 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     Raises:
         ModelError: The step reads the value of a tensor, which a fake one does not have.
     """
-    plain = dataclasses.replace(
-        cell,
-        device="cpu",
-        compile=CompileMode.NONE,
-        threads=None,
-        precision=cell.precision if cast_dtype(cell.precision) is None else Precision.FP32,
-        memory_format=MemoryFormat.CONTIGUOUS,
-    )
+    plain = _plain(cell, cell.precision if cast_dtype(cell.precision) is None else Precision.FP32)
     fakeable = _on_fake_tensors(workload, cell)
     try:
         is_accelerated = is_accelerator(cell.device)
@@ -178,16 +176,21 @@ def real_step(workload: Workload, cell: Cell) -> Iterator[Step]:
         MemoryError: The model is too large to be built for real only to be counted.
     """
     refuse_large_workload(workload)
-    plain = dataclasses.replace(
+    eager = dataclasses.replace(workload, build_model=lambda: build_eagerly(workload))
+    with prepare(eager, _plain(cell, Precision.FP32)) as step:
+        yield step
+
+
+def _plain(cell: Cell, precision: Precision) -> Cell:
+    """Leave out what a step on CPU tensors that is only counted cannot have, or needs not."""
+    return dataclasses.replace(
         cell,
         device="cpu",
         compile=CompileMode.NONE,
         threads=None,
-        precision=Precision.FP32,
+        precision=precision,
         memory_format=MemoryFormat.CONTIGUOUS,
     )
-    with prepare(dataclasses.replace(workload, build_model=lambda: build_eagerly(workload)), plain) as step:
-        yield step
 
 
 @contextlib.contextmanager
@@ -292,3 +295,71 @@ def _replace_tensors(model: torch.nn.Module, convert: _Convert) -> torch.nn.Modu
                 if isinstance(value, torch.Tensor) and not torch.nn.parameter.is_lazy(value):
                     setattr(module, name, replace(value))  # not `held[name]`: recurrent layers keep a list of theirs
     return model
+
+
+_LARGEST_HEAD = 256
+HALVES = (torch.float16, torch.bfloat16)
+
+
+class AcceleratedMode(TorchFunctionMode):
+    """Calls an accelerator's operations where the CPU's functions would take others, which keep far more for backward.
+
+    On the CPU, attention with dropout keeps matrices of every query with every key, and dropout a mask of floats.
+    CUDA's kernels draw dropout inside attention, and keep a mask of one byte per value (`native_dropout`, ATen's
+    Dropout.cpp). Read in torch's sources, not measured on a GPU.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Replace attention and dropout; everything else runs as it is."""
+        kwargs = kwargs or {}
+        if func is functional.scaled_dot_product_attention:
+            return _attention(*args, **kwargs)
+        if func is functional.dropout:
+            return _dropout(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:  # noqa: A002
+    if not training or inplace or not 0 < p < 1:
+        return functional.dropout(input, p, training, inplace)
+    return torch.native_dropout(input, p, True)[0]
+
+
+def _attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attn_mask: torch.Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """Choose the kernel as CUDA does: flash for half precision without a mask, else the memory-efficient one."""
+    if torch.is_autocast_enabled("cpu"):  # these operations stand in no list of autocast
+        dtype = torch.get_autocast_dtype("cpu")
+        query, key, value = (one.to(dtype) if one.is_floating_point() else one for one in (query, key, value))
+    heads = {one.shape[-1] for one in (query, key, value)}
+    is_fused = query.dim() == 4 and len(heads) == 1 and max(heads) <= _LARGEST_HEAD and not enable_gqa
+    if not is_fused or query.dtype not in (*HALVES, torch.float32):
+        return functional.scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
+    kernels = torch.ops.aten
+    if attn_mask is None and query.dtype in HALVES:
+        found = kernels._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)
+    else:
+        shape = (*query.shape[:3], key.shape[2])
+        bias = None if attn_mask is None else _bias(attn_mask, query.dtype).expand(shape)
+        keeps = any(one.requires_grad for one in (query, key, value))
+        found = kernels._scaled_dot_product_efficient_attention(
+            query, key, value, bias, keeps, dropout_p, is_causal, scale=scale
+        )
+    out: torch.Tensor = found[0]
+    return out
+
+
+def _bias(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.zeros_like(mask, dtype=dtype).masked_fill(~mask, -torch.inf) if mask.dtype is torch.bool else mask

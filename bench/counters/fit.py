@@ -17,7 +17,7 @@ from bench.core.errors import UsageError
 from bench.core.fit import Fit, FitLimit, Probe
 from bench.core.record import PredictedPeak
 from bench.core.workload import Workload
-from bench.counters.predict import predict
+from bench.counters.memory import predict
 
 __all__ = ["MAX_BATCH_SIZE", "Fit", "FitLimit", "Probe", "fit"]
 

@@ -48,7 +48,7 @@ from bench.counters.parameters import count_layer_parameters, count_parameters
 from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, StepFlops
 from bench.device.batch import call, tensors_in
 from bench.device.gradients import GradMode, run_without_gradients
-from bench.device.marks import Marks
+from bench.device.step import Marks
 from bench.device.prepare import autocast_dtype, trainable_of
 from bench.device.settings import generator_states, seed_all
 from bench.device.step import OwnStep

@@ -20,7 +20,7 @@ from bench.counters.cache import remembered_in_common
 from bench.counters.dispatches import OperationCounter, StepOperations
 from bench.counters.fakes import fake_step, real_step, without_collector
 from bench.counters.flops import count_seeded, error_text
-from bench.counters.predict import block_bytes
+from bench.counters.memory import block_bytes
 from bench.counters.tensors import storages_of
 from bench.counters.timeline import MemoryTimeline, SavedBytes, sum_saved, track_steps
 from bench.device.prepare import prepare

@@ -8,10 +8,10 @@
 - `datasheet`: what makers document of their devices
 - `environment`: the hard facts of the machine (Environment) and its soft state (MachineState)
 - `gradients`: how a forward pass keeps no gradients
-- `marks`: where a phase of a step begins and ends
 - `settings`: torch's switches, set for one cell, read, and put back
 - `batch`: a batch of any nesting, on its device and in its type
-- `step`: one step, run whole or phase by phase; `prepare` builds it on its device, in its precision
+- `step`: one step, run whole or phase by phase, with marks around these
+- `prepare`: builds it on its device, in its precision
 - `ranks`: one process of several that train together
 
 Called by `counters`, `measure` and `runner`. Nothing here takes a time or prints.

@@ -423,7 +423,7 @@ def is_missing_kernel(error: BaseException) -> bool:
 
 
 def _not_here(text: str, kind: type[Backend], there: int) -> UsageError:
-    found = f"{there} {kind.label} device{'s' if there != 1 else ''}" if there else f"no {kind.label} device"
+    found = counted(there, f"{kind.label} device") if there else f"no {kind.label} device"
     return UsageError(f"device {text!r} was asked for, but torch sees {found} here; use --device cpu")
 
 

@@ -263,25 +263,15 @@ def read_watts(uuid: str) -> float | None:
         return None if handle is None or _whole(handle) is not handle else _power_now(handle)
 
 
-@dataclass(frozen=True, slots=True)
-class NvmlMeter:
-    """The energy counter of one GPU.
+class _GpuMeter:
+    """What the meters of a GPU have in common."""
 
-    It counts millijoules of the whole device since the driver was loaded (Volta and newer), and moves about every
-    100 ms: measure a window of seconds on a GPU that does nothing else.
-    """
-
-    uuid: str
-    method: str = "NVML total energy of the whole GPU"
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
 
     def opened(self) -> contextlib.AbstractContextManager[bool]:
         """Keep NVML open inside."""
         return opened()
-
-    def read(self) -> tuple[float, ...]:
-        """Read the counter; NVML gives millijoules, and this is the one place that converts them."""
-        millijoules = read_energy_millijoules(self.uuid)
-        return () if millijoules is None else (millijoules / 1e3,)
 
     def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
         """Subtract; the counter never wraps while we look."""
@@ -292,19 +282,30 @@ class NvmlMeter:
         return read_watts(self.uuid)
 
 
-class PowerMeter:
+class NvmlMeter(_GpuMeter):
+    """The energy counter of one GPU.
+
+    It counts millijoules of the whole device since the driver was loaded (Volta and newer), and moves about every
+    100 ms: measure a window of seconds on a GPU that does nothing else.
+    """
+
+    method = "NVML total energy of the whole GPU"
+
+    def read(self) -> tuple[float, ...]:
+        """Read the counter; NVML gives millijoules, and this is the one place that converts them."""
+        millijoules = read_energy_millijoules(self.uuid)
+        return () if millijoules is None else (millijoules / 1e3,)
+
+
+class PowerMeter(_GpuMeter):
     """The energy of a GPU without an energy counter: its power, read every 100 ms or so and added up over time."""
 
     method = "NVML power of the whole GPU, sampled and added up"
 
     def __init__(self, uuid: str) -> None:
-        self.uuid = uuid
+        super().__init__(uuid)
         self._joules = 0.0
         self._last: tuple[float, float] | None = None
-
-    def opened(self) -> contextlib.AbstractContextManager[bool]:
-        """Keep NVML open inside."""
-        return opened()
 
     def read(self) -> tuple[float, ...]:
         """Take a sample and return the joules so far: the more samples, the better."""
@@ -314,14 +315,6 @@ class PowerMeter:
                 self._joules += (now - self._last[0]) * (watts + self._last[1]) / 2
             self._last = now, watts
         return (self._joules,)
-
-    def between(self, before: tuple[float, ...], after: tuple[float, ...]) -> float:
-        """Subtract."""
-        return after[0] - before[0]
-
-    def watts(self) -> float | None:
-        """Read the power right now."""
-        return read_watts(self.uuid)
 
 
 def _handle(uuid: str) -> Any | None:

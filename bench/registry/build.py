@@ -327,7 +327,7 @@ def refuse_inputs(spec: Spec, input_shape: InputShape | None) -> None:
 def _make_config(config_type: Any, spec: Spec) -> Any:
     if not (isinstance(config_type, type) and dataclasses.is_dataclass(config_type)):
         raise ModelError(f"model {spec.text!r}: its Config is not a dataclass")
-    annotations = {field.name: _annotation(field.type) for field in dataclasses.fields(config_type)}
+    annotations = {field.name: annotation_text(field.type) for field in dataclasses.fields(config_type)}
     values = convert_options(spec.text, spec.options, annotations)
     try:
         return config_type(**values)
@@ -368,7 +368,7 @@ def _keyword_arguments(target: Callable[..., Any], spec: Spec) -> dict[str, Any]
         return {key: convert_literal(text) for key, text in spec.options}
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
     known = {
-        name: "" if parameter.annotation is inspect.Parameter.empty else _annotation(parameter.annotation)
+        name: "" if parameter.annotation is inspect.Parameter.empty else annotation_text(parameter.annotation)
         for name, parameter in parameters.items()
         if parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     }
@@ -388,7 +388,7 @@ def _keyword_arguments(target: Callable[..., Any], spec: Spec) -> dict[str, Any]
     return values
 
 
-def _annotation(annotation: Any) -> str:
+def annotation_text(annotation: Any) -> str:
     """Write an annotation as source text: `int`, `int | None`."""
     if isinstance(annotation, str):
         return annotation

@@ -26,7 +26,9 @@ from bench.registry.spec import Kind, Spec, parse
 
 GROUP = "bench.models"
 FOLDER_VARIABLE = "STEPBENCH_MODELS"
-_REGISTERED = re.compile(r"^@register_model\((?:name=\"(\w+)\")?\)\n(?:[@ )].*\n)*def (\w+)\(", re.MULTILINE)
+_REGISTERED = re.compile(
+    r"^@register_model(?:\((?:name=\"(\w+)\")?\))?\n(?:[@ )].*\n)*def (\w+)\(", re.MULTILINE
+)
 
 
 def names() -> tuple[str, ...]:
@@ -68,12 +70,17 @@ def folder_files() -> dict[str, Path]:
 
 @functools.cache
 def torchvision_sources() -> dict[str, Path]:
-    """Find the source file of each of torchvision's models; empty where torchvision is not installed.
+    """Find the source file of each of torchvision's models; empty where torchvision is not installed."""
+    return registered_in("torchvision")
 
-    Importing torchvision takes seconds and fails beside a torch of another build, so the names are read from the
-    decorators in its source (a test compares them with `torchvision.models.list_models`).
+
+def registered_in(library: str) -> dict[str, Path]:
+    """Find the source file of each model that a library registers; empty where it is not installed.
+
+    Importing one takes seconds, and torchvision fails beside a torch of another build, so the names are read from the
+    decorators in its source (tests compare them with what the libraries list).
     """
-    package = importlib.util.find_spec("torchvision")
+    package = importlib.util.find_spec(library)
     folders = package.submodule_search_locations if package else None
     files = [path for folder in folders or () for path in sorted((Path(folder) / "models").rglob("*.py"))]
     return {

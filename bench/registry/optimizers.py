@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from bench.core.errors import UsageError
+from bench.core.text import suggest
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +30,7 @@ def check_optimizer(name: str) -> str:
     """
     if name in OPTIMIZERS:
         return name
-    close = difflib.get_close_matches(name, OPTIMIZERS, n=1)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    raise UsageError(f"no optimizer named {name!r}. {hint}Use one of: {', '.join(OPTIMIZERS)}")
+    raise UsageError(f"no optimizer named {name!r}. {suggest(name, OPTIMIZERS)}")
 
 
 def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:

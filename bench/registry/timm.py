@@ -8,9 +8,7 @@ belongs to the tag (image size, number of classes); its weights are not read. Op
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,9 @@ from bench.core.inputs import InputShape
 from bench.core.text import did_you_mean, one_line
 from bench.core.workload import Workload
 from bench.registry.build import bare_workload, building, classifier_loss
+from bench.registry.catalog import registered_in
 from bench.registry.spec import Spec, convert_literal
 
-_REGISTERED = re.compile(r"^@register_model\n(?:[@ )].*\n)*def (\w+)\(", re.MULTILINE)
 _OF_WEIGHTS = ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir")
 _CHANNELS = 3
 _IMAGE_SIZE = 224  # of the few models without a configuration
@@ -29,16 +27,8 @@ _IMAGE_SIZE = 224  # of the few models without a configuration
 
 @functools.cache
 def timm_sources() -> dict[str, Path]:
-    """Find the source file of each of timm's models; empty where timm is not installed.
-
-    Read from the decorators in its source, because importing it takes seconds (a test compares them with what
-    `timm.list_models` says).
-    """
-    package = importlib.util.find_spec("timm")
-    folders = package.submodule_search_locations if package else None
-    files = [path for folder in folders or () for path in sorted((Path(folder) / "models").glob("*.py"))]
-    found = {name: path for path in files for name in _REGISTERED.findall(path.read_text(encoding="utf-8"))}
-    return dict(sorted(found.items()))
+    """Find the source file of each of timm's models; empty where timm is not installed."""
+    return dict(sorted(registered_in("timm").items()))
 
 
 def check_timm(spec: Spec) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bench.core.errors import ModelError
 from bench.core.text import did_you_mean, one_line
 from bench.core.workload import Batch, TextGenerator, Workload
-from bench.registry.build import building
+from bench.registry.build import annotation_text, building
 from bench.registry.spec import Spec, convert_options
 
 if TYPE_CHECKING:
@@ -183,15 +183,9 @@ def class_loss(outputs: Any, targets: torch.Tensor) -> torch.Tensor:
 
 def _fields(config_type: Any) -> dict[str, str]:
     """Return the options of a config class with their types as source text, standard names (`hidden_size`) included."""
-    own = {field.name: _annotation(field.type) for field in dataclasses.fields(config_type) if field.name[0] != "_"}
+    own = {field.name: annotation_text(field.type) for field in dataclasses.fields(config_type) if field.name[0] != "_"}
     renamed = getattr(config_type, "attribute_map", {})
     return own | {name: own.get(target, "") for name, target in renamed.items()}
-
-
-def _annotation(annotation: Any) -> str:
-    if isinstance(annotation, str):
-        return annotation
-    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _make_config(config_type: Any, values: dict[str, Any], spec: Spec) -> Any:

@@ -1,6 +1,17 @@
-"""Count cells without timing them."""
+"""Count cells without timing them, find the largest batch of models, and run that for real if asked."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from bench.core.cell import Cell
+from bench.core.errors import BenchError, UsageError
+from bench.core.fit import Fit, FittedCell, Verification
+from bench.core.progress import told
+from bench.core.record import Outcome
+from bench.core.units import format_bytes
+from bench.runner import processes
+from bench.runner.plan import make_plan
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -130,7 +141,6 @@ def count_cells(
     cells: Sequence[Cell],
     *,
     steps: bool = True,
-    method: str = "forkserver",
     timeout_seconds: float | None = None,
     kept: KeptCounts | None = None,
 ) -> tuple[Record, ...]:
@@ -139,21 +149,22 @@ def count_cells(
     Raises:
         BenchError: A model is not there or cannot be imported.
     """
-    plan = make_plan(cells, method=method, timeout_seconds=timeout_seconds)
+    plan = make_plan(cells, timeout_seconds=timeout_seconds)
     records = []
-    counting = count_all(plan.cells, steps=steps, method=method, timeout_seconds=timeout_seconds, kept=kept)
+    counting = count_all(plan.cells, steps=steps, timeout_seconds=timeout_seconds, kept=kept)
     for cell, counted in counting:
         stamp = Stamp(cell)
         is_counted = counted.counters.parameters is not None
-        reason = None if is_counted else _reason(counted)
+        reason = None if is_counted else failure_of(counted)
         outcome = Outcome.OK if is_counted else Outcome.FAILED
         records.append(stamp.record(outcome, reason=reason, counters=counted.counters, advice=counted.advice))
     return tuple(records)
 
 
-def _reason(counted: Counted) -> str:
-    facts = dict(counted.advice[0].facts) if counted.advice else {}
-    return str(facts.get("reason", "no reason was given"))
+def failure_of(counted: Counted) -> str:
+    """Return why a cell could not be counted."""
+    facts = [advice.facts for advice in counted.advice if advice.kind is AdviceKind.COUNT_FAILED]
+    return str(dict(facts[0]).get("reason", "no reason was given")) if facts else "no reason was given"
 
 
 def require_counted(records: Sequence[Record]) -> None:
@@ -164,3 +175,79 @@ def require_counted(records: Sequence[Record]) -> None:
     """
     if not any(record.outcome is Outcome.OK for record in records):
         raise BenchError(f"{records[0].cell.id} could not be counted: {records[0].reason}")
+
+
+FREE_SHARE = 0.9
+"""Of a device's free memory, what is filled by default: fragmentation and convolutions' workspaces need the rest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitting:
+    """The answers of one `bench fit`; `free_bytes` is of each device whose memory was not given, in pairs."""
+
+    cells: tuple[FittedCell, ...]
+    free_bytes: tuple[tuple[str, int], ...] = ()
+
+
+def fit_cells(
+    cells: Sequence[Cell],
+    memory_bytes: int | None = None,
+    *,
+    verify: bool = False,
+    timeout_seconds: float | None = None,
+) -> Fitting:
+    """Find the largest batch that fits, by prediction; the cells' own batch sizes are ignored.
+
+    Args:
+        cells: Models with mode, precision, optimizer and device.
+        memory_bytes: Memory to be filled; None is nine tenths of what is free on each cell's device.
+        verify: Then run the batch that was found, one cell after the other, each in a fresh process; the next larger
+            batch is never run.
+        timeout_seconds: Timeout of each process.
+
+    Raises:
+        BenchError: A model or device is not there, or nothing at all could be predicted.
+    """
+    plan = make_plan(cells, timeout_seconds=timeout_seconds)
+    free: dict[str, int] = {}
+    if memory_bytes is None:
+        free = {cell.device: _free_memory(cell.device, timeout_seconds) for cell in plan.cells}
+    rooms = [
+        (cell, memory_bytes or max(1, int(FREE_SHARE * free[cell.device])), workspaces_of(cell, plan.uuid_of(cell)))
+        for cell in plan.cells
+    ]
+    endings = call_each("bench.runner.workers.cells:fit_cell", rooms, "predicting", timeout_seconds=timeout_seconds)
+    fitted = []
+    for cell, ending in zip(plan.cells, endings, strict=True):
+        if ending.outcome is Outcome.OK:
+            found: Fit = ending.value
+            fitted.append(FittedCell(cell=replace(cell, batch_size=max(1, found.batch_size)), fit=found))
+        else:
+            fitted.append(FittedCell(cell=cell, reason=ending.reason or ending.outcome.value))
+    if all(one.fit is None for one in fitted):
+        raise BenchError(f"{fitted[0].cell.model} could not be predicted: {fitted[0].reason}")
+    if verify:
+        running = told(fitted, "running", len(fitted))
+        fitted = [replace(one, verification=_verify(one, timeout_seconds)) for one in running]
+    return Fitting(cells=tuple(fitted), free_bytes=tuple(free.items()))
+
+
+def _verify(one: FittedCell, timeout_seconds: float | None) -> Verification | None:
+    """Run one cell, if this machine has room for what is predicted."""
+    if one.fit is None or one.fit.peak is None:
+        return None
+    need, free = one.fit.peak.total_bytes, _free_memory(one.cell.device, timeout_seconds)
+    if need > free:
+        words = f"it needs {format_bytes(need)}, and {one.cell.device} has {format_bytes(free)} free"
+        return Verification(outcome=Outcome.SKIPPED, reason=words)
+    ending = processes.call("bench.runner.workers.cells:verify_cell", one.cell, timeout_seconds=timeout_seconds)
+    if ending.outcome is Outcome.OK:
+        return ending.value  # type: ignore[no-any-return]
+    return Verification(outcome=ending.outcome, reason=ending.reason)
+
+
+def _free_memory(device: str, timeout_seconds: float | None) -> int:
+    ending = processes.call("bench.runner.workers.cells:free_memory", device, timeout_seconds=timeout_seconds)
+    if ending.outcome is Outcome.OK and ending.value is not None:
+        return int(ending.value)
+    raise UsageError(f"the free memory of {device} cannot be read; give --memory, for example --memory 24GiB")

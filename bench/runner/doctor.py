@@ -24,7 +24,7 @@ from bench.runner.executor import LocalExecutor
 from bench.runner.records import open_run
 from bench.runner.workers.answers import Examination
 
-NULL_MODEL = "bench.runner.workers.null:workload"
+NULL_MODEL = "bench.runner.workers.machine:workload"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

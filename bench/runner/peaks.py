@@ -1,12 +1,24 @@
-"""What this machine can do at most: measured once in a fresh process, kept by fingerprint, put beside every later cell.
+"""What this machine can do at most, and which precisions are far slower here: probed in a fresh process, and kept.
 
-Peaks lie in `results/peaks/<fingerprint>-<device>.json`; only a machine with the same fingerprint uses them. A later,
-higher peak wins. What a busy machine measured is too low, so it is kept only if asked for.
+Peaks lie in `results/peaks/<fingerprint>-<device>.json`, and are put beside every later cell; only a machine with the
+same fingerprint uses them. A later, higher peak wins. What a busy machine measured is too low, so it is kept only if
+asked for. Slow precisions lie beside them, in `<fingerprint>-<device>-slowdowns.json`: a suite leaves those out.
 """
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from bench.core.cell import Cell, Precision
+from bench.core.environment import Environment
+from bench.core.errors import StoreError
+from bench.core.files import read_file
+from bench.core.jsonio import from_json, parse_json
+from bench.core.peaks import Slowdowns
+from bench.core.record import Outcome
+from bench.runner import processes
+from bench.store.codec import write_json
+
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,14 +28,14 @@ from typing import Any
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError, UsageError
 from bench.core.files import read_file
-from bench.core.jsonio import from_json, parse_json, to_json
+from bench.core.jsonio import from_json, parse_json
 from bench.core.peaks import SCHEMA, Peaks
 from bench.core.record import Outcome
 from bench.core.units import now
 from bench.device.datasheet import datasheet
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
-from bench.store.atomic import make_folder, write_bytes
+from bench.store.codec import write_json
 
 PROBES_AT_MOST = 60  # sizes, arithmetics and warm-up, each times the patience of a probe
 
@@ -34,7 +46,6 @@ def measure_peaks(
     seconds: float,
     results: Path,
     is_forced: bool = False,
-    method: str = "forkserver",
     timeout_seconds: float | None = None,
 ) -> tuple[Peaks, Path | None]:
     """Probe a device in a fresh process and keep what it can do.
@@ -44,7 +55,6 @@ def measure_peaks(
         seconds: For each probe.
         results: Folder under which `peaks/` lies.
         is_forced: Keep the result although others used the machine or the device, or it was too hot.
-        method: How the process is started.
         timeout_seconds: Timeout of each process; by default ten minutes, and for the probes what they may take beside.
 
     Returns:
@@ -54,14 +64,14 @@ def measure_peaks(
         UsageError: There is no such device, or probing it failed.
         StoreError: The result cannot be written.
     """
-    checked: Preflight = _call("preflight", (device,), (), method=method, timeout_seconds=timeout_seconds)
+    checked: Preflight = _call("preflight", (device,), (), timeout_seconds=timeout_seconds)
     for note in checked.notes:
         print(note, file=sys.stderr)
     name = dict(checked.devices)[device]
     environment = dict(checked.environments)[name]
     limit = timeout_seconds or processes.DEFAULT_TIMEOUT_SECONDS + PROBES_AT_MOST * seconds
     arguments = (name, seconds, environment.gpu_uuid)
-    probes, skipped, state = _call("probe_device", *arguments, method=method, timeout_seconds=limit)
+    probes, skipped, state = _call("probe_device", *arguments, timeout_seconds=limit)
     peaks = Peaks(
         device=name,
         name=environment.gpu or environment.cpu,
@@ -80,14 +90,12 @@ def measure_peaks(
     earlier = read_peaks(results, environment, name)
     peaks = peaks if earlier is None else peaks.over_earlier(earlier)
     path = peaks_path(results, environment, name)
-    make_folder(path.parent)
-    write_bytes(path, (json.dumps(to_json(peaks), indent=1, allow_nan=False) + "\n").encode())
+    write_json(path, peaks)
     return peaks, path
 
 
-def _call(function: str, *arguments: Any, method: str, timeout_seconds: float | None) -> Any:
-    function = f"bench.runner.workers.cells:{function}"
-    ending = processes.call(function, *arguments, method=method, timeout_seconds=timeout_seconds)
+def _call(function: str, *arguments: Any, timeout_seconds: float | None) -> Any:
+    ending = processes.call(f"bench.runner.workers.cells:{function}", *arguments, timeout_seconds=timeout_seconds)
     if isinstance(ending.error, BenchError):
         raise ending.error
     if ending.outcome is not Outcome.OK:
@@ -127,3 +135,66 @@ def known_peaks(results: Path, environments: Mapping[str, Environment]) -> dict[
     """
     found = ((device, read_peaks(results, environment, device)) for device, environment in environments.items())
     return {device: peaks for device, peaks in found if peaks is not None}
+
+
+PROBE_TIMEOUT_SECONDS = 30.0
+
+Slow = dict[tuple[str, Precision], str]
+"""The reason to leave a precision out, by device."""
+
+
+def slow_precisions(
+    cells: Sequence[Cell],
+    environments: Mapping[str, Environment],
+    results: Path,
+    limit: float,
+    *,
+    method: str = "forkserver",
+) -> Slow:
+    """Probe the precisions of these cells, as far as it was not done before, and return those slower than `limit`.
+
+    A probe that fails leaves nothing out: the cell itself says why.
+
+    Args:
+        cells: With full device names.
+        environments: Environments by device name.
+        results: Folder under which `peaks/` lies.
+        limit: Times as slow as fp32; 0 leaves nothing out and probes nothing.
+        method: How processes are started.
+    """
+    slow: Slow = {}
+    asked = dict.fromkeys((c.device, c.precision) for c in cells if limit and c.precision is not Precision.FP32)
+    for device in dict.fromkeys(device for device, _ in asked):
+        environment = environments[device]
+        path = peaks_path(results, environment, f"{device}-slowdowns")
+        known = _read_slowdowns(path)
+        wanted = [precision for of_device, precision in asked if of_device == device]
+        found = dict(known.ratios) if known else {}
+        for precision in wanted:
+            if precision not in found:
+                ratio = _probe(device, precision, method)
+                if ratio is not None:
+                    found[precision] = ratio
+        if known is None or found != dict(known.ratios):
+            write_json(path, Slowdowns(device=device, fingerprint=environment.fingerprint, ratios=tuple(found.items())))
+        for precision in wanted:
+            if (ratio := found.get(precision, 0.0)) > limit:
+                slow[device, precision] = (
+                    f"a step in {precision.value} takes {ratio:.1f} times as long as in fp32 on this {device} "
+                    f"(probed); -p {precision.value} measures it all the same"
+                )
+    return slow
+
+
+def _probe(device: str, precision: Precision, method: str) -> float | None:
+    function = "bench.runner.workers.cells:probe_slowdown"
+    ending = processes.call(function, device, precision, method=method, timeout_seconds=PROBE_TIMEOUT_SECONDS)
+    return ending.value if ending.outcome is Outcome.OK else None
+
+
+def _read_slowdowns(path: Path) -> Slowdowns | None:
+    """Read what was probed before; a file that is none is probed again."""
+    try:
+        return from_json(Slowdowns, parse_json(read_file(path)))
+    except (OSError, ValueError, StoreError):
+        return None

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+from bench.core.profile import Change, OperatorCost, Profile, ProfileDiff, ProfiledLayer
+from bench.stats.estimate import quantile
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +25,6 @@ from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
-from bench.stats.profile_diff import diff_profiles
 from bench.store.cases import PROFILES, read_profile, read_profiles, write_profile
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
@@ -50,7 +54,6 @@ def profile_cells(
     options: ProfileOptions,
     *,
     results: Path = Path("results"),
-    method: str = "forkserver",
     timeout_seconds: float | None = None,
 ) -> Profiled:
     """Profile cells one after the other into a run's folder: a record and a profile of each.
@@ -59,7 +62,6 @@ def profile_cells(
         cells: Cells as the sweep gave them.
         options: For all of them.
         results: Folder under which the run's folder is made.
-        method: How processes are started, as in `processes.call`.
         timeout_seconds: Timeout of each cell; None is that of `processes.call`.
 
     Raises:
@@ -68,7 +70,7 @@ def profile_cells(
     if options.trace and len(cells) > 1:
         raise UsageError(f"--trace writes one file, but {len(cells)} cells were asked for; name one cell")
     processes.preload(_WORKER)
-    plan = make_plan(cells, method=method, timeout_seconds=timeout_seconds)
+    plan = make_plan(cells, timeout_seconds=timeout_seconds)
     peaks = known_peaks(results, plan.environments)
     folder = open_run(
         results,
@@ -81,9 +83,7 @@ def profile_cells(
         for cell in told(plan.cells, "profiling", len(plan.cells)):
             known = peaks.get(cell.device)
             peak = known.over(cell.precision) if known else None
-            one, record = _profile(
-                cell, options, peak, plan.environments.get(cell.device), method=method, timeout_seconds=timeout_seconds
-            )
+            one, record = _profile(cell, options, peak, plan.environments.get(cell.device), timeout_seconds)
             folder.append(record)
             if one.profile is not None:
                 write_profile(folder, one.profile)
@@ -97,20 +97,11 @@ def _profile(
     options: ProfileOptions,
     peak: Peak | None,
     environment: Environment | None,
-    *,
-    method: str,
     timeout_seconds: float | None,
 ) -> tuple[ProfiledCell, Record]:
     stamp = Stamp(cell)
-    ending = processes.call(
-        f"{_WORKER}:profile_cell",
-        cell,
-        options,
-        peak.ridge if peak else None,
-        environment.gpu_uuid if environment else None,
-        method=method,
-        timeout_seconds=timeout_seconds,
-    )
+    arguments = (cell, options, peak.ridge if peak else None, environment.gpu_uuid if environment else None)
+    ending = processes.call(f"{_WORKER}:profile_cell", *arguments, timeout_seconds=timeout_seconds)
     if ending.outcome is not Outcome.OK:
         reason = ending.reason or ending.outcome.value
         record = stamp.record(ending.outcome, reason=reason, environment=environment, output_tail=ending.output_tail)
@@ -175,3 +166,56 @@ def diff_runs(before: str, after: str, results: Path = Path("results")) -> tuple
     if not pairs:
         raise NothingMeasuredError(f"{before} and {after} have no cell in common; profile one cell each to compare two")
     return tuple(diff_profiles(was, now) for was, now in pairs)
+
+
+Row = TypeVar("Row", ProfiledLayer, OperatorCost)
+
+
+def diff_profiles(before: Profile, after: Profile) -> ProfileDiff:
+    """Match the rows of two profiles by name; one that is on one side only was added or removed."""
+    return ProfileDiff(
+        before=before.cell,
+        after=after.cell,
+        before_seconds=before.step_seconds,
+        after_seconds=after.step_seconds,
+        layers=_changes(before.layers, after.layers, lambda row: row.flops),
+        operators=_changes(before.operators, after.operators, lambda _: None),
+        noise_seconds=(_spread(before) + _spread(after)) / 2,
+        doubts=tuple(_doubts(before, after)),
+    )
+
+
+def _changes(before: Sequence[Row], after: Sequence[Row], flops_of: Callable[[Row], int | None]) -> tuple[Change, ...]:
+    old, new = {row.name: row for row in before}, {row.name: row for row in after}
+    rows = []
+    for name in {**old, **new}:
+        was, now = old.get(name), new.get(name)
+        rows.append(
+            Change(
+                name=name,
+                before=was.seconds if was else None,
+                after=now.seconds if now else None,
+                before_flops=flops_of(was) if was else None,
+                after_flops=flops_of(now) if now else None,
+            )
+        )
+    return tuple(sorted(rows, key=lambda row: -abs(row.seconds)))
+
+
+def _spread(profile: Profile) -> float:
+    steps = profile.steps_seconds
+    return (quantile(steps, 0.9) - quantile(steps, 0.1)) / 2 if steps else 0.0
+
+
+def _doubts(before: Profile, after: Profile) -> list[str]:
+    doubts = []
+    if before.clock != after.clock:
+        doubts.append(f"times of the {before.clock} against times of the {after.clock}")
+    if before.stepbench != after.stepbench:
+        doubts.append(f"profiled by stepbench {before.stepbench} and {after.stepbench}")
+    doubts += [
+        f"the profiler made a step of {profile.cell.id} {profile.overhead_fraction * 100:.0f} % longer"
+        for profile in (before, after)
+        if profile.overhead_fraction > 0.5
+    ]
+    return doubts

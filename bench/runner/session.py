@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
@@ -43,9 +42,10 @@ from bench.runner.executor import SNAPSHOTS, Executor, LocalExecutor
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import Plan, make_plan, preflight_limit
 from bench.runner.records import describe_resumption, describe_run
-from bench.runner.resume import remaining
-from bench.runner.slowdown import slow_precisions
+from bench.runner.plan import remaining
+from bench.runner.peaks import slow_precisions
 from bench.runner.tracing import TRACES
+from bench.store.codec import write_json
 from bench.store.kept import KeptCounts
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
@@ -216,7 +216,7 @@ def suite_path(target: str) -> Path | None:
 
 def builtin_suites() -> dict[str, Path]:
     """Return the suites that come with stepbench, by name."""
-    folder = Path(str(files("bench.suite.builtin")))
+    folder = Path(str(files("bench.suite"))) / "builtin"
     return {path.stem: path for path in sorted(folder.glob("*.toml"))}
 
 
@@ -407,5 +407,5 @@ def write_derived(folder: RunFolder, run: StoredRun) -> None:
     write_tables(folder, run.records, run.claims)
     document = run_document(run.records, run.claims, run.info.environment)
     folder.write_text("tables/summary.md", f"{write_document(document)}\n")
-    folder.write_text(CLAIMS_FILE, json.dumps(to_json(run.claims), indent=1, allow_nan=False) + "\n")
+    write_json(folder.path / CLAIMS_FILE, run.claims)
     write_page(folder, run)

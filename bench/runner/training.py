@@ -107,20 +107,20 @@ def check_training(plan: TrainingPlan, *, is_downloading: bool = False, method: 
     return plan
 
 
-def check_points(plans: Sequence[TrainingPlan], *, method: str = "forkserver") -> tuple[TrainingPlan, ...]:
+def check_points(plans: Sequence[TrainingPlan]) -> tuple[TrainingPlan, ...]:
     """Refuse what `measure_points` would refuse before its first point; return the plans with full names of devices.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.
     """
     processes.preload("torchvision")
-    device = make_plan([plan.cell for plan in plans], method=method).cells[0].device
+    device = make_plan([plan.cell for plan in plans]).cells[0].device
     full = tuple(replace(plan, device=device) for plan in plans)
-    _ask_whether_usable(full[0], False, method)
+    _ask_whether_usable(full[0])
     return full
 
 
-def _ask_whether_usable(plan: TrainingPlan, is_downloading: bool, method: str) -> None:
+def _ask_whether_usable(plan: TrainingPlan, is_downloading: bool = False, method: str = "forkserver") -> None:
     ending = processes.call(f"{WORKER}:check_plan", plan, is_downloading, method=method)
     if ending.outcome is not Outcome.OK:
         raise ending.error or BenchError(f"model {plan.model!r} cannot be trained: {ending.reason}")
@@ -253,7 +253,6 @@ def measure_points(
     budget_seconds: float,
     *,
     observer: Callable[[PipelinePoint], None] = lambda _: None,
-    method: str = "forkserver",
 ) -> tuple[PipelinePoint, ...]:
     """Measure one point per plan, one after the other; a failure is a row beside the others.
 
@@ -261,23 +260,21 @@ def measure_points(
         plans: All on one device, whose name may be short.
         budget_seconds: Budget of each of the three measurements of a point.
         observer: Hears of every point.
-        method: `forkserver`, `spawn` or `inline`.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.
     """
     processes.preload("torchvision")
-    known = make_plan([plan.cell for plan in plans], method=method)
+    known = make_plan([plan.cell for plan in plans])
     points = []
     for done, plan in enumerate(plans):
         tell("measuring", done, len(plans))
         full = replace(plan, device=known.cells[0].device)
         ending = processes.call(
-            "bench.runner.workers.training:run_point",
+            f"{WORKER}:run_point",
             full,
             budget_seconds,
             known.environments[full.device].gpu_uuid,
-            method=method,
             timeout_seconds=processes.DEFAULT_TIMEOUT_SECONDS + 3 * budget_seconds,
         )
         if ending.error is not None:

@@ -33,12 +33,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.core.estimate import Estimate
+from bench.core.estimate import CONFIDENCE, Estimate
 from bench.stats.distributions import (
     Floats,
     durations,
     finite,
-    fraction,
     median_of,
     median_rank,
     student_t_quantile,
@@ -124,7 +123,7 @@ MIN_PROCESSES = 3
 """Fewer fresh processes than this carry no interval: the t factor is 12.7 for two and 4.3 for three."""
 
 
-def estimate_median(seconds: Sequence[float], *, confidence: float = 0.95) -> Estimate:
+def estimate_median(seconds: Sequence[float]) -> Estimate:
     """Estimate the median of one process's steps, in the order they were taken.
 
     1. n_effective = n / tau, tau the integrated autocorrelation time of the *ranks* of the values. Ranks, because one
@@ -149,18 +148,17 @@ def estimate_median(seconds: Sequence[float], *, confidence: float = 0.95) -> Es
     Raises:
         ValueError: No value, or one that is negative or not finite.
     """
-    fraction(confidence, "confidence")
     array = durations(seconds)
     if array.size == 0:
         raise ValueError("the median of no values was asked for")
-    return _estimate_median(array, confidence)
+    return _estimate_median(array)
 
 
-def _estimate_median(array: Floats, confidence: float) -> Estimate:
+def _estimate_median(array: Floats) -> Estimate:
     """Do so with what was checked: a report does it ten thousand times."""
     worth = effective_n(_ranks(array))
     m = math.floor(worth + 1e-9)
-    rank = median_rank(m, confidence)
+    rank = median_rank(m, CONFIDENCE)
     low = high = None
     if rank is not None and drift(array) is None:
         ordered, n = np.sort(array), array.size
@@ -169,7 +167,7 @@ def _estimate_median(array: Floats, confidence: float) -> Estimate:
         point=median_of(array),
         low=low,
         high=high,
-        confidence=confidence,
+        confidence=CONFIDENCE,
         n=int(array.size),
         n_effective=worth,
         method="median; order statistics at the effective n (Sokal window on ranks)",
@@ -205,7 +203,7 @@ def shift_beyond_chance(base: np.ndarray, head: np.ndarray, limit: float) -> flo
     return after / before - 1 if abs(z) > CHANCE_Z else None
 
 
-def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confidence: float = 0.95) -> Estimate:
+def estimate_median_of_processes(samples: Sequence[Sequence[float]]) -> Estimate:
     """Estimate the typical median over fresh processes, with an interval that includes their spread.
 
     Each process has its own speed (memory layout, about 2 %), which more steps in it cannot average away. One value per
@@ -215,7 +213,6 @@ def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confiden
     Args:
         samples: One sequence of seconds per fresh process. Fewer than three leave no interval, one alone gives
             `estimate_median`'s, which says in `method` that it covers this process only.
-        confidence: Confidence level of the interval.
 
     Returns:
         `n` counts steps, `n_effective` processes.
@@ -223,26 +220,23 @@ def estimate_median_of_processes(samples: Sequence[Sequence[float]], *, confiden
     Raises:
         ValueError: No process, one without values, or a value that is negative or not finite.
     """
-    fraction(confidence, "confidence")
-    arrays = [durations(seconds) for seconds in samples]
-    if not arrays or any(array.size == 0 for array in arrays):
-        raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
+    arrays = _arrays_of(samples)
     if len(arrays) == 1:
-        return _estimate_median(arrays[0], confidence)
+        return _estimate_median(arrays[0])
     point, low, high = typical_seconds(arrays), None, None
     medians = np.array([median_of(array) for array in arrays])
     method = f"median of {len(arrays)} process medians; an interval needs {MIN_PROCESSES} processes"
     if len(arrays) >= MIN_PROCESSES and medians.min() > 0:
         logs = np.log(medians)
         centre, error = float(logs.mean()), float(logs.std(ddof=1)) / math.sqrt(len(logs))
-        reach = student_t_quantile((1 + confidence) / 2, len(logs) - 1) * error
+        reach = student_t_quantile((1 + CONFIDENCE) / 2, len(logs) - 1) * error
         low, high = math.exp(centre - reach), math.exp(centre + reach)
         method = f"geometric mean of {len(arrays)} process medians; Student t on their logs"
     return Estimate(
         point=point,
         low=low,
         high=high,
-        confidence=confidence,
+        confidence=CONFIDENCE,
         n=sum(array.size for array in arrays),
         n_effective=float(len(arrays)),
         method=method,
@@ -255,15 +249,20 @@ def typical_seconds(samples: Sequence[Sequence[float] | Floats]) -> float:
     Raises:
         ValueError: No process, one without values, or a value that is negative or not finite.
     """
-    arrays = [durations(seconds) for seconds in samples]
-    if not arrays or any(array.size == 0 for array in arrays):
-        raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
+    arrays = _arrays_of(samples)
     if len(arrays) == 1:
         return median_of(arrays[0])
     medians = np.array([median_of(array) for array in arrays])
     if len(arrays) >= MIN_PROCESSES and medians.min() > 0:
         return math.exp(float(np.log(medians).mean()))
     return median_of(medians)
+
+
+def _arrays_of(samples: Sequence[Sequence[float] | Floats]) -> list[Floats]:
+    arrays = [durations(seconds) for seconds in samples]
+    if not arrays or any(array.size == 0 for array in arrays):
+        raise ValueError(f"every process needs a value, found {[array.size for array in arrays]}")
+    return arrays
 
 
 def spread(seconds: Sequence[float]) -> tuple[float, float, float | None]:

@@ -62,14 +62,9 @@ def rank_scalings(records: Sequence[Record]) -> tuple[RankScaling, ...]:
 
 
 def main_rank_scalings(records: Sequence[Record]) -> list[RankScaling | None]:
-    """Compare every cell of several ranks as `rank_scaling_of`; None for those of one."""
+    """Compare every cell of several ranks by weak scaling if it can be; None for those of one."""
     alone = _of_one(records)
     return [_scalings_of(record, alone)[0] if record.cell.world_size > 1 else None for record in records]
-
-
-def rank_scaling_of(record: Record, records: Sequence[Record]) -> RankScaling:
-    """Compare one cell of several ranks with the same cell of one of its run, by weak scaling if it can be."""
-    return _scalings_of(record, _of_one(records))[0]
 
 
 _OfOne = Mapping[Cell, Sequence[Record]]

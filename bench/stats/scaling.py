@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.core.cell import Cell
-from bench.core.estimate import Estimate
+from bench.core.estimate import CONFIDENCE, Estimate
 from bench.core.record import Outcome, Phase, Record
 from bench.core.text import SPEC_OPTIONS
 from bench.stats.distributions import Floats, finite, normal_quantile, student_t_quantile
@@ -69,7 +69,7 @@ class Fitted:
 
 
 def fit_weighted_line(
-    sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None], *, confidence: float = 0.95
+    sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None]
 ) -> Fitted | None:
     """Fit points = a + b * size.
 
@@ -77,7 +77,6 @@ def fit_weighted_line(
         sizes: Batch sizes.
         points: Seconds of a step, one per size.
         halves: Half of each point's 95 % interval; None where it has none, which counts as the widest of the others.
-        confidence: Confidence level of the intervals.
 
     Returns:
         None for fewer than three different sizes.
@@ -91,16 +90,16 @@ def fit_weighted_line(
     coefficients, covariance = _least_squares(x, y, sigma)
     fitted = coefficients[0] + coefficients[1] * x
     return Fitted(
-        intercept=_estimate(coefficients[0], covariance[0, 0], x.size, confidence),
-        slope=_estimate(coefficients[1], covariance[1, 1], x.size, confidence),
-        at_share=_at_share(coefficients, covariance, x.size, confidence),
+        intercept=_estimate(coefficients[0], covariance[0, 0], x.size),
+        slope=_estimate(coefficients[1], covariance[1, 1], x.size),
+        at_share=_at_share(coefficients, covariance, x.size),
         misfit=float(np.max(np.abs(y - fitted) / y)),
         follows=bool(coefficients[1] > 0 and _follows(y, fitted, sigma)),
     )
 
 
 def fit_power(
-    sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None], *, confidence: float = 0.95
+    sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None]
 ) -> Fitted | None:
     """Fit log points = log c + k * log size; as `fit_line`, with sizes above 0.
 
@@ -115,8 +114,8 @@ def fit_power(
     coefficients, covariance = _least_squares(np.log(x), np.log(y), sigma / y)
     fitted = np.exp(coefficients[0] + coefficients[1] * np.log(x))
     return Fitted(
-        intercept=_estimate(coefficients[0], covariance[0, 0], x.size, confidence),
-        slope=_estimate(coefficients[1], covariance[1, 1], x.size, confidence),
+        intercept=_estimate(coefficients[0], covariance[0, 0], x.size),
+        slope=_estimate(coefficients[1], covariance[1, 1], x.size),
         at_share=None,
         misfit=float(np.max(np.abs(y - fitted) / y)),
         follows=_follows(y, fitted, sigma),
@@ -154,39 +153,29 @@ def _least_squares(x: Floats, y: Floats, sigma: Floats) -> tuple[Floats, Floats]
     return np.array([intercept, slope], dtype=np.float64), covariance
 
 
-def _estimate(point: float, variance: float, n: int, confidence: float) -> Estimate:
-    reach = student_t_quantile((1 + confidence) / 2, n - 2) * math.sqrt(variance)
+def _estimate(point: float, variance: float, n: int) -> Estimate:
+    reach = student_t_quantile((1 + CONFIDENCE) / 2, n - 2) * math.sqrt(variance)
     return Estimate(
         point=float(point),
         low=float(point) - reach,
         high=float(point) + reach,
-        confidence=confidence,
+        confidence=CONFIDENCE,
         n=n,
         n_effective=float(n),
         method="weighted least squares; Student t, scaled by the Birge ratio",
     )
 
 
-def _at_share(coefficients: Floats, covariance: Floats, n: int, confidence: float) -> Estimate | None:
+def _at_share(coefficients: Floats, covariance: Floats, n: int) -> Estimate | None:
     """Return the batch of 90 % throughput: n / (a + b n) = 0.9 / b gives n = 9 a / b; by the delta method."""
     a, b = float(coefficients[0]), float(coefficients[1])
-    least_b = _estimate(b, covariance[1, 1], n, confidence).low
+    least_b = _estimate(b, covariance[1, 1], n).low
     if a <= 0 or least_b is None or least_b <= 0:
         return None
     factor = PEAK_SHARE / (1 - PEAK_SHARE)
     gradient = np.array([factor / b, -factor * a / b**2])
-    estimate = _estimate(factor * a / b, float(gradient @ covariance @ gradient), n, confidence)
-    low, high = estimate.low, estimate.high
-    assert low is not None and high is not None
-    return Estimate(
-        point=estimate.point,
-        low=max(low, 0.0),
-        high=high,
-        confidence=confidence,
-        n=n,
-        n_effective=float(n),
-        method="9 a / b of the line; delta method",
-    )
+    estimate = _estimate(factor * a / b, float(gradient @ covariance @ gradient), n)
+    return replace(estimate, low=max(estimate.low or 0.0, 0.0), method="9 a / b of the line; delta method")
 
 
 def _follows(y: Floats, fitted: Floats, sigma: Floats) -> bool:

@@ -23,8 +23,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.core.estimate import Estimate
-from bench.stats.distributions import Floats, finite, fraction
+from bench.core.estimate import CONFIDENCE, Estimate
+from bench.stats.distributions import Floats, finite
 
 EXACT_LIMIT = 18
 """Up to 2^18 patterns are counted one by one; above, patterns are drawn."""
@@ -85,7 +85,7 @@ def sign_p(values: Sequence[float], bound: float) -> float:
     return _binomial_tail(array.size, array.size - above)
 
 
-def median_interval(values: Sequence[float], *, confidence: float = 0.95) -> Estimate:
+def median_interval(values: Sequence[float]) -> Estimate:
     """Estimate the median, with order statistics as the ends of its interval.
 
     Returns:
@@ -94,17 +94,16 @@ def median_interval(values: Sequence[float], *, confidence: float = 0.95) -> Est
     Raises:
         ValueError: No value, or one that is not finite.
     """
-    fraction(confidence, "confidence")
     array = np.sort(finite(values))
     n = array.size
     if n == 0:
         raise ValueError("the median of no values was asked for")
-    rank = sum(_binomial_tail(n, k) <= (1 - confidence) / 2 for k in range((n + 1) // 2))
+    rank = sum(_binomial_tail(n, k) <= (1 - CONFIDENCE) / 2 for k in range((n + 1) // 2))
     return Estimate(
         point=float(np.median(array)),
         low=float(array[rank - 1]) if rank else None,
         high=float(array[-rank]) if rank else None,
-        confidence=confidence,
+        confidence=CONFIDENCE,
         n=n,
         n_effective=float(n),
         method="median; order-statistic interval",

@@ -16,7 +16,7 @@ from bench.core.errors import StoreError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
 from bench.core.record import SCHEMA
-from bench.store.atomic import store_error
+from bench.store.atomic import make_folder, store_error, write_bytes
 
 Migration = Callable[[dict[str, Any]], dict[str, Any]]
 """Takes the JSON object of version n, returns that of version n + 1; `schema` itself is set by `migrate`."""
@@ -77,6 +77,17 @@ def to_bytes(value: Any, name: str) -> bytes:
     except (ValueError, TypeError) as error:
         raise StoreError(f"cannot write {name}: {error}; use None for what was not measured") from error
     return f"{text}\n".encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file beside the records, and make its folder; plain values and dataclasses are written alike.
+
+    Raises:
+        StoreError: It cannot be written.
+        ValueError: A number in it is not finite.
+    """
+    make_folder(path.parent)
+    write_bytes(path, (json.dumps(to_json(value), indent=1, allow_nan=False) + "\n").encode())
 
 
 def from_file(

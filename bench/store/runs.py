@@ -229,10 +229,6 @@ class RunFolder:
         records = sorted(newest.values(), key=lambda r: (planned.get(r.cell.key, last), r.cell.id))
         return tuple(records), tuple(problems)
 
-    def missing_cells(self) -> tuple[Cell, ...]:
-        """Return the planned cells that have no record file: those an interrupted run never finished."""
-        return tuple(cell for cell in self.run.cells if not (self.records_path / f"{cell.key}.json").is_file())
-
     def write_text(self, name: str, text: str) -> Path:
         """Write a derived file such as `report.html` or `tables/summary.md` into the folder, atomically.
 

@@ -5,12 +5,11 @@ Checked here, once, with an error that says what would be right.
 
 from __future__ import annotations
 
-import difflib
 import math
 import operator
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -21,7 +20,7 @@ from bench.core.errors import UsageError
 from bench.core.inputs import read_input_shape
 from bench.core.precision import NO_PRECISION
 from bench.core.record import Sampling
-from bench.core.text import choices
+from bench.core.text import choices, suggest
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -58,13 +57,6 @@ def parse_positive(text: Any, axis: str) -> int:
     if value > _LARGEST:
         raise UsageError(f"{axis} must be at most {_LARGEST}, found {value}")
     return value
-
-
-def suggest(text: str, known: Iterable[str]) -> str:
-    """Suggest what could have been meant."""
-    options = list(known)
-    close = difflib.get_close_matches(text, options, n=1)
-    return (f"Did you mean {close[0]!r}? " if close else "") + f"Use one of: {', '.join(options)}"
 
 
 def _whole(value: Any) -> int:

@@ -32,7 +32,8 @@ from bench.core.cell import Cell
 from bench.core.errors import UsageError
 from bench.core.files import read_toml
 from bench.core.record import Sampling
-from bench.suite.axes import AXES, OTHER_NAMES, TYPED, axes_of, sampling_of, suggest
+from bench.core.text import suggest
+from bench.suite.axes import AXES, OTHER_NAMES, TYPED, axes_of, sampling_of
 from bench.suite.sweep import Rule, Sweep, cell_of, refuse_idle
 
 

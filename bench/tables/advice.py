@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from bench.core.advice import Advice, AdviceKind, Facts
 from bench.core.record import Record, Sampling
-from bench.core.units import format_bytes, format_count, format_seconds
+from bench.core.units import counted, format_bytes, format_count, format_seconds
 from bench.suite.sweep import run_commands
-from bench.tables.figures import plain, significant
+from bench.tables.figures import plain, ratio_text, significant
 
 
 def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
@@ -35,7 +35,7 @@ def _disagreements(all_facts: Sequence[Facts]) -> str:
                     ratios.setdefault((counter, phase), []).append(theirs / ours)
     parts = []
     for (counter, phase), found in ratios.items():
-        share = _range(_ratio(value) for value in (min(found), max(found)))
+        share = _range(f"{ratio_text(value)}x" for value in (min(found), max(found)))
         parts.append(f"{plain(counter)} {share} of ours in {phase}")
     return ", ".join(parts)
 
@@ -84,13 +84,9 @@ def _waits(all_facts: Sequence[Facts]) -> str:
         if {"wait_seconds", "step_seconds", "wait_fraction", "workers"} <= set(values):
             wait, work = format_seconds(values["wait_seconds"]), format_seconds(values["step_seconds"])
             share, workers = values["wait_fraction"] * 100, int(values["workers"])
-            with_workers = f"with {workers} worker{'' if workers == 1 else 's'}"
+            with_workers = f"with {counted(workers, 'worker')}"
             parts.append(f"{with_workers} it waits {wait} and works {work}: {share:.0f} % of the time is waiting")
     return "; ".join(parts)
-
-
-def _ratio(value: float) -> str:
-    return f"{significant(value)}x" if abs(value - 1) >= 0.005 else f"1{value - 1:+.0e}x"  # never a false 1.00x
 
 
 _DERIVED: dict[AdviceKind, Callable[[Sequence[Facts]], str]] = {

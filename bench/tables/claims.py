@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 
 from bench.core.claim import CheckedClaim, ClaimValue, ClaimVerdict, Relation
 from bench.tables.columns import Shown, integer, real, shown_columns, text
 from bench.tables.document import Document, Notes, Rows, Text, Verdict
-from bench.tables.figures import plain
+from bench.tables.figures import plain, tally
 from bench.tables.table import Column
 
 _STYLES = {
@@ -97,9 +96,7 @@ def claim_notes(checked: Sequence[CheckedClaim]) -> list[str]:
 
 def claims_summary(checked: Sequence[CheckedClaim]) -> str:
     """Count the verdicts: `14 claims: 13 match, 1 erratum`."""
-    counts = Counter(c.verdict for c in checked)
-    found = [f"{counts[verdict]} {verdict.value}" for verdict in ClaimVerdict if counts[verdict]]
-    return f"{len(checked)} claim{'' if len(checked) == 1 else 's'}: {', '.join(found) or 'none'}"
+    return tally("claim", (c.verdict for c in checked), ClaimVerdict)
 
 
 def value_text(value: ClaimValue | None) -> str | None:

@@ -28,7 +28,7 @@ from bench.core.precision import Precision
 from bench.core.units import counted, format_duration
 from bench.stats.looks import FEWEST_SESSIONS
 from bench.tables.document import Block, Document, Notes, Rows, Text, Verdict
-from bench.tables.figures import plain, significant, time_unit
+from bench.tables.figures import plain, significant, tally, time_unit
 from bench.tables.history import sparkline
 from bench.tables.table import Column
 
@@ -171,7 +171,9 @@ def comparison_document(comparisons: Sequence[Comparison], heading: Heading) -> 
     """Make a comparison: the sides, a table, a reason per verdict, doubts, and the count of verdicts."""
     scale = strip_range(comparisons)
     names, common = short_names([c.cell_id for c in comparisons])
-    spans = {row: _span(c) for row, c in enumerate(comparisons) if c.shift is None}
+    spans = {
+        row: f"{c.verdict.value}: {plain(reason_text(c))}" for row, c in enumerate(comparisons) if c.shift is None
+    }
     styles = {row: _STYLES.get(c.verdict) for row, c in enumerate(comparisons)}
     columns = _columns(comparisons, names, scale)
     return [
@@ -199,10 +201,8 @@ def headline(comparisons: Sequence[Comparison], heading: Heading) -> str:
 
 def summary(comparisons: Sequence[Comparison]) -> str:
     """Count the verdicts: `3 cells: 1 slower, 2 same`."""
-    counts = Counter(c.verdict for c in comparisons)
-    order = (ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER, *ComparisonVerdict)
-    found = [f"{counts[v]} {v.value}" for v in dict.fromkeys(order) if counts[v]]
-    return f"{len(comparisons)} cell{'' if len(comparisons) == 1 else 's'}: {', '.join(found) or 'none'}"
+    order = dict.fromkeys((ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER, *ComparisonVerdict))
+    return tally("cell", (c.verdict for c in comparisons), order)
 
 
 def short_names(cell_ids: Sequence[str]) -> tuple[list[str], str]:
@@ -266,10 +266,6 @@ def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: flo
 def _verdict(comparison: Comparison) -> str:
     is_loud = comparison.verdict in (ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER)
     return comparison.verdict.value.upper() if is_loud else comparison.verdict.value
-
-
-def _span(comparison: Comparison) -> str:
-    return f"{comparison.verdict.value}: {plain(reason_text(comparison))}"
 
 
 def _notes(comparisons: Sequence[Comparison], names: Sequence[str], scale: float) -> Notes:

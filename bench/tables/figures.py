@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from typing import TypeVar
 
 from bench.core.estimate import Estimate
 from bench.core.text import plain as plain
+from bench.core.units import BYTES, COUNTS, TIMES, counted
+from bench.core.units import significant as significant
 
-_TIME_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_BYTE_UNITS = tuple((float(1024**power), unit) for power, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
-_COUNT_UNITS = tuple((float(1000**power), unit) for power, unit in enumerate(("", "k", "M", "G", "T", "P", "E")))
 _ASCII = str.maketrans(
     {"±": "+-", "µ": "u", "≥": ">=", "…": "..", "×": "x", "─": "-", "–": "-", "·": "|", "≈": "~"}
     | dict(zip("▁▂▃▄▅▆▇█•┤│└┊∙●‹›", "_.-=+*%#*+|+:.O<>", strict=True))  # of charts
@@ -23,12 +24,9 @@ _ASCII = str.maketrans(
 _SMALLEST_SHOWN, _LARGEST_SHOWN = 0.01, 1e5
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """Round to so many significant figures, without an exponent: `0.0123`, `1.23`, `123`, `1234`."""
-    if value == 0:
-        return "0"
-    magnitude = int(f"{value:.{digits - 1}e}".partition("e")[2])  # after rounding: 9.996 is 10.0
-    return f"{value:.{max(0, digits - 1 - magnitude)}f}"
+def ratio_text(ratio: float) -> str:
+    """Write a ratio to three figures, but never 1.00 where it is not 1."""
+    return significant(ratio) if abs(ratio - 1) >= 0.005 else f"1{ratio - 1:+.0e}"
 
 
 def with_noise(value: float, half_width: float | None) -> tuple[str, str]:
@@ -57,27 +55,26 @@ def duration(seconds: float, half_width: float | None = None) -> str:
 
 def time_unit(seconds: Iterable[float]) -> tuple[float, str] | None:
     """Choose one unit for a column of durations as `(seconds per unit, name)`; None if no single one fits."""
-    return _common_unit(seconds, _TIME_UNITS)
+    return _common_unit(seconds, TIMES)
 
 
 def byte_unit(counts: Iterable[float]) -> tuple[float, str] | None:
     """Choose one binary unit for a column of byte counts; None if no single one fits."""
-    return _common_unit(counts, _BYTE_UNITS)
+    return _common_unit(counts, BYTES)
 
 
 def count_unit(counts: Iterable[float]) -> tuple[float, str] | None:
     """Choose one decimal prefix for a column of counts; None if no single one fits."""
-    return _common_unit(counts, _COUNT_UNITS)
+    return _common_unit(counts, COUNTS)
 
 
-def _common_unit(values: Iterable[float], units: Iterable[tuple[float, str]]) -> tuple[float, str] | None:
+def _common_unit(values: Iterable[float], units: Sequence[tuple[float, str]]) -> tuple[float, str] | None:
     """Take the unit of the geometric mean, if no value is then too small or too long to read."""
     positive = [value for value in values if value > 0]
     if not positive:
         return None
     middle = math.exp(math.fsum(map(math.log, positive)) / len(positive))
-    ordered = sorted(units)
-    scale, name = next((unit for unit in reversed(ordered) if unit[0] <= middle), ordered[0])
+    scale, name = next((unit for unit in reversed(units) if unit[0] <= middle), units[0])
     readable = min(positive) / scale >= _SMALLEST_SHOWN and max(positive) / scale < _LARGEST_SHOWN
     return (scale, name) if readable else None
 
@@ -148,11 +145,13 @@ def words(text: str) -> str:
     return plain(text, LONGEST_TEXT)
 
 
-def count_of(number: int, one: str, many: str = "") -> str:
-    """Write `1 cell`, `36 cells`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def seconds_text(estimate: Estimate | None) -> str:
     """Write a duration with half its interval in its own unit: `7.5 ± 0.6 ms`."""
     return "-" if estimate is None else duration(estimate.point, estimate.half_width)
+
+
+def tally(noun: str, found: Iterable[StrEnum], order: Iterable[StrEnum]) -> str:
+    """Count what was found: `36 cells: 34 ok, 2 skipped`."""
+    counts = Counter(found)
+    each = [f"{counts[one]:,} {one.value.replace('_', ' ')}" for one in order if counts[one]]
+    return f"{counted(counts.total(), noun)}: {', '.join(each) or 'none'}"

@@ -10,7 +10,7 @@ from bench.core.gate import CounterChange, GateRow, GateVerdict
 from bench.core.units import counted
 from bench.tables.columns import MISSING
 from bench.tables.document import Block, Document, Notes, Rows, Text, Verbatim
-from bench.tables.figures import plain, significant
+from bench.tables.figures import plain, significant, tally
 from bench.tables.table import Column
 
 _WORDS = {
@@ -25,10 +25,8 @@ _STYLES = {GateVerdict.LESS: "yellow"}
 
 def gate_summary(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
     """Count the verdicts, and name counters without a value: `suite gate, torch 2.15: 17 cells: 17 same`."""
-    counts = Counter(row.verdict for row in rows)
-    found = [f"{counts[verdict]} {verdict.value}" for verdict in GateVerdict if counts[verdict]]
-    cells = f"{len(rows)} cell{'' if len(rows) == 1 else 's'}"
-    return f"suite {plain(suite)}, torch {plain(torch)}: {cells}: {', '.join(found) or 'none'}{_empty(rows)}"
+    cells = tally("cell", (row.verdict for row in rows), GateVerdict)
+    return f"suite {plain(suite)}, torch {plain(torch)}: {cells}{_empty(rows)}"
 
 
 def _empty(rows: Sequence[GateRow]) -> str:

@@ -283,8 +283,8 @@ def nominations_document(nominations: Sequence[HistoryNomination], looked_at: in
         ]
     count = len(nominations)
     cells = len({n.cell_key for n in nominations})
-    total = f"{looked_at:,} series looked at: {count} nomination{'' if count == 1 else 's'}"
-    where = f" in {cells} cell{'' if cells == 1 else 's'}" if cells else ""
+    total = f"{looked_at:,} series looked at: {counted(count, 'nomination')}"
+    where = f" in {counted(cells, 'cell')}" if cells else ""
     return [*blocks, Text(text=total + where), Text(text=WHY_NO_VERDICT, close=True)]
 
 

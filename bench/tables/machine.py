@@ -6,8 +6,9 @@ Also writes every field of an environment as text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from bench.core.comparison import CellNoise
 from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.peaks import Peaks, Probe, ProbeKind
 from bench.core.precision import Arithmetic, first_of
@@ -100,21 +101,7 @@ def _documented(peaks: Peaks, probe: Probe) -> float | None:
     return dict(sheet.flops_per_second).get(probe.arithmetic) if probe.arithmetic else sheet.bytes_per_second
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
-    """The noise of one cell when nothing changed; fields as in `bench.runner.ab.calibration.CellNoise`."""
-
-    cell_id: str
-    sessions: int
-    within: float
-    between: float
-    best_quads: int
-    detectable: tuple[tuple[int, float], ...]
-    slot_shift: float
-    slot_p: float
-
-
-def calibration_document(noises: Sequence[Noise]) -> Document:
+def calibration_document(noises: Sequence[CellNoise]) -> Document:
     """Make the table of a machine's noise, a row per cell, and explain its columns."""
     names, common = short_names([noise.cell_id for noise in noises])
     plans = sorted({sessions for noise in noises for sessions, _ in noise.detectable})

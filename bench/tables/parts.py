@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.core.estimate import Estimate
 from bench.core.record import FlopCount, LayerCount, Record, Sample
+from bench.core.units import counted, known_sum
 from bench.stats.estimate import estimate_median, quantile, relative_dispersion
 from bench.stats.summary import place
 from bench.tables.advice import advice_sentences
@@ -28,7 +29,7 @@ from bench.tables.columns import (
     whole,
 )
 from bench.tables.document import Document, Doubts, Heading, Notes, Rows, Text
-from bench.tables.figures import percent, plain, significant
+from bench.tables.figures import percent, plain, ratio_text
 from bench.tables.table import Column
 
 
@@ -82,7 +83,7 @@ def opinions_document(record: Record) -> Document:
 def _total(layers: Sequence[LayerCount]) -> LayerCount:
     """Add layers up; columns without a sum are empty."""
     sums: dict[str, Any] = {
-        name: _sum([getattr(layer, name) for layer in layers])
+        name: known_sum(getattr(layer, name) for layer in layers)
         for name in ("flops_forward", "flops_backward", "activation_bytes", "bytes_touched")
     }
     parameters = sum(layer.parameters for layer in layers)
@@ -121,11 +122,6 @@ def _without_empty_containers(layers: Sequence[LayerCount]) -> list[LayerCount]:
     return [x for x in layers if x.name not in parents or x.parameters or x.buffers or x.flops_forward]
 
 
-def _sum(values: Sequence[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
-
-
 def count_notes(records: Sequence[Record]) -> list[str]:
     """Explain why counters differ and which operations have no formula, once per model."""
     notes: dict[tuple[str, str], str] = {}  # by model and counter: other batch sizes differ for the same reason
@@ -154,7 +150,7 @@ def uncounted_text(flops: FlopCount) -> str:
     names = ", ".join(f"{plain(name)} ({count})" for name, count in flops.uncounted)
     backward = "" if flops.backward is None else f" and {flops.backward:,} backward"
     least = "FLOPs unmeasured" if flops.forward is None else f"at least {flops.forward:,} FLOPs forward{backward}"
-    return f"{least}; {calls:,} operation{'' if calls == 1 else 's'} uncounted: {names}"
+    return f"{least}; {counted(calls, 'operation')} uncounted: {names}"
 
 
 _NAMES = {"closed-form": "closed form"}
@@ -197,8 +193,7 @@ def _share(value: int | None, ours: int | None) -> str:
         return "="
     if not ours:
         return ""
-    ratio = value / ours
-    return significant(ratio) if abs(ratio - 1) >= 0.005 else f"1{ratio - 1:+.0e}"
+    return ratio_text(value / ours)
 
 
 def opinion_notes(record: Record) -> list[str]:

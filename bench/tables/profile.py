@@ -5,7 +5,7 @@ A figure that is more correction than measurement has a mark before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields, replace
 
 from bench.core.advice import Advice
@@ -25,7 +25,7 @@ from bench.core.profile import (
     Trial,
 )
 from bench.core.record import Phase
-from bench.core.units import format_bytes, format_count, format_seconds
+from bench.core.units import counted, format_bytes, format_count, format_seconds, known_sum
 from bench.tables.advice import WORDS, facts_text
 from bench.tables.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
 from bench.tables.document import Document, Notes, Rows, Text, Verbatim
@@ -134,13 +134,13 @@ def operator_columns(profile: Profile) -> list[Column]:
         names.append(f"{len(rest)} others")
         seconds.append(sum(row.seconds for row in rest))
         calls.append(sum(row.calls for row in rest))
-        touched.append(_known_sum(rest))
+        touched.append(known_sum(row.bytes_touched for row in rest))
         host.append(sum(row.host_seconds or 0.0 for row in rest) if profile.clock == "device" else None)
     doubts = [*(are_doubtful([row]) for row in top), *([are_doubtful(rest)] if rest else []), False]
     names.append("step")
     seconds.append(profile.step_seconds)
     calls.append(sum(row.calls for row in profile.operators))
-    touched.append(_known_sum(profile.operators))
+    touched.append(known_sum(row.bytes_touched for row in profile.operators))
     host.append(profile.host_step_seconds)
     none = [None] * len(names)
     share = tuple(percent(value / profile.step_seconds) for value in seconds)
@@ -158,11 +158,6 @@ def operation_name(name: str) -> str:
     """Shorten what the profiler calls the engine's work around a node."""
     prefix = "autograd::engine::evaluate_function: "
     return plain(f"engine: {name.removeprefix(prefix)}" if name.startswith(prefix) else name)
-
-
-def _known_sum(rows: Sequence[OperatorCost]) -> int | None:
-    known = [row.bytes_touched for row in rows if row.bytes_touched is not None]
-    return sum(known) if known else None
 
 
 _OBVIOUS = (LOSS, OPTIMIZER, ZERO_GRAD)
@@ -223,9 +218,9 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     columns = [*groups, Group("step", profile.layers)]
     seconds = [group.seconds for group in columns]
     forward, backward = ([_phase(group, phase) for group in columns] for phase in (Phase.FORWARD, Phase.BACKWARD))
-    flops = [_sum(layer.flops for layer in group.layers) for group in columns]
-    touched = [_sum(layer.bytes_touched for layer in group.layers) for group in columns]
-    activations = [_sum(layer.activation_bytes for layer in group.layers) for group in columns]
+    flops = [known_sum(layer.flops for layer in group.layers) for group in columns]
+    touched = [known_sum(layer.bytes_touched for layer in group.layers) for group in columns]
+    activations = [known_sum(layer.activation_bytes for layer in group.layers) for group in columns]
     intensity = [f / b if f and b else None for f, b in zip(flops, touched, strict=True)]
     rate = [_rate(group) for group in groups] + [flops[-1] / step if flops[-1] and step else None]
     none = [None] * len(columns)
@@ -253,17 +248,12 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
 
 def _rate(group: Group) -> float | None:
     """Return the FLOP/s of a row; None if its time is doubtful."""
-    flops, seconds = _sum(layer.flops for layer in group.layers), group.seconds
+    flops, seconds = known_sum(layer.flops for layer in group.layers), group.seconds
     return flops / seconds if flops and seconds and not is_doubtful(group.layers) else None
 
 
 def _phase(group: Group, phase: Phase) -> float | None:
     return sum(layer.seconds_in(phase) for layer in group.layers) or None
-
-
-def _sum(values: Iterable[int | None]) -> int | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def _legend(groups: Sequence[Group]) -> list[str]:
@@ -317,7 +307,7 @@ def _start_lines(profile: Profile) -> list[str]:
     if compiled is not None:
         again = f", {compiled.recompilations} compiled again in steps all alike" if compiled.recompilations else ""
         lines.append(
-            f"Compiled into {_plural(compiled.graphs, 'graph')}, {_plural(len(compiled.breaks), 'break')}{again}."
+            f"Compiled into {counted(compiled.graphs, 'graph')}, {counted(len(compiled.breaks), 'break')}{again}."
         )
         for one in compiled.breaks:
             where = f"{plain(one.file)}:{one.line}: " if one.file else ""
@@ -325,13 +315,9 @@ def _start_lines(profile: Profile) -> list[str]:
         if compiled.batch_recompilations is not None:
             batches = " and ".join(map(str, compiled.batches_tried))
             lines.append(
-                f"Batches of {batches} made it compile {_plural(compiled.batch_recompilations, 'graph')} more."
+                f"Batches of {batches} made it compile {counted(compiled.batch_recompilations, 'graph')} more."
             )
     return lines
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _advice_text(advice: Advice) -> str:

@@ -7,7 +7,7 @@ intervals do not overlap and they are further apart than two processes of the sa
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,7 +26,7 @@ from bench.tables.cells import figure_columns
 from bench.tables.claims import claims_document
 from bench.tables.columns import MISSING
 from bench.tables.document import Block, Document, Doubts, Heading, Notes, Rows, Text
-from bench.tables.figures import plain, significant
+from bench.tables.figures import plain, significant, tally
 from bench.tables.scaling import ranks_document, scaling_document
 from bench.tables.table import Column
 
@@ -142,9 +142,7 @@ def _peak_source(record: Record) -> str:
 
 def summary_line(records: Sequence[Record]) -> str:
     """Count the outcomes: `36 cells: 34 ok, 2 skipped`."""
-    counts = Counter(record.outcome for record in records)
-    found = [f"{counts[outcome]:,} {outcome.value.replace('_', ' ')}" for outcome in Outcome if counts[outcome]]
-    return f"{counted(len(records), 'cell')}: {', '.join(found) or 'none'}"
+    return tally("cell", (record.outcome for record in records), Outcome)
 
 
 def run_document(

@@ -21,7 +21,7 @@ from bench.core.training import (
     TrainingPlan,
     TrainingRun,
 )
-from bench.core.units import format_count, format_seconds
+from bench.core.units import counted, format_count, format_seconds
 from bench.stats.summary import NONSENSE_GAP
 from bench.suite.axes import AXES
 from bench.tables.columns import (
@@ -85,7 +85,7 @@ def recipe(training: Training) -> str:
 
 def plan_text(plan: TrainingPlan, *, is_axis: bool = False) -> str:
     """Describe the settings of a plan; batch size and workers are left out if they are axes."""
-    words = [] if is_axis else [f"batch {plan.batch_size}", f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"]
+    words = [] if is_axis else [f"batch {plan.batch_size}", counted(plan.workers, "worker")]
     words.append(plan.optimizer or "the model's own optimizer")
     words += [f"lr {plan.learning_rate:g}"] if plan.learning_rate is not None else []
     words += [f"weight decay {plan.weight_decay:g}"] if plan.weight_decay is not None else []
@@ -127,7 +127,7 @@ def score_columns(found: Classification) -> list[Column]:
 
     If a class has no figure, there is no mean: without that class it would flatter the model.
     """
-    scores = [*found.scores, ClassScore(name="mean", support=_support(found), **_means(found))]
+    scores = [*found.scores, ClassScore(name="mean", support=sum(score.support for score in found.scores), **_means(found))]
     return shown_columns(CLASSES, [ClassRow(None, score) for score in scores])
 
 
@@ -169,7 +169,7 @@ def sentences(training: Training) -> list[str]:
     if plan.target_accuracy is not None:
         found.append(_target(run, plan.target_accuracy))
     if run.resumptions:
-        found.append(f"Resumed from a checkpoint {run.resumptions} time{'' if run.resumptions == 1 else 's'}.")
+        found.append(f"Resumed from a checkpoint {counted(run.resumptions, 'time')}.")
     return found
 
 
@@ -182,10 +182,6 @@ def _target(run: TrainingRun, accuracy: float) -> str:
         f"The target of {_percent(accuracy)} % was reached with epoch {epoch}, after {format_seconds(seconds)} of "
         "training and evaluation."
     )
-
-
-def _support(found: Classification) -> int:
-    return sum(score.support for score in found.scores)
 
 
 def _percent(fraction: float) -> str:
@@ -231,14 +227,9 @@ def pipeline_columns(points: Sequence[PipelinePoint]) -> list[Column]:
     ]
 
 
-def point_name(point: PipelinePoint) -> str:
-    """Name a combination: `batch 64, 2 workers, prefetch 2`."""
-    return plan_name(point.plan)
-
-
 def plan_name(plan: TrainingPlan) -> str:
-    """Name the combination that a plan asks for."""
-    words = [f"batch {plan.batch_size}", f"{plan.workers} worker{'' if plan.workers == 1 else 's'}"]
+    """Name the combination that a plan asks for: `batch 64, 2 workers, prefetch 2`."""
+    words = [f"batch {plan.batch_size}", counted(plan.workers, "worker")]
     words += [f"prefetch {plan.prefetch}"] if plan.prefetch else []
     return ", ".join([*words, *(["pinned"] if plan.pin_memory else [])])
 
@@ -251,11 +242,11 @@ def _sentence(point: PipelinePoint) -> str:
         point.joint_examples_per_second,
     )
     if not loader or not step or not both:
-        return f"{point_name(point)}: not measured"
+        return f"{plan_name(point.plan)}: not measured"
     slower = "loader" if loader < step else "step"
     wait = sum(point.wait_seconds) / len(point.wait_seconds)
     return (
-        f"{point_name(point)}: the {slower} is the slower one, and both together reach "
+        f"{plan_name(point.plan)}: the {slower} is the slower one, and both together reach "
         f"{both / min(loader, step) * 100:.0f} % of it; a step waits {format_seconds(wait)} for its batch."
     )
 

@@ -21,7 +21,7 @@ from bench.core.cell import Cell, Mode
 from bench.core.inputs import InputShape
 from bench.core.workload import Workload
 from bench.device.batch import make_batch, tensors_in
-from bench.device.marks import Marks
+from bench.device.step import Marks
 from bench.device.prepare import prepare
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bench.claims import Subject, check, check_counters, measured_from, needed
+from bench.claims import Subject, check, check_counters, needed
 from bench.core.claim import Claim, ClaimVerdict, Erratum
 from bench.core.record import Counters, FlopCount, LayerCount
 
@@ -137,7 +137,7 @@ COUNTED = Counters(
 
 def read(quantity: str, layer: str | None = None, value: object = 1, batch_size: int = 8, **more: object) -> object:
     claim = claimed(value, layer=layer, **more)
-    return measured_from(COUNTED, batch_size, replace(claim, quantity=quantity))
+    return check_counters(replace(claim, quantity=quantity), COUNTED, batch_size).measured
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_what_cannot_be_read_is_unmeasured_with_its_reason(counters: Counters, c
 
 def test_flops_of_a_layer_with_an_uncounted_part_are_unmeasured() -> None:
     counters = replace(COUNTED, layers=(*COUNTED.layers[:3], replace(FC, flops_forward=None)))
-    assert measured_from(counters, 8, replace(claimed(1, layer="head"), quantity="flops_forward")) is None
+    assert check_counters(replace(claimed(1, layer="head"), quantity="flops_forward"), counters, 8).measured is None
 
 
 @given(st.integers(1, 10**9), st.integers(1, 64))
@@ -235,7 +235,7 @@ def test_three_quarters_are_exact(gate: int, batch_size: int) -> None:
 
 def test_a_relative_claim_compares_with_the_layer_it_names() -> None:
     claim = claimed(896 / 110, layer="conv", relative_to="m", relative_layer="head.fc")
-    assert measured_from(COUNTED, 8, claim, COUNTED) == 896 / 110
+    assert check_counters(claim, COUNTED, 8, COUNTED).measured == 896 / 110
 
 
 def test_a_ratio_to_nothing_is_unmeasured() -> None:

@@ -18,7 +18,7 @@ from bench.cli import run_command
 from bench.core.comparison import Comparison, ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.jsonio import to_json
-from bench.report.ci.verdict import Compared
+from bench.report.verdict import Compared
 from tests.fakes.actions import Rehearsed, rehearse
 from tests.report.ci_results import ab_result, comparison
 from tests.runner.git_repository import make_repository, run_git

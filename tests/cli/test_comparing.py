@@ -21,7 +21,7 @@ from bench.core.comparison import (
     Unmeasured,
 )
 from bench.core.errors import ExitCode
-from bench.runner.ab import bisect_run, cells, scout
+from bench.runner.ab import bisect_run, ratios, scout
 from bench.runner.ab.run import Compared
 from bench.runner.ab.sides import Side
 from bench.store.runs import RunFolder
@@ -84,7 +84,7 @@ def test_whoever_is_slower_of_two_models_fails_only_if_asked(
             seconds=63.0,
         )
 
-    monkeypatch.setattr(cells, "compare_cells", compare)
+    monkeypatch.setattr(ratios, "compare_cells", compare)
     arguments = ["ab", "--model-a", "mlp", "--model-b", "mlp@width=1024", "--set-b", "batch-size=16", *options]
     assert run_command(arguments) == code
     out = capsys.readouterr().out

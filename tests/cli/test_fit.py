@@ -52,9 +52,9 @@ def test_a_model_larger_than_the_memory_says_what_it_needs(capsys):
 
 
 def test_by_default_nine_tenths_of_what_is_free_are_filled(capsys, monkeypatch):
-    from bench.runner import fitting
+    from bench.runner import counting
 
-    monkeypatch.setattr(fitting, "_free_memory", lambda *_: 200_000)
+    monkeypatch.setattr(counting, "_free_memory", lambda *_: 200_000)
     code, document = fit_json(capsys, f"{USER}:tiny", "--input-shape", "4")
     assert code == ExitCode.FINE
     assert document["free_bytes"] == {"cpu": 200_000}
@@ -62,9 +62,9 @@ def test_by_default_nine_tenths_of_what_is_free_are_filled(capsys, monkeypatch):
 
 
 def test_nothing_is_run_where_less_memory_is_free_than_predicted(capsys, monkeypatch):
-    from bench.runner import fitting
+    from bench.runner import counting
 
-    monkeypatch.setattr(fitting, "_free_memory", lambda *_: 1000)
+    monkeypatch.setattr(counting, "_free_memory", lambda *_: 1000)
     code, out, _ = fit(capsys, f"{USER}:tiny", "--input-shape", "4", "--memory", "64KiB", "--verify")
     assert code == ExitCode.UNFIT
     assert "not verified: it needs 63.9 KiB, and cpu has 1000 B free" in " ".join(out.split())

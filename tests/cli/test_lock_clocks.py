@@ -26,7 +26,7 @@ from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.device import clocks
 from bench.runner import plan, session
-from bench.runner.ab import cells as ab_cells
+from bench.runner.ab import ratios
 from bench.runner.ab import run as ab_run
 from bench.runner.ab.scout import Scouted
 from bench.runner.ab.sides import Side
@@ -129,8 +129,8 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     monkeypatch.setattr(session, "check_models", lambda *_, **__: ())
     monkeypatch.setattr(LocalExecutor, "prepare", lambda *_, **__: None)
     monkeypatch.setattr(LocalExecutor, "run", run_cell)
-    monkeypatch.setattr(ab_cells, "environment_here", lambda _: ON_GPU)
-    monkeypatch.setattr(ab_cells, "measure_pairs", compare)
+    monkeypatch.setattr(ratios, "environment_here", lambda _: ON_GPU)
+    monkeypatch.setattr(ratios, "measure_pairs", compare)
     monkeypatch.setattr(ab_run, "open_sides", sides)
     monkeypatch.setattr(ab_run, "scout", scout)
     monkeypatch.setattr(ab_run, "Servers", servers)

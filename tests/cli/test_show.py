@@ -14,7 +14,7 @@ from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Record
-from bench.report.ci.comment import LIMIT
+from bench.report.comment import LIMIT
 from bench.store.runs import RunFolder, RunInfo
 from bench.tables.catalog import COLUMNS
 from tests.cli.stored import store_run

@@ -7,9 +7,10 @@ import sys
 
 import pytest
 
-from bench.cli.progress import STOPPING, stoppable
+from bench.cli.progress import STOPPING, stoppable, terminated_like_interrupted
 from bench.core.record import Outcome
 from bench.store.runs import RunFolder, run_paths
+from bench.store.stored import read_stored_run
 from tests.runner.watching import is_gone, wait_for
 
 MODELS = """
@@ -79,7 +80,7 @@ def test_a_run_that_is_stopped_keeps_its_records_and_leaves_no_process(tmp_path,
     (path,) = run_paths(tmp_path / "results")
     folder = RunFolder.open(path)
     assert [record.outcome for record in folder.records()] == [Outcome.OK]
-    assert [cell.model for cell in folder.missing_cells()] == ["models.py:Hangs"]
+    assert [cell.model for cell in read_stored_run(folder).missing] == ["models.py:Hangs"]
     assert not list(path.rglob("*.tmp"))
     if words is not None:
         assert words in err
@@ -101,10 +102,11 @@ def test_the_first_signal_leaves_in_order_and_the_second_at_once(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_nohup_stays_nohup():
+@pytest.mark.parametrize("handling", [stoppable, terminated_like_interrupted])
+def test_nohup_stays_nohup(handling):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        with stoppable():
+        with handling():
             signal.raise_signal(signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)

@@ -45,7 +45,7 @@ class Shown:
     started_at: str
 
 
-LOGARITHMS = re.compile(r"shifts?$|minimum_detectable$|^Comparison\.(low|high|mean_high)$")
+LOGARITHMS = re.compile(r"(shifts?|minimum_detectable|\.within|\.between)$|^Comparison\.(low|high|mean_high)$")
 
 
 def values_of(hint: Any, name: str = "", sizes: tuple[int, int] = (0, 3)) -> st.SearchStrategy[Any]:

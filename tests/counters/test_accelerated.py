@@ -10,7 +10,7 @@ from torch import nn
 
 from bench.core.cell import Cell, Precision
 from bench.core.workload import Workload
-from bench.counters.predict import predict
+from bench.counters.memory import predict
 
 MIB = 2**20
 BATCH, HEADS, TIME, HEAD = 8, 8, 2048, 64
@@ -77,7 +77,7 @@ def test_a_mask_of_dropout_is_a_byte_per_value_on_a_gpu() -> None:
 def test_outside_training_dropout_does_nothing() -> None:
     model = nn.Dropout(0.5).eval()
     x = torch.ones(3)
-    from bench.counters.accelerated import AcceleratedMode
+    from bench.counters.fakes import AcceleratedMode
 
     with AcceleratedMode():
         assert torch.equal(model(x), x)

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from bench.core.cell import CompileMode, Precision
-from bench.counters import live
-from bench.counters.live import measure_memory, track_live_bytes
-from bench.counters.predict import predict
+from bench.counters import memory as module
+from bench.counters.memory import measure_memory, track_live_bytes
+from bench.counters.memory import predict
 from bench.device.backend import backend_of
 from bench.runner.counting import workspaces_of
 from tests.counters.small import WORKLOADS, cell, image_workload, linear_workload
@@ -21,8 +21,8 @@ from tests.gpu import judging
 _CHILD = """
 import json, sys
 from torch import nn
-from bench.counters.live import measure_resident
-from bench.counters.predict import predict
+from bench.counters.memory import measure_resident
+from bench.counters.memory import predict
 from tests.counters.small import cell, image_workload
 workload = image_workload(lambda: nn.Sequential(nn.Flatten(), *[nn.Linear(192, 192, bias=False) for _ in range(200)],
                                                 nn.Linear(192, 5)))
@@ -46,9 +46,9 @@ def test_a_fresh_process_peaks_near_the_predicted_bytes():
 
 
 def test_without_clear_refs_the_method_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live, "clear_peak", lambda: False)
-    monkeypatch.setattr(live, "resident_bytes", lambda: None)
-    monkeypatch.setattr(live, "_give_memory_back", lambda: False)  # this process goes on to run other tests
+    monkeypatch.setattr(module, "clear_peak", lambda: False)
+    monkeypatch.setattr(module, "resident_bytes", lambda: None)
+    monkeypatch.setattr(module, "_give_memory_back", lambda: False)  # this process goes on to run other tests
     memory = measure_memory(WORKLOADS["mse"], cell())
     assert memory.step_resident_bytes is None
     assert memory.peak_resident_bytes is not None
@@ -56,13 +56,13 @@ def test_without_clear_refs_the_method_says_so(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_cpu_measurement_leaves_the_accelerator_fields_empty(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(live, "_give_memory_back", lambda: False)
+    monkeypatch.setattr(module, "_give_memory_back", lambda: False)
     memory = measure_memory(WORKLOADS["mse"], cell())
     assert (memory.peak_allocated_bytes, memory.peak_reserved_bytes, memory.device_used_bytes) == (None, None, None)
 
 
 def test_a_function_that_the_c_library_does_not_have_is_none():
-    assert live.call_c("no_such_function_in_libc") is None
+    assert module.call_c("no_such_function_in_libc") is None
 
 
 def test_live_bytes_see_a_tensor_that_is_kept_too_long():
@@ -114,7 +114,7 @@ def test_a_peak_that_misses_the_prediction_on_either_side_is_found(
             held = machine.gpu.hold(round(share * tensors)), machine.multiply(0.01)
             del held
 
-    monkeypatch.setattr(live, "prepare", lambda *_, **__: contextlib.nullcontext(Step(machine)))
+    monkeypatch.setattr(module, "prepare", lambda *_, **__: contextlib.nullcontext(Step(machine)))
     with machine.installed():
         assert (wrong_on_cuda() == []) is is_right
 
@@ -144,7 +144,7 @@ class OnAGpu:
 def peaks_of(monkeypatch: pytest.MonkeyPatch, compile_mode: CompileMode = CompileMode.NONE, **step: int):
     machine = FakeMachine()
     prepared = OnAGpu(machine, **step)
-    monkeypatch.setattr(live, "prepare", lambda *_, **__: contextlib.nullcontext(prepared))
+    monkeypatch.setattr(module, "prepare", lambda *_, **__: contextlib.nullcontext(prepared))
     with machine.installed():
         return measure_memory(WORKLOADS["mse"], replace(cell(device="cuda:0"), compile=compile_mode))
 
@@ -165,7 +165,7 @@ def test_the_compilers_own_peak_stands_apart(monkeypatch: pytest.MonkeyPatch):
 def test_a_verified_batch_has_the_optimizers_state_on_a_fake_gpu(monkeypatch: pytest.MonkeyPatch, overflows: int):
     """`fit --verify` in fp16-amp: the allocator's peak is that of steps which update the weights (A4)."""
     machine = FakeMachine()
-    monkeypatch.setattr(live, "prepare", lambda *_, **__: contextlib.nullcontext(OnAGpu(machine, overflows)))
+    monkeypatch.setattr(module, "prepare", lambda *_, **__: contextlib.nullcontext(OnAGpu(machine, overflows)))
     with machine.installed():
         one = cell(device="cuda:0", precision=Precision.FP16_AMP)
         track_live_bytes(WORKLOADS["mse"], one)

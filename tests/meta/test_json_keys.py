@@ -19,7 +19,7 @@ import pytest
 
 from bench.core import claim, comparison, fit, gate, generation, history, peaks, profile, record, training
 from bench.runner.ab.calibration import Calibration
-from bench.runner.ab.selftest import Selftest
+from bench.runner.ab.calibration import Selftest
 from bench.runner.doctor import Diagnosis
 from bench.runner.scenarios import GENERATION, IMAGES
 from bench.stats.rank_scaling import RankScaling

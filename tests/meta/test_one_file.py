@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,8 +13,7 @@ import pytest
 from bench import cli, registry
 from bench.cli import run_command
 from bench.core.errors import ExitCode
-
-ROOT = Path(__file__).parents[2]
+from tests.meta.copies import ROOT, Copy
 
 COMMAND = '''"""Count zebras.
 
@@ -64,51 +63,60 @@ def test_a_command_is_one_file(
         for form, text in {"table": "\n      3\n", "markdown": "| 3 |", "json": '"stripes": 3'}.items():
             assert run_command(["zebra", "--stripes", "3", "--format", form]) == ExitCode.FINE
             assert text in capsys.readouterr().out
+        assert run_command(["zebbra"]) == ExitCode.USAGE
+        assert "zebra" in capsys.readouterr().err
     finally:
         cli.entries.cache_clear()
         sys.modules.pop("bench.cli.zebra", None)
 
 
-KIND = '''
+KIND = """
+from bench.device.backend import Backend
 from bench.device.cpu import CpuBackend
 
 
 class ZebraBackend(CpuBackend):
-    """A device that is a CPU under another name."""
-
-    def __init__(self, index=None):
-        super().__init__(None)
+    kind = "zebra"
+    label = "zebra"
+    is_asynchronous = True
+    device = Backend.device
 
     @classmethod
     def count(cls):
         return 0
-'''
+"""
 LOOK = """
+from dataclasses import replace
 from bench.core.errors import UsageError
 from bench.device import backend
-from bench.suite.sweep import sweep_of
+from bench.suite.sweep import ab_commands, sweep_of
+from tests.meta.copies import lacking
+from tests.report.formats.runs import RUN
 
-assert "zebra" in backend.DEVICE_HELP, backend.DEVICE_HELP
 assert backend.parse_device("zebra:1") == ("zebra", 1)
 assert type(backend.backend_of("zebra:1")).__name__ == "ZebraBackend"
-assert sweep_of(models="mlp", device="zebra:1").cells()[0].id.endswith("/zebra:1/fp32")
-try:
-    backend.parse_device("zebru")
-except UsageError as error:
-    assert "Did you mean 'zebra'?" in str(error), error
+cells = sweep_of(models="mlp", device="zebra:1").cells()
+assert cells[0].id.endswith("/zebra:1/fp32")
+assert "-d zebra:1" in ab_commands(None, None, cells)[0]
+records = tuple(replace(record, cell=replace(record.cell, device="zebra:1")) for record in RUN.records)
+assert not (found := lacking(replace(RUN, records=(*RUN.records, *records)), "zebra:1")), found
+for asked, words in {"zebru": "Did you mean 'zebra'?", "zebra:1": "torch sees no zebra device here"}.items():
+    try:
+        backend.normalise_device(asked)
+    except UsageError as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError(asked)
 """
 
 
 def test_a_device_kind_is_one_file_and_its_name(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "bench", tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__"))
-    names = tmp_path / "bench/device/backend.py"
+    copy = Copy(tmp_path, "tests")
     last = '    "mps": "bench.device.mps:MpsBackend",\n'
-    text = names.read_text()
-    assert text.count(last) == 1
-    names.write_text(text.replace(last, f'{last}    "zebra": "bench.device.zebra:ZebraBackend",\n'))
-    (tmp_path / "bench/device/zebra.py").write_text(KIND)
-    done = subprocess.run([sys.executable, "-c", LOOK], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    copy.change("device/backend.py", last, f'{last}    "zebra": "bench.device.zebra:ZebraBackend",\n')
+    copy.add("bench/device/zebra.py", KIND)
+    copy.python("-c", LOOK)
+    assert "zebra" in copy.bench("run", "--help")
 
 
 MODEL = '''"""Stripes, one linear layer.
@@ -125,20 +133,34 @@ def build(width: int = 3) -> nn.Module:
 '''
 
 
+def add_model(folder: Path) -> None:
+    """Add the file of a model and the entry point that names it."""
+    (folder / "zebra.py").write_text(MODEL)
+    about = folder / "zebra-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: zebra\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bench.models]\nzebra = zebra:build\n")
+
+
 def test_a_model_is_one_file_and_its_entry_point(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "zebra.py").write_text(MODEL)
-    folder = tmp_path / "zebra-1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: zebra\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text("[bench.models]\nzebra = zebra:build\n")
+    add_model(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     importlib.invalidate_caches()
     assert "zebra" in registry.names()
     assert run_command(["list", "models", "--options"]) == ExitCode.FINE
     assert "zebra\n  width=3" in capsys.readouterr().out
-    assert run_command(["run", "zebra@width=4", "--dry-run"]) == ExitCode.FINE
+    assert run_command(["run", "zebra@width=4", "--input", "4", "--dry-run"]) == ExitCode.FINE
     assert "zebra@width=4/train/" in capsys.readouterr().out
     assert run_command(["run", "zebbra", "--dry-run"]) == ExitCode.USAGE
     assert "Did you mean 'zebra'?" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_model_of_an_entry_point_is_measured_and_shown(tmp_path: Path) -> None:
+    copy = Copy(tmp_path)
+    add_model(tmp_path)
+    run = copy.measure("zebra@width=4", 4)
+    assert [json.loads(path.read_text())["outcome"] for path in run.glob("records/*.json")] == ["ok"]
+    copy.shows("zebra")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "bench"
-OTHERWISE = {"cli", "core", "claims", "registry", "stats", "suite/builtin", "report/html", "report/html/sections"}
+OTHERWISE = {"cli", "core", "claims", "registry", "stats", "report/html", "report/html/sections"}
 """Packages whose docstrings say something else: commands are listed by `bench --help`, sections by their page."""
 PACKAGES = sorted(
     folder

@@ -6,7 +6,7 @@ from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdic
 from bench.core.errors import ExitCode
 from bench.core.estimate import Estimate
 from bench.core.gate import GateRow, GateVerdict
-from bench.report.ci.verdict import Compared, Gated, StepResult
+from bench.report.verdict import Compared, Gated, StepResult
 from tests.records import make_claims
 from tests.report.formats.runs import gate_row
 

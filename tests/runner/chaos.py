@@ -23,7 +23,7 @@ from bench.core.errors import StoreError
 from bench.core.record import Counters, Memory, Outcome, Phase, Sample, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
-from bench.runner.resume import remaining
+from bench.runner.plan import remaining
 from bench.runner.session import run_cells
 from bench.runner.workers.answers import Counted, TimedCell
 from bench.store import runs

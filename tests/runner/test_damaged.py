@@ -15,26 +15,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.core.cell import Cell
-from bench.core.comparison import ComparisonVerdict, Ends, Shot, Shots
+from bench.core.comparison import CellNoise, ComparisonVerdict, Ends, Shot, Shots
 from bench.core.errors import BenchError
 from bench.core.gate import CounterChange, GateVerdict
 from bench.core.jsonio import to_json
+from bench.core.peaks import Slowdowns
 from bench.core.precision import Precision
 from bench.core.record import Counters, Sampling
-from bench.report.ci.annotations import annotation_lines
-from bench.report.ci.verdict import ci_comment, joint_exit_code
 from bench.report.html.sections.history import trend_page
-from bench.runner import slowdown
+from bench.report.verdict import ci_comment, joint_exit_code
+from bench.runner import peaks as peaks_module
 from bench.runner.ab import bisect_run
-from bench.runner.ab.calibration import Calibration, CellNoise, calibration_path, spreads_of_cells, write_calibration
+from bench.runner.ab.calibration import Calibration, calibration_path, spreads_of_cells, write_calibration
 from bench.runner.ab.stages import Settings
-from bench.runner.ci.annotations import find_annotations
+from bench.runner.ci.annotations import annotation_lines, find_annotations
 from bench.runner.ci.steps import read_results
 from bench.runner.peaks import known_peaks, peaks_path
 from bench.runner.slurm.collect import collect, read_status
 from bench.runner.slurm.commands import Slurm
 from bench.runner.slurm.files import SlurmFiles, Submission, TaskNote
 from bench.runner.slurm.script import JobOptions
+from bench.store.codec import write_json
 from bench.store.expected import read_expected
 from bench.store.history.database import open_history
 from bench.store.history.ingest import ingest
@@ -171,7 +172,7 @@ def store(root: Path) -> dict[str, tuple[Path, Callable[[Path], object]]]:
     answer_of(to_json(PEAKS), peaks)
     write_calibration(root, Calibration(fingerprint=ENVIRONMENT.fingerprint, measured_at=STARTED_AT, cells=(NOISE,)))
     slow = peaks.with_name(f"{ENVIRONMENT.fingerprint}-cpu-slowdowns.json")
-    slowdown._write(slow, slowdown.Slowdowns(device="cpu", fingerprint="f", ratios=((Precision.BF16, 3.0),)))
+    write_json(slow, Slowdowns(device="cpu", fingerprint="f", ratios=((Precision.BF16, 3.0),)))
     (root / "results").mkdir()
     for day in range(8):
         store_run(root / "results", record_of(day, step=0.01 if day < 5 else 0.02))
@@ -200,7 +201,7 @@ def store(root: Path) -> dict[str, tuple[Path, Callable[[Path], object]]]:
             calibration_path(root, ENVIRONMENT.fingerprint),
             lambda _: spreads_of_cells(root, Settings())(ENVIRONMENT, [CELL]),
         ),
-        "slowdowns": (slow, slowdown._read),
+        "slowdowns": (slow, peaks_module._read_slowdowns),
         "history": (database, history),
         "dispatches.csv": (root / "expected" / "dispatches.csv", lambda path: read_expected(path.parent)),
         "kept count": (kept, lambda _: KeptCounts(root / "kept").find(CELL)),

@@ -9,7 +9,7 @@ from bench.core.cell import Cell
 from bench.core.errors import StoreError
 from bench.core.record import SCHEMA, Counters, Outcome, Sampling
 from bench.registry.code import code_hash
-from bench.runner.resume import Again, remaining
+from bench.runner.plan import Again, remaining
 from bench.store.codec import migrate
 from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT, make_record

@@ -7,12 +7,12 @@ import pytest
 from bench.core.cell import Cell, Precision
 from bench.core.record import Outcome, Sampling
 from bench.core.workload import Workload
-from bench.measure import slowdown as probe
-from bench.runner import processes, slowdown
+from bench.measure import peaks as probe
+from bench.runner import peaks, processes
 from bench.runner.executor import LocalExecutor
+from bench.runner.peaks import slow_precisions
 from bench.runner.processes import Ending
 from bench.runner.session import plan_targets
-from bench.runner.slowdown import slow_precisions
 from tests.records import ENVIRONMENT
 from tests.runner.test_executor import OK
 
@@ -31,7 +31,7 @@ def probed(monkeypatch):
         ratio = ratios[precision]
         return Ending(outcome=Outcome.TIMED_OUT) if ratio is None else Ending(outcome=Outcome.OK, value=ratio)
 
-    monkeypatch.setattr(slowdown.processes, "call", call)
+    monkeypatch.setattr(processes, "call", call)
     return ratios, made
 
 
@@ -76,8 +76,8 @@ def test_a_probe_that_never_ends_leaves_nothing_out(monkeypatch, tmp_path):
         limits.append(timeout_seconds)
         return call("time:sleep", 600, method=method, timeout_seconds=timeout_seconds)
 
-    monkeypatch.setattr(slowdown, "PROBE_TIMEOUT_SECONDS", 0.3)
-    monkeypatch.setattr(slowdown.processes, "call", never)
+    monkeypatch.setattr(peaks, "PROBE_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(processes, "call", never)
     assert slow(tmp_path) == {}
     assert limits == [0.3, 0.3]
 

@@ -7,7 +7,7 @@ import pytest
 from bench.core.cell import Mode, Parallel, ScalingMode
 from bench.core.environment import RankSetup
 from bench.core.record import Outcome, Phase, Sample
-from bench.stats.rank_scaling import rank_scaling_of, rank_scalings
+from bench.stats.rank_scaling import main_rank_scalings, rank_scalings
 from bench.tables.scaling import of_ranks
 from tests.records import make_record
 
@@ -39,7 +39,7 @@ def ranks(phases=RANKS, slower=1.0, world_size=2, **changes):
 
 
 def test_ddp_communicates_in_backward_and_optimizer():
-    scaling = rank_scaling_of(ranks(), [alone(), ranks()])
+    scaling = main_rank_scalings([ranks(), alone(), ranks()])[0]
     assert scaling.reason is None
     assert scaling.efficiency == pytest.approx(0.100 / 0.125)
     assert scaling.communication_seconds == pytest.approx(0.020 + 0.003)
@@ -50,12 +50,12 @@ def test_ddp_communicates_in_backward_and_optimizer():
 
 def test_fsdp2_communicates_in_forward_too():
     sharded = ranks(parallel=Parallel.FSDP2)
-    assert rank_scaling_of(sharded, [alone(), sharded]).communication_seconds == pytest.approx(0.025)
+    assert main_rank_scalings([sharded, alone(), sharded])[0].communication_seconds == pytest.approx(0.025)
 
 
 def test_a_rank_late_in_forward_is_named():
     uneven = ranks(slower=1.5)
-    scaling = rank_scaling_of(uneven, [alone(), uneven])
+    scaling = main_rank_scalings([uneven, alone(), uneven])[0]
     assert scaling.slowest_rank == 1
     assert scaling.rank_spread_fraction == pytest.approx(1 / 3)
     assert scaling.efficiency == pytest.approx(0.8)
@@ -63,12 +63,12 @@ def test_a_rank_late_in_forward_is_named():
 
 def test_a_share_below_zero_is_shown_as_it_is():
     faster = {**RANKS, Phase.BACKWARD: 0.055, Phase.OPTIMIZER: 0.009, Phase.STEP: 0.100}
-    assert rank_scaling_of(ranks(faster), [alone(), ranks(faster)]).communication_seconds == pytest.approx(-0.005)
+    assert main_rank_scalings([ranks(faster), alone(), ranks(faster)])[0].communication_seconds == pytest.approx(-0.005)
 
 
 def test_phases_that_do_not_add_up_say_nothing_of_communication():
     gap = {**RANKS, Phase.STEP: 0.200}
-    scaling = rank_scaling_of(ranks(gap), [alone(), ranks(gap)])
+    scaling = main_rank_scalings([ranks(gap), alone(), ranks(gap)])[0]
     assert scaling.reason == "the phases do not add up to the step"
     assert scaling.efficiency == pytest.approx(0.100 / 0.200)
     assert scaling.communication_seconds is None
@@ -84,7 +84,7 @@ def test_phases_that_do_not_add_up_say_nothing_of_communication():
     ],
 )
 def test_without_a_fair_cell_of_one_process_the_reason_stands_instead(others, words):
-    scaling = rank_scaling_of(ranks(), [*others, ranks()])
+    scaling = main_rank_scalings([ranks(), *others, ranks()])[0]
     assert words in scaling.reason
     assert (scaling.efficiency, scaling.communication_fraction) == (None, None)
     assert scaling.examples_per_second is not None
@@ -92,14 +92,14 @@ def test_without_a_fair_cell_of_one_process_the_reason_stands_instead(others, wo
 
 def test_of_two_cells_of_one_process_that_with_the_ranks_threads_is_taken():
     shared = ranks(threads=None)
-    assert rank_scaling_of(shared, [alone(threads=None), alone(threads=1), shared]).reason is None
+    assert main_rank_scalings([shared, alone(threads=None), alone(threads=1), shared])[0].reason is None
 
 
 def test_copies_that_infer_have_no_share():
     phases = {Phase.STEP: 0.02, Phase.FORWARD: 0.019}
     mine = ranks(phases, mode=Mode.INFER)
     other = dataclasses.replace(alone(mode=Mode.INFER), samples=samples(phases))
-    scaling = rank_scaling_of(mine, [other, mine])
+    scaling = main_rank_scalings([mine, other, mine])[0]
     assert (scaling.communication_fraction, scaling.efficiency) == (None, pytest.approx(1.0))
     assert scaling.reason == "copies that only infer do not communicate"
 

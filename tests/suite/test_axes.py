@@ -6,7 +6,8 @@ import pytest
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import UsageError
-from bench.suite.axes import AXES, axes_of, parse_choice, parse_positive, suggest
+from bench.core.text import suggest
+from bench.suite.axes import AXES, axes_of, parse_choice, parse_positive
 
 
 def one_line(caught: pytest.ExceptionInfo[UsageError]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from bench.core.advice import AdviceKind
 from bench.core.comparison import Nominated, Nomination, Side
 from bench.report.formats.markdown import write_document
-from bench.report.html.documents import shown
+from bench.report.html.sections.documents import shown
 from bench.tables.document import Document, Dots, Rows, page_text
 from bench.tables.nominations import headline, mean_ratio, nominations_document
 from bench.tables.table import Page

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from bench.core.profile import AUTOGRAD, COMPILED, GRADIENTS, LOSS, OPTIMIZER, PYTHON, UNATTRIBUTED, ZERO_GRAD
 from bench.core.record import Phase, phase_of
-from bench.measure.profile.marks import LAYER_MARK, PHASE_MARK, STEP_MARK
+from bench.measure.profile.spans import LAYER_MARK, PHASE_MARK, STEP_MARK
 from bench.measure.profile.spans import Recording, Span
 
 _PHASE_LAYERS: dict[Phase | str, str] = {
@@ -106,7 +106,7 @@ class Attribution:
     """All frames of a recording, and what they belong to.
 
     Args:
-        recording: With the marks of `marks.py`.
+        recording: With the marks of `spans.py`.
 
     Attributes:
         frames: Frames in order of threads, then of time.

@@ -2,7 +2,7 @@
 
 build, first and second step          start-up; parameters without a gradient
 collect                               plain and profiled steps in turn
-syncs, memory, trace                  passes of their own
+waiting lines, memory, trace          passes of their own
 count                                 FLOPs and bytes by layer, on tensors without storage
 compiling                             graph breaks
 half the batch; options               other steps of the same model, for the advice
@@ -31,10 +31,10 @@ from bench.device.prepare import prepare
 from bench.device.step import Step
 from bench.measure.profile.advice import Findings, find_advice, options_for, try_option
 from bench.measure.profile.collect import Collected, collect, write_trace
-from bench.measure.profile.compiling import feed_batches, find_breaks, graphs_so_far
-from bench.measure.profile.memory import profile_memory
+from bench.measure.profile.passes import feed_batches, find_breaks, graphs_so_far
+from bench.measure.profile.passes import profile_memory
 from bench.measure.profile.rows import layer_rows, middle_half, operator_rows
-from bench.measure.profile.syncs import find_syncs
+from bench.measure.profile.passes import find_syncs
 from bench.measure.profile.times import idle_gaps
 from bench.measure.profile.work import Work, count_step_work, count_work
 from bench.registry.optimizers import OPTIMIZERS

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.core.units import counted
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.core.training import TrainingPlan
@@ -21,7 +22,7 @@ from bench.device.backend import is_accelerator
 from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, without_garbage_collection
 from bench.measure.profile.collect import recording_calls, write_recording
-from bench.measure.profile.marks import layer_marks
+from bench.measure.profile.spans import layer_marks
 from bench.stats.stopping import StopRule
 
 MIN_WARMUPS = 2
@@ -153,7 +154,7 @@ def input_shape(step: Step, model: str) -> tuple[int, ...]:
     if len(inputs) != 1 or not isinstance(inputs[0], Tensor) or not inputs[0].is_floating_point():
         found = ", ".join(f"{x.dtype}".removeprefix("torch.") if isinstance(x, Tensor) else "?" for x in inputs)
         raise UsageError(
-            f"model {model!r} takes {len(inputs)} input{'s' if len(inputs) != 1 else ''} ({found}), and digits are one "
+            f"model {model!r} takes {counted(len(inputs), 'input')} ({found}), and digits are one "
             "image of real numbers; train for example my_net, walkthrough_cnn or mlp"
         )
     return tuple(inputs[0].shape[1:])

@@ -90,7 +90,7 @@ def _code(lines: Sequence[str], language: str) -> str:
 
 
 def _write(run: StoredRun, asked: Asked) -> str:
-    from bench.report.ci.comment import run_comment
+    from bench.report.comment import run_comment
 
     return run_comment(run.records, run.claims, run.environment, view=asked.view)
 

@@ -35,6 +35,7 @@ from bench.runner.ab.sides import Side, open_sides
 from bench.runner.ab.stages import Comparing, Progress, Settings
 from bench.runner.records import describe_resumption, open_run
 from bench.store.atomic import store_error, write_bytes
+from bench.store.codec import write_json
 from bench.store.runs import RunFolder
 
 SCHEMA = 1
@@ -138,8 +139,7 @@ def _answer(folder: RunFolder, question: Question, listen: Listener) -> Bisected
             listen=listen,
         ).run()
     bisected = replace(bisected, seconds=time.monotonic() - started)
-    document = {"schema": SCHEMA, **to_json(bisected), "stepbench": __version__}
-    folder.write_text(ANSWER_FILE, json.dumps(document, indent=1, allow_nan=False) + "\n")
+    write_json(folder.path / ANSWER_FILE, {"schema": SCHEMA, **to_json(bisected), "stepbench": __version__})
     return bisected
 
 

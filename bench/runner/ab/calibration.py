@@ -1,4 +1,6 @@
-"""What this machine's noise is when nothing changed: an A/A comparison, taken apart and kept.
+"""What this machine's noise is when nothing changed, kept for later comparisons; and whether verdicts hold here.
+
+Calibrate: an A/A comparison, taken apart.
 
     within     spread of quads in one session (between visits; more quads average it away)
     between    spread of sessions beyond that (each process has its own speed; only more sessions help)
@@ -10,23 +12,34 @@ quads = sqrt((pi/2) within^2 c0 / (between^2 c1)).
 
 Calibrations lie in `results/calibration/<fingerprint>.json`; only a machine with the same fingerprint uses them.
 
-Calibrate: run an A/A comparison and keep what it says of this machine.
+Test the verdicts: unchanged code must raise no alarm, a real slowdown must be found, of every step, and of one step in
+20 by as much on average, which the undisturbed step does not show. The slowdown is no number added afterwards: every
+step of one side really waits, by a busy loop, for a share of the time that this very step took; on a device, of the
+time that the warm-up measured.
 """
 
 from __future__ import annotations
 
-import json
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from bench.core.comparison import Comparison, ComparisonVerdict
+from bench.runner.ab.run import Compared, Request, Started, compare_sides
+from bench.runner.ab.stages import Progress
+
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.core.cell import Cell
+from bench.core.comparison import CellNoise
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
 from bench.core.files import read_file
-from bench.core.jsonio import from_json, parse_json, to_json
+from bench.core.jsonio import from_json, parse_json
 from bench.core.units import now
 from bench.runner.ab.run import Request, Started, compare_sides
 from bench.runner.ab.session import AbSession, CellSession
@@ -35,8 +48,7 @@ from bench.stats.looks import Plan, Threshold
 from bench.stats.power import sees, session_spread
 from bench.stats.shift import MIN_STEPS_FOR_MINIMUM, quad_shift
 from bench.stats.signflip import sign_flip_p
-from bench.store.atomic import make_folder, write_bytes
-from bench.tables.machine import Noise
+from bench.store.codec import write_json
 
 SCHEMA = 1
 """Version of the calibration files. History: 1 (2026-11-23) first."""
@@ -46,36 +58,6 @@ PLANS = (6, 8, 14, 18)
 
 MEDIAN_COST = math.pi / 2
 MOST_QUADS, FEWEST_QUADS = 64, 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellNoise:
-    """The noise of one cell.
-
-    Attributes:
-        sessions: Number of sessions used, with `quads` in each.
-        within: Standard deviation of a quad's log-ratio in one session.
-        between: Standard deviation of sessions beyond what quads explain; 0 where the quads explain all.
-        best_quads: Quads per session that give most for the time.
-        detectable: Most sessions of a comparison of this cell, and the slowdown it would see, at `quads` quads.
-        slot_shift: How much slower the process was that was started second.
-        slot_p: Two-sided p of that by sign flips.
-    """
-
-    cell_id: str
-    cell_key: str
-    sessions: int
-    quads: int
-    within: float
-    between: float
-    best_quads: int
-    detectable: tuple[tuple[int, float], ...]
-    slot_shift: float
-    slot_p: float
-
-    def spread(self, quads: int) -> float:
-        """Return the standard deviation of a session of so many quads."""
-        return math.sqrt(self.between**2 + MEDIAN_COST * self.within**2 / quads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +106,11 @@ def take_apart(
     )
 
 
+def spread_of(noise: CellNoise, quads: int) -> float:
+    """Return the standard deviation of a session of so many quads."""
+    return math.sqrt(noise.between**2 + MEDIAN_COST * noise.within**2 / quads)
+
+
 def best_quads(within: float, between: float, *, start_seconds: float, quad_seconds: float) -> int:
     """Return the number of quads per session that gives the least variance for the time."""
     if within == 0:
@@ -149,9 +136,7 @@ def write_calibration(results: Path, calibration: Calibration) -> Path:
     older = read_calibration(results, calibration.fingerprint)
     new = {cell.cell_key for cell in calibration.cells}
     kept = tuple(cell for cell in older.cells if cell.cell_key not in new) if older else ()
-    document = to_json(calibration) | {"cells": to_json((*calibration.cells, *kept))}
-    make_folder(path.parent)
-    write_bytes(path, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    write_json(path, replace(calibration, cells=(*calibration.cells, *kept)))
     return path
 
 
@@ -178,7 +163,7 @@ def spreads_of_cells(results: Path, settings: Settings) -> Callable[[Environment
     def find(environment: Environment, cells: Sequence[Cell]) -> dict[str, float]:
         calibration = read_calibration(results, environment.fingerprint)
         noises = {noise.cell_key: noise for noise in calibration.cells} if calibration else {}
-        return {cell.key: noises[cell.key].spread(settings.quads) for cell in cells if cell.key in noises}
+        return {cell.key: spread_of(noises[cell.key], settings.quads) for cell in cells if cell.key in noises}
 
     return find
 
@@ -200,21 +185,8 @@ def _start_seconds(session: AbSession) -> float:
     return max(0.0, session.seconds - working) / max(1, len(session.cells))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Calibrated:
-    """A calibration that was just made, and where it is kept."""
-
-    path: Path
-    calibration: Calibration
-
-    @property
-    def noises(self) -> tuple[Noise, ...]:
-        """The rows of its report."""
-        return tuple(_row(cell) for cell in self.calibration.cells)
-
-
-def calibrate(request: Request, listen: Callable[[Started | Progress], None]) -> Calibrated:
-    """Measure unchanged code against itself, take the noise apart, and keep it.
+def calibrate(request: Request, listen: Callable[[Started | Progress], None]) -> tuple[Path, Calibration]:
+    """Measure unchanged code against itself, take the noise apart, and keep it; return where, and what.
 
     Raises:
         IncomparableError: The machine is unfit; what it does now is not what it usually does.
@@ -235,18 +207,86 @@ def calibrate(request: Request, listen: Callable[[Started | Progress], None]) ->
         measured_at=now(),
         cells=noises,
     )
-    path = write_calibration(request.results, calibration)
-    return Calibrated(path=path, calibration=calibration)
+    return write_calibration(request.results, calibration), calibration
 
 
-def _row(cell: CellNoise) -> Noise:
-    return Noise(
-        cell_id=cell.cell_id,
-        sessions=cell.sessions,
-        within=cell.within,
-        between=cell.between,
-        best_quads=cell.best_quads,
-        detectable=cell.detectable,
-        slot_shift=cell.slot_shift,
-        slot_p=cell.slot_p,
+EVERY = 20
+"""Of the third comparison, one step in so many is slower."""
+
+ALARMS = frozenset({ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selftest:
+    """What both comparisons found.
+
+    Attributes:
+        unchanged: Comparisons of the code with itself.
+        injected: Comparisons of the code with itself, one side slowed down.
+        on_average: The same with one step in `EVERY` slowed down, by as much on average.
+        asked: Log-ratio that was to be added.
+        added: By cell key, the log-ratio that was really added: busy time over the base's step.
+    """
+
+    unchanged: tuple[Comparison, ...]
+    injected: tuple[Comparison, ...]
+    on_average: tuple[Comparison, ...]
+    asked: float
+    added: dict[str, float]
+    unfit: str | None
+    seconds: float
+
+    @property
+    def alarms(self) -> tuple[Comparison, ...]:
+        """Cells that were called slower or faster although nothing changed."""
+        return tuple(c for c in self.unchanged if c.verdict in ALARMS)
+
+    @property
+    def missed(self) -> tuple[Comparison, ...]:
+        """Cells whose slowdown was not found."""
+        return tuple(c for c in (*self.injected, *self.on_average) if c.verdict is not ComparisonVerdict.SLOWER)
+
+    @property
+    def is_passed(self) -> bool:
+        """Whether there was no alarm, and nothing was missed."""
+        return not self.alarms and not self.missed and bool(self.injected)
+
+
+def selftest(request: Request, slowdown: float, listen: Callable[[Started | Progress], None]) -> Selftest:
+    """Compare unchanged code with itself, then with two slowed copies of itself.
+
+    Raises:
+        BenchError: See `compare_sides`.
+    """
+    unchanged = compare_sides(request, listen)
+    settings = replace(request.settings, seed=request.settings.seed + 1, slow=(("head", slowdown),))
+    injected = compare_sides(replace(request, settings=settings), listen)
+    settings = replace(settings, seed=settings.seed + 1, slow_every=EVERY)
+    on_average = compare_sides(replace(request, settings=settings), listen)
+    return Selftest(
+        unchanged=unchanged.comparisons,
+        injected=injected.comparisons,
+        on_average=on_average.comparisons,
+        asked=math.log1p(slowdown),
+        added=added_shifts(injected, slowdown),
+        unfit=unchanged.unfit or injected.unfit or on_average.unfit,
+        seconds=unchanged.seconds + injected.seconds + on_average.seconds,
     )
+
+
+def added_shifts(compared: Compared, slowdown: float) -> dict[str, float]:
+    """Return by cell key the log-ratio that waiting really added: on the host exactly what was asked for."""
+    shifts = {}
+    for comparison in compared.comparisons:
+        good = [
+            one
+            for session in compared.sessions
+            for one in session.cells
+            if one.cell.key == comparison.cell_key and one.void is None and one.quads
+        ]
+        if not good or comparison.base is None:
+            continue
+        is_exact = all(quad.clock == "host" for one in good for quad in one.quads)
+        waited = statistics.median(one.added_seconds for one in good) / comparison.base.point
+        shifts[comparison.cell_key] = math.log1p(slowdown if is_exact else waited)
+    return shifts

@@ -34,6 +34,7 @@ from bench.runner.ab.stages import Comparing, Progress, Settings
 from bench.runner.records import open_run
 from bench.runner.session import plan_targets
 from bench.store.atomic import make_folder, write_bytes
+from bench.store.codec import write_json
 from bench.store.runs import RunFolder
 from bench.store.stored import COMPARISON_FILE
 
@@ -190,8 +191,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             cells=found.cells,
             environments=tuple(environments.items()),
         )
-        document = json.dumps(to_document(compared, settings), indent=1, allow_nan=False)
-        folder.write_text(COMPARISON_FILE, document + "\n")
+        write_json(folder.path / COMPARISON_FILE, to_document(compared, settings))
         return compared
 
 

@@ -4,5 +4,5 @@
 - `gate`: counts the cells of a suite and compares them with the counters on record
 - `annotations`: each finding with the file and line that it is about
 
-The words are in `bench.report.ci`.
+The words are in `bench.report.verdict`.
 """

@@ -1,10 +1,16 @@
 """What reviewers should see of the steps of CI: each finding with the file and line it is about.
 
 A gate row and a comparison are about the file of their model; a claim about its own line in the claim file, where the
-value stands that is wrong, else about its model's file. A file outside of the repository cannot be annotated.
+value stands that is wrong, else about its model's file. A file outside of the repository cannot be annotated. Written
+as annotations of GitHub Actions: one line per finding, by workflow commands.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from bench.tables.figures import plain
 
 import os
 import re
@@ -17,13 +23,42 @@ from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.gate import CounterChange, GateVerdict
 from bench.registry import source_place
-from bench.report.ci.annotations import Annotation, Level
-from bench.report.ci.verdict import Compared, Gated, StepResult
+from bench.report.verdict import Compared, Gated, StepResult
 from bench.tables.claims import documented_value, measured_value
 from bench.tables.comparison import reason_text
 from bench.tables.gate import change_text
 
 _MODEL = re.compile(r"(?P<model>.+?)/(?:train|infer)/b\d+/")
+
+
+MOST = 10
+"""Annotations of each level per step that GitHub shows."""
+
+_LONGEST_MESSAGE = 1000
+
+
+class Level(StrEnum):
+    """Level of an annotation."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotation:
+    """One finding.
+
+    Attributes:
+        file: Relative to the repository; None if the finding is about no file in it.
+        line: Number of the line, from 1.
+    """
+
+    level: Level
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
 
 
 def find_annotations(results: Sequence[StepResult], root: Path) -> tuple[Annotation, ...]:
@@ -137,3 +172,30 @@ def _inside(path: Path, root: Path) -> str | None:
 def repository_root() -> Path:
     """Return the folder that paths of annotations are relative to: GitHub's workspace, or where we are."""
     return Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd())
+
+
+def annotation_lines(annotations: Sequence[Annotation]) -> list[str]:
+    """Write annotations as workflow commands; if a level has too many, its last line counts those left out."""
+    lines = []
+    for level in Level:
+        found = [annotation for annotation in annotations if annotation.level is level]
+        shown = found if len(found) <= MOST else found[: MOST - 1]
+        lines += [_command(annotation) for annotation in shown]
+        if len(found) > len(shown):
+            left = f"{len(found) - len(shown)} more stand in the summary of the job"
+            lines.append(_command(Annotation(level=level, title="stepbench", message=left)))
+    return lines
+
+
+def _command(annotation: Annotation) -> str:
+    place = {"file": annotation.file, "line": annotation.line if annotation.file else None, "title": annotation.title}
+    properties = ",".join(f"{name}={_property(str(value))}" for name, value in place.items() if value is not None)
+    return f"::{annotation.level.value} {properties}::{_data(plain(annotation.message, _LONGEST_MESSAGE))}"
+
+
+def _data(text: str) -> str:
+    return plain(text).replace("%", "%25")  # `plain` leaves no line break, which would start another command
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

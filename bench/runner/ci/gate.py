@@ -1,27 +1,30 @@
-"""Count the cells of a suite and hold them against the counters on record.
+"""Count the cells of a suite and hold them against the counters on record: exact, no statistics.
 
 cells of the suite -> make_plan -> count_all (side by side, no second opinions) -> rows
 rows, rows on record of this suite, torch and device -> judge_rows -> Gate
+
+More fails, less passes, missing and extra fail. Operations are judged one by one, not only by their sum: an operation
+that is called more often fails although the sum fell. Fused and foreach variants trade many calls for a few that do
+other work; whether that is a gain, no count can say. A person decides, and puts the new row on record.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
+
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Parallel
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
 from bench.core.gate import CounterRow, GateRow, GateVerdict
 from bench.core.record import Counters
-from bench.runner.counting import count_all
+from bench.runner.counting import count_all, failure_of
 from bench.runner.plan import make_plan
 from bench.runner.session import builtin_suites, suite_path
-from bench.runner.workers.answers import Counted
-from bench.stats.gate import judge_rows
 from bench.store.expected import COUNTERS, read_expected, write_expected
 from bench.suite.file import read_suite
 from bench.suite.sweep import expand
@@ -52,13 +55,15 @@ class Gate:
         return all(row.is_passing for row in self.rows)
 
 
-def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits: Any) -> Gate:
+def check_gate(
+    suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, timeout_seconds: float | None = None
+) -> Gate:
     """Count a suite's cells and compare them with what is on record. Times nothing, allocates no model.
 
     Args:
         suite: Name of a built-in suite, or a suite file.
         folder: Holds `counters.csv` and `dispatches.csv`.
-        limits: `method` and `timeout_seconds` of each process, as in `count_all`.
+        timeout_seconds: Timeout of each process.
 
     Raises:
         NothingMeasuredError: There is no row on record for this suite and this version of torch.
@@ -66,7 +71,7 @@ def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits:
     """
     on_record = read_expected(folder)  # a broken file is found before anything is counted
     name, cells = _cells(suite)
-    torch, found, reasons = _count(name, cells, limits)
+    torch, found, reasons = _count(name, cells, timeout_seconds)
     devices = {row.cell.device for row in found}
     ours = _rows_of(on_record, name, torch, devices)
     if not ours:
@@ -79,7 +84,9 @@ def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits:
     return Gate(suite=name, torch=torch, folder=folder, rows=judge_rows(ours, found, reasons))
 
 
-def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits: Any) -> Gate:
+def update_gate(
+    suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, timeout_seconds: float | None = None
+) -> Gate:
     """Record a suite's counters; rows of other suites, versions of torch and kinds of device stay.
 
     Returns:
@@ -90,7 +97,7 @@ def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, **limits
     """
     on_record = read_expected(folder)
     name, cells = _cells(suite)
-    torch, found, reasons = _count(name, cells, limits)
+    torch, found, reasons = _count(name, cells, timeout_seconds)
     devices = {row.cell.device for row in found}
     ours = _rows_of(on_record, name, torch, devices)
     rows = judge_rows(ours, found, reasons)
@@ -134,21 +141,21 @@ def _rows_of(rows: Sequence[CounterRow], suite: str, torch: str, devices: set[st
 
 
 def _count(
-    suite: str, cells: Sequence[Cell], limits: Mapping[str, Any]
+    suite: str, cells: Sequence[Cell], timeout_seconds: float | None
 ) -> tuple[str, tuple[CounterRow, ...], tuple[tuple[CounterRow, str], ...]]:
     """Count each different cell once: the version of torch, the rows, and why some could not be counted."""
-    plan = make_plan(cells, **limits)
+    plan = make_plan(cells, timeout_seconds=timeout_seconds)
     torch = ".".join(next(iter(plan.environments.values())).torch.split(".")[:2])
     unique = {_counted_as(cell): cell for cell in reversed(plan.cells)}
     ordered = tuple(dict.fromkeys(map(_counted_as, plan.cells)))
     rows, reasons = [], []
-    answers = count_all([unique[cell] for cell in ordered], opinions=False, **limits)
+    answers = count_all([unique[cell] for cell in ordered], opinions=False, timeout_seconds=timeout_seconds)
     for cell, (_, counted) in zip(ordered, answers, strict=True):
         counters = _named(counted.counters)
         row = CounterRow(suite=suite, torch=torch, cell=cell, counters=counters, dispatches=counted.counters.dispatches)
         rows.append(row)
         if all(value is None for _, value in counters):
-            reasons.append((row, _reason(counted)))
+            reasons.append((row, failure_of(counted)))
     return torch, tuple(rows), tuple(reasons)
 
 
@@ -175,10 +182,50 @@ def _named(counters: Counters) -> tuple[tuple[str, int | None], ...]:
     return tuple((name, values[name]) for name in COUNTERS)
 
 
-def _reason(counted: Counted) -> str:
-    facts = [advice.facts for advice in counted.advice if advice.kind is AdviceKind.COUNT_FAILED]
-    return str(dict(facts[0]).get("reason", "no reason was given")) if facts else "no reason was given"
-
-
 def _is_of(row: CounterRow, suite: str, torch: str, devices: set[str]) -> bool:
     return row.suite == suite and row.torch == torch and row.cell.device in devices
+
+
+Counts = Sequence[tuple[str, int | None]]
+
+
+def judge_rows(
+    expected: Sequence[CounterRow], found: Sequence[CounterRow], reasons: Sequence[tuple[CounterRow, str]] = ()
+) -> tuple[GateRow, ...]:
+    """Compare the rows of one suite, one version of torch and one kind of device; rows are joined by their cell.
+
+    Args:
+        expected: Counts on record.
+        found: Counted now; their order is kept, and what is on record only comes last.
+        reasons: Rows of `found` that could not be counted, and why.
+    """
+    on_record = {row.cell: row for row in expected}
+    failed = {row.cell: reason for row, reason in reasons}
+    judged = [_judge(on_record.get(row.cell), row, failed.get(row.cell)) for row in found]
+    cells = {row.cell for row in found}
+    extra = [GateRow(verdict=GateVerdict.EXTRA, expected=row) for row in expected if row.cell not in cells]
+    return (*judged, *extra)
+
+
+def _judge(expected: CounterRow | None, found: CounterRow, failure: str | None) -> GateRow:
+    if failure is not None:
+        return GateRow(verdict=GateVerdict.UNCOUNTED, expected=expected, found=found, reason=failure)
+    if expected is None:
+        return GateRow(verdict=GateVerdict.MISSING, found=found)
+    counters = changes(expected.counters, found.counters, absent=None)
+    operations = changes(expected.dispatches, found.dispatches, absent=0)
+    if not counters and not operations:
+        verdict = GateVerdict.SAME
+    elif any(change.is_more for change in (*counters, *operations)):
+        verdict = GateVerdict.MORE
+    else:
+        verdict = GateVerdict.LESS
+    return GateRow(verdict=verdict, expected=expected, found=found, counters=counters, operations=operations)
+
+
+def changes(expected: Counts, found: Counts, *, absent: int | None) -> tuple[CounterChange, ...]:
+    """Name what differs, in the order of what was found; `absent` is the value of a name that one side lacks."""
+    before, after = dict(expected), dict(found)
+    names = dict.fromkeys((*after, *before))
+    pairs = ((name, before.get(name, absent), after.get(name, absent)) for name in names)
+    return tuple(CounterChange(name=name, expected=old, found=new) for name, old, new in pairs if old != new)

@@ -29,7 +29,7 @@ from bench.core.errors import ExitCode, NothingMeasuredError, StoreError, UsageE
 from bench.core.files import read_file
 from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
 from bench.core.jsonio import from_json, parse_json
-from bench.report.ci.verdict import Answer, Compared, Gated, StepResult
+from bench.report.verdict import Answer, Compared, Gated, StepResult
 from bench.store.atomic import make_folder, store_error, write_bytes
 
 STEPS = ("gate", "check", "ab")

@@ -50,7 +50,7 @@ class JobOptions:
 
 
 def script_text(
-    job: JobOptions, *, name: str, run_folder: Path, submission: int, tasks: int, workdir: Path, python: str = ""
+    job: JobOptions, *, name: str, run_folder: Path, submission: int, tasks: int, workdir: Path
 ) -> str:
     """Write the batch script of one submission.
 
@@ -61,7 +61,6 @@ def script_text(
         submission: Number of the submission; the task's files begin with it.
         tasks: Size of the array.
         workdir: Where the run was asked for, so that relative paths of models still hold.
-        python: Interpreter on the nodes; default: this one, by its path.
     """
     throttle = f"%{job.max_parallel}" if job.max_parallel else ""
     files = f"{run_folder}/slurm/{submission}"
@@ -81,7 +80,7 @@ def script_text(
         *(["--exclusive"] if job.exclusive else []),
         *job.extra_sbatch,
     ]
-    command = shlex.join([python or sys.executable, "-m", "bench.runner.slurm.task", str(run_folder)])
+    command = shlex.join([sys.executable, "-m", "bench.runner.slurm.task", str(run_folder)])
     lines = [
         "#!/bin/bash",
         *(f"#SBATCH {option}" for option in options),

@@ -21,7 +21,7 @@ from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell
 from bench.core.environment import MachineState, RankSetup
 from bench.core.record import Memory, Sample, Sampling
-from bench.counters.live import COMPILING_STEPS, measure_memory
+from bench.counters.memory import COMPILING_STEPS, measure_memory
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.cpu import Reading, usable_cores
 from bench.device.environment import read_machine, state_between

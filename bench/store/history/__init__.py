@@ -5,7 +5,7 @@ intervals and counters; samples stay in the files, whose paths it keeps.
 
 - `database`: what `--history` may be; opens SQLite or PostgreSQL, upgrades the tables
 - `schema`: what the tables are; `migrations`: how they came
-- `sources`: runs and files of pytest-benchmark as `Entry` rows; `reading`: thousands of them by several processes
+- `sources`: runs and files of pytest-benchmark as `Entry` rows
 - `ingest`: rows into tables, each measurement once
 - `queries`: series and their newest points out of the tables
 - `accepted`: `results/accepted.csv`, and what a commit descends from

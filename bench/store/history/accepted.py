@@ -12,7 +12,6 @@ What git knows of commits: which are reachable, and which descend from one. With
 from __future__ import annotations
 
 import csv
-import difflib
 import fnmatch
 import functools
 import io
@@ -24,6 +23,7 @@ from bench.core.errors import BenchError, StoreError, UsageError
 from bench.core.files import read_text_file
 from bench.core.git import git
 from bench.core.history import AcceptedChange, AcceptedMark
+from bench.core.text import nearest
 from bench.store.atomic import csv_lines, store_error
 from bench.store.history.schema import EXACT, MEASURED
 
@@ -89,8 +89,8 @@ def check_metric(metric: str) -> str:
         UsageError: There is no such name.
     """
     if metric not in MEASURED:
-        close = difflib.get_close_matches(metric, MEASURED, n=1)
-        hint = f"Did you mean {close[0]!r}?" if close else f"Known are step_median_seconds, {', '.join(EXACT)}, ..."
+        close = nearest(metric, MEASURED)
+        hint = f"Did you mean {close!r}?" if close else f"Known are step_median_seconds, {', '.join(EXACT)}, ..."
         raise UsageError(f"no metric named {metric!r}. {hint}")
     return metric
 

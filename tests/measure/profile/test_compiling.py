@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.core.cell import CompileMode
 from bench.device.prepare import prepare
-from bench.measure.profile.compiling import feed_batches, find_breaks, graphs_so_far
+from bench.measure.profile.passes import feed_batches, find_breaks, graphs_so_far
 from tests.measure.profile.small import WIDTH, cell, workload
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the tracer looks at tensors in ways that warn

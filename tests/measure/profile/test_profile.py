@@ -64,7 +64,7 @@ def test_every_layer_with_backward_flops_took_time_there(branching) -> None:
 
 
 def test_the_memory_over_the_step_has_the_predicted_peak(branching) -> None:
-    from bench.counters.predict import predict_steps
+    from bench.counters.memory import predict_steps
 
     steady = predict_steps(workload(Branching), cell())[1]
     assert branching.memory.peak.total_bytes == steady.total_bytes

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report.html.axes import doubling, linear, logarithmic
+from bench.report.html.lines import doubling, linear, logarithmic
 
 POSITIVE = st.lists(st.floats(1e-9, 1e15), min_size=1, max_size=20)
 

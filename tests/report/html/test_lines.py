@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.report.html.axes import linear
+from bench.report.html.lines import linear
 from bench.report.html.lines import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Series, line_chart
 
 

@@ -13,6 +13,7 @@ from bench.runner.ab.calibration import (
     best_quads,
     calibration_path,
     read_calibration,
+    spread_of,
     spreads_of_cells,
     take_apart,
     write_calibration,
@@ -53,7 +54,7 @@ def test_simulated_components_are_found_again() -> None:
     assert noise is not None
     assert noise.within == pytest.approx(0.03, rel=0.05)
     assert noise.between == pytest.approx(0.02, rel=0.10)
-    assert noise.spread(16) == pytest.approx(math.hypot(0.02, math.sqrt(math.pi / 2 / 16) * 0.03), rel=0.10)
+    assert spread_of(noise, 16) == pytest.approx(math.hypot(0.02, math.sqrt(math.pi / 2 / 16) * 0.03), rel=0.10)
     assert noise.slot_p > 0.01
     assert [sessions for sessions, _ in noise.detectable] == [6, 8, 14, 18]
 
@@ -101,7 +102,7 @@ def test_a_calibration_is_kept_per_machine_and_grows_by_cells(tmp_path: Path) ->
     assert read_calibration(tmp_path, "another") is None
 
     find = spreads_of_cells(tmp_path, Settings(quads=16))
-    assert find(ENVIRONMENT, [MLP, cell("cnn")]) == {MLP.key: noise.spread(16)}
+    assert find(ENVIRONMENT, [MLP, cell("cnn")]) == {MLP.key: spread_of(noise, 16)}
 
 
 def test_a_file_that_is_no_calibration_says_what_to_do(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bench.core.jsonio import to_json
 from bench.device import clocks
 from bench.device.clocks import locked_environments
 from bench.measure.clock import ColdClock, HostClock
-from bench.runner.ab import cells, run
+from bench.runner.ab import ratios, run
 from bench.runner.ab.arm import LiveArm
 from bench.runner.ab.servers import Servers
 from bench.runner.ab.sides import Side
@@ -36,7 +36,7 @@ STOP = UsageError("enough")
     ("arguments", "module", "name"),
     [
         (("HEAD", "HEAD"), run, "compare_sides"),
-        (("--model-a", "mlp", "--set-b", "batch-size=2"), cells, "compare_cells"),
+        (("--model-a", "mlp", "--set-b", "batch-size=2"), ratios, "compare_cells"),
     ],
 )
 def test_the_command_passes_both_on(
@@ -112,10 +112,10 @@ def test_two_cells_are_measured_and_stored_under_the_lock(monkeypatch: pytest.Mo
         stored.append(environment)
         raise STOP
 
-    monkeypatch.setattr(cells, "environment_here", lambda _: ON_GPU)
-    monkeypatch.setattr(cells, "open_run", open_run)
+    monkeypatch.setattr(ratios, "environment_here", lambda _: ON_GPU)
+    monkeypatch.setattr(ratios, "open_run", open_run)
     a = replace(CELL, device="cuda:0")
     for is_asked in (True, False):
         with pytest.raises(UsageError, match="enough"):
-            cells.compare_cells(a, replace(a, batch_size=4), cells.Settings(lock_clocks=is_asked), tmp_path)
+            ratios.compare_cells(a, replace(a, batch_size=4), ratios.Settings(lock_clocks=is_asked), tmp_path)
     assert [LOCKED in dict(one.gpu_settings or ()) for one in stored] == [True, False]

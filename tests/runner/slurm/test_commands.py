@@ -31,10 +31,9 @@ from bench.runner.slurm.commands import (
     parse_scontrol,
     run_command,
 )
-from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, TaskNote, unrecorded
+from bench.runner.slurm.files import FINISHED, OUT_OF_TIME, SlurmFiles, TaskNote, Work, unrecorded
 from bench.runner.slurm.script import MOST_TASKS, TASK_SECONDS, JobOptions, estimated_seconds, pack, script_text
 from bench.runner.slurm.status import judge
-from bench.runner.slurm.work import Work
 from bench.store.runs import RunFolder
 from tests.records import ENVIRONMENT, STARTED_AT
 from tests.scenario_cases import make_generation, make_sampled

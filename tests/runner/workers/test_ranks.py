@@ -18,7 +18,7 @@ from bench.runner.plan import make_plan
 from bench.runner.workers import ranks
 from bench.runner.workers.answers import TimedCell
 from bench.runner.workers.ranks import RankTiming
-from bench.stats.rank_scaling import rank_scaling_of
+from bench.stats.rank_scaling import main_rank_scalings
 from bench.stats.summary import summarise
 from tests.fakes.gpu import FakeMachine
 from tests.perfetto import slices
@@ -86,7 +86,7 @@ def test_a_cells_step_is_the_slowest_ranks_its_examples_are_of_all(records):
 
 def test_a_cell_of_ranks_is_compared_with_the_cell_of_one(records):
     for record in records[1:]:
-        scaling = rank_scaling_of(record, records)
+        scaling = main_rank_scalings([record, *records])[0]
         assert scaling.efficiency == pytest.approx(summarise(records[0]).step.point / summarise(record).step.point)
         # On a machine that is busy the phases of so small a step may not add up to it; then that is the reason.
         assert scaling.reason in (None, "the phases do not add up to the step")

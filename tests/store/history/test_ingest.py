@@ -20,7 +20,8 @@ from bench.core.progress import listening
 from bench.core.record import SCHEMA, Outcome
 from bench.runner.recorder import extra_info
 from bench.stats.summary import summarise
-from bench.store.history import reading, schema
+from bench.store.history import ingest as ingesting
+from bench.store.history import schema
 from bench.store.history.database import History, open_history
 from bench.store.history.ingest import add_entries, ingest
 from bench.store.history.queries import STEP, find_series, read_rows
@@ -217,8 +218,8 @@ def test_many_files_are_read_side_by_side_and_end_as_the_same_rows(
     with open_history(str(tmp_path / "alone.sqlite"), makes=True) as alone:
         expected = ingest(alone, results=tmp_path / "results")
         rows = rows_of(alone)
-    monkeypatch.setattr(reading, "_MANY", 1)
-    monkeypatch.setattr(reading, "_cores", lambda: 3)
+    monkeypatch.setattr(ingesting, "_MANY", 1)
+    monkeypatch.setattr(ingesting, "_cores", lambda: 3)
     assert ingest(history, results=tmp_path / "results") == replace(expected, where=history.where)
     assert rows_of(history) == rows
     assert (expected.added, len(expected.problems)) == (59, 1)
@@ -232,9 +233,9 @@ def test_the_death_of_a_process_that_reads_is_one_line(
 ) -> None:
     store_run(tmp_path, *(record_of(0, f"net_{index}") for index in range(9)))
     parent = os.getpid()
-    monkeypatch.setattr(reading, "_MANY", 1)
-    monkeypatch.setattr(reading, "_cores", lambda: 2)
-    monkeypatch.setattr(reading, "list_source", lambda *_: os.kill(os.getpid(), 9) if os.getpid() != parent else [])
+    monkeypatch.setattr(ingesting, "_MANY", 1)
+    monkeypatch.setattr(ingesting, "_cores", lambda: 2)
+    monkeypatch.setattr(ingesting, "list_source", lambda *_: os.kill(os.getpid(), 9) if os.getpid() != parent else [])
     with pytest.raises(StoreError, match=r"a process that read records died \(exit code -9\)"):
         ingest(history, results=tmp_path)
     assert not multiprocessing.active_children()

@@ -10,13 +10,13 @@ from bench.core.claim import ClaimVerdict
 from bench.core.comparison import ComparisonVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome
-from bench.core.units import format_bytes, format_count
+from bench.core.units import counted, format_bytes, format_count
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import grouped
 from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
 from bench.tables.comparison import headline, reason_text, short_names, summary
-from bench.tables.figures import count_of, first, name, seconds_text, words
+from bench.tables.figures import first, name, seconds_text, words
 from bench.tables.run import findings, model_findings
 from bench.tables.table import Column, Table, make_table
 
@@ -39,11 +39,11 @@ def build(data: ReportData) -> Mapping[str, Any]:
     failures += [(name(run.id), words(problem)) for run in data.runs for problem in run.problems]
     shown, more = first(failures, _MOST_FAILURES, "of them")
     changes, more_changes = first(_changes(data), _MOST_CHANGES, "changes")
-    counted = _headline(data)
+    measured = _headline(data)
     found = [words(sentence) for sentence in findings(records, summaries)]
     return {
-        "headline": _sentence(found[0]) if found else counted,
-        "counted": counted if found else "",
+        "headline": _sentence(found[0]) if found else measured,
+        "counted": measured if found else "",
         "found": found[1:],
         "models": [(name(model), words(text)) for model, text in model_findings(records, summaries)[:_MOST_MODELS]],
         "machines": list(dict.fromkeys(_machine(run.environment) for run in data.runs if run.environment)),
@@ -69,17 +69,17 @@ def _headline(data: ReportData) -> str:
     outcomes = Counter(row.record.outcome for row in data.rows)
     missing = sum(len(run.missing) for run in data.runs)
     good, total = outcomes[Outcome.OK], len(data.rows) + missing
-    of = f"of {count_of(len(models), 'model')}"
+    of = f"of {counted(len(models), 'model')}"
     cases = sum(len(run.generations) + len(run.images) for run in data.runs)
     if not total and cases:
-        return f"{count_of(cases, 'combination')} of generating text or sampling images measured"
+        return f"{counted(cases, 'combination')} of generating text or sampling images measured"
     if not total:
         return "Nothing was measured"
     if good == total:
-        return f"{count_of(total, 'cell')} {of}, all measured"
+        return f"{counted(total, 'cell')} {of}, all measured"
     rest = [f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK]
     rest += [f"{missing:,} never finished"] if missing else []
-    return f"{good:,} of {count_of(total, 'cell')} {of} measured; {', '.join(rest)}"
+    return f"{good:,} of {counted(total, 'cell')} {of} measured; {', '.join(rest)}"
 
 
 def _sentence(text: str) -> str:
@@ -91,7 +91,7 @@ def _machine(environment: Environment) -> str:
     facts = [
         environment.gpu,
         environment.cpu,
-        count_of(environment.cores, "core"),
+        counted(environment.cores, "core"),
         format_bytes(environment.memory_bytes),
         f"torch {environment.torch}",
         f"Python {environment.python}",
@@ -127,7 +127,7 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
         wrong = sum(checked.verdict is ClaimVerdict.MISMATCH for checked in claims)
         errata = sum(checked.verdict is ClaimVerdict.ERRATUM for checked in claims)
         held = sum(checked.verdict is ClaimVerdict.MATCH for checked in claims)
-        text = f"of {len(claims)} claims hold" + (f", {count_of(errata, 'erratum', 'errata')}" if errata else "")
+        text = f"of {len(claims)} claims hold" + (f", {counted(errata, 'erratum', 'errata')}" if errata else "")
         cards.append(_card(held, text, "claims", "bad" if wrong else "good"))
     return cards
 
@@ -167,7 +167,7 @@ def _best_table(data: ReportData) -> Table | None:
     if not groups:
         return None
     groups = groups[:_MOST_MODELS]
-    best = [max(group.rows, key=_throughput) for group in groups]
+    best = [max(group.rows, key=lambda row: row.summary.examples_per_second or 0.0) for group in groups]
     parameters = [row.record.counters.parameters for row in best]
     columns = [
         Column(name="model", cells=tuple(group.title for group in groups), right=False),
@@ -182,10 +182,6 @@ def _best_table(data: ReportData) -> Table | None:
     tried = {row.record.cell.batch_size for group in groups for row in group.rows}
     largest = f"; the largest batch tried is {max(tried)}" if len(tried) > 1 else ""
     return make_table(columns, caption=f"Where each model does the most examples per second{largest}")
-
-
-def _throughput(row: Row) -> float:
-    return row.summary.examples_per_second or 0.0
 
 
 def _peak(row: Row) -> str:

@@ -98,7 +98,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         "columns": columns,
         "total": len(data.rows),
         "first_rows": range(min(PAGE, len(data.rows))),
-        "marks": _row_marks(data),
+        "marks": {row.index: "bad" for row in data.rows[:PAGE] if row.record.outcome is not Outcome.OK},
         "choices": _choices(columns),
         "raw_note": note,
         "document": {
@@ -127,10 +127,6 @@ def _run_column(data: ReportData) -> list[Column]:
 def _outcome(data: ReportData) -> list[Column]:
     outcomes = tuple(row.record.outcome.value.replace("_", " ") for row in data.rows)
     return [Column(name="outcome", cells=outcomes, right=False, key=True)] if set(outcomes) != {"ok"} else []
-
-
-def _row_marks(data: ReportData) -> dict[int, str]:
-    return {row.index: "bad" for row in data.rows[:PAGE] if row.record.outcome is not Outcome.OK}
 
 
 def _described(column: Column) -> dict[str, Any]:

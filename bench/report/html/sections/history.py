@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.core.history import HistoryNomination, HistoryPoint, Trend
-from bench.report.html.axes import linear
+from bench.report.html.lines import linear
 from bench.report.html.contract import ReportData, Section, make_data
 from bench.report.html.lines import Chart, Point, Series, line_chart
 from bench.report.html.page import render

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.units import format_bytes, format_count
-from bench.report.html.axes import linear
+from bench.report.html.lines import linear
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import Group, grouped, legend_of, series_name, series_of
 from bench.report.html.lines import Chart, Point, Series, line_chart

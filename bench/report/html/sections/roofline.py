@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.core.peaks import Peak
 from bench.core.units import format_bytes, format_count
-from bench.report.html.axes import logarithmic
+from bench.report.html.lines import logarithmic
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import legend_of
 from bench.report.html.lines import Chart, Point, Series, line_chart

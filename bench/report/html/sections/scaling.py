@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.core.estimate import Estimate
 from bench.core.units import format_count
-from bench.report.html.axes import doubling, linear
+from bench.report.html.lines import doubling, linear
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import (
     Group,

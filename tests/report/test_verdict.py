@@ -8,8 +8,8 @@ import pytest
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.gate import GateVerdict
-from bench.report.ci.comment import LIMIT
-from bench.report.ci.verdict import StepResult, ci_comment, joint_exit_code, marker
+from bench.report.comment import LIMIT
+from bench.report.verdict import StepResult, ci_comment, joint_exit_code, marker
 from tests.goldens import check_golden
 from tests.report.ci_results import FAILED, PASSED, SILENT, ab_result, comparison, gate_result
 from tests.report.formats.runs import HOSTILE, gate_row

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bench.core.profile import OperatorCost
-from bench.stats.profile_diff import diff_profiles
+from bench.runner.profiling import diff_profiles
 from tests.measure.profile.test_advice import HEALTHY, layer
 
 BASE = replace(

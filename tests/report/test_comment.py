@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench.core.record import Outcome
-from bench.report.ci.comment import LIMIT, Section, fold, run_comment
+from bench.report.comment import LIMIT, Section, fold, run_comment
 from tests.goldens import check_golden
 from tests.records import ENVIRONMENT, make_claims, make_record, make_sweep
 from tests.report.formats.runs import HOSTILE, hostile_run

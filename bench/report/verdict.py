@@ -9,7 +9,7 @@ from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.comparison import Comparison, ComparisonVerdict, Heading
 from bench.core.errors import ExitCode
 from bench.core.gate import GateRow
-from bench.report.ci.comment import LIMIT, Section, brief, claims_section, fold
+from bench.report.comment import LIMIT, Section, brief, claims_section, fold
 from bench.report.formats.markdown import escape, table, write_document
 from bench.tables.claims import claims_summary
 from bench.tables.comparison import comparison_document, headline

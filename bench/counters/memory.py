@@ -1,18 +1,18 @@
-"""Measure memory while steps really run: resident pages of the process, live tensors, the accelerator's allocator.
+"""The memory of a step and its causes: predicted before anything is allocated, or measured while steps really run.
 
-Run this in a process of its own. `measure_memory` changes the settings of the C allocator for good (below), so the same
-process must not be timed afterwards: glibc settings that give memory back made a step 23 % slower.
+Run what measures in a process of its own. `measure_memory` changes the settings of the C allocator for good (below), so
+the same process must not be timed afterwards: glibc settings that give memory back made a step 23 % slower.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import gc
+from dataclasses import replace
 
-from bench.core.cell import Cell, CompileMode, Mode
-from bench.core.record import Memory, PredictedPeak
+from bench.core.cell import Cell, CompileMode, Mode, Parallel
+from bench.core.record import Counters, Memory, PredictedPeak
 from bench.core.workload import Workload
-from bench.counters.predict import block_bytes
+from bench.counters.fakes import fake_step
 from bench.counters.timeline import track_steps
 from bench.device.backend import backend_of
 from bench.device.cpu import call_c, clear_peak, peak_resident_bytes, resident_bytes
@@ -20,6 +20,9 @@ from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.ranks import Ranks
 from bench.device.step import Step
+
+STEPS = 2
+"""What is predicted and measured: the second step has the optimizer's state."""
 
 COMPILING_STEPS = 3
 """The first step compiles and tries kernels, the second records a graph (reduce-overhead), the third replays it."""
@@ -32,25 +35,23 @@ def measure_memory(
     workload: Workload,
     cell: Cell,
     *,
-    steps: int = 2,
     gpu_uuid: str | None = None,
     ranks: Ranks | None = None,
 ) -> Memory:
-    """Measure the peaks of a few steps on the cell's device; two are enough, the second has the optimizer's state.
+    """Measure the peaks of the first steps on the cell's device.
 
     Args:
         workload: What to build.
         cell: Where and how to run it.
-        steps: How many to run.
         gpu_uuid: Name of the GPU for its driver, which is asked what this process holds, contexts included.
         ranks: Ranks that train together; this process is one of them.
     """
     if backend_of(cell.device).memory_method is not None:
-        return _measure_allocator(workload, cell, steps=steps, gpu_uuid=gpu_uuid, ranks=ranks)
-    return measure_resident(workload, cell, steps=steps, ranks=ranks)
+        return _measure_allocator(workload, cell, gpu_uuid, ranks)
+    return measure_resident(workload, cell, ranks)
 
 
-def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2, ranks: Ranks | None = None) -> Memory:
+def measure_resident(workload: Workload, cell: Cell, ranks: Ranks | None = None) -> Memory:
     """Measure the peak of the process's resident set during steps on the CPU. Call it in a fresh process.
 
     Large blocks come straight from the system and go straight back (`mallopt`), or the resident set would count memory
@@ -63,7 +64,7 @@ def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2, ranks: R
     before = resident_bytes()
     with prepare(workload, cell, ranks=ranks) as step:
         can_clear = clear_peak()
-        _run(step, steps)
+        _run(step)
         peak = peak_resident_bytes()
     return Memory(
         peak_resident_bytes=peak,
@@ -74,19 +75,17 @@ def measure_resident(workload: Workload, cell: Cell, *, steps: int = 2, ranks: R
     )
 
 
-def track_live_bytes(workload: Workload, cell: Cell, *, steps: int = 2) -> PredictedPeak:
+def track_live_bytes(workload: Workload, cell: Cell) -> PredictedPeak:
     """Track the tensor bytes that are really alive during real steps, by cause: what `predict` must equal.
 
     A compiled cell runs eagerly, because the tracking sees eager operations.
     """
-    with prepare(workload, dataclasses.replace(cell, compile=CompileMode.NONE)) as step:
+    with prepare(workload, replace(cell, compile=CompileMode.NONE)) as step:
         settle_scale(step)
-        return track_steps(step, steps).peak(round_to=block_bytes(cell))
+        return track_steps(step, STEPS).peak(round_to=block_bytes(cell))
 
 
-def _measure_allocator(
-    workload: Workload, cell: Cell, *, steps: int, gpu_uuid: str | None, ranks: Ranks | None
-) -> Memory:
+def _measure_allocator(workload: Workload, cell: Cell, gpu_uuid: str | None, ranks: Ranks | None) -> Memory:
     """Read the caching allocator's own peaks. Starts with an empty cache, so that reserved bytes are this cell's."""
     backend = backend_of(cell.device)
     assert backend.memory_method is not None
@@ -100,10 +99,10 @@ def _measure_allocator(
             compiling = backend.allocator().peak_allocated
         backend.synchronize()
         backend.reset_peak()
-        _run(step, steps)
+        _run(step)
         backend.synchronize()
         read, used, whole = backend.allocator(), backend.used_bytes(gpu_uuid), backend.whole_bytes()
-        method = backend.memory_method.format(steps=steps)
+        method = backend.memory_method.format(steps=STEPS)
         more = {str: f", no driver's count: {used}", int: ", the driver's count after them"}.get(type(used), "")
         return Memory(
             peak_allocated_bytes=read.peak_allocated,
@@ -116,7 +115,7 @@ def _measure_allocator(
         )
 
 
-def _run(step: Step, steps: int) -> None:
+def _run(step: Step, steps: int = STEPS) -> None:
     settle_scale(step)
     for _ in range(steps):
         step()
@@ -125,7 +124,7 @@ def _run(step: Step, steps: int) -> None:
 def _rehearse(workload: Workload, cell: Cell, ranks: Ranks | None) -> None:
     """Run one small step and free it; batch normalisation needs two examples in train mode."""
     batch_size = min(cell.batch_size, 2 if cell.mode is Mode.TRAIN else 1)
-    with prepare(workload, dataclasses.replace(cell, batch_size=batch_size), ranks=ranks) as step:
+    with prepare(workload, replace(cell, batch_size=batch_size), ranks=ranks) as step:
         step()
     del step
     gc.collect()
@@ -137,3 +136,42 @@ def _give_memory_back() -> bool:
     return all(
         call_c("mallopt", option, _MMAP_THRESHOLD_BYTES) == 1 for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD)
     )
+
+
+def predict(workload: Workload, cell: Cell) -> PredictedPeak:
+    """Predict the highest instant of training (or inference): the first step or a steady one, whichever is higher.
+
+    Counts the bytes of all tensors alive at once, on fake CPU tensors for any device (see `fakes` for what differs).
+    Not counted: what a kernel allocates inside one operation, CUDA's context, the allocator's fragmentation.
+
+    Args:
+        workload: What to build.
+        cell: Compiled cells are predicted as eager ones.
+    """
+    return max(predict_steps(workload, cell), key=lambda peak: peak.total_bytes)
+
+
+def predict_steps(workload: Workload, cell: Cell) -> tuple[PredictedPeak, ...]:
+    """Predict the peak of each of the first steps; the optimizer's state is created in the first."""
+    with fake_step(workload, cell) as step:
+        return track_steps(step, STEPS).peaks(round_to=block_bytes(cell))
+
+
+def block_bytes(cell: Cell) -> int:
+    """Return the multiple to which the allocator of the cell's device rounds tensors."""
+    return backend_of(cell.device).block_bytes
+
+
+def of_a_rank(counters: Counters, cell: Cell) -> PredictedPeak | None:
+    """Predict the peak of one rank of several from that of a process alone.
+
+    DDP holds every gradient once more, in the buckets that it sends. Of FSDP2 nothing is predicted: what is gathered at
+    the peak depends on the blocks.
+    """
+    peak = counters.predicted_peak
+    if peak is None or cell.world_size == 1 or (cell.mode is Mode.INFER and cell.parallel is Parallel.DDP):
+        return peak
+    if cell.parallel is Parallel.FSDP2:
+        return None
+    buckets = (counters.trainable_parameters or 0) * cell.precision.row.weight_bytes
+    return replace(peak, total_bytes=peak.total_bytes + buckets, gradients_bytes=peak.gradients_bytes + buckets)

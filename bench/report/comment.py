@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from bench.core.units import counted
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
@@ -67,7 +68,7 @@ def fold(head: str, sections: Sequence[Section], limit: int = LIMIT) -> str:
     while _size([head, *texts, dropped]) > limit and texts:  # even empty sections are too many
         texts.pop()
         left = len(sections) - len(texts)
-        dropped = f"{left} more part{'' if left == 1 else 's'} would be too long for a comment."
+        dropped = f"{counted(left, 'more part')} would be too long for a comment."
     texts += [dropped] if dropped else []
     return "\n\n".join([head, *texts]) + "\n"
 
@@ -160,11 +161,11 @@ def _headline(records: Sequence[Record], claims: Sequence[CheckedClaim], doubts:
     wrong = sum(claim.verdict is ClaimVerdict.MISMATCH for claim in claims)
     failed = sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in records)
     if wrong:
-        verdict = f"{wrong} documented value{'' if wrong == 1 else 's'} wrong"
+        verdict = f"{counted(wrong, 'documented value')} wrong"
     elif failed:
-        verdict = f"{failed} cell{'' if failed == 1 else 's'} failed"
+        verdict = f"{counted(failed, 'cell')} failed"
     else:
         verdict = "Measured" if records else "Nothing measured"
     facts = [summary_line(records), *([claims_summary(claims)] if claims else [])]
-    facts += [f"{doubts} kind{'' if doubts == 1 else 's'} of doubt"] if doubts else []
+    facts += [f"{counted(doubts, 'kind')} of doubt"] if doubts else []
     return f"### {verdict}\n\n{' · '.join(map(escape, facts))}"

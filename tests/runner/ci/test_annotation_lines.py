@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.report.ci.annotations import MOST, Annotation, Level, annotation_lines
+from bench.runner.ci.annotations import MOST, Annotation, Level, annotation_lines
 
 
 def test_an_annotation_is_one_workflow_command() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench.core.cell import Cell
 from bench.core.gate import CounterRow, GateVerdict
-from bench.stats.gate import changes, judge_rows
+from bench.runner.ci.gate import changes, judge_rows
 
 
 def make_row(

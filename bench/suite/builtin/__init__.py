@@ -1,1 +1,0 @@
-"""The suites that come with stepbench, one TOML file each."""
