@@ -12,8 +12,7 @@ from bench import registry
 from bench.core.cell import Cell
 from bench.core.record import Outcome
 from bench.core.units import format_bytes
-from bench.counters.memory import measure_resident, track_live_bytes
-from bench.counters.memory import predict
+from bench.counters.memory import measure_resident, predict, track_live_bytes
 from bench.runner import processes
 
 MODELS = (*registry.names(), "torchvision:resnet50")

@@ -6,14 +6,7 @@ Where the claim files that come with stepbench lie.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from pathlib import Path
-from typing import Any
-from bench.core.errors import UsageError
-from bench.core.text import nearest
-from bench.core.files import read_toml
-
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +18,7 @@ from bench.claims.ratios import RATIO_QUANTITIES
 from bench.core.cell import Cell, Mode
 from bench.core.claim import Claim, ClaimValue, Erratum, Relation
 from bench.core.errors import UsageError
+from bench.core.files import read_toml
 from bench.core.text import nearest
 
 _CLAIM_KEYS = (

@@ -62,9 +62,8 @@ def command(
 
 
 def _comment(folder: Path, title: str, format: options.Format) -> int:  # noqa: A002 - the name of the option
-    from bench.runner.ci.annotations import annotation_lines
     from bench.report.verdict import WORDS, ci_comment, joint_exit_code
-    from bench.runner.ci.annotations import find_annotations, repository_root
+    from bench.runner.ci.annotations import annotation_lines, find_annotations, repository_root
     from bench.runner.ci.steps import read_results
     from bench.store.atomic import write_bytes
 

@@ -13,12 +13,6 @@ Fake tensors whose outputs are corrected where torch's fake kernels differ from 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-import torch
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
-
 import contextlib
 import dataclasses
 import gc
@@ -27,7 +21,9 @@ from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor
+from torch.nn import functional
 from torch.nn.modules import rnn
+from torch.overrides import TorchFunctionMode
 from torch.utils import _foreach_utils
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision

@@ -48,10 +48,9 @@ from bench.counters.parameters import count_layer_parameters, count_parameters
 from bench.counters.tally import ComplexConvolutions, FlopTally, PhaseFlops, StepFlops
 from bench.device.batch import call, tensors_in
 from bench.device.gradients import GradMode, run_without_gradients
-from bench.device.step import Marks
 from bench.device.prepare import autocast_dtype, trainable_of
 from bench.device.settings import generator_states, seed_all
-from bench.device.step import OwnStep
+from bench.device.step import Marks, OwnStep
 
 _WITHOUT_PRODUCTS = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm, nn.PReLU)
 """Modules whose matrices are looked up or applied pointwise."""

@@ -23,8 +23,7 @@ from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.tensors import storages_of, tensors_in
 from bench.device import batch
-from bench.device.step import Marks
-from bench.device.step import Step
+from bench.device.step import Marks, Step
 
 
 class Cause(IntEnum):

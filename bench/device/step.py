@@ -14,12 +14,6 @@ phases and timing the step run the same code. `measure` times a step, `counters`
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from typing import Any
-from bench.core.errors import ModelError
-from bench.core.record import UNMARKED, Phase, phase_of
-
-import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +21,7 @@ from typing import Any
 import torch
 
 from bench.core.errors import ModelError
-from bench.core.record import Phase
+from bench.core.record import UNMARKED, Phase, phase_of
 from bench.core.workload import Batch, leaves, paths
 from bench.device.batch import arguments
 from bench.device.gradients import GradMode, is_about_gradients, run_without_gradients

@@ -16,8 +16,7 @@ from typing import Protocol
 from bench.core.record import UNMARKED, Phase, Sampling
 from bench.device.backend import is_accelerator
 from bench.device.gradients import MOST_SCALING_STEPS, read_scale
-from bench.device.step import Marks
-from bench.device.step import LongStep, OwnStep, Step
+from bench.device.step import LongStep, Marks, OwnStep, Step
 from bench.measure.clock import Clock
 from bench.stats.stopping import STARTING_STEPS, WarmupRule
 

@@ -11,14 +11,6 @@ at least four times the last-level cache.
 
 from __future__ import annotations
 
-import time
-import torch
-from torch import Tensor, nn
-from bench.core.workload import Workload
-from bench.device.prepare import prepare
-from bench.measure.blocks import time_steps, without_garbage_collection
-from bench.measure.clock import clock_for
-
 import itertools
 import math
 import statistics
@@ -27,15 +19,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from bench.core.cell import Cell
 from bench.core.peaks import Probe, ProbeKind
 from bench.core.precision import Arithmetic, Precision, first_of
 from bench.core.text import plain
+from bench.core.workload import Workload
 from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
+from bench.device.prepare import prepare
 from bench.device.settings import cell_settings
-from bench.measure.blocks import without_garbage_collection
+from bench.measure.blocks import time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
 
 CPU_SIZES = (256, 1024, 2048)

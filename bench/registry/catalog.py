@@ -26,9 +26,7 @@ from bench.registry.spec import Kind, Spec, parse
 
 GROUP = "bench.models"
 FOLDER_VARIABLE = "STEPBENCH_MODELS"
-_REGISTERED = re.compile(
-    r"^@register_model(?:\((?:name=\"(\w+)\")?\))?\n(?:[@ )].*\n)*def (\w+)\(", re.MULTILINE
-)
+_REGISTERED = re.compile(r"^@register_model(?:\((?:name=\"(\w+)\")?\))?\n(?:[@ )].*\n)*def (\w+)\(", re.MULTILINE)
 
 
 def names() -> tuple[str, ...]:

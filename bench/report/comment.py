@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from bench.core.units import counted
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome, Record
+from bench.core.units import counted
 from bench.report.formats.markdown import escape, write_document
 from bench.stats.summary import summarise
 from bench.tables.advice import advice_sentences

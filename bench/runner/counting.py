@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from bench.core.cell import Cell
-from bench.core.errors import BenchError, UsageError
-from bench.core.fit import Fit, FittedCell, Verification
-from bench.core.progress import told
-from bench.core.record import Outcome
-from bench.core.units import format_bytes
-from bench.runner import processes
-from bench.runner.plan import make_plan
-
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, Mode
-from bench.core.errors import BenchError
+from bench.core.errors import BenchError, UsageError
+from bench.core.fit import Fit, FittedCell, Verification
 from bench.core.progress import told
 from bench.core.record import Counters, Outcome, Record
+from bench.core.units import format_bytes
 from bench.device.backend import backend_of
 from bench.device.cpu import usable_cores
 from bench.runner import processes

@@ -7,29 +7,18 @@ asked for. Slow precisions lie beside them, in `<fingerprint>-<device>-slowdowns
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from bench.core.cell import Cell, Precision
-from bench.core.environment import Environment
-from bench.core.errors import StoreError
-from bench.core.files import read_file
-from bench.core.jsonio import from_json, parse_json
-from bench.core.peaks import Slowdowns
-from bench.core.record import Outcome
-from bench.runner import processes
-from bench.store.codec import write_json
-
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.core.cell import Cell, Precision
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError, UsageError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json
-from bench.core.peaks import SCHEMA, Peaks
+from bench.core.peaks import SCHEMA, Peaks, Slowdowns
 from bench.core.record import Outcome
 from bench.core.units import now
 from bench.device.datasheet import datasheet

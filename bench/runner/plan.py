@@ -5,33 +5,26 @@ And which of a run's cells still have to be measured: what is measured is addres
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from bench.core.advice import AdviceKind
-from bench.core.cell import Cell
-from bench.core.environment import Environment
-from bench.core.errors import StoreError
-from bench.core.record import Outcome, Record, Sampling
-from bench.registry.code import code_hash
-from bench.store.runs import RunFolder
-
 import itertools
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from bench import registry
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Parallel
 from bench.core.environment import Environment
-from bench.core.errors import BenchError, UsageError
+from bench.core.errors import BenchError, StoreError, UsageError
 from bench.core.inputs import InputShape
 from bench.core.progress import tell
-from bench.core.record import Outcome
+from bench.core.record import Outcome, Record, Sampling
 from bench.device.backend import ALL, AUTO, check_device, is_accelerator
+from bench.registry.code import code_hash
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
+from bench.store.runs import RunFolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
-from bench.core.profile import Change, OperatorCost, Profile, ProfileDiff, ProfiledLayer
-from bench.stats.estimate import quantile
-
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from bench.core.advice import doubts_of_peak
 from bench.core.cell import Cell
@@ -17,7 +13,7 @@ from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, StoreError, UsageError
 from bench.core.jsonio import to_json
 from bench.core.peaks import Peak
-from bench.core.profile import Profile, ProfileDiff, ProfileOptions
+from bench.core.profile import Change, OperatorCost, Profile, ProfileDiff, ProfiledLayer, ProfileOptions
 from bench.core.progress import told
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
 from bench.runner import processes
@@ -25,6 +21,7 @@ from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
+from bench.stats.estimate import quantile
 from bench.store.cases import PROFILES, read_profile, read_profiles, write_profile
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run

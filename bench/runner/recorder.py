@@ -13,10 +13,10 @@ from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Phase, Record, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
+from bench.runner.peaks import slow_precisions
 from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
-from bench.runner.peaks import slow_precisions
 from bench.store.codec import digest, to_bytes
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run

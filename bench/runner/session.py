@@ -39,11 +39,9 @@ from bench.runner.events import (
     RunStarted,
 )
 from bench.runner.executor import SNAPSHOTS, Executor, LocalExecutor
-from bench.runner.peaks import known_peaks
-from bench.runner.plan import Plan, make_plan, preflight_limit
+from bench.runner.peaks import known_peaks, slow_precisions
+from bench.runner.plan import Plan, make_plan, preflight_limit, remaining
 from bench.runner.records import describe_resumption, describe_run
-from bench.runner.plan import remaining
-from bench.runner.peaks import slow_precisions
 from bench.runner.tracing import TRACES
 from bench.store.codec import write_json
 from bench.store.kept import KeptCounts

@@ -68,9 +68,7 @@ class Fitted:
     follows: bool
 
 
-def fit_weighted_line(
-    sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None]
-) -> Fitted | None:
+def fit_weighted_line(sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None]) -> Fitted | None:
     """Fit points = a + b * size.
 
     Args:
@@ -98,9 +96,7 @@ def fit_weighted_line(
     )
 
 
-def fit_power(
-    sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None]
-) -> Fitted | None:
+def fit_power(sizes: Sequence[float], points: Sequence[float], halves: Sequence[float | None]) -> Fitted | None:
     """Fit log points = log c + k * log size; as `fit_line`, with sizes above 0.
 
     Raises:

@@ -171,9 +171,7 @@ def comparison_document(comparisons: Sequence[Comparison], heading: Heading) -> 
     """Make a comparison: the sides, a table, a reason per verdict, doubts, and the count of verdicts."""
     scale = strip_range(comparisons)
     names, common = short_names([c.cell_id for c in comparisons])
-    spans = {
-        row: f"{c.verdict.value}: {plain(reason_text(c))}" for row, c in enumerate(comparisons) if c.shift is None
-    }
+    spans = {row: f"{c.verdict.value}: {plain(reason_text(c))}" for row, c in enumerate(comparisons) if c.shift is None}
     styles = {row: _STYLES.get(c.verdict) for row, c in enumerate(comparisons)}
     columns = _columns(comparisons, names, scale)
     return [

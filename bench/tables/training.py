@@ -127,7 +127,10 @@ def score_columns(found: Classification) -> list[Column]:
 
     If a class has no figure, there is no mean: without that class it would flatter the model.
     """
-    scores = [*found.scores, ClassScore(name="mean", support=sum(score.support for score in found.scores), **_means(found))]
+    scores = [
+        *found.scores,
+        ClassScore(name="mean", support=sum(score.support for score in found.scores), **_means(found)),
+    ]
     return shown_columns(CLASSES, [ClassRow(None, score) for score in scores])
 
 

@@ -21,8 +21,8 @@ from bench.core.cell import Cell, Mode
 from bench.core.inputs import InputShape
 from bench.core.workload import Workload
 from bench.device.batch import make_batch, tensors_in
-from bench.device.step import Marks
 from bench.device.prepare import prepare
+from bench.device.step import Marks
 
 
 class WorkloadConformance:

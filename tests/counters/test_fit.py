@@ -5,8 +5,7 @@ from torch import nn
 from bench.core.errors import UsageError
 from bench.core.workload import Workload
 from bench.counters.fit import FitLimit, fit
-from bench.counters.memory import track_live_bytes
-from bench.counters.memory import predict
+from bench.counters.memory import predict, track_live_bytes
 from tests.counters.small import WORKLOADS, cell, image_workload, linear_workload, sgd
 
 

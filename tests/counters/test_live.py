@@ -10,8 +10,7 @@ import torch
 
 from bench.core.cell import CompileMode, Precision
 from bench.counters import memory as module
-from bench.counters.memory import measure_memory, track_live_bytes
-from bench.counters.memory import predict
+from bench.counters.memory import measure_memory, predict, track_live_bytes
 from bench.device.backend import backend_of
 from bench.runner.counting import workspaces_of
 from tests.counters.small import WORKLOADS, cell, image_workload, linear_workload

@@ -10,8 +10,7 @@ from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Workload
 from bench.counters import count
-from bench.counters.memory import track_live_bytes
-from bench.counters.memory import predict, predict_steps
+from bench.counters.memory import predict, predict_steps, track_live_bytes
 from tests.counters.small import (
     WORKLOADS,
     Checkpointed,

@@ -20,9 +20,8 @@ from bench.core.record import UNMARKED, Phase, Sample, Sampling
 from bench.core.workload import Workload
 from bench.counters.fakes import real_step
 from bench.counters.static import count
-from bench.device.step import Marks
 from bench.device.prepare import prepare
-from bench.device.step import LongStep, OwnStep, Step
+from bench.device.step import LongStep, Marks, OwnStep, Step
 from bench.measure.clock import HostClock
 from bench.measure.timing import time_step
 from tests.counters.small import count_step

@@ -18,8 +18,7 @@ from typing import Any
 import pytest
 
 from bench.core import claim, comparison, fit, gate, generation, history, peaks, profile, record, training
-from bench.runner.ab.calibration import Calibration
-from bench.runner.ab.calibration import Selftest
+from bench.runner.ab.calibration import Calibration, Selftest
 from bench.runner.doctor import Diagnosis
 from bench.runner.scenarios import GENERATION, IMAGES
 from bench.stats.rank_scaling import RankScaling

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 
 from bench.core.profile import AUTOGRAD, COMPILED, GRADIENTS, LOSS, OPTIMIZER, PYTHON, UNATTRIBUTED, ZERO_GRAD
 from bench.core.record import Phase, phase_of
-from bench.measure.profile.spans import LAYER_MARK, PHASE_MARK, STEP_MARK
-from bench.measure.profile.spans import Recording, Span
+from bench.measure.profile.spans import LAYER_MARK, PHASE_MARK, STEP_MARK, Recording, Span
 
 _PHASE_LAYERS: dict[Phase | str, str] = {
     Phase.FORWARD: UNATTRIBUTED,

@@ -32,8 +32,7 @@ from bench.device.step import Step
 from bench.measure.blocks import time_phases, time_steps, warm_up, without_garbage_collection
 from bench.measure.clock import clock_for
 from bench.measure.profile.attribution import Attribution
-from bench.measure.profile.spans import layer_marks, run_marked
-from bench.measure.profile.spans import Recording, read_recording
+from bench.measure.profile.spans import Recording, layer_marks, read_recording, run_marked
 from bench.measure.profile.times import DeviceStep, StepTime, device_times, host_times
 
 ROUNDS = 4

@@ -9,45 +9,33 @@ Memory over a steady step is predicted by cause on fake tensors, and measured ph
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from bench.core.cell import Cell, CompileMode
-from bench.core.errors import ModelError
-from bench.core.profile import MemoryPoint, MemoryProfile, PhasePeak
-from bench.core.record import Phase, PredictedPeak
-from bench.core.workload import Workload
-from bench.counters.fakes import fake_step
-from bench.counters.memory import block_bytes
-from bench.counters.timeline import track_steps
-from bench.device.backend import backend_of, is_accelerator
-from bench.device.step import Marks
-from bench.device.step import Step
-
-from collections.abc import Sequence
-import torch
-from torch._dynamo.utils import counters
-from bench.core.profile import GraphBreak
-from bench.core.workload import Workload
-from bench.device.batch import call, make_batch
-from bench.device.step import Step
-
 import linecache
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.utils import counters
 
 import bench.core
-from bench.core.profile import SyncPoint
-from bench.core.record import Phase
+from bench.core.cell import Cell, CompileMode
+from bench.core.errors import ModelError
+from bench.core.profile import GraphBreak, MemoryPoint, MemoryProfile, PhasePeak, SyncPoint
+from bench.core.record import Phase, PredictedPeak
+from bench.core.workload import Workload
 from bench.counters.build import whole
-from bench.counters.fakes import without_collector
+from bench.counters.fakes import fake_step, without_collector
+from bench.counters.memory import block_bytes
 from bench.counters.modes import OperationMode
 from bench.counters.modules import ModuleTracker
 from bench.counters.tensors import tensors_in
+from bench.counters.timeline import track_steps
 from bench.device import step as step_module
-from bench.device.step import Step
+from bench.device.backend import backend_of, is_accelerator
+from bench.device.batch import call, make_batch
+from bench.device.step import Marks, Step
 from bench.measure.profile.work import Whereabouts, run_phases
 
 READS = frozenset(

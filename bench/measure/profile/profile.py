@@ -31,10 +31,8 @@ from bench.device.prepare import prepare
 from bench.device.step import Step
 from bench.measure.profile.advice import Findings, find_advice, options_for, try_option
 from bench.measure.profile.collect import Collected, collect, write_trace
-from bench.measure.profile.passes import feed_batches, find_breaks, graphs_so_far
-from bench.measure.profile.passes import profile_memory
+from bench.measure.profile.passes import feed_batches, find_breaks, find_syncs, graphs_so_far, profile_memory
 from bench.measure.profile.rows import layer_rows, middle_half, operator_rows
-from bench.measure.profile.passes import find_syncs
 from bench.measure.profile.times import idle_gaps
 from bench.measure.profile.work import Work, count_step_work, count_work
 from bench.registry.optimizers import OPTIMIZERS

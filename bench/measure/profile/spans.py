@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator
-from typing import Any
-from torch import nn
-from torch._C._profiler import _RecordFunctionFast
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from bench.core.record import Phase
-from bench.device.step import Marks
-from bench.device.step import Step
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
 from torch._C._autograd import DeviceType
+from torch._C._profiler import _RecordFunctionFast
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from bench.core.record import Phase
 from bench.device.backend import is_runtime_call
+from bench.device.step import Marks, Step
 
 _BACKWARD_SCOPE = 1  # at::RecordScope::BACKWARD_FUNCTION
 EVALUATE = "autograd::engine::evaluate_function: "

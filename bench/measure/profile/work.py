@@ -17,8 +17,7 @@ from bench.counters.dispatches import is_counted, touched_bytes
 from bench.counters.fakes import fake_step, without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.modules import ModuleTracker
-from bench.device.step import Marks
-from bench.device.step import Step
+from bench.device.step import Marks, Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

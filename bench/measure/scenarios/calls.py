@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.core.units import counted
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.core.training import TrainingPlan
+from bench.core.units import counted
 from bench.counters.flops import count_module
 from bench.device.backend import is_accelerator
 from bench.device.step import LongStep, OwnStep, Step

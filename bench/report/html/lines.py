@@ -9,13 +9,10 @@ Scales map values to pixels, linear or logarithmic, with round numbers at the ti
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from bench.core.units import format_count
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.core.units import format_count
 
 WIDTH, HEIGHT = 290, 192
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 10, 38

@@ -22,26 +22,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from bench.core.comparison import Comparison, ComparisonVerdict
-from bench.runner.ab.run import Compared, Request, Started, compare_sides
-from bench.runner.ab.stages import Progress
-
-import math
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.core.cell import Cell
-from bench.core.comparison import CellNoise
+from bench.core.comparison import CellNoise, Comparison, ComparisonVerdict
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, StoreError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json
 from bench.core.units import now
-from bench.runner.ab.run import Request, Started, compare_sides
+from bench.runner.ab.run import Compared, Request, Started, compare_sides
 from bench.runner.ab.session import AbSession, CellSession
 from bench.runner.ab.stages import Progress, Settings
 from bench.stats.looks import Plan, Threshold

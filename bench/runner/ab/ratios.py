@@ -15,47 +15,37 @@ ratio, which two commits need not.
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
-from bench.core.cell import Cell
-from bench.core.environment import Environment
-from bench.core.errors import NothingMeasuredError, UsageError
-from bench.device.clocks import locked_environments
-from bench.runner.ab.run import Compared, to_document, write_session
-from bench.runner.ab.sides import Side
-from bench.runner.ab.stages import Progress, Settings
-from bench.runner.records import open_run
-from bench.runner.session import plan_targets
-from bench.store.atomic import make_folder
-from bench.store.codec import write_json
-from bench.store.stored import COMPARISON_FILE
-from bench.suite.axes import axes_of
-from bench.suite.sweep import RUN_ONLY, cell_of, refuse_idle
-
 import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from bench.claims import is_timed, judge_time, unmeasured
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
 from bench.core.environment import Environment, MachineState
+from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.estimate import Estimate
 from bench.device.backend import is_accelerator
+from bench.device.clocks import locked_environments
 from bench.runner.ab.arm import Arm, Built, LiveArm, Reading, Visit
 from bench.runner.ab.judging import Fate, columns_of
+from bench.runner.ab.run import Compared, to_document, write_session
 from bench.runner.ab.servers import Servers
 from bench.runner.ab.session import StartArm
 from bench.runner.ab.sides import Side
-from bench.runner.ab.stages import Comparing, Judged, Listener, Settings
+from bench.runner.ab.stages import Comparing, Judged, Listener, Progress, Settings
+from bench.runner.records import open_run
+from bench.runner.session import plan_targets
 from bench.stats.signflip import median_interval, sign_p
+from bench.store.atomic import make_folder
+from bench.store.codec import write_json
+from bench.store.stored import COMPARISON_FILE
+from bench.suite.axes import axes_of
+from bench.suite.sweep import RUN_ONLY, cell_of, refuse_idle
 
 SESSIONS = 9
 """Planned and looked at once: of 9, a direction of one claim is shown at p = 0.02 where all but one agree."""

@@ -7,15 +7,12 @@ as annotations of GitHub Actions: one line per finding, by workflow commands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from bench.tables.figures import plain
-
 import os
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from bench.core.claim import CheckedClaim, ClaimVerdict
@@ -26,6 +23,7 @@ from bench.registry import source_place
 from bench.report.verdict import Compared, Gated, StepResult
 from bench.tables.claims import documented_value, measured_value
 from bench.tables.comparison import reason_text
+from bench.tables.figures import plain
 from bench.tables.gate import change_text
 
 _MODEL = re.compile(r"(?P<model>.+?)/(?:train|infer)/b\d+/")

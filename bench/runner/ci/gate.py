@@ -10,9 +10,6 @@ other work; whether that is a gain, no count can say. A person decides, and puts
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
-
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +17,7 @@ from pathlib import Path
 
 from bench.core.cell import Cell, Parallel
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
-from bench.core.gate import CounterRow, GateRow, GateVerdict
+from bench.core.gate import CounterChange, CounterRow, GateRow, GateVerdict
 from bench.core.record import Counters
 from bench.runner.counting import count_all, failure_of
 from bench.runner.plan import make_plan
@@ -55,9 +52,7 @@ class Gate:
         return all(row.is_passing for row in self.rows)
 
 
-def check_gate(
-    suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, timeout_seconds: float | None = None
-) -> Gate:
+def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, timeout_seconds: float | None = None) -> Gate:
     """Count a suite's cells and compare them with what is on record. Times nothing, allocates no model.
 
     Args:
@@ -84,9 +79,7 @@ def check_gate(
     return Gate(suite=name, torch=torch, folder=folder, rows=judge_rows(ours, found, reasons))
 
 
-def update_gate(
-    suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, timeout_seconds: float | None = None
-) -> Gate:
+def update_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, timeout_seconds: float | None = None) -> Gate:
     """Record a suite's counters; rows of other suites, versions of torch and kinds of device stay.
 
     Returns:

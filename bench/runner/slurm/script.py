@@ -49,9 +49,7 @@ class JobOptions:
         return math.ceil(self.time_seconds / 60) * 60
 
 
-def script_text(
-    job: JobOptions, *, name: str, run_folder: Path, submission: int, tasks: int, workdir: Path
-) -> str:
+def script_text(job: JobOptions, *, name: str, run_folder: Path, submission: int, tasks: int, workdir: Path) -> str:
     """Write the batch script of one submission.
 
     Args:

@@ -31,8 +31,7 @@ from bench.core.units import format_bytes
 from bench.counters.dispatches import count_kernel_launches
 from bench.counters.fit import fit
 from bench.counters.flops import advice_on_gradients, count_workload
-from bench.counters.memory import COMPILING_STEPS, measure_memory, track_live_bytes
-from bench.counters.memory import of_a_rank
+from bench.counters.memory import COMPILING_STEPS, measure_memory, of_a_rank, track_live_bytes
 from bench.counters.static import count
 from bench.device.backend import (
     ALL,
@@ -51,9 +50,8 @@ from bench.device.settings import cell_settings, changed_settings, read_settings
 from bench.device.step import Step
 from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy, measure_idle
-from bench.measure.peaks import probe_memory, probe_products
+from bench.measure.peaks import measure_slowdown, probe_memory, probe_products
 from bench.measure.profile import profile
-from bench.measure.peaks import measure_slowdown
 from bench.measure.profile.collect import write_trace
 from bench.measure.timing import time_step
 from bench.registry.torchvision import Document, torchvision_documents

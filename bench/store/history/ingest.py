@@ -23,22 +23,16 @@ from multiprocessing.connection import Connection as PipeEnd
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from pathlib import Path
-from typing import cast
-from bench.core.errors import StoreError
-from bench.store.history.sources import Entry, list_source
-
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
+from bench.core.errors import StoreError
 from bench.core.progress import tell
 from bench.store.history.database import History
 from bench.store.history.schema import cells, environments, pruned, records, runs
-from bench.store.history.sources import Entry, Row, find_sources
+from bench.store.history.sources import Entry, Row, find_sources, list_source
 
 BATCH = 2000
 """Rows per transaction."""

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.report.html.lines import linear
-from bench.report.html.lines import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Series, line_chart
+from bench.report.html.lines import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Point, Series, line_chart, linear
 
 
 def chart(*series: Series):

@@ -10,8 +10,7 @@ import pytest
 from bench.core.cell import Cell, Mode, Precision
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import UsageError
-from bench.runner.ab.ratios import cells_of
-from bench.runner.ab.ratios import measure_pairs
+from bench.runner.ab.ratios import cells_of, measure_pairs
 from bench.runner.ab.stages import Settings
 from bench.tables.comparison import ratio_text
 from tests.runner.ab_fakes import FakeMachine, cell

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict
-from bench.runner.ab.run import Compared
 from bench.runner.ab.calibration import Selftest, added_shifts
+from bench.runner.ab.run import Compared
 from bench.runner.ab.sides import Side
 from bench.runner.ab.stages import Comparing, Settings
 from tests.records import ENVIRONMENT

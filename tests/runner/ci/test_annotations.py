@@ -9,9 +9,8 @@ from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode
 from bench.core.gate import GateVerdict
-from bench.runner.ci.annotations import Annotation, Level
 from bench.report.verdict import StepResult
-from bench.runner.ci.annotations import find_annotations
+from bench.runner.ci.annotations import Annotation, Level, find_annotations
 from tests.report.ci_results import PASSED, SILENT, ab_result, comparison, gate_result
 from tests.report.formats.runs import gate_row
 

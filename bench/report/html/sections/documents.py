@@ -5,11 +5,6 @@ The values of each block are for the macro `document` of `macros.html`.
 
 from __future__ import annotations
 
-from typing import Any
-from bench.tables.document import Block, Document, Dots, Doubts, Heading, Notes, Place, Rows, Text, Verbatim, Verdict
-from bench.tables.figures import first, name, words
-from bench.tables.table import Page, make_table
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -22,13 +17,13 @@ from bench.stats.scaling import scalings
 from bench.stats.summary import summarise
 from bench.store.stored import StoredRun
 from bench.tables.cells import figure_columns
-from bench.tables.document import Block, Document, Notes, Rows, Text
-from bench.tables.figures import first, name
+from bench.tables.document import Block, Document, Dots, Doubts, Heading, Notes, Place, Rows, Text, Verbatim, Verdict
+from bench.tables.figures import first, name, words
 from bench.tables.nominations import nominations_document
 from bench.tables.parts import layer_columns
 from bench.tables.scaling import scaling_document
 from bench.tables.scenarios import generation_document, sampling_document
-from bench.tables.table import Column
+from bench.tables.table import Column, Page, make_table
 
 _MOST_CASES, _MOST_CELLS, _MOST_MODELS, _MOST_LAYERS = 200, 100, 16, 150
 

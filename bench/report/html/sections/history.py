@@ -7,9 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.core.history import HistoryNomination, HistoryPoint, Trend
-from bench.report.html.lines import linear
 from bench.report.html.contract import ReportData, Section, make_data
-from bench.report.html.lines import Chart, Point, Series, line_chart
+from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.report.html.page import render
 from bench.tables.document import page_text, spanned
 from bench.tables.figures import first, name, significant, words

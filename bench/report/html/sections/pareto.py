@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.units import format_bytes, format_count
-from bench.report.html.lines import linear
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import Group, grouped, legend_of, series_name, series_of
-from bench.report.html.lines import Chart, Point, Series, line_chart
+from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.tables.cell_values import peak_bytes
 from bench.tables.figures import byte_unit, count_unit, first
 from bench.tables.table import Column, Table, make_table

@@ -7,10 +7,9 @@ from typing import Any
 
 from bench.core.peaks import Peak
 from bench.core.units import format_bytes, format_count
-from bench.report.html.lines import logarithmic
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import legend_of
-from bench.report.html.lines import Chart, Point, Series, line_chart
+from bench.report.html.lines import Chart, Point, Series, line_chart, logarithmic
 from bench.stats.summary import Placement
 from bench.tables.columns import figure_column
 from bench.tables.figures import first, name, percent, significant

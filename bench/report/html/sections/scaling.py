@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.core.estimate import Estimate
 from bench.core.units import format_count
-from bench.report.html.lines import doubling, linear
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import (
     Group,
@@ -18,7 +17,7 @@ from bench.report.html.groups import (
     series_name,
     series_of,
 )
-from bench.report.html.lines import Chart, Point, Series, line_chart
+from bench.report.html.lines import Chart, Point, Series, doubling, line_chart, linear
 from bench.tables.cells import figure_columns
 from bench.tables.figures import count_unit, first, seconds_text, time_unit
 from bench.tables.table import Column, Table, make_table

@@ -9,9 +9,8 @@ from typing import Any
 from bench.core.training import Epoch, Part, Training, TrainingRun
 from bench.core.units import format_seconds
 from bench.report.html import bars
-from bench.report.html.lines import linear
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.lines import Chart, Point, Series, line_chart
+from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.tables.advice import loose_advice_sentences
 from bench.tables.figures import first, name, words
 from bench.tables.table import make_table
