@@ -36,7 +36,9 @@ PANEL = "Results"
 
 
 def command(
-    run: options.RunArgument = "latest",
+    run: Annotated[
+        str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
+    ] = "latest",
     to: Annotated[To, typer.Option("--to", help="Format.", show_default=False)] = ...,  # type: ignore[assignment]
     output: Annotated[
         Path | None,

@@ -272,9 +272,6 @@ TargetOption = Annotated[float, typer.Option(min=0.0001, max=1.0, help="Stop whe
 DEFAULT_BUDGET_SECONDS = 2.0
 DEFAULT_TARGET = 0.02
 CasesExecutorOption = Annotated[str, typer.Option("--executor", metavar="NAME", help="forkserver, spawn or slurm.")]
-RunArgument = Annotated[
-    str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
-]
 ResumeOption = Annotated[
     str | None,
     typer.Option(

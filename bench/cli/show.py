@@ -34,7 +34,9 @@ TABLE = Form("table")
 
 
 def command(
-    run: options.RunArgument = "latest",
+    run: Annotated[
+        str, typer.Argument(help="Id of the run, a beginning of it, its folder, or latest (with records).")
+    ] = "latest",
     format: Annotated[  # noqa: A002 - the name of the option
         Form, typer.Option("--format", help="Format for a terminal, a comment, a paper, a spreadsheet or a program.")
     ] = TABLE,
