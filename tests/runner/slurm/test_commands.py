@@ -202,14 +202,15 @@ def test_the_script_asks_for_what_was_typed():
         ("exit 0", ("false", "true"), "1"),
     ],
 )
-def test_the_script_runs_the_task_and_leaves_its_exit_code(tmp_path, python, setup, code):
+def test_the_script_runs_the_task_and_leaves_its_exit_code(tmp_path, monkeypatch, python, setup, code):
     run = tmp_path / "a run's folder"
     (run / "slurm").mkdir(parents=True)
     program = tmp_path / "python of the node"
     program.write_text(f'#!/bin/bash\necho "$PWD" "$@" > {tmp_path}/called\n{python}\n')
     program.chmod(0o755)
     options = {"name": "n", "run_folder": run, "submission": 0, "tasks": 1, "workdir": tmp_path}
-    text = script_text(JobOptions(setup=setup), python=str(program), **options)
+    monkeypatch.setattr("sys.executable", str(program))
+    text = script_text(JobOptions(setup=setup), **options)
     done = subprocess.run(["bash", "-c", text], env=os.environ | {"SLURM_ARRAY_TASK_ID": "3"})
     assert (run / "slurm" / "0.3.exit").read_text().strip() == code == str(done.returncode)
     if setup:
