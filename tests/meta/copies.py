@@ -28,6 +28,7 @@ assert not found, found
 def lacking(run: StoredRun, word: str) -> list[str]:
     """Name the places that show a run and not this word: terminal, Markdown, LaTeX, CSV and HTML."""
     from bench.report.formats import Asked, load
+    from bench.report.formats.latex import escape
     from bench.report.html.contract import make_data
     from bench.report.html.page import render
     from bench.tables.table import Page
@@ -35,7 +36,7 @@ def lacking(run: StoredRun, word: str) -> list[str]:
     asked = Asked(page=Page(width=300))
     texts = {name: load(name).write(run, asked) for name in ("table", "markdown", "latex", "csv")}
     texts["html"] = render(make_data([replace(run, info=replace(run.info, command=()))]))  # which was typed
-    return [name for name, text in texts.items() if word not in text.replace("\\_", "_")]
+    return [name for name, text in texts.items() if word not in text and escape(word) not in text]
 
 
 class Copy:
