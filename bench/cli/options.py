@@ -150,7 +150,7 @@ def split(values: list[str]) -> list[str]:
     return [part.strip() for value in values for part in value.split(",")]
 
 
-CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of coins.", show_default="drawn")]
+CoinsOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Random seed.", show_default="drawn")]
 SessionsOption = Annotated[int, typer.Option(min=5, max=18, help="Most sessions of a cell; a decided cell stops.")]
 ColdCacheOption = Annotated[
     bool, typer.Option("--cold-cache", help="Empty the last cache before each step, outside its time.")
