@@ -152,7 +152,7 @@ def test_counting_checking_and_gating_give_the_same_figures(there: Path) -> None
 @pytest.mark.timeout(900)
 def test_a_run_leaves_out_what_the_system_does_not_tell_and_says_so(there: Path) -> None:
     said = bench(there, "run", "net.py:tiny", "--input-shape", "4", "-b", "2", "--budget", "0.1s")
-    assert "this system does not tell which cores this process may use, what other processes do" in said
+    assert "this system does not report which cores this process may use, what other processes do" in said
     assert "1 cell: 1 ok" in said
     record = json.loads(bench(there, "show", "latest", "--format", "json"))["records"][0]
     assert record["counters"]["parameters"] == 20

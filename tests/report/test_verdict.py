@@ -79,4 +79,4 @@ def test_hostile_and_huge_results_fit_and_are_no_markup(cells: int) -> None:
     assert len(text.encode()) <= LIMIT
     assert set(re.findall(r"</?([a-zA-Z]+)", re.sub(r"(?m)^    .*$", "", text))) <= {"details", "summary"}
     assert text.splitlines()[0].count("-->") == 1
-    assert f"{cells + 1} cells" in text
+    assert f"{cells + 1:,} cells" in text

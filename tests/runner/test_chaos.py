@@ -184,7 +184,12 @@ def _assert_as_undisturbed(results, undisturbed):
 def _start(results, *options, **settings):
     environment = {**os.environ, TOKEN: str(results)}  # inherited by whatever the parent starts
     command = [sys.executable, "-m", "tests.runner.chaos", results, *map(str, options)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, **settings)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, preexec_fn=_hear_hangups, **settings)
+
+
+def _hear_hangups():
+    """Take SIGHUP as in a terminal: where the tests were started by nohup, a run would go on, as it should."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _record_files(results):
