@@ -1,4 +1,4 @@
-"""A small workload with a convolution, and its cells."""
+"""A small workload with a convolution, its cells, and a machine with two fake GPUs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.core.cell import Cell
 from bench.core.workload import Workload
+from tests.fakes.gpu import FakeMachine
 
 
 class Net(nn.Module):
@@ -51,3 +52,10 @@ def random_state() -> Iterator[None]:
     before = torch.get_rng_state()
     yield
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.fixture
+def machine() -> Iterator[FakeMachine]:
+    machine = FakeMachine(gpus=2)
+    with machine.installed():
+        yield machine

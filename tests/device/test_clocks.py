@@ -21,11 +21,10 @@ SUSTAINED = (pynvml.NVML_CLOCK_LIMIT_ID_TDP,) * 2
 
 
 @pytest.fixture
-def machine() -> Iterator[FakeMachine]:
+def machine(machine: FakeMachine) -> Iterator[FakeMachine]:
+    """Two fake GPUs, and the handlers of signals as they were before."""
     handlers = {number: signal.getsignal(number) for number in clocks._ENDS}
-    machine = FakeMachine(gpus=2)
-    with machine.installed():
-        yield machine
+    yield machine
     for number, handler in handlers.items():
         signal.signal(number, handler)
 

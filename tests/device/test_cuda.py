@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -23,20 +22,9 @@ from bench.measure.clock import clock_for
 from bench.runner.counting import workspaces_of
 from bench.runner.workers.cells import load_of_others
 from bench.runner.workers.machine import examine
-from tests.fakes.gpu import MIB, FakeMachine
+from tests.fakes.gpu import MIB, FakeMachine, uuid_of
 
 OLD_DRIVER = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver.\nSee"
-
-
-@pytest.fixture
-def machine() -> Iterator[FakeMachine]:
-    machine = FakeMachine(gpus=2)
-    with machine.installed():
-        yield machine
-
-
-def uuid_of(machine: FakeMachine, index: int = 0) -> str:
-    return str(machine.gpus[index].uuid)
 
 
 # The current device (A1).

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pynvml
 import pytest
 
@@ -12,18 +10,7 @@ from bench.device import nvml
 from bench.device.backend import backend_of
 from bench.device.environment import read_machine, state_between
 from bench.measure.clock import clock_for
-from tests.fakes.gpu import MIB, FakeMachine, Throttle
-
-
-@pytest.fixture
-def machine() -> Iterator[FakeMachine]:
-    machine = FakeMachine(gpus=2)
-    with machine.installed():
-        yield machine
-
-
-def uuid_of(machine: FakeMachine, index: int = 0) -> str:
-    return str(machine.gpus[index].uuid)
+from tests.fakes.gpu import MIB, FakeMachine, Throttle, uuid_of
 
 
 def test_a_gpu_is_read_through_its_uuid(machine: FakeMachine) -> None:

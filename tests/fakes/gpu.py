@@ -444,3 +444,7 @@ def fake_mps(gpu: FakeGpu) -> Iterator[FakeMachine]:
         stack.enter_context(mock.patch.object(torch, "zeros", zeros_of))
         stack.enter_context(mock.patch.object(torch.amp, "is_autocast_available", lambda _: True))
         yield machine
+
+
+def uuid_of(machine: FakeMachine, index: int = 0) -> str:
+    return str(machine.gpus[index].uuid)
