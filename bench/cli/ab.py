@@ -83,6 +83,7 @@ def command(
         str | None,
         typer.Option(metavar="TIME", help="Longest time of the comparison, for example 20m.", show_default="none"),
     ] = None,
+    timeout: options.AnswerLimitOption = None,
     wait: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Wait up to this long for a quiet machine, e.g. 5m.", show_default="no wait"),
@@ -116,6 +117,7 @@ def command(
         quads=quads,
         threshold=options.read_threshold(fail_at, tolerate, alpha),
         budget_seconds=options.parse_duration(budget, "--budget"),
+        timeout_seconds=options.parse_duration(timeout, "--timeout"),
         judges_state=void,
         cold_cache=cold_cache,
         lock_clocks=lock_clocks,

@@ -71,6 +71,7 @@ def command(
         str | None,
         typer.Option(metavar="TIME", help="Longest time of the search, for example 20m.", show_default="none"),
     ] = None,
+    timeout: options.AnswerLimitOption = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +90,7 @@ def command(
     from bench.tables.comparison import bisection_document
 
     budget_seconds = options.parse_duration(budget, "--budget")
+    timeout_seconds = options.parse_duration(timeout, "--timeout")
     watch = watched(Watcher(is_quiet=quiet), is_quiet=quiet)
     if resume is not None:
         typed = {
@@ -106,7 +108,7 @@ def command(
             named = "".join(f", {option}" for option, is_typed in typed.items() if is_typed)
             raise UsageError(f"--resume takes revisions, models and their options{named} from the run; leave them out")
         with terminated_like_interrupted(), watch as listen:
-            folder, bisected = resume_bisection(resume, results, budget_seconds, listen)
+            folder, bisected = resume_bisection(resume, results, budget_seconds, listen, timeout_seconds)
     else:
         if good is None or bad is None:
             raise UsageError("name GOOD and BAD, for example HEAD~20 HEAD, and a model")
@@ -114,6 +116,7 @@ def command(
             quads=quads,
             threshold=options.read_threshold(fail_at, tolerate or fail_at, alpha),
             budget_seconds=budget_seconds,
+            timeout_seconds=timeout_seconds,
             judges_state=void,
             seed=draw_seed() if seed is None else seed,
         )

@@ -79,7 +79,14 @@ def command(
             checked = check_shipped(timeout_seconds=limit)
     if time:
         checked = _with_times(
-            checked, device=device, sessions=sessions, quads=quads, seed=seed, judges_state=void, is_quiet=quiet
+            checked,
+            device=device,
+            sessions=sessions,
+            quads=quads,
+            seed=seed,
+            judges_state=void,
+            timeout_seconds=limit,
+            is_quiet=quiet,
         )
     hidden = () if all_rows else (ClaimVerdict.MATCH,) if torchvision else _AS_RECORDED if timm else ()
     answer("check", format, lambda: _document(checked, hidden), claims=checked)
@@ -116,6 +123,7 @@ def _with_times(
     quads: int,
     seed: int | None,
     judges_state: bool,
+    timeout_seconds: float | None,
     is_quiet: bool,
 ) -> tuple[CheckedClaim, ...]:
     """Measure the claims of time, and replace the rows that say they were not measured."""
@@ -125,7 +133,11 @@ def _with_times(
     from bench.runner.ab.stages import Settings, draw_seed
 
     settings = Settings(
-        sessions=sessions, quads=quads, seed=draw_seed() if seed is None else seed, judges_state=judges_state
+        sessions=sessions,
+        quads=quads,
+        seed=draw_seed() if seed is None else seed,
+        judges_state=judges_state,
+        timeout_seconds=timeout_seconds,
     )
     claims = [one.claim for one in checked if is_timed(one.claim)]
     watch = watched(Watcher(is_quiet=is_quiet), is_quiet=is_quiet)

@@ -46,6 +46,7 @@ def command(
     target: options.TargetOption = options.DEFAULT_TARGET,
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
+    timeout: options.SamplingLimitOption = None,
     traces: options.TracesOption = False,
     resume: options.ResumeOption = None,
     executor: options.CasesExecutorOption = "forkserver",
@@ -81,6 +82,7 @@ def command(
         job=job,
         latency=latency,
         tail=tail,
+        timeout=timeout,
         traces=traces,
         is_dry=dry_run,
         quiet=quiet,
@@ -135,6 +137,7 @@ def measure_cases(
     job: slurm.Job,
     latency: str | None,
     tail: bool,
+    timeout: str | None,
     traces: bool,
     is_dry: bool,
     quiet: bool,
@@ -155,6 +158,7 @@ def measure_cases(
     from bench.tables.tails import tailed_cases
 
     limit = options.read_limit(latency)
+    seconds = options.parse_duration(timeout, "--timeout")
     if executor == "slurm":
         if limit is not None:
             raise UsageError("--latency needs results, and slurm only submits; leave it out")
@@ -162,18 +166,19 @@ def measure_cases(
             raise UsageError("--traces is for cases that are measured here; leave it out")
         if is_dry:
             raise UsageError("--dry-run prints the cases that are measured here, and slurm submits; leave one out")
-        return slurm.submit_cases_of(kind, asked, job, results=results, format=format)
+        return slurm.submit_cases_of(kind, asked, job, results=results, timeout_seconds=seconds, format=format)
     if executor not in ("forkserver", "spawn"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, slurm")
     slurm.refuse_without_slurm(job, None if asked.folder is None else str(asked.folder.path), results)
+    limits: dict[str, Any] = {"method": executor, "timeout_seconds": seconds}
     if is_dry:
         check_results(results)
         with waiting("checking", is_quiet=quiet or format is options.Format.JSON):
-            cases, _ = plan_cases(kind, asked, method=executor)
+            cases, _ = plan_cases(kind, asked, **limits)
         answer(kind.command, format, lambda: options.planned([one.id for one in cases], "case"), cases=cases)
         return ExitCode.FINE
     with stoppable(), watching(quiet or format is options.Format.JSON) as watch:
-        run = run_cases(kind, asked, results=results, watch=watch, method=executor, is_tracing=traces)
+        run = run_cases(kind, asked, results=results, watch=watch, is_tracing=traces, **limits)
     found = kind.of_run(run)
     cases_with_tail = tailed_cases(found)
     checked = cases_with_tail.check(limit)

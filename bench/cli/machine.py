@@ -74,10 +74,7 @@ def peaks_command(
         str, typer.Option("-d", "--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
     ] = "auto",
     seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="Time of each probe.")] = "1s",
-    timeout: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Give up after this long.", show_default="10min beyond the probes"),
-    ] = None,
+    timeout: Annotated[str | None, options.limit_option("10min beyond the probes")] = None,
     force: Annotated[bool, typer.Option("--force", help="Keep the peaks even if other work keeps cores busy.")] = False,
     results: options.ResultsOption = options.RESULTS,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -126,6 +123,7 @@ def noise_command(
     sessions: Annotated[int, typer.Option(min=6, max=18, help="Sessions, each with a fresh pair of processes.")] = 14,
     quads: Annotated[int, typer.Option(min=2, help=options.QUADS_HELP)] = 12,
     alpha: Annotated[float, typer.Option(help="Chance of a false alarm in later comparisons.")] = 0.05,
+    timeout: options.AnswerLimitOption = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
     results: options.ResultsOption = options.RESULTS,
@@ -149,6 +147,7 @@ def noise_command(
         threshold=options.read_threshold("2%", "5%", alpha),
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
+        timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
     request = _unchanged(targets or ("mlp", "my_net"), axes, settings, results)
     with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:
@@ -178,6 +177,7 @@ def selftest_command(
     ] = "5%",
     sessions: options.SessionsOption = 18,
     quads: Annotated[int, typer.Option(min=1, help=options.QUADS_HELP)] = 12,
+    timeout: options.AnswerLimitOption = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
     results: options.ResultsOption = options.RESULTS,
@@ -200,6 +200,7 @@ def selftest_command(
         quads=quads,
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
+        timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
     request = _unchanged(targets or ("mlp",), axes, settings, results)
     with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -16,14 +15,12 @@ import typer
 from bench.core.cell import Cell, Mode
 from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.core.errors import ExitCode, UsageError
-from bench.core.inputs import only_shape, read_input_shape
 from bench.core.record import Outcome, Sampling
 from bench.core.units import counted, parse_seconds
-from bench.device.backend import CPU, DEVICE_HELP, is_accelerator
-from bench.suite.axes import AXES, TYPED, axes_of
+from bench.device.backend import DEVICE_HELP
+from bench.suite.axes import TYPED, axes_of
 
 if TYPE_CHECKING:
-    from bench.core.training import TrainingPlan
     from bench.stats.looks import Threshold
 
 RESULTS = Path("results")
@@ -160,9 +157,16 @@ LockClocksOption = Annotated[
 ]
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Repeat sessions that the machine's state spoiled.")]
 QUADS_HELP = "Quads (4 visits) per session and cell: more of them take longer and lower the noise."
-LimitOption = Annotated[
-    str | None, typer.Option("--timeout", metavar="TIME", help="Time limit of each process.", show_default="10min")
-]
+
+
+def limit_option(default: str, words: str = "Time limit of each process.") -> Any:
+    """Make typer's option of a time limit; every command that waits for a process has one."""
+    return typer.Option("--timeout", metavar="TIME", help=words, show_default=default)
+
+
+LimitOption = Annotated[str | None, limit_option("10min")]
+SamplingLimitOption = Annotated[str | None, limit_option("10min beyond --budget, more for long steps")]
+AnswerLimitOption = Annotated[str | None, limit_option("10min", "Longest wait for an answer of a process.")]
 ColumnsOption = Annotated[
     Literal["usual", "cold"],
     typer.Option("--columns", help="Figures in the table: the usual ones, or build, first step and steady state."),
@@ -392,59 +396,3 @@ TrainShapeOption = Annotated[
         show_default="the model's own",
     ),
 ]
-
-OWN = "own"
-"""The model's own optimizer, with its own learning rate and weight decay."""
-
-
-def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
-    """Make a plan from the typed options; the others are those of the documented recipe.
-
-    Raises:
-        UsageError: A value makes no sense.
-    """
-    from bench.core.training import TrainingPlan
-
-    values = dict(typed)
-    for name in ("precision", "batch_size", "threads", "seed"):
-        if name in values:
-            values[name] = AXES[name].read(values[name])
-    for name, option in (("learning_rate", "--lr"), ("weight_decay", "--weight-decay")):
-        if not values.get(name, 0.0) < math.inf:
-            raise UsageError(f"{option} must be a finite number, found {values[name]}; write for example 0.001")
-    if values.get("workers", 0) > 1024:
-        raise UsageError(f"--workers must be at most 1024, found {values['workers']}: each is a process")
-    if "optimizer" in values:
-        values |= _optimizer(values)
-    if "input_shape" in values:
-        values["input_shape"] = only_shape(read_input_shape(values["input_shape"]))
-    if "checkpoint_steps" in values:
-        values["checkpoint_steps"] = _checkpoint_steps(values["checkpoint_steps"])
-    if values.get("prefetch") and not values.get("workers"):
-        raise UsageError("--prefetch is for --workers: without workers nothing is prepared ahead")
-    if values.get("pin_memory") and not is_accelerator(values.get("device", CPU)):
-        raise UsageError("--pin-memory speeds up copies to an accelerator, and the device is cpu; leave it out")
-    return TrainingPlan(model=model, **values)
-
-
-def _optimizer(values: dict[str, Any]) -> dict[str, Any]:
-    """Check an optimizer's name; the model's own keeps its settings unless they are typed."""
-    from bench.registry.optimizers import check_optimizer
-
-    if values["optimizer"] != OWN:
-        return {"optimizer": check_optimizer(values["optimizer"])}
-    return {
-        "optimizer": None,
-        "learning_rate": values.get("learning_rate"),
-        "weight_decay": values.get("weight_decay"),
-    }
-
-
-def _checkpoint_steps(text: str) -> int | None:
-    if text == "epoch":
-        return None
-    if text == "never":
-        return 0
-    if text.isascii() and text.isdigit() and int(text) > 0:
-        return int(text)
-    raise UsageError(f"--checkpoint is 'epoch', 'never' or a number of steps, found {text!r}")

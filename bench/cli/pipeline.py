@@ -17,6 +17,7 @@ import typer
 
 from bench.cli import options
 from bench.cli.output import answer, say
+from bench.cli.train import plan_of
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 
@@ -48,6 +49,7 @@ def command(
     ] = None,
     input_shape: options.TrainShapeOption = None,
     budget: Annotated[str, typer.Option(help="Time for each of loader, step and both together.")] = "2s",
+    timeout: options.SamplingLimitOption = None,
     dry_run: options.DryRunOption = False,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -58,6 +60,7 @@ def command(
 
     seconds = options.parse_duration(budget, "--budget")
     assert seconds is not None
+    limit = options.parse_duration(timeout, "--timeout")
     typed: dict[str, Any] = {
         "data": data,
         "device": device,
@@ -72,11 +75,12 @@ def command(
     is_telling = not quiet and format is not options.Format.JSON
     if dry_run:
         with waiting("checking", is_quiet=not is_telling):
-            plans = check_points(plans)
+            plans = check_points(plans, limit)
         answer("pipeline", format, lambda: options.planned([plan_name(one) for one in plans], "point"), plans=plans)
         return ExitCode.FINE
     with waiting(is_quiet=not is_telling):
-        points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
+        observer = _Lines(len(plans)) if is_telling else lambda _: None
+        points = measure_points(plans, seconds, observer=observer, timeout_seconds=limit)
     answer("pipeline", format, lambda: pipeline_document(points), points=points)
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
 
@@ -106,7 +110,7 @@ def _plans(
         axes = {"batch_size": size, "workers": count, "pin_memory": pin or None}
         for ahead in _numbers(prefetch, "--prefetch", 1) if count else (None,):
             values = typed | axes | {"prefetch": ahead}
-            plans.append(options.plan_of(model, {name: value for name, value in values.items() if value is not None}))
+            plans.append(plan_of(model, {name: value for name, value in values.items() if value is not None}))
     return tuple(dict.fromkeys(plans))
 
 

@@ -46,10 +46,7 @@ def command(
         tuple[str, str] | None,
         typer.Option(metavar="RUN RUN", help="Old name of `bench compare RUN RUN`.", hidden=True),
     ] = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(metavar="TIME", help="Give up a cell after this long.", show_default="10min"),
-    ] = None,
+    timeout: Annotated[str | None, options.limit_option("10min, more for long steps")] = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option

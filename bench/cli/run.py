@@ -64,14 +64,7 @@ def command(
     ] = None,
     tail: options.TailOption = False,
     latency: options.LatencyOption = None,
-    timeout: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Kill a process after this long; a cell takes three or more.",
-            show_default="10min beyond --budget",
-        ),
-    ] = None,
+    timeout: options.SamplingLimitOption = None,
     predict: Annotated[
         bool, typer.Option("--predict/--no-predict", help="Skip cells whose predicted peak exceeds the free memory.")
     ] = True,

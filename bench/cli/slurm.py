@@ -265,6 +265,7 @@ def submit_cases_of(
     job: Job,
     *,
     results: Path,
+    timeout_seconds: float | None,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
     """Submit the cases of `bench generate` or `bench images`, or those that their run lacks, without waiting.
@@ -272,19 +273,24 @@ def submit_cases_of(
     Raises:
         UsageError: No job can be made of what was typed.
     """
+    from bench.cli.progress import waiting
     from bench.runner.slurm.files import require_submissions
     from bench.runner.slurm.run import submit_cases, submit_missing
     from bench.runner.slurm.script import JobOptions
 
     typed = dict(job)
-    cells_per_task = typed.pop("cells_per_task", None)
-    if asked.folder is None:
-        submitted = submit_cases(kind, asked, JobOptions(**typed), results=results, cells_per_task=cells_per_task)
-    else:
-        last = replace(require_submissions(asked.folder)[-1].job, **typed)
-        # As here: whatever ended badly is tried again.
-        bad = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.SKIPPED)]
-        submitted = submit_missing(asked.folder, job=last, retried=bad, cells_per_task=cells_per_task)
+    passed: dict[str, Any] = {
+        "cells_per_task": typed.pop("cells_per_task", None),
+        "timeout_seconds": timeout_seconds,
+    }
+    with waiting("submitting"):
+        if asked.folder is None:
+            submitted = submit_cases(kind, asked, JobOptions(**typed), results=results, **passed)
+        else:
+            last = replace(require_submissions(asked.folder)[-1].job, **typed)
+            # As here: whatever ended badly is tried again.
+            bad = [outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.SKIPPED)]
+            submitted = submit_missing(asked.folder, job=last, retried=bad, **passed)
     return _answer_submitted(kind.command, submitted, format)
 
 
@@ -328,17 +334,20 @@ def run_on_slurm(
     from bench.store.runs import RunFolder
 
     typed = dict(job)
-    cells_per_task = typed.pop("cells_per_task", None)
+    passed: dict[str, Any] = {
+        "cells_per_task": typed.pop("cells_per_task", None),
+        "timeout_seconds": timeout_seconds,
+    }
     if refused:
         raise UsageError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
     if is_dry:
         session = replace(session, planned=session.cells[: limits.max_cells])
         with waiting("checking"):
-            script = preview(session, JobOptions(**typed), results=results, cells_per_task=cells_per_task)
+            script = preview(session, JobOptions(**typed), results=results, **passed)
         words = f"{script}# {counted(len(session.cells), 'cell')}; nothing was submitted (--dry-run)"
         answer("run", format, lambda: words, cells=session.cells, script=script)
         return ExitCode.FINE
-    passed: dict[str, Any] = {"timeout_seconds": timeout_seconds, "cells_per_task": cells_per_task, "limits": limits}
+    passed["limits"] = limits
     if resume is None:
         passes: dict[str, Any] = {"is_predicting": is_predicting, "is_metering": is_metering, "is_cold": is_cold}
         with waiting("submitting"):

@@ -10,6 +10,7 @@ Examples:
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,12 +18,18 @@ import typer
 from bench.cli import options
 from bench.cli.output import answer, results_place, say
 from bench.core.errors import ExitCode, UsageError
+from bench.core.inputs import only_shape, read_input_shape
 from bench.core.record import Outcome
+from bench.device.backend import CPU, is_accelerator
+from bench.suite.axes import AXES
 
 if TYPE_CHECKING:
     from bench.core.training import TrainingPlan
 
 PANEL = "Measure"
+
+OWN = "own"
+"""The model's own optimizer, with its own learning rate and weight decay."""
 
 
 def command(
@@ -77,6 +84,7 @@ def command(
         str | None,
         typer.Option(help="Continue this run: its id, a beginning of it, its folder, or latest.", show_default=False),
     ] = None,
+    timeout: Annotated[str | None, options.limit_option("10min", "Longest wait for the next step.")] = None,
     executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
     results: options.ResultsOption = options.RESULTS,
     dry_run: options.DryRunOption = False,
@@ -114,22 +122,23 @@ def command(
     stop = Stop()
     is_silent = quiet or format is options.Format.JSON
     watch = watched(make_training_observer(is_quiet=is_silent), is_quiet=is_silent)
-    shared: dict[str, Any] = {"results": results, "stop": stop, "method": executor}
+    limits: dict[str, Any] = {"method": executor, "timeout_seconds": options.parse_duration(timeout, "--timeout")}
+    shared: dict[str, Any] = {"results": results, "stop": stop, **limits}
     if resume is not None:
         refused = [*([model] if model else []), *typed, *(["download"] if download else [])]
         if refused:
             raise UsageError(f"--resume takes everything from the run; leave out {', '.join(refused)}")
         if dry_run:
-            return _say_plan(planned_training(resume, results), False, executor, format)
+            return _say_plan(planned_training(resume, results), False, limits, format)
         with stoppable_training(stop), watch as observer:
             trained = resume_training(resume, observer=observer, **shared)
     else:
         if model is None:
             raise UsageError("name a model to train, for example `bench train my_net`, or a run with --resume")
-        plan = options.plan_of(model, typed)
+        plan = plan_of(model, typed)
         if dry_run:
             check_results(results)
-            return _say_plan(plan, download, executor, format)
+            return _say_plan(plan, download, limits, format)
         with stoppable_training(stop), watch as observer:
             trained = train(plan, download=download, observer=observer, **shared)
     answer(
@@ -146,13 +155,71 @@ def command(
     return 128 + stop.signal if stop.signal else ExitCode.NOTHING
 
 
-def _say_plan(plan: TrainingPlan, is_downloading: bool, executor: str, format: options.Format) -> int:  # noqa: A002
+def _say_plan(
+    plan: TrainingPlan,
+    is_downloading: bool,
+    limits: dict[str, Any],
+    format: options.Format,  # noqa: A002 - the name of the option
+) -> int:
     """Check a training and print its plan."""
     from bench.cli.progress import waiting
     from bench.runner.training import check_training
     from bench.tables.training import plan_text
 
     with waiting("checking", is_quiet=format is options.Format.JSON):
-        plan = check_training(plan, is_downloading=is_downloading, method=executor)
+        plan = check_training(plan, is_downloading=is_downloading, **limits)
     answer("train", format, lambda: options.planned([f"{plan.model}: {plan_text(plan)}"], "training"), plan=plan)
     return ExitCode.FINE
+
+
+def plan_of(model: str, typed: dict[str, Any]) -> TrainingPlan:
+    """Make a plan from the typed options; the others are those of the documented recipe.
+
+    Raises:
+        UsageError: A value makes no sense.
+    """
+    from bench.core.training import TrainingPlan
+
+    values = dict(typed)
+    for name in ("precision", "batch_size", "threads", "seed"):
+        if name in values:
+            values[name] = AXES[name].read(values[name])
+    for name, option in (("learning_rate", "--lr"), ("weight_decay", "--weight-decay")):
+        if not values.get(name, 0.0) < math.inf:
+            raise UsageError(f"{option} must be a finite number, found {values[name]}; write for example 0.001")
+    if values.get("workers", 0) > 1024:
+        raise UsageError(f"--workers must be at most 1024, found {values['workers']}: each is a process")
+    if "optimizer" in values:
+        values |= _optimizer(values)
+    if "input_shape" in values:
+        values["input_shape"] = only_shape(read_input_shape(values["input_shape"]))
+    if "checkpoint_steps" in values:
+        values["checkpoint_steps"] = _checkpoint_steps(values["checkpoint_steps"])
+    if values.get("prefetch") and not values.get("workers"):
+        raise UsageError("--prefetch is for --workers: without workers nothing is prepared ahead")
+    if values.get("pin_memory") and not is_accelerator(values.get("device", CPU)):
+        raise UsageError("--pin-memory speeds up copies to an accelerator, and the device is cpu; leave it out")
+    return TrainingPlan(model=model, **values)
+
+
+def _optimizer(values: dict[str, Any]) -> dict[str, Any]:
+    """Check an optimizer's name; the model's own keeps its settings unless they are typed."""
+    from bench.registry.optimizers import check_optimizer
+
+    if values["optimizer"] != OWN:
+        return {"optimizer": check_optimizer(values["optimizer"])}
+    return {
+        "optimizer": None,
+        "learning_rate": values.get("learning_rate"),
+        "weight_decay": values.get("weight_decay"),
+    }
+
+
+def _checkpoint_steps(text: str) -> int | None:
+    if text == "epoch":
+        return None
+    if text == "never":
+        return 0
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"--checkpoint is 'epoch', 'never' or a number of steps, found {text!r}")

@@ -1,6 +1,7 @@
 """Report to listeners how far a command is, without handing a callback through every function.
 
 A runner tells; the command line listens. What nobody listens to costs nothing. Nothing timed tells anything.
+A fresh process says what it expects to take; the parent, which would kill it after a time, listens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ Listener = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is done, and how much there is (None if unknown)."""
 
 _listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+_patience: ContextVar[Callable[[float], None] | None] = ContextVar("patience", default=None)
 
 
 def tell(what: str, done: int = 0, total: int | None = None) -> None:
@@ -41,3 +43,20 @@ def listening(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listener.reset(token)
+
+
+def expect(seconds: float = 0.0) -> None:
+    """Say that the work goes on, and may take so much longer than usual; whoever would end it begins to wait anew."""
+    patience = _patience.get()
+    if patience is not None:
+        patience(seconds)
+
+
+@contextlib.contextmanager
+def waited_for(patience: Callable[[float], None]) -> Iterator[None]:
+    """Have `patience` called inside with what is expected."""
+    token = _patience.set(patience)
+    try:
+        yield
+    finally:
+        _patience.reset(token)

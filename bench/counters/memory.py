@@ -10,6 +10,7 @@ import gc
 from dataclasses import replace
 
 from bench.core.cell import Cell, CompileMode, Mode, Parallel
+from bench.core.progress import expect
 from bench.core.record import Counters, Memory, PredictedPeak
 from bench.core.workload import Workload
 from bench.counters.fakes import fake_step
@@ -119,6 +120,7 @@ def _run(step: Step, steps: int = STEPS) -> None:
     settle_scale(step)
     for _ in range(steps):
         step()
+        expect()
 
 
 def _rehearse(workload: Workload, cell: Cell, ranks: Ranks | None) -> None:

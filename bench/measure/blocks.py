@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from typing import Protocol
 
+from bench.core.progress import expect
 from bench.core.record import UNMARKED, Phase, Sampling
 from bench.device.backend import is_accelerator
 from bench.device.gradients import MOST_SCALING_STEPS, read_scale
@@ -175,6 +176,9 @@ ACCELERATOR_WARMUP_SECONDS = 1.0
 WARMUP_BLOCK_SECONDS = 0.05
 """Of a least duration so much is run at once: one by one, short steps would leave an accelerator idle between them."""
 
+EXPECTED_STEPS = 30
+"""Twice as many as a cell of long steps takes: 3 to warm up, 5 whole, 5 split and one for the loss."""
+
 WARMUP_BUDGET_SECONDS = 3.0
 """A warm-up before visits that has its least number of steps ends here, settled or not; its first step does not count.
 """
@@ -201,6 +205,8 @@ def warm_up_until_steady(step: Step, clock: Clock, sampling: Sampling, team: Tea
         team.wait()
         own, _ = time_steps(step, clock, _steps_at_once(seconds, sampling))
         new = team.agree(own)
+        if not seconds:  # a process is not ended because its steps are long
+            expect(EXPECTED_STEPS * sum(new))
         seconds += new
         rule.add(new)
         is_scaling = read_scale(step) != scale

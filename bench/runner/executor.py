@@ -68,7 +68,7 @@ class LocalExecutor:
     Args:
         sampling: How long to measure.
         environments: Environments from the preflight, by full device name.
-        timeout_seconds: Per process; by default `processes.DEFAULT_TIMEOUT_SECONDS` beyond the budget.
+        timeout_seconds: Per process, as for `processes.call`.
         method: `forkserver`, `spawn` or `inline`.
         is_predicting: Skip a cell whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step, in a process of its own.
@@ -98,8 +98,6 @@ class LocalExecutor:
     ) -> None:
         self._sampling = sampling or Sampling()
         self._environments = environments or {}
-        beyond_budget = processes.DEFAULT_TIMEOUT_SECONDS + self._sampling.budget_seconds
-        self._timeout_seconds = beyond_budget if timeout_seconds is None else timeout_seconds
         self._method = method
         self._is_predicting = is_predicting
         self._is_metering = is_metering
@@ -111,14 +109,19 @@ class LocalExecutor:
         self._slow = slow or {}
         self._worker = worker
         self._kept = kept
+        self._limits: dict[str, Any] = {
+            "timeout_seconds": timeout_seconds,
+            "budget_seconds": self._sampling.budget_seconds,
+        }
         self._counted: dict[str, tuple[Counted, str | None]] = {}  # with the code that was counted
 
     def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
         """Count all cells, side by side."""
         cells = [cell for cell in cells if (cell.device, cell.precision) not in self._slow]
         codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}
-        options: dict[str, Any] = {"method": self._method, "timeout_seconds": self._timeout_seconds}
-        for cell, counted in count_all(cells, worker=self._worker, kept=self._kept, **options):
+        timeout = self._limits["timeout_seconds"]
+        options: dict[str, Any] = {"method": self._method, "timeout_seconds": timeout, "worker": self._worker}
+        for cell, counted in count_all(cells, kept=self._kept, **options):
             self._counted[cell.key] = counted, codes[cell.model]
             on_prepared(cell)
 
@@ -243,8 +246,7 @@ class LocalExecutor:
             for has_cache in (False,) if cell.compile is CompileMode.NONE else (False, True):
                 began = time.monotonic()
                 arguments = (cell, self._sampling, folder, began, has_cache)
-                limit = self._timeout_seconds
-                ending = processes.call(COLD_WORKER, *arguments, timeout_seconds=limit, method="spawn")
+                ending = processes.call(COLD_WORKER, *arguments, **self._limits, method="spawn")
                 one = ColdStart(has_cache=has_cache, reason=ending.reason) if ending.value is None else ending.value
                 found.append(replace(one, total_seconds=time.monotonic() - began))
                 if one.reason is not None:
@@ -276,16 +278,17 @@ class LocalExecutor:
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
         function = f"{self._worker}:{function}"
-        return processes.call(function, *arguments, timeout_seconds=self._timeout_seconds, method=self._method)
+        return processes.call(function, *arguments, **self._limits, method=self._method)
 
     def _call_ranks(self, function: str, cell: Cell, *arguments: Any) -> processes.Ending:
         """Call what launches ranks: it keeps the time itself, to say which rank was late; we wait a little longer."""
         grace = RANKS_GRACE_SECONDS if cell.nodes == 1 else NODES_GRACE_SECONDS
+        limit = processes.limit_of(**self._limits)
         return processes.call(
             f"{RANKS_WORKER}:{function}",
             cell,
             *arguments,
-            self._timeout_seconds,
-            timeout_seconds=self._timeout_seconds + grace,
+            limit,
+            timeout_seconds=limit + grace,
             method=self._method,
         )

@@ -9,8 +9,9 @@ What the child prints goes to a file, whose tail is kept; its standard input is 
 The process leads a session of its own. Whatever it forked dies with it: when it is done, when it is killed, and when
 this process is gone, even by SIGKILL. Only a daemon that starts another session of its own escapes.
 
-No call lasts for ever: without a limit of its own it ends after `DEFAULT_TIMEOUT_SECONDS`. When the server itself is
-killed (by the OOM killer, say), the calls that it took along are made again, once, on a new server.
+No call lasts for ever: without a limit of its own it ends `DEFAULT_TIMEOUT_SECONDS` beyond its sampling budget, later if
+the function expects more (`bench.core.progress.expect`). When the server itself is killed (by the OOM killer, say), the
+calls that it took along are made again, once, on a new server.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import atexit
 import contextlib
 import faulthandler
 import fcntl
+import functools
 import gc
 import importlib
 import io
@@ -44,6 +46,7 @@ from multiprocessing.context import BaseContext
 from typing import IO, Any
 
 from bench.core.errors import BenchError, ModelError
+from bench.core.progress import waited_for
 from bench.core.record import Outcome
 from bench.core.text import input_hint, plain
 from bench.core.units import format_bytes
@@ -81,6 +84,11 @@ class Ending:
     output_tail: str | None = None
 
 
+def limit_of(timeout_seconds: float | None, budget_seconds: float = 0.0) -> float:
+    """Return the time limit of a process: as typed, or ten minutes beyond the time for which it samples."""
+    return DEFAULT_TIMEOUT_SECONDS + budget_seconds if timeout_seconds is None else timeout_seconds
+
+
 def preload(module: str) -> None:
     """Have the server import one more module before its first fork; without effect once it runs."""
     if module not in _preloaded:
@@ -94,7 +102,14 @@ def preload_libraries(models: Iterable[str]) -> None:
             preload(library)
 
 
-def call(function: str, *arguments: Any, timeout_seconds: float | None = None, method: str = "forkserver") -> Ending:
+def call(
+    function: str,
+    *arguments: Any,
+    timeout_seconds: float | None = None,
+    budget_seconds: float = 0.0,
+    is_renewed: bool | None = None,
+    method: str = "forkserver",
+) -> Ending:
     """Run a function in a fresh process and wait for it; with method `inline` in this one, for debuggers.
 
     A function that starts processes of its own may return an `Ending`: it knows better how those ended.
@@ -102,19 +117,22 @@ def call(function: str, *arguments: Any, timeout_seconds: float | None = None, m
     Args:
         function: `package.module:name`; a name, so that the parent need not import what the child needs.
         arguments: Passed on; they and the function's value are pickled.
-        timeout_seconds: Kill the process after this long; None is `DEFAULT_TIMEOUT_SECONDS`, `math.inf` waits.
+        timeout_seconds: Kill the process after this long; None is ten minutes beyond the budget.
+        budget_seconds: How long the function is to sample.
+        is_renewed: Wait anew whenever the function says what it expects; by default where no timeout is given.
         method: `forkserver`, `spawn` where a library does not survive a fork, or `inline`: only catches exceptions.
     """
     if method == "inline":
         return _attempt(function, arguments)
     method = _start_method(method)
-    limit = DEFAULT_TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
+    limit = limit_of(timeout_seconds, budget_seconds)
+    renewal = limit if is_renewed or (is_renewed is None and timeout_seconds is None) else None
     try:
-        return _call_once(function, arguments, limit, method)
+        return _call_once(function, arguments, limit, renewal, method)
     except _ServerDiedError:
         print("the server of fresh processes was killed; a new one is started", file=sys.stderr)
     try:
-        return _call_once(function, arguments, limit, method)
+        return _call_once(function, arguments, limit, renewal, method)
     except _ServerDiedError:
         return Ending(outcome=Outcome.KILLED, reason="the server of fresh processes was killed twice")
 
@@ -123,7 +141,7 @@ class _ServerDiedError(Exception):
     """The server that forks processes is gone, and with it what it had forked."""
 
 
-def _call_once(function: str, arguments: tuple[Any, ...], limit: float, method: str) -> Ending:
+def _call_once(function: str, arguments: tuple[Any, ...], limit: float, renewal: float | None, method: str) -> Ending:
     context = multiprocessing.get_context(method)
     if method == "forkserver":
         context.set_forkserver_preload(_preloaded)
@@ -134,8 +152,7 @@ def _call_once(function: str, arguments: tuple[Any, ...], limit: float, method: 
             process, server = _start(context, (sender, function, arguments), output, method)
         try:
             with _exit_of(process, method) as end:
-                ready = multiprocessing.connection.wait([receiver, end], None if limit > _LONGEST_WAIT else limit)
-            message = _receive(receiver) if receiver in ready or receiver.poll() else None
+                message, ready, limit = _wait_for_answer(receiver, end, limit, renewal)
             if ready and end not in ready:
                 # A process that has answered may still hang in its threads' exit; it has nothing more to say. One that
                 # dies closes its pipe first, and a crash takes its time; one that only closed its pipe continues.
@@ -157,6 +174,21 @@ def _call_once(function: str, arguments: tuple[Any, ...], limit: float, method: 
         return Ending(outcome=Outcome.FAILED, reason="the worker closed the pipe for its answer", output_tail=tail)
     outcome, reason = how_it_died(exit_code, is_oom=exit_code == -signal.SIGKILL and oom_kills() > kills)
     return Ending(outcome=outcome, reason=reason, output_tail=tail)
+
+
+def _wait_for_answer(
+    receiver: Connection, end: int, limit: float, renewal: float | None
+) -> tuple[Ending | None, list[Any], float]:
+    """Wait for an answer or the end of a process; return its answer, what was ready, and the limit with renewals."""
+    began = time.monotonic()
+    while True:
+        left = began + limit - time.monotonic()
+        ready = multiprocessing.connection.wait([receiver, end], None if left > _LONGEST_WAIT else max(0.0, left))
+        said = _receive(receiver) if receiver in ready or receiver.poll() else None
+        if not isinstance(said, float):
+            return said, ready, limit
+        if renewal is not None:
+            limit = max(limit, round(time.monotonic() - began + renewal + said, 1))
 
 
 def kill_running() -> None:
@@ -290,13 +322,19 @@ def _child(output: str, sender: Connection, function: str, arguments: tuple[Any,
     gc.enable()  # the server imported with it off
     own = os.getpid()
     try:
-        ending = _attempt(function, arguments)
+        with waited_for(functools.partial(_expect, sender)):
+            ending = _attempt(function, arguments)
     except BaseException as error:  # noqa: BLE001 - a model may raise KeyboardInterrupt too; that is no Ctrl-C
         ending = failure(error)
     if os.getpid() != own:  # the model forked, and its child came back here too
         os._exit(0)
     sender.send(ending)
     sender.close()
+
+
+def _expect(sender: Connection, seconds: float) -> None:
+    with contextlib.suppress(OSError):  # the model closed it
+        sender.send(float(seconds))
 
 
 def _redirect(source: int, *targets: int) -> None:
@@ -378,13 +416,13 @@ def failure(error: BaseException) -> Ending:
     )
 
 
-def _receive(receiver: Connection) -> Ending | None:
-    """Read the child's answer; None if it died before or while it wrote it."""
+def _receive(receiver: Connection) -> Ending | float | None:
+    """Read the child's answer, or how much more it expects to take; None if it died before or while it wrote."""
     try:
-        ending = receiver.recv()
+        said = receiver.recv()
     except (EOFError, OSError, pickle.UnpicklingError, ImportError, AttributeError):
         return None
-    return ending if isinstance(ending, Ending) else None
+    return said if isinstance(said, Ending | float) else None
 
 
 def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:

@@ -19,7 +19,7 @@ from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner import processes
-from bench.runner.plan import Plan, make_plan
+from bench.runner.plan import Plan, make_plan, preflight_limit
 from bench.runner.records import Stamp, describe_resumption, open_run
 from bench.runner.tracing import TRACES, tell_untraced, trace_file
 from bench.store.cases import append_case, read_generations, read_images
@@ -42,7 +42,8 @@ class Kind:
         case: Type of what is asked for; it has an `id`, a `key` and a `cell`.
         result: Type of what is measured.
         worker: Module with `time_case` and `measure_case`.
-        fit: Checks the models of cases and returns the cases as they can be measured.
+        fit: Checks the models of cases and returns the cases as they can be measured; also takes whether parts are
+            measured, and the `method` and `timeout_seconds` of its process.
         read: Reads what a run's folder has.
     """
 
@@ -53,7 +54,7 @@ class Kind:
     case: type
     result: type
     worker: str
-    fit: Callable[[Sequence[Any], bool, str], Sequence[Any]]
+    fit: Callable[..., Sequence[Any]]
     read: Callable[[RunFolder], tuple[tuple[Any, ...], tuple[StoreError, ...]]]
 
     def of_run(self, run: StoredRun) -> tuple[Any, ...]:
@@ -104,20 +105,30 @@ def taken_up(kind: Kind, run: str, results: Path) -> Asked:
         ) from error
 
 
-def plan_cases(kind: Kind, asked: Asked, *, method: str = "forkserver") -> tuple[tuple[Any, ...], Plan]:
+def plan_cases(
+    kind: Kind, asked: Asked, *, method: str = "forkserver", timeout_seconds: float | None = None
+) -> tuple[tuple[Any, ...], Plan]:
     """Check cases before anything is measured; return them with full names of devices, and what is known of those.
 
     Raises:
-        BenchError: A model is not there or cannot do this, or a device is not there.
+        BenchError: A model is not there or cannot do this, a device is not there, or looking took too long.
     """
-    plan = make_plan([case.cell for case in asked.cases], method=method)
-    fitted = kind.fit(asked.cases, asked.parts, method)
+    limits: dict[str, Any] = {"method": method, "timeout_seconds": preflight_limit(timeout_seconds)}
+    plan = make_plan([case.cell for case in asked.cases], **limits)
+    fitted = kind.fit(asked.cases, asked.parts, **limits)
     cases = (replace(case, cell=replace(case.cell, device=plan.devices[case.cell.device])) for case in fitted)
     return tuple(dict.fromkeys(cases)), plan
 
 
 def run_cases(
-    kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: str = "forkserver", is_tracing: bool = False
+    kind: Kind,
+    asked: Asked,
+    *,
+    results: Path,
+    watch: Watch,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
+    is_tracing: bool = False,
 ) -> StoredRun:
     """Measure every case that has no good result of this code in this environment.
 
@@ -127,12 +138,14 @@ def run_cases(
         results: Folder that holds the runs.
         watch: Told when a case starts and ends.
         method: How processes are started.
+        timeout_seconds: Timeout of each process, as for `processes.call`.
         is_tracing: Write a trace of each case, too.
 
     Raises:
         BenchError: A model is not there or cannot do this, a device is not there, or a file cannot be written.
     """
-    cases, plan = plan_cases(kind, asked, method=method)
+    limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
+    cases, plan = plan_cases(kind, asked, **limits)
     settings = settings_of(kind, replace(asked, cases=cases))
     folder = asked.folder
     if folder is None:
@@ -146,13 +159,11 @@ def run_cases(
         for index, case in enumerate(left):
             watch(index, len(left), case.id, None)
             environment = plan.environments[case.cell.device]
-            one = measure_case(kind, case, asked.sampling, environment, has_parts=case in with_parts, method=method)
+            one = measure_case(kind, case, asked.sampling, environment, has_parts=case in with_parts, **limits)
             append_case(folder, kind.name, one)
             if is_tracing and one.outcome is Outcome.OK:
                 path = trace_file(folder.path / TRACES, case.key)
-                limit = processes.DEFAULT_TIMEOUT_SECONDS
-                ending = processes.call(f"{kind.worker}:trace_case", case, path, method=method, timeout_seconds=limit)
-                tell_untraced(case.id, ending)
+                tell_untraced(case.id, processes.call(f"{kind.worker}:trace_case", case, path, **limits))
             watch(index, len(left), case.id, _words(one))
     found = read_stored_run(folder)
     write_tables_of_cases(folder, found)
@@ -187,14 +198,17 @@ def write_tables_of_cases(folder: RunFolder, found: StoredRun) -> None:
 
 
 def measure_case(
-    kind: Kind, case: Any, sampling: Sampling, environment: Environment, *, has_parts: bool, method: str = "forkserver"
+    kind: Kind, case: Any, sampling: Sampling, environment: Environment, *, has_parts: bool, **limits: Any
 ) -> Any:
-    """Measure one case in fresh processes; return a result of its kind, however it ended."""
+    """Measure one case in fresh processes; return a result of its kind, however it ended.
+
+    `limits` are `method` and `timeout_seconds` of each process, as in `processes.call`.
+    """
     stamp = Stamp(case.cell)
     code = code_hash(case.cell.model)
-    fields = time_and_count(kind.worker, case, sampling, environment, method=method)
+    fields = time_and_count(kind.worker, case, sampling, environment, **limits)
     if fields["outcome"] is Outcome.OK and has_parts:
-        fields |= _time_parts(kind.worker, case, sampling, method)
+        fields |= _time_parts(kind.worker, case, sampling, limits)
     return kind.result(case=case, environment=environment, code=code, **stamp.fields(), **fields)
 
 
@@ -214,7 +228,7 @@ def _left(kind: Kind, folder: RunFolder, cases: Sequence[Any], environments: Map
 
 
 def time_and_count(
-    worker: str, case: Any, sampling: Sampling, environment: Environment, *, method: str
+    worker: str, case: Any, sampling: Sampling, environment: Environment, **limits: Any
 ) -> dict[str, Any]:
     """Time a case in fresh processes and count it in another; give the fields of what was found.
 
@@ -223,19 +237,18 @@ def time_and_count(
         case: Case to be measured.
         sampling: How long to measure.
         environment: Environment of the case's device.
-        method: How processes are started.
+        limits: Of each process, as for `measure_case`.
     """
-    limit = processes.DEFAULT_TIMEOUT_SECONDS + sampling.budget_seconds
     arguments = (case, sampling, environment.gpu_uuid)
     found = []
     for _ in range(sampling.processes):
-        timed = processes.call(f"{worker}:time_case", *arguments, method=method, timeout_seconds=limit)
+        timed = processes.call(f"{worker}:time_case", *arguments, budget_seconds=sampling.budget_seconds, **limits)
         if timed.outcome is not Outcome.OK:
             return {"outcome": timed.outcome, "reason": timed.reason}
         times, state = timed.value
         found.append(times)
     times = joined(found)
-    counted = processes.call(f"{worker}:measure_case", case, method=method)
+    counted = processes.call(f"{worker}:measure_case", case, **limits)
     return {
         "outcome": Outcome.OK,
         "reason": counted.value.reason if counted.outcome is Outcome.OK else f"not counted: {counted.reason}",
@@ -250,8 +263,9 @@ def _words(one: Any) -> str:
     return "done" if one.outcome is Outcome.OK else f"{one.outcome.value}: {one.reason}"
 
 
-def _time_parts(worker: str, case: Any, sampling: Sampling, method: str) -> dict[str, Any]:
-    ending = processes.call(f"{worker}:time_parts", case, sampling, method=method)
+def _time_parts(worker: str, case: Any, sampling: Sampling, limits: Mapping[str, Any]) -> dict[str, Any]:
+    budget = sampling.budget_seconds
+    ending = processes.call(f"{worker}:time_parts", case, sampling, budget_seconds=budget, **limits)
     reason = {} if ending.outcome is Outcome.OK else {"reason": f"training not measured: {ending.reason}"}
     return {"training": ending.value, **reason}
 
@@ -260,25 +274,25 @@ _GENERATION_WORKER = "bench.measure.scenarios.generation"
 _IMAGES_WORKER = "bench.measure.scenarios.sampling"
 
 
-def _fit_texts(cases: Sequence[GenerationCase], _: bool, method: str) -> Sequence[GenerationCase]:
+def _fit_texts(cases: Sequence[GenerationCase], _: bool, **limits: Any) -> Sequence[GenerationCase]:
     """Give a model whose texts must be longer the room by its own option, for the longest text of that model."""
     longest: dict[str, int] = {}
     for case in cases:
         longest[case.cell.model] = max(case.total_tokens, longest.get(case.cell.model, 0))
     specs = {}
     for model, tokens in longest.items():
-        ending = processes.call(f"{_GENERATION_WORKER}:fitting_spec", model, tokens, method=method)
+        ending = processes.call(f"{_GENERATION_WORKER}:fitting_spec", model, tokens, **limits)
         if ending.outcome is not Outcome.OK:
             raise ending.error or BenchError(f"model {model!r} could not be read: {ending.reason}")
         specs[model] = str(ending.value)
     return [replace(case, cell=replace(case.cell, model=specs[case.cell.model])) for case in cases]
 
 
-def _check_images(cases: Sequence[SamplingCase], parts: bool, method: str) -> Sequence[SamplingCase]:
+def _check_images(cases: Sequence[SamplingCase], parts: bool, **limits: Any) -> Sequence[SamplingCase]:
     steps: dict[str, int] = {}
     for case in cases:
         steps[case.cell.model] = max(case.steps, steps.get(case.cell.model, 0))
-    checked = processes.call(f"{_IMAGES_WORKER}:check_models", steps, parts, method=method)
+    checked = processes.call(f"{_IMAGES_WORKER}:check_models", steps, parts, **limits)
     if checked.outcome is not Outcome.OK:
         raise checked.error or BenchError(f"the models could not be read: {checked.reason}")
     return cases

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import math
 import multiprocessing
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError
@@ -22,7 +22,7 @@ from bench.core.progress import tell
 from bench.core.record import Outcome
 from bench.core.training import PipelinePoint, Progress, Training, TrainingPlan, TrainingRun
 from bench.runner import processes
-from bench.runner.plan import make_plan
+from bench.runner.plan import make_plan, preflight_limit
 from bench.runner.records import Stamp, describe_resumption, open_run
 from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_training
 from bench.store.runs import RunFolder
@@ -72,6 +72,7 @@ def train(
     observer: Callable[[Progress], None] = lambda _: None,
     stop: Stop | None = None,
     method: str = "forkserver",
+    timeout_seconds: float | None = None,
 ) -> Trained:
     """Train in a new run folder.
 
@@ -82,46 +83,58 @@ def train(
         observer: Told how far it is, from another thread.
         stop: Set to end it early.
         method: `forkserver`, `spawn` or `inline`.
+        timeout_seconds: Longest wait for a step; None is ten minutes.
 
     Raises:
         BenchError: The model, the device or the data cannot be used; no folder is left then.
     """
-    plan, environment = _prepared(plan, method)
+    limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
+    plan, environment = _prepared(plan, **limits)
     folder = open_run(results, environment=environment, settings={"training": to_json(plan)})
     try:
         with folder.locked():
-            return _train_into(folder, plan, environment, download, observer, stop or Stop(), method)
+            return _train_into(folder, plan, environment, download, observer, stop or Stop(), limits)
     except BenchError:
         discard(folder)
         raise
 
 
-def check_training(plan: TrainingPlan, *, is_downloading: bool = False, method: str = "forkserver") -> TrainingPlan:
+def check_training(plan: TrainingPlan, *, is_downloading: bool = False, **limits: Any) -> TrainingPlan:
     """Refuse what a training would refuse before its first step; return the plan with the full name of its device.
+
+    `limits` are `method` and `timeout_seconds` of each process, as in `processes.call`.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.
     """
-    plan, _ = _prepared(plan, method)
-    _ask_whether_usable(plan, is_downloading, method)
+    plan, _ = _prepared(plan, **limits)
+    _ask_whether_usable(plan, is_downloading, **limits)
     return plan
 
 
-def check_points(plans: Sequence[TrainingPlan]) -> tuple[TrainingPlan, ...]:
+def check_points(plans: Sequence[TrainingPlan], timeout_seconds: float | None = None) -> tuple[TrainingPlan, ...]:
     """Refuse what `measure_points` would refuse before its first point; return the plans with full names of devices.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.
     """
     processes.preload("torchvision")
-    device = make_plan([plan.cell for plan in plans]).cells[0].device
+    limit = preflight_limit(timeout_seconds)
+    device = make_plan([plan.cell for plan in plans], timeout_seconds=limit).cells[0].device
     full = tuple(replace(plan, device=device) for plan in plans)
-    _ask_whether_usable(full[0])
+    _ask_whether_usable(full[0], timeout_seconds=timeout_seconds)
     return full
 
 
-def _ask_whether_usable(plan: TrainingPlan, is_downloading: bool = False, method: str = "forkserver") -> None:
-    ending = processes.call(f"{WORKER}:check_plan", plan, is_downloading, method=method)
+def _ask_whether_usable(
+    plan: TrainingPlan,
+    is_downloading: bool = False,
+    *,
+    method: str = "forkserver",
+    timeout_seconds: float | None = None,
+) -> None:
+    limit = preflight_limit(timeout_seconds)
+    ending = processes.call(f"{WORKER}:check_plan", plan, is_downloading, method=method, timeout_seconds=limit)
     if ending.outcome is not Outcome.OK:
         raise ending.error or BenchError(f"model {plan.model!r} cannot be trained: {ending.reason}")
 
@@ -133,6 +146,7 @@ def resume_training(
     observer: Callable[[Progress], None] = lambda _: None,
     stop: Stop | None = None,
     method: str = "forkserver",
+    timeout_seconds: float | None = None,
 ) -> Trained:
     """Resume a stored training from its checkpoint, or from the start without one; a complete one is only read.
 
@@ -144,11 +158,12 @@ def resume_training(
     done = next((t for t in read_trainings(folder)[0] if t.outcome is Outcome.OK), None)
     if done is not None:
         return Trained(folder=folder.path, training=done)
-    plan, environment = _prepared(plan, method)
+    limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
+    plan, environment = _prepared(plan, **limits)
     with folder.locked():
         folder.remove_temporaries()
         folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, describe_resumption())))
-        return _train_into(folder, plan, environment, False, observer, stop or Stop(), method)
+        return _train_into(folder, plan, environment, False, observer, stop or Stop(), limits)
 
 
 def planned_training(run: str, results: Path = Path("results")) -> TrainingPlan:
@@ -167,12 +182,14 @@ def planned_training(run: str, results: Path = Path("results")) -> TrainingPlan:
         raise StoreError(f"run {folder.run.id} holds a plan that cannot be read ({error}); train it again") from error
 
 
-def _prepared(plan: TrainingPlan, method: str) -> tuple[TrainingPlan, Environment]:
+def _prepared(
+    plan: TrainingPlan, *, method: str = "forkserver", timeout_seconds: float | None = None
+) -> tuple[TrainingPlan, Environment]:
     """Check the plan before anything runs, complete its device, read the environment."""
     if importlib.util.find_spec("sklearn") is None:
         raise BenchError("the report of classes needs scikit-learn; install it, or stepbench with its extra 'train'")
     processes.preload("torchvision")
-    known = make_plan([plan.cell], method=method)
+    known = make_plan([plan.cell], method=method, timeout_seconds=preflight_limit(timeout_seconds))
     return replace(plan, device=known.cells[0].device), known.environments[known.cells[0].device]
 
 
@@ -183,7 +200,7 @@ def _train_into(
     download: bool,
     observer: Callable[[Progress], None],
     stop: Stop,
-    method: str,
+    limits: Mapping[str, Any],
 ) -> Trained:
     stamp = Stamp(plan.cell)
     checkpoint = checkpoint_path(folder, plan)
@@ -193,8 +210,8 @@ def _train_into(
     stop.connect(here)
     try:
         arguments = (plan, download, checkpoint, environment.gpu_uuid, there)
-        # A training lasts as many steps as its plan has; whoever watches it can stop it and resume it.
-        ending = processes.call(f"{WORKER}:run_training", *arguments, method=method, timeout_seconds=math.inf)
+        # A training lasts as many steps as its plan has: only the wait for the next one is bounded.
+        ending = processes.call(f"{WORKER}:run_training", *arguments, is_renewed=True, **limits)
     finally:
         stop.connect(None)
         there.close()  # the last holder of that side, so the listener comes to the end
@@ -204,6 +221,8 @@ def _train_into(
         raise ending.error
     run: TrainingRun | None = ending.value
     outcome, reason = ending.outcome, ending.reason
+    if outcome is Outcome.TIMED_OUT:
+        reason = f"no step ended within {processes.limit_of(limits['timeout_seconds']):g} s"
     if run is not None and not run.is_complete:
         outcome = Outcome.KILLED
         reason = f"stopped in epoch {len(run.epochs) + 1} after step {run.steps_done:,}"
@@ -253,6 +272,7 @@ def measure_points(
     budget_seconds: float,
     *,
     observer: Callable[[PipelinePoint], None] = lambda _: None,
+    timeout_seconds: float | None = None,
 ) -> tuple[PipelinePoint, ...]:
     """Measure one point per plan, one after the other; a failure is a row beside the others.
 
@@ -260,12 +280,13 @@ def measure_points(
         plans: All on one device, whose name may be short.
         budget_seconds: Budget of each of the three measurements of a point.
         observer: Hears of every point.
+        timeout_seconds: Timeout of each process, as for `processes.call`.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.
     """
     processes.preload("torchvision")
-    known = make_plan([plan.cell for plan in plans])
+    known = make_plan([plan.cell for plan in plans], timeout_seconds=preflight_limit(timeout_seconds))
     points = []
     for done, plan in enumerate(plans):
         tell("measuring", done, len(plans))
@@ -275,7 +296,8 @@ def measure_points(
             full,
             budget_seconds,
             known.environments[full.device].gpu_uuid,
-            timeout_seconds=processes.DEFAULT_TIMEOUT_SECONDS + 3 * budget_seconds,
+            timeout_seconds=timeout_seconds,
+            budget_seconds=3 * budget_seconds,
         )
         if ending.error is not None:
             raise ending.error

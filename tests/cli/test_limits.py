@@ -15,10 +15,36 @@ from bench.runner.processes import Ending
 
 HANGS = """
 import time
+from dataclasses import replace
+
+from torch import nn
 
 
 def net():
     time.sleep(600)
+
+
+class Stuck(nn.Linear):
+    def forward(self, x):
+        time.sleep(600)
+
+
+def stuck():
+    return Stuck(64, 10)
+
+
+def text():
+    from bench import registry
+
+    whole = registry.resolve("decoder_lm@width=16,heads=2,layers=1,vocabulary=50")
+    return replace(whole, generator=replace(whole.generator, prefill=lambda *_: time.sleep(600)))
+
+
+def picture():
+    from bench import registry
+
+    whole = registry.resolve("diffusion@channels=8,text_length=4,text_width=16,heads=2,vocabulary=20")
+    return replace(whole, sampler=replace(whole.sampler, encode=lambda *_: time.sleep(600)))
 """
 CLAIMS = """
 [document]
@@ -99,12 +125,19 @@ def test_a_profile_of_a_model_that_never_comes_is_a_row(capsys: pytest.CaptureFi
     assert "took longer than 8 s" in said
 
 
-@pytest.mark.parametrize("command", ["count", "fit", "profile", "run", "run --dry-run"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("count", "fit", "profile", "run", "run --dry-run", "train", "train --dry-run", "pipeline"),
+        *("pipeline --dry-run", "generate", "generate --dry-run", "images", "images --dry-run"),
+    ],
+)
 def test_a_file_whose_import_never_ends_is_one_line(
     command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "LEAST_PREFLIGHT_SECONDS", 1.0)
-    code, said = bench(capsys, *command.split(), "never.py:net", *SHAPE, "--timeout", "6s")
+    shape = () if command.startswith(("generate", "images")) else SHAPE
+    code, said = bench(capsys, *command.split(), "never.py:net", *shape, "--timeout", "6s")
     assert code == 2
     assert "took longer than 6 s" in said
     assert not Path("results").exists()
@@ -114,6 +147,37 @@ def test_a_step_that_never_ends_is_a_row(capsys: pytest.CaptureFixture[str]) -> 
     code, said = bench(capsys, "run", "hangs.py:net", *SHAPE, "--timeout", "4s")
     assert code == 5
     assert "took longer than 4 s" in said
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["generate", "hangs.py:text", "--prompt", "4", "--new-tokens", "3"],
+        ["images", "hangs.py:picture", "--steps", "2"],
+        ["pipeline", "hangs.py:stuck", "--input-shape", "64", "--workers", "0", "-b", "2"],
+        ["train", "hangs.py:stuck", "--input-shape", "64", "--limit-examples", "8", "-b", "2"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_case_that_never_ends_is_a_row(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = bench(capsys, *command, "--timeout", "8s")
+    assert code == 5
+    assert ("no step ended within 8 s" if command[0] == "train" else "took longer than 8 s") in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ab", "--model-a", "hangs.py:stuck", "--set-b", "batch-size=16", "--sessions", "5", "--no-void"],
+        ["machine", "noise", "hangs.py:net", "-b", "2"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_side_that_never_answers_is_one_line(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    shape = "64" if command[0] == "ab" else "3"
+    code, said = bench(capsys, *command, "--input-shape", shape, "--timeout", "15s")
+    assert code == 5
+    assert "gave no answer within 15 s" in " ".join(said.split())
 
 
 def test_the_limit_is_that_of_every_process_that_measures_costs(monkeypatch: pytest.MonkeyPatch) -> None:

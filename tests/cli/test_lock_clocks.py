@@ -117,7 +117,7 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
         here = Path.cwd()
         yield tuple(Side(name=name, given=".", folder=here, root=here) for name in ("base", "head"))  # type: ignore[misc]
 
-    def scout(base: Side, head: Side, cells: tuple[Cell, ...], deadline: float | None) -> Scouted:
+    def scout(base: Side, head: Side, cells: tuple[Cell, ...], *_: float | None) -> Scouted:
         found = {"cuda:0": ON_GPU}
         return Scouted(cells=cells, environments={"base": found, "head": found}, fates={}, work={})
 
@@ -129,7 +129,7 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     monkeypatch.setattr(session, "check_models", lambda *_, **__: ())
     monkeypatch.setattr(LocalExecutor, "prepare", lambda *_, **__: None)
     monkeypatch.setattr(LocalExecutor, "run", run_cell)
-    monkeypatch.setattr(ratios, "environment_here", lambda _: ON_GPU)
+    monkeypatch.setattr(ratios, "environment_here", lambda *_: ON_GPU)
     monkeypatch.setattr(ratios, "measure_pairs", compare)
     monkeypatch.setattr(ab_run, "open_sides", sides)
     monkeypatch.setattr(ab_run, "scout", scout)

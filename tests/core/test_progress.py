@@ -1,6 +1,6 @@
 """What a command is doing reaches whoever listens, and costs nothing where nobody does."""
 
-from bench.core.progress import listening, tell, told
+from bench.core.progress import expect, listening, tell, told, waited_for
 
 
 def test_what_is_told_reaches_the_listener_of_the_block_only() -> None:
@@ -20,3 +20,13 @@ def test_items_pass_as_they_are_and_are_counted() -> None:
     with listening(lambda *values: heard.append(values)):
         assert list(told(iter("ab"), "reading", 2)) == ["a", "b"]
     assert heard == [("reading", 0, 2), ("reading", 1, 2), ("reading", 2, 2)]
+
+
+def test_what_is_expected_reaches_who_waits_for_the_block_only() -> None:
+    heard: list[float] = []
+    expect(1.0)
+    with waited_for(heard.append):
+        expect(2.0)
+        expect()
+    expect(3.0)
+    assert heard == [2.0, 0.0]

@@ -13,8 +13,16 @@ from typing import Any
 
 import pytest
 
-from bench.core.record import Phase
-from bench.measure.blocks import TRAINING_PHASES, time_phases, time_steps, without_garbage_collection
+from bench.core.progress import waited_for
+from bench.core.record import Phase, Sampling
+from bench.measure.blocks import (
+    EXPECTED_STEPS,
+    TRAINING_PHASES,
+    time_phases,
+    time_steps,
+    warm_up_until_steady,
+    without_garbage_collection,
+)
 from bench.measure.clock import Clock, DeviceClock, HostClock
 from tests.fakes.clock import FakeClock
 from tests.fakes.step import ScriptedStep
@@ -29,6 +37,14 @@ def test_whole_steps_have_marks_between_steps_only() -> None:
     assert time_steps(step, clock, 3) == ([sum(SECONDS.values())] * 3, [])
     assert clock.calls == ["start", "mark", "mark", "mark", "collect"]
     assert step.ran == [Phase.STEP] * 3
+
+
+def test_the_first_step_of_a_warm_up_says_what_a_cell_may_take() -> None:
+    clock = FakeClock()
+    heard: list[float] = []
+    with waited_for(heard.append):
+        warm_up_until_steady(ScriptedStep(clock.advance, {Phase.FORWARD: [64.0, 2.0, 1.0]}), clock, Sampling())
+    assert heard == [EXPECTED_STEPS * 64.0]
 
 
 def test_phases_are_cut_at_their_borders() -> None:

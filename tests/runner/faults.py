@@ -214,3 +214,16 @@ def note_and_vanish(path):
     with Path(path).open("a") as file:
         file.write("x")
     os._exit(255)
+
+
+def expect_and_sleep(expected, seconds):
+    """Say what the work is expected to take, and take some time."""
+    from bench.core.progress import expect
+
+    expect(expected)
+    time.sleep(seconds)
+    return "done"
+
+
+def nap():
+    time.sleep(0.6)

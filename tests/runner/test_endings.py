@@ -1,6 +1,7 @@
 """Every way a user's model can end a cell, through the real executor and real processes: always one whole record."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,16 @@ from bench.core.advice import AdviceKind
 from bench.core.cell import Cell
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Phase, Record, Sampling
+from bench.runner import processes
 from bench.runner.executor import LocalExecutor
 
 USER = Path(__file__).parent / "user_models.py"
 SHORT = Sampling(budget_seconds=0.01, min_steps=2, min_warmup_steps=1, max_warmup_steps=1)
 
 
-def run(model, *, shape=(4,), **options):
+def run(model, *, shape=(4,), sampling=SHORT, **options):
     cell = Cell(model=f"{USER}:{model}", batch_size=2, input_shape=shape, threads=1)
-    record = LocalExecutor(sampling=SHORT, **options).run(cell)
+    record = LocalExecutor(sampling=sampling, **options).run(cell)
     assert record.cell == cell  # as it was asked for, to the last field
     assert from_json(Record, to_json(record)) == record
     assert (record.reason is None) == (record.outcome is Outcome.OK)
@@ -69,6 +71,15 @@ def test_a_model_that_prints_megabytes_leaves_a_short_tail():
 def test_a_model_that_hangs_is_timed_out():
     record = run("Does@what=hang", timeout_seconds=2.0)
     assert (record.outcome, record.reason) == (Outcome.TIMED_OUT, "took longer than 2 s")
+
+
+@pytest.mark.slow
+def test_a_cell_of_long_steps_has_the_time_that_they_need(monkeypatch):
+    monkeypatch.setattr(processes, "DEFAULT_TIMEOUT_SECONDS", 5.0)
+    sampling = replace(SHORT, floor_seconds=0.01, min_steps=20)
+    steps = run("Does@what=nap", sampling=sampling, is_predicting=False).sample_seconds(Phase.STEP)
+    assert len(steps) == 5  # and 5 split ones, one to warm up, one for the loss, of 0.6 s each
+    assert run("Does@what=nap", sampling=sampling, timeout_seconds=5.0).reason == "took longer than 5 s"
 
 
 @pytest.mark.parametrize("what", ["fork_and_leave_it", "leave_a_thread", "move_away"])

@@ -1,6 +1,7 @@
 import math
 import multiprocessing.forkserver
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -252,6 +253,28 @@ def test_without_a_limit_of_its_own_a_call_ends_at_the_default(monkeypatch):
     monkeypatch.setattr(processes, "DEFAULT_TIMEOUT_SECONDS", 1.0)
     ending = call("hang")
     assert (ending.outcome, ending.reason) == (Outcome.TIMED_OUT, "took longer than 1 s")
+
+
+@pytest.mark.parametrize(
+    ("limits", "outcome", "reason"),
+    [
+        ({}, Outcome.OK, None),
+        ({"timeout_seconds": 1.0}, Outcome.TIMED_OUT, "took longer than 1 s"),
+        ({"timeout_seconds": 1.0, "is_renewed": True}, Outcome.OK, None),
+    ],
+    ids=["default", "typed", "typed and renewed"],
+)
+def test_a_limit_that_nobody_typed_is_renewed_by_what_is_expected(monkeypatch, limits, outcome, reason):
+    monkeypatch.setattr(processes, "DEFAULT_TIMEOUT_SECONDS", 1.0)
+    ending = call("expect_and_sleep", 60, 1.5, **limits)
+    assert (ending.outcome, ending.reason) == (outcome, reason)
+
+
+def test_a_renewed_limit_ends_too(monkeypatch):
+    monkeypatch.setattr(processes, "DEFAULT_TIMEOUT_SECONDS", 0.2)
+    ending = call("expect_and_sleep", 1, 3600, budget_seconds=0.3)
+    assert ending.outcome is Outcome.TIMED_OUT
+    assert float(re.fullmatch(r"took longer than (\S+) s", ending.reason)[1]) >= 1.5
 
 
 @pytest.fixture

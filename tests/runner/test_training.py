@@ -36,6 +36,28 @@ class Dies(nn.Module):
         return self.layers(x)
 """
 
+HANGS = """
+import pathlib, time
+from torch import nn
+
+class Hangs(nn.Module):
+    '''Takes 0.4 s for a training step, and for ever for the 13th, once.'''
+
+    def __init__(self, flag: str):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        self.flag, self.steps = pathlib.Path(flag), 0
+
+    def forward(self, x):
+        self.steps += self.training
+        if self.training:
+            time.sleep(0.4)
+        if self.steps == 13 and not self.flag.exists():
+            self.flag.touch()
+            time.sleep(3600)
+        return self.layers(x)
+"""
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
@@ -46,6 +68,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 def plan(tmp_path, monkeypatch, data) -> TrainingPlan:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dies.py").write_text(DIES)
+    (tmp_path / "hangs.py").write_text(HANGS)
     return TrainingPlan(
         model="dies.py:Dies@flag=died",
         data=data,
@@ -91,6 +114,16 @@ def test_a_resumed_training_reaches_the_undisturbed_loss(plan, tmp_path) -> None
     again = resume_training(folder.path.name)
     assert again.training == resumed.training
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.slow
+def test_a_training_has_no_limit_but_its_next_step_has(plan) -> None:
+    hung = train(dataclasses.replace(plan, model="hangs.py:Hangs@flag=hung"), timeout_seconds=5.0)
+    assert hung.training.duration_seconds > 12 * 0.4 + 5.0
+    assert (hung.training.outcome, hung.training.reason) == (Outcome.TIMED_OUT, "no step ended within 5 s")
+    assert hung.checkpoint is not None and hung.checkpoint.is_file()
+    resumed = resume_training(str(hung.folder), timeout_seconds=5.0)
+    assert resumed.training.outcome is Outcome.OK
 
 
 def test_what_cannot_be_trained_leaves_no_folder(plan, tmp_path) -> None:

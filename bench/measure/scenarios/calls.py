@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.core.errors import UsageError
+from bench.core.progress import expect
 from bench.core.record import Sampling
 from bench.core.training import TrainingPlan
 from bench.core.units import counted
@@ -23,7 +24,7 @@ from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, without_garbage_collection
 from bench.measure.profile.collect import recording_calls, write_recording
 from bench.measure.profile.spans import layer_marks
-from bench.stats.stopping import StopRule
+from bench.stats.stopping import FEWEST_STEPS, StopRule
 
 MIN_WARMUPS = 2
 
@@ -59,7 +60,10 @@ def repeat(
             warm_up()
             warmups += 1
         while not rule.is_finished:
-            rule.add(run())
+            seconds = run()
+            if rule.steps == 0:  # a process is not ended because its runs are long
+                expect(2 * FEWEST_STEPS * seconds)
+            rule.add(seconds)
     return warmups, bool(rule.is_converged)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.core.progress import expect
 from bench.core.training import Classification, ClassScore, TrainingPlan
 from bench.core.workload import named
 from bench.device.step import Step
@@ -51,6 +52,7 @@ def evaluate(step: Step, data: Digits, plan: TrainingPlan) -> Evaluation:
             losses.append(step.compute_loss(outputs).double() * len(labels))
             predictions.append(logits_of(outputs).argmax(-1))
             targets.append(step.batch[1])
+            expect()
         found, truth = torch.cat(predictions).tolist(), torch.cat(targets).tolist()
         loss = float(torch.stack(losses).sum()) / len(truth)
     return Evaluation(

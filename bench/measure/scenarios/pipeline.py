@@ -9,10 +9,11 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from bench import registry
+from bench.core.progress import expect
 from bench.core.training import PipelinePoint, TrainingPlan
 from bench.device.prepare import prepare
 from bench.device.step import Step
-from bench.measure.blocks import time_steps
+from bench.measure.blocks import EXPECTED_STEPS, time_steps
 from bench.measure.clock import clock_for
 from bench.measure.scenarios.calls import feed, input_shape
 from bench.measure.scenarios.images import Digits, make_loader, open_digits
@@ -61,7 +62,8 @@ def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | N
 
 def _time_step(step: Step, plan: TrainingPlan, budget_seconds: float) -> list[float]:
     clock = clock_for(plan.device)
-    time_steps(step, clock, WARMUP_STEPS)
+    warmup_seconds, _ = time_steps(step, clock, WARMUP_STEPS)
+    expect(EXPECTED_STEPS * max(warmup_seconds))  # a process is not ended because its steps are long
     seconds: list[float] = []
     while len(seconds) < LEAST_BATCHES or (sum(seconds) < budget_seconds and len(seconds) < MOST_BATCHES):
         seconds += time_steps(step, clock, LEAST_BATCHES)[0]

@@ -27,6 +27,7 @@ from torch import Tensor
 from bench import registry
 from bench.core.advice import Advice, AdviceKind
 from bench.core.errors import ModelError, UsageError
+from bench.core.progress import expect
 from bench.core.training import Epoch, Part, Progress, TrainingPlan, TrainingRun
 from bench.device.backend import is_accelerator
 from bench.device.prepare import prepare
@@ -175,6 +176,7 @@ class _Run:
         if now - self.reported_at < _REPORT_SECONDS:
             return
         self.reported_at = now
+        expect()
         # On an accelerator a loss cannot be read without waiting for it.
         loss = None if is_accelerator(self.plan.device) else float(running.new_losses[-1])
         known = loss if loss is not None and math.isfinite(loss) else None

@@ -152,6 +152,8 @@ class LiveArm:
     A worker that is timed has its OpenMP threads bound to cores (`is_bound`), the same ones on both sides. With threads
     left to the scheduler unchanged code differed by up to 43 % for a whole session here. Bound, sessions spread by
     2.4 % instead of 6.5 % (mlp, batch 8); why, is known in part only (docs/LOG.md).
+
+    An answer is waited for `answer_seconds` (None is `ANSWER_SECONDS`), and never beyond `deadline`.
     """
 
     def __init__(
@@ -160,7 +162,7 @@ class LiveArm:
         *,
         is_bound: bool = False,
         is_cold: bool = False,
-        answer_seconds: float = ANSWER_SECONDS,
+        answer_seconds: float | None = None,
         server: ForkServer | None = None,
         deadline: float | None = None,
     ) -> None:
@@ -170,7 +172,7 @@ class LiveArm:
         self._forked: int | None = None
         self._is_bound = is_bound
         self._is_cold = is_cold
-        self._answer_seconds = answer_seconds
+        self._answer_seconds = answer_seconds or ANSWER_SECONDS
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
         requests, self._requests = os.pipe()
         self._answers, answers = os.pipe()

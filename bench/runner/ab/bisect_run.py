@@ -88,16 +88,21 @@ def bisect_revisions(
 
 
 def resume_bisection(
-    run: str, results: Path, budget_seconds: float | None, listen: Listener = lambda _: None
+    run: str,
+    results: Path,
+    budget_seconds: float | None,
+    listen: Listener = lambda _: None,
+    timeout_seconds: float | None = None,
 ) -> tuple[Path, Bisected]:
-    """Go on with a bisection that was ended; the budget is that of what is left.
+    """Go on with a bisection that was ended; the budget is that of what is left, the timeout of what comes.
 
     Raises:
         StoreError: There is no such run, or it is no bisection.
     """
     folder = RunFolder.open(run, results)
     question = read_question(folder)
-    question = replace(question, settings=replace(question.settings, budget_seconds=budget_seconds))
+    settings = replace(question.settings, budget_seconds=budget_seconds, timeout_seconds=timeout_seconds)
+    question = replace(question, settings=settings)
     folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, describe_resumption())))
     return folder.path, _answer(folder, question, listen)
 
@@ -203,8 +208,13 @@ class LiveMeasurer:
         if self._servers is None or self._sessions % SESSIONS_OF_A_SERVER == 0:
             if self._servers is not None:
                 self._servers.renew()
-            deadline = self._settings.deadline(self._started)
-            self._servers = Servers(self._sides, is_bound=is_bound, forks=self._settings.forks, deadline=deadline)
+            self._servers = Servers(
+                self._sides,
+                is_bound=is_bound,
+                forks=self._settings.forks,
+                deadline=self._settings.deadline(self._started),
+                answer_seconds=self._settings.timeout_seconds,
+            )
         if self._pair != (base, head):
             self._folders.close()
             self._pair = None

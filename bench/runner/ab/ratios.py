@@ -156,11 +156,18 @@ def measure_pairs(
 
         if start is None:
             side = _here()
-            environments, fates = _look(side, pairs, device, deadline)
+            environments, fates = _look(side, pairs, device, deadline, settings.timeout_seconds)
             sides = {name: replace(side, name=name) for name in own}
             is_bound, is_cold = not is_accelerator(device), settings.cold_cache
             servers = stack.enter_context(
-                Servers(sides, is_bound=is_bound, forks=settings.forks, is_cold=is_cold, deadline=deadline)
+                Servers(
+                    sides,
+                    is_bound=is_bound,
+                    forks=settings.forks,
+                    is_cold=is_cold,
+                    deadline=deadline,
+                    answer_seconds=settings.timeout_seconds,
+                )
             )
             start, renew = servers.start, servers.renew
         begin = start
@@ -231,21 +238,25 @@ def _here() -> Side:
     return Side(name="head", given=".", folder=folder, root=folder)
 
 
-def environment_here(device: str) -> Environment:
-    """Ask a worker for the environment of a device.
+def environment_here(device: str, timeout_seconds: float | None = None) -> Environment:
+    """Ask a worker for the environment of a device; each answer is waited for as `LiveArm` does.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.
     """
-    environments, _ = _look(_here(), {}, device)
+    environments, _ = _look(_here(), {}, device, answer_seconds=timeout_seconds)
     return environments[device]
 
 
 def _look(
-    side: Side, pairs: Mapping[Cell, tuple[Cell, Cell]], device: str, deadline: float | None = None
+    side: Side,
+    pairs: Mapping[Cell, tuple[Cell, Cell]],
+    device: str,
+    deadline: float | None = None,
+    answer_seconds: float | None = None,
 ) -> tuple[dict[str, Environment], dict[str, Fate]]:
     """Ask one worker for the environment, and which cells this device cannot do."""
-    arm = LiveArm(side, deadline=deadline)
+    arm = LiveArm(side, deadline=deadline, answer_seconds=answer_seconds)
     try:
         arm.hello()
         found = arm.describe([device], [cell for cells in pairs.values() for cell in cells])
@@ -305,7 +316,8 @@ def compare_cells(
         NothingMeasuredError: One of them fails.
         BenchError: No worker can be started, or the device is not there.
     """
-    with locked_environments({a.device: environment_here(a.device)}, is_asked=settings.lock_clocks) as environments:
+    found = {a.device: environment_here(a.device, settings.timeout_seconds)}
+    with locked_environments(found, is_asked=settings.lock_clocks) as environments:
         return _compare(a, b, settings, results, listen, environments[a.device])
 
 

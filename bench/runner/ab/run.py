@@ -133,7 +133,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
         cells = request.cells or plan_cells(request, head)
         notes = () if request.compares_with_itself else remarks(base, head)
         request.get_ready()
-        found = scout(base, head, cells, deadline)
+        found = scout(base, head, cells, deadline, settings.timeout_seconds)
         _need_something(found)
         environments = stack.enter_context(
             locked_environments(found.environments["head"], is_asked=settings.lock_clocks)
@@ -162,7 +162,12 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
         sides = {"base": base, "head": head}
         is_bound = settings.binds_threads and not any(is_accelerator(cell.device) for cell in found.cells)
         with Servers(
-            sides, is_bound=is_bound, forks=settings.forks, is_cold=settings.cold_cache, deadline=deadline
+            sides,
+            is_bound=is_bound,
+            forks=settings.forks,
+            is_cold=settings.cold_cache,
+            deadline=deadline,
+            answer_seconds=settings.timeout_seconds,
         ) as servers:
             judged = Comparing(
                 found.cells,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.cell import Cell, CompileMode
@@ -74,8 +74,14 @@ class Scouted:
     work: dict[str, Work]
 
 
-def scout(base: Side, head: Side, cells: Sequence[Cell], deadline: float | None = None) -> Scouted:
-    """Ask both sides about every cell.
+def scout(
+    base: Side,
+    head: Side,
+    cells: Sequence[Cell],
+    deadline: float | None = None,
+    answer_seconds: float | None = None,
+) -> Scouted:
+    """Ask both sides about every cell; each answer is waited for as `LiveArm` does.
 
     Raises:
         ArmError: A side's interpreter cannot run a worker at all, or a device is not there.
@@ -83,7 +89,8 @@ def scout(base: Side, head: Side, cells: Sequence[Cell], deadline: float | None 
     """
     devices = list(dict.fromkeys(cell.device for cell in cells))
     with contextlib.ExitStack() as stack:
-        workers = {side.name: _Worker(side, stack, deadline) for side in (base, head)}
+        limits = {"deadline": deadline, "answer_seconds": answer_seconds}
+        workers = {side.name: _Worker(side, stack, limits) for side in (base, head)}
         for worker in workers.values():
             worker.arm.hello()
         described = {name: worker.arm.describe(devices, list(cells)) for name, worker in workers.items()}
@@ -141,8 +148,8 @@ def compare_work(base: Counted, head: Counted, *, is_same_python: bool) -> Work:
 class _Worker:
     """A worker that is started again for the next cell if one killed it."""
 
-    def __init__(self, side: Side, stack: contextlib.ExitStack, deadline: float | None) -> None:
-        self._side, self._stack, self._deadline = side, stack, deadline
+    def __init__(self, side: Side, stack: contextlib.ExitStack, limits: Mapping[str, float | None]) -> None:
+        self._side, self._stack, self._limits = side, stack, limits
         self.arm = self._start()
 
     def count(self, cell: Cell) -> Counted | ArmError:
@@ -157,7 +164,7 @@ class _Worker:
             return error
 
     def _start(self) -> LiveArm:
-        arm = LiveArm(self._side, deadline=self._deadline)
+        arm = LiveArm(self._side, deadline=self._limits["deadline"], answer_seconds=self._limits["answer_seconds"])
         self._stack.callback(arm.close)
         return arm
 

@@ -137,10 +137,15 @@ class Servers:
         forks: bool,
         is_cold: bool = False,
         deadline: float | None = None,
+        answer_seconds: float | None = None,
     ) -> None:
         self._sides = sides
-        self._deadline = deadline
-        self._is_cold = is_cold
+        self._options: dict[str, Any] = {
+            "is_bound": is_bound,
+            "is_cold": is_cold,
+            "deadline": deadline,
+            "answer_seconds": answer_seconds,
+        }
         self._is_bound = is_bound
         self._forks = forks and can_fork()
         self._servers: dict[str, ForkServer] = {}
@@ -149,13 +154,12 @@ class Servers:
         """Start a worker of a side."""
         side = self._sides[name]
         if not self._forks:
-            return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, deadline=self._deadline)
+            return LiveArm(side, **self._options)
         if not self._servers:  # all at once: importing torch takes seconds
             for one in self._sides.values():
                 if one.python not in self._servers:
                     self._servers[one.python] = ForkServer(one, is_bound=self._is_bound)
-        server = self._servers[side.python]
-        return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, server=server, deadline=self._deadline)
+        return LiveArm(side, server=self._servers[side.python], **self._options)
 
     def renew(self) -> None:
         """End the servers; the next workers come from new ones."""

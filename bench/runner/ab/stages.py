@@ -49,6 +49,7 @@ class Settings:
         stops: A decided cell leaves; else all sessions are taken, whatever they show.
         quads: Per session and cell.
         budget_seconds: No session is started that would end after this; None is no limit.
+        timeout_seconds: Longest wait for an answer of a worker; None is ten minutes.
         seed: Seed of every coin; drawn if not given, and stored.
         judges_state: Void sessions by the machine's state.
         slow: Fraction by which a side is slowed down on purpose.
@@ -64,6 +65,7 @@ class Settings:
     quads: int = QUADS
     threshold: Threshold = field(default_factory=Threshold)
     budget_seconds: float | None = None
+    timeout_seconds: float | None = None
     seed: int = field(default_factory=draw_seed)
     judges_state: bool = True
     slow: tuple[tuple[str, float], ...] = ()

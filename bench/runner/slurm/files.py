@@ -41,7 +41,7 @@ class Submission:
         chunks: Keys of the cells of each task; the index is that of the array.
         job: What the cluster was asked for.
         sampling: How long each cell is measured.
-        timeout_seconds: Timeout of each process of a cell; None is the default of `bench run`.
+        timeout_seconds: Timeout of each process of a cell or case; None is the default.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
         is_cold: Measure cold starts too.

@@ -23,7 +23,7 @@ from bench.device.backend import complete_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.counting import count_all
-from bench.runner.plan import check_nodes
+from bench.runner.plan import check_nodes, preflight_limit
 from bench.runner.records import open_run
 from bench.runner.scenarios import Asked, Kind, settings_of
 from bench.runner.session import Limits, Session
@@ -77,7 +77,7 @@ def submit(
     slurm = slurm or Slurm()
     slurm.check()
     cells = cells_on_nodes(session.cells, job)
-    _check_models(cells)
+    _check_models(cells, timeout_seconds)
     limits = limits or Limits()
     first = Submission(
         number=0,
@@ -92,7 +92,7 @@ def submit(
         submitted_at=now(),
     )
     plan = {"cells": cells, "sweep": to_json(session.sweeps), "settings": to_json(session.sampling)}
-    return _submit_new(results, plan, first, _within(limits, cells), cells_per_task, slurm)
+    return _submit_new(results, plan, first, _within(limits, cells, timeout_seconds), cells_per_task, slurm)
 
 
 def submit_cases(
@@ -101,6 +101,7 @@ def submit_cases(
     job: JobOptions,
     *,
     results: Path = Path("results"),
+    timeout_seconds: float | None = None,
     cells_per_task: int | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
@@ -111,9 +112,11 @@ def submit_cases(
     """
     slurm = slurm or Slurm()
     slurm.check()
-    fitted = kind.fit(asked.cases, asked.parts, "forkserver")
+    fitted = kind.fit(asked.cases, asked.parts, timeout_seconds=preflight_limit(timeout_seconds))
     cases = tuple(dict.fromkeys(replace(case, cell=_on_node(case.cell, job)) for case in fitted))
-    first = Submission(number=0, chunks=(), job=job, sampling=asked.sampling, submitted_at=now())
+    first = Submission(
+        number=0, chunks=(), job=job, sampling=asked.sampling, timeout_seconds=timeout_seconds, submitted_at=now()
+    )
     plan = {"settings": settings_of(kind, replace(asked, cases=cases))}
     return _submit_new(results, plan, first, cases, cells_per_task, slurm)
 
@@ -171,26 +174,28 @@ def submit_missing(
     cells = unrecorded(work, {item.key for item in work.items} - held, retried, submitted_at)
     if not cells:
         return Submitted(folder=folder.path, job_id=None, tasks=0, cells=0)
-    _check_models([cell_of(item) for item in cells])
+    timeout_seconds = last.timeout_seconds if timeout_seconds is None else timeout_seconds
+    _check_models([cell_of(item) for item in cells], timeout_seconds)
     job = job or last.job
     first = replace(
         last,
         number=last.number + 1,
         job=job,
-        timeout_seconds=last.timeout_seconds if timeout_seconds is None else timeout_seconds,
+        timeout_seconds=timeout_seconds,
         submitted_at=submitted_at,
         retried=tuple(retried),
         until=_moment(limits),
         job_id=None,
     )
-    return _submit(folder, first, _within(limits, cells), cells_per_task, slurm)
+    return _submit(folder, first, _within(limits, cells, timeout_seconds), cells_per_task, slurm)
 
 
-def _within(limits: Limits, items: Sequence[Item]) -> Sequence[Item]:
+def _within(limits: Limits, items: Sequence[Item], timeout_seconds: float | None) -> Sequence[Item]:
     """Return the items that are submitted, in order; FLOPs are counted here, and no more than those."""
     if limits.is_short_first:
         cells = tuple(dict.fromkeys(map(cell_of, items)))
-        work = {cell: counted.counters.flops for cell, counted in count_all(cells, opinions=False, steps=False)}
+        counting = count_all(cells, opinions=False, steps=False, timeout_seconds=timeout_seconds)
+        work = {cell: counted.counters.flops for cell, counted in counting}
         totals = {cell: flops.total if flops else None for cell, flops in work.items()}
         items = sorted(items, key=lambda item: math.inf if (n := totals[cell_of(item)]) is None else n)
     return items[: limits.max_cells]
@@ -201,14 +206,21 @@ def _moment(limits: Limits) -> str | None:
     return None if limits.until is None else limits.until.isoformat()
 
 
-def preview(session: Session, job: JobOptions, *, results: Path, cells_per_task: int | None = None) -> str:
+def preview(
+    session: Session,
+    job: JobOptions,
+    *,
+    results: Path,
+    timeout_seconds: float | None = None,
+    cells_per_task: int | None = None,
+) -> str:
     """Write the script that `submit` would hand to sbatch; asks no cluster.
 
     Raises:
         BenchError: A model is not there.
     """
     cells = cells_on_nodes(session.cells, job)
-    _check_models(cells)
+    _check_models(cells, timeout_seconds)
     scripts = []
     for number, (nodes, group) in enumerate(_by_nodes(cells)):
         chunks = _pack(group, session.sampling, job, cells_per_task)
@@ -249,14 +261,15 @@ def _on_node(cell: Cell, job: JobOptions) -> Cell:
     return replace(cell, device=complete_device(cell.device, has_accelerator=bool(job.gpus)))
 
 
-def _check_models(cells: Sequence[Cell]) -> None:
+def _check_models(cells: Sequence[Cell], timeout_seconds: float | None) -> None:
     """Find mistyped models and optimizers now, not in every task."""
     for cell in cells:
         if cell.optimizer is not None:
             check_optimizer(cell.optimizer)
     processes.preload_libraries([cell.model for cell in cells])
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    ending = processes.call("bench.runner.workers.cells:preflight", (), models)
+    limit = preflight_limit(timeout_seconds)
+    ending = processes.call("bench.runner.workers.cells:preflight", (), models, timeout_seconds=limit)
     if ending.error is not None:
         raise ending.error
     if ending.reason is not None:

@@ -26,7 +26,7 @@ from bench.core.units import now
 from bench.registry.code import code_hash
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks
-from bench.runner.plan import Plan, make_plan
+from bench.runner.plan import Plan, make_plan, preflight_limit
 from bench.runner.scenarios import cases_with_parts, measure_case
 from bench.runner.slurm.files import (
     FINISHED,
@@ -74,7 +74,9 @@ class Task:
         items = tuple(sorted(items, key=lambda item: place[item.key]))  # as submitted: short cells may come first
         if items:
             try:
-                plan = make_plan([cell_of(item) for item in items], nodes=self._submission.job.nodes)
+                limit = preflight_limit(self._submission.timeout_seconds)
+                cells = [cell_of(item) for item in items]
+                plan = make_plan(cells, nodes=self._submission.job.nodes, timeout_seconds=limit)
             except BenchError as error:
                 self._say(problem=str(error))
                 raise
@@ -102,8 +104,14 @@ class Task:
             with_parts = cases_with_parts(self._work.items) if self._folder.run.settings["parts"] else ()
 
             def measure(item: Any) -> Result:
-                environment = plan.environments[item.cell.device]
-                found: Result = measure_case(kind, item, submission.sampling, environment, has_parts=item in with_parts)
+                found: Result = measure_case(
+                    kind,
+                    item,
+                    submission.sampling,
+                    plan.environments[item.cell.device],
+                    has_parts=item in with_parts,
+                    timeout_seconds=submission.timeout_seconds,
+                )
                 return found
 
             return measure

@@ -82,7 +82,7 @@ def shown(name, *states):
 @pytest.fixture(autouse=True)
 def no_processes(monkeypatch):
     """Models are not looked up and claims not checked: that takes torch, and is tested elsewhere."""
-    monkeypatch.setattr(slurm_run, "_check_models", lambda _: None)
+    monkeypatch.setattr(slurm_run, "_check_models", lambda *_: None)
     monkeypatch.setattr("bench.runner.slurm.collect.check_models", lambda _: ())
 
 
@@ -554,7 +554,7 @@ def test_a_second_attempt_of_a_task_keeps_what_the_first_measured(folder, node, 
 def texts(tmp_path):
     """A submitted run of `bench generate`: two cases in one task."""
     cases = [make_generation(prompt=prompt).case for prompt in (8, 16)]
-    kind = replace(GENERATION, fit=lambda cases, *_: cases)
+    kind = replace(GENERATION, fit=lambda cases, *_, **__: cases)
     asked = Asked(cases=cases, sampling=Sampling(budget_seconds=0.1))
     slurm = Slurm(FakeSlurm())
     submitted = slurm_run.submit_cases(kind, asked, JobOptions(time_seconds=600), results=tmp_path, slurm=slurm)
@@ -585,14 +585,14 @@ def test_a_case_is_to_a_task_what_a_cell_is(texts, node, monkeypatch):
 
 def test_images_are_submitted_measured_and_collected_like_texts(tmp_path, node, monkeypatch):
     cases = [make_sampled(steps).case for steps in (2, 5)]
-    kind = replace(IMAGES, fit=lambda cases, *_: cases)
+    kind = replace(IMAGES, fit=lambda cases, *_, **__: cases)
     asked = Asked(cases=cases, sampling=Sampling(budget_seconds=0.1), parts=True)
-    slurm = Slurm(FakeSlurm())
-    submitted = slurm_run.submit_cases(kind, asked, JobOptions(time_seconds=600), results=tmp_path, slurm=slurm)
+    options = {"results": tmp_path, "slurm": Slurm(FakeSlurm()), "timeout_seconds": 30.0}
+    submitted = slurm_run.submit_cases(kind, asked, JobOptions(time_seconds=600), **options)
     folder = RunFolder.open(submitted.folder)
 
-    def measure(kind, case, sampling, environment, *, has_parts):
-        assert (kind, sampling.budget_seconds) == (IMAGES, 0.1)
+    def measure(kind, case, sampling, environment, *, has_parts, timeout_seconds):
+        assert (kind, sampling.budget_seconds, timeout_seconds) == (IMAGES, 0.1, 30.0)
         return replace(make_sampled(case.steps, training=has_parts), case=case, code="c", started_at=now())
 
     monkeypatch.setattr(slurm_task, "measure_case", measure)
@@ -605,9 +605,9 @@ def test_images_are_submitted_measured_and_collected_like_texts(tmp_path, node, 
     assert (done.work.command, read_status(folder, slurm=over).missing) == ("images", 0)
 
 
-def measure_now(kind, case, sampling, environment, *, has_parts):
+def measure_now(kind, case, sampling, environment, *, has_parts, timeout_seconds):
     """Measure in no time, now: a retry must not find an old result."""
-    assert (kind, environment, has_parts) == (GENERATION, ENVIRONMENT, False)
+    assert (kind, environment, has_parts, timeout_seconds) == (GENERATION, ENVIRONMENT, False, None)
     return replace(make_generation(), case=case, code="c", started_at=now())
 
 
@@ -652,7 +652,7 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, texts, tmp_path, monkeypa
 
 
 def test_a_dry_run_refuses_a_model_that_submitting_refuses(tmp_path, monkeypatch, capsys):
-    def check(cells):
+    def check(cells, _):
         raise ModelError(f"no model named {cells[0].model!r}")
 
     monkeypatch.setattr(slurm_run, "_check_models", check)
