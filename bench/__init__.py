@@ -59,7 +59,7 @@ def run(
             into 20 s.
         processes: Fresh processes per cell; 3 for intervals that include the spread between processes.
         timeout_seconds: Kill a process after this long; the cell becomes a TIMED_OUT record. None is ten minutes beyond
-            the budget.
+            the budget, more for long steps.
         executor: `forkserver`, `spawn` or `inline`.
         results: Folder under which the run's folder is made.
         progress: Show on stderr what `bench run` shows there: each cell as it ends, and the time left.

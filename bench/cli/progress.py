@@ -219,18 +219,27 @@ class _TrainingLines:
 
     def __init__(self) -> None:
         self._said_at = -math.inf
+        self._first: tuple[float, int] | None = None  # when it was heard of, and the steps that were done then
 
     def __call__(self, progress: TrainingProgress) -> None:
         now = time.monotonic()
+        self._first = self._first or (now, progress.done)
         if progress.finished is not None:
-            say(epoch_words(progress.finished), start="")
+            say(epoch_words(progress.finished) + self._left(progress, now), start="")
         elif now - self._said_at > _SECONDS_BETWEEN_LINES:
             words = f"epoch {progress.epoch}: step {progress.steps} of {progress.total_steps}"
             loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
-            say(words + loss, start="")
+            say(words + loss + self._left(progress, now), start="")
         else:
             return
         self._said_at = now
+
+    def _left(self, progress: TrainingProgress, now: float) -> str:
+        """Expect that the steps left take as long as those since the first report, with what lies between epochs."""
+        assert self._first is not None
+        since, before = self._first
+        done, left = progress.done - before, progress.epochs * progress.total_steps - progress.done
+        return f"; about {format_duration((now - since) / done * left)} left" if done and left else ""
 
 
 class _TrainingBar:

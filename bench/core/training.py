@@ -282,6 +282,7 @@ class Progress:
         epoch: Number of the epoch, from 1; the one that runs, or has just ended.
         steps: Done in it.
         total_steps: Number of steps of the epoch.
+        epochs: Number of epochs.
         loss: Loss of a recent step, where it is known.
         finished: The epoch that has just ended.
     """
@@ -289,8 +290,14 @@ class Progress:
     epoch: int
     steps: int
     total_steps: int
+    epochs: int
     loss: float | None = None
     finished: Epoch | None = None
+
+    @property
+    def done(self) -> int:
+        """Steps done in all epochs."""
+        return (self.epoch - 1) * self.total_steps + self.steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from bench.core.cell import Cell
 from bench.core.peaks import Probe, ProbeKind
 from bench.core.precision import Arithmetic, Precision, first_of
+from bench.core.progress import tell
 from bench.core.text import plain
 from bench.core.workload import Workload
 from bench.device.backend import backend_of, is_accelerator, why_not
@@ -62,14 +63,15 @@ def probe_products(
     sizes = sizes or (ACCELERATOR_SIZES if is_accelerator(device) else CPU_SIZES)
     probes: list[Probe] = []
     skipped: list[tuple[Arithmetic, str]] = []
-    for arithmetic in Arithmetic:
+    for number, arithmetic in enumerate(Arithmetic):
         precision = first_of(arithmetic)
         reason = why_not(device, precision) if precision else _why_not_scaled(device, arithmetic)
         if reason is not None:
             skipped.append((arithmetic, reason))
             continue
         one_takes = 0.0  # what one product of the next size will take at the rate of the last
-        for size, larger in itertools.zip_longest(sizes, sizes[1:]):
+        for index, (size, larger) in enumerate(itertools.zip_longest(sizes, sizes[1:])):
+            tell("probing products", number * len(sizes) + index, len(Arithmetic) * len(sizes))
             if one_takes > _PATIENCE * seconds:
                 skipped.append((arithmetic, _too_long(size, one_takes)))
                 break
@@ -103,6 +105,7 @@ def probe_memory(
         array_bytes: Size of one of the three arrays; None chooses it by the cache.
         clock: For tests.
     """
+    tell("probing copies")
     size = array_bytes or _array_bytes(device)
     target, source, other = (torch.zeros(size // 4, device=device) for _ in range(3))  # zeros: every page is touched
     runs: tuple[tuple[ProbeKind, int, Callable[[], Any]], ...] = (

@@ -17,6 +17,7 @@ from typing import Any
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
+from bench.core.progress import tell, told
 from bench.core.record import Outcome, Sampling
 from bench.device.cpu import untold
 from bench.runner import processes
@@ -153,9 +154,11 @@ def find_costs(*, timeout_seconds: float | None = None) -> Costs:
     call = cell = None
     if processes.has_server():
         call = statistics.median(_timed_call("forkserver", timeout_seconds) for _ in range(PROCESS_STARTS))
-        overheads = [measure_overhead(timeout_seconds=timeout_seconds) for _ in range(CELL_STARTS)]
+        starts = told(range(CELL_STARTS), "measuring what a cell costs", CELL_STARTS)
+        overheads = [measure_overhead(timeout_seconds=timeout_seconds) for _ in starts]
         cell = statistics.median(one.total_seconds for one in overheads)
     function = "bench.runner.workers.cells:torchvision_problem"
+    tell("measuring what a cell costs in a new interpreter")
     return Costs(
         forked_call_seconds=call,
         spawned_call_seconds=_timed_call("spawn", timeout_seconds),

@@ -9,9 +9,9 @@ What the child prints goes to a file, whose tail is kept; its standard input is 
 The process leads a session of its own. Whatever it forked dies with it: when it is done, when it is killed, and when
 this process is gone, even by SIGKILL. Only a daemon that starts another session of its own escapes.
 
-No call lasts for ever: without a limit of its own it ends `DEFAULT_TIMEOUT_SECONDS` beyond its sampling budget, later if
-the function expects more (`bench.core.progress.expect`). When the server itself is killed (by the OOM killer, say), the
-calls that it took along are made again, once, on a new server.
+No call lasts for ever: without a limit of its own it ends `DEFAULT_TIMEOUT_SECONDS` beyond its budget, later where the
+function expects more. What it tells (`bench.core.progress`) reaches who listens here. When the server itself is killed
+(by the OOM killer, say), the calls that it took along are made again, once, on a new server.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from multiprocessing.context import BaseContext
 from typing import IO, Any
 
 from bench.core.errors import BenchError, ModelError
-from bench.core.progress import waited_for
+from bench.core.progress import listening, tell, waited_for
 from bench.core.record import Outcome
 from bench.core.text import input_hint, plain
 from bench.core.units import format_bytes
@@ -124,17 +124,16 @@ def call(
     """
     if method == "inline":
         return _attempt(function, arguments)
-    method = _start_method(method)
+    if method == "forkserver" and not has_server():
+        method = "spawn"
     limit = limit_of(timeout_seconds, budget_seconds)
     renewal = limit if is_renewed or (is_renewed is None and timeout_seconds is None) else None
-    try:
-        return _call_once(function, arguments, limit, renewal, method)
-    except _ServerDiedError:
-        print("the server of fresh processes was killed; a new one is started", file=sys.stderr)
-    try:
-        return _call_once(function, arguments, limit, renewal, method)
-    except _ServerDiedError:
-        return Ending(outcome=Outcome.KILLED, reason="the server of fresh processes was killed twice")
+    for words in ("killed; a new one is started", "killed again"):
+        try:
+            return _call_once(function, arguments, limit, renewal, method)
+        except _ServerDiedError:
+            print(f"the server of fresh processes was {words}", file=sys.stderr)
+    return Ending(outcome=Outcome.KILLED, reason="the server of fresh processes was killed twice")
 
 
 class _ServerDiedError(Exception):
@@ -185,10 +184,12 @@ def _wait_for_answer(
         left = began + limit - time.monotonic()
         ready = multiprocessing.connection.wait([receiver, end], None if left > _LONGEST_WAIT else max(0.0, left))
         said = _receive(receiver) if receiver in ready or receiver.poll() else None
-        if not isinstance(said, float):
+        if not isinstance(said, tuple):
             return said, ready, limit
-        if renewal is not None:
-            limit = max(limit, round(time.monotonic() - began + renewal + said, 1))
+        if len(said) > 1:
+            tell(*said)
+        elif renewal is not None:
+            limit = max(limit, round(time.monotonic() - began + renewal + said[0], 1))
 
 
 def kill_running() -> None:
@@ -201,10 +202,6 @@ def kill_running() -> None:
 def has_server() -> bool:
     """Whether fresh processes are forked from a server; macOS' libraries do not survive a fork."""
     return "forkserver" in multiprocessing.get_all_start_methods() and sys.platform != "darwin"
-
-
-def _start_method(method: str) -> str:
-    return "spawn" if method == "forkserver" and not has_server() else method
 
 
 def _output_file() -> IO[bytes]:
@@ -322,7 +319,7 @@ def _child(output: str, sender: Connection, function: str, arguments: tuple[Any,
     gc.enable()  # the server imported with it off
     own = os.getpid()
     try:
-        with waited_for(functools.partial(_expect, sender)):
+        with waited_for(functools.partial(_say, sender)), listening(functools.partial(_say, sender)):
             ending = _attempt(function, arguments)
     except BaseException as error:  # noqa: BLE001 - a model may raise KeyboardInterrupt too; that is no Ctrl-C
         ending = failure(error)
@@ -332,9 +329,10 @@ def _child(output: str, sender: Connection, function: str, arguments: tuple[Any,
     sender.close()
 
 
-def _expect(sender: Connection, seconds: float) -> None:
+def _say(sender: Connection, *values: object) -> None:
+    """Send what the function tells, or the seconds that it expects to take."""
     with contextlib.suppress(OSError):  # the model closed it
-        sender.send(float(seconds))
+        sender.send(values)
 
 
 def _redirect(source: int, *targets: int) -> None:
@@ -416,13 +414,13 @@ def failure(error: BaseException) -> Ending:
     )
 
 
-def _receive(receiver: Connection) -> Ending | float | None:
-    """Read the child's answer, or how much more it expects to take; None if it died before or while it wrote."""
+def _receive(receiver: Connection) -> Ending | tuple[Any, ...] | None:
+    """Read the child's answer, or what it says before; None if it died before or while it wrote."""
     try:
         said = receiver.recv()
     except (EOFError, OSError, pickle.UnpicklingError, ImportError, AttributeError):
         return None
-    return said if isinstance(said, Ending | float) else None
+    return said if isinstance(said, Ending | tuple) else None
 
 
 def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:

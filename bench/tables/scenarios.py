@@ -15,7 +15,14 @@ from bench.core.generation import CacheMemory, Generation, PartTimes, Sampled, T
 from bench.core.record import Outcome
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.stats.estimate import estimate_median
-from bench.stats.generation import GenerationSummary, lines_over_steps, summarise_generation, summarise_sampling
+from bench.stats.generation import (
+    GenerationSummary,
+    lines_over_steps,
+    summarise_generation,
+    summarise_sampling,
+    token_seconds,
+)
+from bench.stats.tails import tail_of
 from bench.tables.columns import bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.tables.document import Document, Notes, Rows, doubts_of
 from bench.tables.figures import duration, percent, plain, significant
@@ -146,10 +153,18 @@ def _time_columns(measured: Sequence[Generation]) -> list[Column]:
     return [
         *estimate_columns("first", [s.first_token for s in summaries]),
         *estimate_columns("token", [s.token for s in summaries]),
+        *_slow_tokens(measured),
         *figure_column("prefill", [s.prefill_tokens_per_second for s in summaries], 4, format_count, unit="tokens/s"),
         *figure_column("decode", [s.decode_tokens_per_second for s in summaries], 1, format_count, unit="tokens/s"),
         *counts_column("decode", [s.decode_flops_per_second for s in summaries], 5, "FLOP/s"),
     ]
+
+
+def _slow_tokens(measured: Sequence[Generation]) -> list[Column]:
+    """Make the column of p99 of a token; as in the table of `--tail`, where its interval is known."""
+    tails = [tail_of(token_seconds(one), 0.99) for one in measured]
+    points = [one.point if one and one.high is not None else None for one in tails]
+    return timed_columns("p99", points, [None] * len(points), 2) if any(points) else []
 
 
 def _memory_columns(measured: Sequence[Generation]) -> list[Column]:

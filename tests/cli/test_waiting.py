@@ -13,8 +13,9 @@ from types import SimpleNamespace
 import pytest
 
 from bench.cli import progress
-from bench.cli.progress import make_observer, waiting, watched, watching
+from bench.cli.progress import make_observer, make_training_observer, waiting, watched, watching
 from bench.core.progress import tell
+from bench.core.training import Progress as TrainingProgress
 from bench.core.units import format_clock
 from bench.runner.events import CellFinished, CellStarted, RunFinished, RunStarted
 from tests.records import make_record
@@ -145,6 +146,22 @@ def expected_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
         for index in (first, first + 1):
             observe(CellFinished(record=records[index], index=index))
     return [line for line in capsys.readouterr().err.splitlines() if "expected end" in line]
+
+
+def test_the_log_of_a_training_says_how_long_it_will_take(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    observe = make_training_observer()
+    for steps in (2, 7, 10):  # of ten in each of three epochs, six seconds each; the first report tells nothing yet
+        observe(TrainingProgress(epoch=1, steps=steps, total_steps=10, epochs=3, loss=0.5))
+        clock.now += 30.0
+    assert capsys.readouterr().err.splitlines() == [
+        "epoch 1: step 2 of 10, loss 0.5000",
+        "epoch 1: step 7 of 10, loss 0.5000; about 2.3 min left",
+        "epoch 1: step 10 of 10, loss 0.5000; about 2.5 min left",
+    ]
 
 
 def test_a_log_says_once_after_three_cells_when_it_expects_to_end(

@@ -225,5 +225,12 @@ def expect_and_sleep(expected, seconds):
     return "done"
 
 
+def tell_and_answer():
+    from bench.core.progress import tell
+
+    tell("working", 1, 3)
+    return "done"
+
+
 def nap():
     time.sleep(0.6)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.errors import ModelError
+from bench.core.progress import listening
 from bench.core.record import Outcome
 from bench.runner import processes
 from tests.runner.watching import LIGHT, ROOT, is_gone, wait_for
@@ -268,6 +269,13 @@ def test_a_limit_that_nobody_typed_is_renewed_by_what_is_expected(monkeypatch, l
     monkeypatch.setattr(processes, "DEFAULT_TIMEOUT_SECONDS", 1.0)
     ending = call("expect_and_sleep", 60, 1.5, **limits)
     assert (ending.outcome, ending.reason) == (outcome, reason)
+
+
+def test_what_a_process_tells_reaches_who_listens_here():
+    heard = []
+    with listening(lambda *said: heard.append(said)):
+        assert call("tell_and_answer").value == "done"
+    assert heard == [("working", 1, 3)]
 
 
 def test_a_renewed_limit_ends_too(monkeypatch):

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from bench.stats.tails import tail_of
 from bench.tables.document import page_text
 from bench.tables.figures import display_width
 from bench.tables.scenarios import generation_document, sampling_document
@@ -42,6 +44,19 @@ def test_every_figure_stands_in_a_wide_table() -> None:
     text = " ".join(page_text(generation_document(GENERATIONS), Page(width=200)).split())
     for words in ("OUT OF MEMORY: RuntimeError", "2N+4TA", "6N+12SA", "± 0", "more per 1000 tokens"):
         assert words in text
+
+
+def test_p99_of_a_token_and_tokens_per_second_stand_in_80_columns() -> None:
+    one = make_generation()
+    assert one.times is not None
+    drawn = np.random.default_rng(1).exponential(1e-3, (300, 10)) + 1e-3
+    times = replace(one.times, token_seconds=tuple(map(tuple, drawn.tolist())), first_token_seconds=(0.02,) * 300)
+    text = page_text(generation_document([replace(one, times=times), *GENERATIONS[1:]]), Page())
+    header, units, _, row, other, *_ = text.splitlines()[1:]
+    assert "p99" in header and "tokens/s" in units
+    tail = tail_of(tuple(drawn.ravel()), 0.99)
+    assert tail is not None and f"{tail.point * 1e3:.2f}" in row
+    assert " - " in other  # eighty values have no p99
 
 
 def test_a_cache_that_holds_more_than_its_formula_says_is_told() -> None:

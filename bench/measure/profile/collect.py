@@ -24,6 +24,7 @@ import torch
 from torch.profiler import ProfilerActivity
 
 from bench.core.cell import Cell, CompileMode
+from bench.core.progress import tell
 from bench.core.record import Phase
 from bench.core.units import counted
 from bench.counters.build import whole
@@ -92,6 +93,7 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
         rounds = min(ROUNDS, wanted)
         block = max(1, round(BLOCK_SECONDS / seconds))
         for index in range(rounds):
+            tell("profiling steps", index, rounds)
             count = wanted // rounds + (index < wanted % rounds)
             lead_in = block > 1 or clock.name == "device"
             new, new_host = time_steps(step, clock, max(block, count), lead_in=lead_in)

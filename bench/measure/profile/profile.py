@@ -21,6 +21,7 @@ from bench.core import __version__
 from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.profile import Compilation, MemoryProfile, Profile, ProfileOptions, StartUp, SyncPoint
+from bench.core.progress import tell, told
 from bench.core.record import Counters
 from bench.core.workload import Workload
 from bench.counters.build import whole
@@ -78,9 +79,10 @@ def profile_cell(
     profile = _assemble(cell, passes, counters, notes, flops_per_byte)
     findings = _findings(workload, profile, passes)
     if options.is_trying:
+        tried = options_for(profile, findings)
         trials = tuple(
             try_option(workload, cell, option.cell, kind=option.kind, option=option.text)
-            for option in options_for(profile, findings)
+            for option in told(tried, "trying options", len(tried))
         )
         profile = replace(profile, trials=trials)
     return replace(
@@ -153,6 +155,7 @@ def _count_work(workload: Workload, cell: Cell, step: Step) -> Work | None:
 
 def _attempt(what: str, notes: list[str], do: Callable[[], Found]) -> Found | None:
     """Run a pass that the profile can do without; where it fails, note why."""
+    tell(f"profiling: {what}")
     try:
         return do()
     except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported

@@ -124,7 +124,8 @@ class _Run:
             epoch = replace(epoch, checkpoint_seconds=epoch.checkpoint_seconds + seconds)
             place = replace(place, epochs=(*place.epochs[:-1], epoch))
             total = self.data.steps(self.plan.batch_size)
-            self.report(Progress(epoch=epoch.epoch, steps=total, total_steps=total, finished=epoch))
+            epochs = self.plan.epochs
+            self.report(Progress(epoch=epoch.epoch, steps=total, total_steps=total, epochs=epochs, finished=epoch))
         last = last or evaluate(self.step, self.data, self.plan)
         return replace(self._result(place), is_complete=True, classification=classify(last, self.data.facts.classes))
 
@@ -180,7 +181,10 @@ class _Run:
         # On an accelerator a loss cannot be read without waiting for it.
         loss = None if is_accelerator(self.plan.device) else float(running.new_losses[-1])
         known = loss if loss is not None and math.isfinite(loss) else None
-        self.report(Progress(epoch=running.number, steps=running.steps, total_steps=total, loss=known))
+        epochs = self.plan.epochs
+        self.report(
+            Progress(epoch=running.number, steps=running.steps, total_steps=total, epochs=epochs, loss=known)
+        )
 
     def _result(self, place: Place, steps_done: int = 0) -> TrainingRun:
         return TrainingRun(

@@ -31,6 +31,14 @@ def test_a_cell_with_one_value_is_no_trend() -> None:
     assert history.build(make_data([make_run(id="x")])) is None
 
 
+def test_two_values_are_a_row_and_no_chart() -> None:
+    two, three = (make_trend(f"net_{count}", points=make_trend().points[:count]) for count in (2, 3))
+    values = history.build(data_of(two, three))  # type: ignore[arg-type]
+    assert values is not None
+    assert [chart.title.partition("/")[0] for chart in values["charts"]] == ["net_3"]
+    assert len(values["table"].rows) == 2
+
+
 def test_many_cells_are_the_first_and_a_note() -> None:
     values = history.build(data_of(*(make_trend(f"net_{index}") for index in range(40))))  # type: ignore[arg-type]
     assert values is not None

@@ -22,13 +22,13 @@ _NEWEST = 30
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Show the trends, the largest changes first."""
-    drawable = [trend for trend in data.trends if sum(point.value is not None for point in trend.points) > 1]
-    ordered = sorted(drawable, key=lambda trend: -abs(level_change(trend) or 0.0))
+    known = [trend for trend in data.trends if _count(trend) > 1]
+    ordered = sorted(known, key=lambda trend: -abs(level_change(trend) or 0.0))
     trends, note = first(ordered, _MOST, "cells")
     if not trends:
         return None
     return {
-        "charts": [_chart(trend) for trend in trends],
+        "charts": _charts(trends),
         "table": _table(ordered[:_MOST_ROWS]),
         "nominated": "",
         "tables": [],
@@ -38,6 +38,15 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
 
 
 SECTION = Section(anchor="history", title="History", build=build)
+
+
+def _count(trend: Trend) -> int:
+    return sum(point.value is not None for point in trend.points)
+
+
+def _charts(trends: Sequence[Trend]) -> list[Chart]:
+    """Draw the trends of three values or more: two points are no curve, and the tables have them."""
+    return [_chart(trend) for trend in trends if _count(trend) > 2]
 
 
 def _chart(trend: Trend) -> Chart:
@@ -100,10 +109,9 @@ def trend_page(trends: Sequence[Trend], nominations: Sequence[HistoryNomination]
     nominated = page_text(nominations_document(nominations, len(trends)), Page(width=100)) if nominations else ""
 
     def build(data: ReportData) -> Mapping[str, Any]:
-        measured = [trend for trend in data.trends if any(point.value is not None for point in trend.points)]
         return {
             "nominated": nominated,
-            "charts": [_chart(trend) for trend in measured],
+            "charts": _charts(data.trends),
             "table": None,
             "tables": [_points(trend) for trend in data.trends],
             "accepted": _accepted(data.trends),
@@ -121,8 +129,7 @@ def _points(trend: Trend) -> Table:
     words = [f"{name(trend.cell_id)}: {trend.metric} on {name(trend.machine)} ({trend.fingerprint})"]
     words.append(f"the newest {len(trend.points):,} of {trend.count:,} measurements")
     words += [] if ratio is None else [f"newest against the median before: {ratio * 100:+.1f} %"]
-    measured = any(point.value is not None for point in trend.points)
-    return make_table(columns, caption="; ".join(words) if measured else f"{words[0]}: nothing was measured")
+    return make_table(columns, caption="; ".join(words) if _count(trend) else f"{words[0]}: nothing was measured")
 
 
 def _accepted(trends: Sequence[Trend]) -> list[str]:
