@@ -17,8 +17,8 @@ from bench.core.units import format_bytes
 from bench.device.backend import backend_of
 from bench.device.cpu import usable_cores
 from bench.runner import processes
+from bench.runner.endings import Ending
 from bench.runner.plan import make_plan
-from bench.runner.processes import Ending
 from bench.runner.records import Stamp
 from bench.runner.workers.answers import Counted
 from bench.store.kept import KeptCounts

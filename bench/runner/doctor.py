@@ -21,6 +21,7 @@ from bench.core.progress import tell, told
 from bench.core.record import Outcome, Sampling
 from bench.device.cpu import untold
 from bench.runner import processes
+from bench.runner.endings import Ending
 from bench.runner.executor import LocalExecutor
 from bench.runner.records import open_run
 from bench.runner.workers.answers import Examination
@@ -174,7 +175,7 @@ def _timed_call(method: str, timeout_seconds: float | None) -> float:
     return time.perf_counter() - started
 
 
-def _value(ending: processes.Ending) -> Any:
+def _value(ending: Ending) -> Any:
     if ending.outcome is not Outcome.OK:
         raise ending.error or BenchError(f"a fresh process could not be used: {ending.reason}")
     return ending.value

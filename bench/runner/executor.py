@@ -30,6 +30,7 @@ from bench.device.backend import backend_of, is_accelerator
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.counting import count_all, workspaces_of
+from bench.runner.endings import Ending
 from bench.runner.records import Stamp
 from bench.runner.tracing import tell_untraced, trace_file
 from bench.runner.workers.answers import Counted, Observed, TimedCell
@@ -195,7 +196,7 @@ class LocalExecutor:
             cold_starts=self._cold_starts(cell) if self._is_cold and cell.world_size == 1 else (),
         )
 
-    def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> processes.Ending:
+    def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> Ending:
         if cell.world_size == 1:
             return self._call("time_cell", cell, self._sampling, process, gpu_uuid, predicted_bytes)
         return self._call_ranks("time_ranks", cell, self._sampling, process, predicted_bytes)
@@ -276,11 +277,11 @@ class LocalExecutor:
         is_alike = is_accelerator(cell.device) or is_alone
         return peaks.over(cell.precision) if peaks is not None and is_alike else None
 
-    def _call(self, function: str, *arguments: Any) -> processes.Ending:
+    def _call(self, function: str, *arguments: Any) -> Ending:
         function = f"{self._worker}:{function}"
         return processes.call(function, *arguments, **self._limits, method=self._method)
 
-    def _call_ranks(self, function: str, cell: Cell, *arguments: Any) -> processes.Ending:
+    def _call_ranks(self, function: str, cell: Cell, *arguments: Any) -> Ending:
         """Call what launches ranks: it keeps the time itself, to say which rank was late; we wait a little longer."""
         grace = RANKS_GRACE_SECONDS if cell.nodes == 1 else NODES_GRACE_SECONDS
         limit = processes.limit_of(**self._limits)

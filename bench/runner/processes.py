@@ -29,32 +29,26 @@ import multiprocessing.connection
 import multiprocessing.forkserver
 import os
 import pickle
-import re
-import resource
 import select
 import signal
 import sys
 import tempfile
 import threading
 import time
-import traceback
 import types
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import IO, Any
 
-from bench.core.errors import BenchError, ModelError
 from bench.core.progress import listening, tell, waited_for
 from bench.core.record import Outcome
-from bench.core.text import input_hint, plain
-from bench.core.units import format_bytes
-from bench.device.backend import is_missing_kernel, is_out_of_memory
 from bench.device.cpu import oom_kills, path_of_descriptor
+from bench.runner.endings import OUTPUT_TAIL_BYTES, Ending, failure, how_it_died, named
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
-OUTPUT_TAIL_BYTES = 2000
+START_SECONDS = 300.0
 ANSWERED_GRACE_SECONDS = 1.0
 DYING_GRACE_SECONDS = 10.0
 SERVER_GRACE_SECONDS = 2.0
@@ -64,24 +58,6 @@ _preloaded: list[str] = ["bench.runner.workers.preloaded"]
 _LOST = 255  # what multiprocessing makes of a child whose server is gone
 _start_lock = threading.Lock()  # `__main__` is hidden for all threads
 _running: set[Any] = set()  # processes of all threads that have not ended
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a call in a fresh process ended.
-
-    Attributes:
-        value: What the function returned; None unless `outcome` is OK.
-        reason: One line; None for OK.
-        error: The BenchError the function raised, to be raised again if the user can fix it.
-        output_tail: The last `OUTPUT_TAIL_BYTES` of what the process printed; None for OK.
-    """
-
-    outcome: Outcome
-    value: Any = None
-    reason: str | None = None
-    error: BenchError | None = None
-    output_tail: str | None = None
 
 
 def limit_of(timeout_seconds: float | None, budget_seconds: float = 0.0) -> float:
@@ -133,11 +109,18 @@ def call(
             return _call_once(function, arguments, limit, renewal, method)
         except _ServerDiedError:
             print(f"the server of fresh processes was {words}", file=sys.stderr)
+        except _ServerHangsError:
+            reason = f"the server of fresh processes took longer than {START_SECONDS:g} s to import torch"
+            return Ending(outcome=Outcome.TIMED_OUT, reason=reason)
     return Ending(outcome=Outcome.KILLED, reason="the server of fresh processes was killed twice")
 
 
 class _ServerDiedError(Exception):
     """The server that forks processes is gone, and with it what it had forked."""
+
+
+class _ServerHangsError(Exception):
+    """The server that forks processes was killed, because it did not begin to."""
 
 
 def _call_once(function: str, arguments: tuple[Any, ...], limit: float, renewal: float | None, method: str) -> Ending:
@@ -220,7 +203,7 @@ def _start(context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes], 
         _ServerDiedError: Before the child was there.
     """
     path = path_of_descriptor(output.fileno()) or output.name
-    with _start_lock, _hidden_main():
+    with _start_lock, _hidden_main(), _server_in_time() as is_late:
         process = context.Process(target=_child, args=(path, *arguments))  # type: ignore[attr-defined]
         try:
             process.start()
@@ -230,10 +213,30 @@ def _start(context: BaseContext, arguments: tuple[Any, ...], output: IO[bytes], 
             server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
             if server is not None:
                 _is_dead(server)  # waits for its end: multiprocessing would take a dying one for a living
-            raise _ServerDiedError from error
+            raise (_ServerHangsError if is_late.is_set() else _ServerDiedError) from error
         server = multiprocessing.forkserver._forkserver._forkserver_pid if method == "forkserver" else None  # type: ignore[attr-defined]
     _running.add(process)
     return process, server
+
+
+@contextlib.contextmanager
+def _server_in_time() -> Iterator[threading.Event]:
+    """Kill a server that does not fork in time: what it imports does not end. The event tells that it was killed."""
+    is_late = threading.Event()
+
+    def give_up() -> None:
+        is_late.set()
+        server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+        if server is not None:
+            os.kill(server, signal.SIGKILL)
+
+    timer = threading.Timer(START_SECONDS, give_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield is_late
+    finally:
+        timer.cancel()
 
 
 @atexit.register
@@ -375,43 +378,7 @@ def _attempt(function: str, arguments: tuple[Any, ...]) -> Ending:
     except KeyboardInterrupt:
         raise
     except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of the user's model becomes a row
-        return failure(_named(error))
-
-
-_NO_MEMORY = re.compile("failed to map segment|annot allocate memory|can only be initialized once")
-"""What an import of torch says for want of memory, and what it says when a server tried before."""
-
-
-def _named(error: BaseException) -> BaseException:
-    """Name the limit of memory where an import fails for it: torch does not."""
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if not isinstance(error, ImportError) or most == resource.RLIM_INFINITY or not _NO_MEMORY.search(str(error)):
-        return error
-    return BenchError(
-        f"torch could not be imported: a process may have only {format_bytes(most)} of memory here (ulimit -v); "
-        "raise that limit"
-    )
-
-
-def failure(error: BaseException) -> Ending:
-    """Turn an exception into an ending, and print its traceback unless the user can fix it.
-
-    What torch has no kernel for on this machine is SKIPPED: nothing failed, it cannot be measured here.
-    """
-    if isinstance(error, BenchError):
-        # A class of the user's own could not be read by the parent, which does not know their module.
-        own = error if type(error).__module__.startswith("bench.") else ModelError(str(error))
-        return Ending(outcome=Outcome.FAILED, reason=_one_line(str(error)), error=own)
-    if is_missing_kernel(error):
-        return Ending(outcome=Outcome.SKIPPED, reason=_one_line(f"torch has no kernel for this here: {error}"))
-    with contextlib.suppress(ValueError, OSError):  # the model closed stderr
-        traceback.print_exception(error)
-    outcome = Outcome.OUT_OF_MEMORY if is_out_of_memory(error) else Outcome.FAILED
-    text = str(error)
-    return Ending(
-        outcome=outcome,
-        reason=input_hint(error) + _one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__),
-    )
+        return failure(named(error))
 
 
 def _receive(receiver: Connection) -> Ending | tuple[Any, ...] | None:
@@ -423,25 +390,7 @@ def _receive(receiver: Connection) -> Ending | tuple[Any, ...] | None:
     return said if isinstance(said, Ending | tuple) else None
 
 
-def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:
-    """Describe what an exit code means of a process that left no answer."""
-    if exit_code is None or exit_code >= 0:
-        return Outcome.FAILED, f"the worker ended without an answer, exit code {exit_code}"
-    if is_oom:
-        return Outcome.OUT_OF_MEMORY, "the kernel killed the worker because memory ran out (SIGKILL by its OOM killer)"
-    try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:  # a real-time signal has no name
-        name = f"signal {-exit_code}"
-    return Outcome.KILLED, f"the worker was killed by {name}"
-
-
 def _tail(descriptor: int) -> str | None:
     size = os.lseek(descriptor, 0, os.SEEK_END)
     os.lseek(descriptor, max(0, size - OUTPUT_TAIL_BYTES), os.SEEK_SET)
     return os.read(descriptor, OUTPUT_TAIL_BYTES).decode(errors="replace").strip() or None
-
-
-def _one_line(text: str) -> str:
-    """Keep the first line of an error that carries words; exceptions of torch bring their whole stack along."""
-    return plain(next((line for line in text.splitlines() if line.strip()), text))

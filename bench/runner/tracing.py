@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.core.record import Outcome
 from bench.core.text import plain
-from bench.runner.processes import Ending
+from bench.runner.endings import Ending
 from bench.store.atomic import make_folder
 
 TRACES = "traces"

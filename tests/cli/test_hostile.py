@@ -20,7 +20,7 @@ from bench.core.errors import ModelError
 from bench.core.text import LONGEST
 from bench.report.comment import run_comment
 from bench.runner.ci.annotations import Annotation, Level, annotation_lines
-from bench.runner.processes import failure
+from bench.runner.endings import failure
 from tests.cli.stored import store_run
 from tests.report.formats.runs import HOSTILE, hostile_run
 

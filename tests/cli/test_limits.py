@@ -11,7 +11,7 @@ from bench.cli import run_command
 from bench.core.errors import BenchError
 from bench.core.record import Outcome
 from bench.runner import doctor, plan, processes
-from bench.runner.processes import Ending
+from bench.runner.endings import Ending
 
 HANGS = """
 import time

@@ -154,13 +154,13 @@ def test_the_log_of_a_training_says_how_long_it_will_take(
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
     observe = make_training_observer()
-    for steps in (2, 7, 10):  # of ten in each of three epochs, six seconds each; the first report tells nothing yet
+    for steps in (2, 7, 10):  # of ten in each of three epochs; one report is no rate yet
         observe(TrainingProgress(epoch=1, steps=steps, total_steps=10, epochs=3, loss=0.5))
         clock.now += 30.0
     assert capsys.readouterr().err.splitlines() == [
         "epoch 1: step 2 of 10, loss 0.5000",
-        "epoch 1: step 7 of 10, loss 0.5000; about 2.3 min left",
-        "epoch 1: step 10 of 10, loss 0.5000; about 2.5 min left",
+        "epoch 1: step 7 of 10, loss 0.5000; about 2 min 18 s left",
+        "epoch 1: step 10 of 10, loss 0.5000; about 2 min 30 s left",
     ]
 
 

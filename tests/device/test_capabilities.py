@@ -11,7 +11,7 @@ from bench.core.cell import Precision
 from bench.core.errors import UsageError
 from bench.core.record import Outcome
 from bench.device.backend import is_missing_kernel, normalise_device, why_not
-from bench.runner.processes import failure
+from bench.runner.endings import failure
 
 
 def have_gpus(monkeypatch: pytest.MonkeyPatch, count: int, capability: tuple[int, int] = (9, 0)) -> None:

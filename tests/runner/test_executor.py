@@ -10,8 +10,8 @@ from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.environment import LOCKED, MachineState
 from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
 from bench.runner import processes
+from bench.runner.endings import Ending
 from bench.runner.executor import LocalExecutor
-from bench.runner.processes import Ending
 from bench.runner.workers.answers import Counted, Observed, TimedCell
 from tests.records import ENVIRONMENT
 

@@ -14,9 +14,9 @@ from bench.core.record import EnergyWindow, Memory, Outcome
 from bench.device.cpu import CpuBackend
 from bench.runner import executor as executor_module
 from bench.runner import peaks as peaks_module
+from bench.runner.endings import Ending
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks, measure_peaks, peaks_path, read_peaks
-from bench.runner.processes import Ending
 from bench.runner.workers.answers import Observed, Preflight
 from tests.core.test_peaks import PEAKS
 from tests.records import ENVIRONMENT

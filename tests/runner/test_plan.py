@@ -11,8 +11,8 @@ from bench.core.cell import Cell, Parallel
 from bench.core.errors import BenchError, UsageError
 from bench.core.record import Outcome
 from bench.runner import plan
+from bench.runner.endings import Ending
 from bench.runner.plan import Plan, check_here, share_out, share_threads
-from bench.runner.processes import Ending
 from tests.records import ENVIRONMENT
 
 CELL = Cell(model="net", batch_size=8)

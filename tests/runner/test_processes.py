@@ -15,6 +15,7 @@ from bench.core.errors import ModelError
 from bench.core.progress import listening
 from bench.core.record import Outcome
 from bench.runner import processes
+from bench.runner.endings import OUTPUT_TAIL_BYTES, named
 from tests.runner.watching import LIGHT, ROOT, is_gone, wait_for
 
 
@@ -65,10 +66,10 @@ def test_an_error_of_the_user_can_be_raised_again():
 )
 def test_a_limit_of_memory_is_named_where_torch_cannot_be_imported(monkeypatch, text, is_named):
     monkeypatch.setattr("resource.getrlimit", lambda _: (2 * 1024**3, 2 * 1024**3))
-    error = processes._named(ImportError(text))
+    error = named(ImportError(text))
     assert ("only 2.00 GiB of memory here (ulimit -v)" in str(error)) is is_named
     monkeypatch.setattr("resource.getrlimit", lambda _: (-1, -1))
-    assert str(processes._named(ImportError(text))) == text
+    assert str(named(ImportError(text))) == text
 
 
 def test_sys_exit_is_a_failure():
@@ -98,7 +99,7 @@ def test_a_process_that_hangs_is_killed_in_time():
 
 def test_megabytes_of_output_leave_a_short_tail():
     tail = call("print_much").output_tail
-    assert len(tail) <= processes.OUTPUT_TAIL_BYTES
+    assert len(tail) <= OUTPUT_TAIL_BYTES
     assert "the last words" in tail
 
 
@@ -320,6 +321,17 @@ def test_calls_outlive_the_death_of_their_server_and_each_ends_once(tmp_path, ca
 def test_a_server_that_died_between_two_calls_is_replaced():
     os.kill(server_pid(), signal.SIGKILL)
     assert call("answer", 2).value == 2
+
+
+@pytest.mark.usefixtures("light_server")
+def test_a_server_whose_imports_never_end_is_given_up(tmp_path, monkeypatch):
+    (tmp_path / "never_loads.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(processes, "_preloaded", ["never_loads"])
+    monkeypatch.setattr(processes, "START_SECONDS", 2.0)
+    ending = call("answer", 1)
+    assert ending.outcome is Outcome.TIMED_OUT
+    assert ending.reason == "the server of fresh processes took longer than 2 s to import torch"
 
 
 def test_a_child_that_ends_with_the_code_of_a_lost_one_is_not_called_again(tmp_path):

@@ -9,9 +9,9 @@ from bench.core.record import Outcome, Sampling
 from bench.core.workload import Workload
 from bench.measure import peaks as probe
 from bench.runner import peaks, processes
+from bench.runner.endings import Ending
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import slow_precisions
-from bench.runner.processes import Ending
 from bench.runner.session import plan_targets
 from tests.records import ENVIRONMENT
 from tests.runner.test_executor import OK

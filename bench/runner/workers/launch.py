@@ -38,7 +38,7 @@ from bench.core.record import Outcome
 from bench.device.backend import starts_when_counted
 from bench.device.cpu import oom_kills
 from bench.runner import processes
-from bench.runner.processes import Ending
+from bench.runner.endings import Ending, failure, how_it_died
 
 POLL_SECONDS = 0.1
 """How often the launcher looks at its ranks; a look costs the agent some ten microseconds."""
@@ -263,7 +263,7 @@ def _rank(
 def _say(report: Connection, error: BaseException) -> None:
     at = time.time()
     is_consequence = isinstance(error, RuntimeError) and any(word in str(error) for word in _LOST_PEER)
-    ending = processes.failure(error)
+    ending = failure(error)
     with contextlib.suppress(OSError):
         report.send(_Report(int(os.environ["RANK"]), at, is_consequence, replace(ending, error=None)))
     with contextlib.suppress(ValueError, OSError):  # the model closed them
@@ -312,7 +312,7 @@ def _judge(reports: Mapping[int, _Report], codes: Mapping[int, int], world_size:
     """
     silent = {rank: code for rank, code in codes.items() if rank not in reports}
     for rank, code in silent.items():
-        outcome, reason = processes.how_it_died(code, is_oom=is_oom and code == -signal.SIGKILL)
+        outcome, reason = how_it_died(code, is_oom=is_oom and code == -signal.SIGKILL)
         return Ending(outcome=outcome, reason=f"rank {rank} of {world_size}: {reason}")
     first = min(reports, key=lambda rank: (reports[rank].is_consequence, reports[rank].at))
     ending = reports[first].ending

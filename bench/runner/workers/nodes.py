@@ -25,7 +25,7 @@ from typing import Any
 import psutil
 
 from bench.core.record import Outcome
-from bench.runner.processes import Ending
+from bench.runner.endings import Ending
 from bench.runner.slurm.script import NODES_FOLDER_VARIABLE
 from bench.runner.workers.launch import NodeEnded, RanksEnded, run_ranks, values_of
 

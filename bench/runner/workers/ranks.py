@@ -29,7 +29,7 @@ from bench.device.prepare import prepare
 from bench.device.ranks import Ranks, joined
 from bench.measure.profile.collect import TRACED_STEPS, write_trace
 from bench.measure.timing import time_step
-from bench.runner.processes import Ending
+from bench.runner.endings import Ending
 from bench.runner.workers.answers import TimedCell
 from bench.runner.workers.cells import problem_of, seconds_of_build, with_build
 from bench.runner.workers.launch import RanksEnded, launch

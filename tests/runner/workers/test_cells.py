@@ -17,7 +17,7 @@ from bench.core.profile import Profile, ProfileOptions
 from bench.core.record import Memory, Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
 from bench.runner import processes
-from bench.runner.processes import Ending
+from bench.runner.endings import Ending
 from bench.runner.scenarios import time_and_count
 from bench.runner.workers import cells, training
 from bench.stats.stopping import with_tail

@@ -12,7 +12,7 @@ import torch
 
 from bench.core.record import Outcome
 from bench.runner import processes
-from bench.runner.processes import Ending
+from bench.runner.endings import Ending
 from bench.runner.workers import launch as launch_module
 from bench.runner.workers.launch import NodeEnded, RanksEnded, _judge, _Report, values_of
 from tests.runner.watching import ROOT, is_gone, wait_for
