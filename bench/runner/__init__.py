@@ -2,7 +2,8 @@
 
 - `session`: one run, from targets to a finished folder
 - `plan`: cells as typed to cells of this machine, and which of them a run still lacks
-- `executor`: one cell to one `Record`, whatever happens; `processes`: a call in a fresh process; `endings`: how it ended
+- `executor`: one cell to one `Record`, whatever happens
+- `processes`: a call in a fresh process; `endings`: how it ended
 - `records`: opens a run's folder; `events`: what observers hear
 - `recorder`: cells one at a time, for pytest; `tracing`: where traces lie
 - `counting`, `profiling`, `training`, `scenarios`, `peaks`, `doctor`, `claims`: the other commands
