@@ -21,7 +21,7 @@ from bench.store.atomic import make_folder
 from bench.store.history.migrations import VERSION, check, migrate, version_of
 
 _BUSY_SECONDS = 60
-"""How long SQLite waits for another process that writes."""
+"""How long SQLite waits for another process that writes, and PostgreSQL's driver for a server that says nothing."""
 
 
 class History:
@@ -83,7 +83,8 @@ def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
 def _engine(url: URL) -> Engine:
     if url.get_backend_name() != "sqlite":
         try:
-            return create_engine(url)
+            is_ours = url.get_driver_name() == "psycopg" and "connect_timeout" not in url.query
+            return create_engine(url, connect_args={"connect_timeout": _BUSY_SECONDS} if is_ours else {})
         except (ModuleNotFoundError, NoSuchModuleError) as error:
             raise StoreError(
                 f"a history in PostgreSQL needs a driver ({error}); install stepbench with its extra 'postgres'"

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from bench.core.errors import StoreError, UsageError
+from bench.store.history import database
 from bench.store.history.database import open_history, read_url, scrub, shown
 
 SECRET = "p@ss/w%rd!"
@@ -53,6 +56,14 @@ def test_what_is_no_history_is_refused_without_repeating_it(given: str, words: s
     with pytest.raises(UsageError, match=words) as caught:
         read_url(given)
     assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY_SECONDS", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        given = f"postgresql://team@127.0.0.1:{silent.getsockname()[1]}/bench"
+        with pytest.raises(StoreError, match="timeout"), open_history(given):
+            pass
 
 
 def test_a_server_that_is_not_there_is_one_line_without_the_password() -> None:
