@@ -52,6 +52,11 @@ def expect(seconds: float = 0.0) -> None:
         patience(seconds)
 
 
+def is_waited_for() -> bool:
+    """Whether anybody listens to what is expected."""
+    return _patience.get() is not None
+
+
 @contextlib.contextmanager
 def waited_for(patience: Callable[[float], None]) -> Iterator[None]:
     """Have `patience` called inside with what is expected."""

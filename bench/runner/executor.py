@@ -291,5 +291,6 @@ class LocalExecutor:
             *arguments,
             limit,
             timeout_seconds=limit + grace,
+            is_renewed=self._limits["timeout_seconds"] is None,
             method=self._method,
         )

@@ -131,7 +131,7 @@ def _call_once(function: str, arguments: tuple[Any, ...], limit: float, renewal:
     kills = oom_kills()
     with receiver, _output_file() as output:
         with sender:
-            process, server = _start(context, (sender, function, arguments), output, method)
+            process, server = _start(context, (sender, renewal is not None, function, arguments), output, method)
         try:
             with _exit_of(process, method) as end:
                 message, ready, limit = _wait_for_answer(receiver, end, limit, renewal)
@@ -306,7 +306,9 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _child(output: str, sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
+def _child(
+    output: str, sender: Connection, is_renewed: bool, function: str, arguments: tuple[Any, ...]
+) -> None:
     """Run in the child: redirect input and output, die with the parent, call, answer."""
     os.setsid()  # so that Ctrl-C reaches the parent alone, which decides; and to be killed as one group
     parent = multiprocessing.parent_process()
@@ -320,9 +322,9 @@ def _child(output: str, sender: Connection, function: str, arguments: tuple[Any,
     faulthandler.enable(file=2)  # where it was when it crashed
     gc.freeze()  # what the server imported is no garbage: going through it costs 0.2 s and a copy of its pages
     gc.enable()  # the server imported with it off
-    own = os.getpid()
+    own, say = os.getpid(), functools.partial(_say, sender)
     try:
-        with waited_for(functools.partial(_say, sender)), listening(functools.partial(_say, sender)):
+        with listening(say), waited_for(say) if is_renewed else contextlib.nullcontext():
             ending = _attempt(function, arguments)
     except BaseException as error:  # noqa: BLE001 - a model may raise KeyboardInterrupt too; that is no Ctrl-C
         ending = failure(error)

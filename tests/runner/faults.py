@@ -232,5 +232,9 @@ def tell_and_answer():
     return "done"
 
 
+def expect_and_wait():
+    expect_and_sleep(60, 12)
+
+
 def nap():
     time.sleep(0.6)

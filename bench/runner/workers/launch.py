@@ -11,6 +11,7 @@ that loses a peer raises too. Every rank leads a session of its own and dies wit
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import faulthandler
 import logging
 import multiprocessing
@@ -34,6 +35,7 @@ from torch.distributed.elastic.rendezvous.api import RendezvousError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from torch.numa.binding import AffinityMode, NumaOptions
 
+from bench.core.progress import expect, is_waited_for, waited_for
 from bench.core.record import Outcome
 from bench.device.backend import starts_when_counted
 from bench.device.cpu import oom_kills
@@ -64,6 +66,36 @@ class RanksEnded(Exception):  # noqa: N818 - no error of ours: it carries how th
 
 class _TooLongError(BaseException):
     """The time is up; no `except Exception` of the launcher may swallow it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Patience:
+    """How long the ranks are waited for.
+
+    Attributes:
+        began: By `time.monotonic`, one clock for all processes.
+        seconds: As asked for.
+        more: Seconds beyond that, which a rank expects to take; shared by all ranks, None where nobody would wait.
+    """
+
+    began: float
+    seconds: float
+    more: Any = None
+
+    @property
+    def more_seconds(self) -> float:
+        """Seconds that were added."""
+        return 0.0 if self.more is None else float(self.more.value)
+
+    @property
+    def left(self) -> float:
+        """Seconds until the time is up."""
+        return self.began + self.seconds + self.more_seconds - time.monotonic()
+
+    def renew(self, seconds: float) -> None:
+        """Wait anew, and for so much longer."""
+        if self.more is not None:
+            self.more.value = max(self.more_seconds, time.monotonic() - self.began + seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +141,7 @@ class NodeEnded:
         codes: Exit codes of those that the launcher saw end, by rank; it ended the rest.
         is_oom: The kernel has killed for lack of memory meanwhile.
         where: Where each was when the time was up; None where it was not.
+        more_seconds: How much longer they were waited for than was asked, because they expected to take it.
     """
 
     values: Mapping[int, Any]
@@ -116,6 +149,7 @@ class NodeEnded:
     codes: Mapping[int, int]
     is_oom: bool = False
     where: str | None = None
+    more_seconds: float = 0.0
 
     @property
     def is_consequence(self) -> bool:
@@ -194,13 +228,16 @@ def run_ranks(
     )
     if starts_when_counted():
         config.numa_options = None  # without a value torch would have asked for the number of devices
-    deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+    patience = None
+    if timeout_seconds is not None:
+        more = multiprocessing.RawValue("d", 0.0) if is_waited_for() else None
+        patience = _Patience(time.monotonic(), timeout_seconds, more)
     values: Mapping[int, Any] = {}
     codes: Mapping[int, int] = {}
     where: str | None = None
     try:
-        with _time_limit(timeout_seconds):
-            values = elastic_launch(config, _rank)(lines, function, arguments, deadline)
+        with _time_limit(patience):
+            values = elastic_launch(config, _rank)(lines, function, arguments, patience)
     except ChildFailedError as error:
         codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
     except RendezvousError:
@@ -209,7 +246,14 @@ def run_ranks(
         # The node where all meet has left; its ranks know why, ours may too.
     except _TooLongError:
         where = _where(lines)
-    return NodeEnded(values=values, reports=_heard(lines), codes=codes, is_oom=oom_kills() > kills, where=where)
+    return NodeEnded(
+        values=values,
+        reports=_heard(lines),
+        codes=codes,
+        is_oom=oom_kills() > kills,
+        where=where,
+        more_seconds=patience.more_seconds if patience else 0.0,
+    )
 
 
 def values_of(ended: Sequence[NodeEnded], world_size: int, timeout_seconds: float | None) -> tuple[Any, ...]:
@@ -224,14 +268,15 @@ def values_of(ended: Sequence[NodeEnded], world_size: int, timeout_seconds: floa
     if codes or (reports and not where):
         raise RanksEnded(_judge(reports, codes, world_size, is_oom=any(one.is_oom for one in ended)))
     if where:
-        reason = f"took longer than {timeout_seconds:g} s; {', '.join(where)}"
+        limit = round((timeout_seconds or 0.0) + max(one.more_seconds for one in ended), 1)
+        reason = f"took longer than {limit:g} s; {', '.join(where)}"
         raise RanksEnded(Ending(outcome=Outcome.TIMED_OUT, reason=reason))
     values = {rank: value for one in ended for rank, value in one.values.items()}
     return tuple(values[rank] for rank in range(world_size))
 
 
 def _rank(
-    lines: tuple[_Lines, ...], function: Callable[..., Any], arguments: tuple[Any, ...], deadline: float | None
+    lines: tuple[_Lines, ...], function: Callable[..., Any], arguments: tuple[Any, ...], patience: _Patience | None
 ) -> Any:
     """Be one rank: stand alone, run the function, and say so if it ends badly."""
     logging.disable(logging.NOTSET)
@@ -242,12 +287,22 @@ def _rank(
     for line in lines:
         os.close(line.life[1])
     processes.die_when_closed(own.life[0])
-    if deadline is not None:
-        left = max(0.01, deadline - LOOK_BEFORE_SECONDS - time.monotonic())
-        faulthandler.dump_traceback_later(left, file=own.stacks[1])
+    outside = contextvars.copy_context()
+
+    def look_later(seconds: float | None = None) -> None:
+        """Write the stack down when the time is almost up; with `seconds` that is later than it was."""
+        if seconds is not None:
+            outside.run(expect, seconds)  # the process above waits, too
+        if patience is not None:
+            if seconds is not None:
+                patience.renew(seconds)
+            faulthandler.dump_traceback_later(max(0.01, patience.left - LOOK_BEFORE_SECONDS), file=own.stacks[1])
+
+    look_later()
     pid = os.getpid()
     try:
-        value = function(*arguments)
+        with waited_for(look_later) if is_waited_for() else contextlib.nullcontext():
+            value = function(*arguments)
     except BaseException as error:  # noqa: BLE001 - whatever it is becomes the cell's ending
         if os.getpid() == pid:
             _say(own.report, error)
@@ -274,17 +329,19 @@ def _say(report: Connection, error: BaseException) -> None:
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: float | None) -> Iterator[None]:
-    """Raise `_TooLongError` after so long; the launcher then ends the ranks."""
-    if seconds is None:
+def _time_limit(patience: _Patience | None) -> Iterator[None]:
+    """Raise `_TooLongError` when the time is up; the launcher then ends the ranks."""
+    if patience is None:
         yield
         return
 
     def ring(_: int, __: FrameType | None) -> None:
-        raise _TooLongError
+        if (left := patience.left) <= 0:
+            raise _TooLongError
+        signal.setitimer(signal.ITIMER_REAL, left)
 
     signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, patience.seconds)
     try:
         yield
     finally:

@@ -91,6 +91,17 @@ def test_a_rank_that_hangs_is_named_with_the_place_where_it_was(tmp_path):
     assert_nothing_is_left(tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("limit", "outcome"), [(None, Outcome.OK), (120.0, Outcome.TIMED_OUT)], ids=["none", "typed"])
+def test_ranks_whose_work_is_long_have_the_time_that_they_expect(tmp_path, limit, outcome):
+    arguments = ("tests.runner.rank_faults:run", "expect_and_wait", str(tmp_path), 10.0)
+    ending = processes.call(*arguments, timeout_seconds=limit)
+    assert ending.outcome is outcome, ending
+    if outcome is Outcome.TIMED_OUT:
+        assert ending.reason.startswith("took longer than 10 s; rank 1 of 2 was in "), ending.reason
+    assert_nothing_is_left(tmp_path)
+
+
 def test_a_thread_that_a_model_leaves_does_not_hold_its_rank(tmp_path):
     assert launch("leave_a_thread", tmp_path, timeout_seconds=120).outcome is Outcome.OK
     assert_nothing_is_left(tmp_path)
