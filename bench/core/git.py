@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bench.core.errors import BenchError
 
-
 TIMEOUT_SECONDS = 600.0
 """A checkout of a large repository takes minutes; a filter or a server that never answers takes for ever."""
 
@@ -25,9 +24,7 @@ def git(folder: Path, *arguments: str, timeout_seconds: float | None = None) -> 
     limit = TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
     try:
         # Its own process group, so that Ctrl-C does not kill it half-way through a checkout or a removal.
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=environment, process_group=0, timeout=limit
-        )
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, process_group=0, timeout=limit)
     except OSError as error:
         raise BenchError(f"git cannot be run ({error.strerror}); install it, or compare two folders") from error
     except subprocess.TimeoutExpired as error:

@@ -306,9 +306,7 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _child(
-    output: str, sender: Connection, is_renewed: bool, function: str, arguments: tuple[Any, ...]
-) -> None:
+def _child(output: str, sender: Connection, is_renewed: bool, function: str, arguments: tuple[Any, ...]) -> None:
     """Run in the child: redirect input and output, die with the parent, call, answer."""
     os.setsid()  # so that Ctrl-C reaches the parent alone, which decides; and to be killed as one group
     parent = multiprocessing.parent_process()

@@ -182,9 +182,7 @@ class _Run:
         loss = None if is_accelerator(self.plan.device) else float(running.new_losses[-1])
         known = loss if loss is not None and math.isfinite(loss) else None
         epochs = self.plan.epochs
-        self.report(
-            Progress(epoch=running.number, steps=running.steps, total_steps=total, epochs=epochs, loss=known)
-        )
+        self.report(Progress(epoch=running.number, steps=running.steps, total_steps=total, epochs=epochs, loss=known))
 
     def _result(self, place: Place, steps_done: int = 0) -> TrainingRun:
         return TrainingRun(
