@@ -531,7 +531,7 @@ def test_a_task_that_slurm_ends_keeps_its_cell_in_the_note(folder, node):
 
 
 def test_a_node_that_cannot_measure_says_why(folder, node, monkeypatch, capsys):
-    def fail(cells, nodes):
+    def fail(cells, **_):
         raise ModelError("no torchvision here")
 
     monkeypatch.setattr(slurm_task, "make_plan", fail)

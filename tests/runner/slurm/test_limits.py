@@ -56,7 +56,7 @@ def test_short_cells_are_submitted_and_measured_first(tmp_path, monkeypatch, nod
     flops = {cell: float(cell.batch_size) for cell in CELLS[:2]}
 
     def count(cells, **asked):
-        assert asked == {"opinions": False, "steps": False}
+        assert asked == {"opinions": False, "steps": False, "timeout_seconds": None}
         return [(cell, _counted(flops.get(cell))) for cell in cells]
 
     monkeypatch.setattr(slurm_run, "count_all", count)
