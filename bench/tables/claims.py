@@ -11,12 +11,13 @@ from bench.tables.document import Document, Notes, Rows, Text, Verdict
 from bench.tables.figures import plain, tally
 from bench.tables.table import Column
 
-_STYLES = {
+STYLES = {
     ClaimVerdict.MISMATCH: "red",
+    ClaimVerdict.INCONCLUSIVE: "yellow",
     ClaimVerdict.ERRATUM: "yellow",
     ClaimVerdict.UNMEASURED: "dim",
-    ClaimVerdict.INCONCLUSIVE: "yellow",
 }
+"""Colour of all but a match, the worst first."""
 _SIGNS = {Relation.EQUAL: "", Relation.BELOW: "< ", Relation.ABOVE: "> "}
 
 
@@ -80,7 +81,7 @@ def claims_document(checked: Sequence[CheckedClaim]) -> Document:
 
 def claim_styles(checked: Sequence[CheckedClaim]) -> dict[int, str | None]:
     """Colour the rows that do not match."""
-    return {row: _STYLES[c.verdict] for row, c in enumerate(checked) if c.verdict in _STYLES}
+    return {row: STYLES[c.verdict] for row, c in enumerate(checked) if c.verdict in STYLES}
 
 
 def claim_notes(checked: Sequence[CheckedClaim]) -> list[str]:

@@ -94,6 +94,10 @@ class Rows(Block):
     folded: bool = False
     essential: int = 0
 
+    def shown_in(self, view: str) -> list[Column]:
+        """Return the columns that a format does not hide."""
+        return [column for column in self.columns if view not in column.hidden_in]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes(Block):
@@ -198,7 +202,7 @@ def doubts_of(advice: Sequence[Advice]) -> Doubts:
 
 def spanned(rows: Rows, view: str) -> Sequence[Column]:
     """Write the text in place of a row's figures into the first of them, unless a column of this view has it."""
-    columns = [column for column in rows.columns if view not in column.hidden_in]
+    columns = rows.shown_in(view)
     first = next((index for index, column in enumerate(columns) if not column.key), None)
     if first is None or not rows.spans or any("table" in column.hidden_in for column in columns):
         return columns
@@ -243,7 +247,7 @@ def _on_page(block: Block, page: Page) -> str:
 
 
 def _table(rows: Rows, page: Page) -> str:
-    whole = [column for column in rows.columns if "table" not in column.hidden_in]
+    whole = rows.shown_in("table")
     columns, groups = whole, {}
     if rows.heads and not fits(columns, page.width, rows.essential):
         firsts = [row for row in range(len(rows.heads)) if row == 0 or rows.heads[row] != rows.heads[row - 1]]

@@ -15,12 +15,16 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bench.report.html.contract import ReportData, Section
-from bench.tables.figures import name
+from bench.tables.document import Verbatim
+from bench.tables.figures import first, name, words
+from bench.tables.table import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _UNSAFE = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+_TONES = {"red": "bad", "yellow": "doubt", "green": "good", "bold": "whole", "dim": "quiet"}
+"""Class of a style of `bench.tables.document`."""
 
 
 class Html(str):
@@ -102,15 +106,27 @@ def _engine() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    engine.filters["embedded"] = embedded
-    engine.filters["px"] = _pixels
-    engine.filters["code"] = with_code
+    engine.filters |= {
+        "embedded": embedded,
+        "px": _pixels,
+        "code": with_code,
+        "name": name,
+        "words": words,
+        "tone": lambda style: _TONES.get(style, ""),
+        "kind": lambda block: type(block).__name__,
+        "drawn": _drawn,
+    }
+    engine.globals["first"] = first
     return engine
 
 
 def _pixels(value: float) -> str:
     """Write a coordinate: a tenth of a pixel is enough."""
     return f"{value:.1f}".removesuffix(".0")
+
+
+def _drawn(block: Verbatim) -> str:
+    return "\n".join(words(line.strip()) for line in block.drawn(Page(width=100)))
 
 
 @functools.cache

@@ -16,9 +16,10 @@ from bench.report.html.groups import grouped
 from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
 from bench.tables.comparison import headline, reason_text, short_names, summary
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, seconds_text, words
 from bench.tables.run import findings, model_findings
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MOST_FAILURES = 12
 _MOST_CHANGES = 8
@@ -161,7 +162,7 @@ def _changes(data: ReportData) -> list[str]:
     return found
 
 
-def _best_table(data: ReportData) -> Table | None:
+def _best_table(data: ReportData) -> Rows | None:
     """Return where each model does the most examples per second."""
     groups = grouped(data, lambda row: row.summary.examples_per_second is not None)
     if not groups:
@@ -181,7 +182,7 @@ def _best_table(data: ReportData) -> Table | None:
     ]
     tried = {row.record.cell.batch_size for group in groups for row in group.rows}
     largest = f"; the largest batch tried is {max(tried)}" if len(tried) > 1 else ""
-    return make_table(columns, caption=f"Where each model does the most examples per second{largest}")
+    return Rows(columns=columns, caption=f"Where each model does the most examples per second{largest}")
 
 
 def _peak(row: Row) -> str:

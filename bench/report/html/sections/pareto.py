@@ -10,8 +10,9 @@ from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import Group, grouped, legend_of, series_name, series_of
 from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.tables.cell_values import peak_bytes
+from bench.tables.document import Rows
 from bench.tables.figures import byte_unit, count_unit, first
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MOST_GROUPS = 16
 _FEWEST = 3
@@ -95,7 +96,7 @@ def _chart(data: ReportData, group: Group) -> Chart:
     )
 
 
-def _table(groups: Sequence[Group]) -> Table:
+def _table(groups: Sequence[Group]) -> Rows:
     pairs = [(group.title, row) for group in groups for row in front(group.rows)][:_MOST_ROWS]
     rows = [row for _, row in pairs]
     peaks = [peak_bytes(row.record) for row in rows]
@@ -106,4 +107,4 @@ def _table(groups: Sequence[Group]) -> Table:
         Column(name="examples", unit="/s", cells=tuple(format_count(_rate(row)) for row in rows)),
         Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
     ]
-    return make_table(columns, caption="Cells on the fronts: no other cell of the model is better in both")
+    return Rows(columns=columns, caption="Cells on the fronts: no other cell of the model is better in both")

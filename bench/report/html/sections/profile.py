@@ -10,10 +10,10 @@ from bench.core.profile import Profile
 from bench.core.record import Phase
 from bench.core.units import format_seconds
 from bench.report.html.contract import ReportData, Section
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, plain, shorten, words
 from bench.tables.fold import fold
 from bench.tables.profile import doubt_lines, headline, layer_columns, operator_columns, sentences
-from bench.tables.table import make_table
 
 NARROWEST = 0.1
 """Percent of the width; a narrower box is invisible, and is left out with all below it."""
@@ -134,7 +134,7 @@ def _values(profile: Profile) -> dict[str, Any]:
         "headline": words(headline(profile)),
         "boxes": boxes,
         "height": (max(box.row for box in boxes) + 1) * 20,
-        "layers": make_table(layers, caption=f"Layers of {cell}", total=True),
-        "operators": make_table(operators, caption=f"Operations of {cell}", total=True),
+        "layers": Rows(columns=layers, caption=f"Layers of {cell}", total=True),
+        "operators": Rows(columns=operators, caption=f"Operations of {cell}", total=True),
         "sentences": [words(sentence) for sentence in (*doubt_lines(layers, operators), *sentences(profile))],
     }

@@ -12,8 +12,9 @@ from bench.report.html.groups import legend_of
 from bench.report.html.lines import Chart, Point, Series, line_chart, logarithmic
 from bench.stats.summary import Placement
 from bench.tables.columns import figure_column
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, percent, significant
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MOST_POINTS = 1_000
 _MOST_ROWS = 200
@@ -106,7 +107,7 @@ def _peak_text(row: Row) -> str:
     return f"{device} in {peak.arithmetic.value}: {flops} and {moved}/s, measured {name(peak.measured_at)}"
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[Row]) -> Rows:
     placements = [_placed(row)[0] for row in rows]
     columns = [
         Column(name="cell", cells=tuple(name(row.record.cell.id) for row in rows), right=False),
@@ -123,4 +124,4 @@ def _table(rows: Sequence[Row]) -> Table:
             unit="%",
         ),
     ]
-    return make_table(columns, caption="Share of the roof that each cell reaches")
+    return Rows(columns=columns, caption="Share of the roof that each cell reaches")

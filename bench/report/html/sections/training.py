@@ -12,8 +12,8 @@ from bench.report.html import bars
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.tables.advice import loose_advice_sentences
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, words
-from bench.tables.table import make_table
 from bench.tables.training import confusion_columns, epoch_columns, recipe, score_columns, sentences
 
 _MOST_TRAININGS = 8
@@ -48,9 +48,9 @@ def _training(training: Training) -> Mapping[str, Any]:
         "recipe": words(recipe(training)),
         "charts": [_losses(epochs), _accuracies(epochs)] if run and _has_losses(run) else [],
         "bars": _split(epochs) if epochs else None,
-        "epochs": make_table(epoch_columns(epochs), caption="Epochs") if epochs else None,
-        "scores": make_table(score_columns(found), caption="Scores by class", total=True) if found else None,
-        "confusion": make_table(confusion_columns(found), caption="Confusion by true class") if found else None,
+        "epochs": Rows(columns=epoch_columns(epochs), caption="Epochs") if epochs else None,
+        "scores": Rows(columns=score_columns(found), caption="Scores by class", total=True) if found else None,
+        "confusion": Rows(columns=confusion_columns(found), caption="Confusion by true class") if found else None,
         "sentences": [words(sentence) for sentence in sentences(training)],
         "doubts": [words(sentence) for _, sentence in loose_advice_sentences(run.advice)] if run else [],
     }
