@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -112,6 +113,13 @@ def in_place_of(
         return call
 
     return decorate
+
+
+def fields_of(place: str, made: type[Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Replace one parameter of a command by the fields of its dataclass, which are annotated as options."""
+    hints = get_type_hints(made, include_extras=True)
+    found = {field.name: (hints[field.name], field.default) for field in fields(made)}
+    return in_place_of(place, found, lambda typed: made(**typed))
 
 
 def option_of(name: str, default: Any = None, *, several: bool = False) -> Any:
