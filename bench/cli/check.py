@@ -120,7 +120,7 @@ def _with_times(
 ) -> tuple[CheckedClaim, ...]:
     """Measure the claims of time, and replace the rows that say they were not measured."""
     from bench.claims import is_timed
-    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
+    from bench.cli.progress import watching_sessions
     from bench.runner.ab.ratios import check_times
     from bench.runner.ab.stages import Settings, draw_seed
 
@@ -128,7 +128,6 @@ def _with_times(
         sessions=sessions, quads=quads, seed=draw_seed() if seed is None else seed, judges_state=judges_state
     )
     claims = [one.claim for one in checked if is_timed(one.claim)]
-    watch = watched(Watcher(is_quiet=is_quiet), is_quiet=is_quiet)
-    with terminated_like_interrupted(), watch as listen:
+    with watching_sessions(is_quiet=is_quiet) as listen:
         measured = iter(check_times(claims, settings=settings, device=device, listen=listen))
     return tuple(next(measured) if is_timed(one.claim) else one for one in checked)

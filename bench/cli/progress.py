@@ -337,61 +337,61 @@ def _draw_wait(state: _Wait, stop: threading.Event) -> None:
             bar.update(task, description=state.what, completed=state.done, total=state.total)
 
 
-class Watcher:
-    """Shows on stderr what `bench ab` and `bench bisect` measure, and after every session what is left to do."""
+@contextlib.contextmanager
+def watching_sessions(*, is_quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """Show what `bench ab` and its like measure; a CI that ends the job is like Ctrl-C."""
+    show: Callable[[Any], None] = (lambda _: None) if is_quiet else _show_session
+    with terminated_like_interrupted(), watched(show, is_quiet=is_quiet) as listen:
+        yield listen
 
-    def __init__(self, *, is_quiet: bool = False) -> None:
-        self._is_quiet = is_quiet
 
-    def __call__(self, event: str | Started | AbProgress | Narrowed | Settled) -> None:
-        """Show an event, or a line."""
-        from bench.runner.ab.run import Started
-        from bench.runner.ab.stages import Progress
+def _show_session(event: str | Started | AbProgress | Narrowed | Settled) -> None:
+    """Show a line, or what is measured, and after every session what is left to do."""
+    from bench.runner.ab.run import Started
+    from bench.runner.ab.stages import Progress
 
-        if self._is_quiet:
-            return
-        if isinstance(event, str):
-            lines = [event]
-        elif isinstance(event, Started):
-            lines = self._started(event)
-        elif isinstance(event, Progress):
-            lines = [self._progress(event)]
-        else:
-            from bench.tables.comparison import event_text
-            from bench.tables.figures import ascii_only, is_unicode
-
-            text = event_text(event)
-            lines = [text if is_unicode(sys.stderr.encoding) else ascii_only(text)]
-        for line in lines:
+    if isinstance(event, str):
+        say(event)
+    elif isinstance(event, Started):
+        for line in _started_lines(event):
             say(line)
+    elif isinstance(event, Progress):
+        say(_session_line(event))
+    else:
+        from bench.tables.comparison import event_text
+        from bench.tables.figures import ascii_only, is_unicode
 
-    def _started(self, event: Started) -> list[str]:
-        from bench.runner.ab.run import side_document
-        from bench.store.stored import sides_in_words
-        from bench.tables.comparison import percent_of
+        text = event_text(event)
+        say(text if is_unicode(sys.stderr.encoding) else ascii_only(text))
 
-        cells = counted(len(event.cells), "cell")
-        base, head = sides_in_words(side_document(event.base), side_document(event.head))
-        lines = [f"comparing {cells}, base {base}, head {head}"]
-        lines += event.notes
-        tolerated = math.log1p(event.settings.threshold.tolerate)
-        for cell in event.cells:
-            spread = event.spreads.get(cell.key)
-            detectable = None if spread is None else event.settings.detectable(spread, len(event.cells))
-            if detectable is not None and detectable > tolerated:
-                sees, limit = percent_of(detectable), percent_of(tolerated)
-                lines.append(f"{cell.id}: calibrated to see {sees} %, --tolerate is {limit} %; larger --quads help")
-        return lines
 
-    def _progress(self, event: AbProgress) -> str:
-        session = event.session
-        void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
-        failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
-        left = f"next look in {format_duration(event.seconds_left)}" if event.seconds_left else "done"
-        more = f", up to {format_duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
-        spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
-        place = f"[{event.done} of {event.planned} sessions, {counted(event.undecided, 'cell')} undecided]"
-        return f"{place} session took {format_duration(session.seconds)}, {left}{more}{spoiled}"
+def _started_lines(event: Started) -> list[str]:
+    from bench.runner.ab.run import side_document
+    from bench.store.stored import sides_in_words
+    from bench.tables.comparison import percent_of
+
+    cells = counted(len(event.cells), "cell")
+    base, head = sides_in_words(side_document(event.base), side_document(event.head))
+    lines = [f"comparing {cells}, base {base}, head {head}", *event.notes]
+    tolerated = math.log1p(event.settings.threshold.tolerate)
+    for cell in event.cells:
+        spread = event.spreads.get(cell.key)
+        detectable = None if spread is None else event.settings.detectable(spread, len(event.cells))
+        if detectable is not None and detectable > tolerated:
+            sees, limit = percent_of(detectable), percent_of(tolerated)
+            lines.append(f"{cell.id}: calibrated to see {sees} %, --tolerate is {limit} %; larger --quads help")
+    return lines
+
+
+def _session_line(event: AbProgress) -> str:
+    session = event.session
+    void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
+    failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
+    left = f"next look in {format_duration(event.seconds_left)}" if event.seconds_left else "done"
+    more = f", up to {format_duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
+    spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
+    place = f"[{event.done} of {event.planned} sessions, {counted(event.undecided, 'cell')} undecided]"
+    return f"{place} session took {format_duration(session.seconds)}, {left}{more}{spoiled}"
 
 
 @contextlib.contextmanager
