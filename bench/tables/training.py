@@ -117,8 +117,8 @@ def part_columns(epochs: Sequence[Epoch]) -> list[Column]:
         Column(name="epoch", cells=tuple(name for _, name in rows), key=True),
         *(Column(name=header, cells=shares(part)) for part, header in PART_HEADERS.items()),
         Column(name="sum", cells=tuple(_share(s / t if t else None) for s, t in zip(sums, seconds, strict=True))),
-        *timed_columns("sum of parts", sums, [None] * len(rows)),
-        *timed_columns("epoch", seconds, [None] * len(rows)),
+        *timed_columns("sum of parts", sums),
+        *timed_columns("epoch", seconds),
     ]
 
 
@@ -226,7 +226,7 @@ def pipeline_columns(points: Sequence[PipelinePoint]) -> list[Column]:
         *figure_column("step", [p.step_examples_per_second for p in points], 0, format_count, unit="/s"),
         *figure_column("both", [p.joint_examples_per_second for p in points], 0, format_count, unit="/s"),
         *figure_column("waiting", [p.wait_fraction for p in points], 0, percent, unit="%"),
-        *timed_columns("first batch", [p.start_seconds for p in points], [None] * len(points), 1),
+        *timed_columns("first batch", [p.start_seconds for p in points], rank=1),
     ]
 
 
