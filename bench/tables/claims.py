@@ -23,10 +23,8 @@ _SIGNS = {Relation.EQUAL: "", Relation.BELOW: "< ", Relation.ABOVE: "> "}
 
 def claim_value(value: ClaimValue | None) -> str:
     """Write a claim's value for people: `18,874,880`, or a shape `Bx32x48x48` in which B is the batch."""
-    if value is None:
-        return "-"
-    if isinstance(value, tuple):
-        return "x".join("B" if size is None else str(size) for size in value)
+    if value is None or isinstance(value, tuple):
+        return value_text(value) or "-"
     if isinstance(value, float) and value and not value.is_integer():
         return f"{value:.6g}"
     return f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"

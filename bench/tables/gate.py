@@ -45,12 +45,7 @@ def _empty(rows: Sequence[GateRow]) -> str:
 def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Document:
     """Describe the differences to the record: a line per cell, a table of counters, the rows to commit.
 
-    Args:
-        rows: What the gate found.
-        lines: Each row's line to commit, or None.
-
-    Returns:
-        A document, empty if nothing differs.
+    `lines` are the line of each row to commit, or None. The document is empty if nothing differs.
     """
     changed = [row for row in rows if row.verdict in _WORDS]
     entries = [(row, change) for row in changed for change in row.counters]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from bench.core.advice import Advice
 from bench.core.profile import (
     IDLE,
     LOSS,
@@ -26,7 +25,7 @@ from bench.core.profile import (
 )
 from bench.core.record import Phase
 from bench.core.units import counted, format_bytes, format_count, format_seconds, known_sum
-from bench.tables.advice import WORDS, facts_text
+from bench.tables.advice import WORDS, sentence
 from bench.tables.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
 from bench.tables.document import Document, Notes, Rows, Text, Verbatim
 from bench.tables.figures import percent, plain, significant
@@ -187,7 +186,7 @@ def _paragraphs(profile: Profile) -> list[list[str]]:
         _device_lines(profile),
         _sync_lines(profile),
         _start_lines(profile),
-        [_advice_text(advice) for advice in profile.advice],
+        [sentence(WORDS[advice.kind], [advice]) for advice in profile.advice],
         [_trial_text(trial) for trial in profile.trials],
         _notes(profile),
     ]
@@ -316,13 +315,6 @@ def _start_lines(profile: Profile) -> list[str]:
                 f"Batches of {batches} made it compile {counted(compiled.batch_recompilations, 'graph')} more."
             )
     return lines
-
-
-def _advice_text(advice: Advice) -> str:
-    words = WORDS[advice.kind]
-    facts = facts_text(advice.kind, [advice.facts])
-    detail = f" ({facts})" if facts else ""
-    return f"{words.title}{detail}: {words.meaning}. {words.remedy}"
 
 
 def _trial_text(trial: Trial) -> str:

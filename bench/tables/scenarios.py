@@ -11,15 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from bench.core.estimate import Estimate
-from bench.core.generation import (
-    CacheMemory,
-    Generation,
-    GenerationCase,
-    PartTimes,
-    Sampled,
-    SamplingCase,
-    TokenFlops,
-)
+from bench.core.generation import CacheMemory, Generation, GenerationCase, PartTimes, Sampled, SamplingCase, TokenFlops
 from bench.core.record import Outcome
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.stats.estimate import estimate_median

@@ -6,7 +6,7 @@ Also an input pipeline as text (throughput of the loader, of the step and of bot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,7 +135,7 @@ def score_columns(found: Classification) -> list[Column]:
 
 
 def _means(found: Classification) -> dict[str, Any]:
-    values = {name: [getattr(score, name) for score in found.scores] for name in ("precision", "recall", "f1")}
+    values = {name: [getattr(score, name) for score in found.scores] for name in _SCORES}
     return {name: None if None in of_all else sum(of_all) / len(of_all) for name, of_all in values.items()}
 
 
@@ -170,21 +170,16 @@ def sentences(training: Training) -> list[str]:
         f"{format_seconds(saved)} of checkpoints."
     )
     if plan.target_accuracy is not None:
-        found.append(_target(run, plan.target_accuracy))
+        target, seconds = f"The target of {_percent(plan.target_accuracy)} %", run.seconds_to(plan.target_accuracy)
+        if seconds is None:
+            found.append(f"{target} was not reached.")
+        else:
+            epoch = next(e.epoch for e in run.epochs if (e.test_accuracy or 0.0) >= plan.target_accuracy)
+            after = f"after {format_seconds(seconds)} of training and evaluation"
+            found.append(f"{target} was reached with epoch {epoch}, {after}.")
     if run.resumptions:
         found.append(f"Resumed from a checkpoint {counted(run.resumptions, 'time')}.")
     return found
-
-
-def _target(run: TrainingRun, accuracy: float) -> str:
-    seconds = run.seconds_to(accuracy)
-    if seconds is None:
-        return f"The target of {_percent(accuracy)} % was not reached."
-    epoch = next(e.epoch for e in run.epochs if (e.test_accuracy or 0.0) >= accuracy)
-    return (
-        f"The target of {_percent(accuracy)} % was reached with epoch {epoch}, after {format_seconds(seconds)} of "
-        "training and evaluation."
-    )
 
 
 def _percent(fraction: float) -> str:
@@ -285,10 +280,6 @@ def class_rows(trainings: tuple[Training, ...]) -> list[ClassRow]:
     ]
 
 
-def _part(part: Part) -> Callable[[EpochRow], float]:
-    return lambda row: row.epoch.part_seconds(part)
-
-
 _WHICH = (
     text("training_key", "the training's key: the name of its file", "training.plan.key"),
     text("model", "model spec as typed", "training.plan.model"),
@@ -359,7 +350,10 @@ EPOCHS = (
         "epoch.seconds",
         Shown(name="training", place=6, scale="s", always=True),
     ),
-    *(real(f"{part.value}_seconds", "s", meaning, _part(part)) for part, meaning in _PART_MEANINGS.items()),
+    *(
+        real(f"{part.value}_seconds", "s", meaning, lambda row, part=part: row.epoch.part_seconds(part))
+        for part, meaning in _PART_MEANINGS.items()
+    ),
     real("part_sum_seconds", "s", "sum of these parts", "epoch.part_sum_seconds"),
     real("gap_fraction", "fraction", "1 - sum of parts / wall time", "epoch.gap_fraction"),
     real(
@@ -394,29 +388,23 @@ EPOCHS = (
     integer("interruptions", "", "how often it was resumed within the epoch", "epoch.interruptions"),
 )
 
+_SCORES = {
+    "precision": ("precision", "share of the predictions of this class that are right, if any"),
+    "recall": ("recall", "share of this class's examples that are found"),
+    "f1": ("F1", "harmonic mean of precision and recall"),
+}
 CLASSES = (
     *_WHICH,
     text("class", "true class", "score.name", Shown(name="class", place=1, right=False, key=True)),
-    real(
-        "precision",
-        "fraction",
-        "share of the predictions of this class that are right, if any",
-        "score.precision",
-        Shown(name="precision", unit="%", place=2, write=_percent, always=True),
-    ),
-    real(
-        "recall",
-        "fraction",
-        "share of this class's examples that are found",
-        "score.recall",
-        Shown(name="recall", unit="%", place=3, write=_percent, always=True),
-    ),
-    real(
-        "f1",
-        "fraction",
-        "harmonic mean of precision and recall",
-        "score.f1",
-        Shown(name="F1", unit="%", place=4, write=_percent, always=True),
+    *(
+        real(
+            name,
+            "fraction",
+            meaning,
+            f"score.{name}",
+            Shown(name=header, unit="%", place=place, write=_percent, always=True),
+        )
+        for place, (name, (header, meaning)) in enumerate(_SCORES.items(), 2)
     ),
     integer(
         "support",
