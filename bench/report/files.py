@@ -74,11 +74,7 @@ def _series(values: list[Any], column: TableColumn) -> pd.Series:
 
 
 def write_tables(folder: RunFolder, sources: Mapping[str, Sequence[Any]]) -> tuple[Path, ...]:
-    """Write tables of a run into `tables/`, each file atomically, and return the paths.
-
-    Args:
-        folder: Folder of the run.
-        sources: What each table is made of, by its name.
+    """Write tables of a run into `tables/`, of what each is made of, each file atomically; return the paths.
 
     Raises:
         StoreError: A file cannot be written.

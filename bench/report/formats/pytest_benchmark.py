@@ -19,12 +19,7 @@ from bench.store.stored import Measured, StoredRun
 
 
 def to_pytest_benchmark(run: StoredRun, extra_info: Callable[[Record], dict[str, Any]]) -> str:
-    """Write a run.
-
-    Args:
-        run: Run to write.
-        extra_info: Makes what a benchmark holds beside its seconds, as the fixture `bench_cell` does.
-    """
+    """Write a run; `extra_info` makes what a benchmark holds beside its seconds, as the fixture `bench_cell` does."""
     import pytest_benchmark
 
     environment = run.environment

@@ -76,13 +76,7 @@ class BarGroup:
 
 
 def bar_group(title: str, bars: Sequence[Bar], *, whole: float | None = None) -> BarGroup:
-    """Lay bars out on one scale that holds the longest, and their marks.
-
-    Args:
-        title: Heading.
-        bars: Bars, at least one.
-        whole: A value at which a rule stands across all bars.
-    """
+    """Lay bars out on one scale that holds the longest, and their marks; a rule stands across all bars at `whole`."""
     longest = max(
         (v for bar in bars for v in (sum(part.value for part in bar.parts), bar.mark or 0.0, whole or 0.0)), default=0.0
     )

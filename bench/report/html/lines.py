@@ -193,16 +193,9 @@ class Chart:
 def line_chart(
     series: Sequence[Series], *, title: str, label: str, x_label: str, y_label: str, x: MakeScale, y: MakeScale
 ) -> Chart:
-    """Lay series out on one canvas.
+    """Lay series, with at least one point in all, out on one canvas; texts as in `Chart`.
 
-    Args:
-        series: Series with at least one point in all.
-        title: Above the panel.
-        label: The chart in one sentence, for screen readers.
-        x_label: Name and unit of the axis.
-        y_label: Name and unit of the axis.
-        x: Makes the scale from all values and two pixels: `linear`, `logarithmic` or `doubling`.
-        y: The same for the other axis.
+    `x` and `y` make the scales from all values and two pixels: `linear`, `logarithmic` or `doubling`.
     """
     points = [point for one in series for point in one.points]
     across = x([point.x for point in points], LEFT, WIDTH - RIGHT)

@@ -92,12 +92,7 @@ def _table(trends: Sequence[Trend]) -> Rows:
 
 
 def trend_page(trends: Sequence[Trend], nominations: Sequence[HistoryNomination] = ()) -> str:
-    """Write the page of `bench history show -o`: a chart and the newest points of every trend.
-
-    Args:
-        trends: Trends of one metric.
-        nominations: Nominations of these series.
-    """
+    """Write the page of `bench history show -o`: a chart and the newest points of every trend, all of one metric."""
     nominated = page_text(nominations_document(nominations, len(trends)), Page(width=100)) if nominations else ""
 
     def build(data: ReportData) -> Mapping[str, Any]:

@@ -114,10 +114,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         return None
     return {
         "profiles": [_values(profile) for profile in shown],
-        "legend": [
-            {"name": phase, "color": color, "dash": 0}
-            for phase, color in (("forward", 0), ("loss", 2), ("backward", 1), ("optimizer", 5))
-        ],
+        "legend": [{"name": str(phase), "color": color, "dash": 0} for phase, color in _COLORS.items()],
         "notes": [note] if note else [],
     }
 
