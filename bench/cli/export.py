@@ -66,8 +66,12 @@ def command(
     from bench.tables.table import Page
 
     is_folder = to in formats.FOLDERS
-    if is_folder:
-        _check_folder(to, output)
+    if is_folder and output is None:
+        raise UsageError(f"--to {to} writes a folder; name it with -o")
+    if is_folder and importlib.util.find_spec(to) is None:
+        raise UsageError(
+            f"--to {to} needs the package {to}, which is not installed; install stepbench with its extra {to!r}"
+        )
     chosen = formats.load_folder(to) if is_folder else formats.load(to)
     if answers and (isinstance(chosen, formats.FolderFormat) or not chosen.holds_verdicts):
         raise UsageError(f"--with adds verdicts, which {to} cannot express; use it with --to junit")
@@ -103,15 +107,6 @@ def command(
     shown = text if output is None else None
     answer("export", format, str, to=to, file=output and str(output), text=shown, left_out=left_out)
     return ExitCode.USAGE if data.problems else ExitCode.FINE
-
-
-def _check_folder(to: str, output: Path | None) -> None:
-    if output is None:
-        raise UsageError(f"--to {to} writes a folder; name it with -o")
-    if importlib.util.find_spec(to) is None:
-        raise UsageError(
-            f"--to {to} needs the package {to}, which is not installed; install stepbench with its extra {to!r}"
-        )
 
 
 def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:

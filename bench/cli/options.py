@@ -63,10 +63,7 @@ def axes(
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Replace a command's parameter `axes` by options of axes; the parameter gets the values that were typed (`Axes`).
 
-    Args:
-        names: The axes; all if none is named.
-        without: Axes that the command does not take.
-        defaults: Defaults in the help, if they differ from those of a sweep.
+    Without names, the axes are all but those of `without`. `defaults` are for the help, if a sweep has others.
     """
     taken = [name for name in names or TYPED if name not in ("model", *without)]
 
@@ -85,10 +82,7 @@ def in_place_of(
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Replace one parameter of a command by several options; the parameter gets what `read` makes of them.
 
-    Args:
-        place: Name of that parameter.
-        options: Annotation and default of each option, by its name.
-        read: Makes the parameter's value from the typed values by name.
+    `options` are the annotation and the default of each, by its name; so `read` gets the values.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
