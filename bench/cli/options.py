@@ -229,11 +229,6 @@ def traces_of(folder: Path) -> list[str]:
     return [f"Traces for ui.perfetto.dev: {folder / TRACES}"] if (folder / TRACES).is_dir() else []
 
 
-def view_of(columns: str) -> str:
-    """Return the view of the catalog that `--columns` names."""
-    return "" if columns == "usual" else columns
-
-
 def read_fraction(text: str, option: str) -> float:
     """Read `2%` or `0.02`.
 

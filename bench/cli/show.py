@@ -71,7 +71,7 @@ def command(
             print_json("show", folder=str(data.folder), run=data.info, heading=heading, comparisons=comparisons)
         return ending
     chosen = formats.load(format)
-    view = options.view_of(columns)
+    view = columns.removeprefix("usual")  # which is the view without a name
     asked = formats.Asked(page=Page(**look()), table=table, view=view, extra_info=extra_info)
     show = partial(print, end="") if format == TABLE else print_file
     if found is None:
