@@ -27,7 +27,6 @@ from bench.suite.sweep import RUN_ONLY
 if TYPE_CHECKING:
     from bench.runner.ab.run import Compared
     from bench.runner.ab.stages import Settings
-    from bench.tables.document import Document
 
 PANEL = "Compare"
 
@@ -179,7 +178,12 @@ def _answer(
         *([Verdict(text=ratio)] if ratio else []),
     ]
     if markdown is not None:
-        _write_markdown(document, compared, markdown)
+        from bench.report.formats.markdown import write_document
+
+        try:
+            markdown.write_text(f"{write_document(document)}\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot write {markdown}: {error.strerror}; the run is in {compared.folder}") from error
     answer(
         "ab",
         format,
@@ -194,12 +198,3 @@ def _answer(
         heading=words,
         comparisons=compared.comparisons,
     )
-
-
-def _write_markdown(document: Document, compared: Compared, path: Path) -> None:
-    from bench.report.formats.markdown import write_document
-
-    try:
-        path.write_text(f"{write_document(document)}\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; the run is in {compared.folder}") from error

@@ -304,22 +304,9 @@ def run_on_slurm(
     limits: Limits,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
-    """Submit to Slurm without waiting; print the name of the run and how to follow it.
+    """Submit a session, or what the run `resume` lacks, without waiting; print its name and how to follow it.
 
-    Args:
-        session: What to measure.
-        job: Options that were typed; when resuming, the others are those of the last submission.
-        results: Folder that holds the runs; every node must see it.
-        resume: Submit what this run lacks instead.
-        refused: Options typed beside `resume` that would change the run.
-        timeout_seconds: Timeout of each process of a cell.
-        is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
-        is_metering: Also measure the energy of a step.
-        is_cold: Also measure cold starts.
-        is_dry: Print the script and stop.
-        retried: With `resume`, submit cells again that ended like this.
-        limits: Which of the cells are submitted now, in which order, and until when they start.
-        format: How to answer.
+    Of `job`, what was not typed is that of the last submission when resuming; every node must see `results`.
     """
     from bench.cli.progress import waiting
     from bench.runner.slurm.files import require_submissions

@@ -69,8 +69,6 @@ class StepResult:
     """One step of CI: its command, how it ended, and its answer.
 
     Attributes:
-        name: Name of the step.
-        command: Command as it was run.
         exit_code: A step that did not end, or that a signal ended, counts as UNFIT.
         problem: Why there is no answer, in one line; empty if there is one.
         answer: The parsed answer; None if there is none.

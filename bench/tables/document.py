@@ -30,12 +30,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading(Block):
-    """A heading; formats without headings write it as a line.
-
-    Attributes:
-        text: Already safe, in one line.
-        level: 1 for the title of the document.
-    """
+    """A heading, already safe, in one line; level 1 is the title. Formats without headings write it as a line."""
 
     text: str
     level: int = 2
@@ -43,11 +38,7 @@ class Heading(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Block):
-    """The answer in one line: first in a comment, last in a terminal, where it is seen.
-
-    Attributes:
-        text: Already safe.
-    """
+    """The answer in one line, already safe: first in a comment, last in a terminal, where it is seen."""
 
     text: str
 
@@ -137,22 +128,14 @@ class Verbatim(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place(Block):
-    """A path on this machine; formats that are read elsewhere leave it out.
-
-    Attributes:
-        text: Never wrapped.
-    """
+    """A path on this machine, never wrapped; formats that are read elsewhere leave it out."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubts(Block):
-    """Doubts in words.
-
-    Attributes:
-        sentences: Letter and sentence of each.
-    """
+    """Doubts in words."""
 
     sentences: Sentences
 

@@ -16,12 +16,7 @@ MODEL = "(the model itself)"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Layers that are one row.
-
-    Attributes:
-        label: Name of the row, with the number of modules if there are several.
-        layers: Layers that are summed.
-    """
+    """Layers that are summed in one row; its label says how many they are."""
 
     label: str
     layers: tuple[ProfiledLayer, ...]
