@@ -131,7 +131,10 @@ class _RunBar:
             _say_resumed(event)
         elif isinstance(event, RunStarted):
             _say_untold()
-            self._start(len(event.cells), event.most)
+            self._progress = _bar()
+            self._counting = self._progress.add_task("counting", total=len(event.cells))
+            self._task = self._progress.add_task("", total=event.most, visible=False)
+            self._progress.start()
         elif isinstance(event, CellPrepared):
             self._progress.update(self._counting, advance=1, description=f"counting {plain(event.cell.id)}")
         elif isinstance(event, CellStarted):
@@ -143,12 +146,6 @@ class _RunBar:
             self._progress.advance(self._task)
         elif isinstance(event, RunFinished):
             self._progress.stop()
-
-    def _start(self, total: int, most: int) -> None:
-        self._progress = _bar()
-        self._counting = self._progress.add_task("counting", total=total)
-        self._task = self._progress.add_task("", total=most, visible=False)
-        self._progress.start()
 
 
 def _say_resumed(event: RunResumed) -> None:
@@ -171,17 +168,14 @@ def _words(record: Record) -> str:
 @contextlib.contextmanager
 def watching(is_quiet: bool) -> Iterator[Callable[[int, int, str, str | None], None]]:
     """Show on stderr which case has run, a line each, and how long the rest will take."""
-    if is_quiet:
-        yield lambda *_: None
-    else:
-        with waiting():
-            yield _case_line
 
+    def line(index: int, total: int, name: str, words: str | None) -> None:
+        tell("measuring", index + (words is not None), total)
+        if words is not None and not is_quiet:
+            say(f"[{index + 1}/{total}] {name}  {words}", start="")
 
-def _case_line(index: int, total: int, name: str, words: str | None) -> None:
-    tell("measuring", index + (words is not None), total)
-    if words is not None:
-        say(f"[{index + 1}/{total}] {name}  {words}", start="")
+    with waiting(is_quiet=is_quiet):
+        yield line
 
 
 def make_training_observer(*, is_quiet: bool = False) -> Callable[[TrainingProgress], None]:
@@ -242,7 +236,9 @@ class _TrainingBar:
 
     def __call__(self, progress: TrainingProgress) -> None:
         if self._progress is None:
-            self._start()
+            self._progress = _bar(is_transient=True)
+            self._task = self._progress.add_task("")
+            self._progress.start()
         if progress.finished is not None:
             self._progress.console.print(epoch_words(progress.finished), markup=False, highlight=False)
             self._progress.stop()
@@ -250,11 +246,6 @@ class _TrainingBar:
             return
         words = f"epoch {progress.epoch}" + ("" if progress.loss is None else f", loss {progress.loss:.4f}")
         self._progress.update(self._task, completed=progress.steps, total=progress.total_steps, description=words)
-
-    def _start(self) -> None:
-        self._progress = _bar(is_transient=True)
-        self._task = self._progress.add_task("")
-        self._progress.start()
 
 
 @contextlib.contextmanager

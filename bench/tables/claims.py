@@ -9,7 +9,6 @@ from bench.core.claim import CheckedClaim, ClaimValue, ClaimVerdict, Relation
 from bench.tables.columns import Shown, integer, real, shown_columns, text
 from bench.tables.document import Document, Notes, Rows, Text, Verdict
 from bench.tables.figures import plain, tally
-from bench.tables.table import Column
 
 STYLES = {
     ClaimVerdict.MISMATCH: "red",
@@ -52,11 +51,6 @@ def interval_value(checked: CheckedClaim) -> str:
     return f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def claim_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
-    """Make the columns of the claims table."""
-    return shown_columns(CLAIMS, checked)
-
-
 def _verdict(checked: CheckedClaim) -> str:
     return "match" if checked.verdict is ClaimVerdict.MATCH else checked.verdict.value.upper()
 
@@ -72,7 +66,7 @@ def claims_document(checked: Sequence[CheckedClaim]) -> Document:
     families = [plain(re.split("[@:]", c.claim.model)[0]) for c in checked]
     return [
         Verdict(text=claims_summary(checked)),
-        Rows(columns=claim_columns(checked), styles=claim_styles(checked), heads=families),
+        Rows(columns=shown_columns(CLAIMS, checked), styles=claim_styles(checked), heads=families),
         Notes(lines=claim_notes(checked)),
     ]
 

@@ -19,7 +19,6 @@ from bench.core.training import (
     PipelinePoint,
     Training,
     TrainingPlan,
-    TrainingRun,
 )
 from bench.core.units import counted, format_count, format_seconds
 from bench.stats.summary import NONSENSE_GAP

@@ -7,7 +7,8 @@ from typing import Any
 
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.report.html.contract import ReportData, Section
-from bench.tables.claims import STYLES, claim_columns, claim_styles, claims_summary, documented_value, measured_value
+from bench.tables.claims import CLAIMS, STYLES, claim_styles, claims_summary, documented_value, measured_value
+from bench.tables.columns import shown_columns
 from bench.tables.document import Rows
 from bench.tables.figures import first, name, words
 
@@ -30,7 +31,9 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         "known": [one for is_open, one in explained if not is_open],
         "count": len(checked),
         "table": Rows(
-            columns=claim_columns(ordered), caption="Documented and measured values", styles=claim_styles(ordered)
+            columns=shown_columns(CLAIMS, ordered),
+            caption="Documented and measured values",
+            styles=claim_styles(ordered),
         ),
         "notes": [note] if note else [],
     }
