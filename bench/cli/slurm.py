@@ -159,12 +159,8 @@ def cancel_command(
 
     folder = RunFolder.open(run, results)
     count = cancel(folder)
-    words = (
-        f"Run {folder.run.id}: {counted(count, 'task')} cancelled"
-        if count
-        else f"Run {folder.run.id}: nothing to cancel"
-    )
-    answer("slurm cancel", format, lambda: words, run=folder.run.id, cancelled_tasks=count)
+    words = f"{counted(count, 'task')} cancelled" if count else "nothing to cancel"
+    answer("slurm cancel", format, lambda: f"Run {folder.run.id}: {words}", run=folder.run.id, cancelled_tasks=count)
     return ExitCode.FINE
 
 
@@ -219,16 +215,12 @@ Job = Mapping[str, Any]
 
 
 def _read_job(typed: Mapping[str, Any]) -> Job:
-    for field, option in (
-        ("partition", "--partition"),
-        ("gpus", "--gpus"),
-        ("setup", "--setup"),
-        ("extra_sbatch", "--extra-sbatch"),
-    ):
+    for field in ("partition", "gpus", "setup", "extra_sbatch"):
         values = typed[field]
         for value in (values,) if isinstance(values, str) else values or ():
             if not value.strip() or "\n" in value:
-                raise UsageError(f"{option} must be one line that is not empty, found {value!r}")
+                option = field.replace("_", "-")
+                raise UsageError(f"--{option} must be one line that is not empty, found {value!r}")
     given = {name: value for name, value in typed.items() if value not in (None, False, [])}
     job: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if "time" in job:

@@ -64,9 +64,8 @@ def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Docum
 
 def gate_verdict(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
     """State in one line whether the gate is open."""
-    return (
-        f"bench gate: {'pass' if all(row.is_passing for row in rows) else 'FAIL'} · {gate_summary(suite, torch, rows)}"
-    )
+    word = "pass" if all(row.is_passing for row in rows) else "FAIL"
+    return f"bench gate: {word} · {gate_summary(suite, torch, rows)}"
 
 
 def _note(row: GateRow) -> str:

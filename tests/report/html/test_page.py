@@ -70,8 +70,9 @@ def test_every_block_of_a_document_is_shown_but_a_place_and_nothing_is_markup() 
     evil = "<b>x</b>"
     dots = Dots(caption="c", ticks=(0.5, 1.0, 2.0), rows=[Dot(name=evil, text="1.00", value=1.0, style="bold")])
     drawing = Verbatim(lines=lambda page: [f"  {evil} {page.width}"])
-    texts = [Heading(text=evil), Verdict(text=evil), Text(text=evil), Text(text=""), Notes(lines=[evil]), Notes(lines=[])]
-    page = page_of(*texts, Doubts(sentences=[("N", evil)]), drawing, dots, Place(text="/secret"))
+    texts = [Heading(text=evil), Verdict(text=evil), Text(text=evil), Text(text=""), Place(text="/secret")]
+    lists = [Notes(lines=[evil]), Notes(lines=[]), Doubts(sentences=[("N", evil)])]
+    page = page_of(*texts, *lists, drawing, dots)
     assert evil not in page and "/secret" not in page
     assert page.count("&lt;b&gt;x&lt;/b&gt;") == 7
     assert "<pre><code>&lt;b&gt;x&lt;/b&gt; 100</code></pre>" in page

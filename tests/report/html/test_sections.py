@@ -332,7 +332,7 @@ def test_verdicts_stand_on_one_scale_with_zero_in_the_middle() -> None:
     assert verdicts.place(-9.0, 0.1) == 0
     (shown,) = built(verdicts.SECTION, compared_run())["comparisons"]
     slower, same, lost = shown["rows"]
-    assert slower["strip"].low < slower["strip"].shift < slower["strip"].high
+    assert slower["strip"]["low"] < slower["strip"]["shift"] < slower["strip"]["high"]
     assert (slower["tone"], same["tone"], lost["strip"]) == ("bad", "quiet", None)
     assert "no module named" in lost["why"][0]
 

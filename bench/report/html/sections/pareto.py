@@ -21,7 +21,8 @@ _MOST_ROWS = 200
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Make one chart per model with three cells or more, and a table of the cells on the fronts."""
-    found = [group for group in grouped(data, _is_placed) if len(group.rows) >= _FEWEST]
+    placed = grouped(data, lambda row: bool(_bytes(row) and _rate(row)))
+    found = [group for group in placed if len(group.rows) >= _FEWEST]
     groups, note = first(found, _MOST_GROUPS, "models")
     if not groups:
         return None
@@ -46,10 +47,6 @@ def front(rows: Sequence[Row]) -> list[Row]:
         if not best or _rate(row) > _rate(best[-1]):
             best.append(row)
     return best
-
-
-def _is_placed(row: Row) -> bool:
-    return bool(row.summary.examples_per_second and peak_bytes(row.record)[0])
 
 
 def _bytes(row: Row) -> float:

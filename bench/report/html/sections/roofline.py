@@ -29,6 +29,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     shown, note = first(exact, _MOST_POINTS, "cells")
     devices = dict.fromkeys((row.run, row.record.cell.device) for row in shown)
     left_out = len(found) - len(exact)
+    bounds = f"{left_out} cells are left out, because their FLOPs are only a lower bound." if left_out else ""
     in_table, table_note = first(shown, _MOST_ROWS, "cells in the table")
     return {
         "charts": [
@@ -38,11 +39,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         "legend": legend_of(data, shown),
         "table": _table(in_table),
         "peaks": list(dict.fromkeys(_peak_text(row) for row in shown)),
-        "notes": [
-            *([note] if note else []),
-            *([table_note] if table_note else []),
-            *([f"{left_out} cells are left out, because their FLOPs are only a lower bound."] if left_out else []),
-        ],
+        "notes": [text for text in (note, table_note, bounds) if text],
     }
 
 
