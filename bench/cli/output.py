@@ -156,7 +156,8 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Return what follows the name in the usage line."""
-        shown = [one for one in self.params if one.param_type_name == "argument" and not one.hidden]
+        parameters: list[Any] = self.params
+        shown = [one for one in parameters if one.param_type_name == "argument" and not one.hidden]
         return ["[OPTIONS]", *(parameter_name(one) if one.required else f"[{parameter_name(one)}]" for one in shown)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

@@ -31,9 +31,9 @@ class Recipe:
     """The options that make a plan, each None or off unless typed; a training that is resumed has its own."""
 
     data: options.DataOption = None
-    download: Annotated[
-        bool, typer.Option("--download", help="Let torchvision download MNIST if it is missing.")
-    ] = False
+    download: Annotated[bool, typer.Option("--download", help="Let torchvision download MNIST if it is missing.")] = (
+        False
+    )
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set.", show_default="5")] = None
     batch_size: Annotated[
         int | None, typer.Option("-b", "--batch-size", min=1, help="Examples per step.", show_default="64")
@@ -65,9 +65,7 @@ class Recipe:
         float | None,
         typer.Option(min=0.0, max=1.0, help="Report when this share of the test set was right, e.g. 0.95."),
     ] = None
-    limit_examples: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first N examples of each set.")
-    ] = None
+    limit_examples: Annotated[int | None, typer.Option(min=1, help="Use only the first N examples of each set.")] = None
     input_shape: options.TrainShapeOption = None
     checkpoint_steps: Annotated[
         str | None,

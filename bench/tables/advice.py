@@ -371,9 +371,7 @@ def _by_words() -> tuple[tuple[Words, set[AdviceKind]], ...]:
 
 def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     """Describe all doubts, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
-    return tuple(
-        (words.mark, sentence(words, advice, where, cure)) for words, advice, where, cure in _doubts(records)
-    )
+    return tuple((words.mark, sentence(words, advice, where, cure)) for words, advice, where, cure in _doubts(records))
 
 
 def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:

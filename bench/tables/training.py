@@ -6,7 +6,7 @@ Also an input pipeline as text (throughput of the loader, of the step and of bot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -279,6 +279,10 @@ def class_rows(trainings: tuple[Training, ...]) -> list[ClassRow]:
     ]
 
 
+def _part(part: Part) -> Callable[[EpochRow], float]:
+    return lambda row: row.epoch.part_seconds(part)
+
+
 _WHICH = (
     text("training_key", "the training's key: the name of its file", "training.plan.key"),
     text("model", "model spec as typed", "training.plan.model"),
@@ -349,10 +353,7 @@ EPOCHS = (
         "epoch.seconds",
         Shown(name="training", place=6, scale="s", always=True),
     ),
-    *(
-        real(f"{part.value}_seconds", "s", meaning, lambda row, part=part: row.epoch.part_seconds(part))
-        for part, meaning in _PART_MEANINGS.items()
-    ),
+    *(real(f"{part.value}_seconds", "s", meaning, _part(part)) for part, meaning in _PART_MEANINGS.items()),
     real("part_sum_seconds", "s", "sum of these parts", "epoch.part_sum_seconds"),
     real("gap_fraction", "fraction", "1 - sum of parts / wall time", "epoch.gap_fraction"),
     real(
