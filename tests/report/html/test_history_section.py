@@ -36,7 +36,7 @@ def test_two_values_are_a_row_and_no_chart() -> None:
     values = history.build(data_of(two, three))  # type: ignore[arg-type]
     assert values is not None
     assert [chart.title.partition("/")[0] for chart in values["charts"]] == ["net_3"]
-    assert len(values["table"].rows) == 2
+    assert len(values["table"].columns[0].cells) == 2
 
 
 def test_many_cells_are_the_first_and_a_note() -> None:
