@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 ANSWER_SECONDS = 600.0
 """A worker that says nothing for so long is killed."""
 
+START_SECONDS = 300.0
+"""A server or a worker that has not imported torch by then is given up."""
+
 PLACING_VARIABLES = frozenset({"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"})
 """Whoever set one of these has placed the threads already."""
 
@@ -224,7 +227,8 @@ class LiveArm:
 
     def hello(self) -> str:
         """Wait until the worker has imported torch, and return torch's version."""
-        return str(self._ask("hello")["torch"])
+        self._send("hello")
+        return str(self._receive(max(self._answer_seconds, START_SECONDS))["torch"])
 
     def describe(self, devices: list[str], cells: list[Cell]) -> Description:
         """Ask for device names, environments and what cannot be run."""
@@ -299,23 +303,23 @@ class LiveArm:
         except BrokenPipeError:
             raise self._died() from None
 
-    def _receive(self) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self._read_line())
+    def _receive(self, seconds: float | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self._read_line(seconds or self._answer_seconds))
         if "error" in answer:
             is_full = answer["error"].get("kind") == "memory"
             raise (ArmFullError if is_full else ArmError)(self.side.name, answer["error"]["text"])
         return answer
 
-    def _read_line(self) -> bytes:
+    def _read_line(self, seconds: float) -> bytes:
         """Sleep until the worker has answered."""
-        deadline = time.monotonic() + self._answer_seconds
+        deadline = time.monotonic() + seconds
         while (end := self._buffer.find(b"\n")) < 0:
             until = min(deadline, self._deadline)
             ready, _, _ = select.select([self._answers], [], [], max(0.0, until - time.monotonic()))
             if not ready and until == self._deadline:
                 raise TimeUpError(self.side.name)
             if not ready:
-                raise ArmDiedError(self.side.name, f"the worker gave no answer within {self._answer_seconds:g} s")
+                raise ArmDiedError(self.side.name, f"the worker gave no answer within {seconds:g} s")
             new = os.read(self._answers, 1 << 16)
             if not new:
                 raise self._died()

@@ -25,12 +25,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.core.errors import BenchError
-from bench.runner.ab.arm import LiveArm, TimeUpError, worker_environment
+from bench.runner.ab.arm import START_SECONDS, LiveArm, TimeUpError, worker_environment
 from bench.runner.ab.sides import Side
 from bench.runner.ab.worktrees import uninterrupted
-
-START_SECONDS = 300.0
-"""A server that has not imported torch by then is given up."""
 
 _ANSWER_SECONDS = 60.0
 _MESSAGE_BYTES = 1 << 20
