@@ -89,7 +89,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def bench(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     started = time.monotonic()
     code = run_command(list(arguments))
-    assert time.monotonic() - started < 100  # it would sleep for ten minutes
+    assert time.monotonic() - started < 280  # it would sleep for ten minutes
     captured = capsys.readouterr()
     assert "Traceback" not in captured.out + captured.err
     return code, captured.out + captured.err
@@ -165,6 +165,7 @@ def test_a_case_that_never_ends_is_a_row(command: list[str], capsys: pytest.Capt
     assert ("no step ended within 8 s" if command[0] == "train" else "took longer than 8 s") in " ".join(said.split())
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "command",
     [
