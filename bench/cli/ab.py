@@ -184,8 +184,7 @@ def _two_cells(
     a, b = cells_of(model_a, model_b, axes, set_b)
     check_cells((a, b))
     with terminated_like_interrupted(), watch as listen:
-        wait_for_quiet(patience, listen)
-        compared = compare_cells(a, b, settings, results, listen)
+        compared = compare_cells(a, b, settings, results, listen, partial(wait_for_quiet, patience, listen))
     (comparison,) = compared.comparisons
     is_per_example = a.batch_size != b.batch_size
     _answer(compared, settings, format, markdown, ratio_text(comparison, a.id, b.id, is_per_example=is_per_example))

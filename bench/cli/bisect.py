@@ -97,7 +97,7 @@ def command(
             "--one-step": one_step,
             "--quads": quads != QUADS,
             "--fail-at": fail_at != FAIL_AT,
-            "--tolerate": tolerate,
+            "--tolerate": tolerate is not None,
             "--alpha": alpha != ALPHA,
             "--seed": seed is not None,
             "--no-void": not void,
@@ -112,7 +112,7 @@ def command(
             raise UsageError("name GOOD and BAD, for example HEAD~20 HEAD, and a model")
         settings = Settings(
             quads=quads,
-            threshold=options.read_threshold(fail_at, tolerate or fail_at, alpha),
+            threshold=options.read_threshold(fail_at, fail_at if tolerate is None else tolerate, alpha),
             budget_seconds=budget_seconds,
             judges_state=void,
             seed=draw_seed() if seed is None else seed,

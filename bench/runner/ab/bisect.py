@@ -175,7 +175,7 @@ class Bisecting:
             steps=tuple(self._steps),
             unmeasured=tuple(Unmeasured(commit=commits[i], reason=r) for i, r in sorted(self._unmeasured.items())),
             likely=tuple(self._likely),
-            notes=tuple(dict.fromkeys(self._notes)),
+            notes=tuple(dict.fromkeys((*self._notes, *ends.notes))),
             sessions=self._sessions,
         )
 
@@ -330,10 +330,10 @@ class Bisecting:
                 again.append(hunt)
             else:
                 words = "one of the named" if len(commits) > 1 else commits[0].name[:12]
-                self._note(
-                    BisectVerdict.UNDECIDED,
-                    f"{words} was named, but fresh sessions did not confirm it ({found.verdict})",
-                )
+                why = f"fresh sessions did not confirm it ({found.verdict})"
+                if ends.is_cut_short:
+                    why = "the budget ended before it was confirmed; `bench bisect --resume` continues"
+                self._note(BisectVerdict.UNDECIDED, f"{words} was named, but {why}")
                 further += self._part_at_plateau(part, hunt, points, suspects)
         return again, further
 

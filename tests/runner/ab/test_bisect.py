@@ -191,6 +191,24 @@ def test_the_end_of_the_budget_leaves_the_likely_commits() -> None:
     assert likely.share >= 0.95
 
 
+def test_a_confirmation_that_the_budget_ended_is_no_refusal_of_the_commit() -> None:
+    class Late(FakeMeasurer):
+        def compare(self, base: str, head: str, cells: tuple[Cell, ...]) -> Ends:
+            if not self.asked:
+                return super().compare(base, head, cells)
+            self.sessions_left = 0
+            plan = SETTINGS.plan(len(cells))
+            nothing = judge_all(cells, (), plan, fates={}, spreads={}, is_cut_short=True)
+            return Ends(comparisons=nothing, cells=cells, is_cut_short=True)
+
+    bisected = bisect(Late({"net": {17: 0.08}}))
+    assert (bisected.verdict, bisected.steps) == (BisectVerdict.UNDECIDED, ())
+    assert bisected.reason == (
+        "c17 was named, but the budget ended before it was confirmed; `bench bisect --resume` continues"
+    )
+    assert "c17" in {commit.name for commit in bisected.likely[0].commits}
+
+
 def test_a_machine_that_spoils_every_session_is_unfit() -> None:
     bisected = bisect(FakeMeasurer({"net": {17: 0.08}}, void=True))
     assert bisected.verdict is BisectVerdict.UNFIT
