@@ -6,6 +6,7 @@ that minute passes.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -355,9 +356,15 @@ def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(b
     assert scaling["reason"] in COMPARED and scaling["efficiency"] > 0
     # What dies is that cell's row and no other's.
     assert [found[name, 1]["outcome"] for name in ("good", "a_rank_dies", "a_node_dies")] == [Outcome.OK] * 3
-    assert found["a_rank_dies", 2]["reason"] == "rank 1 of 2: the worker was killed by SIGKILL"
+    # And says on which host, beside those of all ranks.
+    reason = re.fullmatch(
+        r"rank 1 of 2 on (n[12]): the worker was killed by SIGKILL", found["a_rank_dies", 2]["reason"]
+    )
+    assert found["a_rank_dies", 2]["ranks"]["hosts"][1] == reason[1]
     assert found["a_node_dies", 2]["outcome"] == Outcome.KILLED
-    assert "of 2 ended without a word" in found["a_node_dies", 2]["reason"]
+    reason = re.match(r"node [12] of 2 \((n[12])\) ended without a word", found["a_node_dies", 2]["reason"])
+    assert found["a_node_dies", 2]["ranks"]["hosts"][1] == reason[1]
+    assert all(sorted(found[name, 2]["ranks"]["hosts"]) == ["n1", "n2"] for name in ("a_rank_dies", "a_node_dies"))
 
 
 @pytest.mark.late

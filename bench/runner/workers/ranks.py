@@ -76,7 +76,7 @@ def time_ranks(
     try:
         found = _launch(cell, timeout_seconds, _time_rank, cell, setup, sampling, process, predicted_bytes)
     except RanksEnded as ended:
-        return ended.ending
+        return replace(ended.ending, ranks=replace(setup, hosts=ended.hosts))
     problems = [one for one in found if isinstance(one, TimedCell)]
     if problems:  # its own words say more than that it was another's
         return next((one for one in problems if one.skipped != _ANOTHERS), problems[0])

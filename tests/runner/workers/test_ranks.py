@@ -134,6 +134,7 @@ def test_a_model_that_fails_on_its_ranks_is_a_failed_cell_that_names_one():
     ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None)
     assert ending.outcome is Outcome.FAILED
     assert ending.reason in {f"rank {rank} of 2: ValueError: shapes do not fit: (3,) and (4,)" for rank in (0, 1)}
+    assert (ending.ranks.backend, ending.ranks.devices, ending.ranks.hosts) == ("gloo", ("cpu", "cpu"), ())
 
 
 def test_a_cell_that_cannot_fit_is_skipped_before_any_rank_starts():
