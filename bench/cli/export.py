@@ -77,6 +77,9 @@ def command(
         say(problem)
     if data.comparison is not None:
         raise UsageError(f"{data.folder} is a comparison of `bench ab`, not a run; `bench show` prints it")
+    if not data.records and (data.generations or data.images):
+        words = "texts or images, not cells; `bench show` prints them, with `--format csv` as a table"
+        raise UsageError(f"{data.folder} holds measured {words}")
     claims, rows = _read_answers(answers or [])
     holds_claims = isinstance(chosen, formats.Format) and chosen.holds_claims
     stored = replace(data, claims=(*data.claims, *claims) if holds_claims else (), gate=rows)

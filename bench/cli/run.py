@@ -150,6 +150,7 @@ def command(
     from bench.stats.stopping import MANY_STEPS, with_tail
     from bench.store.kept import KeptCounts
     from bench.store.runs import check_results
+    from bench.tables.catalog import figures_of
     from bench.tables.tails import tailed_cells
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
@@ -272,6 +273,7 @@ def command(
         lambda: _document(finished, options.view_of(columns), cells_with_tail.document(checked, has_tail=tail)),
         folder=str(finished.folder),
         records=finished.records,
+        figures=figures_of("records", finished.records) if format is options.Format.JSON else (),
         claims=finished.claims,
         scaling=scalings(finished.records),
         ranks=rank_scalings(finished.records),
@@ -298,7 +300,11 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
     from bench.tables.scaling import ranks_document, scaling_document
 
     records, claims = finished.records, finished.claims
-    found = (*findings(records, [summarise(record) for record in records]), *failures(records), *cold_notes(records))
+    found = (
+        *findings(records, [summarise(record) for record in records]),
+        *failures(records),
+        *(() if view else cold_notes(records)),
+    )
     wrong = [claim for claim in claims if claim.verdict is ClaimVerdict.MISMATCH]
     doubts = short_advice(records)
     html = finished.folder / "report.html"

@@ -158,7 +158,8 @@ class LocalExecutor:
             if ending.outcome is not Outcome.OK:
                 is_full = ending.outcome is Outcome.OUT_OF_MEMORY
                 reason = f"{ending.reason}{self._snapshot(cell)}" if is_full else ending.reason
-                return record(ending.outcome, reason=reason, output_tail=ending.output_tail, advice=doubts)
+                tail = ending.output_tail
+                return record(ending.outcome, reason=reason, output_tail=tail, advice=doubts, ranks=ending.ranks)
             timed.append(ending.value)
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
@@ -189,7 +190,7 @@ class LocalExecutor:
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
             ranks=timed[0].ranks,
-            cold_starts=self._cold_starts(cell) if self._is_cold and cell.world_size == 1 else (),
+            cold_starts=self._cold_starts(cell) if self._is_cold else (),
         )
 
     def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> processes.Ending:
@@ -238,6 +239,8 @@ class LocalExecutor:
 
     def _cold_starts(self, cell: Cell) -> tuple[ColdStart, ...]:
         """Start the cell with an empty folder of compiled code; a compiled cell once more with what that has left."""
+        if cell.world_size > 1:
+            return (ColdStart(has_cache=False, reason="a cell of several processes is not started cold"),)
         found: list[ColdStart] = []
         with tempfile.TemporaryDirectory(prefix="bench-cold-", ignore_cleanup_errors=True) as folder:
             for has_cache in (False,) if cell.compile is CompileMode.NONE else (False, True):

@@ -175,7 +175,7 @@ CELLS = (
     integer(
         "whole_device_bytes",
         "bytes",
-        "device memory in use by all processes together at the peak",
+        "device memory in use by all processes together after the steps, while our allocator holds what it reserved",
         "record.counters.memory.whole_device_bytes",
     ),
     integer(

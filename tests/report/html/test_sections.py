@@ -78,8 +78,19 @@ def test_every_section_shows_itself_on_a_full_report() -> None:
 def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
     (table,) = tables(documents.START, make_run(id="begun", records=BEGUN))
     assert table.heads[-1].name == "paid off after"
-    assert [row[0].text for row in table.rows] == [BEGUN[1].cell.id, BEGUN[0].cell.id]
-    assert [row[-1].text for row in table.rows] == ["22", "-"]
+    assert [row[0].text for row in table.rows] == [record.cell.id for record in BEGUN]
+    assert [row[-1].text for row in table.rows] == ["-", "22"]
+
+
+def test_of_too_many_cells_the_compiled_ones_stay_and_all_in_the_order_of_the_run() -> None:
+    plain, compiled = BEGUN
+    others = [replace(plain, cell=replace(plain.cell, batch_size=size)) for size in range(100, 210)]
+    records = (*others, plain, compiled)
+    blocks = built(documents.START, make_run(id="many", records=records))["blocks"]
+    (table,) = [block["table"] for block in blocks if block["kind"] == "rows"]
+    assert [row[0].text for row in table.rows] == [*(one.cell.id for one in others[:99]), compiled.cell.id]
+    (notes,) = [block["lines"] for block in blocks if block["kind"] == "notes"]
+    assert notes == ["12 of 112 cells are left out, compiled ones last."]
 
 
 def test_texts_have_their_tokens_per_second_and_the_time_of_one_beside_each_other() -> None:

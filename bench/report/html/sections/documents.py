@@ -21,6 +21,7 @@ from bench.tables.document import Block, Document, Dots, Doubts, Heading, Notes,
 from bench.tables.figures import first, name, words
 from bench.tables.nominations import nominations_document
 from bench.tables.parts import layer_columns
+from bench.tables.run import cold_notes
 from bench.tables.scaling import scaling_document
 from bench.tables.scenarios import generation_document, sampling_document
 from bench.tables.table import Column, Page, make_table
@@ -65,13 +66,15 @@ def _growth(data: ReportData) -> Document:
 
 
 def _start(data: ReportData) -> Document:
-    """Write the cells whose start was measured; compiled ones first, because the section is about them."""
+    """Write the cells whose start was measured, in the order of the run; of too many cells the compiled ones stay."""
     begun = [record for record in data.records if has_build(record)]
     if not begun:
         return []
-    paying = zip(begun, paybacks(begun, data.records), strict=True)
-    begun = [record for record, _ in sorted(paying, key=lambda pair: pair[1] is None)]
-    records, note = first(begun, _MOST_CELLS, "cells")
+    paying = paybacks(begun, data.records)
+    places = sorted(range(len(begun)), key=lambda place: paying[place] is None)[:_MOST_CELLS]
+    records = [begun[place] for place in sorted(places)]
+    rest = len(begun) - len(records)
+    note = [f"{rest:,} of {len(begun):,} cells are left out, compiled ones last."] if rest else []
     names = Column(name="cell", cells=tuple(name(record.cell.id) for record in records), right=False, key=True)
     figures = figure_columns(records, [summarise(record) for record in records], "cold", among=data.records)
     return [
@@ -80,7 +83,7 @@ def _start(data: ReportData) -> Document:
             "Start-up is the build plus the time that the steps until steady took beyond steady ones."
         ),
         Rows(columns=[names, *(replace(column, rank=0) for column in figures)], caption="How each cell begins"),
-        Notes(lines=[note] if note else []),
+        Notes(lines=[*note, *cold_notes(data.records)]),
     ]
 
 
