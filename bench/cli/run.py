@@ -205,6 +205,7 @@ def command(
         if is_typed and all(cell.device == CPU for cell in session.cells):
             raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
     if executor == "slurm":
+        passes = {"--tail": tail, "--energy": energy, "--cold-start": cold_start, "--no-predict": not predict}
         if devices is not None or snapshot or traces:
             raise UsageError(
                 "--devices, --snapshot and --traces are for runs on this machine; on slurm every task has its own GPUs"
@@ -214,7 +215,7 @@ def command(
             job,
             results=results,
             resume=resume,
-            refused=[*(models or []), *changes] if resume else [],
+            refused=[*(models or []), *changes, *(name for name, is_typed in passes.items() if is_typed)],
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
             is_predicting=predict,
             is_metering=energy,

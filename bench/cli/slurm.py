@@ -314,7 +314,7 @@ def run_on_slurm(
         job: Options that were typed; when resuming, the others are those of the last submission.
         results: Folder that holds the runs; every node must see it.
         resume: Submit what this run lacks instead.
-        refused: Options typed beside `resume` that would change the run.
+        refused: What was typed that would change the run, where one is resumed.
         timeout_seconds: Timeout of each process of a cell.
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Also measure the energy of a step.
@@ -332,7 +332,7 @@ def run_on_slurm(
 
     typed = dict(job)
     cells_per_task = typed.pop("cells_per_task", None)
-    if refused:
+    if refused and resume is not None:
         raise UsageError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
     if is_dry:
         session = replace(session, planned=session.cells[: limits.max_cells])

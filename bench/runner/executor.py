@@ -128,6 +128,11 @@ class LocalExecutor:
         flops = counted[0].counters.flops if counted else None
         return math.inf if flops is None or flops.total is None else flops.total
 
+    def go_on_like(self, records: Sequence[Record]) -> None:
+        """Measure energy and cold starts if these records of the same run have them."""
+        self._is_metering |= any(record.counters.energy is not None for record in records)
+        self._is_cold |= any(record.cold_starts for record in records)
+
     def run(self, cell: Cell) -> Record:
         """Measure one cell."""
         stamp = Stamp(cell)

@@ -129,7 +129,7 @@ def test_what_cannot_be_compared_is_one_line_and_exit_code_2(
 
 @pytest.fixture
 def lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A repository whose head needs a submodule, which no checkout of a commit has; and an edit that is in no commit."""
+    """A repository whose head needs a submodule, which no checkout of a commit has; and an edit in no commit."""
     library = make_repository(tmp_path / "library", {"kernels.py": ""})
     repository = make_repository(tmp_path / "project", {"net.py": "1\n"}, {"net.py": "2\n"})
     run_git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", library.as_uri(), "libs")

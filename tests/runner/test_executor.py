@@ -119,6 +119,15 @@ def test_a_cell_whose_rank_died_keeps_where_its_ranks_were(endings):
     assert (record.outcome, record.reason, record.ranks) == (Outcome.KILLED, "rank 1 of 2 on n2: killed", setup)
 
 
+def test_a_resumed_run_measures_what_its_records_have(endings):
+    endings["start_cold"] = lambda *given: ColdStart(has_cache=given[-1], step_seconds=(1.0,))
+    cold = LocalExecutor(is_cold=True).run(CELL)
+    for records, is_cold in (((), False), ((run(),), False), ((run(), cold), True)):
+        executor = LocalExecutor()
+        executor.go_on_like(records)
+        assert bool(executor.run(CELL).cold_starts) is is_cold
+
+
 def test_a_cold_start_that_fails_costs_the_cell_nothing(endings):
     endings["start_cold"] = Ending(outcome=Outcome.FAILED, reason="no")
     record = LocalExecutor(is_cold=True).run(replace(CELL, compile=CompileMode.DEFAULT))
