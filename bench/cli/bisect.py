@@ -2,7 +2,7 @@
 
 Compares both ends as `bench ab` does, searches between them one session at a time, and confirms the named commit on
 fresh sessions. Exit code 1 if a step was confirmed, 0 if there is none, 3 if undecided, 4 if an end or all commits
-between cannot be measured.
+between cannot be measured, or the machine spoils the sessions.
 
 Examples:
     bench bisect v1.0 HEAD my_net

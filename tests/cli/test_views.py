@@ -144,7 +144,7 @@ def test_tokens_stand_in_the_history(capsys) -> None:
     assert " 25.0" in bench(capsys, "history", "show", "*length=128*", "--metric", "token_seconds")  # µs
 
 
-@pytest.mark.parametrize("to", ["openmetrics", "bencher", "github-action-benchmark-bigger"])
+@pytest.mark.parametrize("to", ["openmetrics", "bencher", "github-action-benchmark-bigger", "junit"])
 def test_tokens_stand_in_what_other_tools_read(capsys, to) -> None:
     store(texts())
     written = bench(capsys, "export", "--to", to)

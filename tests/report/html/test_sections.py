@@ -30,10 +30,11 @@ from bench.report.html.sections import (
     verdicts,
 )
 from bench.report.html.sections.cells import BUDGET, raw_samples
+from bench.stats.cold import payback_of
 from bench.stats.summary import Summary, summarise
 from bench.store.stored import StoredRun
 from bench.tables.figures import first, seconds_text, words
-from tests.records import ENVIRONMENT, make_begun, make_claims, make_record
+from tests.records import ENVIRONMENT, begun, make_begun, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 from tests.report.profiles import PROFILE
@@ -80,6 +81,16 @@ def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
     assert table.heads[-1].name == "paid off after"
     assert [row[0].text for row in table.rows] == [record.cell.id for record in BEGUN]
     assert [row[-1].text for row in table.rows] == ["-", "22"]
+
+
+def test_a_compiled_cell_pays_off_against_the_same_one_of_its_own_run() -> None:
+    plain = begun(make_record(step=2.0), build=0.5, first=2.2)
+    runs = [make_run(id="first", records=BEGUN), make_run(id="second", records=(plain, BEGUN[1]))]
+    (table,) = tables(documents.START, *runs)
+    expected = payback_of(BEGUN[1], [plain])
+    assert expected is not None and expected.steps not in (None, 22)
+    assert [row[-1].text for row in table.rows] == ["-", "22", "-", str(expected.steps)]
+    assert [head.name for head in table.heads][:2] == ["run", "cell"]
 
 
 def test_of_too_many_cells_the_compiled_ones_stay_and_all_in_the_order_of_the_run() -> None:
