@@ -345,8 +345,9 @@ def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(b
     _, document = bench.json("run", *sweep, "--world-size", "1,2", "--nodes", "2", "--timeout", "100s")
     assert len(document["slurm_jobs"]) == 2
     assert document["tasks"] == 4  # one for the cells of one node, and one for each of two
-    wait_until_over(bench, document["run"], TIME_LIMIT_SECONDS)
-    _, collected = bench.json("slurm", "collect", document["run"])
+    run = document["run"]
+    wait_until_over(bench, run, TIME_LIMIT_SECONDS)
+    _, collected = bench.json("slurm", "collect", run)
     found = {(name_of(r["cell"]), r["cell"].get("world_size", 1)): r for r in collected["records"]}
     good = found["good", 2]
     assert good["outcome"] == Outcome.OK, good
@@ -365,6 +366,11 @@ def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(b
     reason = re.match(r"node [12] of 2 \((n[12])\) ended without a word", found["a_node_dies", 2]["reason"])
     assert found["a_node_dies", 2]["ranks"]["hosts"][1] == reason[1]
     assert all(sorted(found[name, 2]["ranks"]["hosts"]) == ["n1", "n2"] for name in ("a_rank_dies", "a_node_dies"))
+    # And can be resumed as any other.
+    _, again = bench.json("run", "--resume", run, "--executor", "slurm", "--retry", "killed")
+    assert (again["cells"], again["tasks"]) == (2, 2)
+    assert bench("slurm", "cancel", run)[0] == ExitCode.FINE
+    wait_until_over(bench, run, 60)
 
 
 @pytest.mark.late
