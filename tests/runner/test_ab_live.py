@@ -170,10 +170,11 @@ def test_two_models_of_a_folder_are_compared_and_the_budget_bounds_all_of_it(tmp
     (tmp_path / "nets.py").write_text(NETS)
     models = ["--model-a", "nets.py:net", "--model-b", "nets.py:net@width=1024", "--input-shape", "16"]
     options = ["--quads", "2", "--no-void", "--seed", "5", "--fail-if", "slower", "--format", "json"]
-    known = {"cwd": tmp_path, "env": {**os.environ, "OMP_NUM_THREADS": "1"}, "capture_output": True, "text": True}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def compare(*more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*COMMAND, *models, *options, *more], timeout=300, **known)  # type: ignore[call-overload, no-any-return]
+        command = [*COMMAND, *models, *options, *more]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 
     done = compare()
     assert done.returncode == 1, done.stderr
