@@ -173,6 +173,20 @@ def test_a_bad_end_that_cannot_be_measured_is_exit_code_4_and_says_why(
     assert "folder" not in out and "write ." not in out, "a bisection takes commits only"
 
 
+@pytest.mark.parametrize("command", ["ab", "bisect"])
+def test_a_shallow_clone_is_told_to_fetch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    whole = make_repository(tmp_path / "whole", {"net.py": "1\n"}, {"net.py": "2\n"})
+    run_git(tmp_path, "clone", "--quiet", "--depth=1", whole.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert run_command([command, "HEAD~1", "HEAD", *MODEL]) == ExitCode.NOTHING
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{'base' if command == 'ab' else 'good'} 'HEAD~1' is no commit of" in err
+    assert "fetch it: this checkout is shallow" in err
+
+
 def bisected(verdict: BisectVerdict) -> Bisected:
     slower = replace(SLOWER, cell_id=f"{LONG}/train/b8/cpu/fp32")
     return Bisected(
