@@ -12,6 +12,7 @@ import pytest
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
 from bench.measure.blocks import (
+    Alone,
     ACCELERATOR_WARMUP_SECONDS,
     TRAINING_PHASES,
     time_visit,
@@ -324,6 +325,28 @@ def test_steps_at_a_clock_that_heat_lowered_are_thrown_away_and_counted() -> Non
 def test_a_power_cap_is_how_a_gpu_works_and_throws_nothing_away() -> None:
     sample = throttled("power", start=1.2, end=1.3)
     assert "throttled" not in dict(sample.discarded)
+
+
+class HotNeighbour(Alone):
+    """A second rank, whose GPU lowers its clock in one block."""
+
+    blocks = 0
+
+    def agree(self, seconds: list[float]) -> list[float]:
+        if seconds not in ([0.0], [1.0]):
+            return seconds
+        self.blocks += 1
+        return [float(self.blocks == 2)]
+
+
+def test_all_ranks_throw_away_the_block_in_which_one_was_throttled() -> None:
+    machine = FakeMachine()
+    with machine.installed():
+        step = ScriptedStep(machine.advance, {Phase.FORWARD: 0.01})
+        clock, team = clock_for("cuda:0"), HotNeighbour()
+        timing = time_step(step, "cuda:0", Sampling(budget_seconds=1.0), clock=clock, team=team)
+    assert dict(by_phase(timing)[Phase.STEP].discarded)["throttled"] == 5
+    assert team.blocks > 2
 
 
 def test_a_gpu_that_is_always_too_hot_is_measured_as_it_is() -> None:
