@@ -12,9 +12,9 @@ import pytest
 from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
 from bench.measure.blocks import (
-    Alone,
     ACCELERATOR_WARMUP_SECONDS,
     TRAINING_PHASES,
+    Alone,
     time_visit,
     warm_up,
     warm_up_until_steady,
