@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from bench.core.cell import Cell
-from bench.core.comparison import Bisected, BisectVerdict, Commit, Ends, Narrowed, Settled, Shot, Shots
+from bench.core.comparison import (
+    Bisected,
+    BisectVerdict,
+    Commit,
+    ComparisonVerdict,
+    Ends,
+    Narrowed,
+    Settled,
+    Shot,
+    Shots,
+)
 from bench.core.errors import BenchError, StoreError
 from bench.runner.ab.bisect import Bisecting, History
 from bench.runner.ab.bisect_run import Journal
@@ -174,6 +184,26 @@ def test_cells_with_steps_of_their_own_share_sessions() -> None:
     bisected = bisect(measurer, models=("net", "mlp", "same"))
     found = {step.comparison.cell_id.split("/")[0]: step.commits[0].name for step in bisected.steps}
     assert found == {"net": "c7", "mlp": "c29"}
+
+
+def test_a_cell_of_which_the_ends_say_nothing_is_not_passed_over_in_silence() -> None:
+    class Lacking(FakeMeasurer):
+        """One model cannot be imported at the good end, another is too noisy."""
+
+        def compare(self, base: str, head: str, cells: tuple[Cell, ...]) -> Ends:
+            ends = super().compare(base, head, cells)
+            facts = (("side", "base"), ("error", "no module named mlp"))
+            changes = {
+                "mlp": {"verdict": ComparisonVerdict.INCOMPARABLE, "facts": facts},
+                "cnn": {"verdict": ComparisonVerdict.INCONCLUSIVE},
+            }
+            found = [replace(one, **changes.get(one.cell_id.split("/")[0], {})) for one in ends.comparisons]
+            return replace(ends, comparisons=tuple(found))
+
+    bisected = bisect(Lacking({"net": {17: 0.08}}), models=("net", "mlp", "cnn"))
+    assert (bisected.verdict, steps_of(bisected)) == (BisectVerdict.FOUND, [("c17",)])
+    assert "mlp/train/b8/cpu/fp32 was not searched: it cannot be measured: no module named mlp" in bisected.notes
+    assert "cnn/train/b8/cpu/fp32 was not searched: its ends could not be told apart" in bisected.notes
 
 
 def test_one_commit_between_the_ends_is_named_at_once() -> None:
