@@ -236,9 +236,7 @@ def joined(times: Sequence[Times]) -> Times:
         if isinstance(found[0], tuple):
             values[one.name] = tuple(itertools.chain.from_iterable(found))
     is_text = isinstance(times[0], GenerationTimes)
-    warmups, once = (
-        ("warmup_generations", "first_token_seconds") if is_text else ("warmup_samplings", "encode_seconds")
-    )
+    warmups, once = ("warmup_generations", "first_token_seconds") if is_text else ("warmup_samplings", "encode_seconds")
     values[warmups] = sum(getattr(each, warmups) for each in times)
     values["processes"] = tuple(len(getattr(each, once)) for each in times) if len(times) > 1 else ()
     return replace(times[0], converged=all(each.converged for each in times), **values)
