@@ -121,14 +121,6 @@ class GenerationTimes:
     converged: bool | None = None
     processes: tuple[int, ...] = ()
 
-    def __post_init__(self) -> None:
-        _check_processes(self.processes, len(self.first_token_seconds))
-
-
-def _check_processes(processes: tuple[int, ...], total: int) -> None:
-    if processes and (min(processes) < 1 or sum(processes) != total):
-        raise ValueError(f"processes that took {processes} do not add up to {total}")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationCounts:
@@ -217,7 +209,6 @@ class SamplingTimes:
     processes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_processes(self.processes, len(self.encode_seconds))
         if len(self.step_seconds) != len(self.encode_seconds) or len(self.decode_seconds) not in (
             0,
             len(self.encode_seconds),

@@ -92,8 +92,9 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
 
 
 def _by_process(values: Sequence[T], processes: Sequence[int]) -> list[Sequence[T]]:
-    """Part what has a value per generation or sampling by the process that took it."""
-    counts = processes or (len(values),)
+    """Part what has a value per generation or sampling by the process that took it; a damaged file has one process."""
+    is_sound = min(processes, default=0) > 0 and sum(processes) == len(values)
+    counts = processes if is_sound else (len(values),)
     ends = itertools.accumulate(counts)
     return [values[end - count : end] for count, end in zip(counts, ends, strict=True)]
 
