@@ -271,7 +271,7 @@ def command(
     answer(
         "run",
         format,
-        lambda: _document(finished, options.view_of(columns), cells_with_tail.document(checked, has_tail=tail)),
+        lambda: _document(finished, columns.removeprefix("usual"), cells_with_tail.document(checked, has_tail=tail)),
         folder=str(finished.folder),
         records=finished.records,
         figures=figures_of("records", finished.records) if format is options.Format.JSON else (),

@@ -401,9 +401,10 @@ def write_derived(folder: RunFolder, run: StoredRun) -> None:
     from bench.report.files import write_tables
     from bench.report.formats.markdown import write_document
     from bench.runner.reporting import write_page
+    from bench.tables.catalog import COLUMNS
     from bench.tables.run import run_document
 
-    write_tables(folder, run.records, run.claims)
+    write_tables(folder, dict.fromkeys(COLUMNS, run.records) | {"claims": run.claims})
     document = run_document(run.records, run.claims, run.info.environment)
     folder.write_text("tables/summary.md", f"{write_document(document)}\n")
     write_json(folder.path / CLAIMS_FILE, run.claims)

@@ -16,8 +16,7 @@ from bench.suite.sweep import run_commands
 from bench.tables.figures import plain, ratio_text, significant
 
 
-def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
-    """Describe the facts of one kind of advice, of one or many cells; empty if there are none."""
+def _facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
     derived = _DERIVED.get(kind)
     return (derived(all_facts) if derived else "") or _joined(all_facts)
 
@@ -47,9 +46,7 @@ def _gaps(all_facts: Sequence[Facts]) -> str:
         values = {name: value for name, value in facts if not isinstance(value, str)}
         if "phase_sum_seconds" in values and values.get("step_seconds"):
             gaps.append(1 - values["phase_sum_seconds"] / values["step_seconds"])
-    if not gaps:
-        return ""
-    return f"the gap is {_signed_percent(gaps)} of the step"
+    return f"the gap is {_signed_percent(gaps)} of the step" if gaps else ""
 
 
 def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:
@@ -61,9 +58,7 @@ def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:
 def _drifts(all_facts: Sequence[Facts]) -> str:
     """Describe by how much the last third of the steps is slower than the first."""
     found = [float(value) for facts in all_facts for name, value in facts if name == "drift_fraction"]
-    if not found:
-        return ""
-    return f"the last third of the steps took {_signed_percent(found)} against the first"
+    return f"the last third of the steps took {_signed_percent(found)} against the first" if found else ""
 
 
 def _signed_percent(fractions: Sequence[float]) -> str:
@@ -376,10 +371,7 @@ def _by_words() -> tuple[tuple[Words, set[AdviceKind]], ...]:
 
 def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
     """Describe all doubts, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
-    return tuple(
-        (words.mark, _sentence(words, advice, cure or words.remedy, where))
-        for words, advice, where, cure in _doubts(records)
-    )
+    return tuple((words.mark, sentence(words, advice, where, cure)) for words, advice, where, cure in _doubts(records))
 
 
 def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
@@ -399,14 +391,15 @@ def _doubts(records: Sequence[Record]) -> Iterator[tuple[Words, list[Advice], st
             yield words, advice, _where(cells, len(records)), _longer(cells, advice) if words is _SHORT else ""
 
 
-def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = "") -> str:
+def sentence(words: Words, advice: Sequence[Advice], where: str = "", cure: str = "") -> str:
+    """Describe a doubt: its facts, of one or many cells, what it means, and what to do."""
     known = "; ".join(
         text
         for kind in dict.fromkeys(one.kind for one in advice)
-        if (text := facts_text(kind, [one.facts for one in advice if one.kind is kind]))
+        if (text := _facts_text(kind, [one.facts for one in advice if one.kind is kind]))
     )
     detail = f" ({known})" if known else ""
-    return f"{words.title}{where}{detail}: {words.meaning}. {remedy}"
+    return f"{words.title}{where}{detail}: {words.meaning}. {cure or words.remedy}"
 
 
 def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
@@ -431,7 +424,7 @@ _NUMBERS = (("target", "--target", ""), ("processes", "--processes", ""), ("min_
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:
     """Make the sentences of doubts that belong to no record, one per kind."""
     found = [(words, [one for one in advice if one.kind in kinds]) for words, kinds in _by_words()]
-    return tuple((words.mark, _sentence(words, own, words.remedy)) for words, own in found if own)
+    return tuple((words.mark, sentence(words, own)) for words, own in found if own)
 
 
 def _where(cells: Sequence[Record], total: int) -> str:

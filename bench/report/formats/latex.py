@@ -58,34 +58,27 @@ def _is_latin(char: str) -> bool:
 def latex_table(
     records: Sequence[Record], environment: Environment | None = None, label: str = "stepbench", view: str = ""
 ) -> str:
-    r"""Write one row per cell, in the units of the terminal's table.
+    r"""Write one row per cell, in the units of the terminal's table; the label is for `\ref{tab:...}`.
 
-    Args:
-        records: Records in the order of the rows.
-        environment: Environment of the run; None takes the first record's own.
-        label: For `\ref{tab:...}`.
-        view: Columns to show: the usual ones, or `cold`, the start of the cells.
+    Without an environment it is the first record's. The view is the usual one, or `cold`, the start of the cells.
     """
     environment = environment or next((r.environment for r in records if r.environment), None)
     summaries = [summarise(record) for record in records]
-    columns = _columns(records, summaries, view) if records else []
-    keys = len(key_columns(records)) if records else 0
-    rows = [_row(record, summaries[row], columns, row, keys) for row, record in enumerate(records)]
-    sentences = [_caption(records, summaries, view), *([_machine(environment)] if environment else [])]
+    found = [*key_columns(records), *figure_columns(records, summaries, view)] if records else []
+    columns = [column for column in found if "latex" not in column.hidden_in]
+    rows = [_row(record, summaries[row], columns, row) for row, record in enumerate(records)]
+    sentences = [_caption(records, summaries, view)]
+    sentences += [f"Measured on {escape(', '.join(machine_facts(environment)))}."] if environment else []
     lines = ["% needs \\usepackage{booktabs}" + (" and \\usepackage{longtable}" if len(rows) > LONGEST_TABLE else "")]
     write = _longtable if len(rows) > LONGEST_TABLE else _table
     return "\n".join([*lines, *write(columns, rows, " ".join(sentences), _label(label), _notes(records)), ""])
 
 
-def _columns(records: Sequence[Record], summaries: Sequence[Summary], view: str) -> list[Column]:
-    figures = figure_columns(records, summaries, view)
-    return [*key_columns(records), *(column for column in figures if "latex" not in column.hidden_in)]
-
-
-def _row(record: Record, summary: Summary, columns: Sequence[Column], row: int, keys: int) -> str:
+def _row(record: Record, summary: Summary, columns: Sequence[Column], row: int) -> str:
     cells = [escape(column.texts[row]) for column in columns]
     if summary.step is None and record.outcome is not Outcome.OK:
         words = escape(record.outcome.value.replace("_", " "))
+        keys = sum(column.key for column in columns)
         cells = [*cells[:keys], f"\\multicolumn{{{len(columns) - keys}}}{{l}}{{\\emph{{{words}}}}}"]
     return " & ".join(cells) + r" \\"
 
@@ -141,10 +134,6 @@ def _caption(records: Sequence[Record], summaries: Sequence[Summary], view: str)
     processes = "" if not counts else f" {'--'.join(dict.fromkeys([str(counts[0]), str(counts[-1])]))}"
     each = f" Each cell in{processes} fresh process{'' if counts == [1] else 'es'} of its own." if counts else ""
     return f"{escape(caption(records, summaries, view))}.{each}"
-
-
-def _machine(environment: Environment) -> str:
-    return f"Measured on {escape(', '.join(machine_facts(environment)))}."
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
