@@ -1,7 +1,7 @@
 """Did the engine become slower since an older commit? Its timed loops and whole commands of both, in turn.
 
-    git worktree add ../older f4b5e0f && make -C ../older lint    # any target that installs
-    python -m benchmarks.compare_engine ../older                  # about 8 minutes on 2 quiet cores
+    git worktree add ../older f4b5e0f && make -C ../older .venv/.ready
+    python -m benchmarks.compare_engine ../older    # about 8 minutes on 2 quiet cores
 
 Loops: a process of each tree builds the same cell, then both run blocks of whole steps and of steps split into phases
 in ABBA order, one at a time. A ratio belongs to a pair of processes; its interval is Student's over the pairs. Commands:
