@@ -4,8 +4,8 @@
     python -m benchmarks.compare_engine ../older    # about 8 minutes on 2 quiet cores
 
 Loops: a process of each tree builds the same cell, then both run blocks of whole steps and of steps split into phases
-in ABBA order, one at a time. A ratio belongs to a pair of processes; its interval is Student's over the pairs. Commands:
-fresh processes in an empty folder, in turn, with the order statistics' interval of the median ratio.
+in ABBA order, one at a time. A ratio belongs to a pair of processes; its interval is Student's over the pairs.
+Commands: fresh processes in an empty folder, in turn, with the order statistics' interval of the median ratio.
 """
 
 import argparse

@@ -306,8 +306,8 @@ def remaining(
         environments: Environments of this machine, by device.
         sampling: How cells would be sampled now.
         retried: Of the cells that ended badly or are incomplete, only those that ended like this are tried again;
-            None: all. With `DOUBTED`, cells whose times are in doubt are measured again, and the others are not although
-            they were sampled by other settings.
+            None: all. With `DOUBTED`, cells whose times are in doubt are measured again, and no others for having been
+            sampled by other settings.
 
     Raises:
         StoreError: A newer stepbench wrote a record; it is left alone.

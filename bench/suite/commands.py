@@ -44,7 +44,7 @@ _MOST_SWEPT = 10_000
 
 def _is_sweep(cells: Collection[Cell]) -> bool:
     """Whether one command measures these cells and no others."""
-    axes = {name: tuple(dict.fromkeys(getattr(cell, name) for cell in cells)) for name in AXES}
+    axes = {name: values for name, values in _axes_of(cells).items() if values}
     if math.prod(map(len, axes.values())) > _MOST_SWEPT:
         return False
     try:
@@ -76,11 +76,19 @@ def _fed_alike(cells: Iterable[Cell]) -> Collection[list[Cell]]:
 _ALWAYS_TYPED = ("mode", "batch_size", "precision")
 
 
+def _axes_of(cells: Collection[Cell]) -> dict[str, tuple[Any, ...]]:
+    """Return the values on each axis, of the cells in which it means something."""
+    return {
+        name: tuple(dict.fromkeys(getattr(cell, name) for cell in cells if axis.about.applies(values_of(cell))))
+        for name, axis in AXES.items()
+    }
+
+
 def _run_options(cells: Sequence[Cell]) -> list[str]:
     words: list[str] = []
+    axes = _axes_of(cells)
     for axis in sorted(AXES.values(), key=lambda axis: axis.name not in _ALWAYS_TYPED):
-        of_those = [cell for cell in cells if axis.about.applies(values_of(cell))]
-        values = dict.fromkeys(getattr(cell, axis.name) for cell in of_those)
+        values = axes[axis.name]
         is_always = axis.name in _ALWAYS_TYPED
         if axis.name != "model" and (is_always or set(values) - {axis.default}):
             words += [axis.flags[0 if is_always else -1], ",".join(map(axis.words, values))]

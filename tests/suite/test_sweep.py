@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.cell import Cell, GradMode, Mode, Parallel, Precision
+from bench.core.cell import Cell, Mode, Parallel, Precision
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.suite.axes import TYPED, axes_of, sampling_of
@@ -197,7 +197,6 @@ def test_a_value_that_some_cell_has_or_that_changes_nothing_is_taken(axes: dict[
 
 def test_every_axis_that_may_mean_nothing_says_what_it_needs() -> None:
     assert [name for name, axis in TYPED.items() if (axis.about.applies is bool) == bool(axis.about.needs)] == []
-
 
 
 def test_enums_are_taken_as_well_as_their_values() -> None:
