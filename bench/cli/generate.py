@@ -145,7 +145,7 @@ def measure_cases(
             results_place(run.folder),
         ],
         folder=str(run.folder),
-        figures=figures_of(kind.field, found) if format is options.Format.JSON else (),
+        figures=figures_of(kind.field, found) if how.format is options.Format.JSON else (),
         latency=checked,
         **{kind.field: found},
     )
