@@ -21,7 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.core.advice import Advice, AdviceKind, doubts_of_peak
+from bench.core.advice import MOST_LAUNCHES_TOLD, Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
 from bench.core.environment import LOCKED, Environment
 from bench.core.peaks import Peak, Peaks
@@ -39,10 +39,6 @@ RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
 SNAPSHOTS = "snapshots"
 """Folder of a run with the history of allocators, as pytorch.org/memory_viz opens it."""
-
-MOST_LAUNCHES_TOLD = 10_000
-"""A device's queue holds about 1,000: launching more than this into an empty one mostly waits for room in it, whatever
-binds the step. Then nobody can say that it is launch-bound."""
 
 _RANK_PEAKS = "measure_rank_peaks"
 NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first
