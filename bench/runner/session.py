@@ -394,7 +394,7 @@ def _take_up(
 
 def _import_report() -> None:
     """Import what writes tables and report, a second and more, while the server of fresh processes imports torch."""
-    with contextlib.suppress(ImportError):  # said where it is used
+    with contextlib.suppress(Exception):  # imported again, and said, where it is used
         import bench.report.files
         import bench.runner.reporting  # noqa: F401
 
