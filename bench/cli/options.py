@@ -203,23 +203,6 @@ def parse_clock(text: str, option: str, now: datetime | None = None) -> datetime
     return min(found)
 
 
-def parse_retry(text: str | None, *, is_none: bool) -> tuple[Outcome, ...] | None:
-    """Read `failed,killed`; None means all, and with `is_none` nothing is tried again.
-
-    Raises:
-        UsageError: One of them is no bad ending, or both were asked for.
-    """
-    if text is None:
-        return () if is_none else None
-    if is_none:
-        raise UsageError("--keep-failed and --retry exclude each other; leave one out")
-    bad = [one.value for one in Outcome if one not in (Outcome.OK, Outcome.SKIPPED)]
-    names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in bad]:
-        raise UsageError(f"--retry {unknown[0]!r} is no bad ending of a cell; use some of {', '.join(bad)}")
-    return tuple(Outcome(name) for name in names)
-
-
 def planned(names: Sequence[str], what: str) -> str:
     """Format the plan of a dry run: a line per name, and their number."""
     lines = "".join(f"{name}\n" for name in names)

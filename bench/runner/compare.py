@@ -20,7 +20,7 @@ from bench.core.record import Phase, Record
 from bench.stats.generation import estimates_of
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
-from bench.suite.sweep import ab_commands
+from bench.suite.commands import ab_commands
 
 NOMINATE_AT = 0.05
 """A change of this size, up or down, is worth a look; two runs of unchanged code differ by more often enough."""
@@ -120,7 +120,7 @@ def _timed(run: StoredRun) -> list[_Timed]:
             cell=None,  # `bench ab` measures cells
             environment=one.environment,
             step=estimate,
-            processes=1,
+            processes=len(one.times.processes if one.times else ()) or 1,
             reason="" if estimate else f"{one.outcome.value}: {one.reason or 'nothing was timed'}",
             doubts=tuple(dict.fromkeys(advice.kind for advice in one.advice)),
         )

@@ -10,6 +10,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any
 
+from bench.core.environment import RankSetup
 from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
 from bench.core.text import input_hint, plain
@@ -28,6 +29,7 @@ class Ending:
         reason: One line; None for OK.
         error: The BenchError the function raised, to be raised again if the user can fix it.
         output_tail: The last `OUTPUT_TAIL_BYTES` of what the process printed; None for OK.
+        ranks: Ranks that it launched, if it did and their end is its own.
     """
 
     outcome: Outcome
@@ -35,6 +37,7 @@ class Ending:
     reason: str | None = None
     error: BenchError | None = None
     output_tail: str | None = None
+    ranks: RankSetup | None = None
 
 
 _NO_MEMORY = re.compile("failed to map segment|annot allocate memory|can only be initialized once")

@@ -17,12 +17,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bench.core.advice import DOUBTED
 from bench.core.cell import Cell
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import IncomparableError, StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
 from bench.core.progress import tell
-from bench.core.record import Outcome, Record, Sampling
+from bench.core.record import Record, Sampling
 from bench.device.backend import backend_of
 from bench.device.clocks import locked_environments
 from bench.device.environment import look
@@ -237,7 +238,7 @@ def plan_resumption(run: str, results: Path = Path("results")) -> Session:
 
 
 def left_of(
-    session: Session, run: str, results: Path, *, retried: Collection[Outcome] | None = None, **looking: Any
+    session: Session, run: str, results: Path, *, retried: Collection[str] | None = None, **looking: Any
 ) -> tuple[Cell, ...]:
     """Return the cells that resuming a run would measure; arguments as for `execute` and `make_plan`.
 
@@ -258,7 +259,7 @@ def execute(
     method: str = "forkserver",
     observers: Iterable[Observer] = (),
     resume: str | None = None,
-    retried: Collection[Outcome] | None = None,
+    retried: Collection[str] | None = None,
     is_predicting: bool = True,
     is_metering: bool = False,
     is_cold: bool = False,
@@ -278,6 +279,7 @@ def execute(
         observers: Told what happens.
         resume: Measure into this run what it lacks, instead of starting a new one.
         retried: When resuming, only cells that ended badly in one of these ways are tried again; None: in any way.
+            `DOUBTED`: cells whose times are in doubt, too, and none for how it was sampled.
         is_predicting: Skip cells whose predicted peak exceeds the free memory.
         is_metering: Measure the energy of a step too, about four seconds more per cell.
         is_cold: Measure cold starts too.
@@ -327,7 +329,8 @@ def execute(
             try:
                 cells = plan.cells
                 if old is not None:
-                    folder, cells = _take_up(old, info, plan, session.sampling, retried, listeners)
+                    folder, cells, kept_records = _take_up(old, info, plan, session.sampling, retried, listeners)
+                    executor.go_on_like(kept_records)
                 run_cells(cells, executor, folder, listeners, limits, plan.lane if pool else None)
             except BaseException:  # also after Ctrl-C: tables of what there is
                 processes.kill_running()
@@ -359,10 +362,10 @@ def _take_up(
     info: RunInfo,
     plan: Plan,
     sampling: Sampling,
-    retried: Collection[Outcome] | None,
+    retried: Collection[str] | None,
     observers: Sequence[Observer],
-) -> tuple[RunFolder, tuple[Cell, ...]]:
-    """Prepare a stored run for the cells that it lacks, and tell which they are."""
+) -> tuple[RunFolder, tuple[Cell, ...], tuple[Record, ...]]:
+    """Prepare a stored run for the cells that it lacks; return it, these, and the records that stand."""
     left = remaining(old, plan.cells, plan.environments, sampling, retried=retried)
     old.remove_temporaries()
     recorded = {record.cell.key for record in old.read_records()[0]} - {cell.key for cell in plan.cells}
@@ -374,6 +377,7 @@ def _take_up(
             stepbench=old.run.stepbench,
             cells=(*plan.cells, *(cell for cell in old.run.cells if cell.key in recorded)),
             sweep=info.sweep or old.run.sweep,
+            settings=old.run.settings if DOUBTED in (retried or ()) else info.settings,  # only some were sampled so
             resumptions=(*old.run.resumptions, describe_resumption()),
         )
     )
@@ -385,12 +389,12 @@ def _take_up(
     )
     for observer in observers:
         observer(event)
-    return folder, tuple(cell for cell, _ in left.again)
+    return folder, tuple(cell for cell, _ in left.again), left.kept
 
 
 def _import_report() -> None:
     """Import what writes tables and report, a second and more, while the server of fresh processes imports torch."""
-    with contextlib.suppress(ImportError):  # said where it is used
+    with contextlib.suppress(Exception):  # imported again, and said, where it is used
         import bench.report.files
         import bench.runner.reporting  # noqa: F401
 

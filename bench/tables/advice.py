@@ -9,10 +9,10 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.core.advice import Advice, AdviceKind, Facts
+from bench.core.advice import NEEDS_MORE_STEPS, Advice, AdviceKind, Facts
 from bench.core.record import Record, Sampling
 from bench.core.units import counted, format_bytes, format_count, format_seconds
-from bench.suite.sweep import run_commands
+from bench.suite.commands import longer_commands
 from bench.tables.figures import plain, ratio_text, significant
 
 
@@ -161,10 +161,7 @@ _SHORT = Words(
 )
 
 WORDS: dict[AdviceKind, Words] = {
-    AdviceKind.FEW_SAMPLES: _SHORT,
-    AdviceKind.NOISY_SAMPLES: _SHORT,
-    AdviceKind.DRIFTING_SAMPLES: _SHORT,
-    AdviceKind.WARMUP_UNSETTLED: _SHORT,
+    **dict.fromkeys(NEEDS_MORE_STEPS, _SHORT),
     AdviceKind.LAUNCH_BOUND: Words(
         "L",
         "Launch-bound",
@@ -369,26 +366,37 @@ def _by_words() -> tuple[tuple[Words, set[AdviceKind]], ...]:
     return tuple(grouped.items())
 
 
-def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """Describe all doubts, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
-    return tuple((words.mark, sentence(words, advice, where, cure)) for words, advice, where, cure in _doubts(records))
+def advice_sentences(records: Sequence[Record], run: str = "RUN") -> tuple[tuple[str, str], ...]:
+    """Describe all doubts, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`.
 
-
-def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells.")`."""
+    Args:
+        records: Records in the order of the rows.
+        run: What the command that measures longer calls the run of the records.
+    """
     return tuple(
-        (words.mark, f"{words.title}{where}.{f' {cure}' if cure else ''}") for words, _, where, cure in _doubts(records)
+        (words.mark, sentence(words, advice, where, cure)) for words, advice, where, cure in _doubts(records, run)
     )
 
 
-def _doubts(records: Sequence[Record]) -> Iterator[tuple[Words, list[Advice], str, str]]:
+def short_advice(records: Sequence[Record], run: str = "RUN") -> tuple[tuple[str, str], ...]:
+    """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells.")`.
+
+    Arguments as for `advice_sentences`.
+    """
+    return tuple(
+        (words.mark, f"{words.title}{where}.{f' {cure}' if cure else ''}")
+        for words, _, where, cure in _doubts(records, run)
+    )
+
+
+def _doubts(records: Sequence[Record], run: str) -> Iterator[tuple[Words, list[Advice], str, str]]:
     """Yield the words of each doubt with its advice, where it is, and the command that cures it (or nothing)."""
     doubted = [record for record in records if record.advice]
     for words, kinds in _by_words():
         cells = [record for record in doubted if any(one.kind in kinds for one in record.advice)]
         if cells:
             advice = [one for record in cells for one in record.advice if one.kind in kinds]
-            yield words, advice, _where(cells, len(records)), _longer(cells, advice) if words is _SHORT else ""
+            yield words, advice, _where(cells, len(records)), _longer(cells, advice, run) if words is _SHORT else ""
 
 
 def sentence(words: Words, advice: Sequence[Advice], where: str = "", cure: str = "") -> str:
@@ -402,23 +410,14 @@ def sentence(words: Words, advice: Sequence[Advice], where: str = "", cure: str 
     return f"{words.title}{where}{detail}: {words.meaning}. {cure or words.remedy}"
 
 
-def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
+def _longer(records: Sequence[Record], advice: Sequence[Advice], run: str) -> str:
     """Return the commands that measure these cells with the same options, ten times as long, at least ten seconds."""
     sampling = next((record.sampling for record in records if record.sampling), Sampling())
     spent = [float(value) for one in advice for name, value in one.facts if name == "budget_seconds" and value]
     sharing = sampling.processes if sampling.tail else 1  # several processes share the budget of a tail
-    options = [f"--{name.replace('_', '-')}" for name in _SWITCHES if getattr(sampling, name)]
-    for name, flag, unit in _NUMBERS:
-        if (value := getattr(sampling, name)) != getattr(Sampling(), name):
-            options += [flag, f"{value:g}{unit}"]
-    options += ["--budget", f"{max([10.0, *(10 * sharing * value for value in spent)]):.0f}s"]
-    commands = run_commands([record.cell for record in records], options)
+    seconds = max([10.0, *(10 * sharing * value for value in spent)])
+    commands = longer_commands([record.cell for record in records], sampling, seconds, run)
     return f"Measure longer: {' and '.join(f'`{plain(command)}`' for command in commands)}."
-
-
-_SWITCHES = ("tail", "cold_cache", "lock_clocks", "exclusive")
-_NUMBERS = (("target", "--target", ""), ("processes", "--processes", ""), ("min_warmup_seconds", "--warmup", "s"))
-"""Fields of `Sampling` with their options."""
 
 
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:

@@ -184,6 +184,7 @@ class LiveMeasurer:
             settings=self._next_settings(),
             results=self._results,
             judges_other_work=True,
+            needs_head=False,
         )
         try:
             compared = compare_sides(request, self._listen)
@@ -199,6 +200,7 @@ class LiveMeasurer:
             seconds=compared.seconds,
             unfit=compared.unfit,
             is_cut_short=compared.is_cut_short,
+            notes=compared.notes,
         )
 
     def session(self, base: str, head: str, ends: Ends, cells: tuple[Cell, ...]) -> Shots:

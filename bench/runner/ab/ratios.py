@@ -128,6 +128,7 @@ def measure_pairs(
     start: StartArm | None = None,
     environments: dict[str, Environment] | None = None,
     offsets: dict[str, float] | None = None,
+    started: float | None = None,
 ) -> Judged:
     """Let two cells of the code that lies here take turns, for every pair.
 
@@ -139,6 +140,7 @@ def measure_pairs(
         start: Starts the worker of a side; a seam for tests, with `environments` by device.
         environments: Environments of the devices; asked of a worker where `start` is not given.
         offsets: The log-ratio that counts as no change, by key of a pair.
+        started: When the budget began, by `time.monotonic`; now if not given.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.
@@ -147,7 +149,7 @@ def measure_pairs(
         name: {pair.key: cells[index] for pair, cells in pairs.items()} for index, name in enumerate(("base", "head"))
     }
     fates: dict[str, Fate] = {}
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     deadline = settings.deadline(started)
     with contextlib.ExitStack() as stack:
 
@@ -238,13 +240,14 @@ def _here() -> Side:
     return Side(name="head", given=".", folder=folder, root=folder)
 
 
-def environment_here(device: str, timeout_seconds: float | None = None) -> Environment:
+def environment_here(device: str, deadline: float | None = None, answer_seconds: float | None = None) -> Environment:
     """Ask a worker for the environment of a device; each answer is waited for as `LiveArm` does.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.
+        TimeUpError: `deadline`, by `time.monotonic`, is over.
     """
-    environments, _ = _look(_here(), {}, device, answer_seconds=timeout_seconds)
+    environments, _ = _look(_here(), {}, device, deadline, answer_seconds)
     return environments[device]
 
 
@@ -308,23 +311,37 @@ def cells_of(model_a: str | None, model_b: str | None, axes: Mapping[str, Any], 
 
 
 def compare_cells(
-    a: Cell, b: Cell, settings: Settings, results: Path, listen: Callable[[Progress], None] = lambda _: None
+    a: Cell,
+    b: Cell,
+    settings: Settings,
+    results: Path,
+    listen: Callable[[Progress], None] = lambda _: None,
+    get_ready: Callable[[], None] = lambda: None,
 ) -> Compared:
     """Compare two cells; the shift is log(B / A), per example where their batch sizes differ.
 
+    `get_ready` is called before anything is started, and may wait for a quiet machine; the budget holds that, too.
+
     Raises:
-        NothingMeasuredError: One of them fails.
+        NothingMeasuredError: One of them fails; or the budget ended before the first session began.
         BenchError: No worker can be started, or the device is not there.
     """
-    found = {a.device: environment_here(a.device, settings.timeout_seconds)}
-    with locked_environments(found, is_asked=settings.lock_clocks) as environments:
-        return _compare(a, b, settings, results, listen, environments[a.device])
+    started = time.monotonic()
+    get_ready()
+    here = environment_here(a.device, settings.deadline(started), settings.timeout_seconds)
+    with locked_environments({a.device: here}, is_asked=settings.lock_clocks) as environments:
+        return _compare(a, b, settings, results, listen, environments[a.device], started)
 
 
 def _compare(
-    a: Cell, b: Cell, settings: Settings, results: Path, listen: Callable[[Progress], None], environment: Environment
+    a: Cell,
+    b: Cell,
+    settings: Settings,
+    results: Path,
+    listen: Callable[[Progress], None],
+    environment: Environment,
+    started: float,
 ) -> Compared:
-    started = time.monotonic()
     pair = replace(b, model=f"{b.id} : {a.id}")
     offset = math.log(b.batch_size / a.batch_size)
     here = Path.cwd()
@@ -337,7 +354,14 @@ def _compare(
         write_session(folder.path / "sessions", progress.session)
         listen(progress)
 
-    judged = measure_pairs({pair: (a, b)}, settings, device=a.device, listen=on_progress, offsets={pair.key: offset})
+    judged = measure_pairs(
+        {pair: (a, b)},
+        settings,
+        device=a.device,
+        listen=on_progress,
+        offsets={pair.key: offset},
+        started=started,
+    )
     (comparison,) = judged.comparisons
     facts = dict(comparison.facts)
     if "error" in facts:
