@@ -83,7 +83,8 @@ def test_a_full_gpu_is_told_from_a_model_that_fails(monkeypatch: pytest.MonkeyPa
         answer = json.dumps(arm._answer(worker, {"do": "build"})).encode()
         live = object.__new__(LiveArm)
         live.side = Side(name="head", given=".", folder=tmp_path, root=tmp_path)
-        monkeypatch.setattr(live, "_read_line", lambda answer=answer: answer)
+        live._answer_seconds = 1.0
+        monkeypatch.setattr(live, "_read_line", lambda _, answer=answer: answer)
         with pytest.raises(ArmError) as caught:
             live.finish_build()
         arms.append(caught.value)
