@@ -26,12 +26,12 @@ from typing import Any
 from bench.claims import is_timed, judge_time, unmeasured
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
-from bench.core.environment import Environment, MachineState
+from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.estimate import Estimate
 from bench.device.backend import is_accelerator
 from bench.device.clocks import locked_environments
-from bench.runner.ab.arm import Arm, Built, LiveArm, Reading, Visit
+from bench.runner.ab.arm import LiveArm
 from bench.runner.ab.judging import Fate, columns_of
 from bench.runner.ab.run import Compared, to_document, write_session
 from bench.runner.ab.servers import Servers
@@ -49,42 +49,6 @@ from bench.suite.sweep import RUN_ONLY, cell_of, refuse_idle
 
 SESSIONS = 9
 """Planned and looked at once: of 9, a direction of one claim is shown at p = 0.02 where all but one agree."""
-
-
-class PairArm:
-    """A worker that builds its own cell where a session names a pair."""
-
-    def __init__(self, arm: Arm, own: dict[str, Cell]) -> None:
-        self._arm = arm
-        self._own = own
-
-    def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
-        """Begin to build this side's cell of the pair."""
-        self._arm.start_build(self._own[cell.key], slow, every)
-
-    def finish_build(self) -> Built:
-        """Wait until it is built."""
-        return self._arm.finish_build()
-
-    def visit(self, steps: int) -> Visit:
-        """Time a block of steps."""
-        return self._arm.visit(steps)
-
-    def read(self, gpu_uuid: str | None = None) -> Reading:
-        """Read the kernel's counters, and those of the device."""
-        return self._arm.read(gpu_uuid)
-
-    def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
-        """Derive the machine's state."""
-        return self._arm.state(before, after, gpu_uuid)
-
-    def free(self) -> None:
-        """Drop what was built."""
-        self._arm.free()
-
-    def close(self) -> None:
-        """End the worker."""
-        self._arm.close()
 
 
 def check_times(
@@ -163,11 +127,11 @@ def measure_pairs(
                 Servers(sides, is_bound=is_bound, forks=settings.forks, is_cold=is_cold, deadline=deadline)
             )
             start, renew = servers.start, servers.renew
-        begin = start
         return Comparing(
             tuple(pairs),
             settings,
-            lambda name: PairArm(begin(name), own[name]),
+            start,
+            own=own,
             fates=fates,
             environments=environments,
             listen=listen,
