@@ -36,7 +36,7 @@ from bench.core.cell import Cell
 from bench.core.comparison import Quad
 from bench.core.environment import MachineState
 from bench.device.backend import is_accelerator
-from bench.runner.ab.arm import Arm, ArmDiedError, ArmError, ArmFullError, Built, Reading, TimeUpError
+from bench.runner.ab.arm import ArmDiedError, ArmError, ArmFullError, Built, LiveArm, Reading, TimeUpError
 from bench.stats.shift import mean_shift, session_shift
 
 FREE_CORES_SHORT = 0.5
@@ -82,8 +82,8 @@ VISIT_SECONDS = 0.025
 
 MAX_VISIT_STEPS = 10_000
 
-StartArm = Callable[[str], Arm]
-"""Starts the worker of a side, `base` or `head`, without waiting for it."""
+StartArm = Callable[[str], LiveArm]
+"""Starts the worker of a side, `base` or `head`, without waiting for it; tests start a fake in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +166,7 @@ class _Pair:
 
     def __init__(self, start: StartArm, first: str) -> None:
         second = "head" if first == "base" else "base"
-        self.arms: dict[str, Arm] = {first: start(first)}
+        self.arms: dict[str, LiveArm] = {first: start(first)}
         try:
             self.arms[second] = start(second)
         except BaseException:
