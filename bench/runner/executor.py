@@ -17,9 +17,9 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bench.core.advice import Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
@@ -49,23 +49,11 @@ NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first
 COLD_WORKER = "bench.runner.workers.cold:start_cold"
 
 
-class Executor(Protocol):
-    """Whatever can turn a cell into a record; it never raises for what a cell does."""
-
-    def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
-        """Do what can be done for all cells before any of them is timed; tell of each cell."""
-
-    def work_of(self, cell: Cell) -> float:
-        """Return how much work a step of a prepared cell is, in any unit; infinite where nobody knows."""
-
-    def run(self, cell: Cell) -> Record:
-        """Measure one cell; every way it can end is in the record's outcome."""
-
-
+@dataclass(kw_only=True, eq=False)
 class LocalExecutor:
-    """Runs a cell on this machine, each pass in a fresh process.
+    """Turns a cell into a record on this machine, each pass in a fresh process; never raises for what a cell does.
 
-    Args:
+    Attributes:
         sampling: How long to measure.
         environments: Environments from the preflight, by full device name.
         timeout_seconds: Per process; by default `processes.DEFAULT_TIMEOUT_SECONDS` beyond the budget.
@@ -78,47 +66,37 @@ class LocalExecutor:
         slow: By device and precision, why cells are skipped: a probe found them too slow here.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
         kept: Kept counts, as for `count_all`.
+        snapshots: Folder of the allocators' histories; None writes none.
+        traces: Folder of the cells' traces; None writes none.
     """
 
-    def __init__(
-        self,
-        *,
-        sampling: Sampling | None = None,
-        environments: Mapping[str, Environment] | None = None,
-        timeout_seconds: float | None = None,
-        method: str = "forkserver",
-        is_predicting: bool = True,
-        is_metering: bool = False,
-        is_cold: bool = False,
-        is_snapshotting: bool = False,
-        peaks: Mapping[str, Peaks] | None = None,
-        slow: Mapping[tuple[str, Precision], str] | None = None,
-        worker: str = "bench.runner.workers.cells",
-        kept: KeptCounts | None = None,
-    ) -> None:
-        self._sampling = sampling or Sampling()
-        self._environments = environments or {}
-        beyond_budget = processes.DEFAULT_TIMEOUT_SECONDS + self._sampling.budget_seconds
-        self._timeout_seconds = beyond_budget if timeout_seconds is None else timeout_seconds
-        self._method = method
-        self._is_predicting = is_predicting
-        self._is_metering = is_metering
-        self._is_cold = is_cold
-        self._is_snapshotting = is_snapshotting
-        self.snapshots: Path | None = None
-        self.traces: Path | None = None
-        self._peaks = peaks or {}
-        self._slow = slow or {}
-        self._worker = worker
-        self._kept = kept
-        self._counted: dict[str, tuple[Counted, str | None]] = {}  # with the code that was counted
+    sampling: Sampling = field(default_factory=Sampling)
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+    timeout_seconds: float | None = None
+    method: str = "forkserver"
+    is_predicting: bool = True
+    is_metering: bool = False
+    is_cold: bool = False
+    is_snapshotting: bool = False
+    peaks: Mapping[str, Peaks] = field(default_factory=dict)
+    slow: Mapping[tuple[str, Precision], str] = field(default_factory=dict)
+    worker: str = "bench.runner.workers.cells"
+    kept: KeptCounts | None = None
+    snapshots: Path | None = None
+    traces: Path | None = None
+    _counted: dict[str, tuple[Counted, str | None]] = field(default_factory=dict)  # with the code that was counted
+
+    @property
+    def _limit_seconds(self) -> float:
+        beyond_budget = processes.DEFAULT_TIMEOUT_SECONDS + self.sampling.budget_seconds
+        return beyond_budget if self.timeout_seconds is None else self.timeout_seconds
 
     def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
         """Count all cells, side by side."""
-        cells = [cell for cell in cells if (cell.device, cell.precision) not in self._slow]
+        cells = [cell for cell in cells if (cell.device, cell.precision) not in self.slow]
         codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}
-        options: dict[str, Any] = {"method": self._method, "timeout_seconds": self._timeout_seconds}
-        for cell, counted in count_all(cells, worker=self._worker, kept=self._kept, **options):
+        options: dict[str, Any] = {"method": self.method, "timeout_seconds": self._limit_seconds}
+        for cell, counted in count_all(cells, worker=self.worker, kept=self.kept, **options):
             self._counted[cell.key] = counted, codes[cell.model]
             on_prepared(cell)
 
@@ -131,29 +109,29 @@ class LocalExecutor:
     def run(self, cell: Cell) -> Record:
         """Measure one cell."""
         stamp = Stamp(cell)
-        environment = self._environments.get(cell.device)
+        environment = self.environments.get(cell.device)
         gpu_uuid = environment.gpu_uuid if environment else None
         code = code_hash(cell.model)
-        if (slow := self._slow.get((cell.device, cell.precision))) is not None:
-            about = {"environment": environment, "sampling": self._sampling, "code": code}
+        if (slow := self.slow.get((cell.device, cell.precision))) is not None:
+            about = {"environment": environment, "sampling": self.sampling, "code": code}
             return stamp.record(Outcome.SKIPPED, reason=slow, **about)
         counters, doubts = self._counters_of(cell, code)
         if counters.predicted_peak is not None:
             workspaces = workspaces_of(cell, gpu_uuid, [name for name, _ in counters.dispatches] or None)
             counters = replace(counters, predicted_peak=counters.predicted_peak.with_workspace(workspaces))
         # A compiled step needs less than the eager one that is predicted: no reason to skip it.
-        is_predicted = self._is_predicting and cell.compile is CompileMode.NONE
+        is_predicted = self.is_predicting and cell.compile is CompileMode.NONE
         peak = counters.predicted_peak if is_predicted else None
         predicted_bytes = peak.total_bytes if peak else None
 
         def record(outcome: Outcome, advice: tuple[Advice, ...], **found: Any) -> Record:
-            about = {"environment": environment, "sampling": self._sampling, "counters": counters, "code": code}
+            about = {"environment": environment, "sampling": self.sampling, "counters": counters, "code": code}
             roof = self._peak_over(cell)
             doubts = (*doubts_of_peak(roof), *self._unlocked(cell)) if outcome is Outcome.OK else ()
             return stamp.record(outcome, **about, peak=roof, advice=(*advice, *doubts), **found)
 
         timed: list[TimedCell] = []
-        for process in range(self._sampling.processes):
+        for process in range(self.sampling.processes):
             ending = self._time(cell, process, gpu_uuid, predicted_bytes)
             if ending.outcome is not Outcome.OK:
                 is_full = ending.outcome is Outcome.OUT_OF_MEMORY
@@ -163,8 +141,8 @@ class LocalExecutor:
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
         seen, unseen = self._observe(cell, gpu_uuid)
-        energy = self._measure_energy(cell, gpu_uuid) if self._is_metering else None
-        if self._is_snapshotting:
+        energy = self._measure_energy(cell, gpu_uuid) if self.is_metering else None
+        if self.is_snapshotting:
             self._snapshot(cell)
         if self.traces is not None:
             path = trace_file(self.traces, cell.key)
@@ -189,13 +167,13 @@ class LocalExecutor:
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
             ranks=timed[0].ranks,
-            cold_starts=self._cold_starts(cell) if self._is_cold and cell.world_size == 1 else (),
+            cold_starts=self._cold_starts(cell) if self.is_cold and cell.world_size == 1 else (),
         )
 
     def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> processes.Ending:
         if cell.world_size == 1:
-            return self._call("time_cell", cell, self._sampling, process, gpu_uuid, predicted_bytes)
-        return self._call_ranks("time_ranks", cell, self._sampling, process, predicted_bytes)
+            return self._call("time_cell", cell, self.sampling, process, gpu_uuid, predicted_bytes)
+        return self._call_ranks("time_ranks", cell, self.sampling, process, predicted_bytes)
 
     def _counters_of(self, cell: Cell, code: str | None) -> tuple[Counters, tuple[Advice, ...]]:
         """Return what `prepare` counted; counts now if it was not asked to, or the model was edited since."""
@@ -242,8 +220,8 @@ class LocalExecutor:
         with tempfile.TemporaryDirectory(prefix="bench-cold-", ignore_cleanup_errors=True) as folder:
             for has_cache in (False,) if cell.compile is CompileMode.NONE else (False, True):
                 began = time.monotonic()
-                arguments = (cell, self._sampling, folder, began, has_cache)
-                limit = self._timeout_seconds
+                arguments = (cell, self.sampling, folder, began, has_cache)
+                limit = self._limit_seconds
                 ending = processes.call(COLD_WORKER, *arguments, timeout_seconds=limit, method="spawn")
                 one = ColdStart(has_cache=has_cache, reason=ending.reason) if ending.value is None else ending.value
                 found.append(replace(one, total_seconds=time.monotonic() - began))
@@ -261,22 +239,22 @@ class LocalExecutor:
 
     def _unlocked(self, cell: Cell) -> tuple[Advice, ...]:
         """Doubt a cell whose clock should have been locked, and is not."""
-        environment = self._environments.get(cell.device)
+        environment = self.environments.get(cell.device)
         is_locked = LOCKED in dict((environment.gpu_settings if environment else None) or ())
-        if not self._sampling.lock_clocks or is_locked or not is_accelerator(cell.device):
+        if not self.sampling.lock_clocks or is_locked or not is_accelerator(cell.device):
             return ()
         return (Advice(kind=AdviceKind.CLOCK_NOT_LOCKED, facts=(("device", cell.device),)),)
 
     def _peak_over(self, cell: Cell) -> Peak | None:
         """Return the roof over a cell; None where it runs on other threads than those that were probed."""
-        peaks = self._peaks.get(cell.device)
+        peaks = self.peaks.get(cell.device)
         is_alone = cell.world_size == 1 and peaks is not None and cell.threads in (None, peaks.threads)
         is_alike = is_accelerator(cell.device) or is_alone
         return peaks.over(cell.precision) if peaks is not None and is_alike else None
 
     def _call(self, function: str, *arguments: Any) -> processes.Ending:
-        function = f"{self._worker}:{function}"
-        return processes.call(function, *arguments, timeout_seconds=self._timeout_seconds, method=self._method)
+        function = f"{self.worker}:{function}"
+        return processes.call(function, *arguments, timeout_seconds=self._limit_seconds, method=self.method)
 
     def _call_ranks(self, function: str, cell: Cell, *arguments: Any) -> processes.Ending:
         """Call what launches ranks: it keeps the time itself, to say which rank was late; we wait a little longer."""
@@ -285,7 +263,7 @@ class LocalExecutor:
             f"{RANKS_WORKER}:{function}",
             cell,
             *arguments,
-            self._timeout_seconds,
-            timeout_seconds=self._timeout_seconds + grace,
-            method=self._method,
+            self._limit_seconds,
+            timeout_seconds=self._limit_seconds + grace,
+            method=self.method,
         )

@@ -38,7 +38,7 @@ from bench.runner.events import (
     RunResumed,
     RunStarted,
 )
-from bench.runner.executor import SNAPSHOTS, Executor, LocalExecutor
+from bench.runner.executor import SNAPSHOTS, LocalExecutor
 from bench.runner.peaks import known_peaks, slow_precisions
 from bench.runner.plan import Plan, make_plan, preflight_limit, remaining
 from bench.runner.records import describe_resumption, describe_run
@@ -68,7 +68,7 @@ class Limits:
 
 def run_cells(
     cells: Sequence[Cell],
-    executor: Executor,
+    executor: LocalExecutor,
     folder: RunFolder,
     observers: Iterable[Observer] = (),
     limits: Limits | None = None,
