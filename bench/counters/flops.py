@@ -238,26 +238,9 @@ def count_own_step(
     return tally.result("formulas of dispatched operations")
 
 
-def count_workload(
-    workload: Workload,
-    *,
-    mode: Mode,
-    batch_size: int,
-    precision: Precision = Precision.FP32,
-    device: str = "meta",
-    opinions: bool = True,
-    seed: int = 0,
-) -> tuple[Counters, tuple[Advice, ...]]:
-    """Count one step with `count_seeded`; whether another seed counts otherwise is not asked (`static.count` does)."""
-    counters, advice, _ = count_seeded(
-        workload,
-        mode=mode,
-        batch_size=batch_size,
-        precision=precision,
-        device=device,
-        opinions=opinions,
-        seed=seed,
-    )
+def count_workload(workload: Workload, **asked: Any) -> tuple[Counters, tuple[Advice, ...]]:
+    """Count one step as `count_seeded` does, without its last answer; `asked` are its options."""
+    counters, advice, _ = count_seeded(workload, **asked)
     return counters, advice
 
 
@@ -266,7 +249,7 @@ def count_seeded(
     *,
     mode: Mode,
     batch_size: int,
-    precision: Precision,
+    precision: Precision = Precision.FP32,
     device: str = "meta",
     opinions: bool = True,
     seed: int = 0,

@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bench.core.record import FlopCount
 from bench.counters.audit import find_class
-from bench.counters.cache import DEVICE, OutputCache
+from bench.counters.cache import DEVICE, OutputCache, PlainMode
 from bench.counters.formulas.cost import Cost
 from bench.counters.formulas.table import OperationCounter, find_formula
 from bench.counters.modes import has_wrapper
@@ -91,7 +90,7 @@ class _Plan(NamedTuple):
     is_torchs_affair: bool  # torch takes apart what we do not, or has ways of its own
 
 
-class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FlopTally(PlainMode):  # type: ignore[no-untyped-call]
     """Counts what is dispatched while it is entered; `start_backward` turns the page.
 
     Args:
@@ -103,11 +102,6 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     supports_higher_order_operators = True
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
-        return False
 
     def __init__(
         self,
