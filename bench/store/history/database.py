@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -20,6 +20,7 @@ from bench.core.errors import NothingMeasuredError, StoreError, UsageError
 from bench.store.atomic import make_folder
 from bench.store.history.migrations import VERSION, check, migrate, version_of
 
+_ASKED = 900  # SQLite before 3.32 takes 999 variables
 _BUSY_SECONDS = 60
 """How long SQLite waits for another process that writes."""
 
@@ -47,6 +48,12 @@ class History:
         """One transaction: all of it or nothing."""
         with self._writer.begin() as connection:
             yield connection
+
+
+def parts_of(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Part what is asked for into as much as one question may hold."""
+    for start in range(0, len(values), _ASKED):
+        yield values[start : start + _ASKED]
 
 
 @contextlib.contextmanager
