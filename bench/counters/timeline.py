@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -38,31 +37,12 @@ class Cause(IntEnum):
     TEMPORARY = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedBytes:
-    """Bytes of the storages saved for backward, each counted once, by what they are.
-
-    Attributes:
-        activations_bytes: Neither of the following: they live only because backward needs them.
-        parameters_bytes: Parameters and buffers; they live anyway.
-        inputs_bytes: The batch; it lives anyway.
-    """
-
-    activations_bytes: int
-    parameters_bytes: int
-    inputs_bytes: int
-
-
-def sum_saved(step: Step, saved: Mapping[int, int]) -> SavedBytes:
-    """Sum the bytes of storages, by address, that were saved for the backward pass of a step's batch."""
+def sum_saved(step: Step, saved: Mapping[int, int]) -> int:
+    """Sum the bytes of storages, by address, that live only because the backward pass of a step's batch needs them."""
     networks = step.networks.values()
-    parameters = _addresses([tensor for one in networks for tensor in (*one.parameters(), *one.buffers())])
-    inputs = _addresses(batch.tensors_in(step.batch)) - parameters
-    return SavedBytes(
-        activations_bytes=sum(size for address, size in saved.items() if address not in parameters | inputs),
-        parameters_bytes=sum(size for address, size in saved.items() if address in parameters),
-        inputs_bytes=sum(size for address, size in saved.items() if address in inputs),
-    )
+    held = [tensor for one in networks for tensor in (*one.parameters(), *one.buffers())]
+    others = _addresses([*held, *batch.tensors_in(step.batch)])
+    return sum(size for address, size in saved.items() if address not in others)
 
 
 def _addresses(value: object) -> set[int]:
@@ -73,12 +53,12 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
     """Logs every storage that operations return, and its end.
 
     Attributes:
-        saved: For backward, by the forward pass and the loss of the last step; None where a step has several of them.
+        saved: Bytes saved for backward by the forward pass and the loss of the last step; None where it has several.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.saved: SavedBytes | None = None
+        self.saved: int | None = None
         self._counter: OperationCounter | None = None
         self._saved: dict[int, tuple[int, int]] | None = None  # token -> storage address, bytes
         self._tokens: dict[int, int] = {}  # storage address -> token, while alive
