@@ -78,7 +78,7 @@ def check_torchvision(**limits: Any) -> tuple[CheckedClaim, ...]:
     The documents are read in a fresh process, because they are Python objects of torchvision.
     """
     processes.preload("torchvision")
-    ending = processes.call(f"{_WORKER}:read_torchvision_documents", **limits)
+    ending = processes.call("bench.registry.torchvision:torchvision_documents", **limits)
     if ending.outcome is not Outcome.OK:
         raise ending.error or BenchError(f"torchvision's documents could not be read: {ending.reason}")
     return check_claims(torchvision_claims(ending.value), **limits)

@@ -54,7 +54,6 @@ from bench.measure.peaks import measure_slowdown, probe_memory, probe_products
 from bench.measure.profile import profile
 from bench.measure.profile.collect import write_trace
 from bench.measure.timing import time_step
-from bench.registry.torchvision import Document, torchvision_documents
 from bench.runner.workers.answers import Counted, CountedSubjects, Observed, Preflight, TimedCell
 from bench.store.kept import imported_code
 
@@ -266,12 +265,7 @@ def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
             reasons.append((subject, f"{error}".partition("\n")[0]))
             continue
         counted.append((subject, counters))
-    return CountedSubjects(batch_size=BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
-
-
-def read_torchvision_documents() -> tuple[Document, ...]:
-    """Read what torchvision documents of its classification models."""
-    return torchvision_documents()
+    return CountedSubjects(counters=tuple(counted), reasons=tuple(reasons))
 
 
 def nothing() -> None:
