@@ -5,7 +5,7 @@ Every list of rows accounts for the whole step: what belongs to no layer is a ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from bench.core.advice import Advice, AdviceKind
@@ -213,14 +213,8 @@ class MemoryPoint:
     @property
     def total_bytes(self) -> int:
         """All causes."""
-        return (
-            self.weights_bytes
-            + self.gradients_bytes
-            + self.optimizer_state_bytes
-            + self.inputs_bytes
-            + self.saved_activations_bytes
-            + self.temporary_bytes
-        )
+        total: int = sum(getattr(self, one.name) for one in fields(self) if one.name != "phase")
+        return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

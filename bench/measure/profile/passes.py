@@ -13,6 +13,7 @@ import linecache
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -223,15 +224,8 @@ def thin(history: Sequence[tuple[Phase | str, PredictedPeak]]) -> tuple[MemoryPo
 
 
 def _point(phase: Phase | str, peak: PredictedPeak) -> MemoryPoint:
-    return MemoryPoint(
-        phase=phase,
-        weights_bytes=peak.weights_bytes,
-        gradients_bytes=peak.gradients_bytes,
-        optimizer_state_bytes=peak.optimizer_state_bytes,
-        inputs_bytes=peak.inputs_bytes,
-        saved_activations_bytes=peak.saved_activations_bytes,
-        temporary_bytes=peak.temporary_bytes,
-    )
+    names = (one.name for one in fields(MemoryPoint) if one.name != "phase")
+    return MemoryPoint(phase=phase, **{name: getattr(peak, name) for name in names})
 
 
 def measure_phases(step: Step, device: str) -> tuple[PhasePeak, ...]:

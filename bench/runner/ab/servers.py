@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from types import TracebackType
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
 from bench.core.errors import BenchError
@@ -34,11 +34,6 @@ START_SECONDS = 300.0
 
 _ANSWER_SECONDS = 60.0
 _MESSAGE_BYTES = 1 << 20
-
-
-def can_fork() -> bool:
-    """Whether workers can be forked here: Linux; macOS' own libraries do not survive it."""
-    return sys.platform == "linux"
 
 
 class ForkServer:
@@ -126,36 +121,29 @@ class ForkServer:
         return f": {lines[-1]}" if lines else ""
 
 
+@dataclass
 class Servers:
     """Starts workers of both sides: forked, one server per interpreter, or fresh. A context manager that ends them."""
 
-    def __init__(
-        self,
-        sides: Mapping[str, Side],
-        *,
-        is_bound: bool,
-        forks: bool,
-        is_cold: bool = False,
-        deadline: float | None = None,
-    ) -> None:
-        self._sides = sides
-        self._deadline = deadline
-        self._is_cold = is_cold
-        self._is_bound = is_bound
-        self._forks = forks and can_fork()
-        self._servers: dict[str, ForkServer] = {}
+    sides: Mapping[str, Side]
+    _: KW_ONLY
+    is_bound: bool
+    forks: bool
+    is_cold: bool = False
+    deadline: float | None = None
+    _servers: dict[str, ForkServer] = field(default_factory=dict)
 
     def start(self, name: str) -> LiveArm:
         """Start a worker of a side."""
-        side = self._sides[name]
-        if not self._forks:
-            return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, deadline=self._deadline)
-        if not self._servers:  # all at once: importing torch takes seconds
-            for one in self._sides.values():
-                if one.python not in self._servers:
-                    self._servers[one.python] = ForkServer(one, is_bound=self._is_bound)
-        server = self._servers[side.python]
-        return LiveArm(side, is_bound=self._is_bound, is_cold=self._is_cold, server=server, deadline=self._deadline)
+        side = self.sides[name]
+        server = None
+        if self.forks and sys.platform == "linux":  # macOS' own libraries do not survive a fork
+            if not self._servers:  # all at once: importing torch takes seconds
+                for one in self.sides.values():
+                    if one.python not in self._servers:
+                        self._servers[one.python] = ForkServer(one, is_bound=self.is_bound)
+            server = self._servers[side.python]
+        return LiveArm(side, is_bound=self.is_bound, is_cold=self.is_cold, server=server, deadline=self.deadline)
 
     def renew(self) -> None:
         """End the servers; the next workers come from new ones."""
@@ -166,7 +154,5 @@ class Servers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.renew()
