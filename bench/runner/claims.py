@@ -30,7 +30,6 @@ from bench.claims.check import reference, subject
 from bench.claims.torchvision import torchvision_claims
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim
-from bench.core.errors import BenchError
 from bench.core.record import Counters, Outcome
 from bench.runner import processes
 from bench.runner.counting import call_each
@@ -79,9 +78,8 @@ def check_torchvision(**limits: Any) -> tuple[CheckedClaim, ...]:
     """
     processes.preload("torchvision")
     ending = processes.call("bench.registry.torchvision:torchvision_documents", **limits)
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"torchvision's documents could not be read: {ending.reason}")
-    return check_claims(torchvision_claims(ending.value), **limits)
+    documents = ending.checked("torchvision's documents could not be read")
+    return check_claims(torchvision_claims(documents), **limits)
 
 
 def check_timm(**limits: Any) -> tuple[CheckedClaim, ...]:

@@ -25,6 +25,7 @@ from bench.runner.records import open_run
 from bench.runner.workers.answers import Examination
 
 NULL_MODEL = "bench.runner.workers.machine:workload"
+_UNUSABLE = "a fresh process could not be used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,8 +131,8 @@ def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Di
     Raises:
         BenchError: torch cannot be imported, or takes longer.
     """
-    function = "bench.runner.workers.machine:examine"
-    examined: Examination = _value(processes.call(function, method="spawn", timeout_seconds=timeout_seconds))
+    ending = processes.call("bench.runner.workers.machine:examine", method="spawn", timeout_seconds=timeout_seconds)
+    examined: Examination = ending.checked(_UNUSABLE)
     gpu: Mapping[str, Any] = next((one for one in reversed(examined.states) if one), {})
     state = replace(state, **gpu)
     return Diagnosis(
@@ -161,20 +162,15 @@ def find_costs(*, timeout_seconds: float | None = None) -> Costs:
         spawned_call_seconds=_timed_call("spawn", timeout_seconds),
         cell_overhead_seconds=cell,
         spawned_cell_overhead_seconds=measure_overhead("spawn", timeout_seconds).total_seconds,
-        torchvision=_value(processes.call(function, timeout_seconds=timeout_seconds)),
+        torchvision=processes.call(function, timeout_seconds=timeout_seconds).checked(_UNUSABLE),
     )
 
 
 def _timed_call(method: str, timeout_seconds: float | None) -> float:
     started = time.perf_counter()
-    _value(processes.call("bench.runner.workers.cells:nothing", method=method, timeout_seconds=timeout_seconds))
+    function = "bench.runner.workers.cells:nothing"
+    processes.call(function, method=method, timeout_seconds=timeout_seconds).checked(_UNUSABLE)
     return time.perf_counter() - started
-
-
-def _value(ending: processes.Ending) -> Any:
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"a fresh process could not be used: {ending.reason}")
-    return ending.value
 
 
 def _doubts(cpu: Environment, state: MachineState) -> tuple[str, ...]:

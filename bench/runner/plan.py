@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from bench import registry
 from bench.core.advice import AdviceKind
@@ -128,24 +129,18 @@ def check_here(cells: Sequence[Cell], *, method: str = "forkserver", timeout_sec
     if devices or models:
         tell("loading torch and the models")
         processes.preload_libraries([model for model, _ in models])
-        _preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
+        preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
 
 
-def _preflight(
-    devices: tuple[str, ...],
-    models: tuple[tuple[str, InputShape | None], ...],
-    *,
-    method: str,
-    timeout_seconds: float | None,
+def preflight(
+    devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...], **limits: Any
 ) -> Preflight:
-    """Look for devices and models in a fresh process.
+    """Look for devices and models in a fresh process; `limits` as in `processes.call`.
 
     Raises:
         BenchError: One of them is not there, or the process took too long.
     """
-    ending = processes.call(
-        "bench.runner.workers.cells:preflight", devices, models, method=method, timeout_seconds=timeout_seconds
-    )
+    ending = processes.call("bench.runner.workers.cells:preflight", devices, models, **limits)
     if ending.error is not None:
         raise ending.error
     if ending.outcome is not Outcome.OK:
@@ -186,7 +181,7 @@ def make_plan(
         processes.preload("bench.runner.workers.ranks")
     devices = tuple(dict.fromkeys((*(cell.device for cell in cells), *pool)))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    answer = _preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
+    answer = preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
     for note in answer.notes:
         print(note, file=sys.stderr)
     names = dict(answer.devices)

@@ -80,6 +80,16 @@ class Ending:
     error: BenchError | None = None
     output_tail: str | None = None
 
+    def checked(self, what: str) -> Any:
+        """Return the value.
+
+        Raises:
+            BenchError: There is none; what the function raised, else `what` with the reason behind it.
+        """
+        if self.outcome is not Outcome.OK:
+            raise self.error or BenchError(f"{what}: {self.reason}")
+        return self.value
+
 
 def preload(module: str) -> None:
     """Have the server import one more module before its first fork; without effect once it runs."""

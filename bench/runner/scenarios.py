@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.core.advice import doubts_of_machine
 from bench.core.environment import Environment
-from bench.core.errors import BenchError, StoreError
+from bench.core.errors import StoreError
 from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase, joined
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Sampling
@@ -268,9 +268,7 @@ def _fit_texts(cases: Sequence[GenerationCase], _: bool, method: str) -> Sequenc
     specs = {}
     for model, tokens in longest.items():
         ending = processes.call(f"{_GENERATION_WORKER}:fitting_spec", model, tokens, method=method)
-        if ending.outcome is not Outcome.OK:
-            raise ending.error or BenchError(f"model {model!r} could not be read: {ending.reason}")
-        specs[model] = str(ending.value)
+        specs[model] = str(ending.checked(f"model {model!r} could not be read"))
     return [replace(case, cell=replace(case.cell, model=specs[case.cell.model])) for case in cases]
 
 
@@ -278,9 +276,8 @@ def _check_images(cases: Sequence[SamplingCase], parts: bool, method: str) -> Se
     steps: dict[str, int] = {}
     for case in cases:
         steps[case.cell.model] = max(case.steps, steps.get(case.cell.model, 0))
-    checked = processes.call(f"{_IMAGES_WORKER}:check_models", steps, parts, method=method)
-    if checked.outcome is not Outcome.OK:
-        raise checked.error or BenchError(f"the models could not be read: {checked.reason}")
+    ending = processes.call(f"{_IMAGES_WORKER}:check_models", steps, parts, method=method)
+    ending.checked("the models could not be read")
     return cases
 
 

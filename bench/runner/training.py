@@ -122,8 +122,7 @@ def check_points(plans: Sequence[TrainingPlan]) -> tuple[TrainingPlan, ...]:
 
 def _ask_whether_usable(plan: TrainingPlan, is_downloading: bool = False, method: str = "forkserver") -> None:
     ending = processes.call(f"{WORKER}:check_plan", plan, is_downloading, method=method)
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"model {plan.model!r} cannot be trained: {ending.reason}")
+    ending.checked(f"model {plan.model!r} cannot be trained")
 
 
 def resume_training(

@@ -23,7 +23,7 @@ from bench.device.backend import complete_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.counting import count_all
-from bench.runner.plan import check_nodes
+from bench.runner.plan import check_nodes, preflight
 from bench.runner.records import open_run
 from bench.runner.scenarios import Asked, Kind, settings_of
 from bench.runner.session import Limits, Session
@@ -256,11 +256,7 @@ def _check_models(cells: Sequence[Cell]) -> None:
             check_optimizer(cell.optimizer)
     processes.preload_libraries([cell.model for cell in cells])
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    ending = processes.call("bench.runner.workers.cells:preflight", (), models)
-    if ending.error is not None:
-        raise ending.error
-    if ending.reason is not None:
-        raise BenchError(f"the models could not be looked up: {ending.reason}. {ending.output_tail or ''}".strip())
+    preflight((), models)
 
 
 def _pack(
