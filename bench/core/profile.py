@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
-from bench.core.record import SCHEMA, FlopCount, Phase, phase_of
+from bench.core.record import SCHEMA, FlopCount, OfPhase, Phase, phase_of
 from bench.core.units import known_sum
 
 LOSS = "(loss)"
@@ -54,7 +54,7 @@ class ProfileOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseCost:
+class PhaseCost(OfPhase):
     """What one row costs in one phase of a step.
 
     Attributes:
@@ -66,17 +66,12 @@ class PhaseCost:
         bytes_touched: Read and written by its operations, caches ignored.
     """
 
-    phase: Phase | str
     seconds: float
     profiled_seconds: float
     host_seconds: float | None = None
     events: float = 0.0
     flops: int | None = None
     bytes_touched: int | None = None
-
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,20 +190,15 @@ class SyncPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPoint:
+class MemoryPoint(OfPhase):
     """Bytes of the tensors alive at one instant of a step, by cause; fields as in `PredictedPeak`."""
 
-    phase: Phase | str
     weights_bytes: int
     gradients_bytes: int
     optimizer_state_bytes: int
     inputs_bytes: int
     saved_activations_bytes: int
     temporary_bytes: int
-
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
 
     @property
     def total_bytes(self) -> int:
@@ -218,16 +208,11 @@ class MemoryPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhasePeak:
+class PhasePeak(OfPhase):
     """What the accelerator's allocator held in one phase: at most, and at its end."""
 
-    phase: Phase | str
     peak_allocated_bytes: int
     end_allocated_bytes: int
-
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,11 +130,21 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class OfPhase:
+    """What is said of one phase: a `Phase`, or the name that a step of one's own gave it."""
+
+    phase: Phase | str
+
+    def __post_init__(self) -> None:
+        """Read the name of a phase as that phase."""
+        object.__setattr__(self, "phase", phase_of(self.phase))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(OfPhase):
     """The raw times of one phase in one process.
 
     Attributes:
-        phase: A `Phase`, or the name that a step of one's own gave it.
         seconds: One value per step, in the order they were taken.
         clock: `host` (perf_counter) or `device` (events on the device's stream).
         host_seconds: For `clock == "device"`: what the same step took the host to launch; else empty.
@@ -147,7 +157,6 @@ class Sample:
         converged: The target of `Sampling` was reached; None where the phase follows another one's stopping.
     """
 
-    phase: Phase | str
     seconds: tuple[float, ...]
     clock: str = "host"
     host_seconds: tuple[float, ...] = ()
@@ -157,10 +166,6 @@ class Sample:
     rank: int = 0
     converged: bool | None = None
     build_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
