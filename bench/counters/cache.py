@@ -96,13 +96,9 @@ class OutputCache:
         self._direct = _found_in_common(FakeTensorMode)  # what the meta kernel alone decides is the same in every mode
 
     def run(self, operation: Any, args: Any, kwargs: Any, otherwise: Callable[..., Any] | None = None) -> Any:
-        """Return what the operation returns.
+        """Return what the operation returns; what is no overload simply runs.
 
-        Args:
-            operation: An overload; anything else simply runs.
-            args: Its positional arguments.
-            kwargs: Its keyword arguments.
-            otherwise: Runs it where it must run, told whether its tensors are plain; by default it is called.
+        `otherwise` runs it where it must run, told whether its tensors are plain; by default it is called.
         """
         kind, direct = _facts(operation)
         key: Any = None

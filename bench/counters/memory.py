@@ -38,13 +38,9 @@ def measure_memory(
     gpu_uuid: str | None = None,
     ranks: Ranks | None = None,
 ) -> Memory:
-    """Measure the peaks of the first steps on the cell's device.
+    """Measure the peaks of the first steps on the cell's device; this process may be one of `ranks`.
 
-    Args:
-        workload: What to build.
-        cell: Where and how to run it.
-        gpu_uuid: Name of the GPU for its driver, which is asked what this process holds, contexts included.
-        ranks: Ranks that train together; this process is one of them.
+    The driver is asked by `gpu_uuid` what this process holds, contexts included.
     """
     if backend_of(cell.device).memory_method is not None:
         return _measure_allocator(workload, cell, gpu_uuid, ranks)
@@ -142,11 +138,8 @@ def predict(workload: Workload, cell: Cell) -> PredictedPeak:
     """Predict the highest instant of training (or inference): the first step or a steady one, whichever is higher.
 
     Counts the bytes of all tensors alive at once, on fake CPU tensors for any device (see `fakes` for what differs).
-    Not counted: what a kernel allocates inside one operation, CUDA's context, the allocator's fragmentation.
-
-    Args:
-        workload: What to build.
-        cell: Compiled cells are predicted as eager ones.
+    Not counted: what a kernel allocates inside one operation, CUDA's context, the allocator's fragmentation. Compiled
+    cells are predicted as eager ones.
     """
     return max(predict_steps(workload, cell), key=lambda peak: peak.total_bytes)
 

@@ -128,11 +128,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         return max(self.peaks(round_to=round_to), key=lambda peak: peak.total_bytes)
 
     def peaks(self, *, round_to: int = 1) -> tuple[PredictedPeak, ...]:
-        """Find the highest instant of each step.
-
-        Args:
-            round_to: Round every storage up to a multiple: CUDA's caching allocator hands out blocks of 512 bytes.
-        """
+        """Find the highest instant of each step; an allocator rounds storages up, CUDA's to 512 bytes."""
         live = [0] * len(Cause)
         highest: list[list[int]] = []
         start = 0
@@ -191,12 +187,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
 def track_steps(step: Step, steps: int, *, counter: OperationCounter | None = None) -> MemoryTimeline:
     """Run steps and log their memory; the first one creates the optimizer's state, the second is steady.
 
-    What is alive at the start is the model and the batch.
-
-    Args:
-        step: Real or fake.
-        steps: How many to run.
-        counter: Told of the operations of the last step, which is steady.
+    What is alive at the start is the model and the batch. `counter` is told of the operations of the last step.
     """
     timeline = MemoryTimeline()
     for network in step.networks.values():

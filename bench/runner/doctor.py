@@ -50,10 +50,6 @@ class Overhead:
 def measure_overhead(method: str = "forkserver", timeout_seconds: float | None = None) -> Overhead:
     """Run a cell of a null model into a folder that is thrown away.
 
-    Args:
-        method: How its processes are started, as in `LocalExecutor`.
-        timeout_seconds: Timeout of each.
-
     Raises:
         BenchError: The cell did not end OK.
     """
@@ -124,9 +120,7 @@ class Diagnosis:
 def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Diagnosis:
     """Examine devices and precisions in a new interpreter, which imports torch and little else.
 
-    Args:
-        state: State as `bench.device.environment.look` found it.
-        timeout_seconds: Timeout of that process.
+    The state is what `bench.device.environment.look` found.
 
     Raises:
         BenchError: torch cannot be imported, or takes longer.

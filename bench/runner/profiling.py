@@ -55,12 +55,6 @@ def profile_cells(
 ) -> Profiled:
     """Profile cells one after the other into a run's folder: a record and a profile of each.
 
-    Args:
-        cells: Cells as the sweep gave them.
-        options: For all of them.
-        results: Folder under which the run's folder is made.
-        timeout_seconds: Timeout of each cell; None is that of `processes.call`.
-
     Raises:
         BenchError: A model or device is not there, or the results cannot be written.
     """

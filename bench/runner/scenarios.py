@@ -79,12 +79,7 @@ class Asked:
 
 
 def taken_up(kind: Kind, run: str, results: Path) -> Asked:
-    """Read what a stored run was asked for.
-
-    Args:
-        kind: Kind of its cases.
-        run: Id, a beginning of it, folder, or `latest`.
-        results: Where runs are looked for.
+    """Read what a stored run of this kind was asked for; the others as for `RunFolder.open`.
 
     Raises:
         StoreError: There is no such run, or it is of another kind.
@@ -119,15 +114,7 @@ def plan_cases(kind: Kind, asked: Asked, *, method: str = "forkserver") -> tuple
 def run_cases(
     kind: Kind, asked: Asked, *, results: Path, watch: Watch, method: str = "forkserver", is_tracing: bool = False
 ) -> StoredRun:
-    """Measure every case that has no good result of this code in this environment.
-
-    Args:
-        kind: Kind of the cases.
-        asked: What is to be measured.
-        results: Folder that holds the runs.
-        watch: Told when a case starts and ends.
-        method: How processes are started.
-        is_tracing: Write a trace of each case, too.
+    """Measure every case that has no good result of this code in this environment, and trace it if asked.
 
     Raises:
         BenchError: A model is not there or cannot do this, a device is not there, or a file cannot be written.
@@ -218,12 +205,7 @@ def time_and_count(
 ) -> dict[str, Any]:
     """Time a case in fresh processes and count it in another; give the fields of what was found.
 
-    Args:
-        worker: Module with `time_case(case, sampling, gpu_uuid)` and `measure_case(case)`.
-        case: Case to be measured.
-        sampling: How long to measure.
-        environment: Environment of the case's device.
-        method: How processes are started.
+    The module `worker` has `time_case(case, sampling, gpu_uuid)` and `measure_case(case)`.
     """
     limit = processes.DEFAULT_TIMEOUT_SECONDS + sampling.budget_seconds
     arguments = (case, sampling, environment.gpu_uuid)

@@ -76,14 +76,8 @@ def run_cells(
 ) -> tuple[Record, ...]:
     """Measure every cell within the limits; each record is on disk before the next cell of its lane starts.
 
-    Args:
-        cells: What to measure.
-        executor: How.
-        folder: Where the records go.
-        observers: Told what happens, one at a time.
-        limits: Which cells, in which order.
-        lane: Cells of one lane follow each other, lanes run side by side; None is alone, before all lanes. By default
-            every cell is alone.
+    Cells of one `lane` follow each other, lanes run side by side; None is alone, before all lanes. By default every
+    cell is alone. Observers are told what happens, one at a time.
 
     Raises:
         StoreError: A record cannot be written; those before it are on disk.
@@ -219,11 +213,7 @@ def builtin_suites() -> dict[str, Path]:
 
 
 def plan_resumption(run: str, results: Path = Path("results")) -> Session:
-    """Plan what a stored run was asked to do: its cells and its sampling.
-
-    Args:
-        run: Id, a beginning of it, folder, or `latest`.
-        results: Where runs are looked for.
+    """Plan what a stored run was asked to do: its cells and its sampling; arguments as for `RunFolder.open`.
 
     Raises:
         StoreError: There is no such run, or it cannot be read.

@@ -73,15 +73,7 @@ def train(
     stop: Stop | None = None,
     method: str = "forkserver",
 ) -> Trained:
-    """Train in a new run folder.
-
-    Args:
-        plan: Device names may be short.
-        results: Folder under which the run's folder is made.
-        download: Let torchvision fetch MNIST.
-        observer: Told how far it is, from another thread.
-        stop: Set to end it early.
-        method: `forkserver`, `spawn` or `inline`.
+    """Train in a new run folder; the observer is told how far it is from another thread, and `stop` ends it early.
 
     Raises:
         BenchError: The model, the device or the data cannot be used; no folder is left then.
@@ -255,10 +247,7 @@ def measure_points(
 ) -> tuple[PipelinePoint, ...]:
     """Measure one point per plan, one after the other; a failure is a row beside the others.
 
-    Args:
-        plans: All on one device, whose name may be short.
-        budget_seconds: Budget of each of the three measurements of a point.
-        observer: Hears of every point.
+    All are on one device. The budget is that of each of the three measurements of a point.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.

@@ -28,13 +28,7 @@ MIGRATIONS: Mapping[int, Migration] = dict.fromkeys((1, 2, 3), lambda data: data
 def migrate(
     data: Any, where: str, *, migrations: Mapping[int, Migration] = MIGRATIONS, current: int = SCHEMA
 ) -> dict[str, Any]:
-    """Bring the JSON object of a record or a run up to the current schema.
-
-    Args:
-        data: Parsed JSON; left as it is.
-        where: Names the file in errors.
-        migrations: Steps by the version they start from.
-        current: The version to arrive at.
+    """Bring the JSON object of a file up to the current schema; `data` is left as it is, `where` names the file.
 
     Raises:
         StoreError: A newer stepbench wrote it; the step from its version is gone; it has no `schema`.

@@ -120,12 +120,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path_or_id: str | Path, root: Path = Path("results"), *, prefers_records: bool = False) -> RunFolder:
-        """Open a run by its folder, its id, a unique beginning of its id, or `latest`.
-
-        Args:
-            path_or_id: Which.
-            root: Where runs are looked for.
-            prefers_records: `latest` is the newest run with records, see `latest`.
+        """Open a run by its folder, its id, a unique beginning of its id in `root`, or `latest` (which see).
 
         Raises:
             StoreError: There is no such run, or its `run.json` cannot be read; a newer stepbench wrote it.

@@ -43,15 +43,9 @@ def judge_all(
     spreads: dict[str, float],
     is_cut_short: bool,
 ) -> tuple[Comparison, ...]:
-    """Make one comparison per cell, in the order of the cells.
+    """Make one comparison per cell, in the order of the cells; the sessions stand in the order they were taken.
 
-    Args:
-        cells: All that were asked for.
-        sessions: Sessions in the order they were taken.
-        plan: When it was looked.
-        fates: Why a cell cannot be compared, by cell key.
-        spreads: The spread of a session that a calibration found, by cell key.
-        is_cut_short: The budget ended before the plan did.
+    By cell key are why one cannot be compared, and the spread of a session that a calibration found.
     """
     threshold = plan.threshold
     comparisons = []

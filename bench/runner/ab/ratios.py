@@ -60,15 +60,9 @@ def check_times(
     start: StartArm | None = None,
     environments: dict[str, Environment] | None = None,
 ) -> tuple[CheckedClaim, ...]:
-    """Measure and judge claims of time, in their order; takes minutes.
+    """Measure and judge claims of time, in their order; takes minutes, because all sessions are taken.
 
-    Args:
-        claims: With `step_seconds`.
-        settings: Sessions, quads, seed; all sessions are taken.
-        device: Where both cells run.
-        listen: Told when a session ends.
-        start: Starts the worker of a side; a seam for tests, with `environments` by device.
-        environments: Environments of the devices; asked of a worker where `start` is not given.
+    Arguments as for `measure_pairs`.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.
@@ -100,8 +94,8 @@ def measure_pairs(
         settings: Settings of the sessions.
         device: Where all run.
         listen: Told when a session ends.
-        start: Starts the worker of a side; a seam for tests, with `environments` by device.
-        environments: Environments of the devices; asked of a worker where `start` is not given.
+        start: Starts the worker of a side; a seam for tests.
+        environments: Environments by device; a worker is asked where `start` is not given.
         offsets: The log-ratio that counts as no change, by key of a pair.
 
     Raises:
@@ -224,13 +218,7 @@ def _look(
 
 
 def cells_of(model_a: str | None, model_b: str | None, axes: Mapping[str, Any], set_b: str | None) -> tuple[Cell, Cell]:
-    """Make the two cells.
-
-    Args:
-        model_a: Model of A; `model_b` is the same if not given.
-        model_b: Model of B.
-        axes: Axes of both.
-        set_b: What is different in B: `precision=bf16-amp,compile=default`.
+    """Make the two cells: both have these axes, and B what is set besides, `precision=bf16-amp,compile=default`.
 
     Raises:
         UsageError: One of them makes no sense, is more than one cell, or both are the same.

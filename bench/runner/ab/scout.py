@@ -28,13 +28,10 @@ def wait_for_quiet(
     busy_cores: Callable[[], float | None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Say at once that other work keeps cores busy, and wait until it does not.
+    """Say at once and every 20 s that other work keeps cores busy, and wait until it does not.
 
-    Args:
-        patience_seconds: Longest wait; None measures at once.
-        tell: Is given a line for people, now and every 20 s.
-        busy_cores: Watches the machine for a while; a seam for tests.
-        clock: The same.
+    A patience of None measures at once. `busy_cores`, which watches the machine for a while, and `clock` are seams for
+    tests.
 
     Raises:
         IncomparableError: The machine stayed busy.

@@ -60,12 +60,7 @@ class Annotation:
 
 
 def find_annotations(results: Sequence[StepResult], root: Path) -> tuple[Annotation, ...]:
-    """Make an annotation of everything that a reviewer should see.
-
-    Args:
-        results: Results of the steps.
-        root: Top of the repository; a file outside of it cannot be annotated.
-    """
+    """Make an annotation of everything that a reviewer should see; a file outside of the repository has no place."""
     return tuple(annotation for result in results for annotation in _annotations(result, root))
 
 

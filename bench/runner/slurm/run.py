@@ -148,16 +148,9 @@ def submit_missing(
     limits: Limits | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
-    """Submit the cells that have no record and that no task still holds.
+    """Submit the cells that have no record and that no task still holds, and those that ended like `retried`.
 
-    Args:
-        folder: Folder of the run.
-        job: What to ask the cluster for; None asks as the last time.
-        timeout_seconds: Timeout of each process of a cell; None as the last time.
-        cells_per_task: Cells per task, as for `pack`.
-        retried: Cells whose record says that they ended like this are submitted again.
-        limits: Which of the cells are submitted now, in which order, and until when they start.
-        slurm: The cluster's commands.
+    A job or a timeout of None is that of the last time.
 
     Raises:
         BenchError: The run was not submitted to Slurm, or Slurm cannot be asked or refuses.

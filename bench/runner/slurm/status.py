@@ -72,16 +72,7 @@ def judge(
     note: TaskNote | None,
     limit_seconds: int,
 ) -> TaskEnding:
-    """Return how a task ended.
-
-    Args:
-        task: Task as Slurm names it, `8_3`.
-        status: What Slurm says; None if it has forgotten.
-        output: The end of what the task printed.
-        exit_code: What its script left.
-        note: What the task wrote of itself.
-        limit_seconds: Its time limit.
-    """
+    """Return how a task ended, by what `Task` says of it and the exit code that its script left; `task` is `8_3`."""
     state = _state(status, output, note, limit_seconds)
     node = (status.node if status else None) or (note.host if note else None)
     who = f"Slurm task {task}{f' on {node}' if node else ''}"

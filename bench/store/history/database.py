@@ -58,11 +58,7 @@ def parts_of(values: Sequence[str]) -> Iterator[Sequence[str]]:
 
 @contextlib.contextmanager
 def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
-    """Open a history by its path or URL; one of an older schema is upgraded.
-
-    Args:
-        given: Value of `--history`.
-        makes: Make it if there is none.
+    """Open a history by its path or URL; one of an older schema is upgraded, and `makes` makes it if there is none.
 
     Raises:
         StoreError: It cannot be reached, read or written; it holds something else; a newer stepbench made it. The

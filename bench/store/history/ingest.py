@@ -65,13 +65,9 @@ def ingest(
     results: Path = Path("results"),
     takes_back: bool = False,
 ) -> Ingested:
-    """Ingest runs and files of pytest-benchmark.
+    """Ingest runs and files of pytest-benchmark; with `takes_back` also what was pruned.
 
-    Args:
-        history: Open.
-        given: Runs by folder, id or `latest`; folders of runs; files. Nothing is every run in `results`.
-        results: Where ids are looked up.
-        takes_back: Also what was pruned.
+    Runs are given by folder, id in `results` or `latest`, or as folders of runs; nothing is every run in `results`.
     """
     sources, found = find_sources(given, results)
     problems = [str(problem) for problem in found]

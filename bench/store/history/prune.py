@@ -49,15 +49,9 @@ def prune(
     folders_in: Path | None = None,
     now: datetime | None = None,
 ) -> Pruned:
-    """Plan what goes, and take it out where `does` says so.
+    """Plan what goes, and take it out where `does` says so; measurements at accepted commits stay.
 
-    Args:
-        history: Open.
-        limits: Limits, at least one.
-        accepted: Measurements at the commits of these stay.
-        does: Else nothing is changed.
-        folders_in: Also remove raw run folders in this folder of which every record was pruned, now or before.
-        now: For tests.
+    With `folders_in` go the raw run folders in it, too, of which every record was pruned, now or before.
 
     Raises:
         UsageError: No limit was given.
