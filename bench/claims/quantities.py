@@ -53,14 +53,7 @@ QUANTITIES: dict[str, Quantity] = {
 
 
 def read(counters: Counters, batch_size: int, layer: str | None, quantity: str) -> Reading:
-    """Read one quantity of a model, or of one layer with everything inside it.
-
-    Args:
-        counters: Counters of a pass over `batch_size` examples.
-        batch_size: Examples in that pass.
-        layer: Dotted module path; None is the whole model.
-        quantity: A key of `QUANTITIES`.
-    """
+    """Read one of `QUANTITIES` of a model (layer None), or of one layer with everything inside it."""
     if quantity in ("flops_forward", "macs_forward") and counters.flops is not None and counters.flops.is_lower_bound:
         names = ", ".join(name for name, _ in counters.flops.uncounted)
         return Reading(value=None, reason=f"only a lower bound of the FLOPs is known: no formula for {names}")

@@ -110,15 +110,7 @@ def find_attribute(module: ModuleType, attribute: str, spec: str) -> Any:
 
 
 def no_attribute(spec: str, where: str, part: str, known: Iterable[str], own: Sequence[str]) -> ModelError:
-    """Make the error of a name that is not there: with the nearest one, or what a module defines itself.
-
-    Args:
-        spec: The whole model spec.
-        where: Name of the file.
-        part: What was asked for.
-        known: All public names there.
-        own: Those that are defined there and can be called.
-    """
+    """Make the error of a name that is not there: with the nearest known one, or the callables of the module's own."""
     offer = f" It defines: {', '.join(own[:_OFFERED])}{', ...' if len(own) > _OFFERED else ''}." if own else ""
     return ModelError(f"model {spec!r}: {where} has no {part!r}.{did_you_mean(part, known) or offer}")
 

@@ -47,11 +47,7 @@ class Suite:
 
 
 def read_suite(path: Path, sampling: Sampling | None = None) -> Suite:
-    """Read a suite file.
-
-    Args:
-        path: The file.
-        sampling: What the file's `[sampling]` table changes; default settings if None.
+    """Read a suite file; its `[sampling]` table changes a sampling, the default one if None.
 
     Raises:
         UsageError: It cannot be read, is not TOML, or has an unknown key or a wrong value; the message names it.

@@ -108,9 +108,7 @@ def sweep_of(*, models: Any, **axes: Any) -> Sweep:
 def refuse_idle(axes: Mapping[str, tuple[Any, ...]], cells: Callable[[], Iterable[Cell]]) -> None:
     """Refuse a value that was asked for and means nothing in any cell, as nodes do without several processes.
 
-    Args:
-        axes: What was asked for, by axis.
-        cells: Makes what came of it, which is asked for only where that matters.
+    What came of it, the cells, is asked for only where that matters.
 
     Raises:
         UsageError: There is such a value.
@@ -146,12 +144,7 @@ _ALWAYS_TYPED = ("mode", "batch_size", "precision")
 
 
 def run_commands(cells: Iterable[Cell], options: Sequence[str] = ()) -> tuple[str, ...]:
-    """Write the `bench run` commands that measure these cells; those that are fed alike share one.
-
-    Args:
-        cells: With full device names.
-        options: What is typed behind the axes.
-    """
+    """Write the `bench run` commands that measure these cells; those that are fed alike share one."""
     groups: dict[Any, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(cell.input_shape, []).append(cell)

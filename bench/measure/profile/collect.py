@@ -70,12 +70,8 @@ class Collected:
 def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
     """Warm a prepared step up, then take plain and profiled steps in turn.
 
-    Synchronises at the borders of blocks; keeps the garbage collector off meanwhile.
-
-    Args:
-        step: Its weights change as it trains.
-        cell: Names the device, and whether the model is compiled: hooks would then be compiled too, so it has none.
-        steps: How many steps to profile; None takes what two seconds hold, between 8 and 40.
+    Synchronises at the borders of blocks; keeps the garbage collector off meanwhile. None profiles as many steps as two
+    seconds hold, between 8 and 40. A compiled model has no hooks, which would be compiled too.
     """
     clock = clock_for(cell.device)
     plain: list[float] = []
@@ -180,15 +176,8 @@ def write_recording(
 ) -> str:
     """Write what the profiler recorded into a file, packed if its name ends in `.gz`; return in words what it holds.
 
-    A recording of more than `max_events` events is cut off: its first events are kept.
-
-    Args:
-        record: Records so many steps, or what `unit` calls them.
-        name: What is recorded.
-        path: File to write.
-        unit: Name of one of them.
-        max_events: Most events.
-        count: How many to record; None is up to three, as the events of one allow.
+    `record` records so many steps, or what `unit` calls them: None is up to three, as the events of one allow. A
+    recording of more than `max_events` events is cut off: its first events are kept.
     """
     if count is None:
         with record(1) as profiler:

@@ -195,13 +195,10 @@ MAX_POINTS = 200
 
 
 def profile_memory(workload: Workload, cell: Cell, step: Step) -> MemoryProfile:
-    """Follow the tensors alive over the second step, whose optimizer has its state.
+    """Follow the tensors alive over the second step, whose optimizer has its state, on fake tensors.
 
-    Args:
-        workload: Built on fake tensors.
-        cell: Its device tells how the allocator rounds.
-        step: Prepared. On an accelerator the allocator's own peaks are read beside; and where the step reads the value
-            of a tensor, it is followed itself. Run when nothing is timed.
+    On an accelerator the allocator's own peaks are read beside, in the real step; where it reads the value of a tensor,
+    it is followed itself. Run when nothing is timed.
     """
     method = "tensors alive, on fake CPU tensors"
     try:

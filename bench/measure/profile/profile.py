@@ -64,11 +64,7 @@ def profile_cell(
 ) -> Profile:
     """Profile one cell; call it in a fresh process.
 
-    Args:
-        workload: What to build.
-        cell: Where and how to run it.
-        options: What to do besides.
-        flops_per_byte: Balance of the device from measured peaks, for advice on layers that are bound by memory.
+    The balance of the device, from measured peaks, is for advice on layers that are bound by memory.
     """
     notes: list[str] = []
     passes = _run_passes(workload, cell, options, notes)

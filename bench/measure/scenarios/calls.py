@@ -66,13 +66,7 @@ def repeat(
 def trace_calls(call: Callable[[], object], model: nn.Module, case_id: str, device: str, path: Path, unit: str) -> str:
     """Trace a few calls into a file, with a mark around each and around every module; return what it holds in words.
 
-    Args:
-        call: Does what the case measures, once.
-        model: Model that it calls.
-        case_id: Name of the case.
-        device: Where it runs.
-        path: File to write.
-        unit: Name of one call.
+    One call is named `unit`, as `generation`.
     """
 
     def marked() -> None:

@@ -30,11 +30,6 @@ def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | N
     Batches that workers had prepared before the first was taken would flatter the loader, so they are taken and not
     counted.
 
-    Args:
-        plan: With a full device name.
-        budget_seconds: Budget of each of the three.
-        data: For tests; None takes the plan's own.
-
     Raises:
         BenchError: The model or the data cannot be used.
     """
