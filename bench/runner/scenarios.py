@@ -22,7 +22,7 @@ from bench.runner import processes
 from bench.runner.plan import Plan, make_plan
 from bench.runner.records import Stamp, describe_resumption, open_run
 from bench.runner.tracing import TRACES, tell_untraced, trace_file
-from bench.store.cases import append_case, read_generations, read_images
+from bench.store.cases import read_generations, read_images, write_case
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run
 
@@ -134,7 +134,7 @@ def run_cases(
             watch(index, len(left), case.id, None)
             environment = plan.environments[case.cell.device]
             one = measure_case(kind, case, asked.sampling, environment, has_parts=case in with_parts, method=method)
-            append_case(folder, kind.name, one)
+            write_case(folder, one)
             if is_tracing and one.outcome is Outcome.OK:
                 path = trace_file(folder.path / TRACES, case.key)
                 limit = processes.DEFAULT_TIMEOUT_SECONDS

@@ -24,7 +24,7 @@ from bench.core.training import PipelinePoint, Progress, Training, TrainingPlan,
 from bench.runner import processes
 from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, describe_resumption, open_run
-from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_training
+from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_case
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
 
@@ -207,7 +207,7 @@ def _train_into(
         output_tail=ending.output_tail,
         **stamp.fields(),
     )
-    write_training(folder, training)
+    write_case(folder, training)
     _write_derived(folder, training)
     if outcome is Outcome.OK:
         remove_checkpoint(folder, plan)
