@@ -24,6 +24,7 @@ from bench.core.profile import Compilation, MemoryProfile, Profile, ProfileOptio
 from bench.core.record import Counters
 from bench.core.workload import Workload
 from bench.counters.build import whole
+from bench.counters.fakes import fake_step
 from bench.counters.flops import count_workload
 from bench.device.backend import backend_of, is_accelerator, synchronize
 from bench.device.gradients import settle_scale
@@ -34,7 +35,7 @@ from bench.measure.profile.collect import Collected, collect, write_trace
 from bench.measure.profile.passes import feed_batches, find_breaks, find_syncs, graphs_so_far, profile_memory
 from bench.measure.profile.rows import layer_rows, middle_half, operator_rows
 from bench.measure.profile.times import idle_gaps
-from bench.measure.profile.work import Work, count_step_work, count_work
+from bench.measure.profile.work import Work, count_work
 from bench.registry.optimizers import OPTIMIZERS
 
 SLOW_STEP_SECONDS = 0.5
@@ -140,11 +141,13 @@ def _run_passes(workload: Workload, cell: Cell, options: ProfileOptions, notes: 
 def _count_work(workload: Workload, cell: Cell, step: Step) -> Work | None:
     """Count bytes on fake tensors, or on the real step where it reads values; a compiled one shows no operations."""
     try:
-        return count_work(workload, cell)
+        with fake_step(workload, cell) as fake:
+            fake()
+            return count_work(fake)
     except Exception:
         if cell.compile is not CompileMode.NONE:
             raise
-        return count_step_work(step)
+        return count_work(step)
 
 
 def _attempt(what: str, notes: list[str], do: Callable[[], Found]) -> Found | None:

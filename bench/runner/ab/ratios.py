@@ -189,16 +189,6 @@ def _here() -> Side:
     return Side(name="head", given=".", folder=folder, root=folder)
 
 
-def environment_here(device: str) -> Environment:
-    """Ask a worker for the environment of a device.
-
-    Raises:
-        ArmError: No worker can be started, or the device is not there.
-    """
-    environments, _ = _look(_here(), {}, device)
-    return environments[device]
-
-
 def _look(
     side: Side, pairs: Mapping[Cell, tuple[Cell, Cell]], device: str, deadline: float | None = None
 ) -> tuple[dict[str, Environment], dict[str, Fate]]:
@@ -257,7 +247,8 @@ def compare_cells(
         NothingMeasuredError: One of them fails.
         BenchError: No worker can be started, or the device is not there.
     """
-    with locked_environments({a.device: environment_here(a.device)}, is_asked=settings.lock_clocks) as environments:
+    found, _ = _look(_here(), {}, a.device)
+    with locked_environments(found, is_asked=settings.lock_clocks) as environments:
         return _compare(a, b, settings, results, listen, environments[a.device])
 
 
