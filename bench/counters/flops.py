@@ -292,8 +292,9 @@ def count_seeded(
         except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
             reasons.append(f"not on {kind}: {error_text(error)}")
             continue
-        counters, advice = _counters(subject.counted, flops, theirs, layers)
-        return counters, doubts + advice, has_drawn
+        said = tuple(answer.opinion for answer in theirs)
+        counters = dataclasses.replace(_parameters_of(subject.counted), flops=flops, opinions=said, layers=layers)
+        return counters, doubts + find_doubts(flops, theirs), has_drawn
     return *_parameters_only(workload, reasons), False
 
 
@@ -345,14 +346,6 @@ def _count_subject(subject: Subject, workload: Workload, *, asks_torch: bool) ->
 def advice_on_gradients(mode: str) -> Advice:
     """Report that an inference ran under another mode than `inference_mode`."""
     return Advice(kind=AdviceKind.GRAD_MODE, facts=(("mode", mode),))
-
-
-def _counters(
-    model: nn.Module, flops: FlopCount, answers: tuple[Answer, ...], layers: tuple[LayerCount, ...]
-) -> tuple[Counters, tuple[Advice, ...]]:
-    opinions = tuple(answer.opinion for answer in answers)
-    counters = dataclasses.replace(_parameters_of(model), flops=flops, opinions=opinions, layers=layers)
-    return counters, find_doubts(flops, answers)
 
 
 def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counters, tuple[Advice, ...]]:

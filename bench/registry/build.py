@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,7 @@ def default_loss(outputs: Any, targets: Any) -> torch.Tensor:
     own = None if isinstance(outputs, torch.Tensor) else named(outputs, "loss")
     if isinstance(own, torch.Tensor) and own.dim() == 0:
         return own
-    squares = [tensor.square().mean() for tensor in _float_tensors(outputs)]
+    squares = [one.square().mean() for one in leaves(outputs, torch.Tensor) if one.is_floating_point()]
     if not squares:
         raise ModelError(
             f"the model returned a {type(outputs).__name__} without a float tensor; pass a Workload with its own loss"
@@ -119,13 +119,6 @@ def default_optimizer(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.O
     import torch
 
     return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9)
-
-
-def _float_tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Walk through nested outputs: tuples, mappings, dataclasses, objects with attributes."""
-    import torch
-
-    return (tensor for tensor in leaves(value, torch.Tensor) if tensor.is_floating_point())
 
 
 CONTEXT_OPTION = "sequence_length"

@@ -66,7 +66,7 @@ def load_file(path: Path, spec: str) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"model {spec!r}: no file {str(path)!r} in {Path.cwd()}")
     path = path.resolve()
-    name = private_name(path)
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     status = path.stat()
     stamp = (status.st_mtime_ns, status.st_size)
     if name in sys.modules and _stamps.get(name) == stamp:
@@ -85,11 +85,6 @@ def load_file(path: Path, spec: str) -> ModuleType:
             raise
     _stamps[name] = stamp
     return module
-
-
-def private_name(path: Path) -> str:
-    """Name the module of a file: the same path gives the same name, in every process."""
-    return f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 def find_attribute(module: ModuleType, attribute: str, spec: str) -> Any:

@@ -62,15 +62,12 @@ def count_all(
             continue
         ending = next(endings)
         counted: Counted = ending.value if ending.outcome is Outcome.OK else _failed(ending)
-        if kept and counted.imported is not None and not _has_failed(counted):
+        has_failed = any(advice.kind is AdviceKind.COUNT_FAILED for advice in counted.advice)
+        if kept and counted.imported is not None and not has_failed:
             asked = {"opinions": asks[cell], "steps": steps}
             kept.keep(cell, counted.counters, counted.advice, counted.imported, **asked)
         yield cell, counted
     next(endings, None)  # its end is reached, or it would take itself for abandoned
-
-
-def _has_failed(counted: Counted) -> bool:
-    return any(advice.kind is AdviceKind.COUNT_FAILED for advice in counted.advice)
 
 
 def _without_batch(cell: Cell) -> Cell:

@@ -403,11 +403,15 @@ def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"the worker ended without an answer, exit code {exit_code}"
     if is_oom:
         return Outcome.OUT_OF_MEMORY, "the kernel killed the worker because memory ran out (SIGKILL by its OOM killer)"
+    return Outcome.KILLED, f"the worker was killed by {signal_name(-exit_code)}"
+
+
+def signal_name(number: int) -> str:
+    """Name a signal; a real-time one has no name."""
     try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:  # a real-time signal has no name
-        name = f"signal {-exit_code}"
-    return Outcome.KILLED, f"the worker was killed by {name}"
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _tail(descriptor: int) -> str | None:

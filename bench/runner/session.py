@@ -286,7 +286,8 @@ def execute(
     plan = make_plan(session.cells, method=method, pool=pool, timeout_seconds=preflight_limit(timeout_seconds))
     if session.sampling.exclusive:
         _refuse_shared_host()
-        plan = replace(plan, near=_near(plan))
+        near = {device: backend_of(device).cpus_near(one.gpu_uuid) for device, one in plan.environments.items()}
+        plan = replace(plan, near=near)
     with locked_environments(plan.environments, is_asked=session.sampling.lock_clocks) as environments:
         plan = replace(plan, environments=environments)
         limit = session.sampling.skip_slower_than
@@ -337,11 +338,6 @@ def _refuse_shared_host() -> None:
         raise IncomparableError(
             f"--exclusive was asked for, and other work keeps {busy:.1f} cores busy; end it, or leave --exclusive out"
         )
-
-
-def _near(plan: Plan) -> dict[str, frozenset[int]]:
-    """Find the CPUs on each device's NUMA node."""
-    return {device: backend_of(device).cpus_near(one.gpu_uuid) for device, one in plan.environments.items()}
 
 
 def _take_up(

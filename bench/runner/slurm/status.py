@@ -14,6 +14,7 @@ import signal
 from dataclasses import dataclass
 
 from bench.core.record import Outcome
+from bench.runner.processes import signal_name
 from bench.runner.slurm.commands import Slurm, TaskStatus
 from bench.runner.slurm.files import (
     FINISHED,
@@ -132,16 +133,9 @@ def _by_exit_code(who: str, code: int, output: str, *, has_begun: bool) -> TaskE
         return TaskEnding(outcome=Outcome.FAILED, reason=reason, is_final=False)
     if code > 128:
         hint = "; the kernel kills so when memory runs out" if code - 128 == signal.SIGKILL else ""
-        reason = f"{who} was killed by {_signal_name(code - 128)}{hint}"
+        reason = f"{who} was killed by {signal_name(code - 128)}{hint}"
         return TaskEnding(outcome=Outcome.KILLED, reason=reason, is_final=True)
     return TaskEnding(outcome=Outcome.FAILED, reason=f"{who} failed, exit code {code}{said}", is_final=False)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

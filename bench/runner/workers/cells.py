@@ -47,7 +47,6 @@ from bench.device.environment import read_environment, read_machine, state_betwe
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.settings import cell_settings, changed_settings, read_settings
-from bench.device.step import Step
 from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy, measure_idle
 from bench.measure.peaks import measure_slowdown, probe_memory, probe_products
@@ -107,9 +106,11 @@ def time_cell(
         after = read_machine(cell.device, gpu_uuid)
         state = state_between(before, after, cell.device, gpu_uuid, timing.glances, load)
         changed = advice_on_settings(cell, settings)
+        mode = step.fallback_mode
+        fallback: tuple[Advice, ...] = () if mode is None else (advice_on_gradients(mode),)
     return TimedCell(
         samples=with_build(timing.samples, built),
-        advice=timing.advice + doubts_of_machine(state, cell.device) + advice_on_step(step) + changed,
+        advice=timing.advice + doubts_of_machine(state, cell.device) + fallback + changed,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         state=state,
@@ -287,13 +288,10 @@ def problem_of(cell: Cell, needed: int | None) -> TimedCell | None:
     if reason is not None:
         return TimedCell(skipped=reason)
     free = None if needed is None else free_memory(cell.device)
-    return _too_large(needed, free) if needed is not None and free is not None and needed > free else None
-
-
-def _too_large(predicted_bytes: int, free: int) -> TimedCell:
-    """Skip a cell that cannot fit into the memory that is free, with both figures."""
-    facts = (("predicted_bytes", predicted_bytes), ("free_bytes", free))
-    words = f"the predicted peak of {format_bytes(predicted_bytes)} exceeds the {format_bytes(free)} of free memory"
+    if needed is None or free is None or needed <= free:
+        return None
+    facts = (("predicted_bytes", needed), ("free_bytes", free))
+    words = f"the predicted peak of {format_bytes(needed)} exceeds the {format_bytes(free)} of free memory"
     return TimedCell(
         skipped=f"{words}; --no-predict tries anyway", advice=(Advice(kind=AdviceKind.MEMORY_TOO_SMALL, facts=facts),)
     )
@@ -328,12 +326,6 @@ def load_of_others(
             sleep(0.1)
             load = backend.load(gpu_uuid)
     return load
-
-
-def advice_on_step(step: Step) -> tuple[Advice, ...]:
-    """Return where an inference ran under another mode than `inference_mode`, because the model differentiates."""
-    mode = step.fallback_mode
-    return () if mode is None else (advice_on_gradients(mode),)
 
 
 def profile_cell(
