@@ -30,8 +30,7 @@ from bench.device.backend import backend_of, is_accelerator
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.counting import count_all, workspaces_of
-from bench.runner.records import Stamp
-from bench.runner.tracing import tell_untraced, trace_file
+from bench.runner.records import Stamp, tell_untraced, trace_file
 from bench.runner.workers.answers import Counted, Observed, TimedCell
 from bench.store.kept import KeptCounts
 

@@ -20,8 +20,7 @@ from bench.core.record import Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.plan import Plan, make_plan
-from bench.runner.records import Stamp, describe_resumption, open_run
-from bench.runner.tracing import TRACES, tell_untraced, trace_file
+from bench.runner.records import TRACES, Stamp, describe_resumption, open_run, tell_untraced, trace_file
 from bench.store.cases import read_generations, read_images, write_case
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run

@@ -41,8 +41,7 @@ from bench.runner.events import (
 from bench.runner.executor import SNAPSHOTS, LocalExecutor
 from bench.runner.peaks import known_peaks, slow_precisions
 from bench.runner.plan import Plan, make_plan, preflight_limit, remaining
-from bench.runner.records import describe_resumption, describe_run
-from bench.runner.tracing import TRACES
+from bench.runner.records import TRACES, describe_resumption, describe_run
 from bench.store.codec import write_json
 from bench.store.kept import KeptCounts
 from bench.store.runs import RunFolder, RunInfo
