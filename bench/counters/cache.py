@@ -358,12 +358,7 @@ def active_outputs() -> OutputCache | None:
 
 
 class Remembering(PlainMode):  # type: ignore[no-untyped-call]
-    """Lets whoever dispatches on tensors without values inside this mode profit from a cache.
-
-    Args:
-        cache: Of what operations return.
-        passes: Operations that are left to the modes below.
-    """
+    """Lets whoever dispatches on tensors without values profit from a cache, but for what passes to the modes below."""
 
     def __init__(self, cache: OutputCache, passes: Callable[[Any], bool] = lambda _: False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -258,9 +258,7 @@ class Scaling:
 def scalings(records: Sequence[Record], steps: Mapping[str, Estimate | None] | None = None) -> tuple[Scaling, ...]:
     """Fit every group of a run, along the batch first; () where no group has three sizes.
 
-    Args:
-        records: Those of the run.
-        steps: What `estimate_phase` says of their steps, by the cell's key, if it was asked already.
+    `steps` are what `estimate_phase` says, by the cell's key, if it was asked already.
     """
     groups: dict[tuple[str, str, Cell], dict[int, Record]] = {}
     for record in records:

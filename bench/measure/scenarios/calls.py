@@ -21,7 +21,7 @@ from bench.counters.flops import count_module
 from bench.device.backend import is_accelerator
 from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, without_garbage_collection
-from bench.measure.profile.collect import recording_calls, write_recording
+from bench.measure.profile.collect import recorded_calls, write_recording
 from bench.measure.profile.spans import layer_marks
 from bench.stats.stopping import StopRule
 
@@ -76,7 +76,7 @@ def trace_calls(call: Callable[[], object], model: nn.Module, case_id: str, devi
     for _ in range(MIN_WARMUPS):
         call()
     with layer_marks(model):
-        return write_recording(lambda count: recording_calls(marked, device, count), case_id, path, unit=unit)
+        return write_recording(lambda count: recorded_calls(marked, device, count), case_id, path, unit=unit)
 
 
 class _Call(nn.Module):
