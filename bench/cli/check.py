@@ -119,7 +119,7 @@ def _with_times(
     is_quiet: bool,
 ) -> tuple[CheckedClaim, ...]:
     """Measure the claims of time, and replace the rows that say they were not measured."""
-    from bench.claims import is_timed
+    from bench.claims.ratios import is_timed
     from bench.cli.progress import Watcher, terminated_like_interrupted, watched
     from bench.runner.ab.ratios import check_times
     from bench.runner.ab.stages import Settings, draw_seed

@@ -11,22 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.claims import (
-    BATCH_SIZE,
-    Subject,
-    check,
-    check_counters,
-    check_ratio,
-    is_timed,
-    load,
-    load_ratios,
-    needed,
-    needed_cells,
-    shipped_files,
-    timm_file,
-    unmeasured,
-)
-from bench.claims.check import reference, subject
+from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, needed, reference, subject
+from bench.claims.files import load, load_ratios, shipped_files, timm_file
+from bench.claims.ratios import check_ratio, is_timed, needed_cells, unmeasured
 from bench.claims.torchvision import torchvision_claims
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim

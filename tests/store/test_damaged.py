@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.claims import load, load_ratios
+from bench.claims.files import load, load_ratios
 from bench.core.errors import BenchError
 from bench.core.jsonio import to_json
 from bench.report import formats

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.claims import is_timed, judge_time, unmeasured
+from bench.claims.ratios import is_timed, judge_time, unmeasured
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
 from bench.core.environment import Environment

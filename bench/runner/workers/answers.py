@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims import Subject
+from bench.claims.check import Subject
 from bench.core.advice import Advice
 from bench.core.environment import Environment, MachineState, RankSetup
 from bench.core.record import Counters, Memory, Sample

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import registry
-from bench.claims import BATCH_SIZE, Subject
+from bench.claims.check import BATCH_SIZE, Subject
 from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell, CompileMode, Mode, Parallel, Precision
 from bench.core.environment import SHARED_LOAD, MachineState
