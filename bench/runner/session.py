@@ -388,7 +388,6 @@ def write_derived(folder: RunFolder, run: StoredRun) -> None:
     from bench.tables.run import run_document
 
     write_tables(folder, run.records, run.claims)
-    document = run_document(run.records, run.claims, run.info.environment)
-    folder.write_text("tables/summary.md", f"{write_document(document)}\n")
+    folder.write_summary(write_document(run_document(run.records, run.claims, run.info.environment)))
     write_json(folder.path / CLAIMS_FILE, run.claims)
     write_page(folder, run)

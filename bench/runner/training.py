@@ -235,7 +235,7 @@ def _write_derived(folder: RunFolder, training: Training) -> None:
 
     write_training_tables(folder, (training,))
     title = Heading(text=f"Training {plain(training.plan.model)}", level=1)
-    folder.write_text("tables/summary.md", f"{write_document([title, *training_document(training)])}\n")
+    folder.write_summary(write_document([title, *training_document(training)]))
     write_page(folder, read_stored_run(folder))
 
 

@@ -87,7 +87,7 @@ def store(root: Path) -> RunFolder:
     write_case(made, make_training())
     write_case(made, make_generation())
     write_case(made, make_sampled(5))
-    made.write_text("claims.json", json.dumps(to_json(make_claims())))
+    (made.path / "claims.json").write_text(json.dumps(to_json(make_claims())))
     return made
 
 

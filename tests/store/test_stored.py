@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> RunFolder:
     write_case(made, make_training())
     write_case(made, make_generation())
     write_case(made, make_sampled(5))
-    made.write_text("claims.json", "[]")
+    (made.path / "claims.json").write_text("[]")
     return made
 
 
