@@ -43,7 +43,6 @@ from bench.runner.peaks import known_peaks, slow_precisions
 from bench.runner.plan import Plan, make_plan, preflight_limit, remaining
 from bench.runner.records import TRACES, describe_resumption, describe_run
 from bench.store.codec import write_json
-from bench.store.kept import KeptCounts
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
 from bench.suite.file import read_suite
@@ -248,14 +247,10 @@ def execute(
     observers: Iterable[Observer] = (),
     resume: str | None = None,
     retried: Collection[Outcome] | None = None,
-    is_predicting: bool = True,
-    is_metering: bool = False,
-    is_cold: bool = False,
-    kept: KeptCounts | None = None,
     limits: Limits | None = None,
     pool: Sequence[str] = (),
-    is_snapshotting: bool = False,
     is_tracing: bool = False,
+    **passes: Any,
 ) -> StoredRun:
     """Measure a session, store it, derive its tables.
 
@@ -267,14 +262,10 @@ def execute(
         observers: Told what happens.
         resume: Measure into this run what it lacks, instead of starting a new one.
         retried: When resuming, only cells that ended badly in one of these ways are tried again; None: in any way.
-        is_predicting: Skip cells whose predicted peak exceeds the free memory.
-        is_metering: Measure the energy of a step too, about four seconds more per cell.
-        is_cold: Measure cold starts too.
-        kept: Kept counts, as for `count_all`.
         limits: Which of the cells are measured now.
         pool: Accelerators (or `all`), each with a worker of its own, that share the cells of accelerators.
-        is_snapshotting: Write the history of each accelerator's allocator, as is done where memory runs out.
         is_tracing: Write a trace of each cell.
+        passes: Further fields of `LocalExecutor`: what is done beside the timing of a cell.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
@@ -295,13 +286,9 @@ def execute(
             environments=plan.environments,
             timeout_seconds=timeout_seconds,
             method=method,
-            is_predicting=is_predicting,
-            is_metering=is_metering,
-            is_cold=is_cold,
-            is_snapshotting=is_snapshotting,
             peaks=known_peaks(results, plan.environments),
             slow=slow_precisions(plan.cells, plan.environments, results, limit, method=method),
-            kept=kept,
+            **passes,
         )
         info = describe_run(
             environment=next(iter(plan.environments.values())),

@@ -59,15 +59,12 @@ def submit(
     job: JobOptions,
     *,
     results: Path = Path("results"),
-    timeout_seconds: float | None = None,
-    is_predicting: bool = True,
-    is_metering: bool = False,
-    is_cold: bool = False,
     cells_per_task: int | None = None,
     limits: Limits | None = None,
     slurm: Slurm | None = None,
+    **measuring: Any,
 ) -> Submitted:
-    """Make a run's folder, submit its cells as one array of tasks, and leave.
+    """Make a run's folder, submit its cells as one array of tasks, and leave; `measuring` are fields of `Submission`.
 
     Short cells first means counting their FLOPs here. What is not submitted waits for a resume.
 
@@ -85,11 +82,8 @@ def submit(
         job=job,
         sampling=session.sampling,
         until=_moment(limits),
-        timeout_seconds=timeout_seconds,
-        is_predicting=is_predicting,
-        is_metering=is_metering,
-        is_cold=is_cold,
         submitted_at=now(),
+        **measuring,
     )
     plan = {"cells": cells, "sweep": to_json(session.sweeps), "settings": to_json(session.sampling)}
     return _submit_new(results, plan, first, _within(limits, cells), cells_per_task, slurm)
