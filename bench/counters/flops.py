@@ -222,8 +222,7 @@ def count_module(
             assert scalar is not None
             tally.start_backward()
             _run_backward(module, inputs, scalar)
-    step = tally.result("formulas of dispatched operations")
-    return dataclasses.replace(step, saw_parts=tally.saw_parts)
+    return dataclasses.replace(tally.result(), saw_parts=tally.saw_parts)
 
 
 def count_own_step(
@@ -235,7 +234,7 @@ def count_own_step(
     tally.start_backward()
     with tracker.track(), tally:
         step.split(Marks())
-    return tally.result("formulas of dispatched operations")
+    return tally.result()
 
 
 def count_workload(workload: Workload, **asked: Any) -> tuple[Counters, tuple[Advice, ...]]:

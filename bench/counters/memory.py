@@ -78,7 +78,7 @@ def track_live_bytes(workload: Workload, cell: Cell) -> PredictedPeak:
     """
     with prepare(workload, replace(cell, compile=CompileMode.NONE)) as step:
         settle_scale(step)
-        return track_steps(step, STEPS).peak(round_to=block_bytes(cell))
+        return track_steps(step).peak(round_to=block_bytes(cell))
 
 
 def _measure_allocator(workload: Workload, cell: Cell, gpu_uuid: str | None, ranks: Ranks | None) -> Memory:
@@ -147,7 +147,7 @@ def predict(workload: Workload, cell: Cell) -> PredictedPeak:
 def predict_steps(workload: Workload, cell: Cell) -> tuple[PredictedPeak, ...]:
     """Predict the peak of each of the first steps; the optimizer's state is created in the first."""
     with fake_step(workload, cell) as step:
-        return track_steps(step, STEPS).peaks(round_to=block_bytes(cell))
+        return track_steps(step).peaks(round_to=block_bytes(cell))
 
 
 def block_bytes(cell: Cell) -> int:

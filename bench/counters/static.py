@@ -54,7 +54,7 @@ def count_saved(step: Step) -> int:
 
 def _run_steps(step: Step) -> tuple[StepOperations, int, MemoryTimeline]:
     operations = OperationCounter()
-    timeline = track_steps(step, 2, counter=operations)
+    timeline = track_steps(step, operations)
     saved = count_saved(step) if timeline.saved is None else timeline.saved
     return operations.result(), saved, timeline
 

@@ -132,7 +132,7 @@ class FlopTally(PlainMode):  # type: ignore[no-untyped-call]
         """Count what follows as backward."""
         self._is_backward = True
 
-    def result(self, method: str) -> StepFlops:
+    def result(self) -> StepFlops:
         """Sum up."""
         rows = self.layers.values()
         forward, backward = sum(row.forward for row in rows), sum(row.backward for row in rows)
@@ -142,7 +142,7 @@ class FlopTally(PlainMode):  # type: ignore[no-untyped-call]
             executed_forward=sum(row.executed_forward for row in rows),
             executed_backward=sum(row.executed_backward for row in rows) if self._is_backward else None,
             uncounted=tuple(sorted(self.uncounted.items())),
-            method=method,
+            method="formulas of dispatched operations",
         )
         layers, operations = dict(self.layers), dict(self.operations)
         return StepFlops(flops=flops, layers=layers, operations=operations, torchs=self._torchs)

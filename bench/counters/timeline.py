@@ -1,6 +1,6 @@
 """Which tensor storages were alive when: a log of allocations and frees during a step, replayed to find the peak.
 
-    timeline = track_steps(step, steps=2)       # fake or real tensors alike
+    timeline = track_steps(step)                # fake or real tensors alike
     timeline.peak()                             # the highest instant, split by cause
 
 A storage is counted once, however many tensors view it, from the operation that returned it until the last reference is
@@ -184,8 +184,8 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         return forget
 
 
-def track_steps(step: Step, steps: int, *, counter: OperationCounter | None = None) -> MemoryTimeline:
-    """Run steps and log their memory; the first one creates the optimizer's state, the second is steady.
+def track_steps(step: Step, counter: OperationCounter | None = None) -> MemoryTimeline:
+    """Run two steps and log their memory; the first one creates the optimizer's state, the second is steady.
 
     What is alive at the start is the model and the batch. `counter` is told of the operations of the last step.
     """
@@ -195,11 +195,11 @@ def track_steps(step: Step, steps: int, *, counter: OperationCounter | None = No
     timeline.label(batch.tensors_in(step.batch), Cause.INPUTS)
     hooks = torch.autograd.graph.saved_tensors_hooks(timeline.save, lambda tensor: tensor)
     with without_collector(), timeline, hooks:
-        for index in range(steps):
-            if index == steps - 1:
-                timeline.start_counting(counter)
-            _run(step, timeline)
-            timeline.end_step()
+        _run(step, timeline)
+        timeline.end_step()
+        timeline.start_counting(counter)
+        _run(step, timeline)
+        timeline.end_step()
     return timeline
 
 

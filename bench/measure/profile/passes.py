@@ -203,12 +203,12 @@ def profile_memory(workload: Workload, cell: Cell, step: Step) -> MemoryProfile:
     method = "tensors alive, on fake CPU tensors"
     try:
         with fake_step(workload, cell) as fake:
-            history = track_steps(fake, 2).history(round_to=block_bytes(cell))
+            history = track_steps(fake).history(round_to=block_bytes(cell))
     except ModelError:
         if cell.compile is not CompileMode.NONE:
             raise
         method = "tensors alive, in a real step"
-        history = track_steps(step, 2).history(round_to=block_bytes(cell))
+        history = track_steps(step).history(round_to=block_bytes(cell))
     measured = measure_phases(step, cell.device) if is_accelerator(cell.device) else ()
     return MemoryProfile(points=thin(history), measured=measured, method=method)
 
