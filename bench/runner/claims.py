@@ -36,10 +36,9 @@ def check_models(models: Sequence[str], **limits: Any) -> tuple[CheckedClaim, ..
     names = {_family(model) for model in models}
     claims = [claim for path in shipped_files() for claim in load(path)]
     mine = [claim for claim in claims if _family(claim.model) in names]
-    ratios = [ratio for ratio in load_all_ratios(shipped_files()) if not is_timed(ratio)]
-    return check_claims(mine, **limits) + check_ratios(
-        [ratio for ratio in ratios if _is_compared(ratio, models)], **limits
-    )
+    ratios = [ratio for path in shipped_files() for ratio in load_ratios(path) if not is_timed(ratio)]
+    compared = [ratio for ratio in ratios if _is_compared(ratio, models)]
+    return check_claims(mine, **limits) + check_ratios(compared, **limits)
 
 
 def check_files(paths: Iterable[Path], **limits: Any) -> tuple[CheckedClaim, ...]:
@@ -50,7 +49,8 @@ def check_files(paths: Iterable[Path], **limits: Any) -> tuple[CheckedClaim, ...
     """
     files = tuple(paths)
     claims = [claim for path in files for claim in load(path)]
-    return check_claims(claims, **limits) + check_ratios(load_all_ratios(files), **limits)
+    ratios = [ratio for path in files for ratio in load_ratios(path)]
+    return check_claims(claims, **limits) + check_ratios(ratios, **limits)
 
 
 def check_shipped(**limits: Any) -> tuple[CheckedClaim, ...]:
@@ -109,15 +109,6 @@ def check_claims(claims: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, 
             relative_to = counted[other] if other else None
             checked.append(check_counters(claim, counted[subject(claim)], BATCH_SIZE, relative_to))
     return tuple(checked)
-
-
-def load_all_ratios(paths: Iterable[Path]) -> tuple[Claim, ...]:
-    """Read the ratios of all these files, in order.
-
-    Raises:
-        UsageError: A file cannot be read.
-    """
-    return tuple(ratio for path in paths for ratio in load_ratios(path))
 
 
 def check_ratios(ratios: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, ...]:
