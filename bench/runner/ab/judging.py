@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+from bench.core.advice import Facts
 from bench.core.cell import Cell
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Judgement
 from bench.core.errors import ExitCode
@@ -14,8 +15,6 @@ from bench.runner.ab.session import AbSession, CellSession
 from bench.stats.estimate import estimate_median_of_processes
 from bench.stats.looks import Plan
 from bench.stats.verdict import judge
-
-Facts = tuple[tuple[str, str | int | float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

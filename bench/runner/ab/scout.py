@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from bench.core.advice import Facts
 from bench.core.cell import Cell, CompileMode
 from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.errors import IncomparableError
@@ -14,7 +15,7 @@ from bench.core.progress import tell
 from bench.core.units import format_bytes, format_duration
 from bench.device.environment import look
 from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
-from bench.runner.ab.judging import Facts, Fate, Work
+from bench.runner.ab.judging import Fate, Work
 from bench.runner.ab.sides import Side
 from bench.runner.counting import workspaces_of
 
