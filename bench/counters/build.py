@@ -206,7 +206,8 @@ def replace_tensors(model: nn.Module, device: str, make: Callable[..., torch.Ten
     Works in place, and under a fake tensor mode makes fake ones. Lazy parameters, without a shape yet, stay lazy.
     """
     replaced: dict[int, torch.Tensor] = {}
-    slots = [  # a list first: it keeps the originals, so that no new tensor gets the id of one
+    # A list first: it keeps the originals, so that no new tensor gets the id of one.
+    slots: list[tuple[dict[str, Any], str, torch.Tensor]] = [
         (tensors, name, tensor)
         for module in model.modules()
         for tensors in (module._parameters, module._buffers)

@@ -122,9 +122,7 @@ def check_here(cells: Sequence[Cell], *, method: str = "forkserver", timeout_sec
         preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
 
 
-def preflight(
-    devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...], **limits: Any
-) -> Preflight:
+def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...], **limits: Any) -> Preflight:
     """Look for devices and models in a fresh process; `limits` as in `processes.call`.
 
     Raises:

@@ -133,7 +133,8 @@ def recorded_calls(call: Callable[[], object], device: str, count: int) -> torch
     """Make calls under torch's profiler, and return the profiler, which has ended."""
     activities = (ProfilerActivity.CPU, *backend_of(device).profiler_activities())
     synchronize(device)
-    with torch.profiler.profile(activities=activities) as profiler:
+    profiler = torch.profiler.profile(activities=activities)
+    with profiler:
         for _ in range(count):
             call()
         synchronize(device)
