@@ -1,6 +1,6 @@
 """What does a verdict cost, beside an older commit? Comparisons of both, in turn, with a known answer.
 
-    git worktree add ../older f4b5e0f && make -C ../older .venv
+    git worktree add ../older f4b5e0f && make -C ../older .venv/.ready
     python -m benchmarks.compare_verdicts ../older --rounds 3    # about 25 minutes a round on 2 quiet cores
 
 Each comparison is a process that works in its own tree: unchanged code against itself, and 5 % injected by a real

@@ -83,13 +83,13 @@ def load(name: str) -> Any:
     """Import the file of a command and make typer's command of it."""
     module = importlib.import_module(f"bench.cli.{name}")
     words, _, examples = (module.__doc__ or "").partition("\nExamples:\n")
-    help_texts = {"help": words.strip(), "epilog": "\n".join(line.strip() for line in examples.strip().splitlines())}
     app = vars(module).get("app")
     if app is None:
         app = typer.Typer(rich_markup_mode=None, add_completion=False)
         app.command(name, cls=Command, context_settings=vars(module).get("CONTEXT_SETTINGS"))(module.command)
     made = typer.main.get_command(app)
-    made.name, made.help, made.epilog = name, help_texts["help"], help_texts["epilog"]
+    made.name, made.help = name, words.strip()
+    made.epilog = "\n".join(line.strip() for line in examples.strip().splitlines())
     return made
 
 

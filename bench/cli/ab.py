@@ -11,12 +11,10 @@ Examples:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,7 +27,6 @@ from bench.suite.sweep import RUN_ONLY
 if TYPE_CHECKING:
     from bench.runner.ab.run import Compared
     from bench.runner.ab.stages import Settings
-    from bench.tables.document import Document
 
 PANEL = "Compare"
 
@@ -102,14 +99,16 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
+    from bench.cli.progress import watching_sessions
     from bench.runner.ab.calibration import spreads_of_cells
     from bench.runner.ab.judging import exit_code
+    from bench.runner.ab.ratios import cells_of, compare_cells
     from bench.runner.ab.run import Request, compare_sides
     from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.ab.stages import Settings, draw_seed
+    from bench.runner.plan import check_cells
+    from bench.tables.comparison import ratio_text
 
-    watch = watched(Watcher(is_quiet=quiet), is_quiet=quiet)
     patience = options.parse_duration(wait, "--wait")
     settings = Settings(
         sessions=sessions,
@@ -125,25 +124,25 @@ def command(
     if model_a is not None or model_b is not None or set_b is not None:
         if base is not None or base_python is not None:
             raise UsageError("--model-a compares within this folder; leave out revisions and --base-python")
-        return _two_cells(
-            model_a,
-            model_b,
-            axes,
-            set_b,
-            settings,
-            results,
-            format,
-            fail_if,
-            markdown,
-            patience,
-            watch,
-            is_strict=strict,
-        )
+        a, b = cells_of(model_a, model_b, axes, set_b)
+        check_cells((a, b))
+        with watching_sessions(is_quiet=quiet) as listen:
+            wait_for_quiet(patience, listen)
+            compared = compare_cells(a, b, settings, results, listen)
+        (comparison,) = compared.comparisons
+        ratio = ratio_text(comparison, a.id, b.id, is_per_example=a.batch_size != b.batch_size)
+        _answer(compared, settings, format, markdown, ratio)
+        if compared.unfit is not None:
+            return ExitCode.UNFIT
+        if fail_if is not None and comparison.verdict is ComparisonVerdict.SLOWER:
+            return ExitCode.REGRESSION
+        is_open = comparison.verdict is ComparisonVerdict.INCONCLUSIVE
+        return ExitCode.INCONCLUSIVE if strict and is_open else ExitCode.FINE
     if base is None or head is None:
         raise UsageError("name BASE and HEAD, for example origin/main HEAD; or --model-a and --model-b")
     if fail_if is not None:
         raise UsageError("--fail-if belongs to --model-a and --set-b; a slower revision always fails")
-    with terminated_like_interrupted(), watch as listen:
+    with watching_sessions(is_quiet=quiet) as listen:
         request = Request(
             base=base,
             head=head,
@@ -158,43 +157,6 @@ def command(
         compared = compare_sides(request, listen)
     _answer(compared, settings, format, markdown)
     return exit_code(compared.comparisons, unfit=compared.unfit is not None, strict=strict) or ExitCode.FINE
-
-
-def _two_cells(
-    model_a: str | None,
-    model_b: str | None,
-    axes: options.Axes,
-    set_b: str | None,
-    settings: Settings,
-    results: Path,
-    format: options.Format,  # noqa: A002 - the name of the option
-    fail_if: FailIf | None,
-    markdown: Path | None,
-    patience: float | None,
-    watch: AbstractContextManager[Callable[[Any], None]],
-    *,
-    is_strict: bool,
-) -> int:
-    from bench.cli.progress import terminated_like_interrupted
-    from bench.runner.ab.ratios import cells_of, compare_cells
-    from bench.runner.ab.scout import wait_for_quiet
-    from bench.runner.plan import check_cells
-    from bench.tables.comparison import ratio_text
-
-    a, b = cells_of(model_a, model_b, axes, set_b)
-    check_cells((a, b))
-    with terminated_like_interrupted(), watch as listen:
-        wait_for_quiet(patience, listen)
-        compared = compare_cells(a, b, settings, results, listen)
-    (comparison,) = compared.comparisons
-    is_per_example = a.batch_size != b.batch_size
-    _answer(compared, settings, format, markdown, ratio_text(comparison, a.id, b.id, is_per_example=is_per_example))
-    if compared.unfit is not None:
-        return ExitCode.UNFIT
-    if fail_if is not None and comparison.verdict is ComparisonVerdict.SLOWER:
-        return ExitCode.REGRESSION
-    is_open = comparison.verdict is ComparisonVerdict.INCONCLUSIVE
-    return ExitCode.INCONCLUSIVE if is_strict and is_open else ExitCode.FINE
 
 
 def _answer(
@@ -216,7 +178,12 @@ def _answer(
         *([Verdict(text=ratio)] if ratio else []),
     ]
     if markdown is not None:
-        _write_markdown(document, compared, markdown)
+        from bench.report.formats.markdown import write_document
+
+        try:
+            markdown.write_text(f"{write_document(document)}\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"cannot write {markdown}: {error.strerror}; the run is in {compared.folder}") from error
     answer(
         "ab",
         format,
@@ -231,12 +198,3 @@ def _answer(
         heading=words,
         comparisons=compared.comparisons,
     )
-
-
-def _write_markdown(document: Document, compared: Compared, path: Path) -> None:
-    from bench.report.formats.markdown import write_document
-
-    try:
-        path.write_text(f"{write_document(document)}\n", encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; the run is in {compared.folder}") from error

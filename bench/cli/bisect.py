@@ -83,13 +83,12 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
+    from bench.cli.progress import watching_sessions
     from bench.runner.ab.bisect_run import Question, bisect_revisions, resume_bisection
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.tables.comparison import bisection_document
 
     budget_seconds = options.parse_duration(budget, "--budget")
-    watch = watched(Watcher(is_quiet=quiet), is_quiet=quiet)
     if resume is not None:
         typed = {
             "--paths": paths,
@@ -105,7 +104,7 @@ def command(
         if good is not None or axes or any(typed.values()):
             named = "".join(f", {option}" for option, is_typed in typed.items() if is_typed)
             raise UsageError(f"--resume takes revisions, models and their options{named} from the run; leave them out")
-        with terminated_like_interrupted(), watch as listen:
+        with watching_sessions(is_quiet=quiet) as listen:
             folder, bisected = resume_bisection(resume, results, budget_seconds, listen)
     else:
         if good is None or bad is None:
@@ -126,7 +125,7 @@ def command(
             expects_one=one_step,
             settings=settings,
         )
-        with terminated_like_interrupted(), watch as listen:
+        with watching_sessions(is_quiet=quiet) as listen:
             folder, bisected = bisect_revisions(question, axes, results, listen)
     answer(
         "bisect",

@@ -59,7 +59,7 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import waiting
+    from bench.cli.progress import waiting, watching_sessions
     from bench.runner.claims import check_files, check_shipped, check_timm, check_torchvision
 
     if torchvision and timm:
@@ -78,9 +78,16 @@ def command(
         else:
             checked = check_shipped(timeout_seconds=limit)
     if time:
-        checked = _with_times(
-            checked, device=device, sessions=sessions, quads=quads, seed=seed, judges_state=void, is_quiet=quiet
-        )
+        from bench.claims.ratios import is_timed
+        from bench.runner.ab.ratios import check_times
+        from bench.runner.ab.stages import Settings, draw_seed
+
+        drawn = draw_seed() if seed is None else seed
+        settings = Settings(sessions=sessions, quads=quads, seed=drawn, judges_state=void)
+        claims = [one.claim for one in checked if is_timed(one.claim)]
+        with watching_sessions(is_quiet=quiet) as listen:
+            measured = iter(check_times(claims, settings=settings, device=device, listen=listen))
+        checked = tuple(next(measured) if is_timed(one.claim) else one for one in checked)
     hidden = () if all_rows else (ClaimVerdict.MATCH,) if torchvision else _AS_RECORDED if timm else ()
     answer("check", format, lambda: _document(checked, hidden), claims=checked)
     return exit_code(checked, is_strict=strict)
@@ -106,29 +113,3 @@ def exit_code(checked: Sequence[CheckedClaim], *, is_strict: bool) -> ExitCode:
         return ExitCode.REGRESSION
     is_open = any(claim.verdict is ClaimVerdict.INCONCLUSIVE for claim in checked)
     return ExitCode.INCONCLUSIVE if is_strict and is_open else ExitCode.FINE
-
-
-def _with_times(
-    checked: tuple[CheckedClaim, ...],
-    *,
-    device: str,
-    sessions: int,
-    quads: int,
-    seed: int | None,
-    judges_state: bool,
-    is_quiet: bool,
-) -> tuple[CheckedClaim, ...]:
-    """Measure the claims of time, and replace the rows that say they were not measured."""
-    from bench.claims.ratios import is_timed
-    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
-    from bench.runner.ab.ratios import check_times
-    from bench.runner.ab.stages import Settings, draw_seed
-
-    settings = Settings(
-        sessions=sessions, quads=quads, seed=draw_seed() if seed is None else seed, judges_state=judges_state
-    )
-    claims = [one.claim for one in checked if is_timed(one.claim)]
-    watch = watched(Watcher(is_quiet=is_quiet), is_quiet=is_quiet)
-    with terminated_like_interrupted(), watch as listen:
-        measured = iter(check_times(claims, settings=settings, device=device, listen=listen))
-    return tuple(next(measured) if is_timed(one.claim) else one for one in checked)

@@ -14,16 +14,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bench.cli import options
 from bench.cli.output import answer, say
 from bench.core.errors import ExitCode, StoreError, UsageError
-
-if TYPE_CHECKING:
-    from bench.report.verdict import StepResult
 
 PANEL = "Compare"
 
@@ -78,15 +75,12 @@ def _comment(folder: Path, title: str, format: options.Format) -> int:  # noqa: 
         *(f"bench ci: {result.name}: {WORDS[result.exit_code]}" for result in results),
         f"bench ci: {WORDS[code]}; the comment is in {path}",
     ]
-    kept = {"exit_code": code, "comment": str(path), "steps": _steps(results), "annotations": found}
-    answer("ci", format, lambda: "\n".join(lines), **kept)
-    return code
-
-
-def _steps(results: tuple[StepResult, ...]) -> list[dict[str, object]]:
-    return [
+    steps = [
         {"name": r.name, "command": r.command, "exit_code": int(r.exit_code), "problem": r.problem} for r in results
     ]
+    kept = {"exit_code": code, "comment": str(path), "steps": steps, "annotations": found}
+    answer("ci", format, lambda: "\n".join(lines), **kept)
+    return code
 
 
 def _summarise(text: str) -> None:

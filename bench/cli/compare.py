@@ -37,13 +37,17 @@ def command(
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
     from bench.cli.progress import waiting
+    from bench.runner.compare import compare_stored, read_run
     from bench.runner.profiling import diff_runs, has_profiles
     from bench.tables.nominations import WHY_NOT
 
     with waiting("reading the runs"):
         diffs = diff_runs(base, head, results) if has_profiles(base, results) and has_profiles(head, results) else ()
-        is_profile_file = bool(diffs) and Path(base).is_file()  # one profile, in a file of its own
-        nominated, problems = (None, ()) if is_profile_file else _nominate(base, head, results, is_forced=force)
+        nominated: Nominated | None = None
+        problems: list[str] = []  # one for each file that cannot be read
+        if not diffs or not Path(base).is_file():  # else it is one profile, in a file of its own
+            before, after = read_run(base, results), read_run(head, results)
+            nominated, problems = compare_stored(before, after, is_forced=force), [*before.problems, *after.problems]
     for problem in problems:
         say(problem)
     found = nominated.nominations if nominated is not None else ()
@@ -64,14 +68,6 @@ def command(
         return ExitCode.USAGE
     is_apart = {bool(n.apart) for n in found if n.shift is not None}
     return ExitCode.UNFIT if is_apart == {True} and not diffs else ExitCode.FINE
-
-
-def _nominate(base: str, head: str, results: Path, *, is_forced: bool) -> tuple[Nominated, tuple[str, ...]]:
-    """Compare two runs; also return a problem for each file that cannot be read."""
-    from bench.runner.compare import compare_stored, read_run
-
-    before, after = read_run(base, results), read_run(head, results)
-    return compare_stored(before, after, is_forced=is_forced), (*before.problems, *after.problems)
 
 
 def _document(nominated: Nominated | None, diffs: tuple[ProfileDiff, ...]) -> Document:

@@ -64,7 +64,7 @@ def _document(records: Sequence[Record], *, layers: bool, explain: bool) -> Docu
     from bench.tables.document import Heading
     from bench.tables.parts import counts_document, layers_document, opinions_document
 
-    blocks = [*counts_document(records, notes=False)]  # --explain says why others differ
+    blocks = [*counts_document(records)]
     for record in records:
         if layers:
             rows, *rest = layers_document(record)

@@ -66,10 +66,14 @@ def command(
     from bench.tables.table import Page
 
     is_folder = to in formats.FOLDERS
-    if is_folder:
-        _check_folder(to, output)
-    chosen = formats.load_folder(to) if is_folder else formats.load(to)
-    if answers and (isinstance(chosen, formats.FolderFormat) or not chosen.holds_verdicts):
+    if is_folder and output is None:
+        raise UsageError(f"--to {to} writes a folder; name it with -o")
+    if is_folder and importlib.util.find_spec(to) is None:
+        raise UsageError(
+            f"--to {to} needs the package {to}, which is not installed; install stepbench with its extra {to!r}"
+        )
+    chosen = formats.load(to)
+    if answers and not chosen.holds_verdicts:
         raise UsageError(f"--with adds verdicts, which {to} cannot express; use it with --to junit")
     with waiting("reading the run"):
         data = read_stored_run(RunFolder.open(run, results, prefers_records=True))
@@ -78,24 +82,19 @@ def command(
     if data.comparison is not None:
         raise UsageError(f"{data.folder} is a comparison of `bench ab`, not a run; `bench show` prints it")
     claims, rows = _read_answers(answers or [])
-    holds_claims = isinstance(chosen, formats.Format) and chosen.holds_claims
-    stored = replace(data, claims=(*data.claims, *claims) if holds_claims else (), gate=rows)
+    stored = replace(data, claims=(*data.claims, *claims) if chosen.holds_claims else (), gate=rows)
     written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured
     if not written:
         raise NothingMeasuredError(
             f"no cell of {stored.folder} was measured, so there is nothing to write as {to}; `bench show` says why"
         )
-    text = ""
-    if isinstance(chosen, formats.Format):
-        text = chosen.write(stored, formats.Asked(page=Page(), extra_info=extra_info))
-    elif output is not None:
-        make_folder(output, "choose another folder with -o")
-        chosen.write(stored, output)
+    text = chosen.write(stored, formats.Asked(page=Page(), extra_info=extra_info))
     left_out = len(stored.unmeasured)
     if left_out and not chosen.holds_failures:
         say(f"{left_out} of {len(stored.records)} cells were not measured and are left out")
-    if is_folder:
-        pass
+    if chosen.write_folder is not None and output is not None:
+        make_folder(output, "choose another folder with -o")
+        chosen.write_folder(stored, output)
     elif output is not None:
         write_bytes(output, text.encode("utf-8", "backslashreplace"))
     elif format == options.Format.TABLE:
@@ -103,15 +102,6 @@ def command(
     shown = text if output is None else None
     answer("export", format, str, to=to, file=output and str(output), text=shown, left_out=left_out)
     return ExitCode.USAGE if data.problems else ExitCode.FINE
-
-
-def _check_folder(to: str, output: Path | None) -> None:
-    if output is None:
-        raise UsageError(f"--to {to} writes a folder; name it with -o")
-    if importlib.util.find_spec(to) is None:
-        raise UsageError(
-            f"--to {to} needs the package {to}, which is not installed; install stepbench with its extra {to!r}"
-        )
 
 
 def _read_answers(paths: list[Path]) -> tuple[tuple[CheckedClaim, ...], tuple[GateRow, ...]]:

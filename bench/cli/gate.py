@@ -19,7 +19,7 @@ import typer
 from bench.cli import options
 from bench.cli.output import answer
 from bench.core.errors import ExitCode
-from bench.core.gate import GateRow, GateVerdict
+from bench.core.gate import GateVerdict
 
 if TYPE_CHECKING:
     from bench.runner.ci.gate import Gate
@@ -48,7 +48,8 @@ def command(
     with waiting(is_quiet=quiet):
         gate = (update_gate if update else check_gate)(suite, folder=expected, timeout_seconds=limit)
     accept = update_command(suite, expected)
-    lines = [counters_line(row.found) if _is_to_commit(row, update) and row.found else None for row in gate.rows]
+    to_commit = () if update else (GateVerdict.LESS, GateVerdict.MORE, GateVerdict.MISSING)
+    lines = [counters_line(row.found) if row.verdict in to_commit and row.found else None for row in gate.rows]
     exit_code = ExitCode.FINE if update or gate.is_open else ExitCode.REGRESSION
     answer(
         "gate",
@@ -76,7 +77,3 @@ def _document(gate: Gate, lines: list[str | None], *, accept: str, is_updated: b
     blocks = gate_document(gate.rows, lines)
     places = [Place(text=f"All rows at once: {accept}", close=True)] if blocks and not is_updated else []
     return [Verdict(text=f"{verdict}; put on record in {gate.folder}" if is_updated else verdict), *blocks, *places]
-
-
-def _is_to_commit(row: GateRow, is_written: bool) -> bool:
-    return not is_written and row.verdict in (GateVerdict.LESS, GateVerdict.MORE, GateVerdict.MISSING)

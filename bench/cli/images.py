@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from bench.cli import options, slurm
-from bench.cli.generate import measure_cases, read_asked
+from bench.cli.generate import How, measure_cases
 from bench.core.errors import UsageError
 from bench.core.text import with_option
 
@@ -27,6 +27,7 @@ SAMPLERS = ("ddim", "ddpm")
 
 @options.axes("batch_size", "device", "precision", "threads", "seed", defaults={"batch_size": 1})
 @slurm.job_options
+@options.fields_of("how", How)
 def command(
     models: Annotated[list[str] | None, typer.Argument(help="Diffusion models.", show_default=False)] = None,
     steps: Annotated[
@@ -52,18 +53,7 @@ def command(
     parts: Annotated[
         bool, typer.Option("--parts", help="Also time the parts of a training step at each batch size.")
     ] = False,
-    budget: options.BudgetOption = None,
-    target: options.TargetOption = options.DEFAULT_TARGET,
-    tail: options.TailOption = False,
-    latency: options.LatencyOption = None,
-    traces: options.TracesOption = False,
-    resume: options.ResumeOption = None,
-    executor: options.CasesExecutorOption = "forkserver",
-    job: slurm.Job,
-    results: options.ResultsOption = options.RESULTS,
-    dry_run: options.DryRunOption = False,
-    quiet: options.QuietOption = False,
-    format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
+    how: How,
 ) -> int:
     from bench.core.generation import SamplingCase
     from bench.runner.scenarios import IMAGES
@@ -71,37 +61,18 @@ def command(
     sizes = options.read_numbers(resolution, "--resolution", int, (), 1)
     named = _with_options(models or [], "image_size", list(sizes))
     named = _with_options(named, "schedule", options.split(schedule or []))
-    asked = read_asked(
-        IMAGES,
-        lambda: [
+
+    def cases() -> list[SamplingCase]:
+        return [
             SamplingCase(cell=cell, steps=count, guidance=weight, sampler=name)
             for cell in options.read_cells(named, axes)
             for weight in options.read_numbers(guidance, "--guidance", float, (1.0,), 0.0)
             for name in _samplers(sampler)
             for count in options.read_numbers(steps, "--steps", int, (10,), 1)
-        ],
-        resume=resume,
-        results=results,
-        models=models,
-        typed=(
-            axes, steps, resolution, guidance, sampler, schedule, parts, budget, target != options.DEFAULT_TARGET, tail
-        ),
-        sampling=(budget, target, tail),
-        parts=parts,
-    )  # fmt: skip
-    return measure_cases(
-        IMAGES,
-        asked,
-        results=results,
-        executor=executor,
-        job=job,
-        latency=latency,
-        tail=tail,
-        traces=traces,
-        is_dry=dry_run,
-        quiet=quiet,
-        format=format,
-    )
+        ]
+
+    typed = (models, axes, steps, resolution, guidance, sampler, schedule, parts)
+    return measure_cases(IMAGES, cases, how, typed=typed, has_parts=parts)
 
 
 def _with_options(models: list[str], name: str, values: Sequence[object]) -> list[str]:

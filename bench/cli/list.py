@@ -44,17 +44,10 @@ def command(
 ) -> int:
     if what is What.MODELS and with_options:
         return _print_options(format)
-    rows = {
-        What.MODELS: _models,
-        What.TORCHVISION: _torchvision,
-        What.TRANSFORMERS: _transformers,
-        What.TIMM: _timm,
-        What.SUITES: _suites,
-    }
     from bench.cli.progress import waiting
 
     with waiting("reading"):
-        listed, problems = _runs(results) if what is What.RUNS else (rows[what](), [])
+        listed, problems = _runs(results) if what is What.RUNS else (_listed(what), [])
     for problem in problems:
         say(problem)
     items = [{"name": name, "about": about} for name, about in listed]
@@ -81,9 +74,22 @@ def _text(rows: list[tuple[str, str]]) -> str:
     )
 
 
-def _models() -> list[tuple[str, str]]:
+def _listed(what: What) -> list[tuple[str, str]]:
     from bench import registry
 
+    match what:
+        case What.TORCHVISION:
+            return [(f"torchvision:{name}", "") for name in registry.torchvision_names()]
+        case What.TRANSFORMERS:
+            tasks = registry.transformers_tasks().items()
+            return [(f"transformers:{name}", ", ".join(of_model)) for name, of_model in tasks]
+        case What.TIMM:
+            return [(f"timm:{name}", "") for name in registry.timm_sources()]
+        case What.SUITES:
+            from bench.runner.session import builtin_suites
+            from bench.suite.file import read_suite
+
+            return [(name, read_suite(path).title) for name, path in builtin_suites().items()]
     return [(info.name, info.about) for info in map(registry.describe, registry.names())]
 
 
@@ -99,31 +105,6 @@ def _print_options(format: options.Format) -> int:  # noqa: A002
             lines.append(textwrap.fill(words, terminal_width(), subsequent_indent="    "))
     answer("list", format, lambda: "\n".join(lines), what=What.MODELS, items=models)
     return ExitCode.FINE
-
-
-def _torchvision() -> list[tuple[str, str]]:
-    from bench import registry
-
-    return [(f"torchvision:{name}", "") for name in registry.torchvision_names()]
-
-
-def _transformers() -> list[tuple[str, str]]:
-    from bench import registry
-
-    return [(f"transformers:{name}", ", ".join(tasks)) for name, tasks in registry.transformers_tasks().items()]
-
-
-def _timm() -> list[tuple[str, str]]:
-    from bench import registry
-
-    return [(f"timm:{name}", "") for name in registry.timm_sources()]
-
-
-def _suites() -> list[tuple[str, str]]:
-    from bench.runner.session import builtin_suites
-    from bench.suite.file import read_suite
-
-    return [(name, read_suite(path).title) for name, path in builtin_suites().items()]
 
 
 def _runs(results: Path) -> tuple[list[tuple[str, str]], list[str]]:

@@ -136,7 +136,7 @@ def noise_command(
 
     Keeps the spread of sessions on this machine, with which `bench ab` computes the slowdown that it would see.
     """
-    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
+    from bench.cli.progress import watching_sessions
     from bench.runner.ab.calibration import calibrate
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.tables.document import Place
@@ -151,7 +151,7 @@ def noise_command(
         judges_state=void,
     )
     request = _unchanged(targets or ("mlp", "my_net"), axes, settings, results)
-    with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:
+    with watching_sessions(is_quiet=quiet) as listen:
         path, calibration = calibrate(request, listen)
 
     kept = Place(text=f"Kept: {path}", close=True)
@@ -190,7 +190,7 @@ def selftest_command(
     of 20 is slower, by as much on average. Exit code 1 after a false alarm or a missed slowdown, 4 if this machine is
     too busy to decide.
     """
-    from bench.cli.progress import Watcher, terminated_like_interrupted, watched
+    from bench.cli.progress import watching_sessions
     from bench.runner.ab.calibration import selftest
     from bench.runner.ab.stages import Settings, draw_seed
 
@@ -202,7 +202,7 @@ def selftest_command(
         judges_state=void,
     )
     request = _unchanged(targets or ("mlp",), axes, settings, results)
-    with terminated_like_interrupted(), watched(Watcher(is_quiet=quiet), is_quiet=quiet) as listen:
+    with watching_sessions(is_quiet=quiet) as listen:
         found = selftest(request, share, listen)
     fields = {name: getattr(found, name) for name in found.__slots__}
     answer("machine selftest", format, lambda: _selftest_text(found), passed=found.is_passed, **fields)

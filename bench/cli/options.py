@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -62,10 +63,7 @@ def axes(
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Replace a command's parameter `axes` by options of axes; the parameter gets the values that were typed (`Axes`).
 
-    Args:
-        names: The axes; all if none is named.
-        without: Axes that the command does not take.
-        defaults: Defaults in the help, if they differ from those of a sweep.
+    Without names, the axes are all but those of `without`. `defaults` are for the help, if a sweep has others.
     """
     taken = [name for name in names or TYPED if name not in ("model", *without)]
 
@@ -84,10 +82,7 @@ def in_place_of(
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Replace one parameter of a command by several options; the parameter gets what `read` makes of them.
 
-    Args:
-        place: Name of that parameter.
-        options: Annotation and default of each option, by its name.
-        read: Makes the parameter's value from the typed values by name.
+    `options` are the annotation and the default of each, by its name; so `read` gets the values.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
@@ -112,6 +107,13 @@ def in_place_of(
         return call
 
     return decorate
+
+
+def fields_of(place: str, made: type[Any]) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Replace one parameter of a command by the fields of its dataclass, which are annotated as options."""
+    hints = get_type_hints(made, include_extras=True)
+    found = {field.name: (hints[field.name], field.default) for field in fields(made)}
+    return in_place_of(place, found, lambda typed: made(**typed))
 
 
 def option_of(name: str, default: Any = None, *, several: bool = False) -> Any:
@@ -197,23 +199,6 @@ def parse_clock(text: str, option: str, now: datetime | None = None) -> datetime
     return min(found)
 
 
-def parse_retry(text: str | None, *, is_none: bool) -> tuple[Outcome, ...] | None:
-    """Read `failed,killed`; None means all, and with `is_none` nothing is tried again.
-
-    Raises:
-        UsageError: One of them is no bad ending, or both were asked for.
-    """
-    if text is None:
-        return () if is_none else None
-    if is_none:
-        raise UsageError("--keep-failed and --retry exclude each other; leave one out")
-    bad = [one.value for one in Outcome if one not in (Outcome.OK, Outcome.SKIPPED)]
-    names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in bad]:
-        raise UsageError(f"--retry {unknown[0]!r} is no bad ending of a cell; use some of {', '.join(bad)}")
-    return tuple(Outcome(name) for name in names)
-
-
 def planned(names: Sequence[str], what: str) -> str:
     """Format the plan of a dry run: a line per name, and their number."""
     lines = "".join(f"{name}\n" for name in names)
@@ -225,11 +210,6 @@ def traces_of(folder: Path) -> list[str]:
     from bench.runner.records import TRACES
 
     return [f"Traces for ui.perfetto.dev: {folder / TRACES}"] if (folder / TRACES).is_dir() else []
-
-
-def view_of(columns: str) -> str:
-    """Return the view of the catalog that `--columns` names."""
-    return "" if columns == "usual" else columns
 
 
 def read_fraction(text: str, option: str) -> float:

@@ -124,18 +124,13 @@ def terminal_width() -> int:
 
 def look() -> dict[str, Any]:
     """Return how tables should look on this terminal, as arguments of `Page`."""
-    encoding = (sys.stdout.encoding or "").lower()
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
     return {
         "width": terminal_width(),
-        "color": uses_color(),
-        "unicode": encoding.startswith("utf"),
+        "color": sys.stdout.isatty() and not is_plain,
+        "unicode": (sys.stdout.encoding or "").lower().startswith("utf"),
         "widened_by": _WIDTH,
     }
-
-
-def uses_color() -> bool:
-    """Whether stdout is a terminal that shows colour (and `NO_COLOR` is not set)."""
-    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
 class Command(TyperCommand):
@@ -161,7 +156,9 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Return what follows the name in the usage line."""
-        return _usage(self)
+        parameters: list[Any] = self.params
+        shown = [one for one in parameters if one.param_type_name == "argument" and not one.hidden]
+        return ["[OPTIONS]", *(parameter_name(one) if one.required else f"[{parameter_name(one)}]" for one in shown)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments and options."""
@@ -195,9 +192,8 @@ class Group(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
         """Write each command with the whole first sentence of its help."""
-        write_section(
-            formatter, "Commands", [(name, first_line(one.help or "")) for name, one in self.commands.items()]
-        )
+        rows = [(name, (one.help or "").strip().partition("\n")[0]) for name, one in self.commands.items()]
+        write_section(formatter, "Commands", rows)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
         """Write the examples."""
@@ -219,11 +215,6 @@ def make_group(*, acts: bool = False) -> typer.Typer:
     return App(cls=Group, rich_markup_mode=None, add_completion=False, no_args_is_help=not acts)
 
 
-def first_line(text: str) -> str:
-    """Return the first line of a docstring."""
-    return text.strip().partition("\n")[0]
-
-
 def write_section(formatter: Any, title: str, rows: Iterable[tuple[str, str]]) -> None:
     """Write a heading and two columns, if there is a row."""
     if rows := list(rows):
@@ -236,11 +227,6 @@ def _write_parameters(parameters: Iterable[Any], formatter: Any) -> None:
     for title, kind in (("Arguments", "argument"), ("Options", "option")):
         rows = [(parameter_name(one), _meaning(one)) for one in shown if one.param_type_name == kind]
         write_section(formatter, title, rows)
-
-
-def _usage(command: Any) -> list[str]:
-    arguments = [one for one in command.params if one.param_type_name == "argument" and not one.hidden]
-    return ["[OPTIONS]", *(parameter_name(one) if one.required else f"[{parameter_name(one)}]" for one in arguments)]
 
 
 def parameter_name(parameter: Any) -> str:

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 PANEL = "Measure"
 
-_ON_OFF = {"on": True, "off": False}
-
 
 def command(
     model: Annotated[str, typer.Argument(help="A model of images, for example my_net or mlp.", show_default=False)],
@@ -67,7 +65,6 @@ def command(
         "seed": seed,
         "input_shape": input_shape,
     }
-    typed = {name: value for name, value in typed.items() if value is not None}
     plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
     is_telling = not quiet and format is not options.Format.JSON
     if dry_run:
@@ -75,53 +72,38 @@ def command(
             plans = check_points(plans)
         answer("pipeline", format, lambda: options.planned([plan_name(one) for one in plans], "point"), plans=plans)
         return ExitCode.FINE
+    done = itertools.count(1)
+
+    def tell(point: PipelinePoint) -> None:
+        if is_telling:
+            state = "" if point.outcome is Outcome.OK else f": {point.reason}"
+            say(f"[{next(done)}/{len(plans)}] {plan_name(point.plan)}{state}", start="")
+
     with waiting(is_quiet=not is_telling):
-        points = measure_points(plans, seconds, observer=_Lines(len(plans)) if is_telling else lambda _: None)
+        points = measure_points(plans, seconds, observer=tell)
     answer("pipeline", format, lambda: pipeline_document(points), points=points)
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
-
-
-class _Lines:
-    """One line per combination on stderr."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done = total, 0
-
-    def __call__(self, point: PipelinePoint) -> None:
-        from bench.tables.training import plan_name
-
-        self._done += 1
-        state = "" if point.outcome is Outcome.OK else f": {point.reason}"
-        say(f"[{self._done}/{self._total}] {plan_name(point.plan)}{state}", start="")
 
 
 def _plans(
     model: str, typed: dict[str, Any], workers: str, batch_size: str, prefetch: str, pin_memory: str
 ) -> tuple[TrainingPlan, ...]:
     """Make one plan per combination; without workers nothing is prefetched, so those count once."""
-    pins = [_on_off(part) for part in _parts(pin_memory)]
+    pins = options.split([pin_memory])
+    if unknown := [text for text in pins if text not in ("on", "off")]:
+        raise UsageError(f"--pin-memory takes off, on or both, separated by a comma; found {unknown[0]!r}")
     grid = itertools.product(_numbers(batch_size, "-b", 1), _numbers(workers, "--workers", 0), pins)
     plans = []
     for size, count, pin in grid:
-        axes = {"batch_size": size, "workers": count, "pin_memory": pin or None}
+        axes = {"batch_size": size, "workers": count, "pin_memory": True if pin == "on" else None}
         for ahead in _numbers(prefetch, "--prefetch", 1) if count else (None,):
             values = typed | axes | {"prefetch": ahead}
             plans.append(options.plan_of(model, {name: value for name, value in values.items() if value is not None}))
     return tuple(dict.fromkeys(plans))
 
 
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",")]
-
-
 def _numbers(text: str, option: str, least: int) -> list[int]:
-    numbers = [int(part) if part.isascii() and part.isdigit() else -1 for part in _parts(text)]
+    numbers = [int(part) if part.isascii() and part.isdigit() else -1 for part in options.split([text])]
     if min(numbers) < least:
         raise UsageError(f"{option} takes whole numbers from {least} on, separated by commas; found {text!r}")
     return numbers
-
-
-def _on_off(text: str) -> bool:
-    if text not in _ON_OFF:
-        raise UsageError(f"--pin-memory takes off, on or both, separated by a comma; found {text!r}")
-    return _ON_OFF[text]

@@ -131,7 +131,10 @@ class _RunBar:
             _say_resumed(event)
         elif isinstance(event, RunStarted):
             _say_untold()
-            self._start(len(event.cells), event.most)
+            self._progress = _bar()
+            self._counting = self._progress.add_task("counting", total=len(event.cells))
+            self._task = self._progress.add_task("", total=event.most, visible=False)
+            self._progress.start()
         elif isinstance(event, CellPrepared):
             self._progress.update(self._counting, advance=1, description=f"counting {plain(event.cell.id)}")
         elif isinstance(event, CellStarted):
@@ -143,12 +146,6 @@ class _RunBar:
             self._progress.advance(self._task)
         elif isinstance(event, RunFinished):
             self._progress.stop()
-
-    def _start(self, total: int, most: int) -> None:
-        self._progress = _bar()
-        self._counting = self._progress.add_task("counting", total=total)
-        self._task = self._progress.add_task("", total=most, visible=False)
-        self._progress.start()
 
 
 def _say_resumed(event: RunResumed) -> None:
@@ -171,17 +168,14 @@ def _words(record: Record) -> str:
 @contextlib.contextmanager
 def watching(is_quiet: bool) -> Iterator[Callable[[int, int, str, str | None], None]]:
     """Show on stderr which case has run, a line each, and how long the rest will take."""
-    if is_quiet:
-        yield lambda *_: None
-    else:
-        with waiting():
-            yield _case_line
 
+    def line(index: int, total: int, name: str, words: str | None) -> None:
+        tell("measuring", index + (words is not None), total)
+        if words is not None and not is_quiet:
+            say(f"[{index + 1}/{total}] {name}  {words}", start="")
 
-def _case_line(index: int, total: int, name: str, words: str | None) -> None:
-    tell("measuring", index + (words is not None), total)
-    if words is not None:
-        say(f"[{index + 1}/{total}] {name}  {words}", start="")
+    with waiting(is_quiet=is_quiet):
+        yield line
 
 
 def make_training_observer(*, is_quiet: bool = False) -> Callable[[TrainingProgress], None]:
@@ -242,7 +236,9 @@ class _TrainingBar:
 
     def __call__(self, progress: TrainingProgress) -> None:
         if self._progress is None:
-            self._start()
+            self._progress = _bar(is_transient=True)
+            self._task = self._progress.add_task("")
+            self._progress.start()
         if progress.finished is not None:
             self._progress.console.print(epoch_words(progress.finished), markup=False, highlight=False)
             self._progress.stop()
@@ -250,11 +246,6 @@ class _TrainingBar:
             return
         words = f"epoch {progress.epoch}" + ("" if progress.loss is None else f", loss {progress.loss:.4f}")
         self._progress.update(self._task, completed=progress.steps, total=progress.total_steps, description=words)
-
-    def _start(self) -> None:
-        self._progress = _bar(is_transient=True)
-        self._task = self._progress.add_task("")
-        self._progress.start()
 
 
 @contextlib.contextmanager
@@ -337,61 +328,61 @@ def _draw_wait(state: _Wait, stop: threading.Event) -> None:
             bar.update(task, description=state.what, completed=state.done, total=state.total)
 
 
-class Watcher:
-    """Shows on stderr what `bench ab` and `bench bisect` measure, and after every session what is left to do."""
+@contextlib.contextmanager
+def watching_sessions(*, is_quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """Show what `bench ab` and its like measure; a CI that ends the job is like Ctrl-C."""
+    show: Callable[[Any], None] = (lambda _: None) if is_quiet else _show_session
+    with terminated_like_interrupted(), watched(show, is_quiet=is_quiet) as listen:
+        yield listen
 
-    def __init__(self, *, is_quiet: bool = False) -> None:
-        self._is_quiet = is_quiet
 
-    def __call__(self, event: str | Started | AbProgress | Narrowed | Settled) -> None:
-        """Show an event, or a line."""
-        from bench.runner.ab.run import Started
-        from bench.runner.ab.stages import Progress
+def _show_session(event: str | Started | AbProgress | Narrowed | Settled) -> None:
+    """Show a line, or what is measured, and after every session what is left to do."""
+    from bench.runner.ab.run import Started
+    from bench.runner.ab.stages import Progress
 
-        if self._is_quiet:
-            return
-        if isinstance(event, str):
-            lines = [event]
-        elif isinstance(event, Started):
-            lines = self._started(event)
-        elif isinstance(event, Progress):
-            lines = [self._progress(event)]
-        else:
-            from bench.tables.comparison import event_text
-            from bench.tables.figures import ascii_only, is_unicode
-
-            text = event_text(event)
-            lines = [text if is_unicode(sys.stderr.encoding) else ascii_only(text)]
-        for line in lines:
+    if isinstance(event, str):
+        say(event)
+    elif isinstance(event, Started):
+        for line in _started_lines(event):
             say(line)
+    elif isinstance(event, Progress):
+        say(_session_line(event))
+    else:
+        from bench.tables.comparison import event_text
+        from bench.tables.figures import ascii_only, is_unicode
 
-    def _started(self, event: Started) -> list[str]:
-        from bench.runner.ab.run import side_document
-        from bench.store.stored import sides_in_words
-        from bench.tables.comparison import percent_of
+        text = event_text(event)
+        say(text if is_unicode(sys.stderr.encoding) else ascii_only(text))
 
-        cells = counted(len(event.cells), "cell")
-        base, head = sides_in_words(side_document(event.base), side_document(event.head))
-        lines = [f"comparing {cells}, base {base}, head {head}"]
-        lines += event.notes
-        tolerated = math.log1p(event.settings.threshold.tolerate)
-        for cell in event.cells:
-            spread = event.spreads.get(cell.key)
-            detectable = None if spread is None else event.settings.detectable(spread, len(event.cells))
-            if detectable is not None and detectable > tolerated:
-                sees, limit = percent_of(detectable), percent_of(tolerated)
-                lines.append(f"{cell.id}: calibrated to see {sees} %, --tolerate is {limit} %; larger --quads help")
-        return lines
 
-    def _progress(self, event: AbProgress) -> str:
-        session = event.session
-        void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
-        failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
-        left = f"next look in {format_duration(event.seconds_left)}" if event.seconds_left else "done"
-        more = f", up to {format_duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
-        spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
-        place = f"[{event.done} of {event.planned} sessions, {counted(event.undecided, 'cell')} undecided]"
-        return f"{place} session took {format_duration(session.seconds)}, {left}{more}{spoiled}"
+def _started_lines(event: Started) -> list[str]:
+    from bench.runner.ab.run import side_document
+    from bench.store.stored import sides_in_words
+    from bench.tables.comparison import percent_of
+
+    cells = counted(len(event.cells), "cell")
+    base, head = sides_in_words(side_document(event.base), side_document(event.head))
+    lines = [f"comparing {cells}, base {base}, head {head}", *event.notes]
+    tolerated = math.log1p(event.settings.threshold.tolerate)
+    for cell in event.cells:
+        spread = event.spreads.get(cell.key)
+        detectable = None if spread is None else event.settings.detectable(spread, len(event.cells))
+        if detectable is not None and detectable > tolerated:
+            sees, limit = percent_of(detectable), percent_of(tolerated)
+            lines.append(f"{cell.id}: calibrated to see {sees} %, --tolerate is {limit} %; larger --quads help")
+    return lines
+
+
+def _session_line(event: AbProgress) -> str:
+    session = event.session
+    void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
+    failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
+    left = f"next look in {format_duration(event.seconds_left)}" if event.seconds_left else "done"
+    more = f", up to {format_duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
+    spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
+    place = f"[{event.done} of {event.planned} sessions, {counted(event.undecided, 'cell')} undecided]"
+    return f"{place} session took {format_duration(session.seconds)}, {left}{more}{spoiled}"
 
 
 @contextlib.contextmanager

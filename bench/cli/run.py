@@ -18,6 +18,7 @@ import typer
 
 from bench.cli import options, slurm
 from bench.cli.output import answer, say_kept
+from bench.core.advice import DOUBTED
 from bench.core.cell import Mode
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
@@ -116,7 +117,7 @@ def command(
         str | None,
         typer.Option(
             metavar="OUTCOMES",
-            help="With --resume: of what ended badly, try only this again, e.g. failed,killed.",
+            help="With --resume: measure again only what ended so, e.g. failed,killed, or is doubted.",
             show_default="all here, none on slurm",
         ),
     ] = None,
@@ -196,7 +197,7 @@ def command(
         until=None if until is None else options.parse_clock(until, "--until"),
         max_cells=max_cells,
     )
-    retried = options.parse_retry(retry, is_none=keep_failed)
+    retried = parse_retry(retry, is_none=keep_failed)
     for option, is_typed in (("--retry", retry is not None), ("--keep-failed", keep_failed)):
         if is_typed and resume is None:
             raise UsageError(f"{option} needs --resume RUN: a new run has nothing to try again")
@@ -208,6 +209,8 @@ def command(
             raise UsageError(
                 "--devices, --snapshot and --traces are for runs on this machine; on slurm every task has its own GPUs"
             )
+        if DOUBTED in (retried or ()):
+            raise UsageError("--retry doubted is for runs on this machine; for slurm name the targets with a --budget")
         return slurm.run_on_slurm(
             session,
             job,
@@ -219,7 +222,7 @@ def command(
             is_metering=energy,
             is_cold=cold_start,
             is_dry=dry_run,
-            retried=retried or (),
+            retried=tuple(map(Outcome, retried or ())),
             limits=limits,
             format=format,
         )
@@ -269,7 +272,7 @@ def command(
     answer(
         "run",
         format,
-        lambda: _document(finished, options.view_of(columns), cells_with_tail.document(checked, has_tail=tail)),
+        lambda: _document(finished, columns.removeprefix("usual"), cells_with_tail.document(checked, has_tail=tail)),
         folder=str(finished.folder),
         records=finished.records,
         claims=finished.claims,
@@ -280,6 +283,23 @@ def command(
     if strict and _failed(finished):
         return ExitCode.REGRESSION
     return options.exit_code([record.outcome for record in finished.records], checked)
+
+
+def parse_retry(text: str | None, *, is_none: bool) -> tuple[str, ...] | None:
+    """Read `failed,doubted`; None means all that ended badly, and with `is_none` nothing is tried again.
+
+    Raises:
+        UsageError: One of them is no bad ending, or both were asked for.
+    """
+    if text is None:
+        return () if is_none else None
+    if is_none:
+        raise UsageError("--keep-failed and --retry exclude each other; leave one out")
+    known = [*(one.value for one in Outcome if one not in (Outcome.OK, Outcome.SKIPPED)), DOUBTED]
+    names = tuple(name.strip() for name in text.split(","))
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(f"--retry {unknown[0]!r} is no bad ending of a cell; use some of {', '.join(known)}")
+    return names
 
 
 def _failed(finished: StoredRun) -> int:
@@ -300,7 +320,7 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
     records, claims = finished.records, finished.claims
     found = (*findings(records, [summarise(record) for record in records]), *failures(records), *cold_notes(records))
     wrong = [claim for claim in claims if claim.verdict is ClaimVerdict.MISMATCH]
-    doubts = short_advice(records)
+    doubts = short_advice(records, str(finished.folder))
     html = finished.folder / "report.html"
     places = [f"Report: {html}"] if html.is_file() else []
     places += options.traces_of(finished.folder)

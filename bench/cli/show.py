@@ -71,7 +71,7 @@ def command(
             print_json("show", folder=str(data.folder), run=data.info, heading=heading, comparisons=comparisons)
         return ending
     chosen = formats.load(format)
-    view = options.view_of(columns)
+    view = columns.removeprefix("usual")  # which is the view without a name
     asked = formats.Asked(page=Page(**look()), table=table, view=view, extra_info=extra_info)
     show = partial(print, end="") if format == TABLE else print_file
     if found is None:
@@ -100,11 +100,11 @@ def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A00
         words = written(cases_document(field, cases), format)
         print(words) if format == TABLE else print_file(f"{words}\n")
     elif format == "csv":
-        from bench.report.files import case_frame, to_csv
+        from bench.report.files import frame_of, to_csv
 
         if table not in ("cells", field):  # `cells` is the default
             raise UsageError(f"{data.folder} has no table {table!r}; its table is {field}")
-        print_file(to_csv(case_frame(data, field)).decode())
+        print_file(to_csv(frame_of(field, cases)).decode())
     else:
         raise UsageError(
             f"{data.folder} is a run of `bench {kind.command}`, which has no {format}; use table, markdown, csv or json"

@@ -159,12 +159,8 @@ def cancel_command(
 
     folder = RunFolder.open(run, results)
     count = cancel(folder)
-    words = (
-        f"Run {folder.run.id}: {counted(count, 'task')} cancelled"
-        if count
-        else f"Run {folder.run.id}: nothing to cancel"
-    )
-    answer("slurm cancel", format, lambda: words, run=folder.run.id, cancelled_tasks=count)
+    words = f"{counted(count, 'task')} cancelled" if count else "nothing to cancel"
+    answer("slurm cancel", format, lambda: f"Run {folder.run.id}: {words}", run=folder.run.id, cancelled_tasks=count)
     return ExitCode.FINE
 
 
@@ -219,16 +215,12 @@ Job = Mapping[str, Any]
 
 
 def _read_job(typed: Mapping[str, Any]) -> Job:
-    for field, option in (
-        ("partition", "--partition"),
-        ("gpus", "--gpus"),
-        ("setup", "--setup"),
-        ("extra_sbatch", "--extra-sbatch"),
-    ):
+    for field in ("partition", "gpus", "setup", "extra_sbatch"):
         values = typed[field]
         for value in (values,) if isinstance(values, str) else values or ():
             if not value.strip() or "\n" in value:
-                raise UsageError(f"{option} must be one line that is not empty, found {value!r}")
+                option = field.replace("_", "-")
+                raise UsageError(f"--{option} must be one line that is not empty, found {value!r}")
     given = {name: value for name, value in typed.items() if value not in (None, False, [])}
     job: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if "time" in job:
@@ -304,22 +296,9 @@ def run_on_slurm(
     limits: Limits,
     format: options.Format,  # noqa: A002 - the name of the option
 ) -> int:
-    """Submit to Slurm without waiting; print the name of the run and how to follow it.
+    """Submit a session, or what the run `resume` lacks, without waiting; print its name and how to follow it.
 
-    Args:
-        session: What to measure.
-        job: Options that were typed; when resuming, the others are those of the last submission.
-        results: Folder that holds the runs; every node must see it.
-        resume: Submit what this run lacks instead.
-        refused: Options typed beside `resume` that would change the run.
-        timeout_seconds: Timeout of each process of a cell.
-        is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
-        is_metering: Also measure the energy of a step.
-        is_cold: Also measure cold starts.
-        is_dry: Print the script and stop.
-        retried: With `resume`, submit cells again that ended like this.
-        limits: Which of the cells are submitted now, in which order, and until when they start.
-        format: How to answer.
+    Of `job`, what was not typed is that of the last submission when resuming; every node must see `results`.
     """
     from bench.cli.progress import waiting
     from bench.runner.slurm.files import require_submissions

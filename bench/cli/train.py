@@ -10,6 +10,7 @@ Examples:
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,54 +26,65 @@ if TYPE_CHECKING:
 PANEL = "Measure"
 
 
-def command(
-    model: Annotated[
-        str | None, typer.Argument(help="A model of images, for example my_net or mlp.", show_default=False)
-    ] = None,
-    data: options.DataOption = None,
-    download: Annotated[
-        bool, typer.Option("--download", help="Let torchvision download MNIST if it is missing.")
-    ] = False,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set.", show_default="5")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """The options that make a plan, each None or off unless typed; a training that is resumed has its own."""
+
+    data: options.DataOption = None
+    download: Annotated[bool, typer.Option("--download", help="Let torchvision download MNIST if it is missing.")] = (
+        False
+    )
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set.", show_default="5")] = None
     batch_size: Annotated[
         int | None, typer.Option("-b", "--batch-size", min=1, help="Examples per step.", show_default="64")
-    ] = None,
-    test_batch: Annotated[
-        int | None, typer.Option(min=1, help="Examples per batch of the evaluation.", show_default="256")
-    ] = None,
+    ] = None
+    test_batch_size: Annotated[
+        int | None,
+        typer.Option("--test-batch", min=1, help="Examples per batch of the evaluation.", show_default="256"),
+    ] = None
     workers: Annotated[
         int | None,
         typer.Option(min=0, help="Processes that prepare batches; 0 is the training process.", show_default="0"),
-    ] = None,
-    prefetch: Annotated[int | None, typer.Option(min=1, help="Batches that each worker prepares ahead.")] = None,
+    ] = None
+    prefetch: Annotated[int | None, typer.Option(min=1, help="Batches that each worker prepares ahead.")] = None
     pin_memory: Annotated[
         bool, typer.Option("--pin-memory", help="Prepare batches in pinned memory, for copies to an accelerator.")
-    ] = False,
-    device: options.OneDeviceOption = None,
-    precision: options.OnePrecisionOption = None,
-    optimizer: options.OneOptimizerOption = None,
-    lr: Annotated[float | None, typer.Option(min=0.0, help="Learning rate.", show_default="0.001")] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", show_default="0.0001")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None,
+    ] = False
+    device: options.OneDeviceOption = None
+    precision: options.OnePrecisionOption = None
+    optimizer: options.OneOptimizerOption = None
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", min=0.0, help="Learning rate.", show_default="0.001")
+    ] = None
+    weight_decay: Annotated[float | None, typer.Option(min=0.0, help="Weight decay.", show_default="0.0001")] = None
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads inside an operation.")] = None
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of weights, order, augmentation and dropout.", show_default="0")
-    ] = None,
+    ] = None
     target_accuracy: Annotated[
         float | None,
         typer.Option(min=0.0, max=1.0, help="Report when this share of the test set was right, e.g. 0.95."),
-    ] = None,
-    limit_examples: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first N examples of each set.")
-    ] = None,
-    input_shape: options.TrainShapeOption = None,
-    checkpoint: Annotated[
+    ] = None
+    limit_examples: Annotated[int | None, typer.Option(min=1, help="Use only the first N examples of each set.")] = None
+    input_shape: options.TrainShapeOption = None
+    checkpoint_steps: Annotated[
         str | None,
         typer.Option(
+            "--checkpoint",
             metavar="epoch|never|N",
             help="When to write a checkpoint: after epochs, never, or also every N steps.",
             show_default="epoch",
         ),
+    ] = None
+
+
+@options.fields_of("recipe", Recipe)
+def command(
+    model: Annotated[
+        str | None, typer.Argument(help="A model of images, for example my_net or mlp.", show_default=False)
     ] = None,
+    *,
+    recipe: Recipe,
     resume: Annotated[
         str | None,
         typer.Option(help="Continue this run: its id, a beginning of it, its folder, or latest.", show_default=False),
@@ -90,27 +102,8 @@ def command(
 
     if executor not in ("forkserver", "spawn", "inline"):
         raise UsageError(f"executor {executor!r} is unknown. Use one of: forkserver, spawn, inline")
-    typed: dict[str, Any] = {
-        "data": data,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "test_batch_size": test_batch,
-        "workers": workers,
-        "prefetch": prefetch,
-        "pin_memory": pin_memory or None,
-        "device": device,
-        "precision": precision,
-        "optimizer": optimizer,
-        "learning_rate": lr,
-        "weight_decay": weight_decay,
-        "threads": threads,
-        "seed": seed,
-        "target_accuracy": target_accuracy,
-        "limit_examples": limit_examples,
-        "input_shape": input_shape,
-        "checkpoint_steps": checkpoint,
-    }
-    typed = {name: value for name, value in typed.items() if value is not None}
+    typed = {name: value for name, value in asdict(recipe).items() if value is not None and value is not False}
+    download = typed.pop("download", False)
     stop = Stop()
     is_silent = quiet or format is options.Format.JSON
     watch = watched(make_training_observer(is_quiet=is_silent), is_quiet=is_silent)

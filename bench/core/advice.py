@@ -53,6 +53,19 @@ UNFIT_TO_COMPARE = frozenset(
 )
 """Doubts that make a time no measure of the code: it is compared with no other."""
 
+NEEDS_MORE_STEPS = frozenset(
+    {
+        AdviceKind.FEW_SAMPLES,
+        AdviceKind.NOISY_SAMPLES,
+        AdviceKind.DRIFTING_SAMPLES,
+        AdviceKind.WARMUP_UNSETTLED,
+    }
+)
+"""Doubts that a longer measurement cures."""
+
+DOUBTED = "doubted"
+"""What `--retry` calls a cell with a doubt of one of these two kinds."""
+
 
 Facts = tuple[tuple[str, str | int | float], ...]
 """Names and values, with SI units in the names."""

@@ -106,12 +106,7 @@ def run_comment(
 ) -> str:
     """Write a run: its result, then folded the cells, the doubts, failures, claims and the machine.
 
-    Args:
-        records: Records in the order of the rows.
-        claims: Checked claims.
-        environment: Environment of the run; the first record's own if None.
-        limit: Bytes of UTF-8.
-        view: Columns of the cells: the usual ones, or `cold`.
+    Without an environment it is the first record's; `limit` is in bytes of UTF-8.
     """
     environment = environment or next((r.environment for r in records if r.environment), None)
     doubts = advice_sentences(records)

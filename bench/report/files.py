@@ -20,11 +20,9 @@ from bench.core.claim import CheckedClaim
 from bench.core.errors import StoreError
 from bench.core.record import Record
 from bench.core.text import plain
-from bench.core.training import Training
 from bench.stats.scaling import scalings
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.runs import RunFolder
-from bench.store.stored import StoredRun
 from bench.tables.catalog import CASE_COLUMNS, COLUMNS, TRAINING_COLUMNS
 from bench.tables.cell_values import cell_rows
 from bench.tables.columns import TableColumn
@@ -37,7 +35,12 @@ _ROWS: dict[str, Callable[[tuple[Any, ...]], Sequence[Any]]] = {
     "layers": layer_rows,
     "claims": list,
     "scaling": scalings,
+    "epochs": epoch_rows,
+    "classes": class_rows,
+    "generations": list,
+    "images": list,
 }
+"""Makes the rows of each table."""
 _FORMULA_STARTS = ("=", "+", "-", "@")
 
 
@@ -54,21 +57,13 @@ def to_frame(records: Sequence[Record] | Sequence[CheckedClaim], table: str = "c
     """
     if table not in COLUMNS:
         raise StoreError(f"no table named {table!r}; the tables are {', '.join(COLUMNS)}")
-    return _frame(_ROWS[table](tuple(records)), COLUMNS[table])
+    return frame_of(table, records)
 
 
-def training_frame(trainings: Sequence[Training], table: str = "epochs") -> pd.DataFrame:
-    """Make a table of trainings: `epochs` (one row per finished epoch) or `classes` (one per class of the test set)."""
-    rows: Sequence[Any] = epoch_rows(tuple(trainings)) if table == "epochs" else class_rows(tuple(trainings))
-    return _frame(rows, TRAINING_COLUMNS[table])
-
-
-def case_frame(run: StoredRun, table: str) -> pd.DataFrame:
-    """Make the table `generations` or `images` of a run."""
-    return _frame(getattr(run, table), CASE_COLUMNS[table])
-
-
-def _frame(rows: Sequence[Any], columns: Sequence[TableColumn]) -> pd.DataFrame:
+def frame_of(table: str, source: Sequence[Any]) -> pd.DataFrame:
+    """Make any table of the catalog of records, claims, trainings or cases, whichever it is of."""
+    rows = _ROWS[table](tuple(source))
+    columns = (COLUMNS | TRAINING_COLUMNS | CASE_COLUMNS)[table]
     return pd.DataFrame({column.name: _series([_plain(column.get(row)) for row in rows], column) for column in columns})
 
 
@@ -78,38 +73,16 @@ def _series(values: list[Any], column: TableColumn) -> pd.Series:
     return pd.Series(values, dtype="Float64" if is_beyond else column.dtype)
 
 
-def write_tables(folder: RunFolder, records: Sequence[Record], claims: Sequence[CheckedClaim] = ()) -> tuple[Path, ...]:
-    """Write all tables of a run into `tables/`, each file atomically, and return the paths.
+def write_tables(folder: RunFolder, sources: Mapping[str, Sequence[Any]]) -> tuple[Path, ...]:
+    """Write tables of a run into `tables/`, of what each is made of, each file atomically; return the paths.
 
     Raises:
         StoreError: A file cannot be written.
     """
-    frames = {table: to_frame(claims if table == "claims" else records, table) for table in COLUMNS}
-    return _write(folder, frames)
-
-
-def write_training_tables(folder: RunFolder, trainings: Sequence[Training]) -> tuple[Path, ...]:
-    """Write the tables of a run's trainings, too.
-
-    Raises:
-        StoreError: A file cannot be written.
-    """
-    return _write(folder, {table: training_frame(trainings, table) for table in TRAINING_COLUMNS})
-
-
-def write_case_tables(folder: RunFolder, cases: Mapping[str, Sequence[Any]]) -> tuple[Path, ...]:
-    """Write the tables of a run's generations and images, if it has any.
-
-    Raises:
-        StoreError: A file cannot be written.
-    """
-    return _write(folder, {table: _frame(rows, CASE_COLUMNS[table]) for table, rows in cases.items() if rows})
-
-
-def _write(folder: RunFolder, frames: Mapping[str, pd.DataFrame]) -> tuple[Path, ...]:
     make_folder(folder.tables_path)
     written = []
-    for table, frame in frames.items():
+    for table, source in sources.items():
+        frame = frame_of(table, source)
         for name, data in ((f"{table}.csv", to_csv(frame)), (f"{table}.parquet", _to_parquet(frame))):
             write_bytes(folder.tables_path / name, data)
             written.append(folder.tables_path / name)

@@ -69,8 +69,6 @@ class StepResult:
     """One step of CI: its command, how it ended, and its answer.
 
     Attributes:
-        name: Name of the step.
-        command: Command as it was run.
         exit_code: A step that did not end, or that a signal ended, counts as UNFIT.
         problem: Why there is no answer, in one line; empty if there is one.
         answer: The parsed answer; None if there is none.
@@ -134,8 +132,8 @@ def _sections(result: StepResult) -> list[Section]:
     elif answer:
         is_wrong = any(claim.verdict is ClaimVerdict.MISMATCH for claim in answer)
         found.append(claims_section(answer, is_open=is_wrong))
-    command = Section(title=f"{result.name}: how to repeat it", rows=0, write=lambda _: _code(result.command))
-    return [*found, command]
+    code = f"    {brief(result.command)}"  # indented, because text from outside may contain a fence
+    return [*found, Section(title=f"{result.name}: how to repeat it", rows=0, write=lambda _: code)]
 
 
 def _gate_sections(name: str, gated: Gated, is_open: bool) -> list[Section]:
@@ -155,19 +153,13 @@ def _gate_sections(name: str, gated: Gated, is_open: bool) -> list[Section]:
 
 
 def _comparison_section(name: str, compared: Compared, is_open: bool) -> Section:
-    ordered = sorted(map(_shortened, compared.comparisons), key=lambda c: _ORDER.index(c.verdict))
+    shortened = [
+        replace(c, facts=tuple((n, brief(v) if isinstance(v, str) else v) for n, v in c.facts))
+        for c in compared.comparisons
+    ]
+    ordered = sorted(shortened, key=lambda c: _ORDER.index(c.verdict))
 
     def write(rows: int) -> str:
         return write_document(comparison_document(ordered[:rows], compared.heading)[1:])
 
     return Section(title=f"{name}: seconds per step", rows=len(ordered), write=write, is_open=is_open)
-
-
-def _shortened(comparison: Comparison) -> Comparison:
-    facts = tuple((n, brief(v) if isinstance(v, str) else v) for n, v in comparison.facts)
-    return replace(comparison, facts=facts)
-
-
-def _code(command: str) -> str:
-    """Write a command as an indented block, because text from outside may contain a fence."""
-    return f"    {brief(command)}"

@@ -20,7 +20,7 @@ from bench.core.record import Phase, Record
 from bench.stats.generation import estimates_of
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run, read_stored_session
-from bench.suite.sweep import ab_commands
+from bench.suite.commands import ab_commands
 
 NOMINATE_AT = 0.05
 """A change of this size, up or down, is worth a look; two runs of unchanged code differ by more often enough."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from bench import registry
-from bench.core.advice import AdviceKind
+from bench.core.advice import DOUBTED, NEEDS_MORE_STEPS, UNFIT_TO_COMPARE, AdviceKind
 from bench.core.cell import Cell, Parallel
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError, UsageError
@@ -247,6 +247,7 @@ class Again(StrEnum):
     CODE = "whose model was edited, or whose code was not recorded"
     ENVIRONMENT = "measured in another environment"
     SAMPLING = "sampled by other settings"
+    DOUBTED = "whose times are in doubt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -270,11 +271,13 @@ def remaining(
     environments: Mapping[str, Environment],
     sampling: Sampling,
     *,
-    retried: Collection[Outcome] | None = None,
+    retried: Collection[str] | None = None,
 ) -> Remaining:
     """Compare what is on disk with what is asked for, in these environments of this machine, by device.
 
     Of the cells that ended badly or are incomplete, only those that ended like `retried` are tried again; None: all.
+    With `DOUBTED`, cells whose times are in doubt are measured again, and no others for having been sampled by other
+    settings.
 
     Raises:
         StoreError: A newer stepbench wrote a record; it is left alone.
@@ -290,9 +293,8 @@ def remaining(
         record = known.get(cell.key)
         environment = environments.get(cell.device)
         reason = Again.NO_RECORD if record is None else _why_again(record, codes[cell.model], environment, sampling)
-        is_bad = reason in (Again.ENDED_BADLY, Again.INCOMPLETE)
-        if is_bad and retried is not None and record is not None and record.outcome not in retried:
-            reason = None
+        if record is not None and retried is not None:
+            reason = _only(retried, record, reason)
         if reason is None and record is not None:
             kept.append(record)
         elif reason is not None:
@@ -306,13 +308,31 @@ def _why_again(record: Record, code: str | None, environment: Environment | None
         return Again.CODE
     if _fingerprint(record.environment) != _fingerprint(environment):
         return Again.ENVIRONMENT
-    if record.sampling != sampling:
+    if not _is_sampled(record, sampling):
         return Again.SAMPLING
     if any(advice.kind is AdviceKind.MEMORY_TOO_SMALL for advice in record.advice):
         return Again.MEMORY
     if record.outcome in (Outcome.OK, Outcome.SKIPPED) and not _is_whole(record):
         return Again.INCOMPLETE
     return None if record.outcome in (Outcome.OK, Outcome.SKIPPED) else Again.ENDED_BADLY
+
+
+def _only(retried: Collection[str], record: Record, reason: Again | None) -> Again | None:
+    """Narrow the reason to measure a cell again to what was asked for."""
+    if reason in (Again.ENDED_BADLY, Again.INCOMPLETE):
+        return reason if record.outcome in retried else None
+    if DOUBTED in retried and reason in (None, Again.SAMPLING):
+        kinds = {advice.kind for advice in record.advice}
+        return Again.DOUBTED if kinds & (NEEDS_MORE_STEPS | UNFIT_TO_COMPARE) else None
+    return reason
+
+
+def _is_sampled(record: Record, sampling: Sampling) -> bool:
+    """Whether a record was sampled as asked, or longer."""
+    if (own := record.sampling) is None or own.budget_seconds < sampling.budget_seconds:
+        return False
+    steps = max(own.max_steps, sampling.max_steps)
+    return own == replace(sampling, budget_seconds=own.budget_seconds, max_steps=steps)
 
 
 def _is_whole(record: Record) -> bool:

@@ -167,9 +167,9 @@ def cases_with_parts(cases: Sequence[Any]) -> set[Any]:
 
 def write_tables_of_cases(folder: RunFolder, found: StoredRun) -> None:
     """Write the tables of a run's cases."""
-    from bench.report.files import write_case_tables  # pandas, which a run of minutes can wait for
+    from bench.report.files import write_tables  # pandas, which a run of minutes can wait for
 
-    write_case_tables(folder, {kind.field: kind.of_run(found) for kind in (GENERATION, IMAGES)})
+    write_tables(folder, {kind.field: cases for kind in (GENERATION, IMAGES) if (cases := kind.of_run(found))})
 
 
 def measure_case(

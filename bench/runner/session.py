@@ -17,12 +17,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bench.core.advice import DOUBTED
 from bench.core.cell import Cell
 from bench.core.environment import BUSY_CORES_LIMIT
 from bench.core.errors import IncomparableError, StoreError, UsageError
 from bench.core.jsonio import from_json, to_json
 from bench.core.progress import tell
-from bench.core.record import Outcome, Record, Sampling
+from bench.core.record import Record, Sampling
 from bench.device.backend import backend_of
 from bench.device.clocks import locked_environments
 from bench.device.environment import look
@@ -225,7 +226,7 @@ def plan_resumption(run: str, results: Path = Path("results")) -> Session:
 
 
 def left_of(
-    session: Session, run: str, results: Path, *, retried: Collection[Outcome] | None = None, **looking: Any
+    session: Session, run: str, results: Path, *, retried: Collection[str] | None = None, **looking: Any
 ) -> tuple[Cell, ...]:
     """Return the cells that resuming a run would measure; arguments as for `execute` and `make_plan`.
 
@@ -246,7 +247,7 @@ def execute(
     method: str = "forkserver",
     observers: Iterable[Observer] = (),
     resume: str | None = None,
-    retried: Collection[Outcome] | None = None,
+    retried: Collection[str] | None = None,
     limits: Limits | None = None,
     pool: Sequence[str] = (),
     is_tracing: bool = False,
@@ -262,6 +263,7 @@ def execute(
         observers: Told what happens.
         resume: Measure into this run what it lacks, instead of starting a new one.
         retried: When resuming, only cells that ended badly in one of these ways are tried again; None: in any way.
+            `DOUBTED`: cells whose times are in doubt, too, and none for how it was sampled.
         limits: Which of the cells are measured now.
         pool: Accelerators (or `all`), each with a worker of its own, that share the cells of accelerators.
         is_tracing: Write a trace of each cell.
@@ -331,7 +333,7 @@ def _take_up(
     info: RunInfo,
     plan: Plan,
     sampling: Sampling,
-    retried: Collection[Outcome] | None,
+    retried: Collection[str] | None,
     observers: Sequence[Observer],
 ) -> tuple[RunFolder, tuple[Cell, ...]]:
     """Prepare a stored run for the cells that it lacks, and tell which they are."""
@@ -346,6 +348,7 @@ def _take_up(
             stepbench=old.run.stepbench,
             cells=(*plan.cells, *(cell for cell in old.run.cells if cell.key in recorded)),
             sweep=info.sweep or old.run.sweep,
+            settings=old.run.settings if DOUBTED in (retried or ()) else info.settings,  # only some were sampled so
             resumptions=(*old.run.resumptions, describe_resumption()),
         )
     )
@@ -372,9 +375,10 @@ def write_derived(folder: RunFolder, run: StoredRun) -> None:
     from bench.report.files import write_tables
     from bench.report.formats.markdown import write_document
     from bench.runner.reporting import write_page
+    from bench.tables.catalog import COLUMNS
     from bench.tables.run import run_document
 
-    write_tables(folder, run.records, run.claims)
+    write_tables(folder, dict.fromkeys(COLUMNS, run.records) | {"claims": run.claims})
     folder.write_summary(write_document(run_document(run.records, run.claims, run.info.environment)))
     write_json(folder.path / CLAIMS_FILE, run.claims)
     write_page(folder, run)

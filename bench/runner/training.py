@@ -226,14 +226,15 @@ def _listen(connection: Connection, observer: Callable[[Progress], None]) -> Non
 
 
 def _write_derived(folder: RunFolder, training: Training) -> None:
-    from bench.report.files import write_training_tables
+    from bench.report.files import write_tables
     from bench.report.formats.markdown import write_document
     from bench.runner.reporting import write_page
+    from bench.tables.catalog import TRAINING_COLUMNS
     from bench.tables.document import Heading
     from bench.tables.figures import plain
     from bench.tables.training import training_document
 
-    write_training_tables(folder, (training,))
+    write_tables(folder, dict.fromkeys(TRAINING_COLUMNS, (training,)))
     title = Heading(text=f"Training {plain(training.plan.model)}", level=1)
     folder.write_summary(write_document([title, *training_document(training)]))
     write_page(folder, read_stored_run(folder))

@@ -1,13 +1,9 @@
-"""A sweep: the product of its axes, less what `exclude` matches, plus what `include` adds.
-
-The command line that measures given cells: what was planned, back to what is typed.
-"""
+"""A sweep: the product of its axes, less what `exclude` matches, plus what `include` adds."""
 
 from __future__ import annotations
 
 import itertools
-import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,7 +112,7 @@ def refuse_idle(axes: Mapping[str, tuple[Any, ...]], cells: Callable[[], Iterabl
     for name, values in axes.items():
         axis = TYPED[name]
         asked = [value for value in values if value != axis.default]
-        if axis.about.needs and asked and not any(axis.about.applies(_values(cell)) for cell in cells()):
+        if axis.about.needs and asked and not any(axis.about.applies(values_of(cell)) for cell in cells()):
             words = name.replace("_", " ")
             raise UsageError(
                 f"{words} {axis.words(asked[0])} needs {axis.about.needs}, which no cell has; add it, or leave "
@@ -124,7 +120,8 @@ def refuse_idle(axes: Mapping[str, tuple[Any, ...]], cells: Callable[[], Iterabl
             )
 
 
-def _values(cell: Cell) -> dict[str, Any]:
+def values_of(cell: Cell) -> dict[str, Any]:
+    """Return the values of a cell by axis."""
     return {name: getattr(cell, name) for name in AXES}
 
 
@@ -139,54 +136,3 @@ def _matches(cell: Cell, group: tuple[Rule, ...]) -> bool:
 
 RUN_ONLY = ("world_size", "nodes", "parallel", "scaling", "seed")
 """Axes of runs alone: what is compared or profiled is one process, with the seed that all have."""
-
-_ALWAYS_TYPED = ("mode", "batch_size", "precision")
-
-
-def run_commands(cells: Iterable[Cell], options: Sequence[str] = ()) -> tuple[str, ...]:
-    """Write the `bench run` commands that measure these cells; those that are fed alike share one."""
-    groups: dict[Any, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(cell.input_shape, []).append(cell)
-    return tuple(
-        shlex.join(["bench", "run", *dict.fromkeys(cell.model for cell in group), *_run_options(group), *options])
-        for group in groups.values()
-    )
-
-
-def _run_options(cells: Sequence[Cell]) -> list[str]:
-    words: list[str] = []
-    for axis in sorted(AXES.values(), key=lambda axis: axis.name not in _ALWAYS_TYPED):
-        of_those = [cell for cell in cells if axis.about.applies(_values(cell))]
-        values = dict.fromkeys(getattr(cell, axis.name) for cell in of_those)
-        is_always = axis.name in _ALWAYS_TYPED
-        if axis.name != "model" and (is_always or set(values) - {axis.default}):
-            words += [axis.flags[0 if is_always else -1], ",".join(map(axis.words, values))]
-    return words + (["--executor", "slurm"] if any(cell.nodes > 1 for cell in cells) else [])
-
-
-_COMPARED = tuple(axis for name, axis in AXES.items() if name not in ("model", *RUN_ONLY))
-
-
-def ab_commands(base: str | None, head: str | None, cells: Iterable[Cell]) -> tuple[str, ...]:
-    """Write the `bench ab` commands that can judge these cells; cells that differ in the model only share one.
-
-    A cell that `bench ab` cannot measure, of several processes or of a seed of its own, is left out.
-    """
-    sides = [base[:12] if base else "BASE", head[:12] if head and head != base else "HEAD" if not head else "."]
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for cell in cells:
-        if all(getattr(cell, name) == AXES[name].default for name in RUN_ONLY if name in AXES):
-            groups.setdefault(tuple(_options(cell)), []).append(cell.model)
-    return tuple(
-        shlex.join(["bench", "ab", *sides, *dict.fromkeys(models), *options]) for options, models in groups.items()
-    )
-
-
-def _options(cell: Cell) -> list[str]:
-    options = []
-    for axis in _COMPARED:
-        value = getattr(cell, axis.name)
-        if axis.name == "batch_size" or value != axis.default:
-            options += [axis.flags[0], axis.words(value)]
-    return options

@@ -9,15 +9,14 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.core.advice import Advice, AdviceKind, Facts
+from bench.core.advice import NEEDS_MORE_STEPS, Advice, AdviceKind, Facts
 from bench.core.record import Record, Sampling
 from bench.core.units import counted, format_bytes, format_count, format_seconds
-from bench.suite.sweep import run_commands
+from bench.suite.commands import longer_commands
 from bench.tables.figures import plain, ratio_text, significant
 
 
-def facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
-    """Describe the facts of one kind of advice, of one or many cells; empty if there are none."""
+def _facts_text(kind: AdviceKind, all_facts: Sequence[Facts]) -> str:
     derived = _DERIVED.get(kind)
     return (derived(all_facts) if derived else "") or _joined(all_facts)
 
@@ -47,9 +46,7 @@ def _gaps(all_facts: Sequence[Facts]) -> str:
         values = {name: value for name, value in facts if not isinstance(value, str)}
         if "phase_sum_seconds" in values and values.get("step_seconds"):
             gaps.append(1 - values["phase_sum_seconds"] / values["step_seconds"])
-    if not gaps:
-        return ""
-    return f"the gap is {_signed_percent(gaps)} of the step"
+    return f"the gap is {_signed_percent(gaps)} of the step" if gaps else ""
 
 
 def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:
@@ -61,9 +58,7 @@ def _from_steps(what: str, all_facts: Sequence[Facts]) -> str:
 def _drifts(all_facts: Sequence[Facts]) -> str:
     """Describe by how much the last third of the steps is slower than the first."""
     found = [float(value) for facts in all_facts for name, value in facts if name == "drift_fraction"]
-    if not found:
-        return ""
-    return f"the last third of the steps took {_signed_percent(found)} against the first"
+    return f"the last third of the steps took {_signed_percent(found)} against the first" if found else ""
 
 
 def _signed_percent(fractions: Sequence[float]) -> str:
@@ -166,10 +161,7 @@ _SHORT = Words(
 )
 
 WORDS: dict[AdviceKind, Words] = {
-    AdviceKind.FEW_SAMPLES: _SHORT,
-    AdviceKind.NOISY_SAMPLES: _SHORT,
-    AdviceKind.DRIFTING_SAMPLES: _SHORT,
-    AdviceKind.WARMUP_UNSETTLED: _SHORT,
+    **dict.fromkeys(NEEDS_MORE_STEPS, _SHORT),
     AdviceKind.LAUNCH_BOUND: Words(
         "L",
         "Launch-bound",
@@ -374,64 +366,64 @@ def _by_words() -> tuple[tuple[Words, set[AdviceKind]], ...]:
     return tuple(grouped.items())
 
 
-def advice_sentences(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """Describe all doubts, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`."""
+def advice_sentences(records: Sequence[Record], run: str = "RUN") -> tuple[tuple[str, str], ...]:
+    """Describe all doubts, one per kind: `(mark, "Noisy samples in 7 of 36 cells (...): ... What to do.")`.
+
+    Args:
+        records: Records in the order of the rows.
+        run: What the command that measures longer calls the run of the records.
+    """
     return tuple(
-        (words.mark, _sentence(words, advice, cure or words.remedy, where))
-        for words, advice, where, cure in _doubts(records)
+        (words.mark, sentence(words, advice, where, cure)) for words, advice, where, cure in _doubts(records, run)
     )
 
 
-def short_advice(records: Sequence[Record]) -> tuple[tuple[str, str], ...]:
-    """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells.")`."""
+def short_advice(records: Sequence[Record], run: str = "RUN") -> tuple[tuple[str, str], ...]:
+    """Name all doubts, one line each, with the command where one cures it: `("B", "Busy machine in all 36 cells.")`.
+
+    Arguments as for `advice_sentences`.
+    """
     return tuple(
-        (words.mark, f"{words.title}{where}.{f' {cure}' if cure else ''}") for words, _, where, cure in _doubts(records)
+        (words.mark, f"{words.title}{where}.{f' {cure}' if cure else ''}")
+        for words, _, where, cure in _doubts(records, run)
     )
 
 
-def _doubts(records: Sequence[Record]) -> Iterator[tuple[Words, list[Advice], str, str]]:
+def _doubts(records: Sequence[Record], run: str) -> Iterator[tuple[Words, list[Advice], str, str]]:
     """Yield the words of each doubt with its advice, where it is, and the command that cures it (or nothing)."""
     doubted = [record for record in records if record.advice]
     for words, kinds in _by_words():
         cells = [record for record in doubted if any(one.kind in kinds for one in record.advice)]
         if cells:
             advice = [one for record in cells for one in record.advice if one.kind in kinds]
-            yield words, advice, _where(cells, len(records)), _longer(cells, advice) if words is _SHORT else ""
+            yield words, advice, _where(cells, len(records)), _longer(cells, advice, run) if words is _SHORT else ""
 
 
-def _sentence(words: Words, advice: Sequence[Advice], remedy: str, where: str = "") -> str:
+def sentence(words: Words, advice: Sequence[Advice], where: str = "", cure: str = "") -> str:
+    """Describe a doubt: its facts, of one or many cells, what it means, and what to do."""
     known = "; ".join(
         text
         for kind in dict.fromkeys(one.kind for one in advice)
-        if (text := facts_text(kind, [one.facts for one in advice if one.kind is kind]))
+        if (text := _facts_text(kind, [one.facts for one in advice if one.kind is kind]))
     )
     detail = f" ({known})" if known else ""
-    return f"{words.title}{where}{detail}: {words.meaning}. {remedy}"
+    return f"{words.title}{where}{detail}: {words.meaning}. {cure or words.remedy}"
 
 
-def _longer(records: Sequence[Record], advice: Sequence[Advice]) -> str:
+def _longer(records: Sequence[Record], advice: Sequence[Advice], run: str) -> str:
     """Return the commands that measure these cells with the same options, ten times as long, at least ten seconds."""
     sampling = next((record.sampling for record in records if record.sampling), Sampling())
     spent = [float(value) for one in advice for name, value in one.facts if name == "budget_seconds" and value]
     sharing = sampling.processes if sampling.tail else 1  # several processes share the budget of a tail
-    options = [f"--{name.replace('_', '-')}" for name in _SWITCHES if getattr(sampling, name)]
-    for name, flag, unit in _NUMBERS:
-        if (value := getattr(sampling, name)) != getattr(Sampling(), name):
-            options += [flag, f"{value:g}{unit}"]
-    options += ["--budget", f"{max([10.0, *(10 * sharing * value for value in spent)]):.0f}s"]
-    commands = run_commands([record.cell for record in records], options)
+    seconds = max([10.0, *(10 * sharing * value for value in spent)])
+    commands = longer_commands([record.cell for record in records], sampling, seconds, run)
     return f"Measure longer: {' and '.join(f'`{plain(command)}`' for command in commands)}."
-
-
-_SWITCHES = ("tail", "cold_cache", "lock_clocks", "exclusive")
-_NUMBERS = (("target", "--target", ""), ("processes", "--processes", ""), ("min_warmup_seconds", "--warmup", "s"))
-"""Fields of `Sampling` with their options."""
 
 
 def loose_advice_sentences(advice: Sequence[Advice]) -> tuple[tuple[str, str], ...]:
     """Make the sentences of doubts that belong to no record, one per kind."""
     found = [(words, [one for one in advice if one.kind in kinds]) for words, kinds in _by_words()]
-    return tuple((words.mark, _sentence(words, own, words.remedy)) for words, own in found if own)
+    return tuple((words.mark, sentence(words, own)) for words, own in found if own)
 
 
 def _where(cells: Sequence[Record], total: int) -> str:

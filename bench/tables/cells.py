@@ -15,7 +15,7 @@ from bench.stats.cold import paybacks
 from bench.stats.summary import Summary
 from bench.tables.advice import marks
 from bench.tables.cell_times import PAGE, SMALL, TIMES, natural, percent_2
-from bench.tables.cell_values import CellRow, bound_mark, cell_rows, communication, is_frozen, opinions, peak_bytes
+from bench.tables.cell_values import CellRow, bound_mark, communication, is_frozen, opinions, peak_bytes
 from bench.tables.columns import Shown, axes, flag, integer, read, real, shown_columns, text, whole
 from bench.tables.table import Column
 
@@ -310,8 +310,3 @@ def figure_columns(
     found = paybacks(records, among or records) if view else [None] * len(records)
     rows = [CellRow(r, s, payback=one) for r, s, one in zip(records, summaries, found, strict=True)]
     return shown_columns(CELLS, rows, view)
-
-
-def count_columns(records: Sequence[Record]) -> list[Column]:
-    """Make the columns of `bench count`: exact figures, no rounding of parameters."""
-    return shown_columns(CELLS, cell_rows(tuple(records)), "count")

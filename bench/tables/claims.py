@@ -9,23 +9,21 @@ from bench.core.claim import CheckedClaim, ClaimValue, ClaimVerdict, Relation
 from bench.tables.columns import Shown, integer, real, shown_columns, text
 from bench.tables.document import Document, Notes, Rows, Text, Verdict
 from bench.tables.figures import plain, tally
-from bench.tables.table import Column
 
-_STYLES = {
+STYLES = {
     ClaimVerdict.MISMATCH: "red",
+    ClaimVerdict.INCONCLUSIVE: "yellow",
     ClaimVerdict.ERRATUM: "yellow",
     ClaimVerdict.UNMEASURED: "dim",
-    ClaimVerdict.INCONCLUSIVE: "yellow",
 }
+"""Colour of all but a match, the worst first."""
 _SIGNS = {Relation.EQUAL: "", Relation.BELOW: "< ", Relation.ABOVE: "> "}
 
 
 def claim_value(value: ClaimValue | None) -> str:
     """Write a claim's value for people: `18,874,880`, or a shape `Bx32x48x48` in which B is the batch."""
-    if value is None:
-        return "-"
-    if isinstance(value, tuple):
-        return "x".join("B" if size is None else str(size) for size in value)
+    if value is None or isinstance(value, tuple):
+        return value_text(value) or "-"
     if isinstance(value, float) and value and not value.is_integer():
         return f"{value:.6g}"
     return f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"
@@ -53,11 +51,6 @@ def interval_value(checked: CheckedClaim) -> str:
     return f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def claim_columns(checked: Sequence[CheckedClaim]) -> list[Column]:
-    """Make the columns of the claims table."""
-    return shown_columns(CLAIMS, checked)
-
-
 def _verdict(checked: CheckedClaim) -> str:
     return "match" if checked.verdict is ClaimVerdict.MATCH else checked.verdict.value.upper()
 
@@ -73,14 +66,14 @@ def claims_document(checked: Sequence[CheckedClaim]) -> Document:
     families = [plain(re.split("[@:]", c.claim.model)[0]) for c in checked]
     return [
         Verdict(text=claims_summary(checked)),
-        Rows(columns=claim_columns(checked), styles=claim_styles(checked), heads=families),
+        Rows(columns=shown_columns(CLAIMS, checked), styles=claim_styles(checked), heads=families),
         Notes(lines=claim_notes(checked)),
     ]
 
 
 def claim_styles(checked: Sequence[CheckedClaim]) -> dict[int, str | None]:
     """Colour the rows that do not match."""
-    return {row: _STYLES[c.verdict] for row, c in enumerate(checked) if c.verdict in _STYLES}
+    return {row: STYLES[c.verdict] for row, c in enumerate(checked) if c.verdict in STYLES}
 
 
 def claim_notes(checked: Sequence[CheckedClaim]) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from bench.core.inputs import inputs_text
@@ -120,14 +121,11 @@ def flag(name: str, meaning: str, get: Reader | str, *shown: Shown, **more: Any)
     return _column("boolean", name, "", meaning, get, *shown, **more)
 
 
-def integer(name: str, unit: str, meaning: str, get: Reader | str, *shown: Shown, **more: Any) -> TableColumn:
-    """Make a column of whole numbers."""
-    return _column("Int64", name, unit, meaning, get, *shown, **more)
+integer = partial(_column, "Int64")
+"""Make a column of whole numbers: name, unit, meaning, reader, how it is shown."""
 
-
-def real(name: str, unit: str, meaning: str, get: Reader | str, *shown: Shown, **more: Any) -> TableColumn:
-    """Make a column of numbers with a fraction."""
-    return _column("Float64", name, unit, meaning, get, *shown, **more)
+real = partial(_column, "Float64")
+"""Make a column of numbers with a fraction."""
 
 
 def stored(columns: Iterable[TableColumn]) -> tuple[TableColumn, ...]:
@@ -170,7 +168,7 @@ def shown_columns(columns: Sequence[TableColumn], rows: Sequence[Any], view: str
 def _texts(shown: Shown, values: Sequence[Any], rows: Sequence[Any], beside: Sequence[Any]) -> list[Column]:
     marks = [shown.mark(row) for row in rows] if shown.mark else ()
     if shown.scale == "s":
-        return timed_columns(shown.name, values, [shown.half(row) if shown.half else None for row in rows])
+        return timed_columns(shown.name, values, [shown.half(row) for row in rows] if shown.half else ())
     if shown.scale == "bytes":
         return bytes_column(shown.name, values, 0, marks)
     if shown.scale == "count":
@@ -185,12 +183,12 @@ def _texts(shown: Shown, values: Sequence[Any], rows: Sequence[Any], beside: Seq
 
 
 def timed_columns(
-    name: str, points: Sequence[float | None], halves: Sequence[float | None], rank: int = 0
+    name: str, points: Sequence[float | None], halves: Sequence[float | None] = (), rank: int = 0
 ) -> list[Column]:
-    """Make a column of durations with their noise, in one unit if one fits all, else each with its own."""
+    """Make a column of durations, with their noise if there are halves, in one unit if one fits all."""
     unit = time_unit(point for point in points if point is not None)
     values, noises = [], []
-    for point, half in zip(points, halves, strict=True):
+    for point, half in zip(points, halves or [None] * len(points), strict=True):
         if point is None:
             value, noise = MISSING, ""
         elif unit is None:

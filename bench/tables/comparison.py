@@ -32,9 +32,7 @@ from bench.tables.figures import plain, significant, tally, time_unit
 from bench.tables.history import sparkline
 from bench.tables.table import Column
 
-_COUNTS = ("parameters", "trainable_parameters", "flops", "dispatches", "bytes_touched")
-
-_FACT_WORDS = {
+_COUNTS = {
     "parameters": "parameters",
     "trainable_parameters": "trainable parameters",
     "flops": "FLOPs per step",
@@ -56,13 +54,11 @@ def ratio_text(comparison: Comparison, a: str, b: str, *, is_per_example: bool) 
     per = "example" if is_per_example else "step"
     if comparison.shift is None:
         return f"{b} against {a}, per {per}: not measured"
+    interval = ""
+    if comparison.low is not None and comparison.high is not None:
+        interval = f" ({math.exp(comparison.low):.3f} to {math.exp(comparison.high):.3f})"
     ratio = f"{math.exp(comparison.shift):.3f}"
-    ends = (comparison.low, comparison.high)
-    interval = (
-        "" if None in ends else " ({} to {})".format(*(f"{math.exp(end):.3f}" for end in ends if end is not None))
-    )
-    verdict = f"{comparison.verdict.value} per {per}"
-    return f"{b} takes {ratio} times as long as {a}{interval}: {verdict}"
+    return f"{b} takes {ratio} times as long as {a}{interval}: {comparison.verdict.value} per {per}"
 
 
 def sessions_in_words(stages: Sequence[str]) -> str:
@@ -138,11 +134,11 @@ def fact_lines(comparison: Comparison) -> list[str]:
     """Name which counts differ, what could not be counted, and which sessions were void."""
     facts = dict(comparison.facts)
     lines = []
-    for name in _COUNTS:
+    for name, what in _COUNTS.items():
         base, head = facts.get(f"{name}_base"), facts.get(f"{name}_head")
         if isinstance(base, int) and isinstance(head, int):
             ratio = f" ({(head / base - 1) * 100:+.2f} %)" if base else ""
-            lines.append(f"{_FACT_WORDS[name]} {base:,} -> {head:,}{ratio}, exactly")
+            lines.append(f"{what} {base:,} -> {head:,}{ratio}, exactly")
     uncounted = [(side, facts.get(f"not_counted_{side}")) for side in ("base", "head")]
     lines += [f"{side} could not be counted: {reason}" for side, reason in uncounted if reason is not None]
     if "same_code" in facts:
@@ -213,16 +209,16 @@ def short_names(cell_ids: Sequence[str]) -> tuple[list[str], str]:
 
 def strip(shifts: Sequence[float], scale: float) -> str:
     """Draw session shifts on a line from -scale to +scale; zero is in the middle, values outside are arrows."""
-    marks, middle, left, right = "∙•●", "│", "‹", "›"
+    marks = "∙•●"
     half = STRIP_WIDTH // 2
-    cells = [" "] * (2 * half + 1)
-    cells[half] = middle
+    cells = [" "] * STRIP_WIDTH
+    cells[half] = "│"
     for place, count in Counter(round(max(-1.0, min(1.0, s / scale)) * half) + half for s in shifts).items():
         cells[place] = marks[min(count, len(marks)) - 1]
     if any(shift < -scale for shift in shifts):
-        cells[0] = left
+        cells[0] = "‹"
     if any(shift > scale for shift in shifts):
-        cells[-1] = right
+        cells[-1] = "›"
     return "".join(cells)
 
 
@@ -243,22 +239,27 @@ def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: flo
         estimates = [getattr(c, side) for c in comparisons]
         return tuple("-" if e is None else significant(e.point / unit[0]) for e in estimates)
 
-    interval = tuple(
-        "-" if c.low is None or c.high is None else f"{change(c.low)}..{change(c.high)}" for c in comparisons
-    )
-    values = tuple("-" if c.p_adjusted is None else f"{c.p_adjusted:.3f}" for c in comparisons)
     strips = tuple(strip(c.session_shifts, scale) for c in comparisons)
     return [
         Column(name="cell", cells=tuple(names), right=False, key=True),
         Column(name="base", unit=unit[1], cells=seconds("base")),
         Column(name="head", unit=unit[1], cells=seconds("head")),
         Column(name="change", unit="%", cells=tuple(change(c.shift) for c in comparisons)),
-        Column(name="interval 95%", cells=interval, rank=1),
+        Column(name="interval 95%", cells=tuple(map(_interval, comparisons)), rank=1),
         Column(name="sees", unit="%", cells=tuple(percent_of(c.minimum_detectable) for c in comparisons)),
         Column(name="verdict", cells=tuple(_verdict(c) for c in comparisons), right=False),
-        Column(name="p", cells=values, rank=2),
+        Column(name="p", cells=tuple(map(_p, comparisons)), rank=2),
         Column(name=f"sessions ±{scale:.0%}", cells=strips, right=False, rank=3),
     ]
+
+
+def _interval(comparison: Comparison) -> str:
+    is_known = comparison.low is not None and comparison.high is not None
+    return f"{change(comparison.low)}..{change(comparison.high)}" if is_known else "-"
+
+
+def _p(comparison: Comparison) -> str:
+    return "-" if comparison.p_adjusted is None else f"{comparison.p_adjusted:.3f}"
 
 
 def _verdict(comparison: Comparison) -> str:
@@ -281,18 +282,22 @@ def _notes(comparisons: Sequence[Comparison], names: Sequence[str], scale: float
     return Notes(lines=lines, indent="  ", marks=marks)
 
 
-_NAME = 9
-
 _BLOCKS_OF_A_STRIP = 24
 
 
 def bisection_document(bisected: Bisected) -> Document:
     """Write the answer of `bench bisect`."""
-    blocks: list[Block] = [Text(text=_headline(bisected), style=_style(bisected))]
+    style = {BisectVerdict.FOUND: "red", BisectVerdict.NO_STEP: "green"}.get(bisected.verdict, "yellow")
+    blocks: list[Block] = [Text(text=_headline(bisected), style=style)]
     if bisected.steps:
         blocks.append(Rows(columns=_step_columns(bisected.steps)))
     lines = [f"{named(step.commits)}: {fact}" for step in bisected.steps for fact in fact_lines(step.comparison)]
-    lines += [f"{_range_text(step.commits)}" for step in bisected.steps if len(step.commits) > 1]
+    lines += [
+        f"one of these {len(step.commits)}, all but the last of which cannot be measured: "
+        + ", ".join(map(_short, step.commits))
+        for step in bisected.steps
+        if len(step.commits) > 1
+    ]
     lines += bisected.notes
     lines += [
         f"{one.cell_id}: {one.share * 100:.0f} % in {counted(len(one.commits), 'commit')}: {named(one.commits)}"
@@ -306,9 +311,7 @@ def bisection_document(bisected: Bisected) -> Document:
 
 def named(commits: Sequence[Commit]) -> str:
     """Name a commit, or the first and the last of several."""
-    if len(commits) == 1:
-        return _short(commits[0])
-    return f"{_short(commits[0])}..{_short(commits[-1])}"
+    return "..".join(map(_short, commits if len(commits) == 1 else (commits[0], commits[-1])))
 
 
 def event_text(event: Narrowed | Settled) -> str:
@@ -330,7 +333,7 @@ def _strip(posterior: Sequence[float]) -> str:
 
 
 def _short(commit: Commit) -> str:
-    return commit.name[:_NAME]
+    return commit.name[:9]
 
 
 def _headline(bisected: Bisected) -> str:
@@ -348,28 +351,14 @@ def _headline(bisected: Bisected) -> str:
     return plain(f"{words} in {among}: {bisected.reason}")
 
 
-def _style(bisected: Bisected) -> str | None:
-    return {BisectVerdict.FOUND: "red", BisectVerdict.NO_STEP: "green"}.get(bisected.verdict, "yellow")
-
-
-def _range_text(commits: Sequence[Commit]) -> str:
-    return f"one of these {len(commits)}, all but the last of which cannot be measured: " + ", ".join(
-        _short(commit) for commit in commits
-    )
-
-
 def _step_columns(steps: Sequence[Step]) -> list[Column]:
     found = [step.comparison for step in steps]
     names, _ = short_names([one.cell_id for one in found])
-    interval = tuple(
-        "-" if one.low is None or one.high is None else f"{change(one.low)}..{change(one.high)}" for one in found
-    )
-    p = tuple("-" if one.p_adjusted is None else f"{one.p_adjusted:.3f}" for one in found)
     return [
         Column(name="commit", cells=tuple(named(step.commits) for step in steps), right=False, key=True),
         Column(name="cell", cells=tuple(names), right=False, key=True),
         Column(name="change", unit="%", cells=tuple(change(one.shift) for one in found)),
-        Column(name="interval 95%", cells=interval),
-        Column(name="p", cells=p),
+        Column(name="interval 95%", cells=tuple(map(_interval, found))),
+        Column(name="p", cells=tuple(map(_p, found))),
         Column(name="subject", cells=tuple(plain(step.commits[-1].subject) for step in steps), right=False),
     ]

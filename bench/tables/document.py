@@ -30,12 +30,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading(Block):
-    """A heading; formats without headings write it as a line.
-
-    Attributes:
-        text: Already safe, in one line.
-        level: 1 for the title of the document.
-    """
+    """A heading, already safe, in one line; level 1 is the title. Formats without headings write it as a line."""
 
     text: str
     level: int = 2
@@ -43,11 +38,7 @@ class Heading(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Block):
-    """The answer in one line: first in a comment, last in a terminal, where it is seen.
-
-    Attributes:
-        text: Already safe.
-    """
+    """The answer in one line, already safe: first in a comment, last in a terminal, where it is seen."""
 
     text: str
 
@@ -94,6 +85,10 @@ class Rows(Block):
     folded: bool = False
     essential: int = 0
 
+    def shown_in(self, view: str) -> list[Column]:
+        """Return the columns that a format does not hide."""
+        return [column for column in self.columns if view not in column.hidden_in]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes(Block):
@@ -133,22 +128,14 @@ class Verbatim(Block):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place(Block):
-    """A path on this machine; formats that are read elsewhere leave it out.
-
-    Attributes:
-        text: Never wrapped.
-    """
+    """A path on this machine, never wrapped; formats that are read elsewhere leave it out."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubts(Block):
-    """Doubts in words.
-
-    Attributes:
-        sentences: Letter and sentence of each.
-    """
+    """Doubts in words."""
 
     sentences: Sentences
 
@@ -198,7 +185,7 @@ def doubts_of(advice: Sequence[Advice]) -> Doubts:
 
 def spanned(rows: Rows, view: str) -> Sequence[Column]:
     """Write the text in place of a row's figures into the first of them, unless a column of this view has it."""
-    columns = [column for column in rows.columns if view not in column.hidden_in]
+    columns = rows.shown_in(view)
     first = next((index for index, column in enumerate(columns) if not column.key), None)
     if first is None or not rows.spans or any("table" in column.hidden_in for column in columns):
         return columns
@@ -243,7 +230,7 @@ def _on_page(block: Block, page: Page) -> str:
 
 
 def _table(rows: Rows, page: Page) -> str:
-    whole = [column for column in rows.columns if "table" not in column.hidden_in]
+    whole = rows.shown_in("table")
     columns, groups = whole, {}
     if rows.heads and not fits(columns, page.width, rows.essential):
         firsts = [row for row in range(len(rows.heads)) if row == 0 or rows.heads[row] != rows.heads[row - 1]]

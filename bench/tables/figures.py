@@ -10,6 +10,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
 from bench.core.estimate import Estimate
@@ -53,22 +54,7 @@ def duration(seconds: float, half_width: float | None = None) -> str:
     return f"{value} ± {noise} {unit}" if noise else f"{value} {unit}"
 
 
-def time_unit(seconds: Iterable[float]) -> tuple[float, str] | None:
-    """Choose one unit for a column of durations as `(seconds per unit, name)`; None if no single one fits."""
-    return _common_unit(seconds, TIMES)
-
-
-def byte_unit(counts: Iterable[float]) -> tuple[float, str] | None:
-    """Choose one binary unit for a column of byte counts; None if no single one fits."""
-    return _common_unit(counts, BYTES)
-
-
-def count_unit(counts: Iterable[float]) -> tuple[float, str] | None:
-    """Choose one decimal prefix for a column of counts; None if no single one fits."""
-    return _common_unit(counts, COUNTS)
-
-
-def _common_unit(values: Iterable[float], units: Sequence[tuple[float, str]]) -> tuple[float, str] | None:
+def _common_unit(values: Iterable[float], *, units: Sequence[tuple[float, str]]) -> tuple[float, str] | None:
     """Take the unit of the geometric mean, if no value is then too small or too long to read."""
     positive = [value for value in values if value > 0]
     if not positive:
@@ -77,6 +63,14 @@ def _common_unit(values: Iterable[float], units: Sequence[tuple[float, str]]) ->
     scale, name = next((unit for unit in reversed(units) if unit[0] <= middle), units[0])
     readable = min(positive) / scale >= _SMALLEST_SHOWN and max(positive) / scale < _LARGEST_SHOWN
     return (scale, name) if readable else None
+
+
+time_unit = partial(_common_unit, units=TIMES)
+"""Choose one unit for a column of durations as `(seconds per unit, name)`; None if no single one fits."""
+byte_unit = partial(_common_unit, units=BYTES)
+"""The same for byte counts: a binary unit."""
+count_unit = partial(_common_unit, units=COUNTS)
+"""The same for counts: a decimal prefix."""
 
 
 def percent(fraction: float | None) -> str:

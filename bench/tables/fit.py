@@ -21,12 +21,7 @@ _LIBRARIES = "workspace_bytes"
 
 
 def fit_document(fitted: Sequence[FittedCell], free_bytes: Sequence[tuple[str, int]] = ()) -> Document:
-    """Make the answer of `bench fit`.
-
-    Args:
-        fitted: One per row.
-        free_bytes: Pairs of device and free memory, if the memory was not given but read.
-    """
+    """Make the answer of `bench fit`; with the free memory of each device, if it was not given but read."""
     spans = {row: plain(one.reason or "") for row, one in enumerate(fitted) if one.fit is None}
     styles: dict[int, str | None] = {
         row: "red" for row, one in enumerate(fitted) if one.is_refuted or one.fit is None or not one.fit.batch_size

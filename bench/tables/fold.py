@@ -16,12 +16,7 @@ MODEL = "(the model itself)"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Layers that are one row.
-
-    Attributes:
-        label: Name of the row, with the number of modules if there are several.
-        layers: Layers that are summed.
-    """
+    """Layers that are summed in one row; its label says how many they are."""
 
     label: str
     layers: tuple[ProfiledLayer, ...]
@@ -66,9 +61,7 @@ def tree(layers: Sequence[ProfiledLayer]) -> Node:
 def fold(layers: Sequence[ProfiledLayer], limit: int | None = LIMIT) -> list[Group]:
     """Group layers into at most `limit` rows, in the model's order; rows in parentheses come last, ungrouped.
 
-    Args:
-        layers: Layers as in a profile.
-        limit: Most rows of modules; None folds nothing.
+    Without a limit nothing is grouped.
     """
     modules = [layer for layer in layers if not layer.name.startswith("(")]
     rest = [Group(layer.name, (layer,)) for layer in layers if layer.name.startswith("(")]

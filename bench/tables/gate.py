@@ -45,12 +45,7 @@ def _empty(rows: Sequence[GateRow]) -> str:
 def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Document:
     """Describe the differences to the record: a line per cell, a table of counters, the rows to commit.
 
-    Args:
-        rows: What the gate found.
-        lines: Each row's line to commit, or None.
-
-    Returns:
-        A document, empty if nothing differs.
+    `lines` are the line of each row to commit, or None. The document is empty if nothing differs.
     """
     changed = [row for row in rows if row.verdict in _WORDS]
     entries = [(row, change) for row in changed for change in row.counters]
@@ -69,9 +64,8 @@ def gate_document(rows: Sequence[GateRow], lines: Sequence[str | None]) -> Docum
 
 def gate_verdict(suite: str, torch: str, rows: Sequence[GateRow]) -> str:
     """State in one line whether the gate is open."""
-    return (
-        f"bench gate: {'pass' if all(row.is_passing for row in rows) else 'FAIL'} · {gate_summary(suite, torch, rows)}"
-    )
+    word = "pass" if all(row.is_passing for row in rows) else "FAIL"
+    return f"bench gate: {word} · {gate_summary(suite, torch, rows)}"
 
 
 def _note(row: GateRow) -> str:

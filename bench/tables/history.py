@@ -145,6 +145,7 @@ def trends_document(trends: Sequence[Trend]) -> Document:
     machines = list(dict.fromkeys((trend.fingerprint or MISSING, trend.machine) for trend in trends))
     letters = {fingerprint: _letters(index) for index, (fingerprint, _) in enumerate(machines)}
     changes = [level_change(trend) for trend in trends]
+    commits = tuple(_hash(t.points[-1].commit, t.points[-1].is_dirty) if t.points else MISSING for t in trends)
     columns = [
         Column(name="cell", cells=tuple(plain(trend.cell_id) for trend in trends), right=False, key=True),
         Column(name="on", cells=tuple(letters[t.fingerprint or MISSING] for t in trends), right=False),
@@ -160,7 +161,7 @@ def trends_document(trends: Sequence[Trend]) -> Document:
             cells=tuple(sparkline([p.value for p in t.points], 16) for t in trends),
             right=False,
         ),
-        Column(name="commit", cells=tuple(_commit(trend) for trend in trends), right=False, rank=2),
+        Column(name="commit", cells=commits, right=False, rank=2),
     ]
     spans = {
         row: f"{t.points[-1].outcome}: {plain(t.points[-1].reason or '')}"
@@ -224,7 +225,7 @@ def points_rows(trend: Trend, shown: int, scale: float, unit: str) -> Rows:
         unit = ""
     before = [_previous(trend, begin + index) for index in range(len(points))]
     changes = [None if p.value is None or not b else p.value / b - 1 for p, b in zip(points, before, strict=True)]
-    accepted = {mark.index: mark for mark in trend.accepted}
+    accepted = {mark.index for mark in trend.accepted}
     columns = [
         Column(
             name="started (UTC)",
@@ -245,12 +246,9 @@ def points_rows(trend: Trend, shown: int, scale: float, unit: str) -> Rows:
             cells=tuple(MISSING if p.n_effective is None else f"{p.n_effective:.0f}" for p in points),
             rank=1,
         ),
-        Column(
-            name="", cells=tuple("accepted" if begin + i in accepted else "" for i in range(len(points))), right=False
-        ),
     ]
-    if not any(columns[-1].cells):
-        columns.pop()
+    marks = tuple("accepted" if begin + index in accepted else "" for index in range(len(points)))
+    columns += [Column(name="", cells=marks, right=False)] if any(marks) else []
     spans = {row: f"{p.outcome}: {plain(p.reason or '')}" for row, p in enumerate(points) if p.outcome != "ok"}
     return Rows(columns=columns, spans=spans, styles=dict.fromkeys(spans, "yellow"))
 
@@ -307,11 +305,6 @@ def _percent(ratio: float | None) -> str:
     return f"{ratio * 100:+.1f}"
 
 
-def _commit(trend: Trend) -> str:
-    newest = trend.points[-1] if trend.points else None
-    return _hash(newest.commit, newest.is_dirty) if newest else MISSING
-
-
 def _hash(commit: str | None, is_dirty: bool | None) -> str:
     """Write a commit for people; a plus marks uncommitted changes."""
     return MISSING if commit is None else plain(commit[:_SHORT]) + ("+" if is_dirty else "")
@@ -327,9 +320,6 @@ def _letters(index: int) -> str:
     return text
 
 
-_NAMED = 10
-
-
 def pruned_document(pruned: Pruned) -> Document:
     """Describe what was removed, or would be, and what stays although a limit reached it."""
     verb = "were removed" if pruned.is_done else "would be removed"
@@ -338,7 +328,8 @@ def pruned_document(pruned: Pruned) -> Document:
     if pruned.kept_accepted:
         said.append(f"{pruned.kept_accepted:,} more match the limits, but stay: a change was accepted there")
     if pruned.runs:
-        said.append(f"runs without any record left: {_named(pruned.runs)}")
+        names, more = ", ".join(map(plain, pruned.runs[:10])), len(pruned.runs) - 10
+        said.append(f"runs without any record left: {names}{f' and {more:,} more' if more > 0 else ''}")
     said += [f"raw folders that {verb}:"] if pruned.folders else []
     left = "Nothing was changed; --yes does it." if not pruned.is_done and pruned.records else ""
     return [
@@ -347,8 +338,3 @@ def pruned_document(pruned: Pruned) -> Document:
         *(Text(text=plain(problem), style="yellow", indent="  ", close=True) for problem in pruned.problems),
         Text(text=left, close=True),
     ]
-
-
-def _named(names: tuple[str, ...]) -> str:
-    some = ", ".join(plain(name) for name in names[:_NAMED])
-    return some if len(names) <= _NAMED else f"{some} and {len(names) - _NAMED:,} more"

@@ -13,7 +13,6 @@ from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.peaks import Peaks, Probe, ProbeKind
 from bench.core.precision import Arithmetic, first_of
 from bench.core.units import counted, format_bytes, format_count
-from bench.tables.columns import MISSING
 from bench.tables.comparison import change, percent_of, short_names
 from bench.tables.document import Document, Notes, Rows, Text
 from bench.tables.figures import percent, plain, significant, words
@@ -24,7 +23,10 @@ def peaks_document(peaks: Peaks) -> Document:
     """Make the table of one device's probes, and name its ridges."""
     probes = peaks.probes
     documented = [_documented(peaks, probe) for probe in probes]
-    is_documented = any(value is not None for value in documented)
+    reached = [
+        percent(probe.best_per_second / value if value else None)
+        for probe, value in zip(probes, documented, strict=True)
+    ]
     columns = [
         Column(name="probe", cells=tuple(_name(probe) for probe in probes), right=False, key=True),
         Column(name="size", cells=tuple(_size(probe) for probe in probes), right=False, rank=1),
@@ -32,24 +34,9 @@ def peaks_document(peaks: Peaks) -> Document:
         Column(name="median", cells=tuple(_rate(probe, probe.median_per_second) for probe in probes), rank=1),
         Column(name="runs", cells=tuple(str(probe.n) for probe in probes), rank=2),
     ]
-    if is_documented:
-        columns += [
-            Column(
-                name="data sheet",
-                cells=tuple(
-                    MISSING if value is None else _rate(probe, value)
-                    for probe, value in zip(probes, documented, strict=True)
-                ),
-            ),
-            Column(
-                name="reached",
-                unit="%",
-                cells=tuple(
-                    percent(probe.best_per_second / value if value else None)
-                    for probe, value in zip(probes, documented, strict=True)
-                ),
-            ),
-        ]
+    if any(value is not None for value in documented):
+        rates = tuple(_rate(probe, value) for probe, value in zip(probes, documented, strict=True))
+        columns += [Column(name="data sheet", cells=rates), Column(name="reached", unit="%", cells=tuple(reached))]
     threads = f", {counted(peaks.threads, 'thread')}" if ":" not in peaks.device else ""
     caption = f"{plain(peaks.name)} as {peaks.device}{threads}"
     ridges = [
@@ -70,11 +57,8 @@ def peaks_document(peaks: Peaks) -> Document:
         hot = f"the device lowered its clock ({', '.join(peaks.throttle_reasons)})"
         why = "others computed on the device" if peaks.other_processes else hot
         said.append(f"Meanwhile {why}: what was measured is too low. Run it again when it is free and cool.")
-    sheet = peaks.datasheet
-    if sheet:
-        said.append(f"Data sheet: {sheet.source}; dense, without sparsity.")
-    else:
-        said.append("Data sheet: none known for exactly this device; utilization is against what was measured.")
+    none = "none known for exactly this device; utilization is against what was measured"
+    said.append(f"Data sheet: {f'{peaks.datasheet.source}; dense, without sparsity' if peaks.datasheet else none}.")
     return [
         Text(text=caption, style="dim"),
         Rows(columns=columns),
@@ -90,7 +74,7 @@ def _size(probe: Probe) -> str:
     return f"{probe.size} x {probe.size}" if probe.kind is ProbeKind.MATMUL else format_bytes(probe.size)
 
 
-def _rate(probe: Probe, per_second: float) -> str:
+def _rate(probe: Probe, per_second: float | None) -> str:
     return format_count(per_second, "FLOP/s" if probe.kind is ProbeKind.MATMUL else "B/s")
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.estimate import Estimate
-from bench.core.record import FlopCount, LayerCount, Record, Sample
+from bench.core.record import FlopCount, LayerCount, Opinion, Record, Sample
 from bench.core.units import counted, known_sum
 from bench.stats.estimate import estimate_median, quantile, relative_dispersion
 from bench.stats.summary import place
 from bench.tables.advice import advice_sentences
-from bench.tables.cell_values import key_columns, outcome_styles, outcome_text
-from bench.tables.cells import count_columns
+from bench.tables.cell_values import cell_rows, key_columns, outcome_styles, outcome_text
+from bench.tables.cells import CELLS
 from bench.tables.columns import (
     INTERVAL,
     MISSING,
@@ -47,13 +47,8 @@ def layers_document(record: Record) -> Document:
     return [Rows(columns=layer_columns(record), total=True)]
 
 
-def counts_document(records: Sequence[Record], *, notes: bool = True) -> Document:
-    """Make the answer of `bench count`, a row per cell: parameters, FLOPs, other counters, what is missing.
-
-    Args:
-        records: Records in the order of the rows.
-        notes: Whether to explain why other counters differ; operations without a formula are always named.
-    """
+def counts_document(records: Sequence[Record]) -> Document:
+    """Make the answer of `bench count`, a row per cell: parameters, FLOPs, other counters, what is missing."""
     if not records:
         return [Text(text="no cells")]
     spans = {
@@ -61,22 +56,24 @@ def counts_document(records: Sequence[Record], *, notes: bool = True) -> Documen
         for row, record in enumerate(records)
         if (text := outcome_text(record)) and record.counters.parameters is None
     }
-    columns = [*key_columns(records, ("model", "batch_size")), *count_columns(records)]
+    rows = cell_rows(tuple(records))
+    columns = [*key_columns(records, ("model", "batch_size")), *shown_columns(CELLS, rows, "count")]
     return [
         Rows(columns=columns, spans=spans, styles=outcome_styles(records)),
-        Notes(lines=(count_notes if notes else uncounted_notes)(records)),
+        Notes(lines=_uncounted_notes(records)),
         Doubts(sentences=advice_sentences(records)),
     ]
 
 
 def opinions_document(record: Record) -> Document:
     """Show the exact count of each counter for one cell, then why they differ from ours."""
-    if record.counters.flops is None:
+    flops, opinions = record.counters.flops, record.counters.opinions
+    if flops is None:
         return [Text(text=f"{plain(record.cell.id)}: no FLOPs were counted")]
     return [
         Heading(text=f"{plain(record.cell.id)}, FLOPs (1 MAC = 2)", level=3),
-        Rows(columns=opinion_columns(record), close=True),
-        Notes(lines=opinion_notes(record)),
+        Rows(columns=_opinion_columns(flops, opinions), close=True),
+        Notes(lines=_opinion_notes(flops, opinions)),
     ]
 
 
@@ -122,29 +119,17 @@ def _without_empty_containers(layers: Sequence[LayerCount]) -> list[LayerCount]:
     return [x for x in layers if x.name not in parents or x.parameters or x.buffers or x.flops_forward]
 
 
-def count_notes(records: Sequence[Record]) -> list[str]:
-    """Explain why counters differ and which operations have no formula, once per model."""
-    notes: dict[tuple[str, str], str] = {}  # by model and counter: other batch sizes differ for the same reason
-    for record in records:
-        model = plain(record.cell.model)
-        for opinion in record.counters.opinions:
-            if opinion.note:
-                key = model, opinion.counter
-                notes.setdefault(key, f"{model}: {plain(opinion.counter)}: {plain(opinion.note)}")
-    return [*notes.values(), *uncounted_notes(records)]
-
-
-def uncounted_notes(records: Sequence[Record]) -> list[str]:
+def _uncounted_notes(records: Sequence[Record]) -> list[str]:
     """Name the operations without a formula, once per model: its FLOPs are at least those shown."""
     notes: dict[str, str] = {}
     for record in records:
         model = plain(record.cell.model)
         if record.counters.flops and record.counters.flops.uncounted:
-            notes.setdefault(model, f"{model}: {uncounted_text(record.counters.flops)}")
+            notes.setdefault(model, f"{model}: {_uncounted_text(record.counters.flops)}")
     return list(notes.values())
 
 
-def uncounted_text(flops: FlopCount) -> str:
+def _uncounted_text(flops: FlopCount) -> str:
     """Write `at least 1,024 FLOPs forward; 2 operations uncounted: mylib.fancy (2)`; calls in brackets."""
     calls = sum(count for _, count in flops.uncounted)
     names = ", ".join(f"{plain(name)} ({count})" for name, count in flops.uncounted)
@@ -153,15 +138,13 @@ def uncounted_text(flops: FlopCount) -> str:
     return f"{least}; {counted(calls, 'operation')} uncounted: {names}"
 
 
-_NAMES = {"closed-form": "closed form"}
+def _counter(opinion: Opinion) -> str:
+    return plain(opinion.counter).replace("closed-form", "closed form")
 
 
-def opinion_columns(record: Record) -> list[Column]:
-    """Make the columns of `bench count --explain`: exact figures, and each as a multiple of ours."""
-    flops = record.counters.flops
-    assert flops is not None
-    opinions = record.counters.opinions
-    names = ("stepbench", *(_NAMES.get(opinion.counter, plain(opinion.counter)) for opinion in opinions))
+def _opinion_columns(flops: FlopCount, opinions: Sequence[Opinion]) -> list[Column]:
+    """Show exact figures, and each as a multiple of ours."""
+    names = ("stepbench", *map(_counter, opinions))
     forward = [flops.forward, *(opinion.forward_flops for opinion in opinions)]
     backward = [flops.backward, *(opinion.backward_flops for opinion in opinions)]
     bound = "≥" if flops.is_lower_bound else ""
@@ -187,43 +170,31 @@ def _figure(value: int | None, bound: str = "") -> str:
 
 def _share(value: int | None, ours: int | None) -> str:
     """Write a count as a multiple of ours; `=` if it is the same, and never 1.00 if it is not."""
-    if value is None or ours is None:
+    if value is None or ours is None or (not ours and value):
         return ""
-    if value == ours:
-        return "="
-    if not ours:
-        return ""
-    return ratio_text(value / ours)
+    return "=" if value == ours else ratio_text(value / ours)
 
 
-def opinion_notes(record: Record) -> list[str]:
+def _opinion_notes(flops: FlopCount, opinions: Sequence[Opinion]) -> list[str]:
     """Describe how ours was counted, and why each other counter differs."""
-    flops = record.counters.flops
-    assert flops is not None
     notes = [f"stepbench: {plain(flops.method)}"] if flops.method else []
     if flops.uncounted:
-        notes.append(f"stepbench: {uncounted_text(flops)}")
-    notes += _executed_notes(flops)
-    for opinion in record.counters.opinions:
-        name = _NAMES.get(opinion.counter, plain(opinion.counter))
-        if opinion.note:
-            notes.append(f"{name}: {plain(opinion.note)}")
-        elif opinion.forward_flops != flops.forward:
-            notes.append(f"{name}: differs, and no cause was found")
-    return notes
-
-
-def _executed_notes(flops: FlopCount) -> list[str]:
-    """Describe what the kernels execute, if that is more than the model needs."""
+        notes.append(f"stepbench: {_uncounted_text(flops)}")
     pairs = (
         ("forward", flops.forward, flops.executed_forward),
         ("backward", flops.backward, flops.executed_backward),
     )
-    return [
+    notes += [
         f"stepbench: the kernels execute {executed:,} {phase}, because some of it is computed again"
         for phase, model, executed in pairs
         if model is not None and executed is not None and executed > model
     ]
+    for opinion in opinions:
+        if opinion.note:
+            notes.append(f"{_counter(opinion)}: {plain(opinion.note)}")
+        elif opinion.forward_flops != flops.forward:
+            notes.append(f"{_counter(opinion)}: differs, and no cause was found")
+    return notes
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
-from bench.core.advice import Advice
 from bench.core.profile import (
     IDLE,
     LOSS,
@@ -26,7 +25,7 @@ from bench.core.profile import (
 )
 from bench.core.record import Phase
 from bench.core.units import counted, format_bytes, format_count, format_seconds, known_sum
-from bench.tables.advice import WORDS, facts_text
+from bench.tables.advice import WORDS, sentence
 from bench.tables.columns import MISSING, bytes_column, counts_column, figure_column, timed_columns
 from bench.tables.document import Document, Notes, Rows, Text, Verbatim
 from bench.tables.figures import percent, plain, significant
@@ -125,33 +124,32 @@ TOP_OPERATORS = 10
 def operator_columns(profile: Profile) -> list[Column]:
     """Make the table of the most expensive operations; the others are one row, the last is the step."""
     top, rest = profile.operators[:TOP_OPERATORS], profile.operators[TOP_OPERATORS:]
-    names = [operation_name(row.name) for row in top]
-    seconds = [row.seconds for row in top]
-    calls = [row.calls for row in top]
-    touched = [row.bytes_touched for row in top]
-    host = [row.host_seconds for row in top]
+    rows = list(top)
     if rest:
-        names.append(f"{len(rest)} others")
-        seconds.append(sum(row.seconds for row in rest))
-        calls.append(sum(row.calls for row in rest))
-        touched.append(known_sum(row.bytes_touched for row in rest))
-        host.append(sum(row.host_seconds or 0.0 for row in rest) if profile.clock == "device" else None)
+        host = sum(row.host_seconds or 0.0 for row in rest) if profile.clock == "device" else None
+        rows.append(_summed(f"{len(rest)} others", rest, sum(row.seconds for row in rest), host))
+    rows.append(_summed("step", profile.operators, profile.step_seconds, profile.host_step_seconds))
     doubts = [*(are_doubtful([row]) for row in top), *([are_doubtful(rest)] if rest else []), False]
-    names.append("step")
-    seconds.append(profile.step_seconds)
-    calls.append(sum(row.calls for row in profile.operators))
-    touched.append(known_sum(row.bytes_touched for row in profile.operators))
-    host.append(profile.host_step_seconds)
-    none = [None] * len(names)
-    share = tuple(percent(value / profile.step_seconds) for value in seconds)
+    share = tuple(percent(row.seconds / profile.step_seconds) for row in rows)
     return [
-        Column(name="operation", cells=tuple(names), right=False, key=True),
-        *marked(timed_columns("self", [value or None for value in seconds], none), doubts),
+        Column(name="operation", cells=tuple(operation_name(row.name) for row in rows), right=False, key=True),
+        *marked(timed_columns("self", [row.seconds or None for row in rows]), doubts),
         *marked([Column(name="step", unit="%", cells=share)], doubts),
-        Column(name="calls", cells=tuple(f"{count:,.0f}" if count else MISSING for count in calls), rank=1),
-        *(timed_columns("host", host, none, 2) if profile.clock == "device" else []),
-        *bytes_column("touched", touched, 2),
+        Column(name="calls", cells=tuple(f"{row.calls:,.0f}" if row.calls else MISSING for row in rows), rank=1),
+        *(timed_columns("host", [r.host_seconds for r in rows], rank=2) if profile.clock == "device" else []),
+        *bytes_column("touched", [row.bytes_touched for row in rows], 2),
     ]
+
+
+def _summed(name: str, rows: Sequence[OperatorCost], seconds: float, host_seconds: float | None) -> OperatorCost:
+    return OperatorCost(
+        name=name,
+        calls=sum(row.calls for row in rows),
+        seconds=seconds,
+        profiled_seconds=0.0,
+        host_seconds=host_seconds,
+        bytes_touched=known_sum(row.bytes_touched for row in rows),
+    )
 
 
 def operation_name(name: str) -> str:
@@ -188,7 +186,7 @@ def _paragraphs(profile: Profile) -> list[list[str]]:
         _device_lines(profile),
         _sync_lines(profile),
         _start_lines(profile),
-        [_advice_text(advice) for advice in profile.advice],
+        [sentence(WORDS[advice.kind], [advice]) for advice in profile.advice],
         [_trial_text(trial) for trial in profile.trials],
         _notes(profile),
     ]
@@ -223,7 +221,6 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     activations = [known_sum(layer.activation_bytes for layer in group.layers) for group in columns]
     intensity = [f / b if f and b else None for f, b in zip(flops, touched, strict=True)]
     rate = [_rate(group) for group in groups] + [flops[-1] / step if flops[-1] and step else None]
-    none = [None] * len(columns)
     doubts = [*(is_doubtful(group.layers) for group in groups), False]  # the step was measured
     of_phase = {
         phase: [*(is_doubtful(group.layers, phase) for group in groups), False]
@@ -234,10 +231,10 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     return [
         Column(name="layer", cells=tuple(plain(group.label) for group in columns), right=False, key=True),
         Column(name="type", cells=types, right=False, rank=7),
-        *marked(timed_columns("time", [value or None for value in seconds], none), doubts),
+        *marked(timed_columns("time", [value or None for value in seconds]), doubts),
         *marked([Column(name="step", unit="%", cells=share)], doubts),
-        *marked(timed_columns("fwd", forward, none, 1), of_phase[Phase.FORWARD]),
-        *marked(timed_columns("bwd", backward, none, 1), of_phase[Phase.BACKWARD]),
+        *marked(timed_columns("fwd", forward, rank=1), of_phase[Phase.FORWARD]),
+        *marked(timed_columns("bwd", backward, rank=1), of_phase[Phase.BACKWARD]),
         *counts_column("", flops, 2, "FLOPs"),
         *bytes_column("touched", touched, 3),
         *figure_column("FLOPs", intensity, 3, unit="/byte"),
@@ -320,13 +317,6 @@ def _start_lines(profile: Profile) -> list[str]:
     return lines
 
 
-def _advice_text(advice: Advice) -> str:
-    words = WORDS[advice.kind]
-    facts = facts_text(advice.kind, [advice.facts])
-    detail = f" ({facts})" if facts else ""
-    return f"{words.title}{detail}: {words.meaning}. {words.remedy}"
-
-
 def _trial_text(trial: Trial) -> str:
     """Describe the effect of an option."""
     if trial.ratio is None or trial.base_seconds is None:
@@ -381,34 +371,24 @@ def _columns(title: str, changes: Sequence[Change], diff: ProfileDiff, *, with_f
     least = SMALLEST_SHARE * max((abs(change.seconds) for change in changes), default=0.0)
     top = [change for change in changes if abs(change.seconds) > least][:SHOWN]
     rest = changes[len(top) :]  # they are sorted
-    names = [_name(change) for change in top]
-    before = [change.before for change in top]
-    after = [change.after for change in top]
-    seconds = [change.seconds for change in top]
-    flops = [change.flops for change in top]
+    rows = list(top)
     if rest:
-        names.append(f"{len(rest)} others")
-        before.append(sum(change.before or 0.0 for change in rest))
-        after.append(sum(change.after or 0.0 for change in rest))
-        seconds.append(sum(change.seconds for change in rest))
-        flops.append(sum(change.flops for change in rest))
-    names.append("step")
-    before.append(diff.before_seconds)
-    after.append(diff.after_seconds)
-    seconds.append(diff.seconds)
-    flops.append(sum(flops))
+        before, after = sum(change.before or 0.0 for change in rest), sum(change.after or 0.0 for change in rest)
+        flops = sum(change.flops for change in rest)
+        rows.append(Change(name=f"{len(rest)} others", before=before, after=after, after_flops=flops))
+    flops = sum(row.flops for row in rows)
+    rows.append(Change(name="step", before=diff.before_seconds, after=diff.after_seconds, after_flops=flops))
     total = diff.seconds
-    shares = tuple(f"{value / total * 100:z.0f}" if total else "-" for value in seconds)
-    none = [None] * len(names)
+    shares = tuple(f"{row.seconds / total * 100:z.0f}" if total else "-" for row in rows)
     columns = [
-        Column(name=title, cells=tuple(names), right=False, key=True),
-        *timed_columns("before", before, none),
-        *timed_columns("after", after, none),
-        Column(name="change", cells=tuple(_signed(value) for value in seconds)),
+        Column(name=title, cells=tuple(map(_name, rows)), right=False, key=True),
+        *timed_columns("before", [row.before for row in rows]),
+        *timed_columns("after", [row.after for row in rows]),
+        Column(name="change", cells=tuple(_signed(row.seconds) for row in rows)),
         Column(name="share", unit="%", cells=shares, rank=1),
     ]
-    if with_flops and any(flops):
-        cells = tuple(f"{'+' if value > 0 else '-'}{format_count(abs(value))}" if value else "0" for value in flops)
+    if with_flops and any(row.flops for row in rows):
+        cells = tuple(f"{'+' if r.flops > 0 else '-'}{format_count(abs(r.flops))}" if r.flops else "0" for r in rows)
         columns.append(Column(name="FLOPs", cells=cells, rank=2))
     return columns
 

@@ -37,10 +37,7 @@ _ESSENTIAL_RANK = 4
 def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str = "") -> Document:
     """Make one row per cell, a caption above and the doubts in words below.
 
-    Args:
-        records: Records in the order of the rows.
-        doubts: Whether to put the doubts into words.
-        view: Columns to show: the usual ones, or `cold`, the start of the cells.
+    The view `cold` shows the start of the cells instead of the usual columns.
     """
     if not records:
         return [Text(text="no cells")]
@@ -148,13 +145,7 @@ def summary_line(records: Sequence[Record]) -> str:
 def run_document(
     records: Sequence[Record], claims: Sequence[CheckedClaim] = (), environment: Environment | None = None
 ) -> Document:
-    """Make a whole run on one page: machine, outcomes, cells, throughput, doubts, failures, claims.
-
-    Args:
-        records: Records in the order of the rows.
-        claims: Checked; the section is left out if there are none.
-        environment: Environment of the run; the first record's own if None.
-    """
+    """Make a whole run on one page; without an environment it is the first record's."""
     environment = environment or next((r.environment for r in records if r.environment), None)
     failed = [f"{plain(record.cell.id)}: {text}" for record in records if (text := outcome_text(record))]
     grid = throughput(records)

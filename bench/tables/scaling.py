@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.core.cell import ScalingMode
 from bench.core.record import Record
-from bench.stats.rank_scaling import RankScaling, rank_scalings
+from bench.stats.rank_scaling import rank_scalings
 from bench.stats.scaling import BATCH, Scaling
 from bench.stats.summary import summarise
 from bench.tables.cell_values import CellRow, key_columns
@@ -14,7 +14,6 @@ from bench.tables.cells import CELLS
 from bench.tables.columns import Shown, TableColumn, flag, read, real, shown_columns, text
 from bench.tables.document import Block, Document, Notes, Rows, Text
 from bench.tables.figures import percent, plain, significant
-from bench.tables.table import Column
 
 _READING = {
     "batch": "Step time = a + b * batch; a: overhead, b: one more example; "
@@ -67,44 +66,29 @@ _KEYS = ("model", "world_size", "nodes", "parallel", "batch_size")
 
 def ranks_document(records: Sequence[Record]) -> Document:
     """Make one row per cell of several processes; empty if there is none."""
-    shown, found = of_ranks(records)
-    if not shown:
+    found = rank_scalings(records)
+    if not found:
         return []
-    kinds = {one.scaling for one in found}
-    caption = " · ".join(
-        [
-            *(f"{kind}: {SCALING_WORDS[kind]}" for kind in ScalingMode if kind in kinds),
-            "comm = communicating and waiting, share of the step",
-        ]
-    )
-    notes = Notes(lines=ranks_notes(found))
-    return [Text(text=caption, style="dim"), Rows(columns=ranks_columns(shown, found)), notes]
-
-
-def ranks_columns(shown: Sequence[Record], found: Sequence[RankScaling]) -> list[Column]:
-    """Make the columns of the scaling block; one RankScaling per record."""
-    rows = [CellRow(record, summarise(record), one) for record, one in zip(shown, found, strict=True)]
+    by_key = {record.cell.key: record for record in records}
+    rows = [CellRow(by_key[one.cell.key], summarise(by_key[one.cell.key]), one) for one in found]
+    shown = [row.record for row in rows]
     keys = [key for key in _KEYS if key != "nodes" or any(record.cell.nodes > 1 for record in shown)]
-    return [*key_columns(shown, keys), *shown_columns(CELLS, rows, "ranks")]
-
-
-def ranks_notes(found: Sequence[RankScaling]) -> list[str]:
-    """Explain why a share is missing, once per reason."""
-    reasons: dict[str, list[RankScaling]] = {}
+    kinds = {one.scaling for one in found}
+    caption = [f"{kind}: {SCALING_WORDS[kind]}" for kind in ScalingMode if kind in kinds]
+    reasons: dict[str, list[str]] = {}
     for one in found:
         if one.reason is not None:
-            reasons.setdefault(one.reason, []).append(one)
+            reasons.setdefault(one.reason, []).append(one.cell.id)
     return [
-        f"comm % of {plain(cells[0].cell.id) if len(cells) == 1 else f'{len(cells)} cells'}: {plain(reason)}"
-        for reason, cells in reasons.items()
+        Text(text=" · ".join([*caption, "comm = communicating and waiting, share of the step"]), style="dim"),
+        Rows(columns=[*key_columns(shown, keys), *shown_columns(CELLS, rows, "ranks")]),
+        Notes(
+            lines=[
+                f"comm % of {plain(ids[0]) if len(ids) == 1 else f'{len(ids)} cells'}: {plain(reason)}"
+                for reason, ids in reasons.items()
+            ]
+        ),
     ]
-
-
-def of_ranks(records: Sequence[Record]) -> tuple[list[Record], tuple[RankScaling, ...]]:
-    """Select the cells of several processes and compare each with its cell of one process."""
-    found = rank_scalings(records)
-    by_key = {record.cell.key: record for record in records}
-    return [by_key[one.cell.key] for one in found], found
 
 
 def _interval(name: str, stem: str, suffix: str, unit: str, meaning: str, shown: Shown) -> tuple[TableColumn, ...]:

@@ -6,34 +6,39 @@ one more step and the parts of a training step.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bench.core.cell import Cell
 from bench.core.estimate import Estimate
-from bench.core.generation import CacheMemory, Generation, PartTimes, Sampled, TokenFlops
+from bench.core.generation import CacheMemory, Generation, GenerationCase, PartTimes, Sampled, SamplingCase, TokenFlops
 from bench.core.record import Outcome
 from bench.core.units import format_bytes, format_count, format_seconds
 from bench.stats.estimate import estimate_median
-from bench.stats.generation import GenerationSummary, lines_over_steps, summarise_generation, summarise_sampling
+from bench.stats.generation import lines_over_steps, summarise_generation, summarise_sampling
 from bench.tables.columns import bytes_column, counts_column, figure_column, timed_columns, whole
 from bench.tables.document import Document, Notes, Rows, doubts_of
 from bench.tables.figures import duration, percent, plain, significant
 from bench.tables.table import Column
 
 _OPTIONAL_AXES = ("device", "precision", "threads", "seed")
+_GENERATION_AXES: dict[str, Callable[[GenerationCase], Any]] = {
+    "prompt": lambda case: case.prompt_tokens,
+    "new": lambda case: case.new_tokens,
+    "cache": lambda case: "yes" if case.uses_cache else "no",
+}
+_IMAGE_AXES: dict[str, Callable[[SamplingCase], Any]] = {
+    "steps": lambda case: case.steps,
+    "guidance": lambda case: case.guidance,
+    "sampler": lambda case: case.sampler,
+}
 
 
-def key_columns(cells: Sequence[Cell], own: Sequence[tuple[str, Sequence[Any]]], always: int = 1) -> list[Column]:
-    """Make the columns that name a row.
-
-    Args:
-        cells: One per row.
-        own: Header and values of the case's own axes, most important first.
-        always: How many of them are always shown; the others only if they differ.
-    """
+def _keys(measured: Sequence[Any], own: Mapping[str, Callable[[Any], Any]]) -> list[Column]:
+    """Make the columns that name a row; of the case's own axes the first is always shown, others if they differ."""
+    cells = [one.case.cell for one in measured]
     shown = [axis for axis in _OPTIONAL_AXES if len({getattr(cell, axis) for cell in cells}) > 1]
-    kept = [(header, values) for index, (header, values) in enumerate(own) if index < always or len(set(values)) > 1]
+    kept = {header: [read(one.case) for one in measured] for header, read in own.items()}
     return [
         Column(name="model", cells=tuple(plain(cell.model) for cell in cells), right=False, key=True),
         *(
@@ -43,23 +48,10 @@ def key_columns(cells: Sequence[Cell], own: Sequence[tuple[str, Sequence[Any]]],
         Column(name="batch", cells=tuple(str(cell.batch_size) for cell in cells), key=True),
         *(
             Column(name=header, cells=tuple(map(_text, values)), right=_is_figure(values), key=True)
-            for header, values in kept
+            for index, (header, values) in enumerate(kept.items())
+            if index == 0 or len(set(values)) > 1
         ),
     ]
-
-
-def failed_rows(measured: Sequence[Any]) -> dict[int, str]:
-    """Explain why a row has no figures: `OUT OF MEMORY: ...`."""
-    return {
-        row: plain(f"{one.outcome.value.replace('_', ' ').upper()}: {one.reason or 'no reason was given'}")
-        for row, one in enumerate(measured)
-        if one.outcome is not Outcome.OK
-    }
-
-
-def failures(measured: Sequence[Any]) -> list[str]:
-    """Explain below a table in full why cases failed, because a row may cut the reason."""
-    return [f"{plain(measured[row].case.id)}: {text}" for row, text in failed_rows(measured).items()]
 
 
 def estimate_columns(header: str, estimates: Sequence[Estimate | None], rank: int = 0) -> list[Column]:
@@ -86,59 +78,34 @@ def cases_document(field: str, measured: Sequence[Any]) -> Document:
 
 
 def generation_document(measured: Sequence[Generation]) -> Document:
-    """Make the answer of `bench generate`: times, then cache and FLOPs, then doubts."""
-    return _document(
-        measured,
-        [(caption, columns, False) for caption, columns in generation_tables(measured)],
-        generation_notes(measured),
-    )
-
-
-def _document(
-    measured: Sequence[Any], tables: Sequence[tuple[str, list[Column], bool]], notes: Sequence[str]
-) -> Document:
-    spans = failed_rows(measured)
-    (caption, times, _), *others = tables
-    first = Rows(columns=times, caption=caption, shows_caption=True, spans=spans, styles=dict.fromkeys(spans, "red"))
-    rows = [
-        Rows(columns=columns, caption=caption, shows_caption=total, total=total) for caption, columns, total in others
-    ]
-    return [first, *rows, Notes(lines=notes), doubts_of([advice for one in measured for advice in one.advice])]
-
-
-def generation_tables(measured: Sequence[Generation]) -> list[tuple[str, list[Column]]]:
-    """Make the tables with their captions: times of all cases; if known, caches and FLOPs per token."""
-    tables = [
-        (
-            "Time to the first token and per token, median ± half its 95 % interval",
-            [*_generation_keys(measured), *_time_columns(measured)],
-        )
-    ]
+    """Make the answer of `bench generate`: times of all cases; if known, caches and FLOPs per token; doubts."""
+    caption = "Time to the first token and per token, median ± half its 95 % interval"
+    rows = [Rows(columns=[*_keys(measured, _GENERATION_AXES), *_time_columns(measured)], caption=caption)]
     cached = [one for one in measured if one.case.uses_cache and one.counts is not None]
     if cached:
-        tables.append(("Memory of the cache", [*_generation_keys(cached), *_memory_columns(cached)]))
+        columns = [*_keys(cached, _GENERATION_AXES), *_memory_columns(cached)]
+        rows.append(Rows(columns=columns, caption="Memory of the cache"))
     counted = {_flops_key(one): one for one in cached if one.counts and one.counts.flops}
     if counted:
-        tables.append(("FLOPs per token, counted and by the rule", _flops_columns(list(counted.values()))))
-    return tables
+        columns = _flops_columns(list(counted.values()))
+        rows.append(Rows(columns=columns, caption="FLOPs per token, counted and by the rule"))
+    return _document(measured, rows, [note for one in measured for note in _notes(one)])
 
 
-def generation_notes(measured: Sequence[Generation]) -> list[str]:
-    """Describe what a reader should know beside the tables, each thing once."""
-    notes = [*failures(measured), *(note for one in measured for note in _notes(one))]
-    return list(dict.fromkeys(notes))
-
-
-def _generation_keys(measured: Sequence[Generation]) -> list[Column]:
-    cases = [one.case for one in measured]
-    return key_columns(
-        [case.cell for case in cases],
-        [
-            ("prompt", [case.prompt_tokens for case in cases]),
-            ("new", [case.new_tokens for case in cases]),
-            ("cache", ["yes" if case.uses_cache else "no" for case in cases]),
-        ],
-    )
+def _document(measured: Sequence[Any], rows: Sequence[Rows], notes: Sequence[str]) -> Document:
+    """Add what both have: in the first table why a row has no figures, below it the same in full; doubts."""
+    failed = {
+        row: plain(f"{one.outcome.value.replace('_', ' ').upper()}: {one.reason or 'no reason was given'}")
+        for row, one in enumerate(measured)
+        if one.outcome is not Outcome.OK
+    }
+    reasons = [f"{plain(measured[row].case.id)}: {text}" for row, text in failed.items()]
+    return [
+        replace(rows[0], shows_caption=True, spans=failed, styles=dict.fromkeys(failed, "red")),
+        *rows[1:],
+        Notes(lines=list(dict.fromkeys([*reasons, *notes]))),
+        doubts_of([advice for one in measured for advice in one.advice]),
+    ]
 
 
 def _time_columns(measured: Sequence[Generation]) -> list[Column]:
@@ -195,55 +162,30 @@ def _notes(one: Generation) -> list[str]:
             f"{name}: N = {format_count(flops.weights)} weights used per token, A = the width of all queries"
             + (f", S = {flops.training_tokens} tokens in training" if flops.training_tokens else "")
         )
-    reason = one.reason or (one.counts.reason if one.counts else None)
-    if one.times is not None and reason:
-        notes.append(f"{name}: {plain(reason)}")
-    return [*notes, *_growth_note(one, summarise_generation(one))]
-
-
-def _growth_note(one: Generation, summary: GenerationSummary) -> list[str]:
-    """Describe the cost of a longer context, if the interval of the slope excludes 0."""
-    line = summary.growth
-    if line is None or line.slope <= line.half_width:
-        return []
-    case = one.case
-    each = duration(line.slope * 1000, line.half_width * 1000)
-    row = f"{plain(case.cell.model)}, batch {case.cell.batch_size}, prompt {case.prompt_tokens}"
-    how = "" if case.uses_cache else " without cache"
-    return [f"{row}{how}: a token takes {each} more per 1000 tokens of context"]
+    notes += _reasons(one)
+    case, line = one.case, summarise_generation(one).growth
+    if line is not None and line.slope > line.half_width:  # the interval of the slope excludes 0
+        each = duration(line.slope * 1000, line.half_width * 1000)
+        how = "" if case.uses_cache else " without cache"
+        row = f"{name}, batch {case.cell.batch_size}, prompt {case.prompt_tokens}{how}"
+        notes.append(f"{row}: a token takes {each} more per 1000 tokens of context")
+    return notes
 
 
 def sampling_document(measured: Sequence[Sampled]) -> Document:
-    """Make the answer of `bench images`."""
-    return _document(measured, sampling_tables(measured), sampling_notes(measured))
-
-
-def sampling_tables(measured: Sequence[Sampled]) -> list[tuple[str, list[Column], bool]]:
-    """Make the tables with their captions, and whether the last row is a sum: times, then parts of training steps."""
-    tables = [("Time per image and per denoising step", [*_image_keys(measured), *_columns(measured)], False)]
+    """Make the answer of `bench images`: times, then the parts of training steps."""
+    caption = "Time per image and per denoising step"
+    rows = [Rows(columns=[*_keys(measured, _IMAGE_AXES), *_columns(measured)], caption=caption)]
     for one in measured:
         if one.training is not None:
             title = f"Training step of {plain(one.case.cell.model)}, batch {one.case.cell.batch_size}, by part"
-            tables.append((title, _part_columns(one.training), True))
-    return tables
-
-
-def sampling_notes(measured: Sequence[Sampled]) -> list[str]:
-    """Describe what a reader should know beside the tables, each thing once."""
-    notes = [*failures(measured), *_line_notes(measured), *(note for one in measured for note in _reasons(one))]
-    return list(dict.fromkeys(notes))
-
-
-def _image_keys(measured: Sequence[Sampled]) -> list[Column]:
-    cases = [one.case for one in measured]
-    return key_columns(
-        [case.cell for case in cases],
-        [
-            ("steps", [case.steps for case in cases]),
-            ("guidance", [case.guidance for case in cases]),
-            ("sampler", [case.sampler for case in cases]),
-        ],
-    )
+            rows.append(Rows(columns=_part_columns(one.training), caption=title, shows_caption=True, total=True))
+    lines = [
+        f"{plain(case.cell.model)}, batch {case.cell.batch_size}, {case.sampler}, guidance {case.guidance:g}: a "
+        f"batch takes {format_seconds(line.intercept)} + ({duration(line.slope, line.half_width)}) x steps"
+        for case, line in lines_over_steps(measured)
+    ]
+    return _document(measured, rows, [*lines, *(note for one in measured for note in _reasons(one))])
 
 
 def _columns(measured: Sequence[Sampled]) -> list[Column]:
@@ -275,16 +217,6 @@ def _part_columns(training: PartTimes) -> list[Column]:
     ]
 
 
-def _line_notes(measured: Sequence[Sampled]) -> list[str]:
-    notes = []
-    for case, line in lines_over_steps(measured):
-        notes.append(
-            f"{plain(case.cell.model)}, batch {case.cell.batch_size}, {case.sampler}, guidance {case.guidance:g}: a "
-            f"batch takes {format_seconds(line.intercept)} + ({duration(line.slope, line.half_width)}) x steps"
-        )
-    return notes
-
-
-def _reasons(one: Sampled) -> list[str]:
+def _reasons(one: Generation | Sampled) -> list[str]:
     reason = one.reason or (one.counts.reason if one.counts else None)
     return [f"{plain(one.case.cell.model)}: {plain(reason)}"] if one.times is not None and reason else []

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from bench.tables.figures import ascii_only, display_width, shorten, words
+from bench.tables.figures import ascii_only, display_width, shorten
 
 GAP = 2
 _NARROWEST = 4
@@ -247,60 +247,3 @@ def _line(
         pad = " " * (width - display_width(cell))
         line += gap + (pad + cell if column.right else cell + pad)
     return line.rstrip() if strip else line
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """One heading; `unit` is written below the name."""
-
-    name: str
-    unit: str
-    right: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """One entry of a table; `noise` is half of an interval, `± 0.4`, aligned beside the figure."""
-
-    text: str
-    noise: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """A table with a caption.
-
-    Attributes:
-        rows: One tuple per row, one `Figure` per heading; the first is the row's heading.
-        marks: Word that colours a row, by row: `bad`, `doubt`, `good`.
-        total: The last row is a sum.
-    """
-
-    caption: str
-    heads: tuple[Head, ...]
-    rows: tuple[tuple[Figure, ...], ...]
-    marks: Mapping[int, str] = field(default_factory=dict)
-    total: bool = False
-
-
-def make_table(
-    columns: Sequence[Column], *, caption: str, marks: Mapping[int, str] | None = None, total: bool = False
-) -> Table:
-    """Make a table of columns."""
-    return Table(
-        caption=caption,
-        heads=tuple(head(column) for column in columns),
-        rows=tuple(zip(*(_places(column) for column in columns), strict=True)),
-        marks=dict(marks or {}),
-        total=total,
-    )
-
-
-def head(column: Column) -> Head:
-    """Make a column's heading; a unit without a name is the name."""
-    return Head(name=column.name or column.unit, unit=column.unit if column.name else "", right=column.right)
-
-
-def _places(column: Column) -> list[Figure]:
-    noises = column.noise or ("",) * len(column.cells)
-    return [Figure(text=words(cell), noise=noise) for cell, noise in zip(column.cells, noises, strict=True)]

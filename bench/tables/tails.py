@@ -133,13 +133,8 @@ def tailed_cases(measured: Sequence[Any]) -> Tailed:
 
 def tailed_cells(records: Sequence[Record]) -> Tailed:
     """Return the tails of the inferences that were measured."""
-    rows = [_Cell(record) for record in records if record.outcome is Outcome.OK and record.cell.mode is Mode.INFER]
-    return Tailed(rows=rows, names=[row.record.cell.id for row in rows], series=infer_seconds, what="steps")
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    record: Record
+    rows = [record for record in records if record.outcome is Outcome.OK and record.cell.mode is Mode.INFER]
+    return Tailed(rows=rows, names=[record.cell.id for record in rows], series=_step_seconds, what="steps")
 
 
 def _limit_text(one: CheckedLimit) -> str:
@@ -153,8 +148,11 @@ def _limit_text(one: CheckedLimit) -> str:
 
 def infer_seconds(row: Any) -> tuple[float, ...]:
     """Return the steps of an inference's row; none for a training, which has no tail."""
-    record = row.record
-    return tuple(record.sample_seconds(Phase.STEP)) if record.cell.mode is Mode.INFER else ()
+    return _step_seconds(row.record) if row.record.cell.mode is Mode.INFER else ()
+
+
+def _step_seconds(record: Record) -> tuple[float, ...]:
+    return tuple(record.sample_seconds(Phase.STEP))
 
 
 def _case(*own: TableColumn) -> tuple[TableColumn, ...]:

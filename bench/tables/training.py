@@ -19,7 +19,6 @@ from bench.core.training import (
     PipelinePoint,
     Training,
     TrainingPlan,
-    TrainingRun,
 )
 from bench.core.units import counted, format_count, format_seconds
 from bench.stats.summary import NONSENSE_GAP
@@ -117,8 +116,8 @@ def part_columns(epochs: Sequence[Epoch]) -> list[Column]:
         Column(name="epoch", cells=tuple(name for _, name in rows), key=True),
         *(Column(name=header, cells=shares(part)) for part, header in PART_HEADERS.items()),
         Column(name="sum", cells=tuple(_share(s / t if t else None) for s, t in zip(sums, seconds, strict=True))),
-        *timed_columns("sum of parts", sums, [None] * len(rows)),
-        *timed_columns("epoch", seconds, [None] * len(rows)),
+        *timed_columns("sum of parts", sums),
+        *timed_columns("epoch", seconds),
     ]
 
 
@@ -135,7 +134,7 @@ def score_columns(found: Classification) -> list[Column]:
 
 
 def _means(found: Classification) -> dict[str, Any]:
-    values = {name: [getattr(score, name) for score in found.scores] for name in ("precision", "recall", "f1")}
+    values = {name: [getattr(score, name) for score in found.scores] for name in _SCORES}
     return {name: None if None in of_all else sum(of_all) / len(of_all) for name, of_all in values.items()}
 
 
@@ -170,21 +169,16 @@ def sentences(training: Training) -> list[str]:
         f"{format_seconds(saved)} of checkpoints."
     )
     if plan.target_accuracy is not None:
-        found.append(_target(run, plan.target_accuracy))
+        target, seconds = f"The target of {_percent(plan.target_accuracy)} %", run.seconds_to(plan.target_accuracy)
+        if seconds is None:
+            found.append(f"{target} was not reached.")
+        else:
+            epoch = next(e.epoch for e in run.epochs if (e.test_accuracy or 0.0) >= plan.target_accuracy)
+            after = f"after {format_seconds(seconds)} of training and evaluation"
+            found.append(f"{target} was reached with epoch {epoch}, {after}.")
     if run.resumptions:
         found.append(f"Resumed from a checkpoint {counted(run.resumptions, 'time')}.")
     return found
-
-
-def _target(run: TrainingRun, accuracy: float) -> str:
-    seconds = run.seconds_to(accuracy)
-    if seconds is None:
-        return f"The target of {_percent(accuracy)} % was not reached."
-    epoch = next(e.epoch for e in run.epochs if (e.test_accuracy or 0.0) >= accuracy)
-    return (
-        f"The target of {_percent(accuracy)} % was reached with epoch {epoch}, after {format_seconds(seconds)} of "
-        "training and evaluation."
-    )
 
 
 def _percent(fraction: float) -> str:
@@ -226,7 +220,7 @@ def pipeline_columns(points: Sequence[PipelinePoint]) -> list[Column]:
         *figure_column("step", [p.step_examples_per_second for p in points], 0, format_count, unit="/s"),
         *figure_column("both", [p.joint_examples_per_second for p in points], 0, format_count, unit="/s"),
         *figure_column("waiting", [p.wait_fraction for p in points], 0, percent, unit="%"),
-        *timed_columns("first batch", [p.start_seconds for p in points], [None] * len(points), 1),
+        *timed_columns("first batch", [p.start_seconds for p in points], rank=1),
     ]
 
 
@@ -394,29 +388,23 @@ EPOCHS = (
     integer("interruptions", "", "how often it was resumed within the epoch", "epoch.interruptions"),
 )
 
+_SCORES = {
+    "precision": ("precision", "share of the predictions of this class that are right, if any"),
+    "recall": ("recall", "share of this class's examples that are found"),
+    "f1": ("F1", "harmonic mean of precision and recall"),
+}
 CLASSES = (
     *_WHICH,
     text("class", "true class", "score.name", Shown(name="class", place=1, right=False, key=True)),
-    real(
-        "precision",
-        "fraction",
-        "share of the predictions of this class that are right, if any",
-        "score.precision",
-        Shown(name="precision", unit="%", place=2, write=_percent, always=True),
-    ),
-    real(
-        "recall",
-        "fraction",
-        "share of this class's examples that are found",
-        "score.recall",
-        Shown(name="recall", unit="%", place=3, write=_percent, always=True),
-    ),
-    real(
-        "f1",
-        "fraction",
-        "harmonic mean of precision and recall",
-        "score.f1",
-        Shown(name="F1", unit="%", place=4, write=_percent, always=True),
+    *(
+        real(
+            name,
+            "fraction",
+            meaning,
+            f"score.{name}",
+            Shown(name=header, unit="%", place=place, write=_percent, always=True),
+        )
+        for place, (name, (header, meaning)) in enumerate(_SCORES.items(), 2)
     ),
     integer(
         "support",

@@ -26,7 +26,8 @@ from bench.core.units import format_bytes, format_count, format_seconds
 from bench.report.formats.markdown import escape, table, write_document
 from bench.store.atomic import write_bytes
 from bench.store.runs import RunFolder
-from bench.tables.claims import claim_columns, claim_notes
+from bench.tables.claims import CLAIMS, claim_notes
+from bench.tables.columns import shown_columns
 from bench.tables.document import Rows
 from bench.tables.scaling import scaling_document
 from bench.tables.table import Column
@@ -184,7 +185,7 @@ def _claims(evidence: Evidence, wanted: Callable[[CheckedClaim], bool]) -> str:
     chosen = [one for one in evidence.claims if wanted(one)]
     if not chosen:
         return NOT_YET
-    shown = [column for column in claim_columns(chosen) if column.name not in ("model", "source")]
+    shown = [column for column in shown_columns(CLAIMS, chosen) if column.name not in ("model", "source")]
     notes = [f"- {escape(note)}" for note in claim_notes(chosen)]
     return "\n\n".join([table(shown), *(["\n".join(notes)] if notes else [])])
 

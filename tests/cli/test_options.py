@@ -6,7 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from bench.cli.options import parse_clock, parse_retry
+from bench.cli.options import parse_clock
+from bench.cli.run import parse_retry
+from bench.core.advice import DOUBTED
 from bench.core.errors import UsageError
 from bench.core.record import Outcome
 
@@ -45,8 +47,9 @@ def test_what_is_no_time_of_day_is_refused() -> None:
         parse_clock("25:00", "--until")
 
 
-def test_retry_names_bad_endings_only() -> None:
+def test_retry_names_bad_endings_and_doubted_times_only() -> None:
     assert parse_retry("failed, killed", is_none=False) == (Outcome.FAILED, Outcome.KILLED)
+    assert parse_retry("doubted", is_none=False) == (DOUBTED,)
     assert (parse_retry(None, is_none=False), parse_retry(None, is_none=True)) == (None, ())
     with pytest.raises(UsageError, match="'ok' is no bad ending"):
         parse_retry("ok", is_none=False)

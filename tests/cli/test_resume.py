@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bench.cli import run_command
+from bench.core.advice import Advice, AdviceKind
 from bench.core.errors import ExitCode
 from bench.core.record import Outcome
 from bench.store import runs as store
@@ -70,6 +72,25 @@ def test_a_resumed_run_measures_what_changed_and_only_that(capsys):
     run = last_run().run
     assert len(run.resumptions) == 3
     assert (run.id, run.command, run.started_at) == (folder.path.name, folder.run.command, folder.run.started_at)
+
+
+def test_only_what_is_doubted_is_measured_longer(capsys):
+    bench(capsys, "run", "one.py:net", "two.py:net", *QUICK)
+    folder = last_run()
+    one, two = (replace(record, advice=()) for record in folder.records())
+    folder.append(one)
+    folder.append(replace(two, advice=(Advice(kind=AdviceKind.FEW_SAMPLES),)))
+    kept = (folder.records_path / f"{one.cell.key}.json").stat().st_mtime_ns
+
+    code, err = bench(capsys, "run", "--resume", "latest", "--retry", "doubted", "--budget", "0.02s")
+    assert code == ExitCode.FINE, err
+    assert "1 records kept, 1 to measure: 1 whose times are in doubt" in err
+    assert (folder.records_path / f"{one.cell.key}.json").stat().st_mtime_ns == kept
+    budgets = {record.cell.model: record.sampling.budget_seconds for record in folder.records()}
+    assert budgets == {"one.py:net": 0.01, "two.py:net": 0.02}
+
+    _, err = bench(capsys, "run", "--resume", "latest")
+    assert "2 records kept, nothing is left" in err, "what was measured longer stands, and the run asks for no more"
 
 
 @pytest.mark.slow

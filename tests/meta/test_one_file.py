@@ -89,7 +89,8 @@ LOOK = """
 from dataclasses import replace
 from bench.core.errors import UsageError
 from bench.device import backend
-from bench.suite.sweep import ab_commands, sweep_of
+from bench.suite.commands import ab_commands
+from bench.suite.sweep import sweep_of
 from tests.meta.copies import lacking
 from tests.report.formats.runs import RUN
 

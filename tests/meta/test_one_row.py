@@ -19,7 +19,7 @@ def make():
 LOOK = """
 import json, sys
 from bench.core.cell import Cell
-from bench.suite.sweep import ab_commands
+from bench.suite.commands import ab_commands
 from bench.suite.file import read_suite
 from bench.suite.sweep import expand, sweep_of
 from bench.tables.catalog import describe_columns

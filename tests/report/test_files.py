@@ -153,7 +153,7 @@ def test_tables_come_back_from_csv_and_parquet(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     record = make_record("with-layers", counters=replace(make_counters(), layers=make_layers()))
     records, claims = (*make_sweep(), record), make_claims()
-    paths = write_tables(folder, records, claims)
+    paths = write_tables(folder, dict.fromkeys(COLUMNS, records) | {"claims": claims})
     assert sorted(path.name for path in paths) == sorted(
         f"{table}.{kind}" for table in COLUMNS for kind in ("csv", "parquet")
     )
@@ -170,7 +170,7 @@ def test_tables_come_back_from_csv_and_parquet(tmp_path: Path) -> None:
 
 def test_an_interrupted_table_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder(tmp_path)
-    write_tables(folder, make_sweep())
+    write_tables(folder, {"cells": make_sweep()})
     before = {path.name: path.read_bytes() for path in folder.tables_path.iterdir()}
 
     def full(handle: int) -> None:
@@ -178,7 +178,7 @@ def test_an_interrupted_table_leaves_the_old_one(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StoreError, match="the disk is full"):
-        write_tables(folder, make_sweep()[:2])
+        write_tables(folder, {"cells": make_sweep()[:2]})
     assert {path.name: path.read_bytes() for path in folder.tables_path.iterdir()} == before
 
 
@@ -202,7 +202,7 @@ def test_harmless_text_and_negative_figures_are_left_alone_in_csv() -> None:
 @pytest.mark.parametrize("text", ['quote " and, comma', "two\nlines", "broken \udcff", "模型", "null\x00byte"])
 def test_odd_text_survives_both_formats(tmp_path: Path, text: str) -> None:
     folder = make_folder(tmp_path)
-    write_tables(folder, [make_record(step=None, outcome=Outcome.FAILED, reason=text)])
+    write_tables(folder, {"cells": [make_record(step=None, outcome=Outcome.FAILED, reason=text)]})
     expected = text.encode("utf-8", "backslashreplace").decode()
     assert pd.read_parquet(folder.tables_path / "cells.parquet")["reason"][0] == expected
     assert pd.read_csv(folder.tables_path / "cells.csv", engine="python")["reason"][0] == plain(text)

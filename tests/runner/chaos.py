@@ -134,6 +134,7 @@ AWAY = "away"
 def main(results: Path, is_again: bool, is_new: bool, fault: str | None, after: int) -> None:
     from bench.report.files import write_tables
     from bench.runner.events import CellFinished
+    from bench.tables.catalog import COLUMNS
 
     def disturb(event):
         if fault is not None and isinstance(event, CellFinished) and event.index + 1 == after:
@@ -149,7 +150,7 @@ def main(results: Path, is_again: bool, is_new: bool, fault: str | None, after: 
         left = remaining(folder, CELLS, environments, Sampling(), retried=None if is_again else ())
         folder.remove_temporaries()
         run_cells([cell for cell, _ in left.again], executor, folder, (disturb,))
-        write_tables(folder, folder.records())
+        write_tables(folder, dict.fromkeys(COLUMNS, folder.records()) | {"claims": ()})
 
 
 if __name__ == "__main__":

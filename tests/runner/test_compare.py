@@ -18,7 +18,7 @@ from bench.core.jsonio import to_json
 from bench.core.record import Outcome, Record
 from bench.runner.compare import _shift, compare_stored, read_run
 from bench.store.runs import RunFolder, RunInfo
-from bench.suite.sweep import ab_commands
+from bench.suite.commands import ab_commands
 from bench.tables.nominations import WHY_NOT, headline, nominations_document
 from tests.pages import on_page
 from tests.records import ENVIRONMENT, STARTED_AT, make_samples

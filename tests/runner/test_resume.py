@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.core.advice import Advice, AdviceKind
+from bench.core.advice import DOUBTED, Advice, AdviceKind
 from bench.core.cell import Cell
 from bench.core.errors import StoreError
 from bench.core.record import SCHEMA, Counters, Outcome, Sampling
@@ -81,6 +81,33 @@ def test_the_environment_counts_as_far_as_it_decides_a_speed(folder, change, rea
 def test_other_sampling_settings_are_another_measurement(folder):
     folder.append(measured())
     assert why(folder, sampling=Sampling(budget_seconds=9)) is Again.SAMPLING
+
+
+def test_what_was_sampled_for_longer_stands(folder):
+    folder.append(measured(sampling=Sampling(budget_seconds=9, max_steps=10**6)))
+    assert why(folder) is None
+    assert why(folder, sampling=Sampling(target=0.01)) is Again.SAMPLING
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (AdviceKind.NOISY_SAMPLES, Again.DOUBTED),
+        (AdviceKind.BUSY_MACHINE, Again.DOUBTED),
+        (AdviceKind.UNUSED_PARAMETERS, None),
+    ],
+)
+def test_only_doubted_times_are_measured_again_where_that_is_asked(folder, kind, reason):
+    folder.append(measured(advice=(Advice(kind=kind),)))
+    assert why(folder) is None
+    for sampling in (SAMPLING, Sampling(budget_seconds=9)):
+        assert why(folder, sampling=sampling, retried=(DOUBTED,)) is reason
+
+
+def test_doubted_is_no_bad_ending(folder):
+    folder.append(measured(outcome=Outcome.FAILED, reason="why", samples=()))
+    assert why(folder, retried=(DOUBTED,)) is None
+    assert why(folder, retried=(DOUBTED, Outcome.FAILED)) is Again.ENDED_BADLY
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.KILLED, Outcome.TIMED_OUT, Outcome.OUT_OF_MEMORY])

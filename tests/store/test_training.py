@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.jsonio import from_json, to_json
 from bench.core.training import TRAINING_SCHEMA, PipelinePoint, Training, TrainingPlan
-from bench.report.files import training_frame, write_training_tables
+from bench.report.files import frame_of, write_tables
 from bench.store.cases import discard, read_trainings, write_case
 from bench.store.runs import RunFolder, RunInfo
 from bench.tables.catalog import TRAINING_COLUMNS
@@ -49,7 +49,7 @@ def test_a_key_names_the_plan_and_leaves_defaults_out() -> None:
 
 
 def test_the_table_of_epochs_has_a_row_per_epoch_and_its_parts() -> None:
-    frame = training_frame([make_training()])
+    frame = frame_of("epochs", [make_training()])
     assert list(frame["epoch"]) == [1, 2]
     row = frame.iloc[0]
     assert row["train_loss"] == pytest.approx((2.0 * 40 + 0.5 * 20) / 60)
@@ -62,14 +62,14 @@ def test_the_table_of_epochs_has_a_row_per_epoch_and_its_parts() -> None:
 def test_a_loss_that_is_not_finite_is_na() -> None:
     training = make_training()
     lost = replace(training, run=replace(training.run, epochs=(make_epoch(losses=(2.0, None), test_loss=None),)))
-    row = training_frame([lost]).iloc[0]
+    row = frame_of("epochs", [lost]).iloc[0]
     assert pd.isna(row["train_loss"]) and pd.isna(row["test_loss"])
 
 
 @pytest.mark.parametrize("table", TRAINING_COLUMNS)
 def test_the_tables_come_back_from_csv_and_parquet(folder, table) -> None:
-    write_training_tables(folder, (make_training(),))
-    frame = training_frame([make_training()], table)
+    write_tables(folder, dict.fromkeys(TRAINING_COLUMNS, (make_training(),)))
+    frame = frame_of(table, [make_training()])
     dtypes = {column.name: column.dtype for column in TRAINING_COLUMNS[table]}
     pd.testing.assert_frame_equal(pd.read_parquet(folder.tables_path / f"{table}.parquet"), frame)
     pd.testing.assert_frame_equal(pd.read_csv(folder.tables_path / f"{table}.csv", dtype=dtypes), frame)

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.cell import Cell, GradMode, Mode, Parallel, Precision
+from bench.core.cell import Cell, Mode, Parallel, Precision
 from bench.core.errors import UsageError
 from bench.core.record import Sampling
 from bench.suite.axes import TYPED, axes_of, sampling_of
-from bench.suite.sweep import Rule, Sweep, cell_of, expand, run_commands, sweep_of
+from bench.suite.sweep import Rule, Sweep, cell_of, expand, sweep_of
 
 
 def test_the_product_runs_the_last_axis_fastest() -> None:
@@ -197,20 +197,6 @@ def test_a_value_that_some_cell_has_or_that_changes_nothing_is_taken(axes: dict[
 
 def test_every_axis_that_may_mean_nothing_says_what_it_needs() -> None:
     assert [name for name, axis in TYPED.items() if (axis.about.applies is bool) == bool(axis.about.needs)] == []
-
-
-def test_cells_are_written_as_the_command_that_measures_them() -> None:
-    train = Cell(model="net.py:Net", batch_size=8, input_shape=(3, 8, 8), optimizer="sgd", device="cuda:0")
-    infer = replace(train, mode=Mode.INFER, optimizer=None, grad_mode=GradMode.NO_GRAD, batch_size=16)
-    assert run_commands([train, infer], ["--budget", "10s"]) == (
-        "bench run net.py:Net --mode train,infer -b 8,16 -p fp32 --device cuda:0 --optimizer sgd --input-shape 3x8x8 "
-        "--grad-mode no_grad --budget 10s",
-    )
-    own, spread = Cell(model="my net.py:f", batch_size=2), Cell(model="mlp", batch_size=2, world_size=4, nodes=2)
-    assert run_commands([train, own])[1] == "bench run 'my net.py:f' --mode train -b 2 -p fp32"
-    assert run_commands([spread]) == (
-        "bench run mlp --mode train -b 2 -p fp32 --world-size 4 --nodes 2 --executor slurm",
-    )
 
 
 def test_enums_are_taken_as_well_as_their_values() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from bench.report.formats import markdown
-from bench.tables.table import Column, Page, fits, make_table, render
+from bench.tables.table import Column, Page, fits, render
 
 MODEL = Column(name="model", cells=("a", "a", "b"), right=False, key=True)
 BATCH = Column(name="batch", cells=("8", "32", "8"), key=True)
@@ -75,14 +75,6 @@ def test_noise_belongs_to_its_column_in_every_format() -> None:
         ["12.1", "±", "0.4", "accepted"],
         ["9.0"],
     ]
-    table = make_table([step, remark], caption="c")
-    assert [(head.name, head.unit) for head in table.heads] == [("step", "ms"), ("", "")]
-    assert [(figure.text, figure.noise) for figure in table.rows[0]] == [("12.1", "± 0.4"), ("accepted", "")]
-
-
-def test_the_last_word_of_a_name_is_no_unit() -> None:
-    (head,) = make_table([Column(name="best quads", cells=("4",))], caption="c").heads
-    assert (head.name, head.unit) == ("best quads", "")
 
 
 def test_columns_that_do_not_fit_are_named_with_the_width_needed() -> None:

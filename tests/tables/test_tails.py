@@ -10,7 +10,7 @@ from bench.cli.options import exit_code
 from bench.core.cell import Mode
 from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.core.record import Outcome
-from bench.report.files import write_case_tables
+from bench.report.files import write_tables
 from bench.stats.tails import Tail
 from bench.store.runs import RunFolder, RunInfo
 from bench.tables import tails
@@ -79,7 +79,7 @@ def test_only_inferences_that_ended_well_have_a_tail() -> None:
 
 def test_the_tables_of_cases_hold_the_ends_of_their_intervals(tmp_path) -> None:
     folder = RunFolder.create(tmp_path, RunInfo(started_at="2026-11-29T09:00:00+00:00"))
-    paths = write_case_tables(folder, {"generations": (make_generation(), FAILED_GENERATION), "images": ()})
+    paths = write_tables(folder, {"generations": (make_generation(), FAILED_GENERATION)})
     assert [path.name for path in paths] == ["generations.csv", "generations.parquet"]
     head, ok, failed = paths[0].read_text().splitlines()
     names = head.split(",")

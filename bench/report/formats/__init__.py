@@ -51,31 +51,20 @@ class Format:
     """One format; each file of this folder has one, called FORMAT.
 
     Attributes:
-        write: Writes a run of cells.
+        write: Writes a run of cells as text.
+        write_folder: Writes it into a folder instead, beside its content, for programs that read folders.
         compare: Writes a comparison of `bench ab`; None if the format cannot express one.
         holds_failures: Whether it can express a cell that failed.
         holds_claims: Whether it can express the claims of the run.
         holds_verdicts: Whether it can express answers of check and gate.
     """
 
-    write: Callable[[StoredRun, Asked], str]
+    write: Callable[[StoredRun, Asked], str] = lambda *_: ""
+    write_folder: Callable[[StoredRun, Path], None] | None = None
     compare: Callable[[StoredComparison, Asked], str] | None = None
     holds_failures: bool = False
     holds_claims: bool = False
     holds_verdicts: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FolderFormat:
-    """A format of a program that reads folders.
-
-    Attributes:
-        write: Writes a run of cells into a folder, beside its content.
-        holds_failures: Whether it can express a cell that failed.
-    """
-
-    write: Callable[[StoredRun, Path], None]
-    holds_failures: bool = False
 
 
 FOLDERS = ("mlflow", "tensorboard")
@@ -89,12 +78,6 @@ def names() -> list[str]:
 
 
 def load(name: str) -> Format:
-    """Import a format of text by its name."""
+    """Import a format by its name."""
     found: Format = import_module(f"{__name__}.{name.replace('-', '_')}").FORMAT
-    return found
-
-
-def load_folder(name: str) -> FolderFormat:
-    """Import a format of folders by its name."""
-    found: FolderFormat = import_module(f"{__name__}.{name}").FORMAT
     return found

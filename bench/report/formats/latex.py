@@ -56,33 +56,27 @@ def _is_latin(char: str) -> bool:
 
 
 def latex_table(records: Sequence[Record], environment: Environment | None = None, label: str = "stepbench") -> str:
-    r"""Write one row per cell, in the units of the terminal's table.
+    r"""Write one row per cell, in the units of the terminal's table; the label is for `\ref{tab:...}`.
 
-    Args:
-        records: Records in the order of the rows.
-        environment: Environment of the run; None takes the first record's own.
-        label: For `\ref{tab:...}`.
+    Without an environment it is the first record's.
     """
     environment = environment or next((r.environment for r in records if r.environment), None)
     summaries = [summarise(record) for record in records]
-    columns = _columns(records, summaries) if records else []
-    keys = len(key_columns(records)) if records else 0
-    rows = [_row(record, summaries[row], columns, row, keys) for row, record in enumerate(records)]
-    sentences = [_caption(records, summaries), *([_machine(environment)] if environment else [])]
+    found = [*key_columns(records), *figure_columns(records, summaries)] if records else []
+    columns = [column for column in found if "latex" not in column.hidden_in]
+    rows = [_row(record, summaries[row], columns, row) for row, record in enumerate(records)]
+    sentences = [_caption(records, summaries)]
+    sentences += [f"Measured on {escape(', '.join(machine_facts(environment)))}."] if environment else []
     lines = ["% needs \\usepackage{booktabs}" + (" and \\usepackage{longtable}" if len(rows) > LONGEST_TABLE else "")]
     write = _longtable if len(rows) > LONGEST_TABLE else _table
     return "\n".join([*lines, *write(columns, rows, " ".join(sentences), _label(label), _notes(records)), ""])
 
 
-def _columns(records: Sequence[Record], summaries: Sequence[Summary]) -> list[Column]:
-    figures = figure_columns(records, summaries)
-    return [*key_columns(records), *(column for column in figures if "latex" not in column.hidden_in)]
-
-
-def _row(record: Record, summary: Summary, columns: Sequence[Column], row: int, keys: int) -> str:
+def _row(record: Record, summary: Summary, columns: Sequence[Column], row: int) -> str:
     cells = [escape(column.texts[row]) for column in columns]
     if summary.step is None and record.outcome is not Outcome.OK:
         words = escape(record.outcome.value.replace("_", " "))
+        keys = sum(column.key for column in columns)
         cells = [*cells[:keys], f"\\multicolumn{{{len(columns) - keys}}}{{l}}{{\\emph{{{words}}}}}"]
     return " & ".join(cells) + r" \\"
 
@@ -138,10 +132,6 @@ def _caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
     processes = "" if not counts else f" {'--'.join(dict.fromkeys([str(counts[0]), str(counts[-1])]))}"
     each = f" Each cell in{processes} fresh process{'' if counts == [1] else 'es'} of its own." if counts else ""
     return f"{escape(caption(records, summaries))}.{each}"
-
-
-def _machine(environment: Environment) -> str:
-    return f"Measured on {escape(', '.join(machine_facts(environment)))}."
 
 
 def _notes(records: Sequence[Record]) -> list[str]:

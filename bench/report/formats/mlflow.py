@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.core.record import Outcome, Record
 from bench.core.text import plain
-from bench.report.formats import FolderFormat
+from bench.report.formats import Format
 from bench.report.formats.openmetrics import GAUGES
 from bench.store.stored import Measured, StoredRun, doubts
 from bench.suite.axes import AXES
@@ -69,4 +69,4 @@ def _figures(one: Measured) -> list[tuple[str, float]]:
     return [(name, float(value)) for name, value in values if value is not None]
 
 
-FORMAT = FolderFormat(write=to_mlflow, holds_failures=True)
+FORMAT = Format(write_folder=to_mlflow, holds_failures=True)

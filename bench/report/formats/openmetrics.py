@@ -18,6 +18,7 @@ from bench.core.text import plain
 from bench.report.formats import Format
 from bench.store.stored import StoredRun, doubts
 from bench.tables.cells import CELLS
+from bench.tables.columns import SHORT_AXES
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -60,27 +61,13 @@ def _families(run: StoredRun) -> Iterator[Metric]:
 def _environment(environment: Environment | None) -> dict[str, str]:
     if environment is None:
         return {}
-    facts = {
-        "fingerprint": environment.fingerprint,
-        "cpu": environment.cpu,
-        "gpu": environment.gpu,
-        "torch": environment.torch,
-        "stepbench": environment.stepbench,
-        "commit": environment.git_commit,
-    }
+    facts = {name: getattr(environment, name) for name in ("fingerprint", "cpu", "gpu", "torch", "stepbench")}
+    facts["commit"] = environment.git_commit
     return {name: value for name, value in facts.items() if value is not None}
 
 
 def _labels(record: Record) -> dict[str, str]:
-    cell = record.cell
-    return {
-        "cell": cell.id,
-        "model": cell.model,
-        "mode": cell.mode.value,
-        "batch_size": str(cell.batch_size),
-        "device": cell.device,
-        "precision": cell.precision.value,
-    }
+    return {"cell": record.cell.id, **{axis: str(getattr(record.cell, axis)) for axis in SHORT_AXES}}
 
 
 def _family(name: str, kind: str, meaning: str, samples: Sequence[tuple[Mapping[str, str], float]]) -> Metric:

@@ -19,12 +19,7 @@ from bench.store.stored import Measured, StoredRun
 
 
 def to_pytest_benchmark(run: StoredRun, extra_info: Callable[[Record], dict[str, Any]]) -> str:
-    """Write a run.
-
-    Args:
-        run: Run to write.
-        extra_info: Makes what a benchmark holds beside its seconds, as the fixture `bench_cell` does.
-    """
+    """Write a run; `extra_info` makes what a benchmark holds beside its seconds, as the fixture `bench_cell` does."""
     import pytest_benchmark
 
     environment = run.environment
@@ -70,21 +65,19 @@ def _benchmark(one: Measured, extra_info: dict[str, Any]) -> dict[str, Any]:
         stats.update(second)
     cell = one.record.cell
     name = plain(cell.id)
+    axes = {key: value for key, value in to_json(cell).items() if value is not None}
+    # No text from outside may command the terminal, or break the table of who groups by it.
+    params = {key: plain(value) if isinstance(value, str) else value for key, value in axes.items()}
     return {
         "group": None,
         "name": name,
         "fullname": name,
-        "params": {key: _harmless(value) for key, value in to_json(cell).items() if value is not None},
+        "params": params,
         "param": name,
         "extra_info": extra_info,
         "options": {},
         "stats": {**stats.as_dict(), "data": list(one.steps), "iterations": 1},
     }
-
-
-def _harmless(value: Any) -> Any:
-    """Write a text from outside so that it neither commands the terminal nor breaks the table of who groups by it."""
-    return plain(value) if isinstance(value, str) else value
 
 
 FORMAT = Format(write=lambda run, asked: to_pytest_benchmark(run, asked.extra_info))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.text import plain
-from bench.report.formats import FolderFormat
+from bench.report.formats import Format
 from bench.report.formats.openmetrics import GAUGES
 from bench.store.stored import Measured, StoredRun, doubts
 from bench.suite.axes import AXES
@@ -52,4 +52,4 @@ def _summaries(run: StoredRun, one: Measured) -> Iterator[tuple[int, Any]]:
         yield step, Summary(value=[Summary.Value(tag="steps/seconds", simple_value=seconds)])
 
 
-FORMAT = FolderFormat(write=to_tensorboard)
+FORMAT = Format(write_folder=to_tensorboard)

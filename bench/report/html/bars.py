@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 _NARROWEST_BAR, _CHARACTER, _PADDING = 160, 6.2, 5
 """Pixels: width of a bar on a small page, of a character in it, and around a text."""
@@ -15,13 +16,26 @@ class Part:
 
     Attributes:
         value: Value in the unit of the bar's scale.
-        text: Its figure, written inside if it fits.
+        text: Its figure.
+        x: Percent of the width, set by `bar_group`; the same for `width`.
     """
 
     name: str
     color: int
     value: float
     text: str = ""
+    x: float = 0.0
+    width: float = 0.0
+
+    @property
+    def inside(self) -> str:
+        """The figure, if it fits into the part."""
+        return self.text if self.width / 100 * _NARROWEST_BAR >= len(self.text) * _CHARACTER + _PADDING else ""
+
+    @property
+    def full(self) -> str:
+        """The name with the figure."""
+        return f"{self.name} {self.text}".strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +45,7 @@ class Bar:
     Attributes:
         names: One text per key column.
         parts: Parts from left to right.
-        mark: A value shown as a tick across the bar; None is none.
+        mark: A value shown as a tick across the bar, by `bar_group` in percent of the width; None is none.
         mark_text: What the tick says.
         figures: Texts right of the bar, one per figure column.
     """
@@ -42,29 +56,10 @@ class Bar:
     mark_text: str = ""
     figures: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedPart:
-    """A part, in percent of the width; `text` is empty if it does not fit."""
-
-    name: str
-    color: int
-    x: float
-    width: float
-    text: str
-    full: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedBar:
-    """A bar, in percent of the width; `label` is what a screen reader says."""
-
-    names: tuple[str, ...]
-    parts: tuple[PlacedPart, ...]
-    mark: float | None
-    mark_text: str
-    figures: tuple[str, ...]
-    label: str
+    @property
+    def label(self) -> str:
+        """The bar for a screen reader."""
+        return "; ".join(filter(None, (", ".join(part.full for part in self.parts), self.mark_text)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,18 +71,12 @@ class BarGroup:
     """
 
     title: str
-    bars: tuple[PlacedBar, ...]
+    bars: tuple[Bar, ...]
     rule: float | None = None
 
 
 def bar_group(title: str, bars: Sequence[Bar], *, whole: float | None = None) -> BarGroup:
-    """Lay bars out on one scale that holds the longest, and their marks.
-
-    Args:
-        title: Heading.
-        bars: Bars, at least one.
-        whole: A value at which a rule stands across all bars.
-    """
+    """Lay bars out on one scale that holds the longest, and their marks; a rule stands across all bars at `whole`."""
     longest = max(
         (v for bar in bars for v in (sum(part.value for part in bar.parts), bar.mark or 0.0, whole or 0.0)), default=0.0
     )
@@ -99,21 +88,7 @@ def bar_group(title: str, bars: Sequence[Bar], *, whole: float | None = None) ->
     )
 
 
-def _placed(bar: Bar, scale: float) -> PlacedBar:
-    placed, x = [], 0.0
-    for part in bar.parts:
-        width = part.value * scale
-        room = width / 100 * _NARROWEST_BAR
-        shown = part.text if room >= len(part.text) * _CHARACTER + _PADDING else ""
-        full = f"{part.name} {part.text}".strip()
-        placed.append(PlacedPart(name=part.name, color=part.color, x=x, width=width, text=shown, full=full))
-        x += width
-    label = ", ".join(part.full for part in placed)
-    return PlacedBar(
-        names=bar.names,
-        parts=tuple(placed),
-        mark=None if bar.mark is None else bar.mark * scale,
-        mark_text=bar.mark_text,
-        figures=bar.figures,
-        label=f"{label}; {bar.mark_text}" if bar.mark_text else label,
-    )
+def _placed(bar: Bar, scale: float) -> Bar:
+    ends = [0.0, *accumulate(part.value * scale for part in bar.parts)]
+    parts = (replace(part, x=x, width=part.value * scale) for part, x in zip(bar.parts, ends, strict=False))
+    return replace(bar, parts=tuple(parts), mark=None if bar.mark is None else bar.mark * scale)

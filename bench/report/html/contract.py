@@ -90,8 +90,3 @@ class Section:
     title: str
     build: Build
     template: str = ""
-
-    @property
-    def template_path(self) -> str:
-        """Path of the template below `templates/`."""
-        return self.template or f"sections/{self.anchor}.html"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench.core.units import format_count
 
@@ -119,7 +119,7 @@ MakeScale = Callable[[Sequence[float], float, float], Scale]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One value of a series.
+    """One value of a series; in a chart its place, in pixels.
 
     Attributes:
         low: Lower end of its interval on the y axis; None if there is none.
@@ -153,28 +153,16 @@ class Series:
     has_line: bool = True
     has_marks: bool = True
 
+    @property
+    def marks(self) -> tuple[Point, ...]:
+        """The points that are shown."""
+        return self.points if self.has_marks else ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedPoint:
-    """A point on the canvas, in pixels."""
-
-    x: float
-    y: float
-    low: float | None
-    high: float | None
-    text: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedSeries:
-    """A series on the canvas; `path` is its line, empty if it has none."""
-
-    name: str
-    color: int
-    dash: int
-    path: str
-    marks: tuple[PlacedPoint, ...]
+    @property
+    def path(self) -> str:
+        """The line through placed points, as SVG has it; empty if there is none."""
+        points = self.points if self.has_line and len(self.points) > 1 else ()
+        return " ".join(f"{'L' if index else 'M'}{point.x:.1f} {point.y:.1f}" for index, point in enumerate(points))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +181,7 @@ class Chart:
     y_label: str
     x_ticks: tuple[tuple[float, str], ...]
     y_ticks: tuple[tuple[float, str], ...]
-    series: tuple[PlacedSeries, ...]
+    series: tuple[Series, ...]
     width: int = WIDTH
     height: int = HEIGHT
     left: float = LEFT
@@ -205,16 +193,9 @@ class Chart:
 def line_chart(
     series: Sequence[Series], *, title: str, label: str, x_label: str, y_label: str, x: MakeScale, y: MakeScale
 ) -> Chart:
-    """Lay series out on one canvas.
+    """Lay series, with at least one point in all, out on one canvas; texts as in `Chart`.
 
-    Args:
-        series: Series with at least one point in all.
-        title: Above the panel.
-        label: The chart in one sentence, for screen readers.
-        x_label: Name and unit of the axis.
-        y_label: Name and unit of the axis.
-        x: Makes the scale from all values and two pixels: `linear`, `logarithmic` or `doubling`.
-        y: The same for the other axis.
+    `x` and `y` make the scales from all values and two pixels: `linear`, `logarithmic` or `doubling`.
     """
     points = [point for one in series for point in one.points]
     across = x([point.x for point in points], LEFT, WIDTH - RIGHT)
@@ -234,30 +215,15 @@ def line_chart(
     )
 
 
-def _placed(series: Series, across: Scale, up: Scale, noted: list[tuple[float, float]]) -> PlacedSeries:
+def _placed(series: Series, across: Scale, up: Scale, noted: list[tuple[float, float]]) -> Series:
     """Place a series; `noted` are the places of all notes so far."""
-    marks: list[PlacedPoint] = []
+    points = []
     for point in series.points:
         x, y = across.place(point.x), up.place(point.y)
+        low, high = (None if end is None else up.place(end) for end in (point.low, point.high))
         note = point.note if series.has_marks else ""
         if note and any(abs(x - left) < _NOTE_WIDTH and abs(y - top) < _NOTE_HEIGHT for left, top in noted):
             note = ""
         noted += [(x, y)] if note else []
-        marks.append(
-            PlacedPoint(
-                x=x,
-                y=y,
-                low=None if point.low is None else up.place(point.low),
-                high=None if point.high is None else up.place(point.high),
-                text=point.text,
-                note=note,
-            )
-        )
-    path = " ".join(f"{'M' if index == 0 else 'L'}{m.x:.1f} {m.y:.1f}" for index, m in enumerate(marks))
-    return PlacedSeries(
-        name=series.name,
-        color=series.color,
-        dash=series.dash,
-        path=path if series.has_line and len(marks) > 1 else "",
-        marks=tuple(marks) if series.has_marks else (),
-    )
+        points.append(replace(point, x=x, y=y, low=low, high=high, note=note))
+    return replace(series, points=tuple(points))

@@ -15,12 +15,16 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from bench.report.html.contract import ReportData, Section
-from bench.tables.figures import name
+from bench.tables.document import Verbatim
+from bench.tables.figures import first, name, words
+from bench.tables.table import Page
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 _UNSAFE = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026"}
+_TONES = {"red": "bad", "yellow": "doubt", "green": "good", "bold": "whole", "dim": "quiet"}
+"""Class of a style of `bench.tables.document`."""
 
 
 class Html(str):
@@ -63,13 +67,9 @@ def verbatim(text: str) -> Html:
 
 
 def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...] | None = None, title: str = "") -> str:
-    """Write the report as one HTML document.
+    """Write the report as one HTML document, with all sections unless some are named.
 
-    Args:
-        data: What to show.
-        made_by: Name and version of the program, for the foot of the page.
-        sections: Sections to show, in order; all if None.
-        title: Title of the page; the runs' names if empty.
+    `made_by`, the name and version of the program, stands at its foot; without a title it has the names of the runs.
     """
     from bench.report.html.sections import SECTIONS
 
@@ -78,16 +78,17 @@ def render(data: ReportData, *, made_by: str = "", sections: tuple[Section, ...]
     for section in SECTIONS if sections is None else sections:
         values = section.build(data)
         if values is not None:
-            body = engine.get_template(section.template_path).render(**values)
+            body = engine.get_template(section.template or f"sections/{section.anchor}.html").render(**values)
             shown.append({"anchor": section.anchor, "title": section.title, "body": Html(body)})
+    of = name(data.runs[0].id) if len(data.runs) == 1 else f"of {len(data.runs)} runs"
     return engine.get_template("page.html").render(
-        title=title or _title(data), sections=shown, style=_style(), script=_script(), policy=_policy(), made_by=made_by
+        title=title or f"Benchmark report {of}",
+        sections=shown,
+        style=_joined("css"),
+        script=_joined("js"),
+        policy=_policy(),
+        made_by=made_by,
     )
-
-
-def _title(data: ReportData) -> str:
-    ids = [name(run.id) for run in data.runs]
-    return f"Benchmark report {ids[0]}" if len(ids) == 1 else f"Benchmark report of {len(ids)} runs"
 
 
 @functools.cache
@@ -102,9 +103,17 @@ def _engine() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    engine.filters["embedded"] = embedded
-    engine.filters["px"] = _pixels
-    engine.filters["code"] = with_code
+    engine.filters |= {
+        "embedded": embedded,
+        "px": _pixels,
+        "code": with_code,
+        "name": name,
+        "words": words,
+        "tone": lambda style: _TONES.get(style, ""),
+        "kind": lambda block: type(block).__name__,
+        "drawn": _drawn,
+    }
+    engine.globals["first"] = first
     return engine
 
 
@@ -113,16 +122,11 @@ def _pixels(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-@functools.cache
-def _style() -> Html:
-    return _joined("css")
+def _drawn(block: Verbatim) -> str:
+    return "\n".join(words(line.strip()) for line in block.drawn(Page(width=100)))
 
 
 @functools.cache
-def _script() -> Html:
-    return _joined("js")
-
-
 def _joined(kind: str) -> Html:
     """Join all files of a kind in the order of their names."""
     found = sorted((file for file in (files("bench.report.html") / kind).iterdir()), key=lambda file: file.name)
@@ -134,7 +138,7 @@ def _joined(kind: str) -> Html:
 def _policy() -> str:
     """Return the policy that allows our style sheet and script by their hashes, and no request of any kind."""
     return (
-        f"default-src 'none'; style-src '{_hash(_style())}'; script-src '{_hash(_script())}'; "
+        f"default-src 'none'; style-src '{_hash(_joined('css'))}'; script-src '{_hash(_joined('js'))}'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 

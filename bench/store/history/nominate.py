@@ -26,7 +26,7 @@ from bench.stats.changepoint import SHORTEST, find_change_points, predict_next
 from bench.store.history.accepted import OUTCOME, Descendants, marks
 from bench.store.history.queries import STEP, Series, when
 from bench.store.history.schema import EXACT
-from bench.suite.sweep import ab_commands
+from bench.suite.commands import ab_commands
 
 COLUMNS = (STEP, *EXACT)
 """What a row needs beside what names it."""

@@ -32,7 +32,7 @@ SECOND = make_run(
 def write(name: str, folder: Path, *runs: StoredRun) -> None:
     pytest.importorskip(name)
     for run in runs:
-        formats.load_folder(name).write(run, folder)
+        formats.load(name).write_folder(run, folder)
 
 
 def figures_of(one: Measured) -> dict[str, float]:

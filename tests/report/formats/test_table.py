@@ -190,12 +190,11 @@ def test_containers_with_nothing_of_their_own_are_no_rows() -> None:
 
 def test_counts_are_exact_and_second_opinions_are_compared() -> None:
     opinions = (
-        Opinion(counter="fvcore", forward_flops=1_000_000_000, note="counts no attention"),
+        Opinion(counter="fvcore", forward_flops=1_000_000_000),
         Opinion(counter="closed-form"),
     )
     text = on_page(counts_document([make_record(counters=replace(make_counters(), opinions=opinions))]), 120)
     assert "9,547,360" in text and "fvcore 0.500x, closed-form ?" in text
-    assert "my_net: fvcore: counts no attention" in text
 
 
 def test_claims_say_why_they_are_no_match() -> None:

@@ -31,7 +31,7 @@ def test_phases_that_end_before_the_whole_leave_a_gap() -> None:
 
 def test_a_thin_part_has_no_text_in_it_but_is_still_said() -> None:
     (placed,) = bar_group("t", [bar(99, 1)]).bars
-    assert [part.text for part in placed.parts] == ["99", ""]
+    assert [part.inside for part in placed.parts] == ["99", ""]
     assert placed.label == "p0 99, p1 1"
 
 

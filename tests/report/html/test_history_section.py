@@ -36,7 +36,7 @@ def test_many_cells_are_the_first_and_a_note() -> None:
     assert values is not None
     assert len(values["charts"]) == 24
     assert "The first 24 of 40 cells" in values["notes"][0]
-    assert len(values["table"].rows) == 40
+    assert len(values["table"].columns[0].cells) == 40
 
 
 def test_a_hostile_name_is_text() -> None:

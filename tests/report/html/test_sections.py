@@ -32,6 +32,7 @@ from bench.report.html.sections import (
 from bench.report.html.sections.cells import BUDGET, raw_samples
 from bench.stats.summary import Summary, summarise
 from bench.store.stored import StoredRun
+from bench.tables.document import Notes, Rows
 from bench.tables.figures import first, seconds_text, words
 from tests.records import ENVIRONMENT, make_begun, make_claims, make_record
 from tests.report.history_trends import make_trend
@@ -58,8 +59,12 @@ def built(section: Section, *runs: StoredRun, **more: object) -> dict:
     return dict(values)
 
 
-def tables(section: Section, *runs: StoredRun) -> list:
-    return [block["table"] for block in built(section, *runs)["blocks"] if block["kind"] == "rows"]
+def tables(section: Section, *runs: StoredRun) -> list[Rows]:
+    return [block for block in built(section, *runs)["blocks"] if isinstance(block, Rows)]
+
+
+def texts_of(table: Rows) -> list[tuple[str, ...]]:
+    return list(zip(*(column.cells for column in table.columns), strict=True))
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.anchor)
@@ -77,9 +82,9 @@ def test_every_section_shows_itself_on_a_full_report() -> None:
 
 def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
     (table,) = tables(documents.START, make_run(id="begun", records=BEGUN))
-    assert table.heads[-1].name == "paid off after"
-    assert [row[0].text for row in table.rows] == [BEGUN[1].cell.id, BEGUN[0].cell.id]
-    assert [row[-1].text for row in table.rows] == ["22", "-"]
+    assert table.columns[-1].name == "paid off after"
+    assert table.columns[0].cells == (BEGUN[1].cell.id, BEGUN[0].cell.id)
+    assert table.columns[-1].cells == ("22", "-")
 
 
 def test_texts_have_their_tokens_per_second_and_the_time_of_one_beside_each_other() -> None:
@@ -146,8 +151,8 @@ def test_a_comparison_alone_opens_with_its_verdict() -> None:
 
 def test_the_best_row_of_a_model_is_the_one_with_most_examples() -> None:
     table = built(answer.SECTION)["best"]
-    rows = {row[0].text: [figure.text for figure in row] for row in table.rows}
-    assert rows["my_net"][3:5] == ["32", "bf16-amp"]
+    rows = {row[0]: row for row in texts_of(table)}
+    assert rows["my_net"][3:5] == ("32", "bf16-amp")
 
 
 def test_the_table_of_cells_holds_each_text_once() -> None:
@@ -198,8 +203,8 @@ def test_phases_share_one_scale_of_time_and_their_shares_stand_folded() -> None:
     assert bar.parts[0].full == "forward 6.64"
     assert bar.names == ("8", "fp32")
     assert bar.figures[1] == "+1 %"
-    row = next(row for row in values["shares"].rows if row[0].text == "my_net")
-    assert [figure.text for figure in row] == ["my_net", "8", "fp32", "30", "1", "58", "10", "+1 %"]
+    row = next(row for row in texts_of(values["shares"]) if row[0] == "my_net")
+    assert row == ("my_net", "8", "fp32", "30", "1", "58", "10", "+1 %")
 
 
 def three_batches(run_id: str = "run") -> StoredRun:
@@ -236,10 +241,11 @@ def test_two_runs_are_told_apart_by_their_dash_and_the_newest_is_full() -> None:
 
 def test_growth_has_fits_along_batch_and_option_with_doubts() -> None:
     batch, option = tables(documents.GROWTH, growing_run())
-    (row,) = batch.rows
-    assert (row[0].text, row[3].text) == ("my_net/train/b*/cpu/fp32", "72")
-    assert (batch.marks, option.marks) == ({}, {0: "doubt"})
-    (note,) = (line for block in built(documents.GROWTH, growing_run())["blocks"] for line in block.get("lines", ()))
+    (row,) = texts_of(batch)
+    assert (row[0], row[3]) == ("my_net/train/b*/cpu/fp32", "72")
+    assert (batch.styles, option.styles) == ({}, {0: "yellow"})
+    blocks = built(documents.GROWTH, growing_run())["blocks"]
+    (note,) = (line for block in blocks if isinstance(block, Notes) for line in block.lines)
     assert note.startswith("mlp@depth=*/train/b8/cpu/fp32: the times follow no power")
 
 
@@ -250,8 +256,8 @@ def test_a_claim_of_time_shows_its_interval_and_that_it_is_open() -> None:
     )
     values = built(claims.SECTION, ordinary_run(claims=(*make_claims(), open_claim)))
     explained = next(one for one in values["open"] if one["verdict"] == "inconclusive")
-    assert (explained["measured"], explained["tone"]) == ("0.970", "doubt")
-    assert any("0.910 to 1.020" in figure.text for row in values["table"].rows for figure in row)
+    assert (explained["measured"], explained["style"]) == ("0.970", "yellow")
+    assert any("0.910 to 1.020" in text for row in texts_of(values["table"]) for text in row)
 
 
 def test_memory_shows_causes_and_the_measured_peak() -> None:
@@ -289,14 +295,14 @@ def counters(peak: int):
 def test_the_roofline_needs_peaks_and_an_exact_count() -> None:
     assert roofline.SECTION.build(make_data([ordinary_run()])) is None
     values = built(roofline.SECTION, run_with_peaks())
-    shown = {row[0].text for row in values["table"].rows}
-    assert not any(name.startswith("lstm") for name in shown)  # a lower bound is no basis for a utilisation
-    assert all("fp32" in name for name in shown)
-    row = next(row for row in values["table"].rows if row[0].text == "my_net/train/b8/cpu/fp32")
+    rows = {row[0]: row for row in texts_of(values["table"])}
+    assert not any(name.startswith("lstm") for name in rows)  # a lower bound is no basis for a utilisation
+    assert all("fp32" in name for name in rows)
+    row = rows["my_net/train/b8/cpu/fp32"]
     flops, bytes_touched, seconds = 25_000_000 * 8 * 3 * 2.9, 120e6, 0.0123 * 1.8
-    assert row[3].text == "memory"
-    assert row[4].text == f"{bytes_touched / 40e9 / seconds * 100:.0f}"
-    assert row[5].text == f"{flops / seconds / 2e12 * 100:.1f}"
+    assert row[3] == "memory"
+    assert row[4] == f"{bytes_touched / 40e9 / seconds * 100:.0f}"
+    assert row[5] == f"{flops / seconds / 2e12 * 100:.1f}"
 
 
 def test_the_erratum_is_explained_with_both_values() -> None:
@@ -313,8 +319,8 @@ def test_the_erratum_is_explained_with_both_values() -> None:
 def test_the_environment_names_what_differs() -> None:
     other = ordinary_run("second", environment=replace(ENVIRONMENT, torch="2.16.0", host="elsewhere"))
     values = built(environment.SECTION, ordinary_run("first"), other)
-    rows = {row[0].text: [figure.text for figure in row[1:]] for row in values["differing"].rows}
-    assert rows["torch"] == ["2.15.0", "2.16.0"]
+    rows = {row[0]: row[1:] for row in texts_of(values["differing"])}
+    assert rows["torch"] == ("2.15.0", "2.16.0")
     assert set(rows) == {"fingerprint", "host", "torch"}
     assert not values["is_one"]
     assert built(environment.SECTION)["differing"] is None
@@ -326,7 +332,7 @@ def test_verdicts_stand_on_one_scale_with_zero_in_the_middle() -> None:
     assert verdicts.place(-9.0, 0.1) == 0
     (shown,) = built(verdicts.SECTION, compared_run())["comparisons"]
     slower, same, lost = shown["rows"]
-    assert slower["strip"].low < slower["strip"].shift < slower["strip"].high
+    assert slower["strip"]["low"] < slower["strip"]["shift"] < slower["strip"]["high"]
     assert (slower["tone"], same["tone"], lost["strip"]) == ("bad", "quiet", None)
     assert "no module named" in lost["why"][0]
 
@@ -392,14 +398,15 @@ def test_a_section_of_anothers_can_stand_on_the_page() -> None:
 
 def test_generated_text_and_sampled_images_have_their_tables_and_notes() -> None:
     run = make_run(id="cases", **CASES)
-    generated, sampled = (built(section, run)["blocks"] for section in (documents.TEXT, documents.IMAGES))
-    assert [block["table"].caption.split(",")[0] for block in generated if block["kind"] == "rows"] == [
+    generated, sampled = (tables(section, run) for section in (documents.TEXT, documents.IMAGES))
+    assert [table.caption.split(",")[0] for table in generated] == [
         "Time to the first token and per token",
         "Memory of the cache",
         "FLOPs per token",
     ]
-    assert [block["table"].total for block in sampled if block["kind"] == "rows"] == [False, True]
-    lines = [line for block in (*generated, *sampled) for line in block.get("lines", ())]
+    assert [table.total for table in sampled] == [False, True]
+    blocks = [*built(documents.TEXT, run)["blocks"], *built(documents.IMAGES, run)["blocks"]]
+    lines = [line for block in blocks if isinstance(block, Notes) for line in block.lines]
     assert any("OUT OF MEMORY: RuntimeError" in line for line in lines)
     assert any("x steps" in line for line in lines)
     page = render(make_data([run]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from bench.core.claim import ClaimVerdict
@@ -11,14 +11,16 @@ from bench.core.comparison import ComparisonVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome
 from bench.core.units import counted, format_bytes, format_count
-from bench.report.html.contract import ReportData, Row, Section
+from bench.report.html.contract import ReportData, Section
 from bench.report.html.groups import grouped
+from bench.store.stored import StoredRun
 from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
 from bench.tables.comparison import headline, reason_text, short_names, summary
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, seconds_text, words
 from bench.tables.run import findings, model_findings
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MOST_FAILURES = 12
 _MOST_CHANGES = 8
@@ -47,7 +49,7 @@ def build(data: ReportData) -> Mapping[str, Any]:
         "found": found[1:],
         "models": [(name(model), words(text)) for model, text in model_findings(records, summaries)[:_MOST_MODELS]],
         "machines": list(dict.fromkeys(_machine(run.environment) for run in data.runs if run.environment)),
-        "runs": [_run(run.id, run.info.started_at, run.info.command) for run in data.runs],
+        "runs": [_run(run) for run in data.runs],
         "cards": _cards(data),
         "doubts": doubts,
         "failures": shown,
@@ -99,14 +101,11 @@ def _machine(environment: Environment) -> str:
     return " · ".join(name(fact) for fact in facts if fact)
 
 
-def _run(run_id: str, started_at: str, command: Sequence[str]) -> dict[str, str]:
-    program = command[0].rsplit("/", 1)[-1] if command else ""
-    typed = " ".join([program, *command[1:]]) if command else ""
-    return {
-        "id": name(run_id),
-        "started": name(started_at.replace("T", " ").replace("+00:00", " UTC")),
-        "typed": words(typed),
-    }
+def _run(run: StoredRun) -> dict[str, str]:
+    program, *options = run.info.command or ("",)
+    typed = " ".join([program.rsplit("/", 1)[-1], *options])
+    started = run.info.started_at.replace("T", " ").replace("+00:00", " UTC")
+    return {"id": name(run.id), "started": name(started), "typed": words(typed)}
 
 
 def _cards(data: ReportData) -> list[dict[str, str]]:
@@ -121,25 +120,18 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
             *([_card(failed, "not measured", "failures", "bad")] if failed else []),
             _card(doubted, "with a doubt", "doubts" if doubted else "", "doubt" if doubted else "good"),
         ]
-    cards += _change_cards(data)
-    claims = data.claims
-    if claims:
-        wrong = sum(checked.verdict is ClaimVerdict.MISMATCH for checked in claims)
-        errata = sum(checked.verdict is ClaimVerdict.ERRATUM for checked in claims)
-        held = sum(checked.verdict is ClaimVerdict.MATCH for checked in claims)
-        text = f"of {len(claims)} claims hold" + (f", {counted(errata, 'erratum', 'errata')}" if errata else "")
-        cards.append(_card(held, text, "claims", "bad" if wrong else "good"))
-    return cards
-
-
-def _change_cards(data: ReportData) -> list[dict[str, str]]:
-    cards = []
     for run in data.runs:
         if run.comparison:
-            verdicts = Counter(c.verdict for c in run.comparison.comparisons)
-            slower = verdicts[ComparisonVerdict.SLOWER]
+            slower = sum(c.verdict is ComparisonVerdict.SLOWER for c in run.comparison.comparisons)
             text = f"slower, {summary(run.comparison.comparisons).partition(': ')[0]} compared"
             cards.append(_card(slower, text, "verdicts", "bad" if slower else "good"))
+    claims = data.claims
+    if claims:
+        verdicts = Counter(checked.verdict for checked in claims)
+        errata = verdicts[ClaimVerdict.ERRATUM]
+        text = f"of {len(claims)} claims hold" + (f", {counted(errata, 'erratum', 'errata')}" if errata else "")
+        tone = "bad" if verdicts[ClaimVerdict.MISMATCH] else "good"
+        cards.append(_card(verdicts[ClaimVerdict.MATCH], text, "claims", tone))
     return cards
 
 
@@ -161,7 +153,7 @@ def _changes(data: ReportData) -> list[str]:
     return found
 
 
-def _best_table(data: ReportData) -> Table | None:
+def _best_table(data: ReportData) -> Rows | None:
     """Return where each model does the most examples per second."""
     groups = grouped(data, lambda row: row.summary.examples_per_second is not None)
     if not groups:
@@ -169,6 +161,7 @@ def _best_table(data: ReportData) -> Table | None:
     groups = groups[:_MOST_MODELS]
     best = [max(group.rows, key=lambda row: row.summary.examples_per_second or 0.0) for group in groups]
     parameters = [row.record.counters.parameters for row in best]
+    peaks = [peak_bytes(row.record) for row in best]
     columns = [
         Column(name="model", cells=tuple(group.title for group in groups), right=False),
         Column(name="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
@@ -176,14 +169,9 @@ def _best_table(data: ReportData) -> Table | None:
         Column(name="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
         Column(name="precision", cells=tuple(row.record.cell.precision.value for row in best), right=False),
         Column(name="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
-        Column(name="peak", cells=tuple(_peak(row) for row in best)),
+        Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
         Column(name="doubts", cells=tuple(marks(row.record) for row in best), right=False),
     ]
     tried = {row.record.cell.batch_size for group in groups for row in group.rows}
     largest = f"; the largest batch tried is {max(tried)}" if len(tried) > 1 else ""
-    return make_table(columns, caption=f"Where each model does the most examples per second{largest}")
-
-
-def _peak(row: Row) -> str:
-    value, mark = peak_bytes(row.record)
-    return "-" if value is None else mark + format_bytes(value)
+    return Rows(columns=columns, caption=f"Where each model does the most examples per second{largest}")

@@ -16,7 +16,7 @@ from bench.tables.cell_values import key_columns, outcome_text
 from bench.tables.cells import figure_columns
 from bench.tables.figures import name, words
 from bench.tables.run import caption
-from bench.tables.table import Column, head
+from bench.tables.table import Column
 
 BUDGET = 200_000
 """Most raw values on a page; about a megabyte."""
@@ -130,10 +130,9 @@ def _outcome(data: ReportData) -> list[Column]:
 
 
 def _described(column: Column) -> dict[str, Any]:
-    heading = head(column)
     return {
-        "name": heading.name,
-        "unit": heading.unit,
+        "name": column.name or column.unit,
+        "unit": column.unit if column.name else "",
         "right": column.right,
         "is_key": column.key,
         "shown": "html" not in column.hidden_in,

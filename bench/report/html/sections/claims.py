@@ -7,20 +7,15 @@ from typing import Any
 
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.report.html.contract import ReportData, Section
-from bench.tables.claims import claim_columns, claims_summary, documented_value, measured_value
+from bench.tables.claims import CLAIMS, STYLES, claim_styles, claims_summary, documented_value, measured_value
+from bench.tables.columns import shown_columns
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, words
-from bench.tables.table import make_table
 
 _MOST = 400
-_MARKS = {
-    ClaimVerdict.MISMATCH: "bad",
-    ClaimVerdict.INCONCLUSIVE: "doubt",
-    ClaimVerdict.ERRATUM: "doubt",
-    ClaimVerdict.UNMEASURED: "quiet",
-}
 _OPEN = (ClaimVerdict.MISMATCH, ClaimVerdict.INCONCLUSIVE)
 """Verdicts that need a decision: they are open, all else is folded."""
-_ORDER = (*_MARKS, ClaimVerdict.MATCH)
+_ORDER = (*STYLES, ClaimVerdict.MATCH)
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
@@ -35,10 +30,10 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         "open": [one for is_open, one in explained if is_open],
         "known": [one for is_open, one in explained if not is_open],
         "count": len(checked),
-        "table": make_table(
-            claim_columns(ordered),
+        "table": Rows(
+            columns=shown_columns(CLAIMS, ordered),
             caption="Documented and measured values",
-            marks={row: _MARKS[c.verdict] for row, c in enumerate(ordered) if c.verdict in _MARKS},
+            styles=claim_styles(ordered),
         ),
         "notes": [note] if note else [],
     }
@@ -51,7 +46,7 @@ def _explained(checked: CheckedClaim) -> dict[str, str]:
     claim = checked.claim
     return {
         "verdict": checked.verdict.value,
-        "tone": _MARKS[checked.verdict],
+        "style": STYLES[checked.verdict],
         "subject": f"{name(claim.model)} {name(claim.id)}",
         "documented": documented_value(checked),
         "measured": measured_value(checked),

@@ -8,9 +8,10 @@ from typing import Any
 from bench.core.environment import MachineState
 from bench.report.html.contract import ReportData, Section
 from bench.store.stored import StoredRun
+from bench.tables.document import Rows
 from bench.tables.figures import percent, significant, words
 from bench.tables.machine import environment_texts
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MISSING = "-"
 _STATE: tuple[tuple[str, str, Callable[[float], str]], ...] = (
@@ -51,7 +52,7 @@ def _table(
     names: Sequence[str],
     caption: str,
     differing: set[str] | None = None,
-) -> Table:
+) -> Rows:
     columns = [
         Column(name="field", cells=tuple(words(name.replace("_", " ")) for name in names), right=False),
         *(
@@ -59,11 +60,11 @@ def _table(
             for run, text in zip(runs, texts, strict=True)
         ),
     ]
-    marks = {row: "doubt" for row, name in enumerate(names) if name in (differing or ())}
-    return make_table(columns, caption=caption, marks=marks)
+    styles = {row: "yellow" for row, name in enumerate(names) if name in (differing or ())}
+    return Rows(columns=columns, caption=caption, styles=styles)
 
 
-def _state(runs: Sequence[StoredRun]) -> Table | None:
+def _state(runs: Sequence[StoredRun]) -> Rows | None:
     """Return the range of each reading over the cells of a run."""
     states = [[record.state for record in run.records if record.state is not None] for run in runs]
     rows = [
@@ -80,7 +81,8 @@ def _state(runs: Sequence[StoredRun]) -> Table | None:
             for index, run in enumerate(runs)
         ),
     ]
-    return make_table(columns, caption="State of the machine while it was measured, lowest to highest over the cells")
+    caption = "State of the machine while it was measured, lowest to highest over the cells"
+    return Rows(columns=columns, caption=caption)
 
 
 def _range(states: Sequence[MachineState], field: str, write: Callable[[float], str]) -> str:

@@ -10,10 +10,10 @@ from bench.core.history import HistoryNomination, HistoryPoint, Trend
 from bench.report.html.contract import ReportData, Section, make_data
 from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.report.html.page import render
-from bench.tables.document import page_text, spanned
+from bench.tables.document import Rows, page_text, spanned
 from bench.tables.figures import first, name, significant, words
 from bench.tables.history import WHY_NO_VERDICT, level_change, nominations_document, points_rows, unit_of
-from bench.tables.table import Column, Page, Table, make_table
+from bench.tables.table import Column, Page
 
 _MOST = 24
 _MOST_ROWS = 400
@@ -74,7 +74,7 @@ def _text(point: HistoryPoint, scale: float, unit: str) -> str:
     return ", ".join(filter(None, (value, point.started_at[:16].replace("T", " "), commit)))
 
 
-def _table(trends: Sequence[Trend]) -> Table:
+def _table(trends: Sequence[Trend]) -> Rows:
     newest = [next(p for p in reversed(trend.points) if p.value is not None) for trend in trends]
     scale, unit = unit_of(trends[0].metric, [p.value for p in newest if p.value is not None])
     changes = [level_change(trend) for trend in trends]
@@ -87,16 +87,12 @@ def _table(trends: Sequence[Trend]) -> Table:
         ),
         Column(name="commit", cells=tuple(name((p.commit or "-")[:12]) for p in newest), right=False),
     ]
-    return make_table(columns, caption="Newest value against the median before it, since the last accepted change")
+    caption = "Newest value against the median before it, since the last accepted change"
+    return Rows(columns=columns, caption=caption)
 
 
 def trend_page(trends: Sequence[Trend], nominations: Sequence[HistoryNomination] = ()) -> str:
-    """Write the page of `bench history show -o`: a chart and the newest points of every trend.
-
-    Args:
-        trends: Trends of one metric.
-        nominations: Nominations of these series.
-    """
+    """Write the page of `bench history show -o`: a chart and the newest points of every trend, all of one metric."""
     nominated = page_text(nominations_document(nominations, len(trends)), Page(width=100)) if nominations else ""
 
     def build(data: ReportData) -> Mapping[str, Any]:
@@ -114,7 +110,7 @@ def trend_page(trends: Sequence[Trend], nominations: Sequence[HistoryNomination]
     return render(replace(make_data(()), trends=tuple(trends)), sections=(section,), title="Benchmark history")
 
 
-def _points(trend: Trend) -> Table:
+def _points(trend: Trend) -> Rows:
     scale, unit = unit_of(trend.metric, [point.value for point in trend.points if point.value is not None])
     columns = spanned(points_rows(trend, _NEWEST, scale, unit), "html")
     ratio = level_change(trend)
@@ -122,7 +118,7 @@ def _points(trend: Trend) -> Table:
     words.append(f"the newest {len(trend.points):,} of {trend.count:,} measurements")
     words += [] if ratio is None else [f"newest against the median before: {ratio * 100:+.1f} %"]
     measured = any(point.value is not None for point in trend.points)
-    return make_table(columns, caption="; ".join(words) if measured else f"{words[0]}: nothing was measured")
+    return Rows(columns=columns, caption="; ".join(words) if measured else f"{words[0]}: nothing was measured")
 
 
 def _accepted(trends: Sequence[Trend]) -> list[str]:

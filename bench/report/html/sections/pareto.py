@@ -10,8 +10,9 @@ from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import Group, grouped, legend_of, series_name, series_of
 from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.tables.cell_values import peak_bytes
+from bench.tables.document import Rows
 from bench.tables.figures import byte_unit, count_unit, first
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MOST_GROUPS = 16
 _FEWEST = 3
@@ -20,7 +21,8 @@ _MOST_ROWS = 200
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
     """Make one chart per model with three cells or more, and a table of the cells on the fronts."""
-    found = [group for group in grouped(data, _is_placed) if len(group.rows) >= _FEWEST]
+    placed = grouped(data, lambda row: bool(_bytes(row) and _rate(row)))
+    found = [group for group in placed if len(group.rows) >= _FEWEST]
     groups, note = first(found, _MOST_GROUPS, "models")
     if not groups:
         return None
@@ -45,10 +47,6 @@ def front(rows: Sequence[Row]) -> list[Row]:
         if not best or _rate(row) > _rate(best[-1]):
             best.append(row)
     return best
-
-
-def _is_placed(row: Row) -> bool:
-    return bool(row.summary.examples_per_second and peak_bytes(row.record)[0])
 
 
 def _bytes(row: Row) -> float:
@@ -95,7 +93,7 @@ def _chart(data: ReportData, group: Group) -> Chart:
     )
 
 
-def _table(groups: Sequence[Group]) -> Table:
+def _table(groups: Sequence[Group]) -> Rows:
     pairs = [(group.title, row) for group in groups for row in front(group.rows)][:_MOST_ROWS]
     rows = [row for _, row in pairs]
     peaks = [peak_bytes(row.record) for row in rows]
@@ -106,4 +104,4 @@ def _table(groups: Sequence[Group]) -> Table:
         Column(name="examples", unit="/s", cells=tuple(format_count(_rate(row)) for row in rows)),
         Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
     ]
-    return make_table(columns, caption="Cells on the fronts: no other cell of the model is better in both")
+    return Rows(columns=columns, caption="Cells on the fronts: no other cell of the model is better in both")

@@ -10,8 +10,9 @@ from bench.report.html.bars import Bar, BarGroup, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import Group, bar_groups, bar_keys, bar_names, phase_colors, run_names
 from bench.tables.cell_values import phase_share
+from bench.tables.document import Rows
 from bench.tables.figures import duration, percent, seconds_text, significant, time_unit
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
@@ -65,7 +66,7 @@ def _gap(row: Row) -> str:
     return "-" if gap is None else f"{round(gap * 100):+d} %"
 
 
-def _shares(groups: Sequence[Group], runs: list[str], phases: Sequence[Phase | str]) -> Table:
+def _shares(groups: Sequence[Group], runs: list[str], phases: Sequence[Phase | str]) -> Rows:
     """Write each phase in percent of the unsplit step."""
     pairs = [(group.title, row) for group in groups for row in group.rows]
     named = zip(*(bar_names(row, runs) for _, row in pairs), strict=True)
@@ -82,4 +83,4 @@ def _shares(groups: Sequence[Group], runs: list[str], phases: Sequence[Phase | s
         ),
         Column(name="gap", cells=tuple(_gap(row) for _, row in pairs)),
     ]
-    return make_table(columns, caption="Shares of the step as measured whole")
+    return Rows(columns=columns, caption="Shares of the step as measured whole")

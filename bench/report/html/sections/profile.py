@@ -10,10 +10,10 @@ from bench.core.profile import Profile
 from bench.core.record import Phase
 from bench.core.units import format_seconds
 from bench.report.html.contract import ReportData, Section
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, plain, shorten, words
 from bench.tables.fold import fold
 from bench.tables.profile import doubt_lines, headline, layer_columns, operator_columns, sentences
-from bench.tables.table import make_table
 
 NARROWEST = 0.1
 """Percent of the width; a narrower box is invisible, and is left out with all below it."""
@@ -114,10 +114,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         return None
     return {
         "profiles": [_values(profile) for profile in shown],
-        "legend": [
-            {"name": phase, "color": color, "dash": 0}
-            for phase, color in (("forward", 0), ("loss", 2), ("backward", 1), ("optimizer", 5))
-        ],
+        "legend": [{"name": str(phase), "color": color, "dash": 0} for phase, color in _COLORS.items()],
         "notes": [note] if note else [],
     }
 
@@ -134,7 +131,7 @@ def _values(profile: Profile) -> dict[str, Any]:
         "headline": words(headline(profile)),
         "boxes": boxes,
         "height": (max(box.row for box in boxes) + 1) * 20,
-        "layers": make_table(layers, caption=f"Layers of {cell}", total=True),
-        "operators": make_table(operators, caption=f"Operations of {cell}", total=True),
+        "layers": Rows(columns=layers, caption=f"Layers of {cell}", total=True),
+        "operators": Rows(columns=operators, caption=f"Operations of {cell}", total=True),
         "sentences": [words(sentence) for sentence in (*doubt_lines(layers, operators), *sentences(profile))],
     }

@@ -12,8 +12,9 @@ from bench.report.html.groups import legend_of
 from bench.report.html.lines import Chart, Point, Series, line_chart, logarithmic
 from bench.stats.summary import Placement
 from bench.tables.columns import figure_column
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, percent, significant
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MOST_POINTS = 1_000
 _MOST_ROWS = 200
@@ -28,6 +29,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     shown, note = first(exact, _MOST_POINTS, "cells")
     devices = dict.fromkeys((row.run, row.record.cell.device) for row in shown)
     left_out = len(found) - len(exact)
+    bounds = f"{left_out} cells are left out, because their FLOPs are only a lower bound." if left_out else ""
     in_table, table_note = first(shown, _MOST_ROWS, "cells in the table")
     return {
         "charts": [
@@ -37,11 +39,7 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
         "legend": legend_of(data, shown),
         "table": _table(in_table),
         "peaks": list(dict.fromkeys(_peak_text(row) for row in shown)),
-        "notes": [
-            *([note] if note else []),
-            *([table_note] if table_note else []),
-            *([f"{left_out} cells are left out, because their FLOPs are only a lower bound."] if left_out else []),
-        ],
+        "notes": [text for text in (note, table_note, bounds) if text],
     }
 
 
@@ -106,7 +104,7 @@ def _peak_text(row: Row) -> str:
     return f"{device} in {peak.arithmetic.value}: {flops} and {moved}/s, measured {name(peak.measured_at)}"
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _table(rows: Sequence[Row]) -> Rows:
     placements = [_placed(row)[0] for row in rows]
     columns = [
         Column(name="cell", cells=tuple(name(row.record.cell.id) for row in rows), right=False),
@@ -123,4 +121,4 @@ def _table(rows: Sequence[Row]) -> Table:
             unit="%",
         ),
     ]
-    return make_table(columns, caption="Share of the roof that each cell reaches")
+    return Rows(columns=columns, caption="Share of the roof that each cell reaches")

@@ -19,8 +19,9 @@ from bench.report.html.groups import (
 )
 from bench.report.html.lines import Chart, Point, Series, doubling, line_chart, linear
 from bench.tables.cells import figure_columns
+from bench.tables.document import Rows
 from bench.tables.figures import count_unit, first, seconds_text, time_unit
-from bench.tables.table import Column, Table, make_table
+from bench.tables.table import Column
 
 _MOST_GROUPS = 16
 _SHOWN = ("step", "examples")
@@ -106,7 +107,7 @@ def _what(data: ReportData, row: Row) -> str:
     return f"{series_name(data, row.run, row.record.cell.precision)}, batch {row.record.cell.batch_size}"
 
 
-def _table(data: ReportData, groups: Sequence[Group]) -> Table:
+def _table(data: ReportData, groups: Sequence[Group]) -> Rows:
     pairs = [(group.title, row) for group in groups for row in group.rows][:_MOST_ROWS]
     rows = [row for _, row in pairs]
     runs = run_names(data)
@@ -117,4 +118,4 @@ def _table(data: ReportData, groups: Sequence[Group]) -> Table:
         Column(name="precision", cells=tuple(r.record.cell.precision.value for r in rows), right=False),
         *(c for c in figure_columns([r.record for r in rows], [r.summary for r in rows]) if c.name in _SHOWN),
     ]
-    return make_table(columns, caption="Latency and throughput of all charts")
+    return Rows(columns=columns, caption="Latency and throughput of all charts")

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from bench.core.training import Epoch, Part, Training, TrainingRun
+from bench.core.training import Epoch, Part, Training
 from bench.core.units import format_seconds
 from bench.report.html import bars
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.lines import Chart, Point, Series, line_chart, linear
 from bench.tables.advice import loose_advice_sentences
+from bench.tables.document import Rows
 from bench.tables.figures import first, name, words
-from bench.tables.table import make_table
 from bench.tables.training import confusion_columns, epoch_columns, recipe, score_columns, sentences
 
 _MOST_TRAININGS = 8
@@ -43,21 +43,18 @@ def _training(training: Training) -> Mapping[str, Any]:
     run = training.run
     epochs = run.epochs if run else ()
     found = run.classification if run else None
+    has_losses = any(loss is not None for epoch in epochs for loss in epoch.losses)
     return {
         "title": name(training.plan.model),
         "recipe": words(recipe(training)),
-        "charts": [_losses(epochs), _accuracies(epochs)] if run and _has_losses(run) else [],
+        "charts": [_losses(epochs), _accuracies(epochs)] if has_losses else [],
         "bars": _split(epochs) if epochs else None,
-        "epochs": make_table(epoch_columns(epochs), caption="Epochs") if epochs else None,
-        "scores": make_table(score_columns(found), caption="Scores by class", total=True) if found else None,
-        "confusion": make_table(confusion_columns(found), caption="Confusion by true class") if found else None,
+        "epochs": Rows(columns=epoch_columns(epochs), caption="Epochs") if epochs else None,
+        "scores": Rows(columns=score_columns(found), caption="Scores by class", total=True) if found else None,
+        "confusion": Rows(columns=confusion_columns(found), caption="Confusion by true class") if found else None,
         "sentences": [words(sentence) for sentence in sentences(training)],
         "doubts": [words(sentence) for _, sentence in loose_advice_sentences(run.advice)] if run else [],
     }
-
-
-def _has_losses(run: TrainingRun) -> bool:
-    return any(loss is not None for epoch in run.epochs for loss in epoch.losses)
 
 
 def _losses(epochs: Sequence[Epoch]) -> Chart:
@@ -81,16 +78,14 @@ def _losses(epochs: Sequence[Epoch]) -> Chart:
 
 
 def _accuracies(epochs: Sequence[Epoch]) -> Chart:
-    trained = [
-        Point(x=e.epoch, y=e.train_accuracy * 100, text=f"epoch {e.epoch}: {e.train_accuracy:.1%} right in training")
-        for e in epochs
-        if e.train_accuracy is not None
-    ]
-    tested = [
-        Point(x=e.epoch, y=e.test_accuracy * 100, text=f"epoch {e.epoch}: {e.test_accuracy:.1%} of the test set right")
-        for e in epochs
-        if e.test_accuracy is not None
-    ]
+    trained, tested = (
+        [
+            Point(x=epoch.epoch, y=right * 100, text=f"epoch {epoch.epoch}: {right:.1%} {words}")
+            for epoch in epochs
+            if (right := getattr(epoch, field)) is not None
+        ]
+        for field, words in (("train_accuracy", "right in training"), ("test_accuracy", "of the test set right"))
+    )
     return _chart(
         [Series(name="training", points=tuple(trained), color=1, dash=1), _tests(tested)], "right, %", "epoch"
     )

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from bench.core.comparison import Comparison, ComparisonVerdict
@@ -21,17 +20,6 @@ _TONES = {
     ComparisonVerdict.SAME: "quiet",
 }
 _MOST = 200
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strip:
-    """One comparison on a line from -scale to +scale, in percent of the width; values outside are at the edge."""
-
-    dots: tuple[float, ...]
-    low: float | None
-    high: float | None
-    shift: float | None
-    label: str
 
 
 def build(data: ReportData) -> Mapping[str, Any] | None:
@@ -87,18 +75,18 @@ def _row(c: Comparison, cell: str, scale: float) -> dict[str, Any]:
         "verdict": c.verdict.value,
         "tone": _TONES[c.verdict],
         "why": [words(text) for text in (reason_text(c), *fact_lines(c))],
-        "strip": None if c.shift is None else _strip(c, scale),
+        "strip": None if c.shift is None else _strip(c, c.shift, scale),
     }
 
 
-def _strip(c: Comparison, scale: float) -> Strip:
-    shifts: Sequence[float] = c.session_shifts
-    sessions = ", ".join(change(shift) for shift in shifts)
+def _strip(c: Comparison, shift: float, scale: float) -> dict[str, Any]:
+    """Place a comparison on a line from -scale to +scale, in percent of the width; values outside are at the edge."""
+    sessions = ", ".join(map(change, c.session_shifts))
     interval = f", interval {change(c.low)} to {change(c.high)} %" if c.low is not None and c.high is not None else ""
-    return Strip(
-        dots=tuple(place(shift, scale) for shift in shifts),
-        low=None if c.low is None else place(c.low, scale),
-        high=None if c.high is None else place(c.high, scale),
-        shift=None if c.shift is None else place(c.shift, scale),
-        label=f"change {change(c.shift)} %{interval}; sessions: {sessions or 'none'}",
-    )
+    return {
+        "dots": [place(shift, scale) for shift in c.session_shifts],
+        "low": None if c.low is None else place(c.low, scale),
+        "high": None if c.high is None else place(c.high, scale),
+        "shift": place(shift, scale),
+        "label": f"change {change(shift)} %{interval}; sessions: {sessions or 'none'}",
+    }
