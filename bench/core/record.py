@@ -22,9 +22,7 @@ def joint_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
     They add up to the slowest rank's time. The largest value of each step would not: ranks wait for each other inside
     a step, so one's long step is followed by a short one, and taking the larger each time counts the wait twice.
-
-    Args:
-        ranks: One sequence per rank, equally long, all begun together.
+    The sequences of the ranks are equally long and all begun together.
     """
     if len(ranks) == 1:
         return tuple(ranks[0])
@@ -34,8 +32,6 @@ def joint_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 def mean_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
     """Return for each step the mean over the ranks: of phases, whose means add up to the mean step."""
-    if len(ranks) == 1:
-        return tuple(ranks[0])
     return tuple(sum(values) / len(values) for values in zip(*ranks, strict=True))
 
 
@@ -69,7 +65,6 @@ def phase_of(name: str) -> Phase | str:
 
 
 _PHASES = {phase.value: phase for phase in Phase}
-
 
 UNMARKED = "unmarked"
 """What a step of one's own does outside all of its phases."""

@@ -101,7 +101,7 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
 
     def run_cell(self: LocalExecutor, cell: Cell) -> Any:
         meanwhile()
-        environment = self._environments[cell.device]
+        environment = self.environments[cell.device]
         return Stamp(cell).record(Outcome.OK, environment=environment, advice=self._unlocked(cell))
 
     def compare(*_: Any, **__: Any) -> None:
