@@ -127,8 +127,7 @@ def command(
         a, b = cells_of(model_a, model_b, axes, set_b)
         check_cells((a, b))
         with watching_sessions(is_quiet=quiet) as listen:
-            wait_for_quiet(patience, listen)
-            compared = compare_cells(a, b, settings, results, listen)
+            compared = compare_cells(a, b, settings, results, listen, partial(wait_for_quiet, patience, listen))
         (comparison,) = compared.comparisons
         ratio = ratio_text(comparison, a.id, b.id, is_per_example=a.batch_size != b.batch_size)
         _answer(compared, settings, format, markdown, ratio)

@@ -2,7 +2,7 @@
 
 Compares both ends as `bench ab` does, searches between them one session at a time, and confirms the named commit on
 fresh sessions. Exit code 1 if a step was confirmed, 0 if there is none, 3 if undecided, 4 if an end or all commits
-between cannot be measured.
+between cannot be measured, or the machine spoils the sessions.
 
 Examples:
     bench bisect v1.0 HEAD my_net
@@ -96,7 +96,7 @@ def command(
             "--one-step": one_step,
             "--quads": quads != QUADS,
             "--fail-at": fail_at != FAIL_AT,
-            "--tolerate": tolerate,
+            "--tolerate": tolerate is not None,
             "--alpha": alpha != ALPHA,
             "--seed": seed is not None,
             "--no-void": not void,
@@ -111,7 +111,7 @@ def command(
             raise UsageError("name GOOD and BAD, for example HEAD~20 HEAD, and a model")
         settings = Settings(
             quads=quads,
-            threshold=options.read_threshold(fail_at, tolerate or fail_at, alpha),
+            threshold=options.read_threshold(fail_at, fail_at if tolerate is None else tolerate, alpha),
             budget_seconds=budget_seconds,
             judges_state=void,
             seed=draw_seed() if seed is None else seed,

@@ -81,6 +81,9 @@ def command(
         say(problem)
     if data.comparison is not None:
         raise UsageError(f"{data.folder} is a comparison of `bench ab`, not a run; `bench show` prints it")
+    if not data.records and (data.generations or data.images):
+        words = "texts or images, not cells; `bench show` prints them, with `--format csv` as a table"
+        raise UsageError(f"{data.folder} holds measured {words}")
     claims, rows = _read_answers(answers or [])
     stored = replace(data, claims=(*data.claims, *claims) if chosen.holds_claims else (), gate=rows)
     written = stored.records or stored.claims or stored.gate if chosen.holds_failures else stored.measured

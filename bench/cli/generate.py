@@ -96,6 +96,7 @@ def measure_cases(
     from bench.cli.progress import stoppable, waiting, watching
     from bench.runner.scenarios import Asked, plan_cases, run_cases, taken_up
     from bench.store.runs import check_results
+    from bench.tables.catalog import figures_of
     from bench.tables.document import Place
     from bench.tables.scenarios import cases_document
     from bench.tables.tails import tailed_cases
@@ -144,6 +145,7 @@ def measure_cases(
             results_place(run.folder),
         ],
         folder=str(run.folder),
+        figures=figures_of(kind.field, found) if how.format is options.Format.JSON else (),
         latency=checked,
         **{kind.field: found},
     )

@@ -151,6 +151,7 @@ def command(
     from bench.stats.stopping import MANY_STEPS, with_tail
     from bench.store.kept import KeptCounts
     from bench.store.runs import check_results
+    from bench.tables.catalog import figures_of
     from bench.tables.tails import tailed_cells
 
     if executor not in ("forkserver", "spawn", "inline", "slurm"):
@@ -205,6 +206,7 @@ def command(
         if is_typed and all(cell.device == CPU for cell in session.cells):
             raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
     if executor == "slurm":
+        passes = {"--tail": tail, "--energy": energy, "--cold-start": cold_start, "--no-predict": not predict}
         if devices is not None or snapshot or traces:
             raise UsageError(
                 "--devices, --snapshot and --traces are for runs on this machine; on slurm every task has its own GPUs"
@@ -216,7 +218,7 @@ def command(
             job,
             results=results,
             resume=resume,
-            refused=[*(models or []), *changes] if resume else [],
+            refused=[*(models or []), *changes, *(name for name, is_typed in passes.items() if is_typed)],
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
             is_predicting=predict,
             is_metering=energy,
@@ -275,6 +277,7 @@ def command(
         lambda: _document(finished, columns.removeprefix("usual"), cells_with_tail.document(checked, has_tail=tail)),
         folder=str(finished.folder),
         records=finished.records,
+        figures=figures_of("records", finished.records) if format is options.Format.JSON else (),
         claims=finished.claims,
         scaling=scalings(finished.records),
         ranks=rank_scalings(finished.records),
@@ -318,7 +321,11 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
     from bench.tables.scaling import ranks_document, scaling_document
 
     records, claims = finished.records, finished.claims
-    found = (*findings(records, [summarise(record) for record in records]), *failures(records), *cold_notes(records))
+    found = (
+        *findings(records, [summarise(record) for record in records]),
+        *failures(records),
+        *(() if view else cold_notes(records)),
+    )
     wrong = [claim for claim in claims if claim.verdict is ClaimVerdict.MISMATCH]
     doubts = short_advice(records, str(finished.folder))
     html = finished.folder / "report.html"

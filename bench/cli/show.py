@@ -50,6 +50,7 @@ def command(
     from bench.runner.recorder import extra_info
     from bench.store.runs import RunFolder
     from bench.store.stored import read_stored_run
+    from bench.tables.catalog import figures_of
     from bench.tables.table import Page
 
     with waiting("reading the run"):
@@ -65,7 +66,14 @@ def command(
         raise NothingMeasuredError(f"{data.folder} holds no record that can be read; {_advice(data)}")
     if format == "json":
         if found is None:
-            print_json("show", folder=str(data.folder), run=data.info, records=data.records, claims=data.claims)
+            print_json(
+                "show",
+                folder=str(data.folder),
+                run=data.info,
+                records=data.records,
+                figures=figures_of("records", data.records),
+                claims=data.claims,
+            )
         else:
             heading, comparisons = found.heading, found.comparisons
             print_json("show", folder=str(data.folder), run=data.info, heading=heading, comparisons=comparisons)
@@ -90,12 +98,13 @@ def _show_cases(data: StoredRun, format: Form, table: str) -> None:  # noqa: A00
         UsageError: The format cannot express such a run, or there is no such table.
     """
     from bench.runner.scenarios import GENERATION, IMAGES
+    from bench.tables.catalog import figures_of
     from bench.tables.scenarios import cases_document
 
     kind = GENERATION if data.generations else IMAGES
     field, cases = kind.field, getattr(data, kind.field)
     if format == "json":
-        print_json("show", folder=str(data.folder), run=data.info, **{field: cases})
+        print_json("show", folder=str(data.folder), run=data.info, figures=figures_of(field, cases), **{field: cases})
     elif format in ("table", "markdown"):
         words = written(cases_document(field, cases), format)
         print(words) if format == TABLE else print_file(f"{words}\n")

@@ -101,6 +101,7 @@ def collect_command(
     from bench.runner.slurm.collect import collect
     from bench.stats.rank_scaling import rank_scalings
     from bench.store.runs import RunFolder
+    from bench.tables.catalog import figures_of
 
     with waiting("reading the run and writing tables"):
         found = collect(RunFolder.open(run, results))
@@ -112,6 +113,7 @@ def collect_command(
         lambda: _collected(found),
         folder=str(found.work.folder.path),
         records=found.records,
+        figures=figures_of(found.work.field, found.results) if format is options.Format.JSON else (),
         **({found.work.field: found.results} if found.work.kind else {}),
         claims=found.claims,
         unmeasured=found.unmeasured,
@@ -125,8 +127,8 @@ def collect_command(
 
 def _collected(found: Collected) -> Document:
     from bench.tables.claims import claims_document
-    from bench.tables.document import Place
-    from bench.tables.run import cells_document
+    from bench.tables.document import Notes, Place
+    from bench.tables.run import cells_document, cold_notes
     from bench.tables.scaling import ranks_document
     from bench.tables.scenarios import cases_document
 
@@ -138,6 +140,7 @@ def _collected(found: Collected) -> Document:
         )
     return [
         *(cases_document(found.work.field, found.results) if found.work.kind else cells_document(found.records)),
+        Notes(lines=cold_notes(found.records)),
         *ranks_document(found.records),
         *(claims_document(found.claims) if found.claims else ()),
         *(Place(text=text, close=True) for text in (*left, f"Results: {found.work.folder.path}")),
@@ -308,7 +311,7 @@ def run_on_slurm(
 
     typed = dict(job)
     cells_per_task = typed.pop("cells_per_task", None)
-    if refused:
+    if refused and resume is not None:
         raise UsageError(f"--resume on Slurm measures the run as it was asked for; leave out {', '.join(refused)}")
     if is_dry:
         session = replace(session, planned=session.cells[: limits.max_cells])

@@ -67,6 +67,11 @@ DOUBTED = "doubted"
 """What `--retry` calls a cell with a doubt of one of these two kinds."""
 
 
+MOST_LAUNCHES_TOLD = 10_000
+"""A device's queue holds about 1,000: launching more than this into an empty one mostly waits for room in it, whatever
+binds the step. Then nobody can say that it is launch-bound."""
+
+
 Facts = tuple[tuple[str, str | int | float], ...]
 """Names and values, with SI units in the names."""
 

@@ -221,6 +221,7 @@ class Ends:
         cells: With full device names.
         environments: Environments by device.
         unfit: Why the machine could not be measured on; None if it could.
+        notes: What surprises people about the commits.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -230,6 +231,7 @@ class Ends:
     seconds: float = 0.0
     unfit: str | None = None
     is_cut_short: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

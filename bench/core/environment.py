@@ -119,7 +119,7 @@ class RankSetup:
     Attributes:
         backend: Backend of their communication: `gloo` or `nccl`.
         threads: Intra-operation threads of each rank.
-        devices: One per rank; `hosts` too, of a cell of several nodes.
+        devices: One per rank; `hosts` too, of a cell of several nodes; empty for a rank that died before it began.
     """
 
     backend: str

@@ -109,6 +109,7 @@ class GenerationTimes:
         host_token_seconds: Likewise, of each further token.
         warmup_generations: Executed before, not counted.
         converged: The time per token was known within the target before the budget ended.
+        processes: How many generations each process took, in their order, where there were several.
     """
 
     first_token_seconds: tuple[float, ...]
@@ -118,6 +119,7 @@ class GenerationTimes:
     host_token_seconds: tuple[tuple[float, ...], ...] = ()
     warmup_generations: int = 0
     converged: bool | None = None
+    processes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +197,7 @@ class SamplingTimes:
         clock: `host`, or `device` for events on the device's stream.
         warmup_samplings: Executed before, not counted.
         converged: The time per sampling was known within the target before the budget ended.
+        processes: How many samplings each process took, in their order, where there were several.
     """
 
     encode_seconds: tuple[float, ...]
@@ -203,6 +206,7 @@ class SamplingTimes:
     clock: str = "host"
     warmup_samplings: int = 0
     converged: bool | None = None
+    processes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.step_seconds) != len(self.encode_seconds) or len(self.decode_seconds) not in (
@@ -222,8 +226,10 @@ def joined(times: Sequence[Times]) -> Times:
         found = [getattr(each, one.name) for each in times]
         if isinstance(found[0], tuple):
             values[one.name] = tuple(itertools.chain.from_iterable(found))
-    warmups = "warmup_generations" if isinstance(times[0], GenerationTimes) else "warmup_samplings"
+    is_text = isinstance(times[0], GenerationTimes)
+    warmups, once = ("warmup_generations", "first_token_seconds") if is_text else ("warmup_samplings", "encode_seconds")
     values[warmups] = sum(getattr(each, warmups) for each in times)
+    values["processes"] = tuple(len(getattr(each, once)) for each in times) if len(times) > 1 else ()
     return replace(times[0], converged=all(each.converged for each in times), **values)
 
 

@@ -12,13 +12,13 @@ import socket
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from bench.core import __version__
-from bench.core.environment import Environment, MachineState
+from bench.core.environment import SHARED_LOAD, Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.git import git
 from bench.device.backend import backend_of
@@ -85,6 +85,28 @@ def read_environment(device: str = "cpu") -> Environment:
         git_dirty=is_dirty,
         **backend_of(device).facts(),
     )
+
+
+_LOAD_MEMORY_SECONDS = 1.2
+
+
+def load_of_others(
+    device: str,
+    gpu_uuid: str | None,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> float | None:
+    """Read the load of a device that this process does not use yet; None if unavailable.
+
+    The driver's figure covers up to a second, in which a cell before this one may still have worked: it has to fall.
+    """
+    backend, started = backend_of(device), now()
+    with backend.opened():
+        load = backend.load(gpu_uuid)
+        while load is not None and load > SHARED_LOAD and now() - started < _LOAD_MEMORY_SECONDS:
+            sleep(0.1)
+            load = backend.load(gpu_uuid)
+    return load
 
 
 THROTTLED_SHARE = 0.05

@@ -168,13 +168,10 @@ def _probe(
 def _time(run: Callable[[], Any], clock: Clock, seconds: float) -> Iterator[float]:
     """Warm up for a third of the time, then yield the seconds of one execution after another."""
     with without_garbage_collection():
-        started, count = time.perf_counter(), 0
-        while count < 2 or time.perf_counter() - started < seconds / 3:
-            clock.start()
-            run()
-            clock.mark()
-            clock.collect()
-            count += 1
+        _seconds_of_one(run, clock)  # it may load a library, while the device idles
+        started = time.perf_counter()
+        while time.perf_counter() - started < seconds / 3:
+            _seconds_of_one(run, clock)
         started, count = time.perf_counter(), 0
         while count < _LEAST_RUNS or time.perf_counter() - started < seconds:
             clock.start()

@@ -170,8 +170,8 @@ def _sample(
     launches: list[float] = []
 
     def is_spoilt(count: int) -> bool:
-        """Whether the block just timed is thrown away, and counted as such; ranks would have to agree, and do not."""
-        if not isinstance(team, Alone) or not _is_throttled(clock):
+        """Whether the block just timed is thrown away, and counted as such: by all ranks, where one was throttled."""
+        if not is_queued or not any(team.agree([float(_is_throttled(clock))])):
             return False
         if discarded[THROTTLED] >= max(rule.steps, FEWEST_STEPS * block):
             return False

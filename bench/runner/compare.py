@@ -118,7 +118,7 @@ def _timed(run: StoredRun) -> list[_Timed]:
             cell=None,  # `bench ab` measures cells
             environment=one.environment,
             step=estimate,
-            processes=1,
+            processes=len(one.times.processes if one.times else ()) or 1,
             reason="" if estimate else f"{one.outcome.value}: {one.reason or 'nothing was timed'}",
             doubts=tuple(dict.fromkeys(advice.kind for advice in one.advice)),
         )

@@ -6,6 +6,7 @@ find_costs() what a fresh process and a whole cell of a model that does nothing 
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
 import time
@@ -18,6 +19,7 @@ from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import BenchError
 from bench.core.record import Outcome, Sampling
+from bench.core.units import counted
 from bench.device.cpu import untold
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
@@ -128,13 +130,14 @@ def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Di
     ending = processes.call("bench.runner.workers.machine:examine", method="spawn", timeout_seconds=timeout_seconds)
     examined: Examination = ending.checked(_UNUSABLE)
     gpu: Mapping[str, Any] = next((one for one in reversed(examined.states) if one), {})
-    state = replace(state, **gpu)
+    devices = dict.fromkeys(device for device, _, _ in examined.precisions)
+    of_devices = [_doubts_of(device, found) for device, found in zip(devices, examined.states, strict=True)]
     return Diagnosis(
         environments=examined.environments,
         precisions=examined.precisions,
         nvml=examined.nvml,
-        state=state,
-        doubts=(*examined.problems, *_doubts(examined.environments[0], state)),
+        state=replace(state, **gpu),
+        doubts=(*examined.problems, *_doubts(examined.environments[0], state), *itertools.chain(*of_devices)),
         untold=untold(),
     )
 
@@ -177,7 +180,11 @@ def _doubts(cpu: Environment, state: MachineState) -> tuple[str, ...]:
         )
     if state.steal_fraction is not None and state.steal_fraction > 0.02:
         doubts.append(f"the hypervisor takes {state.steal_fraction:.0%} of the CPU time away")
-    if state.gpu_other_processes:
-        doubts.append(f"{state.gpu_other_processes} other processes compute on the GPU")
-    doubts += [f"the GPU lowers its clock: {reason}" for reason in state.gpu_throttle_reasons]
     return tuple(doubts)
+
+
+def _doubts_of(device: str, state: Mapping[str, Any]) -> list[str]:
+    """Return what its backend's `state` gives to doubt about an idle device."""
+    others, reasons = state.get("gpu_other_processes"), state.get("gpu_throttle_reasons", ())
+    doubts = [f"{counted(others, 'other process', 'other processes')} on {device}"] if others else []
+    return doubts + [f"{device} lowers its clock: {reason}" for reason in reasons]

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.core.advice import Advice, AdviceKind, doubts_of_peak
+from bench.core.advice import MOST_LAUNCHES_TOLD, Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
 from bench.core.environment import LOCKED, Environment
 from bench.core.peaks import Peak, Peaks
@@ -38,10 +38,6 @@ RANKS_WORKER = "bench.runner.workers.ranks"
 RANKS_GRACE_SECONDS = 15.0
 SNAPSHOTS = "snapshots"
 """Folder of a run with the history of allocators, as pytorch.org/memory_viz opens it."""
-
-MOST_LAUNCHES_TOLD = 10_000
-"""A device's queue holds about 1,000: launching more than this into an empty one mostly waits for room in it, whatever
-binds the step. Then nobody can say that it is launch-bound."""
 
 _RANK_PEAKS = "measure_rank_peaks"
 NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first
@@ -105,6 +101,11 @@ class LocalExecutor:
         flops = counted[0].counters.flops if counted else None
         return math.inf if flops is None or flops.total is None else flops.total
 
+    def go_on_like(self, records: Sequence[Record]) -> None:
+        """Measure energy and cold starts if these records of the same run have them."""
+        self.is_metering |= any(record.counters.energy is not None for record in records)
+        self.is_cold |= any(record.cold_starts for record in records)
+
     def run(self, cell: Cell) -> Record:
         """Measure one cell."""
         stamp = Stamp(cell)
@@ -135,7 +136,8 @@ class LocalExecutor:
             if ending.outcome is not Outcome.OK:
                 is_full = ending.outcome is Outcome.OUT_OF_MEMORY
                 reason = f"{ending.reason}{self._snapshot(cell)}" if is_full else ending.reason
-                return record(ending.outcome, reason=reason, output_tail=ending.output_tail, advice=doubts)
+                tail = ending.output_tail
+                return record(ending.outcome, reason=reason, output_tail=tail, advice=doubts, ranks=ending.ranks)
             timed.append(ending.value)
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
@@ -166,7 +168,7 @@ class LocalExecutor:
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
             ranks=timed[0].ranks,
-            cold_starts=self._cold_starts(cell) if self.is_cold and cell.world_size == 1 else (),
+            cold_starts=self._cold_starts(cell) if self.is_cold else (),
         )
 
     def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> processes.Ending:
@@ -215,6 +217,8 @@ class LocalExecutor:
 
     def _cold_starts(self, cell: Cell) -> tuple[ColdStart, ...]:
         """Start the cell with an empty folder of compiled code; a compiled cell once more with what that has left."""
+        if cell.world_size > 1:
+            return (ColdStart(has_cache=False, reason="a cell of several processes is not started cold"),)
         found: list[ColdStart] = []
         with tempfile.TemporaryDirectory(prefix="bench-cold-", ignore_cleanup_errors=True) as folder:
             for has_cache in (False,) if cell.compile is CompileMode.NONE else (False, True):

@@ -43,6 +43,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from typing import IO, Any
 
+from bench.core.environment import RankSetup
 from bench.core.errors import BenchError, ModelError
 from bench.core.record import Outcome
 from bench.core.text import input_hint, plain
@@ -72,6 +73,7 @@ class Ending:
         reason: One line; None for OK.
         error: The BenchError the function raised, to be raised again if the user can fix it.
         output_tail: The last `OUTPUT_TAIL_BYTES` of what the process printed; None for OK.
+        ranks: Ranks that it launched, if it did and their end is its own.
     """
 
     outcome: Outcome
@@ -79,6 +81,7 @@ class Ending:
     reason: str | None = None
     error: BenchError | None = None
     output_tail: str | None = None
+    ranks: RankSetup | None = None
 
     def checked(self, what: str) -> Any:
         """Return the value.

@@ -306,7 +306,8 @@ def execute(
             try:
                 cells = plan.cells
                 if old is not None:
-                    folder, cells = _take_up(old, info, plan, session.sampling, retried, listeners)
+                    folder, cells, kept_records = _take_up(old, info, plan, session.sampling, retried, listeners)
+                    executor.go_on_like(kept_records)
                 run_cells(cells, executor, folder, listeners, limits, plan.lane if pool else None)
             except BaseException:  # also after Ctrl-C: tables of what there is
                 processes.kill_running()
@@ -335,8 +336,8 @@ def _take_up(
     sampling: Sampling,
     retried: Collection[str] | None,
     observers: Sequence[Observer],
-) -> tuple[RunFolder, tuple[Cell, ...]]:
-    """Prepare a stored run for the cells that it lacks, and tell which they are."""
+) -> tuple[RunFolder, tuple[Cell, ...], tuple[Record, ...]]:
+    """Prepare a stored run for the cells that it lacks; return it, these, and the records that stand."""
     left = remaining(old, plan.cells, plan.environments, sampling, retried=retried)
     old.remove_temporaries()
     recorded = {record.cell.key for record in old.read_records()[0]} - {cell.key for cell in plan.cells}
@@ -360,12 +361,12 @@ def _take_up(
     )
     for observer in observers:
         observer(event)
-    return folder, tuple(cell for cell, _ in left.again)
+    return folder, tuple(cell for cell, _ in left.again), left.kept
 
 
 def _import_report() -> None:
     """Import what writes tables and report, a second and more, while the server of fresh processes imports torch."""
-    with contextlib.suppress(ImportError):  # said where it is used
+    with contextlib.suppress(Exception):  # imported again, and said, where it is used
         import bench.report.files
         import bench.runner.reporting  # noqa: F401
 

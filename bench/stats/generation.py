@@ -9,13 +9,17 @@ What measured image sampling says, derived from its raw times on read.
 
 image            (text encoding + all denoising steps + decoding) / batch, median over samplings
 step             median over all denoising steps of all samplings, for the whole batch
+
+Where several processes took them, the intervals of all medians include the spread between processes.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,8 +27,10 @@ from bench.core.estimate import Estimate
 from bench.core.generation import Generation, Sampled, SamplingCase, SamplingTimes
 from bench.core.record import Outcome
 from bench.stats.distributions import student_t_quantile
-from bench.stats.estimate import estimate_median, quantile
+from bench.stats.estimate import estimate_median_of_processes, quantile
 from bench.stats.scaling import Line, fit_line
+
+T = TypeVar("T")
 
 MIN_GENERATIONS = 3
 """Fewer carry no interval of what context costs."""
@@ -68,10 +74,9 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
     if times is None:
         return GenerationSummary()
     batch = case.cell.batch_size
-    first = estimate_median(times.first_token_seconds) if times.first_token_seconds else None
-    tokens = token_seconds(generation)
+    first = _median(times.first_token_seconds, times.processes)
+    token = _median_of_all(times.token_seconds, times.processes)
     host = [seconds for sequence in times.host_token_seconds for seconds in sequence]
-    token = estimate_median(tokens) if tokens else None
     per_second = batch / token.point if token and token.point > 0 else None
     counted = generation.counts.flops if generation.counts else None
     flops = counted.decode_flops if counted and case.uses_cache else None
@@ -84,6 +89,23 @@ def summarise_generation(generation: Generation) -> GenerationSummary:
         host_token_seconds=quantile(host, 0.5) if host else None,
         decode_flops_per_second=flops * per_second if flops is not None and per_second is not None else None,
     )
+
+
+def _by_process(values: Sequence[T], processes: Sequence[int]) -> list[Sequence[T]]:
+    """Part what has a value per generation or sampling by the process that took it; a damaged file has one process."""
+    is_sound = min(processes, default=0) > 0 and sum(processes) == len(values)
+    counts = processes if is_sound else (len(values),)
+    ends = itertools.accumulate(counts)
+    return [values[end - count : end] for count, end in zip(counts, ends, strict=True)]
+
+
+def _median(seconds: Sequence[float], processes: Sequence[int]) -> Estimate | None:
+    return estimate_median_of_processes(_by_process(seconds, processes)) if seconds else None
+
+
+def _median_of_all(sequences: Sequence[Sequence[float]], processes: Sequence[int]) -> Estimate | None:
+    parts = [list(itertools.chain.from_iterable(part)) for part in _by_process(sequences, processes)]
+    return estimate_median_of_processes(parts) if all(parts) else None
 
 
 def token_seconds(generation: Generation) -> tuple[float, ...]:
@@ -119,17 +141,16 @@ def summarise_sampling(sampled: Sampled) -> SamplingSummary:
     if times is None or not times.encode_seconds:
         return SamplingSummary()
     batch = sampled.case.cell.batch_size
-    steps = step_seconds(sampled)
-    image = estimate_median([seconds / batch for seconds in total_seconds(times)])
-    step = estimate_median(steps)
+    image = _median([seconds / batch for seconds in total_seconds(times)], times.processes)
+    step = _median_of_all(times.step_seconds, times.processes)
     flops = sampled.counts.flops_per_step if sampled.counts else None
     return SamplingSummary(
         image=image,
-        encode=estimate_median(times.encode_seconds),
+        encode=_median(times.encode_seconds, times.processes),
         step=step,
-        decode=estimate_median(times.decode_seconds) if times.decode_seconds else None,
-        images_per_second=1 / image.point if image.point > 0 else None,
-        flops_per_second=flops / step.point if flops is not None and step.point > 0 else None,
+        decode=_median(times.decode_seconds, times.processes),
+        images_per_second=1 / image.point if image and image.point > 0 else None,
+        flops_per_second=flops / step.point if flops is not None and step and step.point > 0 else None,
     )
 
 

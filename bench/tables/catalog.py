@@ -5,6 +5,10 @@ The tables and `results/README.md` are both made from this list, so they cannot 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from bench.tables.cell_values import cell_rows
 from bench.tables.cells import CELLS
 from bench.tables.claims import CLAIMS
 from bench.tables.columns import TableColumn, stored
@@ -27,6 +31,19 @@ TRAINING_COLUMNS: dict[str, tuple[TableColumn, ...]] = {"epochs": EPOCHS, "class
 
 CASE_COLUMNS: dict[str, tuple[TableColumn, ...]] = {"generations": stored(GENERATIONS), "images": stored(IMAGES)}
 """Every table of `bench generate` and `bench images`."""
+
+
+def figures_of(field: str, results: Sequence[Any]) -> list[dict[str, Any]]:
+    """Return the numbers of each result's row in its table, by column; None if not measured.
+
+    Args:
+        field: Name of the results in a stored run: `records`, `generations` or `images`.
+        results: The results.
+    """
+    is_cells = field == "records"
+    rows = cell_rows(tuple(results)) if is_cells else results
+    columns = [c for c in (COLUMNS["cells"] if is_cells else CASE_COLUMNS[field]) if c.dtype != "string"]
+    return [{column.name: column.get(row) for column in columns} for row in rows]
 
 
 def describe_columns() -> str:

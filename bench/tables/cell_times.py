@@ -13,7 +13,6 @@ from bench.tables.tails import infer_seconds, tail_columns
 
 PAGE = frozenset({"html"})  # has a separate section for phases
 SMALL = frozenset({"html", "latex"})
-PAPER = frozenset({"latex"})
 
 
 def percent_2(fraction: float) -> str:
@@ -92,6 +91,11 @@ START = (
         "steps after which the compiled cell has taken less time in total than the same cell not compiled",
         "payback.steps",
         Shown(name="paid off after", unit="steps", view="cold", place=6, rank=1, get=payback_text, write=str),
+    ),
+    text(
+        "compile_payback_reason",
+        "why there is no such number: `never` if the compiled step is not shorter, `as fast` if the intervals overlap",
+        "payback.reason",
     ),
 )
 
@@ -189,8 +193,8 @@ TIMES = (
         "s",
         "step / tokens of all its examples: what a token costs, not how long one takes to appear",
         "summary.seconds_per_token",
-        Shown(name="token", scale="s", place=13, rank=1, hidden_in=PAPER, when=are_texts),
-        Shown(name="token", scale="s", place=13, rank=6, hidden_in=SMALL, when=_are_mixed),
+        Shown(name="token", scale="s", place=13, rank=1, when=are_texts),
+        Shown(name="token", scale="s", place=13, rank=6, hidden_in=PAGE, when=_are_mixed),
         openmetrics="token_seconds",
     ),
     *(

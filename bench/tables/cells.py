@@ -11,7 +11,7 @@ from dataclasses import fields
 
 from bench.core.cell import Cell, ScalingMode
 from bench.core.record import Record
-from bench.stats.cold import paybacks
+from bench.stats.cold import Payback, paybacks
 from bench.stats.summary import Summary
 from bench.tables.advice import marks
 from bench.tables.cell_times import PAGE, SMALL, TIMES, natural, percent_2
@@ -175,7 +175,7 @@ CELLS = (
     integer(
         "whole_device_bytes",
         "bytes",
-        "device memory in use by all processes together at the peak",
+        "device memory in use by all processes together after the steps, while our allocator holds what it reserved",
         "record.counters.memory.whole_device_bytes",
     ),
     integer(
@@ -301,12 +301,16 @@ CELLS = (
 
 
 def figure_columns(
-    records: Sequence[Record], summaries: Sequence[Summary], view: str = "", among: Sequence[Record] = ()
+    records: Sequence[Record],
+    summaries: Sequence[Summary],
+    view: str = "",
+    found: Sequence[Payback | None] | None = None,
 ) -> list[Column]:
     """Make every column of figures of the cells table, most important rank first; `cold` is another view of it.
 
-    A compiled cell is compared with its partner in `among`, by default these records themselves.
+    A compiled cell is compared with its partner among these records, unless its payback was `found` before.
     """
-    found = paybacks(records, among or records) if view else [None] * len(records)
+    if found is None:
+        found = paybacks(records, records) if view else [None] * len(records)
     rows = [CellRow(r, s, payback=one) for r, s, one in zip(records, summaries, found, strict=True)]
     return shown_columns(CELLS, rows, view)

@@ -53,17 +53,17 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str 
         rows,
         Text(text=summary_line(records)),
         *reasons,
+        Notes(lines=cold_notes(records) if view else ()),
         Doubts(sentences=advice_sentences(records) if doubts else ()),
     ]
 
 
 def cold_notes(records: Sequence[Record]) -> list[str]:
     """State the cost of cold starts, and why one is missing."""
-    starts = [one for record in records for one in record.cold_starts]
-    seconds = sum(one.total_seconds or 0.0 for one in starts)
-    cost = f"Cold starts took {format_duration(seconds)} in {counted(len(starts), 'fresh interpreter')}"
+    taken = [one.total_seconds for record in records for one in record.cold_starts if one.total_seconds is not None]
+    cost = f"Cold starts took {format_duration(sum(taken))} in {counted(len(taken), 'fresh interpreter')}"
     return [
-        *([f"{cost}; their files may already have been in the system's memory"] if starts else []),
+        *([f"{cost}; their files may already have been in the system's memory"] if taken else []),
         *(
             f"no cold start of {plain(record.cell.id)}: {plain(one.reason)}"
             for record in records

@@ -65,6 +65,22 @@ def test_generations_are_shown_again_in_every_format_that_has_words_for_them(cap
     assert code == ExitCode.USAGE and "its table is generations" in err
 
 
+def test_the_numbers_of_a_case_stand_in_json_as_in_its_table(capsys):
+    store(make_generation())
+    (row,) = csv.DictReader(io.StringIO(bench(capsys, "show", "--format", "csv")[1]))
+    (figures,) = json.loads(bench(capsys, "show", "--format", "json")[1])["figures"]
+    assert figures["decode_tokens_per_second"] == float(row["decode_tokens_per_second"]) > 0
+    assert figures["token_p99_high_seconds"] is None and row["token_p99_high_seconds"] == ""
+    assert set(figures) < set(row)
+
+
+def test_an_export_of_cases_names_the_command_that_writes_them(capsys):
+    store(make_generation())
+    code, _, err = bench(capsys, "export", "latest", "--to", "openmetrics")
+    assert (code, err.count("\n")) == (ExitCode.USAGE, 1)
+    assert "holds measured texts or images, not cells; `bench show` prints them" in err
+
+
 def test_images_are_shown_again(capsys):
     store(make_sampled(5))
     code, out, _ = bench(capsys, "show", "latest")

@@ -22,7 +22,10 @@ from bench.core.comparison import (
 )
 from bench.core.errors import ExitCode
 from bench.runner.ab import bisect_run, ratios, scout
+from bench.runner.ab import run as ab_run
+from bench.runner.ab.judging import Fate
 from bench.runner.ab.run import Compared
+from bench.runner.ab.scout import Scouted
 from bench.runner.ab.sides import Side
 from bench.store.runs import RunFolder
 from tests.records import ENVIRONMENT
@@ -101,6 +104,9 @@ def test_whoever_is_slower_of_two_models_fails_only_if_asked(
         (("ab", "HEAD", "HEAD", "mlp", "--fail-if", "slower"), "--fail-if belongs to --model-a"),
         (("ab", "", "HEAD", "mlp"), "base is empty; name a revision or a folder"),
         (("ab", ".", "", "mlp"), "head is empty"),
+        (("ab", ".", ".", "mlp", "--base-python", ""), "--base-python is empty; write for example"),
+        (("bisect", "HEAD~1", "HEAD", "mlp", "--tolerate", ""), "--tolerate must be a share, found ''"),
+        (("bisect", "--resume", "latest", "--tolerate", ""), "their options, --tolerate from the run"),
         (("ab", ".", ".", "two.toml"), "m/train/b8/cpu/fp32/w2 is of 2 processes, and one is compared"),
         (("bisect", "HEAD"), "name GOOD and BAD"),
         (("bisect", "", "HEAD", "mlp"), "in no git repository"),
@@ -119,6 +125,66 @@ def test_what_cannot_be_compared_is_one_line_and_exit_code_2(
     assert code == (ExitCode.NOTHING if "git repository" in words else ExitCode.USAGE)
     assert words in err
     assert err.count("\n") == 1
+
+
+@pytest.fixture
+def lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A repository whose head needs a submodule, which no checkout of a commit has; and an edit in no commit."""
+    library = make_repository(tmp_path / "library", {"kernels.py": ""})
+    repository = make_repository(tmp_path / "project", {"net.py": "1\n"}, {"net.py": "2\n"})
+    run_git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", library.as_uri(), "libs")
+    run_git(repository, "commit", "--quiet", "--message", "with a submodule")
+    (repository / "net.py").write_text("3\n")
+
+    def look(base: Side, head: Side, cells: tuple[Any, ...], _: object) -> Scouted:
+        assert not any((head.folder / "libs").iterdir()), "what the model cannot import"
+        fate = Fate(side="head", reason="ModuleNotFoundError: No module named 'libs.kernels'")
+        environments = {side.name: {"cpu": ENVIRONMENT} for side in (base, head)}
+        return Scouted(cells=cells, environments=environments, fates={one.key: fate for one in cells}, work={})
+
+    monkeypatch.setattr(ab_run, "scout", look)
+    monkeypatch.chdir(repository)
+    return repository
+
+
+MODEL = ("net.py:Net", "--input-shape", "8", "--results", "../results", "-q")
+
+
+def test_a_head_that_cannot_be_measured_for_want_of_a_submodule_says_so(
+    lacking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["ab", "HEAD~1", "HEAD", *MODEL]) == ExitCode.NOTHING
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "nothing to compare, head: ModuleNotFoundError: No module named 'libs.kernels'" in err
+    assert "1 file has uncommitted changes, which HEAD does not include; write . to include them" in err
+    assert "head: submodule libs is empty in a checkout of a commit; name a folder that has it" in err
+
+
+def test_a_bad_end_that_cannot_be_measured_is_exit_code_4_and_says_why(
+    lacking: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["bisect", "HEAD~1", "HEAD", *MODEL]) == ExitCode.UNFIT
+    out = " ".join(capsys.readouterr().out.split())
+    assert "the bad end cannot be measured: ModuleNotFoundError: No module named 'libs.kernels'" in out
+    assert "head: submodule libs is empty in a checkout of a commit" in out
+    head = run_git(lacking, "rev-parse", "HEAD")
+    assert f"1 file has uncommitted changes, which {head[:9]} does not include" in out
+    assert "folder" not in out and "write ." not in out, "a bisection takes commits only"
+
+
+@pytest.mark.parametrize("command", ["ab", "bisect"])
+def test_a_shallow_clone_is_told_to_fetch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    whole = make_repository(tmp_path / "whole", {"net.py": "1\n"}, {"net.py": "2\n"})
+    run_git(tmp_path, "clone", "--quiet", "--depth=1", whole.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    assert run_command([command, "HEAD~1", "HEAD", *MODEL]) == ExitCode.NOTHING
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert f"{'base' if command == 'ab' else 'good'} 'HEAD~1' is no commit of" in err
+    assert "fetch it: this checkout is shallow" in err
 
 
 def bisected(verdict: BisectVerdict) -> Bisected:

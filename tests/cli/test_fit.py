@@ -61,6 +61,16 @@ def test_by_default_nine_tenths_of_what_is_free_are_filled(capsys, monkeypatch):
     assert document["cells"][0]["fit"]["memory_bytes"] == 180_000
 
 
+def test_what_matrix_products_take_beside_tensors_is_left_free(capsys, monkeypatch):
+    """cuBLAS' workspaces on a GPU, of which none is here (B8)."""
+    from bench.runner import counting
+
+    monkeypatch.setattr(counting, "workspaces_of", lambda *_: 10_000)
+    _, document = fit_json(capsys, f"{USER}:tiny", "--input-shape", "4", "--memory", "64KiB")
+    found = document["cells"][0]["fit"]
+    assert {probe["peak"]["workspace_bytes"] for probe in found["probes"]} == {10_000}
+
+
 def test_nothing_is_run_where_less_memory_is_free_than_predicted(capsys, monkeypatch):
     from bench.runner import counting
 

@@ -94,6 +94,14 @@ def test_only_what_is_doubted_is_measured_longer(capsys):
 
 
 @pytest.mark.slow
+def test_a_resumed_run_goes_on_with_cold_starts(capsys):
+    bench(capsys, "run", "one.py:net", "two.py:net", *QUICK, "--cold-start", "--max-cells", "1")
+    bench(capsys, "run", "--resume", "latest")
+    records = last_run().records()
+    assert [(record.outcome, len(record.cold_starts)) for record in records] == [(Outcome.OK, 1)] * 2
+
+
+@pytest.mark.slow
 def test_order_and_limits_leave_the_rest_to_a_resume(capsys, monkeypatch):
     def sizes():
         return [record.cell.batch_size for record in last_run().records()]

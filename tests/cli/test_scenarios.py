@@ -32,6 +32,8 @@ def test_generation_is_measured_stored_and_printed_as_json(capsys, tmp_path):
     document = json.loads(out)
     (one,) = document["generations"]
     assert one["outcome"] == "ok"
+    (figures,) = document["figures"]
+    assert figures["decode_tokens_per_second"] > 0 and figures["token_p50_seconds"] > 0
     assert one["case"]["cell"]["model"] == LM  # 7 tokens fit into its 32
     assert {len(tokens) for tokens in one["times"]["token_seconds"]} == {2}
     assert one["counts"]["cache"]["predicted_bytes"] == one["counts"]["cache"]["held_bytes"] == 2 * 16 * 6 * 4

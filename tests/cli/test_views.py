@@ -86,6 +86,38 @@ def test_tokens_stand_in_markdown_and_csv(capsys) -> None:
         assert float(row["token_seconds"]) == pytest.approx(1 / rate)
 
 
+def rows_of_latex(text: str) -> list[dict[str, str]]:
+    """Read a table, its head first."""
+    lines = text.splitlines()
+    head = lines[lines.index(r"\toprule") + 1]
+    body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+    cells = [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in (head, *body)]
+    return [dict(zip(cells[0], row, strict=True)) for row in cells[1:]]
+
+
+def test_tokens_stand_in_latex(capsys) -> None:
+    store(texts())
+    rows = rows_of_latex(bench(capsys, "show", "--format", "latex"))
+    assert [(row["tokens /s"], row[r"token $\mu$s"]) for row in rows] == [("40.0 k", "25.0")] * 2
+    store((*texts(), make_record()))  # beside what has no tokens, too
+    rows = rows_of_latex(bench(capsys, "show", "--format", "latex"))
+    assert [row[r"token $\mu$s"] for row in rows] == ["25.0", "25.0", "{-}"]
+
+
+def test_the_numbers_of_a_table_stand_in_json(capsys) -> None:
+    plain, compiled = make_begun()
+    store((*texts(), plain, compiled))
+    answer = json.loads(bench(capsys, "show", "--format", "json"))
+    rows = rows_of_csv(bench(capsys, "show", "--format", "csv"))
+    assert [one["tokens_per_second"] for one in answer["figures"]] == [*rates(texts()), None, None]
+    assert [one["compile_payback_steps"] for one in answer["figures"]] == [None, None, None, PAID_OFF]
+    for figures, row in zip(answer["figures"], rows, strict=True):
+        assert "model" not in figures  # words are in the record
+        numbers = {name: value for name, value in figures.items() if type(value) in (int, float)}
+        assert numbers == pytest.approx({name: float(row[name]) for name in numbers})
+        assert all(row[name] == "" for name, value in figures.items() if value is None)
+
+
 def test_tokens_stand_in_a_comparison(capsys) -> None:
     base, head = store(texts()), store(texts(slower=2.0))
     names = (base.path.name, head.path.name)
@@ -112,7 +144,7 @@ def test_tokens_stand_in_the_history(capsys) -> None:
     assert " 25.0" in bench(capsys, "history", "show", "*length=128*", "--metric", "token_seconds")  # µs
 
 
-@pytest.mark.parametrize("to", ["openmetrics", "bencher", "github-action-benchmark-bigger"])
+@pytest.mark.parametrize("to", ["openmetrics", "bencher", "github-action-benchmark-bigger", "junit"])
 def test_tokens_stand_in_what_other_tools_read(capsys, to) -> None:
     store(texts())
     written = bench(capsys, "export", "--to", to)
@@ -158,6 +190,19 @@ def test_all_of_a_beginning_stands_in_a_wide_table_and_in_markdown(capsys) -> No
     assert [one["paid off after steps"] for one in figures] == ["-", "36"]  # 17.9 s more, 0.5 s less per step
     assert [one["cold start s"] for one in figures] == ["5.50", "22.9"]
     assert [one["cached start s"] for one in figures] == ["-", "9.00"]
+    rows = rows_of_latex(bench(capsys, "show", "--columns", "cold", "--format", "latex"))
+    assert [row["paid off after steps"] for row in rows] == ["{-}", "36"]
+
+
+def test_what_cold_starts_cost_and_why_one_is_missing_is_shown_again(capsys) -> None:
+    taken = ColdStart(has_cache=False, step_seconds=(3.0, 1.0, 1.0), total_seconds=7.0)
+    refused = ColdStart(has_cache=False, reason="a cell of several processes is not started cold")
+    alone = replace(make_record(step=1.0), cold_starts=(taken,))
+    ranks = replace(make_record(step=1.0, world_size=2), cold_starts=(refused,))
+    store((alone, ranks))
+    out = " ".join(bench(capsys, "show", "--columns", "cold", "--width", "200").split())
+    assert "Cold starts took 7 s in 1 fresh interpreter" in out
+    assert f"no cold start of {ranks.cell.id}: {refused.reason}" in out
 
 
 def test_a_beginning_stands_in_csv(capsys) -> None:
@@ -166,6 +211,7 @@ def test_a_beginning_stands_in_csv(capsys) -> None:
     store((*make_begun(), never, slower))
     rows = rows_of_csv(bench(capsys, "show", "--format", "csv"))
     assert [row["compile_payback_steps"] for row in rows] == ["", str(PAID_OFF), "", ""]  # never is no number
+    assert [row["compile_payback_reason"] for row in rows] == ["", "", "", "never"]
     for row, record in zip(rows, (*make_begun(), never, slower), strict=True):
         start = start_of(record)
         for name in ("build_seconds", "first_step_seconds", "steps_until_steady", "startup_seconds"):

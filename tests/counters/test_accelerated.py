@@ -11,6 +11,7 @@ from torch import nn
 from bench.core.cell import Cell, Precision
 from bench.core.workload import Workload
 from bench.counters.memory import predict
+from tests.counters.small import count_operations
 
 MIB = 2**20
 BATCH, HEADS, TIME, HEAD = 8, 8, 2048, 64
@@ -37,19 +38,33 @@ class Dropped(nn.Module):
         return self.drop(self.first(x))
 
 
-def peak(model: nn.Module, shape: tuple[int, ...], device: str, precision: Precision = Precision.FP32) -> int:
+def work(model: nn.Module, shape: tuple[int, ...]) -> Workload:
     def make_batch(batch_size: int, device: Any) -> Any:
         return (torch.rand(batch_size, *shape, device=device),), torch.rand(batch_size, *shape, device=device)
 
-    workload = Workload(
+    return Workload(
         name="net",
         build_model=lambda: model,
         make_batch=make_batch,
         loss=lambda outputs, _: outputs.float().sum(),
         make_optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
     )
+
+
+def peak(model: nn.Module, shape: tuple[int, ...], device: str, precision: Precision = Precision.FP32) -> int:
     cell = Cell(model="net", batch_size=BATCH, device=device, precision=precision)
-    return predict(workload, cell).total_bytes
+    return predict(work(model, shape), cell).total_bytes
+
+
+@pytest.mark.parametrize(
+    ("precision", "kernel"),
+    [(Precision.FP32, "efficient"), (Precision.BF16_AMP, "flash"), (Precision.BF16, "flash")],
+)
+def test_attention_takes_the_kernel_of_its_arithmetic(precision: Precision, kernel: str) -> None:
+    """Under autocast of half precision, too, whose lists these operations do not stand in."""
+    cell = Cell(model="net", batch_size=2, device="cuda:0", precision=precision)
+    counted = count_operations(work(Attention(0.1), (2, 8, HEAD)), cell)
+    assert f"aten._scaled_dot_product_{kernel}_attention.default" in dict(counted.dispatches)
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16_AMP, Precision.BF16])

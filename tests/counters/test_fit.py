@@ -28,6 +28,14 @@ def test_slope_and_intercept_of_a_linear_layer_follow_from_its_shapes():
     assert found.intercept_bytes == 4 * 2 * features * outputs + 8  # weight, its gradient, loss and the loss's gradient
 
 
+def test_workspaces_of_matrix_products_take_their_part_of_the_memory():
+    memory, workspaces = 3_000_000, 500_000
+    found, plain = (fit(WORKLOADS["mse"], cell(), memory + more, workspace_bytes=more) for more in (workspaces, 0))
+    assert found.batch_size == plain.batch_size < fit(WORKLOADS["mse"], cell(), memory + workspaces).batch_size
+    assert found.peak is not None and plain.peak is not None
+    assert found.peak.total_bytes == plain.peak.total_bytes + workspaces <= memory + workspaces
+
+
 def test_a_memory_smaller_than_the_model_fits_no_batch():
     found = fit(WORKLOADS["convolutional"], cell(), 100)
     assert (found.batch_size, found.limited_by, found.peak) == (0, FitLimit.MODEL, None)

@@ -119,11 +119,14 @@ def test_a_peak_that_misses_the_prediction_on_either_side_is_found(
 
 
 class OnAGpu:
-    """A step that holds 10 MiB, and 20 MiB more for good once its optimizer has updated the weights."""
+    """A step that holds 10 MiB, and 20 MiB more for good once its optimizer has updated the weights.
 
-    def __init__(self, machine: FakeMachine, overflows: int = 0, compiling: int = 0) -> None:
-        self.machine, self.compiling = machine, compiling
-        self.scaler = FakeScaler(overflows)
+    While it compiles each step holds so many bytes.
+    """
+
+    def __init__(self, machine: FakeMachine, overflows: int | None = 0, compiling: tuple[int, ...] = ()) -> None:
+        self.machine, self.compiling = machine, iter(compiling)
+        self.scaler = None if overflows is None else FakeScaler(overflows)
         self.state: object = None
         self.networks: dict[str, torch.nn.Module] = {}
         self.batch = self.optimizers = ()
@@ -133,19 +136,22 @@ class OnAGpu:
         self()
 
     def __call__(self) -> None:
-        held = self.machine.gpu.hold(max(10 * MIB, self.compiling))
-        self.compiling = 0
-        if not self.scaler.skips() and self.state is None:
+        held = self.machine.gpu.hold(next(self.compiling, 10 * MIB))
+        is_skipped = self.scaler is not None and self.scaler.skips()
+        if not is_skipped and self.state is None:
             self.state = self.machine.gpu.hold(20 * MIB)
         del held
 
 
-def peaks_of(monkeypatch: pytest.MonkeyPatch, compile_mode: CompileMode = CompileMode.NONE, **step: int):
-    machine = FakeMachine()
+def peaks_of(
+    monkeypatch: pytest.MonkeyPatch, compile_mode: CompileMode = CompileMode.NONE, *, is_container=False, **step
+):
+    machine = FakeMachine(lists_host_numbers=is_container)
     prepared = OnAGpu(machine, **step)
     monkeypatch.setattr(module, "prepare", lambda *_, **__: contextlib.nullcontext(prepared))
+    one = replace(cell(device="cuda:0"), compile=compile_mode)
     with machine.installed():
-        return measure_memory(WORKLOADS["mse"], replace(cell(device="cuda:0"), compile=compile_mode))
+        return measure_memory(WORKLOADS["mse"], one, gpu_uuid=machine.gpu.uuid)
 
 
 def test_a_peak_has_the_optimizers_state_although_fp16_skips_updates(monkeypatch: pytest.MonkeyPatch):
@@ -154,10 +160,20 @@ def test_a_peak_has_the_optimizers_state_although_fp16_skips_updates(monkeypatch
 
 
 def test_the_compilers_own_peak_stands_apart(monkeypatch: pytest.MonkeyPatch):
-    """A compiler tries kernels on buffers of its own, once (A7)."""
-    memory = peaks_of(monkeypatch, CompileMode.MAX_AUTOTUNE, compiling=500 * MIB)
+    """A compiler tries kernels on buffers of its own, and the second step records a graph (A7)."""
+    compiling = (500 * MIB, 300 * MIB)
+    memory = peaks_of(monkeypatch, CompileMode.MAX_AUTOTUNE, overflows=None, compiling=compiling)
     assert (memory.peak_allocated_bytes, memory.compiling_allocated_bytes) == (30 * MIB, 520 * MIB)
     assert peaks_of(monkeypatch).compiling_allocated_bytes is None
+
+
+@pytest.mark.parametrize("is_container", [False, True])
+def test_what_the_driver_counts_of_this_process_is_told_or_why_not(monkeypatch: pytest.MonkeyPatch, is_container):
+    """In a container NVML may list no process by our number (B4); what was asked for stands beside blocks (B8)."""
+    memory = peaks_of(monkeypatch, is_container=is_container)
+    assert memory.device_used_bytes == (None if is_container else 530 * MIB)
+    assert ("no driver's count: NVML does not list this process" in memory.method) is is_container
+    assert memory.peak_requested_bytes == memory.peak_allocated_bytes == 30 * MIB
 
 
 @pytest.mark.parametrize("overflows", [0, 4])

@@ -18,9 +18,9 @@ from bench.core.errors import UsageError
 from bench.core.workload import Workload
 from bench.device import cuda, prepare
 from bench.device.backend import backend_of, check_device, is_out_of_memory, normalise_device, starts_when_counted
+from bench.device.environment import load_of_others
 from bench.measure.clock import clock_for
 from bench.runner.counting import workspaces_of
-from bench.runner.workers.cells import load_of_others
 from bench.runner.workers.machine import examine
 from tests.fakes.gpu import MIB, FakeMachine, uuid_of
 
@@ -75,6 +75,19 @@ def test_preparing_a_cell_makes_its_gpu_the_current_one(machine: FakeMachine, mo
     ):
         pass
     assert seen == [1]
+
+
+def test_a_rank_makes_its_gpu_the_current_one_before_it_joins(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[object] = []
+
+    def join(backend: str, device_id: torch.device) -> None:
+        seen.append((backend, str(device_id), torch.cuda.current_device()))
+
+    monkeypatch.setattr(torch.distributed, "init_process_group", join)
+    backend_of("cuda:1").join_group()
+    assert seen == [("nccl", "cuda:1", 1)]
 
 
 # A driver that is too old (B5).

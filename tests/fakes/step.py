@@ -14,14 +14,15 @@ _TRAINING = (Phase.FORWARD, Phase.LOSS, Phase.BACKWARD, Phase.OPTIMIZER)
 class FakeLoss:
     """Stands in for a scalar tensor where only its value is read."""
 
-    def __init__(self, value: float) -> None:
-        self._value = value
+    def __init__(self, value: float, read: Callable[[], object] = lambda: None) -> None:
+        self._value, self._read = value, read
 
     def detach(self) -> FakeLoss:
         """Return itself; there is no graph."""
         return self
 
     def __float__(self) -> float:
+        self._read()
         return self._value
 
 
@@ -39,6 +40,7 @@ class ScriptedStep:
         *,
         loss: float = 1.0,
         mark_seconds: float = 0.0,
+        read: Callable[[], object] = lambda: None,
     ) -> None:
         """Write the script.
 
@@ -48,16 +50,17 @@ class ScriptedStep:
                 what a whole step takes; else the sum of its phases.
             loss: Value of every loss.
             mark_seconds: Added to each phase when phases run one by one: what splitting a step costs.
+            read: Called where a loss's value is read, which waits for an accelerator.
         """
         self._advance = advance
         self._script = {
             phase: itertools.cycle([taken] if isinstance(taken, int | float) else list(taken))
             for phase, taken in seconds.items()
         }
-        self._loss = FakeLoss(loss)
+        self._loss = FakeLoss(loss, read)
         self._mark_seconds = mark_seconds
         self.is_training = Phase.BACKWARD in seconds
-        self.scaler = None
+        self.scaler = self.fallback_mode = None
         self.ran: list[Phase] = []
 
     def forward(self) -> str:

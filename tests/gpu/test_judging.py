@@ -16,6 +16,7 @@ UNTOLD = {**PEAK, "device_used_bytes": None}
 TRUTH = {"peak": 100}
 PHASES = {"forward": 0.4, "backward": 0.6}
 SHEET = {"bf16": 100.0, "bytes": 10.0}
+TOO_LOW = {"bf16": 52.0, "fp16": 52.0, "tf32": 47.0, "fp32": 57.0, "bytes": 72.0}
 CAPPED = [Glance(clock_mhz=1500, throttle_reasons=("power",))] * 8 + [Glance(clock_mhz=1980)] * 4
 FREE = [Glance(clock_mhz=1980)] * 12
 
@@ -31,6 +32,7 @@ RIGHT = [
     judging.launches_seen({"my_net": 300, "short": None}),
     judging.clocks(CAPPED, state(1550, "power")),
     judging.clocks(FREE, state(1980)),
+    *(judging.clocks(CAPPED[7:] + FREE[:5], state(1980, *said)) for said in ((), ("power",))),  # a tenth: either way
     judging.profile(0.99, 1.0, "device"),
     judging.cost(9.0, 4.0),
     judging.every_test(20, 0, ["not asked: 1 GPU"]),
@@ -108,6 +110,28 @@ WRONG = [
     judging.fitted(None, 100),
     judging.unchanged(1, {}),
     judging.unchanged(0, {"gpu shared": 3}),
+    # Just beyond a limit.
+    judging.wall_clock(1.04, 1.0, {"forward": 0.44, "backward": 0.6}, "device"),
+    judging.wall_clock(1.0, 1.0, {"forward": 0.46, "backward": 0.6}, "device"),
+    judging.memory({**PEAK, "peak_allocated_bytes": 102}, TRUTH, 100),
+    judging.foreseen(107, 100),
+    judging.foreseen(93, 100),
+    *(judging.peaks({kind: rate}, {kind: 100.0}) for kind, rate in TOO_LOW.items()),
+    judging.peaks({"bf16": 103.0}, SHEET),
+    judging.energy(1.1, 500.0, 1.0, 500.0),
+    judging.energy(1.0, 560.0, 1.0, 500.0),
+    judging.launches(5, 5),
+    judging.launches(120, None),
+    judging.launches_seen({"my_net": 5}),
+    judging.clocks(FREE[:9], state(1980)),
+    judging.clocks(FREE, state(1700)),
+    judging.clocks(CAPPED[6:] + FREE[:4], state(1980)),
+    judging.profile(1.03, 1.0, "device"),
+    judging.same_speed(1.0, 1.15),
+    judging.graphs(1.0, 1.1, 100, 100),
+    judging.graphs(1.0, 0.5, 450, 100),
+    judging.fitted(85, 100),
+    judging.fitted(104, 100),
 ]
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from bench.core.peaks import ProbeKind
 from bench.core.precision import Arithmetic
 from bench.device.cpu import CpuBackend, last_level_cache_bytes
+from bench.measure import peaks
 from bench.measure.peaks import probe_memory, probe_products
 from tests.fakes.clock import FakeClock
 
@@ -79,6 +81,20 @@ def test_memory_probes_count_what_the_program_reads_and_writes() -> None:
     copy, triad = probe_memory("cpu", 0.001, array_bytes=4096, clock=SteadyClock())
     assert (copy.kind, copy.work, triad.kind, triad.work) == (ProbeKind.COPY, 2 * 4096, ProbeKind.TRIAD, 3 * 4096)
     assert triad.best_per_second == 3 * 4096 / 0.5
+
+
+def test_a_first_product_that_loads_a_library_is_no_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An accelerator idles meanwhile, and its clock stays low (A5)."""
+    clock, first, runs = FakeClock(), iter([60.0]), []
+
+    def run() -> None:
+        clock.advance(next(first, 2**-6))
+        runs.append(clock.now)
+
+    monkeypatch.setattr(peaks, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    taken = list(peaks._time(run, clock, 3.0))
+    assert len(runs) - len(taken) == 1 + 64  # a third of the time
+    assert set(taken) == {2**-6}
 
 
 def test_global_switches_are_as_before() -> None:

@@ -155,3 +155,37 @@ def test_a_base_that_is_missing_is_exit_code_5_before_anything_starts(repository
     done = subprocess.run(command, cwd=repository, env=environment(repository), capture_output=True, text=True)
     assert done.returncode == 5
     assert done.stderr.startswith("bench: base 'origin/main' is no commit")
+
+
+NETS = """\
+from torch import nn
+
+def net(width=16):
+    return nn.Sequential(nn.Linear(16, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 4))
+"""
+
+
+@pytest.mark.slow
+def test_two_models_of_a_folder_are_compared_and_the_budget_bounds_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(NETS)
+    models = ["--model-a", "nets.py:net", "--model-b", "nets.py:net@width=1024", "--input-shape", "16"]
+    options = ["--quads", "2", "--no-void", "--seed", "5", "--fail-if", "slower", "--format", "json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def compare(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, *models, *options, *more]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    done = compare()
+    assert done.returncode == 1, done.stderr
+    answer = json.loads(done.stdout)
+    (row,) = answer["comparisons"]
+    assert (row["verdict"], row["shown_by"]) == ("slower", "every-step")
+    assert 0.7 < row["low"] < row["shift"] < row["high"], "a million multiplications beside a thousand"
+    stored = json.loads((tmp_path / answer["folder"] / "comparison.json").read_text())
+    assert stored["comparisons"] == answer["comparisons"]
+
+    done = compare("--budget", "0.1s")
+    assert done.returncode == 5, done.stderr
+    assert "the budget ended before" in json.loads(done.stdout)["error"]
+    assert list((tmp_path / "results").iterdir()) == [tmp_path / answer["folder"]], "nothing was begun"

@@ -7,7 +7,7 @@ import pytest
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
-from bench.core.environment import LOCKED, MachineState
+from bench.core.environment import LOCKED, MachineState, RankSetup
 from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
@@ -102,6 +102,30 @@ def test_cold_starts_are_asked_for_and_a_compiled_cell_finds_its_code_once(endin
     assert all(one.total_seconds is not None for one in record.cold_starts)
     folders = {call[3] for call in endings.calls if call[0] == "start_cold"}
     assert len(folders) == 1 and not any(Path(folder).exists() for folder in folders)
+
+
+def test_a_cell_of_several_processes_says_why_it_has_no_cold_start(endings):
+    endings |= {"time_ranks": OK["time_cell"], "measure_rank_peaks": OK["measure_peak"]}
+    record = LocalExecutor(is_cold=True).run(replace(CELL, world_size=2))
+    assert record.outcome is Outcome.OK
+    assert [one.reason for one in record.cold_starts] == ["a cell of several processes is not started cold"]
+    assert "start_cold" not in [name for name, *_ in endings.calls]
+
+
+def test_a_cell_whose_rank_died_keeps_where_its_ranks_were(endings):
+    setup = RankSetup(backend="gloo", threads=1, devices=("cpu", "cpu"), hosts=("n1", "n2"))
+    endings["time_ranks"] = Ending(outcome=Outcome.KILLED, reason="rank 1 of 2 on n2: killed", ranks=setup)
+    record = LocalExecutor().run(replace(CELL, world_size=2, nodes=2))
+    assert (record.outcome, record.reason, record.ranks) == (Outcome.KILLED, "rank 1 of 2 on n2: killed", setup)
+
+
+def test_a_resumed_run_measures_what_its_records_have(endings):
+    endings["start_cold"] = lambda *given: ColdStart(has_cache=given[-1], step_seconds=(1.0,))
+    cold = LocalExecutor(is_cold=True).run(CELL)
+    for records, is_cold in (((), False), ((run(),), False), ((run(), cold), True)):
+        executor = LocalExecutor()
+        executor.go_on_like(records)
+        assert bool(executor.run(CELL).cold_starts) is is_cold
 
 
 def test_a_cold_start_that_fails_costs_the_cell_nothing(endings):

@@ -74,17 +74,22 @@ def test_a_busy_machine_keeps_nothing_unless_forced(tmp_path, monkeypatch):
         (MachineState(gpu_other_processes=None), True),
     ],
 )
-def test_peaks_of_a_shared_or_hot_gpu_are_not_kept_unless_forced(tmp_path, monkeypatch, state, is_kept):
+def test_peaks_of_a_shared_or_hot_gpu_are_not_kept_unless_forced(tmp_path, monkeypatch, capsys, state, is_kept):
     """Every later MFU would be against a roof that is too low (B6)."""
+    asked = []
 
     def call(function, *arguments, **_):
-        preflight = Preflight(devices=(("cuda:0", "cuda:0"),), environments=(("cuda:0", ENVIRONMENT),))
+        asked.append(arguments)
+        environment = replace(ENVIRONMENT, gpu_uuid="some")
+        preflight = Preflight(devices=(("auto", "cuda:0"),), environments=(("cuda:0", environment),), notes=("a note",))
         is_first = function.endswith(":preflight")
         return Ending(outcome=Outcome.OK, value=preflight if is_first else (PEAKS.probes, PEAKS.skipped, state))
 
     monkeypatch.setattr(peaks_module.processes, "call", call)
-    assert (measure_peaks("cuda:0", seconds=1, results=tmp_path)[1] is not None) is is_kept
-    assert measure_peaks("cuda:0", seconds=1, results=tmp_path, is_forced=True)[1] is not None
+    assert (measure_peaks("auto", seconds=1, results=tmp_path)[1] is not None) is is_kept
+    assert measure_peaks("auto", seconds=1, results=tmp_path, is_forced=True)[1] is not None
+    assert asked[1] == ("cuda:0", 1, "some")
+    assert capsys.readouterr().err == "a note\na note\n"
 
 
 def test_cells_under_a_doubtful_roof_are_doubted(endings):

@@ -13,6 +13,7 @@ from bench.core.record import Outcome
 from bench.runner import plan
 from bench.runner.plan import Plan, check_here, share_out, share_threads
 from bench.runner.processes import Ending
+from bench.runner.workers.answers import Preflight
 from tests.records import ENVIRONMENT
 
 CELL = Cell(model="net", batch_size=8)
@@ -86,6 +87,17 @@ def test_a_dry_run_asks_torch_only_for_accelerators_and_own_models(monkeypatch: 
     with pytest.raises(UsageError, match="no CUDA device here"):
         check_here([Cell(model="mlp@width=3", batch_size=8)])
     assert asked[2:] == [((), (("mlp@width=3", None),))], "only the model knows which options make sense together"
+
+
+def test_a_run_says_why_auto_passes_over_a_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else a GPU whose driver is too old would be a run on the CPU without a word (B5)."""
+    answer = Preflight(devices=(("auto", "cpu"),), environments=(("cpu", ENVIRONMENT),), notes=("auto takes it",))
+    monkeypatch.setattr(plan.processes, "call", lambda *_, **__: Ending(outcome=Outcome.OK, value=answer))
+    monkeypatch.setattr(plan.processes, "preload_libraries", lambda _: None)
+    assert plan.make_plan([Cell(model="mlp", batch_size=8, device="auto")]).cells[0].device == "cpu"
+    assert capsys.readouterr().err == "auto takes it\n"
 
 
 def test_a_dry_run_refuses_what_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ that minute passes.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -344,8 +345,9 @@ def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(b
     _, document = bench.json("run", *sweep, "--world-size", "1,2", "--nodes", "2", "--timeout", "100s")
     assert len(document["slurm_jobs"]) == 2
     assert document["tasks"] == 4  # one for the cells of one node, and one for each of two
-    wait_until_over(bench, document["run"], TIME_LIMIT_SECONDS)
-    _, collected = bench.json("slurm", "collect", document["run"])
+    run = document["run"]
+    wait_until_over(bench, run, TIME_LIMIT_SECONDS)
+    _, collected = bench.json("slurm", "collect", run)
     found = {(name_of(r["cell"]), r["cell"].get("world_size", 1)): r for r in collected["records"]}
     good = found["good", 2]
     assert good["outcome"] == Outcome.OK, good
@@ -355,9 +357,20 @@ def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(b
     assert scaling["reason"] in COMPARED and scaling["efficiency"] > 0
     # What dies is that cell's row and no other's.
     assert [found[name, 1]["outcome"] for name in ("good", "a_rank_dies", "a_node_dies")] == [Outcome.OK] * 3
-    assert found["a_rank_dies", 2]["reason"] == "rank 1 of 2: the worker was killed by SIGKILL"
+    # And says on which host, beside those of all ranks.
+    reason = re.fullmatch(
+        r"rank 1 of 2 on (n[12]): the worker was killed by SIGKILL", found["a_rank_dies", 2]["reason"]
+    )
+    assert found["a_rank_dies", 2]["ranks"]["hosts"][1] == reason[1]
     assert found["a_node_dies", 2]["outcome"] == Outcome.KILLED
-    assert "of 2 ended without a word" in found["a_node_dies", 2]["reason"]
+    reason = re.match(r"node [12] of 2 \((n[12])\) ended without a word", found["a_node_dies", 2]["reason"])
+    assert found["a_node_dies", 2]["ranks"]["hosts"][1] == reason[1]
+    assert all(sorted(found[name, 2]["ranks"]["hosts"]) == ["n1", "n2"] for name in ("a_rank_dies", "a_node_dies"))
+    # And can be resumed as any other.
+    _, again = bench.json("run", "--resume", run, "--executor", "slurm", "--retry", "killed")
+    assert (again["cells"], again["tasks"]) == (2, 2)
+    assert bench("slurm", "cancel", run)[0] == ExitCode.FINE
+    wait_until_over(bench, run, 60)
 
 
 @pytest.mark.late

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.core.generation import Generation, joined
 from bench.stats.generation import summarise_generation
 from tests.scenario_cases import FAILED_GENERATION, make_generation
 
@@ -19,6 +20,40 @@ def test_rates_and_latencies_follow_from_the_raw_times() -> None:
     assert summary.token.point == pytest.approx(1e-3 + 36.5e-6, rel=1e-3)  # places 32 to 41
     assert summary.decode_tokens_per_second == pytest.approx(4 / summary.token.point)
     assert summary.decode_flops_per_second == pytest.approx(1_350_000 * 4 / summary.token.point)
+
+
+def of_three_processes(speeds: tuple[float, float, float]) -> Generation:
+    """Measure eight generations in each of three processes, each of its own speed."""
+    one = make_generation()
+    assert one.times is not None
+    times = [
+        replace(
+            one.times,
+            first_token_seconds=tuple(speed * second for second in one.times.first_token_seconds),
+            token_seconds=tuple(tuple(speed * second for second in text) for text in one.times.token_seconds),
+        )
+        for speed in speeds
+    ]
+    return replace(one, times=joined(times))
+
+
+def test_intervals_of_several_processes_include_their_spread() -> None:
+    apart, alike = (summarise_generation(of_three_processes(speeds)) for speeds in ((0.9, 1.0, 1.1), (1.0, 1.0, 1.0)))
+    for name in ("first_token", "token"):
+        wide, narrow = (getattr(summary, name) for summary in (apart, alike))
+        assert wide.half_width > 0.2 * wide.point > 5 * narrow.half_width
+        assert (wide.n_effective, narrow.n_effective) == (3, 3)
+    single = make_generation()
+    assert single.times is not None
+    assert joined([single.times]) == single.times
+
+
+@pytest.mark.parametrize("processes", [(8, 8), (8, 0), (9, -1)])
+def test_processes_that_do_not_add_up_are_taken_for_one(processes: tuple[int, ...]) -> None:
+    one = make_generation()
+    assert one.times is not None
+    damaged = replace(one, times=replace(one.times, processes=processes))
+    assert summarise_generation(damaged) == summarise_generation(one)
 
 
 def test_the_cost_of_context_is_the_slope_over_the_tokens_before() -> None:

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity
 
+from bench.core.advice import MOST_LAUNCHES_TOLD
 from bench.core.cell import Cell, CompileMode
 from bench.core.record import Phase
 from bench.core.units import counted
@@ -51,7 +52,7 @@ class Collected:
     Attributes:
         warmup_seconds: Duration of each warm-up step.
         plain_seconds: Without the profiler; of the device's clock on an accelerator.
-        plain_phases: Median of each phase without the profiler, of steps that are split into phases.
+        plain_phases: Median of each phase on the host without the profiler, of steps that are split into phases.
         plain_host_seconds: What the host took for those on an accelerator, waits for room in its queue included.
         launch_seconds: The least that launching a step into an empty queue took; None if that cannot be told.
         steps: Profiled, on the host.
@@ -95,8 +96,9 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
             host += new_host
             if clock.launch_seconds is not None:
                 launches.append(clock.launch_seconds)
-            for phase, taken in time_phases(step, clock, max(block, count))[0].items():
-                phases[phase] += taken
+            taken, on_host = time_phases(step, clock, max(block, count))
+            for phase, values in (on_host if clock.name == "device" else taken).items():
+                phases[phase] += values
             recording = record_steps(step, cell, count + 1)
             attribution = Attribution(recording)
             profiled += host_times(attribution)[1:]
@@ -105,12 +107,13 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
         with backend_of(cell.device).waits() as waits:
             if launches:
                 step()
-    # A step that waits for the device, as with a GradScaler, launches no faster than that.
-    is_waiting = step.scaler is not None or bool(waits)
+    # A step that waits for the device, as with a GradScaler, or for room in its queue, launches no faster than that.
+    kernels = max((sum(one.operator_calls.values()) for one in device), default=0)
+    is_waiting = step.scaler is not None or bool(waits) or kernels > MOST_LAUNCHES_TOLD
     return Collected(
         warmup_seconds=tuple(warmup),
         plain_seconds=tuple(plain),
-        plain_phases={phase: statistics.median(taken) for phase, taken in phases.items()},
+        plain_phases={phase: statistics.median(values) for phase, values in phases.items()},
         plain_host_seconds=tuple(host),
         launch_seconds=None if is_waiting else min(launches, default=None),
         steps=tuple(profiled),

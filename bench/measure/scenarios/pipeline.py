@@ -10,10 +10,12 @@ from torch.utils.data import DataLoader
 
 from bench import registry
 from bench.core.training import PipelinePoint, TrainingPlan
+from bench.device.backend import is_accelerator
+from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.step import Step
-from bench.measure.blocks import time_steps
-from bench.measure.clock import clock_for
+from bench.measure.blocks import time_steps, warm_up
+from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import feed, input_shape
 from bench.measure.scenarios.images import Digits, make_loader, open_digits
 from bench.measure.scenarios.training import STARVED_FRACTION, starved
@@ -21,14 +23,20 @@ from bench.measure.scenarios.training import STARVED_FRACTION, starved
 LEAST_BATCHES = 5
 MOST_BATCHES = 1000
 WARMUP_STEPS = 3
+"""On a CPU; an accelerator warms up until it settles."""
+
 _TORCHS_PREFETCH = 2  # batches per worker where none is asked for
 
 
-def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | None = None) -> PipelinePoint:
+def measure_pipeline(
+    plan: TrainingPlan, budget_seconds: float, data: Digits | None = None, clock: Clock | None = None
+) -> PipelinePoint:
     """Measure one combination; each of the three takes about `budget_seconds`, and five batches at least.
 
     Batches that workers had prepared before the first was taken would flatter the loader, so they are taken and not
     counted.
+
+    `clock` keeps its glances at the device for the caller.
 
     Raises:
         BenchError: The model or the data cannot be used.
@@ -37,9 +45,10 @@ def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | N
     with prepare(workload, plan.cell) as step:
         if data is None:
             data = open_digits(plan, input_shape(step, plan.model))
-        step_seconds = _time_step(step, plan, budget_seconds)
+        clock = clock or clock_for(plan.device)
+        step_seconds = _time_step(step, plan, clock, budget_seconds)
         start_seconds, data_seconds = _time_loader(plan, data, budget_seconds)
-        wait_seconds, rest_seconds = _time_both(step, plan, data, budget_seconds)
+        wait_seconds, rest_seconds = _time_both(step, plan, data, clock, budget_seconds)
     waited, worked = sum(wait_seconds), sum(rest_seconds)
     is_starved = waited > STARVED_FRACTION * (waited + worked)
     count = len(wait_seconds)
@@ -54,12 +63,16 @@ def measure_pipeline(plan: TrainingPlan, budget_seconds: float, data: Digits | N
     )
 
 
-def _time_step(step: Step, plan: TrainingPlan, budget_seconds: float) -> list[float]:
-    clock = clock_for(plan.device)
-    time_steps(step, clock, WARMUP_STEPS)
+def _time_step(step: Step, plan: TrainingPlan, clock: Clock, budget_seconds: float) -> list[float]:
+    is_queued = is_accelerator(plan.device)
+    if is_queued:
+        warm_up(step, clock, plan.device)
+    else:
+        settle_scale(step)
+        time_steps(step, clock, WARMUP_STEPS)
     seconds: list[float] = []
     while len(seconds) < LEAST_BATCHES or (sum(seconds) < budget_seconds and len(seconds) < MOST_BATCHES):
-        seconds += time_steps(step, clock, LEAST_BATCHES)[0]
+        seconds += time_steps(step, clock, LEAST_BATCHES, lead_in=is_queued)[0]
     return seconds
 
 
@@ -83,9 +96,10 @@ def _time_loader(plan: TrainingPlan, data: Digits, budget_seconds: float) -> tup
     return start_seconds, seconds
 
 
-def _time_both(step: Step, plan: TrainingPlan, data: Digits, budget_seconds: float) -> tuple[list[float], list[float]]:
+def _time_both(
+    step: Step, plan: TrainingPlan, data: Digits, clock: Clock, budget_seconds: float
+) -> tuple[list[float], list[float]]:
     """Return what each step waited for its batch, and what copying and the step took."""
-    clock = clock_for(plan.device)
     batches = iter(_loader(plan, data))
     for _ in range(1 + _ahead(plan)):
         images, labels = next(batches)

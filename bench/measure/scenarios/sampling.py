@@ -24,7 +24,8 @@ from bench.core.workload import ImageSampler, Workload
 from bench.counters.build import on_meta
 from bench.counters.parameters import count_parameters
 from bench.device.backend import backend_of
-from bench.device.environment import read_machine, state_between
+from bench.device.environment import load_of_others, read_machine, state_between
+from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.step import Step
 from bench.measure.clock import Clock, clock_for
@@ -75,6 +76,7 @@ def time_case(
     """Sample again and again, with a mark after each part; synchronises before and after each sampling only."""
     found: list[list[float]] = []
     has_decode = False
+    load = load_of_others(case.cell.device, gpu_uuid)
     with _prepared(case) as (model, sampler, text, noise):
         clock = clock_for(case.cell.device)
         has_decode = sampler.decode is not None
@@ -98,7 +100,7 @@ def time_case(
         before = read_machine(case.cell.device, gpu_uuid)
         warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling, steps)
         after = read_machine(case.cell.device, gpu_uuid)
-        state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances)
+        state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances, load)
     times = SamplingTimes(
         encode_seconds=tuple(seconds[0] for seconds in found),
         step_seconds=tuple(tuple(seconds[1 : 1 + case.steps]) for seconds in found),
@@ -178,6 +180,7 @@ def time_parts(case: SamplingCase, sampling: Sampling) -> PartTimes:
     names: list[str] = []
     found: list[list[float]] = []
     with prepare(workload, cell) as step:
+        settle_scale(step)
         clock = clock_for(cell.device)
 
         def train_once() -> float:

@@ -65,11 +65,13 @@ def train(
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     is_stopped: Callable[[], bool] = lambda: False,
+    clock: Clock | None = None,
 ) -> TrainingRun:
     """Train as planned; go on from the checkpoint where there is one.
 
     `report` is told how far it is, some times a second; its time counts as OTHER. `is_stopped` is asked after every
-    step; a training that is stopped writes a checkpoint and answers what it has.
+    step; a training that is stopped writes a checkpoint and answers what it has. `clock` keeps its glances at the
+    device for the caller.
 
     Raises:
         BenchError: The model, the data or the checkpoint cannot be used.
@@ -83,7 +85,15 @@ def train(
         if checkpoint is not None and checkpoint.is_file():
             place = load(checkpoint, plan, step)
             place = replace(place, resumptions=place.resumptions + 1)
-        run = _Run(plan=plan, step=step, data=data, checkpoint=checkpoint, report=report, is_stopped=is_stopped)
+        run = _Run(
+            plan=plan,
+            step=step,
+            data=data,
+            checkpoint=checkpoint,
+            report=report,
+            is_stopped=is_stopped,
+            clock=clock or clock_for(plan.device),
+        )
         return run.go(place)
 
 
@@ -97,6 +107,7 @@ class _Run:
     checkpoint: Path | None
     report: Callable[[Progress], None]
     is_stopped: Callable[[], bool]
+    clock: Clock
     reported_at: float = -math.inf
 
     def go(self, place: Place) -> TrainingRun:
@@ -125,9 +136,8 @@ class _Run:
 
     def _train_epoch(self, running: _Running, place: Place) -> bool:
         """Train one epoch, or what is left of it; False if it was stopped."""
-        plan, step = self.plan, self.step
+        plan, step, clock = self.plan, self.step, self.clock
         total = self.data.steps(plan.batch_size)
-        clock = clock_for(plan.device)
         running.start(clock)
         for images, labels in self.data.train_loader(plan, running.number, running.steps):
             clock.mark()

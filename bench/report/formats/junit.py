@@ -69,6 +69,8 @@ def _cell_case(record: Record, one: Measured | None) -> _Case:
         step = one.summary.step
         ends = f" ({step.low!r} to {step.high!r})" if step.low is not None else ""
         said.append(f"step_median_seconds {step.point!r}{ends}, {step.n} steps")
+        if (rate := one.summary.tokens_per_second) is not None:
+            said.append(f"tokens_per_second {rate!r}, token_seconds {one.summary.seconds_per_token!r}")
     said += [f"doubt: {kind}" for kind in doubts(record)]
     failure = skipped = None
     if record.outcome is Outcome.SKIPPED:

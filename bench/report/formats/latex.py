@@ -55,17 +55,19 @@ def _is_latin(char: str) -> bool:
     return char.isascii() or (char.isalpha() and ord(char) < 0x100 and char not in "ÐðÞþ")  # which OT1 fonts lack
 
 
-def latex_table(records: Sequence[Record], environment: Environment | None = None, label: str = "stepbench") -> str:
+def latex_table(
+    records: Sequence[Record], environment: Environment | None = None, label: str = "stepbench", view: str = ""
+) -> str:
     r"""Write one row per cell, in the units of the terminal's table; the label is for `\ref{tab:...}`.
 
-    Without an environment it is the first record's.
+    Without an environment it is the first record's. The view is the usual one, or `cold`, the start of the cells.
     """
     environment = environment or next((r.environment for r in records if r.environment), None)
     summaries = [summarise(record) for record in records]
-    found = [*key_columns(records), *figure_columns(records, summaries)] if records else []
+    found = [*key_columns(records), *figure_columns(records, summaries, view)] if records else []
     columns = [column for column in found if "latex" not in column.hidden_in]
     rows = [_row(record, summaries[row], columns, row) for row, record in enumerate(records)]
-    sentences = [_caption(records, summaries)]
+    sentences = [_caption(records, summaries, view)]
     sentences += [f"Measured on {escape(', '.join(machine_facts(environment)))}."] if environment else []
     lines = ["% needs \\usepackage{booktabs}" + (" and \\usepackage{longtable}" if len(rows) > LONGEST_TABLE else "")]
     write = _longtable if len(rows) > LONGEST_TABLE else _table
@@ -124,14 +126,14 @@ def _longtable(
     ]
 
 
-def _caption(records: Sequence[Record], summaries: Sequence[Summary]) -> str:
+def _caption(records: Sequence[Record], summaries: Sequence[Summary], view: str) -> str:
     """Describe the figures and how they were measured."""
     if not records:
         return "No cells."
     counts = sorted({len({sample.process for sample in record.samples}) for record in records if record.samples})
     processes = "" if not counts else f" {'--'.join(dict.fromkeys([str(counts[0]), str(counts[-1])]))}"
     each = f" Each cell in{processes} fresh process{'' if counts == [1] else 'es'} of its own." if counts else ""
-    return f"{escape(caption(records, summaries))}.{each}"
+    return f"{escape(caption(records, summaries, view))}.{each}"
 
 
 def _notes(records: Sequence[Record]) -> list[str]:
@@ -148,4 +150,6 @@ def _label(label: str) -> str:
     return "tab:" + "".join(c if c.isascii() and (c.isalnum() or c in "-:") else "-" for c in label)
 
 
-FORMAT = Format(write=lambda run, _: latex_table(run.records, run.environment, run.id), holds_failures=True)
+FORMAT = Format(
+    write=lambda run, asked: latex_table(run.records, run.environment, run.id, asked.view), holds_failures=True
+)

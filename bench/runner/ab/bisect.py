@@ -175,7 +175,7 @@ class Bisecting:
             steps=tuple(self._steps),
             unmeasured=tuple(Unmeasured(commit=commits[i], reason=r) for i, r in sorted(self._unmeasured.items())),
             likely=tuple(self._likely),
-            notes=tuple(dict.fromkeys(self._notes)),
+            notes=tuple(dict.fromkeys((*self._notes, *_unsearched(ends), *ends.notes))),
             sessions=self._sessions,
         )
 
@@ -327,10 +327,10 @@ class Bisecting:
                 again.append(hunt)
             else:
                 words = "one of the named" if len(commits) > 1 else commits[0].name[:12]
-                self._note(
-                    BisectVerdict.UNDECIDED,
-                    f"{words} was named, but fresh sessions did not confirm it ({found.verdict})",
-                )
+                why = f"fresh sessions did not confirm it ({found.verdict})"
+                if ends.is_cut_short:
+                    why = "the budget ended before it was confirmed; `bench bisect --resume` continues"
+                self._note(BisectVerdict.UNDECIDED, f"{words} was named, but {why}")
                 further += self._part_at_plateau(part, hunt, points, suspects)
         return again, further
 
@@ -374,6 +374,19 @@ class Bisecting:
                 f"good to bad {math.expm1(total):+.1%}"
             )
         return [line.replace("%", " %") for line in lines]
+
+
+def _unsearched(ends: Ends) -> list[str]:
+    """Name the cells of which the ends say nothing, beside those that are searched for."""
+    if all(one.verdict is not ComparisonVerdict.SLOWER for one in ends.comparisons):
+        return []
+    lines = []
+    for one in ends.comparisons:
+        if one.verdict in (ComparisonVerdict.INCOMPARABLE, ComparisonVerdict.INCONCLUSIVE):
+            error = dict(one.facts).get("error")
+            why = "its ends could not be told apart" if error is None else f"it cannot be measured: {error}"
+            lines.append(f"{one.cell_id} was not searched: {why}")
+    return lines
 
 
 def _without_step(ends: Ends, fail_at: float) -> tuple[BisectVerdict, str]:

@@ -179,6 +179,7 @@ class LiveMeasurer:
             settings=self._next_settings(),
             results=self._results,
             judges_other_work=True,
+            needs_head=False,
         )
         try:
             compared = compare_sides(request, self._listen)

@@ -86,6 +86,7 @@ def measure_pairs(
     start: StartArm | None = None,
     environments: dict[str, Environment] | None = None,
     offsets: dict[str, float] | None = None,
+    started: float | None = None,
 ) -> Judged:
     """Let two cells of the code that lies here take turns, for every pair.
 
@@ -97,6 +98,7 @@ def measure_pairs(
         start: Starts the worker of a side; a seam for tests.
         environments: Environments by device; a worker is asked where `start` is not given.
         offsets: The log-ratio that counts as no change, by key of a pair.
+        started: When the budget began, by `time.monotonic`; now if not given.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.
@@ -105,7 +107,7 @@ def measure_pairs(
         name: {pair.key: cells[index] for pair, cells in pairs.items()} for index, name in enumerate(("base", "head"))
     }
     fates: dict[str, Fate] = {}
-    started = time.monotonic()
+    started = time.monotonic() if started is None else started
     deadline = settings.deadline(started)
     with contextlib.ExitStack() as stack:
 
@@ -239,23 +241,37 @@ def cells_of(model_a: str | None, model_b: str | None, axes: Mapping[str, Any], 
 
 
 def compare_cells(
-    a: Cell, b: Cell, settings: Settings, results: Path, listen: Callable[[Progress], None] = lambda _: None
+    a: Cell,
+    b: Cell,
+    settings: Settings,
+    results: Path,
+    listen: Callable[[Progress], None] = lambda _: None,
+    get_ready: Callable[[], None] = lambda: None,
 ) -> Compared:
     """Compare two cells; the shift is log(B / A), per example where their batch sizes differ.
 
+    `get_ready` is called before anything is started, and may wait for a quiet machine; the budget holds that, too.
+
     Raises:
-        NothingMeasuredError: One of them fails.
+        NothingMeasuredError: One of them fails; or the budget ended before the first session began.
         BenchError: No worker can be started, or the device is not there.
     """
-    found, _ = _look(_here(), {}, a.device)
+    started = time.monotonic()
+    get_ready()
+    found, _ = _look(_here(), {}, a.device, settings.deadline(started))
     with locked_environments(found, is_asked=settings.lock_clocks) as environments:
-        return _compare(a, b, settings, results, listen, environments[a.device])
+        return _compare(a, b, settings, results, listen, environments[a.device], started)
 
 
 def _compare(
-    a: Cell, b: Cell, settings: Settings, results: Path, listen: Callable[[Progress], None], environment: Environment
+    a: Cell,
+    b: Cell,
+    settings: Settings,
+    results: Path,
+    listen: Callable[[Progress], None],
+    environment: Environment,
+    started: float,
 ) -> Compared:
-    started = time.monotonic()
     pair = replace(b, model=f"{b.id} : {a.id}")
     offset = math.log(b.batch_size / a.batch_size)
     here = Path.cwd()
@@ -268,7 +284,14 @@ def _compare(
         write_session(folder.path / "sessions", progress.session)
         listen(progress)
 
-    judged = measure_pairs({pair: (a, b)}, settings, device=a.device, listen=on_progress, offsets={pair.key: offset})
+    judged = measure_pairs(
+        {pair: (a, b)},
+        settings,
+        device=a.device,
+        listen=on_progress,
+        offsets={pair.key: offset},
+        started=started,
+    )
     (comparison,) = judged.comparisons
     facts = dict(comparison.facts)
     if "error" in facts:

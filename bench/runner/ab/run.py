@@ -57,6 +57,7 @@ class Request:
         compares_with_itself: Both sides are meant to be the same; else that is remarked on.
         cells: What to compare where it is planned already; `targets` and `axes` then say nothing.
         judges_other_work: Give a verdict also where the parameters differ.
+        needs_head: Refuse a head that has none of the cells, usually because of a misspelt name; else that is a result.
         get_ready: Called once the sides are there, before anything is counted or timed; may wait for a quiet machine.
     """
 
@@ -71,6 +72,7 @@ class Request:
     compares_with_itself: bool = False
     cells: tuple[Cell, ...] = ()
     judges_other_work: bool = False
+    needs_head: bool = True
     get_ready: Callable[[], None] = lambda: None
 
 
@@ -134,7 +136,8 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
         notes = () if request.compares_with_itself else remarks(base, head)
         request.get_ready()
         found = scout(base, head, cells, deadline)
-        _need_something(found)
+        if request.needs_head:
+            _need_something(found, notes)
         environments = stack.enter_context(
             locked_environments(found.environments["head"], is_asked=settings.lock_clocks)
         )
@@ -246,8 +249,8 @@ def side_document(side: Side) -> dict[str, Any]:
     return {"given": side.given, "commit": side.commit, "python": side.python}
 
 
-def _need_something(found: Scouted) -> None:
-    """Refuse a comparison of which the head knows nothing, for the usual reason: a name that was misspelt.
+def _need_something(found: Scouted, notes: Sequence[str]) -> None:
+    """Refuse a comparison of which the head knows nothing, usually because of a misspelt name; the notes may say why.
 
     Raises:
         NothingMeasuredError: No cell can be had on the head.
@@ -255,7 +258,8 @@ def _need_something(found: Scouted) -> None:
     fates = [found.fates.get(cell.key) for cell in found.cells]
     if fates and all(fate is not None and fate.side in ("head", "both") for fate in fates):
         first: Fate = next(fate for fate in fates if fate is not None)
-        raise NothingMeasuredError(f"nothing to compare, {first.side}: {first.reason}")
+        said = "".join(f"; {note}" for note in notes)
+        raise NothingMeasuredError(f"nothing to compare, {first.side}: {first.reason}{said}")
 
 
 def _differing(found: Scouted, *, is_other_python: bool) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def open_sides(
     repository = repository_of(cwd)
     given = {"base": base, "head": head}
     commits = {name: _commit(text, name, repository, cwd) for name, text in given.items()}
-    pythons = {"base": _interpreter(base_python) if base_python else sys.executable, "head": sys.executable}
+    pythons = {"base": sys.executable if base_python is None else _interpreter(base_python), "head": sys.executable}
     wanted = [(name, commit) for name, commit in commits.items() if commit is not None]
     with contextlib.ExitStack() as stack:
         folders: dict[str, Path] = {}
@@ -93,7 +93,7 @@ def open_sides(
                     folder=folder,
                     root=root,
                     python=pythons[name],
-                    models=_models_folder(root, repository) or (_own_models() if base_python else None),
+                    models=_models_folder(root, repository) or (None if base_python is None else _own_models()),
                     foreign=foreign,
                 )
             )
@@ -114,7 +114,8 @@ def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
     for side in (base, head):
         if count and None not in (base.commit, head.commit) and side.commit == here:
             files = "1 file has" if count == 1 else f"{count} files have"
-            found.append(f"{files} uncommitted changes, which {side.given} does not include; write . to include them")
+            advice = "" if _is_searched(side) else "; write . to include them"
+            found.append(f"{files} uncommitted changes, which {_shown(side)} does not include{advice}")
             break
     folders = {side.name: side for side in (base, head)}
     if not count and here is not None and {base.commit, head.commit} == {here, None}:
@@ -125,10 +126,18 @@ def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
         empty = [path for path in _submodules(side.root) if not any((side.root / path).glob("*"))]
         if empty and side.commit is not None:
             names = ", ".join(empty[:3])
-            found.append(
-                f"{side.name}: submodule {names} is empty in a checkout of a commit; name a folder that has it"
-            )
+            advice = "" if _is_searched(side) else "; name a folder that has it"
+            found.append(f"{side.name}: submodule {names} is empty in a checkout of a commit{advice}")
     return tuple(found)
+
+
+def _is_searched(side: Side) -> bool:
+    """Whether a search among commits named this one, where no folder can stand in its place."""
+    return side.given == side.commit
+
+
+def _shown(side: Side) -> str:
+    return side.given[:9] if _is_searched(side) else side.given
 
 
 def _submodules(root: Path) -> list[str]:
@@ -169,6 +178,8 @@ def _commit(text: str, name: str, repository: Path | None, cwd: Path) -> str | N
 
 
 def _interpreter(given: str) -> str:
+    if not given.strip():
+        raise UsageError("--base-python is empty; write for example .venv-old/bin/python")
     path = Path(given).expanduser()
     if path.is_dir():
         path = path / "bin" / "python"

@@ -19,7 +19,7 @@ from bench import registry
 from bench.claims.check import BATCH_SIZE, Subject
 from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell, CompileMode, Mode, Parallel, Precision
-from bench.core.environment import SHARED_LOAD, MachineState
+from bench.core.environment import MachineState
 from bench.core.errors import BenchError, UsageError
 from bench.core.fit import Fit, Verification
 from bench.core.inputs import InputShape
@@ -43,7 +43,7 @@ from bench.device.backend import (
     synchronize,
     why_not,
 )
-from bench.device.environment import read_environment, read_machine, state_between
+from bench.device.environment import load_of_others, read_environment, read_machine, state_between
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.settings import cell_settings, changed_settings, read_settings
@@ -191,6 +191,7 @@ def meter_energy(cell: Cell, gpu_uuid: str | None) -> EnergyWindow:
     with meter.opened():
         idle = measure_idle(meter)
         with prepare(workload, cell) as step:
+            settle_scale(step)
             return measure_energy(step, cell.device, meter, idle_watts=idle)
 
 
@@ -304,28 +305,6 @@ def advice_on_settings(cell: Cell, before: Mapping[str, str]) -> tuple[Advice, .
         return ()
     facts = tuple((name, f"{asked} -> {held}") for name, (asked, held) in changed.items())
     return (Advice(kind=AdviceKind.SETTINGS_CHANGED, facts=facts),)
-
-
-_LOAD_MEMORY_SECONDS = 1.2
-
-
-def load_of_others(
-    device: str,
-    gpu_uuid: str | None,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> float | None:
-    """Read the load of a device that this process does not use yet; None if unavailable.
-
-    The driver's figure covers up to a second, in which a cell before this one may still have worked: it has to fall.
-    """
-    backend, started = backend_of(device), now()
-    with backend.opened():
-        load = backend.load(gpu_uuid)
-        while load is not None and load > SHARED_LOAD and now() - started < _LOAD_MEMORY_SECONDS:
-            sleep(0.1)
-            load = backend.load(gpu_uuid)
-    return load
 
 
 def profile_cell(

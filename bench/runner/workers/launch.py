@@ -55,11 +55,15 @@ _PIPE_BYTES = 65536
 
 
 class RanksEnded(Exception):  # noqa: N818 - no error of ours: it carries how the cell ended
-    """The ranks gave no values; `ending` says how the cell ended, naming the rank that was first."""
+    """The ranks gave no values; `ending` says how the cell ended, naming the rank that was first.
 
-    def __init__(self, ending: Ending) -> None:
+    `hosts` are those of all ranks, by rank, of a cell of several nodes; else empty.
+    """
+
+    def __init__(self, ending: Ending, hosts: tuple[str, ...] = ()) -> None:
         super().__init__(ending.reason)
         self.ending = ending
+        self.hosts = hosts
 
 
 class _TooLongError(BaseException):
@@ -109,6 +113,8 @@ class NodeEnded:
         codes: Exit codes of those that the launcher saw end, by rank; it ended the rest.
         is_oom: The kernel has killed for lack of memory meanwhile.
         where: Where each was when the time was up; None where it was not.
+        ranks: Ranks that began here.
+        host: Name of the node, of several.
     """
 
     values: Mapping[int, Any]
@@ -116,6 +122,8 @@ class NodeEnded:
     codes: Mapping[int, int]
     is_oom: bool = False
     where: str | None = None
+    ranks: tuple[int, ...] = ()
+    host: str = ""
 
     @property
     def is_consequence(self) -> bool:
@@ -201,7 +209,22 @@ def run_ranks(
         # The node where all meet has left; its ranks know why, ours may too.
     except _TooLongError:
         where = _where(lines)
-    return NodeEnded(values=values, reports=_heard(lines), codes=codes, is_oom=oom_kills() > kills, where=where)
+    began, reports = _heard(lines)
+    is_oom = oom_kills() > kills
+    return NodeEnded(values=values, reports=reports, codes=codes, is_oom=is_oom, where=where, ranks=began)
+
+
+def hosts_of(ended: Sequence[NodeEnded], world_size: int, dead_host: str = "") -> tuple[str, ...]:
+    """Name the host of each rank; empty where the ranks are of one machine.
+
+    Args:
+        ended: Nodes that answered.
+        world_size: Number of all ranks.
+        dead_host: The node that did not answer, if there is just one: ranks that began nowhere else were its own.
+    """
+    known = {rank: one.host for one in ended for rank in one.ranks}
+    hosts = tuple(known.get(rank, dead_host) for rank in range(world_size))
+    return hosts if any(hosts) else ()
 
 
 def values_of(ended: Sequence[NodeEnded], world_size: int, timeout_seconds: float | None) -> tuple[Any, ...]:
@@ -213,11 +236,13 @@ def values_of(ended: Sequence[NodeEnded], world_size: int, timeout_seconds: floa
     reports = {rank: report for one in ended for rank, report in one.reports.items()}
     codes = {rank: code for one in ended for rank, code in one.codes.items()}
     where = [one.where for one in ended if one.where is not None]
+    hosts = hosts_of(ended, world_size)
     if codes or (reports and not where):
-        raise RanksEnded(_judge(reports, codes, world_size, is_oom=any(one.is_oom for one in ended)))
+        is_oom = any(one.is_oom for one in ended)
+        raise RanksEnded(_judge(reports, codes, world_size, is_oom=is_oom, hosts=hosts), hosts)
     if where:
         reason = f"took longer than {timeout_seconds:g} s; {', '.join(where)}"
-        raise RanksEnded(Ending(outcome=Outcome.TIMED_OUT, reason=reason))
+        raise RanksEnded(Ending(outcome=Outcome.TIMED_OUT, reason=reason), hosts)
     values = {rank: value for one in ended for rank, value in one.values.items()}
     return tuple(values[rank] for rank in range(world_size))
 
@@ -231,6 +256,7 @@ def _rank(
         signal.signal(number, signal.SIG_DFL)  # the launcher's handlers, which a fork inherits, would wait for Python
     os.setsid()
     own = lines[int(os.environ["LOCAL_RANK"])]
+    own.report.send(int(os.environ["RANK"]))
     for line in lines:
         os.close(line.life[1])
     processes.die_when_closed(own.life[0])
@@ -283,28 +309,42 @@ def _time_limit(seconds: float | None) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _heard(lines: tuple[_Lines, ...]) -> dict[int, _Report]:
-    """Gather what the ranks said of their ends."""
-    reports: list[_Report] = []
+def _heard(lines: tuple[_Lines, ...]) -> tuple[tuple[int, ...], dict[int, _Report]]:
+    """Gather which ranks began here, and what they said of their ends."""
+    said: list[int | _Report] = []
     for line in lines:
         with contextlib.suppress(EOFError, OSError):
-            if line.reports.poll():
-                reports.append(line.reports.recv())
-    return {report.rank: report for report in reports}
+            while line.reports.poll():
+                said.append(line.reports.recv())
+    reports = {one.rank: one for one in said if isinstance(one, _Report)}
+    return tuple(one for one in said if isinstance(one, int)), reports
 
 
-def _judge(reports: Mapping[int, _Report], codes: Mapping[int, int], world_size: int, *, is_oom: bool) -> Ending:
+def _judge(
+    reports: Mapping[int, _Report],
+    codes: Mapping[int, int],
+    world_size: int,
+    *,
+    is_oom: bool,
+    hosts: Sequence[str] = (),
+) -> Ending:
     """Describe how the cell ended: by a rank that died without a word, else by the first that said why.
 
-    By rank are the reports of those that raised, and exit codes of those the launcher saw end (see `NodeEnded`).
+    By rank are the reports of those that raised, exit codes of those the launcher saw end (see `NodeEnded`), and the
+    hosts, of several nodes.
     """
+
+    def named(rank: int, reason: str | None) -> str:
+        host = f" on {hosts[rank]}" if hosts and hosts[rank] else ""
+        return f"rank {rank} of {world_size}{host}: {reason}"
+
     silent = {rank: code for rank, code in codes.items() if rank not in reports}
     for rank, code in silent.items():
         outcome, reason = processes.how_it_died(code, is_oom=is_oom and code == -signal.SIGKILL)
-        return Ending(outcome=outcome, reason=f"rank {rank} of {world_size}: {reason}")
+        return Ending(outcome=outcome, reason=named(rank, reason))
     first = min(reports, key=lambda rank: (reports[rank].is_consequence, reports[rank].at))
     ending = reports[first].ending
-    return replace(ending, reason=f"rank {first} of {world_size}: {ending.reason}")
+    return replace(ending, reason=named(first, ending.reason))
 
 
 def _where(lines: tuple[_Lines, ...]) -> str:

@@ -5,7 +5,8 @@
                         an agent: reads it, meets the others by torch's own rendezvous on the first node, runs the ranks
                         of its node (`run_ranks`), writes how they ended
 
-An agent always ends well: what befell its ranks is in its file. A node without a file is one that died.
+An agent always ends well: what befell its ranks is in its file. A node without a file is one that died; another file,
+written when the agent began, tells its name.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import psutil
 from bench.core.record import Outcome
 from bench.runner.processes import Ending
 from bench.runner.slurm.script import NODES_FOLDER_VARIABLE
-from bench.runner.workers.launch import NodeEnded, RanksEnded, run_ranks, values_of
+from bench.runner.workers.launch import NodeEnded, RanksEnded, hosts_of, run_ranks, values_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +72,17 @@ def launch_on_nodes(
         (folder / "call.pickle").write_bytes(pickle.dumps(call))
         code = _srun(folder, nodes)
         ended = {node: _read(folder, node) for node in range(nodes)}
+        hosts = {node: _read_host(folder, node) for node in range(nodes)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     found = [one for one in ended.values() if one is not None]
     dead = [node for node, one in ended.items() if one is None]
     if dead and all(one.is_consequence or not (one.reports or one.codes) for one in found):
-        which = f"node {dead[0] + 1} of {nodes}" if found else "every node"
+        host = hosts[dead[0]]
+        which = f"node {dead[0] + 1} of {nodes}{f' ({host})' if host else ''}" if found else "every node"
         reason = f"{which} ended without a word; srun's exit code is {code}"
-        raise RanksEnded(Ending(outcome=Outcome.KILLED if found else Outcome.FAILED, reason=reason))
+        ending = Ending(outcome=Outcome.KILLED if found else Outcome.FAILED, reason=reason)
+        raise RanksEnded(ending, hosts_of(found, nodes * ranks, host if len(dead) == 1 else ""))
     return values_of(found, nodes * ranks, timeout_seconds)
 
 
@@ -116,6 +120,11 @@ def _read(folder: Path, node: int) -> NodeEnded | None:
     return ended
 
 
+def _read_host(folder: Path, node: int) -> str:
+    path = folder / f"{node}.host"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def _free_port() -> int:
     with socket.socket() as one:
         one.bind(("", 0))
@@ -140,6 +149,7 @@ def main(folder: Path) -> None:
     """Be the agent of one node."""
     call: _Call = pickle.loads((folder / "call.pickle").read_bytes())
     node, host = int(os.environ["SLURM_NODEID"]), os.environ["SLURM_LAUNCH_NODE_IPADDR"]
+    (folder / f"{node}.host").write_text(host_name(), encoding="utf-8")
     address = _address_towards(host)
     if (interface := _interface_of(address)) is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
@@ -154,8 +164,8 @@ def main(folder: Path) -> None:
         run_id=call.run_id,
         timeout_seconds=call.timeout_seconds,
     )
-    if ended.where is not None:
-        ended = replace(ended, where=f"on {host_name()} {ended.where}")
+    where = None if ended.where is None else f"on {host_name()} {ended.where}"
+    ended = replace(ended, where=where, host=host_name())
     partial = folder / f"{node}.part"
     partial.write_bytes(pickle.dumps(ended))
     partial.rename(folder / f"{node}.pickle")

@@ -25,6 +25,7 @@ from bench.counters.memory import COMPILING_STEPS, measure_memory
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.cpu import Reading, usable_cores
 from bench.device.environment import read_machine, state_between
+from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.ranks import Ranks, joined
 from bench.measure.profile.collect import TRACED_STEPS, write_trace
@@ -76,7 +77,7 @@ def time_ranks(
     try:
         found = _launch(cell, timeout_seconds, _time_rank, cell, setup, sampling, process, predicted_bytes)
     except RanksEnded as ended:
-        return ended.ending
+        return replace(ended.ending, ranks=replace(setup, hosts=ended.hosts))
     problems = [one for one in found if isinstance(one, TimedCell)]
     if problems:  # its own words say more than that it was another's
         return next((one for one in problems if one.skipped != _ANOTHERS), problems[0])
@@ -201,6 +202,7 @@ def _trace_rank(cell: Cell, setup: RankSetup, path: str) -> str:
     with joined(cell.device) as ranks, prepare(workload, cell, ranks=ranks) as step:
         for _ in range(COMPILING_STEPS):
             step()
+        settle_scale(step)
         ranks.wait()
         own = Path(path).with_name(f"rank{ranks.rank}-{Path(path).name}")
         found = write_trace(step, cell, own, steps=TRACED_STEPS)  # as many on each: they wait for each other

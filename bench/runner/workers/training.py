@@ -10,7 +10,8 @@ from bench.core.advice import doubts_of_machine
 from bench.core.errors import UsageError
 from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
 from bench.device.backend import why_not
-from bench.device.environment import read_machine, state_between
+from bench.device.environment import load_of_others, read_machine, state_between
+from bench.measure.clock import clock_for
 from bench.measure.scenarios.pipeline import measure_pipeline
 from bench.measure.scenarios.training import check, train
 
@@ -34,11 +35,18 @@ def run_training(
         BenchError: The device, the model, the data or the checkpoint cannot be used.
     """
     _check_device(plan)
-    before = read_machine(plan.device, gpu_uuid)
+    load = load_of_others(plan.device, gpu_uuid)
+    before, clock = read_machine(plan.device, gpu_uuid), clock_for(plan.device)
     run = train(
-        plan, download=download, checkpoint=checkpoint, report=connection.send, is_stopped=lambda: connection.poll()
+        plan,
+        download=download,
+        checkpoint=checkpoint,
+        report=connection.send,
+        is_stopped=lambda: connection.poll(),
+        clock=clock,
     )
-    state = state_between(before, read_machine(plan.device, gpu_uuid), plan.device, gpu_uuid)
+    after = read_machine(plan.device, gpu_uuid)
+    state = state_between(before, after, plan.device, gpu_uuid, clock.glances, load)
     return replace(run, state=state, advice=(*run.advice, *doubts_of_machine(state, plan.device)))
 
 
@@ -49,9 +57,11 @@ def run_point(plan: TrainingPlan, budget_seconds: float, gpu_uuid: str | None) -
         BenchError: The device, the model or the data cannot be used.
     """
     _check_device(plan)
-    before = read_machine(plan.device, gpu_uuid)
-    point = measure_pipeline(plan, budget_seconds)
-    state = state_between(before, read_machine(plan.device, gpu_uuid), plan.device, gpu_uuid)
+    load = load_of_others(plan.device, gpu_uuid)
+    before, clock = read_machine(plan.device, gpu_uuid), clock_for(plan.device)
+    point = measure_pipeline(plan, budget_seconds, clock=clock)
+    after = read_machine(plan.device, gpu_uuid)
+    state = state_between(before, after, plan.device, gpu_uuid, clock.glances, load)
     return replace(point, advice=(*point.advice, *doubts_of_machine(state, plan.device)))
 
 

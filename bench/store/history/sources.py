@@ -194,7 +194,10 @@ def _case_entry(
     cell = {"key": case.key, "name": clean(case.id), "axes": None}  # no cell that `bench ab` could measure
     machine = None if environment is None else _environment_row(environment)
     step = next(iter(estimates_of(measured).values()))
-    timed = {} if step is None else _estimated(step) | {"step_median_seconds": step.point, "step_processes": 1}
+    timed: dict[str, Any] = {}
+    if step is not None and measured.times is not None:
+        processes = len(measured.times.processes) or 1
+        timed = _estimated(step) | {"step_median_seconds": step.point, "step_processes": processes}
     if step is not None and isinstance(measured, Generation):
         rate = summarise_generation(measured).decode_tokens_per_second
         timed |= {"tokens_per_second": rate, "token_seconds": 1 / rate if rate else None}

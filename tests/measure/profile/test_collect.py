@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +46,22 @@ def test_a_plain_step_is_timed_with_a_full_queue_for_the_profile_too() -> None:
     with machine.installed():
         found = collect.collect(EagerStep(machine, 1.0), cell(device="cuda:0"))  # type: ignore[arg-type]
     assert found.plain_seconds == pytest.approx([38.1e-3] * len(found.plain_seconds), rel=0.02)
+    # Where the profiler sees no kernel, rows are times of the host, and so are the phases.
+    assert found.plain_phases[Phase.FORWARD] == pytest.approx(15e-3, rel=0.02)
+
+
+@pytest.mark.parametrize(("kernels", "is_told"), [(9_000, True), (11_000, False)])
+def test_of_a_step_that_fills_the_queue_nobody_tells_what_launching_takes(
+    monkeypatch: pytest.MonkeyPatch, kernels: int, is_told: bool
+) -> None:
+    """Launching it waits for room, however slowly the device works (B2)."""
+    steps = [SimpleNamespace(operator_calls=Counter({"aten::mm": kernels}))]
+    monkeypatch.setattr(collect, "device_times", lambda *_: steps)
+    machine = FakeMachine(launch_seconds=0.3e-3)
+    with machine.installed():
+        step = ScriptedStep(machine.advance, {Phase.FORWARD: 1e-3})
+        found = collect.collect(step, cell(device="cuda:0"))  # type: ignore[arg-type]
+    assert (found.launch_seconds is not None) is is_told
 
 
 def test_a_profile_begins_after_a_step_has_updated_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:

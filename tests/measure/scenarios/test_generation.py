@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.generation import GenerationCase
 from bench.core.record import Sampling
+from bench.device import environment
 from bench.device.prepare import prepare
-from bench.measure.scenarios import generation
+from bench.measure.scenarios import calls, generation
 from bench.measure.scenarios.calls import held_bytes, weights_met
+from tests.fakes.gpu import FakeMachine
 from tests.perfetto import slices
 
 QUICK = Sampling(budget_seconds=0.01, min_steps=2)
@@ -84,6 +88,28 @@ def test_every_token_of_every_generation_is_timed(precision: Precision) -> None:
     assert min(min(seconds) for seconds in times.token_seconds) > 0
     assert times.warmup_generations >= 2
     assert times.clock == "host"
+
+
+def test_texts_tell_the_clock_of_the_working_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read when all is done it would be that of an idle one (B3); and others' load before, not after (B6)."""
+    machine = FakeMachine()
+    machine.gpu.load = 60
+    monkeypatch.setattr(environment, "_LOAD_MEMORY_SECONDS", 0.0)
+
+    def generate(case: GenerationCase, *given: Any) -> None:
+        for _ in range(case.new_tokens):
+            machine.advance(0.01, 1e-4)
+            given[-1].mark()
+
+    monkeypatch.setattr(generation, "_prepared", lambda _: contextlib.nullcontext((None,) * 3))
+    monkeypatch.setattr(generation, "generate", generate)
+    monkeypatch.setattr(calls, "ACCELERATOR_WARMUP_SECONDS", 0.0)
+    case = make_case()
+    with machine.installed():
+        on_gpu = replace(case, cell=replace(case.cell, device="cuda:0"))
+        _, state = generation.time_case(on_gpu, QUICK, machine.gpu.uuid)
+    assert (state.gpu_clock_mhz, state.gpu_power_watts) == (1980, 650)
+    assert state.gpu_load_before == 0.6
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.BF16_AMP])

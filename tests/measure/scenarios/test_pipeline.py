@@ -8,9 +8,14 @@ from torch.utils.data import Dataset
 
 from bench.core.advice import AdviceKind
 from bench.core.training import DataFacts
+from bench.measure.clock import HostClock, clock_for
+from bench.measure.scenarios import pipeline
 from bench.measure.scenarios.images import Digits
 from bench.measure.scenarios.pipeline import measure_pipeline
+from tests.fakes.clock import FakeClock
+from tests.fakes.gpu import FakeMachine
 from tests.measure.scenarios.small import small_plan
+from tests.measure.test_timing import STEP, EagerStep, ScaledStep
 
 
 class Made(Dataset):
@@ -62,3 +67,33 @@ def test_three_throughputs_come_from_raw_times() -> None:
         assert rate == pytest.approx(8 * len(seconds) / sum(seconds))
     assert all(wait <= both for wait, both in zip(point.wait_seconds, point.joint_seconds, strict=True))
     assert point.start_seconds > 0
+
+
+def test_the_step_alone_is_warm_and_timed_with_a_full_queue() -> None:
+    """As in a training; the clock of an idle GPU is low (A5), and an empty queue lets forward wait (A2)."""
+    machine = FakeMachine()
+    machine.gpu.ramp_seconds = 0.5
+    with machine.installed():
+        clock = clock_for("cuda:0")
+        seconds = pipeline._time_step(EagerStep(machine, 1.0), small_plan("made", device="cuda:0"), clock, 0.1)
+    assert seconds == pytest.approx([38.1e-3] * len(seconds), rel=0.02)
+
+
+def test_the_step_alone_updates_the_weights() -> None:
+    """In fp16-amp the first updates are skipped, and such a step is shorter (A4)."""
+    clock = FakeClock()
+    seconds = pipeline._time_step(ScaledStep(clock, overflows=10), small_plan("made"), clock, 0.0)
+    assert set(seconds) == {10 * STEP}
+
+
+def test_a_clock_that_is_given_sees_the_step_alone_and_beside_the_loader() -> None:
+    class Counting(HostClock):
+        collected = 0
+
+        def collect(self) -> tuple[list[float], list[float]]:
+            self.collected += 1
+            return super().collect()
+
+    clock = Counting()
+    measure_pipeline(small_plan("made", batch_size=8), 0.0, made(work=0), clock)
+    assert clock.collected == 3  # the warm-up, the step alone, both

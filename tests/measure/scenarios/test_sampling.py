@@ -17,8 +17,9 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.errors import ModelError
 from bench.core.generation import SamplingCase
 from bench.core.record import Sampling
+from bench.device import environment
 from bench.measure.scenarios import calls, sampling
-from tests.fakes.gpu import FakeMachine
+from tests.fakes.gpu import FakeMachine, FakeScaler
 from tests.perfetto import slices
 
 QUICK = Sampling(budget_seconds=0.01, min_steps=2)
@@ -77,14 +78,20 @@ def test_a_training_steps_parts_are_the_models_and_the_rest() -> None:
     assert all(second > 0 for _, seconds in times.parts for second in seconds)
 
 
-def test_the_parts_of_a_training_step_are_timed_with_a_full_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The forward pass takes longer to launch than to run: into an empty queue it would wait for itself (A2)."""
+@pytest.mark.parametrize("overflows", [None, 16])
+def test_the_parts_of_a_training_step_are_timed_with_a_full_queue(
+    monkeypatch: pytest.MonkeyPatch, overflows: int | None
+) -> None:
+    """The forward pass takes longer to launch than to run: into an empty queue it would wait for itself (A2).
+
+    In fp16-amp the first updates are skipped; they are the parts of no step that trains (A4).
+    """
     machine = FakeMachine()
     costs = {"forward": (8e-3, 15e-3), "backward": (26e-3, 12e-3), "optimizer": (4e-3, 1e-3)}
 
     class Training:
         model = batch = (None, None)
-        scaler = None
+        scaler = None if overflows is None else FakeScaler(overflows)
 
         def precision(self) -> Any:
             return contextlib.nullcontext()
@@ -96,11 +103,13 @@ def test_the_parts_of_a_training_step_are_timed_with_a_full_queue(monkeypatch: p
             machine.advance(*costs["backward"])
 
         def optimize(self) -> None:
-            machine.advance(*costs["optimizer"])
+            if self.scaler is None or not self.scaler.skips():
+                machine.advance(*costs["optimizer"])
 
         def __call__(self) -> None:
-            for cost in costs.values():
-                machine.advance(*cost)
+            machine.advance(*costs["forward"])
+            self.backward(None)
+            self.optimize()
 
     def parts(*_: object) -> Iterator[tuple[str, None]]:
         machine.advance(*costs["forward"])
@@ -112,10 +121,34 @@ def test_the_parts_of_a_training_step_are_timed_with_a_full_queue(monkeypatch: p
     case = make_case()
     with machine.installed():
         times = sampling.time_parts(replace(case, cell=replace(case.cell, device="cuda:0")), QUICK)
-    found = {name: statistics.median(seconds) for name, seconds in times.parts}
     assert times.clock == "device"
     expected = {"denoise": 8e-3, "loss": 0, "backward": 26e-3, "optimizer": 4e-3}
-    assert found == pytest.approx(expected, rel=0.02, abs=1e-6)
+    for choose in (min, statistics.median):
+        found = {name: choose(seconds) for name, seconds in times.parts}
+        assert found == pytest.approx(expected, rel=0.02, abs=1e-6)
+
+
+def test_images_tell_the_clock_of_the_working_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read when all is done it would be that of an idle one (B3); and others' load before, not after (B6)."""
+    machine = FakeMachine()
+    machine.gpu.load = 60
+    monkeypatch.setattr(environment, "_LOAD_MEMORY_SECONDS", 0.0)
+
+    def sample(case: SamplingCase, *given: Any) -> None:
+        for _ in range(1 + case.steps):
+            machine.advance(0.01, 1e-4)
+            given[-1].mark()
+
+    prepared = (None, SimpleNamespace(decode=None), None, None)
+    monkeypatch.setattr(sampling, "_prepared", lambda _: contextlib.nullcontext(prepared))
+    monkeypatch.setattr(sampling, "sample", sample)
+    monkeypatch.setattr(calls, "ACCELERATOR_WARMUP_SECONDS", 0.0)
+    case = make_case()
+    with machine.installed():
+        on_gpu = replace(case, cell=replace(case.cell, device="cuda:0"))
+        _, state = sampling.time_case(on_gpu, QUICK, machine.gpu.uuid)
+    assert (state.gpu_clock_mhz, state.gpu_power_watts) == (1980, 650)
+    assert state.gpu_load_before == 0.6
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from bench.core.advice import AdviceKind
 from bench.core.errors import StoreError, UsageError
 from bench.core.training import Part
 from bench.device.prepare import prepare
+from bench.measure.clock import HostClock
 from bench.measure.scenarios import training as training_module
 from bench.measure.scenarios.evaluation import Evaluation, classify
 from bench.measure.scenarios.images import open_digits
@@ -58,6 +59,19 @@ def test_two_trainings_have_the_same_losses_and_another_seed_has_others(data) ->
     first, second = (train(small_plan(data)) for _ in range(2))
     assert losses(first) == losses(second)
     assert losses(train(small_plan(data, seed=1, epochs=1)))[0] != losses(first)[0]
+
+
+def test_a_clock_that_is_given_marks_every_epoch(data) -> None:
+    class Counting(HostClock):
+        collected = 0
+
+        def collect(self) -> tuple[list[float], list[float]]:
+            self.collected += 1
+            return super().collect()
+
+    clock = Counting()
+    run = train(small_plan(data), clock=clock)
+    assert clock.collected == len(run.epochs) == 2
 
 
 def test_workers_change_no_loss(data) -> None:

@@ -30,11 +30,12 @@ from bench.report.html.sections import (
     verdicts,
 )
 from bench.report.html.sections.cells import BUDGET, raw_samples
+from bench.stats.cold import payback_of
 from bench.stats.summary import Summary, summarise
 from bench.store.stored import StoredRun
 from bench.tables.document import Notes, Rows
 from bench.tables.figures import first, seconds_text, words
-from tests.records import ENVIRONMENT, make_begun, make_claims, make_record
+from tests.records import ENVIRONMENT, begun, make_begun, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 from tests.report.profiles import PROFILE
@@ -83,8 +84,28 @@ def test_every_section_shows_itself_on_a_full_report() -> None:
 def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
     (table,) = tables(documents.START, make_run(id="begun", records=BEGUN))
     assert table.columns[-1].name == "paid off after"
-    assert table.columns[0].cells == (BEGUN[1].cell.id, BEGUN[0].cell.id)
-    assert table.columns[-1].cells == ("22", "-")
+    assert table.columns[0].cells == tuple(record.cell.id for record in BEGUN)
+    assert table.columns[-1].cells == ("-", "22")
+
+
+def test_a_compiled_cell_pays_off_against_the_same_one_of_its_own_run() -> None:
+    plain = begun(make_record(step=2.0), build=0.5, first=2.2)
+    runs = [make_run(id="first", records=BEGUN), make_run(id="second", records=(plain, BEGUN[1]))]
+    (table,) = tables(documents.START, *runs)
+    expected = payback_of(BEGUN[1], [plain])
+    assert expected is not None and expected.steps not in (None, 22)
+    assert table.columns[-1].cells == ("-", "22", "-", str(expected.steps))
+    assert [column.name for column in table.columns][:2] == ["run", "cell"]
+
+
+def test_of_too_many_cells_the_compiled_ones_stay_and_all_in_the_order_of_the_run() -> None:
+    plain, compiled = BEGUN
+    others = [replace(plain, cell=replace(plain.cell, batch_size=size)) for size in range(100, 210)]
+    blocks = built(documents.START, make_run(id="many", records=(*others, plain, compiled)))["blocks"]
+    (table,) = [block for block in blocks if isinstance(block, Rows)]
+    assert table.columns[0].cells == (*(one.cell.id for one in others[:99]), compiled.cell.id)
+    (notes,) = [block.lines for block in blocks if isinstance(block, Notes)]
+    assert notes == ["12 of 112 cells are left out, compiled ones last."]
 
 
 def test_texts_have_their_tokens_per_second_and_the_time_of_one_beside_each_other() -> None:

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from bench.core.cell import Cell
-from bench.core.comparison import Bisected, BisectVerdict, Commit, Ends, Narrowed, Settled, Shot, Shots
+from bench.core.comparison import (
+    Bisected,
+    BisectVerdict,
+    Commit,
+    ComparisonVerdict,
+    Ends,
+    Narrowed,
+    Settled,
+    Shot,
+    Shots,
+)
 from bench.core.errors import BenchError, StoreError
 from bench.runner.ab.bisect import Bisecting, History
 from bench.runner.ab.bisect_run import Journal
@@ -176,6 +186,26 @@ def test_cells_with_steps_of_their_own_share_sessions() -> None:
     assert found == {"net": "c7", "mlp": "c29"}
 
 
+def test_a_cell_of_which_the_ends_say_nothing_is_not_passed_over_in_silence() -> None:
+    class Lacking(FakeMeasurer):
+        """One model cannot be imported at the good end, another is too noisy."""
+
+        def compare(self, base: str, head: str, cells: tuple[Cell, ...]) -> Ends:
+            ends = super().compare(base, head, cells)
+            facts = (("side", "base"), ("error", "no module named mlp"))
+            changes = {
+                "mlp": {"verdict": ComparisonVerdict.INCOMPARABLE, "facts": facts},
+                "cnn": {"verdict": ComparisonVerdict.INCONCLUSIVE},
+            }
+            found = [replace(one, **changes.get(one.cell_id.split("/")[0], {})) for one in ends.comparisons]
+            return replace(ends, comparisons=tuple(found))
+
+    bisected = bisect(Lacking({"net": {17: 0.08}}), models=("net", "mlp", "cnn"))
+    assert (bisected.verdict, steps_of(bisected)) == (BisectVerdict.FOUND, [("c17",)])
+    assert "mlp/train/b8/cpu/fp32 was not searched: it cannot be measured: no module named mlp" in bisected.notes
+    assert "cnn/train/b8/cpu/fp32 was not searched: its ends could not be told apart" in bisected.notes
+
+
 def test_one_commit_between_the_ends_is_named_at_once() -> None:
     measurer = FakeMeasurer({"net": {1: 0.08}})
     assert steps_of(bisect(measurer, count=1)) == [("c1",)]
@@ -189,6 +219,24 @@ def test_the_end_of_the_budget_leaves_the_likely_commits() -> None:
     (likely,) = bisected.likely
     assert "c17" in {commit.name for commit in likely.commits}
     assert likely.share >= 0.95
+
+
+def test_a_confirmation_that_the_budget_ended_is_no_refusal_of_the_commit() -> None:
+    class Late(FakeMeasurer):
+        def compare(self, base: str, head: str, cells: tuple[Cell, ...]) -> Ends:
+            if not self.asked:
+                return super().compare(base, head, cells)
+            self.sessions_left = 0
+            plan = SETTINGS.plan(len(cells))
+            nothing = judge_all(cells, (), plan, fates={}, spreads={}, is_cut_short=True)
+            return Ends(comparisons=nothing, cells=cells, is_cut_short=True)
+
+    bisected = bisect(Late({"net": {17: 0.08}}))
+    assert (bisected.verdict, bisected.steps) == (BisectVerdict.UNDECIDED, ())
+    assert bisected.reason == (
+        "c17 was named, but the budget ended before it was confirmed; `bench bisect --resume` continues"
+    )
+    assert "c17" in {commit.name for commit in bisected.likely[0].commits}
 
 
 def test_a_machine_that_spoils_every_session_is_unfit() -> None:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench.core.cell import Cell, CompileMode
-from bench.runner.ab.arm import ArmError, Counted
+from bench.runner.ab import scout
+from bench.runner.ab.arm import ArmError, Counted, Description
 from bench.runner.ab.judging import Work
 from bench.runner.ab.scout import _fate_together, compare_work
+from bench.runner.ab.sides import Side
+from tests.records import ENVIRONMENT
 
 
 def counted(parameters: int = 10, flops: int | None = 100, *, is_inside: bool = True) -> Counted:
@@ -55,6 +59,32 @@ def test_two_sides_that_fit_only_alone_are_not_compared() -> None:
     assert fate.side == "both"
     assert fate.reason == "both sides together need 12.0 GiB, and cpu has 10.0 GiB free"
     assert _fate_together(replace(CELL, device="cuda:0"), {"base": one, "head": one}, None, 12 * GIB) is not None
+
+
+@pytest.mark.parametrize(("free", "is_compared"), [((20, 20), True), ((20, 10), False), ((10, 20), False)])
+def test_the_sides_are_asked_for_the_memory_that_both_find(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: tuple[int, int], is_compared: bool
+) -> None:
+    cell = replace(CELL, device="cuda:0")
+    rooms = iter(free)
+
+    class Arm:
+        def hello(self) -> None: ...
+        def close(self) -> None: ...
+
+        def describe(self, *_: object) -> Description:
+            room = next(rooms) * GIB
+            here = {"cuda:0": ENVIRONMENT}
+            return Description(devices={"cuda:0": "cuda:0"}, environments=here, unfit={}, free={"cuda:0": room})
+
+        def count(self, _: Cell) -> Counted:
+            return replace(counted(), predicted_bytes=6 * GIB)
+
+    monkeypatch.setattr(scout._Worker, "_start", lambda _: Arm())
+    base, head = (Side(name=name, given=".", folder=tmp_path, root=tmp_path) for name in ("base", "head"))
+    found = scout.scout(base, head, [cell])
+    assert (cell.key in found.work) is is_compared
+    assert [fate.reason[:24] for fate in found.fates.values()] == ([] if is_compared else ["both sides together need"])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 
 from bench.core.cell import Cell
 from bench.core.environment import MachineState
-from bench.runner.ab.arm import ArmFullError, Built
+from bench.runner.ab.arm import ArmFullError, Built, Reading
 from bench.runner.ab.session import SessionPlan, run_session, void_reason
 from tests.runner.ab_fakes import FakeArm, FakeMachine
 
@@ -43,3 +43,25 @@ def test_two_sides_that_do_not_fit_together_on_a_gpu_are_no_failure_of_one(devic
     on_gpu = device != "cpu"
     assert (found.void is not None and "both sides together" in found.void) is on_gpu
     assert found.failed == (None if on_gpu else "head")
+
+
+@pytest.mark.parametrize(("listed", "void"), [(None, None), (0, None), (1, None), (2, "gpu shared")])
+def test_the_other_side_on_the_same_gpu_is_no_stranger(listed: int | None, void: str | None) -> None:
+    """In a container nobody can tell (B4), and the GPU is asked for by its name."""
+    cell = Cell(model="net", batch_size=8, device="cuda:0")
+    asked: list[str | None] = []
+
+    class Asked(FakeArm):
+        def read(self, gpu_uuid: str | None = None) -> Reading:
+            asked.append(gpu_uuid)
+            return super().read(gpu_uuid)
+
+        def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
+            asked.append(gpu_uuid)
+            return super().state(before, after, gpu_uuid)
+
+    machine = FakeMachine(state=lambda _: MachineState(gpu_other_processes=listed))
+    plan = SessionPlan(seed=1, quads=2, threads={}, gpu_uuids={cell.key: "some"}, slow={})
+    (found,) = run_session(plan, 0, [cell], lambda side: Asked(machine, side, 1.0)).cells
+    assert found.void == void
+    assert set(asked) == {"some"}

@@ -637,6 +637,10 @@ def measure_now(kind, case, sampling, environment, *, has_parts):
         (("run", "--resume", "LOCAL", "--executor", "slurm"), "is not a Slurm run"),
         (("run", "--resume", "SLURM"), "was submitted to Slurm; add --executor slurm"),
         (("run", "--resume", "SLURM", "mlp", "--executor", "slurm"), "leave out mlp"),
+        (
+            ("run", "--resume", "SLURM", "--executor", "slurm", "--cold-start", "--energy", "--no-predict"),
+            "leave out --energy, --cold-start, --no-predict",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import statistics
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
+import torch
 
 from bench import registry
 from bench.core.cell import Cell, Mode
@@ -16,6 +19,8 @@ from bench.core.jsonio import to_json
 from bench.device import prepare
 from bench.measure.blocks import time_steps
 from bench.measure.clock import clock_for
+from bench.runner.ab.arm import ArmError, ArmFullError, LiveArm
+from bench.runner.ab.sides import Side
 from bench.runner.workers import arm
 from tests.fakes.gpu import FakeMachine, Throttle
 
@@ -46,12 +51,16 @@ def test_a_step_is_slowed_whether_the_device_or_its_launches_bind_it(
     assert slow / plain == pytest.approx(1.05, abs=0.005)
 
 
-@pytest.mark.parametrize(("until", "reasons"), [(1.0, []), (float("inf"), ["hardware"])])
+@pytest.mark.parametrize("is_slow", [False, True])
+@pytest.mark.parametrize(
+    ("reason", "lacks"), [("hardware", ()), ("thermal", ("nvmlDeviceGetCurrentClocksThrottleReasons",))]
+)
 def test_what_slowed_the_warm_up_is_no_state_of_the_visits(
-    monkeypatch: pytest.MonkeyPatch, until: float, reasons: list[str]
+    monkeypatch: pytest.MonkeyPatch, reason: str, lacks: tuple[str, ...], is_slow: bool
 ) -> None:
-    machine = FakeMachine()
-    machine.gpu.throttles = [Throttle("hardware", end=until)]
+    """It is told by glances while the GPU works, or by counters before and after (B3)."""
+    machine = FakeMachine(lacks=lacks)
+    machine.gpu.throttles = [Throttle(reason, end=float("inf") if is_slow else 1.0)]
     step: Any = mock.Mock(side_effect=lambda: machine.advance(0.01, 1e-3), scaler=None)
     monkeypatch.setattr(registry, "resolve", lambda *_, **__: SimpleNamespace(source_file=None))
     monkeypatch.setattr(prepare, "prepare", lambda *_, **__: contextlib.nullcontext(step))
@@ -63,4 +72,20 @@ def test_what_slowed_the_warm_up_is_no_state_of_the_visits(
             worker.visit(5)
         found = worker.state(before, worker.read(machine.gpu.uuid), machine.gpu.uuid)
         worker.free()
-    assert found["gpu_throttle_reasons"] == reasons
+    assert found["gpu_throttle_reasons"] == ([reason] if is_slow else [])
+
+
+def test_a_full_gpu_is_told_from_a_model_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Both sides lie on it, so neither is broken (B11)."""
+    arms = []
+    for error in (torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("shapes do not fit")):
+        worker: Any = SimpleNamespace(build=mock.Mock(side_effect=error))
+        answer = json.dumps(arm._answer(worker, {"do": "build"})).encode()
+        live = object.__new__(LiveArm)
+        live.side = Side(name="head", given=".", folder=tmp_path, root=tmp_path)
+        monkeypatch.setattr(live, "_read_line", lambda answer=answer: answer)
+        with pytest.raises(ArmError) as caught:
+            live.finish_build()
+        arms.append(caught.value)
+    assert [type(one) for one in arms] == [ArmFullError, ArmError]
+    assert arms[0].reason == "OutOfMemoryError: CUDA out of memory"

@@ -16,6 +16,7 @@ from bench.core.generation import Generation, Sampled
 from bench.core.profile import Profile, ProfileOptions
 from bench.core.record import Memory, Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
+from bench.device import environment
 from bench.runner import processes
 from bench.runner.processes import Ending
 from bench.runner.scenarios import time_and_count
@@ -62,6 +63,27 @@ def test_a_model_that_changes_settings_is_doubted_with_what_really_held(spoiler:
     assert (mark, f"threads {threads} -> {threads + 1}" in sentence) == ("s", True)
 
 
+def test_the_environment_is_read_before_a_models_file_changes_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What decides a speed is what holds in the processes of cells as they begin (B9)."""
+    (tmp_path / "early.py").write_text(
+        "import torch\n\n"
+        "torch.backends.cudnn.benchmark = True\n\n\n"
+        "class Net(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        super().__init__(4, 4)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    before = torch.backends.cudnn.benchmark
+    try:
+        found = cells.preflight(("cpu",), (("early.py:Net", (4,)),))
+        assert torch.backends.cudnn.benchmark is True
+    finally:
+        torch.backends.cudnn.benchmark = before
+    assert dict(found.environments[0][1].flags)["cudnn.benchmark"] == "False"
+
+
 @pytest.mark.parametrize(("mode", "steps"), [(CompileMode.NONE, 1), (CompileMode.REDUCE_OVERHEAD, 3)])
 def test_launches_are_counted_of_a_steady_step_that_updates(
     monkeypatch: pytest.MonkeyPatch, mode: CompileMode, steps: int
@@ -101,10 +123,15 @@ def test_a_profiler_that_sees_nothing_costs_the_count_and_says_so(monkeypatch: p
     assert (seen.memory, seen.launches, seen.reason) == (memory, None, "the profiler saw no kernel of this step")
 
 
-def test_a_profile_on_a_shared_and_throttled_gpu_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_container", [False, True])
+def test_a_profile_on_a_shared_and_throttled_gpu_is_doubted(
+    monkeypatch: pytest.MonkeyPatch, is_container: bool
+) -> None:
     """Its seconds are stored as any others (B3, B6)."""
-    machine = FakeMachine()
+    machine = FakeMachine(lists_host_numbers=is_container)
     machine.gpu.others = [(1, 2**20)]
+    machine.gpu.load, machine.gpu.has_context = 60, True
+    monkeypatch.setattr(environment, "_LOAD_MEMORY_SECONDS", 0.0)
 
     def profile_cell(*_: object, **__: object) -> Profile:
         machine.gpu.throttled["thermal"] += 1e6

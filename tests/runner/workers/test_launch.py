@@ -1,6 +1,7 @@
 """Ranks by torch's launcher: every way they can end is one Ending that names the rank, and nothing is left."""
 
 import logging
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from bench.core.record import Outcome
 from bench.runner import processes
 from bench.runner.processes import Ending
 from bench.runner.workers import launch as launch_module
-from bench.runner.workers.launch import NodeEnded, RanksEnded, _judge, _Report, values_of
+from bench.runner.workers.launch import NodeEnded, RanksEnded, _heard, _judge, _Lines, _Report, hosts_of, values_of
 from tests.runner.watching import ROOT, is_gone, wait_for
 
 
@@ -158,6 +159,29 @@ def test_a_rank_of_another_node_that_died_is_named_before_those_that_lost_it():
         values_of([lost, node(codes={3: -9})], 4, None)
     assert ended.value.ending.reason == "rank 3 of 4: the worker was killed by SIGKILL"
     assert lost.is_consequence and not node(codes={3: -9}).is_consequence
+
+
+def test_a_rank_that_died_is_named_with_its_host_and_the_hosts_of_all_are_kept():
+    lost = said(1.0, "RuntimeError: Connection closed by peer", True)
+    first = node(reports={0: lost}, codes={0: 1}, ranks=(0, 1), host="n1")
+    with pytest.raises(RanksEnded) as ended:
+        values_of([node(codes={3: -9}, ranks=(2, 3), host="n2"), first], 4, None)
+    assert ended.value.ending.reason == "rank 3 of 4 on n2: the worker was killed by SIGKILL"
+    assert ended.value.hosts == ("n1", "n1", "n2", "n2")
+    assert hosts_of([first], 4, "n2") == ("n1", "n1", "n2", "n2"), "a node that did not answer"
+    assert hosts_of([first], 4) == ("n1", "n1", "", "")
+    assert hosts_of([node(ranks=(0, 1))], 2) == (), "one machine"
+
+
+def test_a_rank_says_that_it_begins_and_then_how_it_ends():
+    pipes = [multiprocessing.Pipe(duplex=False) for _ in range(3)]
+    lines = tuple(_Lines((0, 0), *pipe, (0, 0)) for pipe in pipes)
+    for rank, line in enumerate(lines[:2], 4):
+        line.report.send(rank)
+    report = _Report(5, 1.0, False, Ending(outcome=Outcome.FAILED, reason="ValueError: mine"))
+    lines[1].report.send(report)
+    lines[2].report.close()  # died before it began
+    assert _heard(lines) == ((4, 5), {5: report})
 
 
 def test_nodes_whose_time_is_up_say_where_each_was():

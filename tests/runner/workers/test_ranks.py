@@ -1,5 +1,6 @@
 """Cells of two gloo ranks: right gradients, phases of every rank, one record."""
 
+import contextlib
 import dataclasses
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import torch
 
 from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Mode, Parallel
-from bench.core.environment import MachineState
+from bench.core.environment import MachineState, RankSetup
 from bench.core.errors import UsageError
 from bench.core.record import Outcome, Phase, Sampling
 from bench.device.environment import read_machine
@@ -20,7 +21,8 @@ from bench.runner.workers.answers import TimedCell
 from bench.runner.workers.ranks import RankTiming
 from bench.stats.rank_scaling import main_rank_scalings
 from bench.stats.summary import summarise
-from tests.fakes.gpu import FakeMachine
+from tests.fakes.gpu import FakeMachine, FakeScaler
+from tests.fakes.step import ScriptedStep
 from tests.perfetto import slices
 from tests.runner.rank_faults import mean_loss_workload
 
@@ -134,6 +136,7 @@ def test_a_model_that_fails_on_its_ranks_is_a_failed_cell_that_names_one():
     ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None)
     assert ending.outcome is Outcome.FAILED
     assert ending.reason in {f"rank {rank} of 2: ValueError: shapes do not fit: (3,) and (4,)" for rank in (0, 1)}
+    assert (ending.ranks.backend, ending.ranks.devices, ending.ranks.hosts) == ("gloo", ("cpu", "cpu"), ())
 
 
 def test_a_cell_that_cannot_fit_is_skipped_before_any_rank_starts():
@@ -198,6 +201,39 @@ def test_the_gpus_of_all_ranks_are_looked_at(monkeypatch):
         found = ranks.time_ranks(cell, SHORT, 0, None, None)
     assert (found.state.gpu_clock_mhz, found.state.gpu_other_processes) == (1200.0, 0)
     assert AdviceKind.SHARED_GPU in {doubt.kind for doubt in found.advice}
+
+
+@pytest.fixture
+def on_rank_one(monkeypatch):
+    """Be the second rank of two, on the second of two fake GPUs, with a step that computes nothing."""
+    machine = FakeMachine(gpus=2)
+    seconds = {Phase.FORWARD: 0.004, Phase.LOSS: 0.001, Phase.BACKWARD: 0.004, Phase.OPTIMIZER: 0.001}
+    step = ScriptedStep(lambda taken: machine.advance(taken, device=1), seconds, read=lambda: machine.item(1))
+    team = SimpleNamespace(rank=1, wait=lambda: None, agree=lambda own: own)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(ranks, "joined", lambda _: contextlib.nullcontext(team))
+    monkeypatch.setattr(ranks, "prepare", lambda *_, **__: contextlib.nullcontext(step))
+    monkeypatch.setattr(ranks.registry, "resolve", lambda *_, **__: SimpleNamespace(tokens_per_example=None))
+    with machine.installed():
+        yield step, RankSetup(backend="nccl", threads=1, devices=("cuda:0", "cuda:1"))
+
+
+def test_a_rank_tells_the_clock_of_its_own_working_gpu(on_rank_one):
+    """Read when all is done it would be that of an idle one (B3)."""
+    _, setup = on_rank_one
+    found = ranks._time_rank(Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2), setup, SHORT, 0, None)
+    assert (found.state.gpu_clock_mhz, found.state.gpu_power_watts) == (1980, 650)
+    assert {sample.rank for sample in found.samples} == {1}
+
+
+def test_a_ranks_trace_is_of_steps_that_update_the_weights(on_rank_one, monkeypatch):
+    """In fp16-amp the first updates are skipped (A4)."""
+    step, setup = on_rank_one
+    step.scaler = FakeScaler(overflows=16)
+    step._advance = lambda _: step.scaler.skips()
+    monkeypatch.setattr(ranks, "write_trace", lambda *_, **__: step.scaler.overflows)
+    cell = Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2)
+    assert ranks._trace_rank(cell, setup, "t.json") == 0
 
 
 def test_the_inline_executor_refuses_ranks():

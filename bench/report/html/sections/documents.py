@@ -9,15 +9,16 @@ from typing import Any
 from bench.core.record import Record
 from bench.core.units import counted
 from bench.report.html.contract import ReportData, Section
+from bench.report.html.groups import run_names
 from bench.stats.cold import has_build, paybacks
 from bench.stats.scaling import scalings
-from bench.stats.summary import summarise
 from bench.store.stored import StoredRun
 from bench.tables.cells import figure_columns
 from bench.tables.document import Block, Document, Notes, Rows, Text
 from bench.tables.figures import first, name
 from bench.tables.nominations import nominations_document
 from bench.tables.parts import layer_columns
+from bench.tables.run import cold_notes
 from bench.tables.scaling import scaling_document
 from bench.tables.scenarios import generation_document, sampling_document
 from bench.tables.table import Column
@@ -62,22 +63,30 @@ def _growth(data: ReportData) -> Document:
 
 
 def _start(data: ReportData) -> Document:
-    """Write the cells whose start was measured; compiled ones first, because the section is about them."""
-    begun = [record for record in data.records if has_build(record)]
+    """Write the cells whose start was measured, in the order of the run; of too many cells the compiled ones stay."""
+    begun = [row for row in data.rows if has_build(row.record)]
     if not begun:
         return []
-    paying = zip(begun, paybacks(begun, data.records), strict=True)
-    begun = [record for record, _ in sorted(paying, key=lambda pair: pair[1] is None)]
-    records, note = first(begun, _MOST_CELLS, "cells")
-    names = Column(name="cell", cells=tuple(name(record.cell.id) for record in records), right=False, key=True)
-    figures = figure_columns(records, [summarise(record) for record in records], "cold", among=data.records)
+    found = [one for run in data.runs for one in paybacks(run.records, run.records)]  # in the order of the rows
+    chosen = sorted(begun, key=lambda row: found[row.index] is None)[:_MOST_CELLS]
+    rows = sorted(chosen, key=lambda row: row.index)
+    rest = len(begun) - len(rows)
+    note = [f"{rest:,} of {len(begun):,} cells are left out, compiled ones last."] if rest else []
+    runs = run_names(data)
+    names = [
+        *([Column(name="run", cells=tuple(runs[row.run] for row in rows), right=False, key=True)] if any(runs) else []),
+        Column(name="cell", cells=tuple(name(row.record.cell.id) for row in rows), right=False, key=True),
+    ]
+    figures = figure_columns(
+        [row.record for row in rows], [row.summary for row in rows], "cold", [found[row.index] for row in rows]
+    )
     return [
         Text(
             text="Build and first step are measured in the process that measures the cell, with torch loaded before. "
             "Start-up is the build plus the time that the steps until steady took beyond steady ones."
         ),
-        Rows(columns=[names, *(replace(column, rank=0) for column in figures)], caption="How each cell begins"),
-        Notes(lines=[note] if note else []),
+        Rows(columns=[*names, *(replace(column, rank=0) for column in figures)], caption="How each cell begins"),
+        Notes(lines=[*note, *cold_notes(data.records)]),
     ]
 
 
