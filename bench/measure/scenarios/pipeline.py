@@ -34,9 +34,7 @@ def measure_pipeline(
     """Measure one combination; each of the three takes about `budget_seconds`, and five batches at least.
 
     Batches that workers had prepared before the first was taken would flatter the loader, so they are taken and not
-    counted.
-
-    `clock` keeps its glances at the device for the caller.
+    counted. `clock` keeps its glances at the device for the caller.
 
     Raises:
         BenchError: The model or the data cannot be used.
