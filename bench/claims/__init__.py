@@ -32,30 +32,3 @@ A claim file:
     batch_size = 8                          # of both sides; also mode, optimizer
     layer, reference_layer, reference_quantity, tolerance, scope, source
 """
-
-from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, needed, reference, subject
-from bench.claims.files import load, load_ratios, shipped_files, timm_file
-from bench.claims.quantities import QUANTITIES, Quantity
-from bench.claims.ratios import RATIO_QUANTITIES, check_ratio, is_timed, judge_time, needed_cells, unmeasured
-
-__all__ = [
-    "BATCH_SIZE",
-    "QUANTITIES",
-    "RATIO_QUANTITIES",
-    "Quantity",
-    "Subject",
-    "check",
-    "check_counters",
-    "check_ratio",
-    "is_timed",
-    "judge_time",
-    "load",
-    "load_ratios",
-    "needed",
-    "needed_cells",
-    "reference",
-    "shipped_files",
-    "subject",
-    "timm_file",
-    "unmeasured",
-]

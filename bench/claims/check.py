@@ -65,26 +65,15 @@ def needed(claims: Iterable[Claim]) -> dict[Subject, frozenset[tuple[str | None,
 def check_counters(
     claim: Claim, counters: Counters, batch_size: int, relative_to: Counters | None = None
 ) -> CheckedClaim:
-    """Judge a claim by what was counted, with the reason of what could not be read.
-
-    Args:
-        claim: Says which quantity of which layer.
-        counters: Counters of the claim's subject.
-        batch_size: Examples in the counted pass, the same for both sides of a relative claim.
-        relative_to: Counters of the claim's reference, for a relative claim.
-    """
+    """Judge a claim by what was counted of its subject, and of its reference for a relative one, at one batch size."""
     reading = _reading(counters, batch_size, claim, relative_to)
     return check(claim, reading.value, reading.reason or "it was not counted")
 
 
 def check(claim: Claim, measured: ClaimValue | None, unmeasured_reason: str = "it was not counted") -> CheckedClaim:
-    """Judge a claim by its measured value.
+    """Judge a claim by its measured value; None is unmeasured, for this reason.
 
-    Args:
-        claim: The documented value.
-        measured: Value in the claim's terms: operations per example, None where a shape holds the batch, a ratio for a
-            relative claim. None is unmeasured.
-        unmeasured_reason: Stands in the result if nothing was measured.
+    It is in the claim's terms: operations per example, None where a shape holds the batch, a ratio if it is relative.
     """
     verdict, reason = _judge(claim, measured, unmeasured_reason)
     return CheckedClaim(claim=claim, measured=measured, verdict=verdict, reason=reason)

@@ -27,13 +27,11 @@ class Quantity:
         meaning: Meaning in words, with the unit and the convention.
         is_shape: The value is a shape, not a number.
         needs_layer: It makes sense for one layer only.
-        per_example: Counted for one example, whatever the batch.
     """
 
     meaning: str
     is_shape: bool = False
     needs_layer: bool = False
-    per_example: bool = False
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -45,27 +43,17 @@ QUANTITIES: dict[str, Quantity] = {
     ),
     "input_features": Quantity(meaning="features of one example that enter a linear layer", needs_layer=True),
     "output_shape": Quantity(meaning="shape of the output, batch included", is_shape=True),
-    "output_elements": Quantity(meaning="elements of the output for one example", per_example=True),
-    "flops_forward": Quantity(
-        meaning="floating-point operations of one forward pass for one example; 1 MAC = 2", per_example=True
-    ),
+    "output_elements": Quantity(meaning="elements of the output for one example"),
+    "flops_forward": Quantity(meaning="floating-point operations of one forward pass for one example; 1 MAC = 2"),
     "macs_forward": Quantity(
-        meaning="multiply-accumulates of one forward pass for one example: half the FLOPs, as 1 MAC = 2 FLOPs",
-        per_example=True,
+        meaning="multiply-accumulates of one forward pass for one example: half the FLOPs, as 1 MAC = 2 FLOPs"
     ),
 }
 """Every quantity a claim may name. Operations are those of infer mode, so that training-only heads do not count."""
 
 
 def read(counters: Counters, batch_size: int, layer: str | None, quantity: str) -> Reading:
-    """Read one quantity of a model, or of one layer with everything inside it.
-
-    Args:
-        counters: Counters of a pass over `batch_size` examples.
-        batch_size: Examples in that pass.
-        layer: Dotted module path; None is the whole model.
-        quantity: A key of `QUANTITIES`.
-    """
+    """Read one of `QUANTITIES` of a model (layer None), or of one layer with everything inside it."""
     if quantity in ("flops_forward", "macs_forward") and counters.flops is not None and counters.flops.is_lower_bound:
         names = ", ".join(name for name, _ in counters.flops.uncounted)
         return Reading(value=None, reason=f"only a lower bound of the FLOPs is known: no formula for {names}")
@@ -81,7 +69,7 @@ def read(counters: Counters, batch_size: int, layer: str | None, quantity: str) 
 def _read_model(counters: Counters, batch_size: int, quantity: str) -> Reading:
     if quantity in ("parameters", "trainable_parameters", "buffers"):
         count: int | None = getattr(counters, quantity)
-        return _counted(count, f"{quantity} were not counted")
+        return Reading(value=count, reason="" if count is not None else f"{quantity} were not counted")
     if quantity in ("flops_forward", "macs_forward"):
         flops = counters.flops
         if flops is None or flops.forward is None:
@@ -143,10 +131,6 @@ def _input_features(own: LayerCount, _inside: list[LayerCount], _batch_size: int
     if len(own.weight_shape) != 2:
         return Reading(value=None, reason=f"a {own.type} is not a linear layer")
     return Reading(value=own.weight_shape[1])
-
-
-def _counted(count: int | None, reason: str) -> Reading:
-    return Reading(value=count) if count is not None else Reading(value=None, reason=reason)
 
 
 def _no_such_layer(counters: Counters, layer: str) -> str:

@@ -78,7 +78,7 @@ def command(
         else:
             checked = check_shipped(timeout_seconds=limit)
     if time:
-        from bench.claims import is_timed
+        from bench.claims.ratios import is_timed
         from bench.runner.ab.ratios import check_times
         from bench.runner.ab.stages import Settings, draw_seed
 

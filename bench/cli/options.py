@@ -211,7 +211,7 @@ def planned(names: Sequence[str], what: str) -> str:
 
 def traces_of(folder: Path) -> list[str]:
     """Say where the traces of a run are, if it has any."""
-    from bench.runner.tracing import TRACES
+    from bench.runner.records import TRACES
 
     return [f"Traces for ui.perfetto.dev: {folder / TRACES}"] if (folder / TRACES).is_dir() else []
 

@@ -50,7 +50,7 @@ class Claim:
         id: Unique within its file: `conv1.parameters`.
         model: Model spec of the subject.
         layer: Dotted module path within it; None is the whole model.
-        quantity: One of `bench.claims.QUANTITIES`.
+        quantity: One of `bench.claims.quantities.QUANTITIES`.
         value: Value as documented; counts of operations and elements are of one example. With `relative_to`, a ratio.
         relative_to: Model spec whose same quantity the value is a multiple of; None is an absolute value.
         relative_layer: The layer of that other model, where it is not `layer`.

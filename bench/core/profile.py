@@ -5,12 +5,12 @@ Every list of rows accounts for the whole step: what belongs to no layer is a ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell
-from bench.core.record import SCHEMA, FlopCount, Phase, phase_of
+from bench.core.record import SCHEMA, FlopCount, OfPhase, Phase, phase_of
 from bench.core.units import known_sum
 
 LOSS = "(loss)"
@@ -54,7 +54,7 @@ class ProfileOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhaseCost:
+class PhaseCost(OfPhase):
     """What one row costs in one phase of a step.
 
     Attributes:
@@ -66,17 +66,12 @@ class PhaseCost:
         bytes_touched: Read and written by its operations, caches ignored.
     """
 
-    phase: Phase | str
     seconds: float
     profiled_seconds: float
     host_seconds: float | None = None
     events: float = 0.0
     flops: int | None = None
     bytes_touched: int | None = None
-
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,10 +190,9 @@ class SyncPoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryPoint:
+class MemoryPoint(OfPhase):
     """Bytes of the tensors alive at one instant of a step, by cause; fields as in `PredictedPeak`."""
 
-    phase: Phase | str
     weights_bytes: int
     gradients_bytes: int
     optimizer_state_bytes: int
@@ -206,34 +200,19 @@ class MemoryPoint:
     saved_activations_bytes: int
     temporary_bytes: int
 
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
-
     @property
     def total_bytes(self) -> int:
         """All causes."""
-        return (
-            self.weights_bytes
-            + self.gradients_bytes
-            + self.optimizer_state_bytes
-            + self.inputs_bytes
-            + self.saved_activations_bytes
-            + self.temporary_bytes
-        )
+        total: int = sum(getattr(self, one.name) for one in fields(self) if one.name != "phase")
+        return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PhasePeak:
+class PhasePeak(OfPhase):
     """What the accelerator's allocator held in one phase: at most, and at its end."""
 
-    phase: Phase | str
     peak_allocated_bytes: int
     end_allocated_bytes: int
-
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,7 @@ def joint_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
     They add up to the slowest rank's time. The largest value of each step would not: ranks wait for each other inside
     a step, so one's long step is followed by a short one, and taking the larger each time counts the wait twice.
-
-    Args:
-        ranks: One sequence per rank, equally long, all begun together.
+    The sequences of the ranks are equally long and all begun together.
     """
     if len(ranks) == 1:
         return tuple(ranks[0])
@@ -34,8 +32,6 @@ def joint_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 def mean_steps(ranks: Sequence[Sequence[float]]) -> tuple[float, ...]:
     """Return for each step the mean over the ranks: of phases, whose means add up to the mean step."""
-    if len(ranks) == 1:
-        return tuple(ranks[0])
     return tuple(sum(values) / len(values) for values in zip(*ranks, strict=True))
 
 
@@ -70,7 +66,6 @@ def phase_of(name: str) -> Phase | str:
 
 
 _PHASES = {phase.value: phase for phase in Phase}
-
 
 UNMARKED = "unmarked"
 """What a step of one's own does outside all of its phases."""
@@ -131,11 +126,21 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class OfPhase:
+    """What is said of one phase: a `Phase`, or the name that a step of one's own gave it."""
+
+    phase: Phase | str
+
+    def __post_init__(self) -> None:
+        """Read the name of a phase as that phase."""
+        object.__setattr__(self, "phase", phase_of(self.phase))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample(OfPhase):
     """The raw times of one phase in one process.
 
     Attributes:
-        phase: A `Phase`, or the name that a step of one's own gave it.
         seconds: One value per step, in the order they were taken.
         clock: `host` (perf_counter) or `device` (events on the device's stream).
         host_seconds: For `clock == "device"`: what the same step took the host to launch; else empty.
@@ -148,7 +153,6 @@ class Sample:
         converged: The target of `Sampling` was reached; None where the phase follows another one's stopping.
     """
 
-    phase: Phase | str
     seconds: tuple[float, ...]
     clock: str = "host"
     host_seconds: tuple[float, ...] = ()
@@ -158,10 +162,6 @@ class Sample:
     rank: int = 0
     converged: bool | None = None
     build_seconds: float | None = None
-
-    def __post_init__(self) -> None:
-        """Read the name of a phase as that phase."""
-        object.__setattr__(self, "phase", phase_of(self.phase))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,7 +206,15 @@ def replace_tensors(model: nn.Module, device: str, make: Callable[..., torch.Ten
     Works in place, and under a fake tensor mode makes fake ones. Lazy parameters, without a shape yet, stay lazy.
     """
     replaced: dict[int, torch.Tensor] = {}
-    for tensors, name, tensor in _slots(model):
+    # A list first: it keeps the originals, so that no new tensor gets the id of one.
+    slots: list[tuple[dict[str, Any], str, torch.Tensor]] = [
+        (tensors, name, tensor)
+        for module in model.modules()
+        for tensors in (module._parameters, module._buffers)
+        for name, tensor in tensors.items()
+        if tensor is not None
+    ]
+    for tensors, name, tensor in slots:
         if id(tensor) not in replaced:
             replaced[id(tensor)] = tensor if tensor.device.type == device else _like(tensor, device, make)
         tensors[name] = replaced[id(tensor)]
@@ -226,21 +234,6 @@ def _like(tensor: torch.Tensor, device: str, make: Callable[..., torch.Tensor]) 
         return kind(requires_grad=tensor.requires_grad, device=device, dtype=tensor.dtype)  # type: ignore[no-any-return]
     new = make(tensor, device=device)
     return nn.Parameter(new, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else new
-
-
-def _slots(model: nn.Module) -> Iterator[tuple[dict[str, Any], str, torch.Tensor]]:
-    """Yield where every parameter and buffer is kept; a list first, because the caller writes while it reads.
-
-    The originals stay referenced by the list, so their ids cannot be given to new tensors meanwhile.
-    """
-    slots = [
-        (tensors, name, tensor)
-        for module in model.modules()
-        for tensors in (module._parameters, module._buffers)
-        for name, tensor in tensors.items()
-        if tensor is not None
-    ]
-    yield from slots
 
 
 @contextlib.contextmanager

@@ -96,13 +96,9 @@ class OutputCache:
         self._direct = _found_in_common(FakeTensorMode)  # what the meta kernel alone decides is the same in every mode
 
     def run(self, operation: Any, args: Any, kwargs: Any, otherwise: Callable[..., Any] | None = None) -> Any:
-        """Return what the operation returns.
+        """Return what the operation returns; what is no overload simply runs.
 
-        Args:
-            operation: An overload; anything else simply runs.
-            args: Its positional arguments.
-            kwargs: Its keyword arguments.
-            otherwise: Runs it where it must run, told whether its tensors are plain; by default it is called.
+        `otherwise` runs it where it must run, told whether its tensors are plain; by default it is called.
         """
         kind, direct = _facts(operation)
         key: Any = None
@@ -258,7 +254,15 @@ def remembered_in_common() -> Iterator[None]:
         _common = before
 
 
-class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
+class PlainMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """A mode that is not wrapped for torch.compile, under which ours never run: that costs time in every operation."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+
+class FakeMode(PlainMode, FakeTensorMode):  # type: ignore[no-untyped-call]
     """Makes fake tensors as torch's own mode does, and remembers what operations return on them.
 
     Attributes:
@@ -272,11 +276,6 @@ class FakeMode(FakeTensorMode):  # type: ignore[no-untyped-call]
         self.cache_enabled = False  # torch's own cache would only see what ours does not know, and takes longer
         self.outputs = OutputCache(self)
         self._attributes: dict[str, Any] | None = None
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
-        return False
 
     @property
     def avoid_device_init(self) -> bool:
@@ -358,17 +357,8 @@ def active_outputs() -> OutputCache | None:
     return mode.outputs if isinstance(mode, FakeMode) else None
 
 
-class Remembering(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Lets whoever dispatches on tensors without values inside this mode profit from a cache.
-
-    Args:
-        cache: Of what operations return.
-        passes: Operations that are left to the modes below.
-    """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False
+class Remembering(PlainMode):  # type: ignore[no-untyped-call]
+    """Lets whoever dispatches on tensors without values profit from a cache, but for what passes to the modes below."""
 
     def __init__(self, cache: OutputCache, passes: Callable[[Any], bool] = lambda _: False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -223,15 +223,18 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
     dtype = cast_dtype(cell.precision)
     model = on_meta(workload.build_model)
     if any(torch.nn.parameter.is_lazy(parameter) for parameter in model.parameters()):
-        _give_shapes(model, workload, cell)
+        inputs, _ = batch.make_batch(workload, cell.batch_size, "meta")
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            batch.call(model, inputs)  # a parameter without a shape has no bytes to track
 
     def convert(tensor: torch.Tensor) -> torch.Tensor:
+        tensor = torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
         if dtype is not None and tensor.is_floating_point():
             tensor = tensor.to(dtype)
         return batch.channels_last_tensor(tensor) if is_channels_last else tensor
 
     def build_model() -> torch.nn.Module:
-        return _replace_tensors(model, lambda tensor: convert(_fake_like(tensor)))
+        return _replace_tensors(model, convert)
 
     def make_batch(batch_size: int, device: str | torch.device) -> Batch:
         inputs, targets = batch.make_batch(workload, batch_size, device)
@@ -259,18 +262,6 @@ def _on_fake_tensors(workload: Workload, cell: Cell) -> Workload:
         make_batch=make_batch,
         make_state=None if workload.make_state is None else make_state,
     )
-
-
-def _give_shapes(model: torch.nn.Module, workload: Workload, cell: Cell) -> None:
-    """Run lazy modules once on meta: a parameter without a shape has no bytes to track."""
-    inputs, _ = batch.make_batch(workload, cell.batch_size, "meta")
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        batch.call(model, inputs)
-
-
-def _fake_like(tensor: torch.Tensor) -> torch.Tensor:
-    """Make a fake CPU tensor of the same type and layout; only under a fake mode."""
-    return torch.empty_strided(tensor.size(), tensor.stride(), dtype=tensor.dtype, device="cpu")
 
 
 def _replace_tensors(model: torch.nn.Module, convert: _Convert) -> torch.nn.Module:

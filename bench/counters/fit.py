@@ -36,14 +36,7 @@ def fit(
     """Find the largest batch whose predicted peak is within `memory_bytes`; the cell's own batch size is ignored.
 
     Assumes that memory never falls as the batch grows. On CUDA leave room for what is not predicted: the context,
-    convolutions' workspaces, fragmentation.
-
-    Args:
-        workload: What to build.
-        cell: How to run it.
-        memory_bytes: To be filled.
-        workspace_bytes: What matrix products take beside all tensors.
-        max_batch_size: Nothing larger is tried.
+    convolutions' workspaces, fragmentation. `workspace_bytes` is what matrix products take beside all tensors.
 
     Raises:
         UsageError: A memory or a limit below 1.

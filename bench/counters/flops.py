@@ -222,8 +222,7 @@ def count_module(
             assert scalar is not None
             tally.start_backward()
             _run_backward(module, inputs, scalar)
-    step = tally.result("formulas of dispatched operations")
-    return dataclasses.replace(step, saw_parts=tally.saw_parts)
+    return dataclasses.replace(tally.result(), saw_parts=tally.saw_parts)
 
 
 def count_own_step(
@@ -235,29 +234,12 @@ def count_own_step(
     tally.start_backward()
     with tracker.track(), tally:
         step.split(Marks())
-    return tally.result("formulas of dispatched operations")
+    return tally.result()
 
 
-def count_workload(
-    workload: Workload,
-    *,
-    mode: Mode,
-    batch_size: int,
-    precision: Precision = Precision.FP32,
-    device: str = "meta",
-    opinions: bool = True,
-    seed: int = 0,
-) -> tuple[Counters, tuple[Advice, ...]]:
-    """Count one step with `count_seeded`; whether another seed counts otherwise is not asked (`static.count` does)."""
-    counters, advice, _ = count_seeded(
-        workload,
-        mode=mode,
-        batch_size=batch_size,
-        precision=precision,
-        device=device,
-        opinions=opinions,
-        seed=seed,
-    )
+def count_workload(workload: Workload, **asked: Any) -> tuple[Counters, tuple[Advice, ...]]:
+    """Count one step as `count_seeded` does, without its last answer; `asked` are its options."""
+    counters, advice, _ = count_seeded(workload, **asked)
     return counters, advice
 
 
@@ -266,7 +248,7 @@ def count_seeded(
     *,
     mode: Mode,
     batch_size: int,
-    precision: Precision,
+    precision: Precision = Precision.FP32,
     device: str = "meta",
     opinions: bool = True,
     seed: int = 0,
@@ -309,8 +291,9 @@ def count_seeded(
         except Exception as error:  # noqa: BLE001 - a user's model can raise anything; the reason is kept and reported
             reasons.append(f"not on {kind}: {error_text(error)}")
             continue
-        counters, advice = _counters(subject.counted, flops, theirs, layers)
-        return counters, doubts + advice, has_drawn
+        said = tuple(answer.opinion for answer in theirs)
+        counters = dataclasses.replace(_parameters_of(subject.counted), flops=flops, opinions=said, layers=layers)
+        return counters, doubts + find_doubts(flops, theirs), has_drawn
     return *_parameters_only(workload, reasons), False
 
 
@@ -362,14 +345,6 @@ def _count_subject(subject: Subject, workload: Workload, *, asks_torch: bool) ->
 def advice_on_gradients(mode: str) -> Advice:
     """Report that an inference ran under another mode than `inference_mode`."""
     return Advice(kind=AdviceKind.GRAD_MODE, facts=(("mode", mode),))
-
-
-def _counters(
-    model: nn.Module, flops: FlopCount, answers: tuple[Answer, ...], layers: tuple[LayerCount, ...]
-) -> tuple[Counters, tuple[Advice, ...]]:
-    opinions = tuple(answer.opinion for answer in answers)
-    counters = dataclasses.replace(_parameters_of(model), flops=flops, opinions=opinions, layers=layers)
-    return counters, find_doubts(flops, answers)
 
 
 def _parameters_only(workload: Workload, reasons: Sequence[str]) -> tuple[Counters, tuple[Advice, ...]]:

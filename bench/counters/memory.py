@@ -39,13 +39,9 @@ def measure_memory(
     gpu_uuid: str | None = None,
     ranks: Ranks | None = None,
 ) -> Memory:
-    """Measure the peaks of the first steps on the cell's device.
+    """Measure the peaks of the first steps on the cell's device; this process may be one of `ranks`.
 
-    Args:
-        workload: What to build.
-        cell: Where and how to run it.
-        gpu_uuid: Name of the GPU for its driver, which is asked what this process holds, contexts included.
-        ranks: Ranks that train together; this process is one of them.
+    The driver is asked by `gpu_uuid` what this process holds, contexts included.
     """
     if backend_of(cell.device).memory_method is not None:
         return _measure_allocator(workload, cell, gpu_uuid, ranks)
@@ -83,7 +79,7 @@ def track_live_bytes(workload: Workload, cell: Cell) -> PredictedPeak:
     """
     with prepare(workload, replace(cell, compile=CompileMode.NONE)) as step:
         settle_scale(step)
-        return track_steps(step, STEPS).peak(round_to=block_bytes(cell))
+        return track_steps(step).peak(round_to=block_bytes(cell))
 
 
 def _measure_allocator(workload: Workload, cell: Cell, gpu_uuid: str | None, ranks: Ranks | None) -> Memory:
@@ -144,11 +140,8 @@ def predict(workload: Workload, cell: Cell) -> PredictedPeak:
     """Predict the highest instant of training (or inference): the first step or a steady one, whichever is higher.
 
     Counts the bytes of all tensors alive at once, on fake CPU tensors for any device (see `fakes` for what differs).
-    Not counted: what a kernel allocates inside one operation, CUDA's context, the allocator's fragmentation.
-
-    Args:
-        workload: What to build.
-        cell: Compiled cells are predicted as eager ones.
+    Not counted: what a kernel allocates inside one operation, CUDA's context, the allocator's fragmentation. Compiled
+    cells are predicted as eager ones.
     """
     return max(predict_steps(workload, cell), key=lambda peak: peak.total_bytes)
 
@@ -156,7 +149,7 @@ def predict(workload: Workload, cell: Cell) -> PredictedPeak:
 def predict_steps(workload: Workload, cell: Cell) -> tuple[PredictedPeak, ...]:
     """Predict the peak of each of the first steps; the optimizer's state is created in the first."""
     with fake_step(workload, cell) as step:
-        return track_steps(step, STEPS).peaks(round_to=block_bytes(cell))
+        return track_steps(step).peaks(round_to=block_bytes(cell))
 
 
 def block_bytes(cell: Cell) -> int:

@@ -6,9 +6,9 @@ import functools
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass_type
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass_type
 
-from bench.counters.cache import DEVICE, OutputCache, active_outputs
+from bench.counters.cache import DEVICE, OutputCache, PlainMode, active_outputs
 
 _COMPOSITE = torch._C.DispatchKey.CompositeImplicitAutograd
 
@@ -19,17 +19,12 @@ def has_wrapper(types: tuple[type, ...]) -> bool:
     return any(is_traceable_wrapper_subclass_type(kind) for kind in types)
 
 
-class OperationMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class OperationMode(PlainMode):  # type: ignore[no-untyped-call]
     """Hands every operation that a kernel runs to `operate`.
 
     Autograd takes composite operations apart (`linear` is `t` and `addmm`); inference mode bypasses autograd, so that
     they would arrive whole, with the tensors inside them unseen. They are taken apart here.
     """
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
-        return False
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -5,8 +5,6 @@ Count the bytes that autograd saves in forward for backward: what activation che
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
@@ -22,32 +20,19 @@ from bench.counters.fakes import fake_step, real_step, without_collector
 from bench.counters.flops import count_seeded, error_text
 from bench.counters.memory import block_bytes
 from bench.counters.tensors import storages_of
-from bench.counters.timeline import MemoryTimeline, SavedBytes, sum_saved, track_steps
+from bench.counters.timeline import MemoryTimeline, sum_saved, track_steps
 from bench.device.prepare import prepare
 from bench.device.step import LongStep, OwnStep, Step, needs_closure
 
 
-def count_saved(step: Step) -> SavedBytes:
-    """Run forward and loss of a step, real or fake, and count what they save, of one batch where there are several.
+def count_saved(step: Step) -> int:
+    """Run forward and loss of a step, real or fake, and count the bytes that they save of one batch; see `sum_saved`.
 
     Of a step of one's own, all that is saved in it, though not all of it at once.
 
     Counts the whole storage of a saved view. Tensors that a custom function hides in its context by other means than
     `save_for_backward` are not seen; what a checkpointed part would save is not counted, because it is not kept.
     """
-    with collect_saved() as saved:
-        if isinstance(step, OwnStep):
-            step()
-        else:
-            outputs = step.forward()
-            if step.is_training:
-                step.compute_loss(outputs)
-    return sum_saved(step, saved)
-
-
-@contextlib.contextmanager
-def collect_saved() -> Iterator[dict[int, int]]:
-    """Collect address and bytes of every storage that autograd saves; it keeps them alive until the block ends."""
     saved: dict[int, int] = {}
     alive: list[torch.UntypedStorage] = []  # so that no address is used twice
 
@@ -58,13 +43,20 @@ def collect_saved() -> Iterator[dict[int, int]]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield saved
+        if isinstance(step, OwnStep):
+            step()
+        else:
+            outputs = step.forward()
+            if step.is_training:
+                step.compute_loss(outputs)
+    return sum_saved(step, saved)
 
 
-def _run_steps(step: Step) -> tuple[StepOperations, SavedBytes, MemoryTimeline]:
+def _run_steps(step: Step) -> tuple[StepOperations, int, MemoryTimeline]:
     operations = OperationCounter()
-    timeline = track_steps(step, 2, counter=operations)
-    return operations.result(), timeline.saved or count_saved(step), timeline
+    timeline = track_steps(step, operations)
+    saved = count_saved(step) if timeline.saved is None else timeline.saved
+    return operations.result(), saved, timeline
 
 
 def count(
@@ -226,6 +218,6 @@ def _with_step_counts(counters: Counters, workload: Workload, cell: Cell) -> Cou
         flops=flops,
         dispatches=counted.dispatches,
         bytes_touched=counted.bytes_touched,
-        saved_bytes=saved.activations_bytes,
+        saved_bytes=saved,
         predicted_peak=timeline.peak(round_to=block_bytes(cell)),
     )

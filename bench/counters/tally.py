@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from bench.core.record import FlopCount
 from bench.counters.audit import find_class
-from bench.counters.cache import DEVICE, OutputCache
+from bench.counters.cache import DEVICE, OutputCache, PlainMode
 from bench.counters.formulas.cost import Cost
 from bench.counters.formulas.table import OperationCounter, find_formula
 from bench.counters.modes import has_wrapper
@@ -91,7 +90,7 @@ class _Plan(NamedTuple):
     is_torchs_affair: bool  # torch takes apart what we do not, or has ways of its own
 
 
-class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class FlopTally(PlainMode):  # type: ignore[no-untyped-call]
     """Counts what is dispatched while it is entered; `start_backward` turns the page.
 
     Args:
@@ -103,11 +102,6 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """
 
     supports_higher_order_operators = True
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Not to be wrapped for torch.compile, under which we never run: the wrapper costs time in every operation."""
-        return False
 
     def __init__(
         self,
@@ -138,7 +132,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Count what follows as backward."""
         self._is_backward = True
 
-    def result(self, method: str) -> StepFlops:
+    def result(self) -> StepFlops:
         """Sum up."""
         rows = self.layers.values()
         forward, backward = sum(row.forward for row in rows), sum(row.backward for row in rows)
@@ -148,7 +142,7 @@ class FlopTally(TorchDispatchMode):  # type: ignore[no-untyped-call]
             executed_forward=sum(row.executed_forward for row in rows),
             executed_backward=sum(row.executed_backward for row in rows) if self._is_backward else None,
             uncounted=tuple(sorted(self.uncounted.items())),
-            method=method,
+            method="formulas of dispatched operations",
         )
         layers, operations = dict(self.layers), dict(self.operations)
         return StepFlops(flops=flops, layers=layers, operations=operations, torchs=self._torchs)

@@ -1,6 +1,6 @@
 """Which tensor storages were alive when: a log of allocations and frees during a step, replayed to find the peak.
 
-    timeline = track_steps(step, steps=2)       # fake or real tensors alike
+    timeline = track_steps(step)                # fake or real tensors alike
     timeline.peak()                             # the highest instant, split by cause
 
 A storage is counted once, however many tensors view it, from the operation that returned it until the last reference is
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -38,31 +37,12 @@ class Cause(IntEnum):
     TEMPORARY = 6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SavedBytes:
-    """Bytes of the storages saved for backward, each counted once, by what they are.
-
-    Attributes:
-        activations_bytes: Neither of the following: they live only because backward needs them.
-        parameters_bytes: Parameters and buffers; they live anyway.
-        inputs_bytes: The batch; it lives anyway.
-    """
-
-    activations_bytes: int
-    parameters_bytes: int
-    inputs_bytes: int
-
-
-def sum_saved(step: Step, saved: Mapping[int, int]) -> SavedBytes:
-    """Sum the bytes of storages, by address, that were saved for the backward pass of a step's batch."""
+def sum_saved(step: Step, saved: Mapping[int, int]) -> int:
+    """Sum the bytes of storages, by address, that live only because the backward pass of a step's batch needs them."""
     networks = step.networks.values()
-    parameters = _addresses([tensor for one in networks for tensor in (*one.parameters(), *one.buffers())])
-    inputs = _addresses(batch.tensors_in(step.batch)) - parameters
-    return SavedBytes(
-        activations_bytes=sum(size for address, size in saved.items() if address not in parameters | inputs),
-        parameters_bytes=sum(size for address, size in saved.items() if address in parameters),
-        inputs_bytes=sum(size for address, size in saved.items() if address in inputs),
-    )
+    held = [tensor for one in networks for tensor in (*one.parameters(), *one.buffers())]
+    others = _addresses([*held, *batch.tensors_in(step.batch)])
+    return sum(size for address, size in saved.items() if address not in others)
 
 
 def _addresses(value: object) -> set[int]:
@@ -73,12 +53,12 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
     """Logs every storage that operations return, and its end.
 
     Attributes:
-        saved: For backward, by the forward pass and the loss of the last step; None where a step has several of them.
+        saved: Bytes saved for backward by the forward pass and the loss of the last step; None where it has several.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.saved: SavedBytes | None = None
+        self.saved: int | None = None
         self._counter: OperationCounter | None = None
         self._saved: dict[int, tuple[int, int]] | None = None  # token -> storage address, bytes
         self._tokens: dict[int, int] = {}  # storage address -> token, while alive
@@ -148,11 +128,7 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         return max(self.peaks(round_to=round_to), key=lambda peak: peak.total_bytes)
 
     def peaks(self, *, round_to: int = 1) -> tuple[PredictedPeak, ...]:
-        """Find the highest instant of each step.
-
-        Args:
-            round_to: Round every storage up to a multiple: CUDA's caching allocator hands out blocks of 512 bytes.
-        """
+        """Find the highest instant of each step; an allocator rounds storages up, CUDA's to 512 bytes."""
         live = [0] * len(Cause)
         highest: list[list[int]] = []
         start = 0
@@ -208,15 +184,10 @@ class MemoryTimeline(OperationMode):  # type: ignore[no-untyped-call]
         return forget
 
 
-def track_steps(step: Step, steps: int, *, counter: OperationCounter | None = None) -> MemoryTimeline:
-    """Run steps and log their memory; the first one creates the optimizer's state, the second is steady.
+def track_steps(step: Step, counter: OperationCounter | None = None) -> MemoryTimeline:
+    """Run two steps and log their memory; the first one creates the optimizer's state, the second is steady.
 
-    What is alive at the start is the model and the batch.
-
-    Args:
-        step: Real or fake.
-        steps: How many to run.
-        counter: Told of the operations of the last step, which is steady.
+    What is alive at the start is the model and the batch. `counter` is told of the operations of the last step.
     """
     timeline = MemoryTimeline()
     for network in step.networks.values():
@@ -224,11 +195,11 @@ def track_steps(step: Step, steps: int, *, counter: OperationCounter | None = No
     timeline.label(batch.tensors_in(step.batch), Cause.INPUTS)
     hooks = torch.autograd.graph.saved_tensors_hooks(timeline.save, lambda tensor: tensor)
     with without_collector(), timeline, hooks:
-        for index in range(steps):
-            if index == steps - 1:
-                timeline.start_counting(counter)
-            _run(step, timeline)
-            timeline.end_step()
+        _run(step, timeline)
+        timeline.end_step()
+        timeline.start_counting(counter)
+        _run(step, timeline)
+        timeline.end_step()
     return timeline
 
 

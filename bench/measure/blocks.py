@@ -40,11 +40,7 @@ def without_garbage_collection() -> Iterator[None]:
 def time_steps(step: Step, clock: Clock, count: int, *, lead_in: bool = False) -> tuple[list[float], list[float]]:
     """Time `count` whole steps, with marks between steps only.
 
-    Args:
-        step: Prepared.
-        clock: Sees its work end.
-        count: How many are timed.
-        lead_in: Run one more first, not timed: the first after a pause pays for cold caches or an empty queue.
+    A lead-in is one more, not timed: the first step after a pause pays for cold caches or an empty queue.
 
     Returns:
         Seconds per step, and the host's seconds per step on an accelerator (else empty).

@@ -51,12 +51,6 @@ def probe_products(
     small products on a busy CPU are far slower than their share, and one of 2048 rows without bf16 instructions takes
     a minute.
 
-    Args:
-        device: `cpu` or `cuda:N`.
-        seconds: For each arithmetic and size.
-        sizes: Rows of the matrices.
-        clock: For tests.
-
     Returns:
         The probes, and each arithmetic that was not probed, or not at every size, with the reason.
     """
@@ -97,14 +91,7 @@ def probe_products(
 def probe_memory(
     device: str, seconds: float = 1.0, array_bytes: int | None = None, clock: Clock | None = None
 ) -> tuple[Probe, ...]:
-    """Time copy and triad on float32 arrays that no cache holds.
-
-    Args:
-        device: `cpu` or `cuda:N`.
-        seconds: For each of the two.
-        array_bytes: Size of one of the three arrays; None chooses it by the cache.
-        clock: For tests.
-    """
+    """Time copy and triad, so long each, on three float32 arrays that no cache holds."""
     tell("probing copies")
     size = array_bytes or _array_bytes(device)
     target, source, other = (torch.zeros(size // 4, device=device) for _ in range(3))  # zeros: every page is touched

@@ -94,15 +94,8 @@ def time_step(
 ) -> Timing:
     """Measure the unsplit step and its phases.
 
-    Synchronises the device at the borders of blocks only. Switches the garbage collector off while it measures.
-
-    Args:
-        step: Prepared; its own state (weights, optimizer) changes as it trains.
-        device: Where it runs; chooses the clock and the length of the warm-up.
-        sampling: When to stop.
-        process: Written into the samples.
-        clock: For tests.
-        team: The other ranks, which take as many steps as this one, block by block.
+    Synchronises the device at the borders of blocks only. Switches the garbage collector off while it measures. The
+    step's own state (weights, optimizer) changes as it trains. The ranks of a team take as many steps, block by block.
     """
     clock = clock or clock_for(device)
     if sampling.cold_cache:

@@ -20,7 +20,7 @@ points. It serves whoever keeps a folder of models, and `bench ab`, which gives 
 torch is imported inside functions only. Called by `run`, `counters`' callers and the command line.
 """
 
-from bench.registry.catalog import ModelInfo, Option, describe, names, source_file, source_place, torchvision_sources
+from bench.registry.catalog import ModelInfo, Option, describe, names, source_place, torchvision_sources
 from bench.registry.optimizers import OPTIMIZERS, make_optimizer
 from bench.registry.resolve import check, needs_import, resolve
 from bench.registry.timm import timm_sources
@@ -37,7 +37,6 @@ __all__ = [
     "names",
     "needs_import",
     "resolve",
-    "source_file",
     "source_place",
     "timm_sources",
     "torchvision_names",

@@ -11,10 +11,10 @@ import copy
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from bench.core.errors import ModelError
 from bench.core.inputs import INTEGERS, Input, InputShape, inputs_of
@@ -90,7 +90,7 @@ def default_loss(outputs: Any, targets: Any) -> torch.Tensor:
     own = None if isinstance(outputs, torch.Tensor) else named(outputs, "loss")
     if isinstance(own, torch.Tensor) and own.dim() == 0:
         return own
-    squares = [tensor.square().mean() for tensor in _float_tensors(outputs)]
+    squares = [one.square().mean() for one in leaves(outputs, torch.Tensor) if one.is_floating_point()]
     if not squares:
         raise ModelError(
             f"the model returned a {type(outputs).__name__} without a float tensor; pass a Workload with its own loss"
@@ -121,13 +121,6 @@ def default_optimizer(parameters: Iterable[torch.nn.Parameter]) -> torch.optim.O
     return torch.optim.SGD(parameters, lr=1e-3, momentum=0.9)
 
 
-def _float_tensors(value: Any) -> Iterator[torch.Tensor]:
-    """Walk through nested outputs: tuples, mappings, dataclasses, objects with attributes."""
-    import torch
-
-    return (tensor for tensor in leaves(value, torch.Tensor) if tensor.is_floating_point())
-
-
 CONTEXT_OPTION = "sequence_length"
 """The option of a model file that sets how many tokens its texts may have."""
 
@@ -140,15 +133,15 @@ def text_generator(found: Mapping[str, Any], config: Any) -> TextGenerator | Non
     if "make_prompt" not in found:
         return None
     options = {field.name for field in dataclasses.fields(config)}
-    limit, width = found.get("context_limit"), found.get("attention_width")
+    limit, width, size = (found.get(name) for name in ("context_limit", "attention_width", "cache_bytes"))
     return TextGenerator(
         make_prompt=functools.partial(found["make_prompt"], config),
         prefill=lambda model, ids, capacity: _method(model, "prefill")(ids, capacity),
         decode=lambda model, ids, cache: _method(model, "decode")(ids, cache),
-        logits=_whole_logits,
+        logits=lambda model, ids: model(ids),
         context_limit=limit(config) if limit else None,
         context_option=CONTEXT_OPTION if limit and CONTEXT_OPTION in options else None,
-        cache_bytes=_bound(found.get("cache_bytes"), config),
+        cache_bytes=functools.partial(size, config) if size else None,
         attention_width=width(config) if width else None,
     )
 
@@ -164,23 +157,11 @@ def image_sampler(found: Mapping[str, Any], config: Any) -> ImageSampler | None:
     return ImageSampler(
         make_noise=functools.partial(found["make_noise"], config),
         encode=lambda model, text, guidance: _method(model, "encode")(text, guidance),
-        denoising=_denoising,
+        denoising=lambda model, *asked: _method(model, "denoising")(*asked),
         decode=(lambda model, images: _method(model, "decode_images")(images)) if "decode_images" in has else None,
         parts=(lambda model, inputs: _method(model, "parts")(*inputs)) if "parts" in has else None,
         max_steps=limit(config) if (limit := found.get("max_steps")) else None,
     )
-
-
-def _whole_logits(model: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
-    logits: torch.Tensor = model(ids)
-    return logits
-
-
-def _denoising(
-    model: torch.nn.Module, context: Any, noise: torch.Tensor, steps: int, guidance: float, sampler: str
-) -> Iterator[torch.Tensor]:
-    images: Iterator[torch.Tensor] = _method(model, "denoising")(context, noise, steps, guidance, sampler)
-    return images
 
 
 def _method(model: torch.nn.Module, name: str) -> Callable[..., Any]:
@@ -188,10 +169,6 @@ def _method(model: torch.nn.Module, name: str) -> Callable[..., Any]:
     if method is None:
         raise ModelError(f"{type(model).__name__} has no method {name!r}, which its file's functions promise")
     return method
-
-
-def _bound(function: Callable[..., int] | None, config: Any) -> Callable[..., int] | None:
-    return functools.partial(function, config) if function else None
 
 
 FIVE_NAMES = ("Config", "build_model", "make_batch", "loss", "make_optimizer")
@@ -293,14 +270,10 @@ def _from_five_names(module: ModuleType, spec: Spec, input_shape: InputShape | N
     refuse_inputs(spec, input_shape)
     config = _make_config(found["Config"], spec)
     tokens, flops = found.get("tokens_per_example"), found.get("forward_flops")
-
-    def make_batch(batch_size: int, device: str | torch.device) -> Batch:
-        return cast("Batch", found["make_batch"](config, batch_size, device))
-
     return Workload(
         name=spec.text,
         build_model=building(functools.partial(found["build_model"], config), spec),
-        make_batch=make_batch,
+        make_batch=functools.partial(found["make_batch"], config),
         loss=found["loss"],
         make_optimizer=found["make_optimizer"],
         tokens_per_example=tokens(config) if tokens else None,

@@ -114,7 +114,6 @@ class ModelInfo:
     name: str
     about: str = ""
     options: tuple[Option, ...] = ()
-    source_file: str | None = None
 
 
 def describe(name: str) -> ModelInfo:
@@ -137,17 +136,7 @@ def describe(name: str) -> ModelInfo:
         name=name,
         about=_summary(node),
         options=read_options(tree, attribute, lines) or (),
-        source_file=str(path),
     )
-
-
-def source_file(spec: str) -> str | None:
-    """Find the file in which a model is written, without importing it; None if it cannot be told."""
-    try:
-        path, _ = locate(parse(spec))
-    except BenchError:
-        return None
-    return str(path) if path else None
 
 
 def source_place(spec: str) -> tuple[str, int] | None:

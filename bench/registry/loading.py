@@ -66,7 +66,7 @@ def load_file(path: Path, spec: str) -> ModuleType:
     if not path.is_file():
         raise ModelError(f"model {spec!r}: no file {str(path)!r} in {Path.cwd()}")
     path = path.resolve()
-    name = private_name(path)
+    name = f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     status = path.stat()
     stamp = (status.st_mtime_ns, status.st_size)
     if name in sys.modules and _stamps.get(name) == stamp:
@@ -87,11 +87,6 @@ def load_file(path: Path, spec: str) -> ModuleType:
     return module
 
 
-def private_name(path: Path) -> str:
-    """Name the module of a file: the same path gives the same name, in every process."""
-    return f"{_PREFIX}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
-
-
 def find_attribute(module: ModuleType, attribute: str, spec: str) -> Any:
     """Follow a dotted path from a module.
 
@@ -110,15 +105,7 @@ def find_attribute(module: ModuleType, attribute: str, spec: str) -> Any:
 
 
 def no_attribute(spec: str, where: str, part: str, known: Iterable[str], own: Sequence[str]) -> ModelError:
-    """Make the error of a name that is not there: with the nearest one, or what a module defines itself.
-
-    Args:
-        spec: The whole model spec.
-        where: Name of the file.
-        part: What was asked for.
-        known: All public names there.
-        own: Those that are defined there and can be called.
-    """
+    """Make the error of a name that is not there: with the nearest known one, or the callables of the module's own."""
     offer = f" It defines: {', '.join(own[:_OFFERED])}{', ...' if len(own) > _OFFERED else ''}." if own else ""
     return ModelError(f"model {spec!r}: {where} has no {part!r}.{did_you_mean(part, known) or offer}")
 

@@ -36,10 +36,7 @@ def check_optimizer(name: str) -> str:
 def make_optimizer(name: str, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
     """Make an optimizer with learning rate 1e-3 and torch's defaults for the rest; SGD with momentum 0.9.
 
-    Args:
-        name: `sgd`, `adam`, `adamw` or `rmsprop`; `-foreach` and `-fused` choose torch's implementation, a bare name
-            leaves it to torch.
-        parameters: What to optimise.
+    `-foreach` and `-fused` behind a name choose torch's implementation, a bare name leaves it to torch.
 
     Raises:
         UsageError: No optimizer of that name.

@@ -121,12 +121,7 @@ _READERS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
 
 
 def convert_options(spec: str, options: Iterable[tuple[str, str]], annotations: Mapping[str, str]) -> dict[str, Any]:
-    """Turn options into values of the annotated types.
-
-    Args:
-        spec: The whole model spec, for messages.
-        options: Key and value as typed.
-        annotations: Each known option with its type as source text; the empty text where it has none.
+    """Turn options as typed into values of the types that the known ones have as source text, empty for any.
 
     Raises:
         ModelError: An option is unknown, or its value is not of its type.

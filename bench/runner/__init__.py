@@ -4,8 +4,8 @@
 - `plan`: cells as typed to cells of this machine, and which of them a run still lacks
 - `executor`: one cell to one `Record`, whatever happens
 - `processes`: a call in a fresh process; `endings`: how it ended
-- `records`: opens a run's folder; `events`: what observers hear
-- `recorder`: cells one at a time, for pytest; `tracing`: where traces lie
+- `records`: opens a run's folder, and that of traces; `events`: what observers hear
+- `recorder`: cells one at a time, for pytest
 - `counting`, `profiling`, `training`, `scenarios`, `peaks`, `doctor`, `claims`: the other commands
   that start processes
 - `compare`: two stored runs side by side; `reporting`: stored runs to the HTML page

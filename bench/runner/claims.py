@@ -11,26 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.claims import (
-    BATCH_SIZE,
-    Subject,
-    check,
-    check_counters,
-    check_ratio,
-    is_timed,
-    load,
-    load_ratios,
-    needed,
-    needed_cells,
-    shipped_files,
-    timm_file,
-    unmeasured,
-)
-from bench.claims.check import reference, subject
+from bench.claims.check import BATCH_SIZE, Subject, check, check_counters, needed, reference, subject
+from bench.claims.files import load, load_ratios, shipped_files, timm_file
+from bench.claims.ratios import check_ratio, is_timed, needed_cells, unmeasured
 from bench.claims.torchvision import torchvision_claims
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim
-from bench.core.errors import BenchError
 from bench.core.record import Counters, Outcome
 from bench.runner import processes
 from bench.runner.counting import call_each
@@ -50,10 +36,9 @@ def check_models(models: Sequence[str], **limits: Any) -> tuple[CheckedClaim, ..
     names = {_family(model) for model in models}
     claims = [claim for path in shipped_files() for claim in load(path)]
     mine = [claim for claim in claims if _family(claim.model) in names]
-    ratios = [ratio for ratio in load_all_ratios(shipped_files()) if not is_timed(ratio)]
-    return check_claims(mine, **limits) + check_ratios(
-        [ratio for ratio in ratios if _is_compared(ratio, models)], **limits
-    )
+    ratios = [ratio for path in shipped_files() for ratio in load_ratios(path) if not is_timed(ratio)]
+    compared = [ratio for ratio in ratios if _is_compared(ratio, models)]
+    return check_claims(mine, **limits) + check_ratios(compared, **limits)
 
 
 def check_files(paths: Iterable[Path], **limits: Any) -> tuple[CheckedClaim, ...]:
@@ -64,7 +49,8 @@ def check_files(paths: Iterable[Path], **limits: Any) -> tuple[CheckedClaim, ...
     """
     files = tuple(paths)
     claims = [claim for path in files for claim in load(path)]
-    return check_claims(claims, **limits) + check_ratios(load_all_ratios(files), **limits)
+    ratios = [ratio for path in files for ratio in load_ratios(path)]
+    return check_claims(claims, **limits) + check_ratios(ratios, **limits)
 
 
 def check_shipped(**limits: Any) -> tuple[CheckedClaim, ...]:
@@ -78,10 +64,9 @@ def check_torchvision(**limits: Any) -> tuple[CheckedClaim, ...]:
     The documents are read in a fresh process, because they are Python objects of torchvision.
     """
     processes.preload("torchvision")
-    ending = processes.call(f"{_WORKER}:read_torchvision_documents", **limits)
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"torchvision's documents could not be read: {ending.reason}")
-    return check_claims(torchvision_claims(ending.value), **limits)
+    ending = processes.call("bench.registry.torchvision:torchvision_documents", **limits)
+    documents = ending.checked("torchvision's documents could not be read")
+    return check_claims(torchvision_claims(documents), **limits)
 
 
 def check_timm(**limits: Any) -> tuple[CheckedClaim, ...]:
@@ -124,15 +109,6 @@ def check_claims(claims: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, 
             relative_to = counted[other] if other else None
             checked.append(check_counters(claim, counted[subject(claim)], BATCH_SIZE, relative_to))
     return tuple(checked)
-
-
-def load_all_ratios(paths: Iterable[Path]) -> tuple[Claim, ...]:
-    """Read the ratios of all these files, in order.
-
-    Raises:
-        UsageError: A file cannot be read.
-    """
-    return tuple(ratio for path in paths for ratio in load_ratios(path))
 
 
 def check_ratios(ratios: Sequence[Claim], **limits: Any) -> tuple[CheckedClaim, ...]:

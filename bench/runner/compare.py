@@ -48,12 +48,10 @@ class _Timed:
 
 
 def compare_stored(ours: StoredRun, theirs: StoredRun, *, is_forced: bool = False) -> Nominated:
-    """Compare two stored runs.
+    """Compare two stored runs, the base first.
 
-    Args:
-        ours: The base.
-        theirs: The head.
-        is_forced: Compare cells although machines or settings differ; those of a busy side stand apart all the same.
+    With `is_forced` cells are compared although machines or settings differ; those of a busy side stand apart all the
+    same.
     """
     before, after = ({cell.key: cell for cell in _timed(run)} for run in (ours, theirs))
     base, head = _side(ours), _side(theirs)

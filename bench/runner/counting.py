@@ -62,15 +62,12 @@ def count_all(
             continue
         ending = next(endings)
         counted: Counted = ending.value if ending.outcome is Outcome.OK else _failed(ending)
-        if kept and counted.imported is not None and not _has_failed(counted):
+        has_failed = any(advice.kind is AdviceKind.COUNT_FAILED for advice in counted.advice)
+        if kept and counted.imported is not None and not has_failed:
             asked = {"opinions": asks[cell], "steps": steps}
             kept.keep(cell, counted.counters, counted.advice, counted.imported, **asked)
         yield cell, counted
     next(endings, None)  # its end is reached, or it would take itself for abandoned
-
-
-def _has_failed(counted: Counted) -> bool:
-    return any(advice.kind is AdviceKind.COUNT_FAILED for advice in counted.advice)
 
 
 def _without_batch(cell: Cell) -> Cell:
@@ -84,12 +81,7 @@ _PRODUCTS = frozenset(f"aten.{name}" for name in ("mm", "addmm", "bmm", "baddbmm
 def workspaces_of(cell: Cell, gpu_uuid: str | None, operations: Iterable[str] | None = None) -> int:
     """Return the bytes that the library of matrix products takes beside all tensors, at most.
 
-    In training autograd's thread multiplies, too.
-
-    Args:
-        cell: Where and how it runs.
-        gpu_uuid: Name of the GPU for its driver.
-        operations: What a step dispatches; None if unknown, and then it multiplies.
+    In training autograd's thread multiplies, too. A step of which nobody knows the operations multiplies.
     """
     if operations is not None and _PRODUCTS.isdisjoint(operations):
         return 0
@@ -190,12 +182,8 @@ def fit_cells(
 ) -> Fitting:
     """Find the largest batch that fits, by prediction; the cells' own batch sizes are ignored.
 
-    Args:
-        cells: Models with mode, precision, optimizer and device.
-        memory_bytes: Memory to be filled; None is nine tenths of what is free on each cell's device.
-        verify: Then run the batch that was found, one cell after the other, each in a fresh process; the next larger
-            batch is never run.
-        timeout_seconds: Timeout of each process.
+    A memory of None is nine tenths of what is free on each cell's device. With `verify` the batch that was found is
+    run then, one cell after the other, each in a fresh process; the next larger batch is never run.
 
     Raises:
         BenchError: A model or device is not there, or nothing at all could be predicted.

@@ -23,12 +23,12 @@ from bench.core.record import Outcome, Sampling
 from bench.core.units import counted
 from bench.device.cpu import untold
 from bench.runner import processes
-from bench.runner.endings import Ending
 from bench.runner.executor import LocalExecutor
 from bench.runner.records import open_run
 from bench.runner.workers.answers import Examination
 
 NULL_MODEL = "bench.runner.workers.machine:workload"
+_UNUSABLE = "a fresh process could not be used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +52,6 @@ class Overhead:
 
 def measure_overhead(method: str = "forkserver", timeout_seconds: float | None = None) -> Overhead:
     """Run a cell of a null model into a folder that is thrown away.
-
-    Args:
-        method: How its processes are started, as in `LocalExecutor`.
-        timeout_seconds: Timeout of each.
 
     Raises:
         BenchError: The cell did not end OK.
@@ -127,15 +123,13 @@ class Diagnosis:
 def diagnose(state: MachineState, *, timeout_seconds: float | None = None) -> Diagnosis:
     """Examine devices and precisions in a new interpreter, which imports torch and little else.
 
-    Args:
-        state: State as `bench.device.environment.look` found it.
-        timeout_seconds: Timeout of that process.
+    The state is what `bench.device.environment.look` found.
 
     Raises:
         BenchError: torch cannot be imported, or takes longer.
     """
-    function = "bench.runner.workers.machine:examine"
-    examined: Examination = _value(processes.call(function, method="spawn", timeout_seconds=timeout_seconds))
+    ending = processes.call("bench.runner.workers.machine:examine", method="spawn", timeout_seconds=timeout_seconds)
+    examined: Examination = ending.checked(_UNUSABLE)
     gpu: Mapping[str, Any] = next((one for one in reversed(examined.states) if one), {})
     devices = dict.fromkeys(device for device, _, _ in examined.precisions)
     of_devices = [_doubts_of(device, found) for device, found in zip(devices, examined.states, strict=True)]
@@ -168,20 +162,15 @@ def find_costs(*, timeout_seconds: float | None = None) -> Costs:
         spawned_call_seconds=_timed_call("spawn", timeout_seconds),
         cell_overhead_seconds=cell,
         spawned_cell_overhead_seconds=measure_overhead("spawn", timeout_seconds).total_seconds,
-        torchvision=_value(processes.call(function, timeout_seconds=timeout_seconds)),
+        torchvision=processes.call(function, timeout_seconds=timeout_seconds).checked(_UNUSABLE),
     )
 
 
 def _timed_call(method: str, timeout_seconds: float | None) -> float:
     started = time.perf_counter()
-    _value(processes.call("bench.runner.workers.cells:nothing", method=method, timeout_seconds=timeout_seconds))
+    function = "bench.runner.workers.cells:nothing"
+    processes.call(function, method=method, timeout_seconds=timeout_seconds).checked(_UNUSABLE)
     return time.perf_counter() - started
-
-
-def _value(ending: Ending) -> Any:
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"a fresh process could not be used: {ending.reason}")
-    return ending.value
 
 
 def _doubts(cpu: Environment, state: MachineState) -> tuple[str, ...]:

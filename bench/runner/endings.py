@@ -39,6 +39,16 @@ class Ending:
     output_tail: str | None = None
     ranks: RankSetup | None = None
 
+    def checked(self, what: str) -> Any:
+        """Return the value.
+
+        Raises:
+            BenchError: There is none; what the function raised, else `what` with the reason behind it.
+        """
+        if self.outcome is not Outcome.OK:
+            raise self.error or BenchError(f"{what}: {self.reason}")
+        return self.value
+
 
 _NO_MEMORY = re.compile("failed to map segment|annot allocate memory|can only be initialized once")
 """What an import of torch says for want of memory, and what it says when a server tried before."""
@@ -82,11 +92,15 @@ def how_it_died(exit_code: int | None, *, is_oom: bool) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"the worker ended without an answer, exit code {exit_code}"
     if is_oom:
         return Outcome.OUT_OF_MEMORY, "the kernel killed the worker because memory ran out (SIGKILL by its OOM killer)"
+    return Outcome.KILLED, f"the worker was killed by {signal_name(-exit_code)}"
+
+
+def signal_name(number: int) -> str:
+    """Name a signal; a real-time one has no name."""
     try:
-        name = signal.Signals(-exit_code).name
-    except ValueError:  # a real-time signal has no name
-        name = f"signal {-exit_code}"
-    return Outcome.KILLED, f"the worker was killed by {name}"
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _one_line(text: str) -> str:

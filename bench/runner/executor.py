@@ -17,9 +17,9 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from bench.core.advice import MOST_LAUNCHES_TOLD, Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
@@ -31,8 +31,7 @@ from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.counting import count_all, workspaces_of
 from bench.runner.endings import Ending
-from bench.runner.records import Stamp
-from bench.runner.tracing import tell_untraced, trace_file
+from bench.runner.records import Stamp, tell_untraced, trace_file
 from bench.runner.workers.answers import Counted, Observed, TimedCell
 from bench.store.kept import KeptCounts
 
@@ -46,23 +45,11 @@ NODES_GRACE_SECONDS = 120.0  # each starts a Python and imports torch first
 COLD_WORKER = "bench.runner.workers.cold:start_cold"
 
 
-class Executor(Protocol):
-    """Whatever can turn a cell into a record; it never raises for what a cell does."""
-
-    def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
-        """Do what can be done for all cells before any of them is timed; tell of each cell."""
-
-    def work_of(self, cell: Cell) -> float:
-        """Return how much work a step of a prepared cell is, in any unit; infinite where nobody knows."""
-
-    def run(self, cell: Cell) -> Record:
-        """Measure one cell; every way it can end is in the record's outcome."""
-
-
+@dataclass(kw_only=True, eq=False)
 class LocalExecutor:
-    """Runs a cell on this machine, each pass in a fresh process.
+    """Turns a cell into a record on this machine, each pass in a fresh process; never raises for what a cell does.
 
-    Args:
+    Attributes:
         sampling: How long to measure.
         environments: Environments from the preflight, by full device name.
         timeout_seconds: Per process, as for `processes.call`.
@@ -75,50 +62,36 @@ class LocalExecutor:
         slow: By device and precision, why cells are skipped: a probe found them too slow here.
         worker: Module whose functions `count_cell`, `time_cell` and `measure_peak` do the work.
         kept: Kept counts, as for `count_all`.
+        snapshots: Folder of the allocators' histories; None writes none.
+        traces: Folder of the cells' traces; None writes none.
     """
 
-    def __init__(
-        self,
-        *,
-        sampling: Sampling | None = None,
-        environments: Mapping[str, Environment] | None = None,
-        timeout_seconds: float | None = None,
-        method: str = "forkserver",
-        is_predicting: bool = True,
-        is_metering: bool = False,
-        is_cold: bool = False,
-        is_snapshotting: bool = False,
-        peaks: Mapping[str, Peaks] | None = None,
-        slow: Mapping[tuple[str, Precision], str] | None = None,
-        worker: str = "bench.runner.workers.cells",
-        kept: KeptCounts | None = None,
-    ) -> None:
-        self._sampling = sampling or Sampling()
-        self._environments = environments or {}
-        self._method = method
-        self._is_predicting = is_predicting
-        self._is_metering = is_metering
-        self._is_cold = is_cold
-        self._is_snapshotting = is_snapshotting
-        self.snapshots: Path | None = None
-        self.traces: Path | None = None
-        self._peaks = peaks or {}
-        self._slow = slow or {}
-        self._worker = worker
-        self._kept = kept
-        self._limits: dict[str, Any] = {
-            "timeout_seconds": timeout_seconds,
-            "budget_seconds": self._sampling.budget_seconds,
-        }
-        self._counted: dict[str, tuple[Counted, str | None]] = {}  # with the code that was counted
+    sampling: Sampling = field(default_factory=Sampling)
+    environments: Mapping[str, Environment] = field(default_factory=dict)
+    timeout_seconds: float | None = None
+    method: str = "forkserver"
+    is_predicting: bool = True
+    is_metering: bool = False
+    is_cold: bool = False
+    is_snapshotting: bool = False
+    peaks: Mapping[str, Peaks] = field(default_factory=dict)
+    slow: Mapping[tuple[str, Precision], str] = field(default_factory=dict)
+    worker: str = "bench.runner.workers.cells"
+    kept: KeptCounts | None = None
+    snapshots: Path | None = None
+    traces: Path | None = None
+    _counted: dict[str, tuple[Counted, str | None]] = field(default_factory=dict)  # with the code that was counted
+
+    @property
+    def _limits(self) -> dict[str, Any]:
+        return {"timeout_seconds": self.timeout_seconds, "budget_seconds": self.sampling.budget_seconds}
 
     def prepare(self, cells: Sequence[Cell], on_prepared: Callable[[Cell], None]) -> None:
         """Count all cells, side by side."""
-        cells = [cell for cell in cells if (cell.device, cell.precision) not in self._slow]
+        cells = [cell for cell in cells if (cell.device, cell.precision) not in self.slow]
         codes = {model: code_hash(model) for model in dict.fromkeys(cell.model for cell in cells)}
-        timeout = self._limits["timeout_seconds"]
-        options: dict[str, Any] = {"method": self._method, "timeout_seconds": timeout, "worker": self._worker}
-        for cell, counted in count_all(cells, kept=self._kept, **options):
+        options: dict[str, Any] = {"method": self.method, "timeout_seconds": self.timeout_seconds}
+        for cell, counted in count_all(cells, worker=self.worker, kept=self.kept, **options):
             self._counted[cell.key] = counted, codes[cell.model]
             on_prepared(cell)
 
@@ -130,35 +103,35 @@ class LocalExecutor:
 
     def go_on_like(self, records: Sequence[Record]) -> None:
         """Measure energy and cold starts if these records of the same run have them."""
-        self._is_metering |= any(record.counters.energy is not None for record in records)
-        self._is_cold |= any(record.cold_starts for record in records)
+        self.is_metering |= any(record.counters.energy is not None for record in records)
+        self.is_cold |= any(record.cold_starts for record in records)
 
     def run(self, cell: Cell) -> Record:
         """Measure one cell."""
         stamp = Stamp(cell)
-        environment = self._environments.get(cell.device)
+        environment = self.environments.get(cell.device)
         gpu_uuid = environment.gpu_uuid if environment else None
         code = code_hash(cell.model)
-        if (slow := self._slow.get((cell.device, cell.precision))) is not None:
-            about = {"environment": environment, "sampling": self._sampling, "code": code}
+        if (slow := self.slow.get((cell.device, cell.precision))) is not None:
+            about = {"environment": environment, "sampling": self.sampling, "code": code}
             return stamp.record(Outcome.SKIPPED, reason=slow, **about)
         counters, doubts = self._counters_of(cell, code)
         if counters.predicted_peak is not None:
             workspaces = workspaces_of(cell, gpu_uuid, [name for name, _ in counters.dispatches] or None)
             counters = replace(counters, predicted_peak=counters.predicted_peak.with_workspace(workspaces))
         # A compiled step needs less than the eager one that is predicted: no reason to skip it.
-        is_predicted = self._is_predicting and cell.compile is CompileMode.NONE
+        is_predicted = self.is_predicting and cell.compile is CompileMode.NONE
         peak = counters.predicted_peak if is_predicted else None
         predicted_bytes = peak.total_bytes if peak else None
 
         def record(outcome: Outcome, advice: tuple[Advice, ...], **found: Any) -> Record:
-            about = {"environment": environment, "sampling": self._sampling, "counters": counters, "code": code}
+            about = {"environment": environment, "sampling": self.sampling, "counters": counters, "code": code}
             roof = self._peak_over(cell)
             doubts = (*doubts_of_peak(roof), *self._unlocked(cell)) if outcome is Outcome.OK else ()
             return stamp.record(outcome, **about, peak=roof, advice=(*advice, *doubts), **found)
 
         timed: list[TimedCell] = []
-        for process in range(self._sampling.processes):
+        for process in range(self.sampling.processes):
             ending = self._time(cell, process, gpu_uuid, predicted_bytes)
             if ending.outcome is not Outcome.OK:
                 is_full = ending.outcome is Outcome.OUT_OF_MEMORY
@@ -169,8 +142,8 @@ class LocalExecutor:
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))
         seen, unseen = self._observe(cell, gpu_uuid)
-        energy = self._measure_energy(cell, gpu_uuid) if self._is_metering else None
-        if self._is_snapshotting:
+        energy = self._measure_energy(cell, gpu_uuid) if self.is_metering else None
+        if self.is_snapshotting:
             self._snapshot(cell)
         if self.traces is not None:
             path = trace_file(self.traces, cell.key)
@@ -195,13 +168,13 @@ class LocalExecutor:
             final_loss=timed[-1].final_loss,
             state=timed[-1].state,
             ranks=timed[0].ranks,
-            cold_starts=self._cold_starts(cell) if self._is_cold else (),
+            cold_starts=self._cold_starts(cell) if self.is_cold else (),
         )
 
     def _time(self, cell: Cell, process: int, gpu_uuid: str | None, predicted_bytes: int | None) -> Ending:
         if cell.world_size == 1:
-            return self._call("time_cell", cell, self._sampling, process, gpu_uuid, predicted_bytes)
-        return self._call_ranks("time_ranks", cell, self._sampling, process, predicted_bytes)
+            return self._call("time_cell", cell, self.sampling, process, gpu_uuid, predicted_bytes)
+        return self._call_ranks("time_ranks", cell, self.sampling, process, predicted_bytes)
 
     def _counters_of(self, cell: Cell, code: str | None) -> tuple[Counters, tuple[Advice, ...]]:
         """Return what `prepare` counted; counts now if it was not asked to, or the model was edited since."""
@@ -250,7 +223,7 @@ class LocalExecutor:
         with tempfile.TemporaryDirectory(prefix="bench-cold-", ignore_cleanup_errors=True) as folder:
             for has_cache in (False,) if cell.compile is CompileMode.NONE else (False, True):
                 began = time.monotonic()
-                arguments = (cell, self._sampling, folder, began, has_cache)
+                arguments = (cell, self.sampling, folder, began, has_cache)
                 ending = processes.call(COLD_WORKER, *arguments, **self._limits, method="spawn")
                 one = ColdStart(has_cache=has_cache, reason=ending.reason) if ending.value is None else ending.value
                 found.append(replace(one, total_seconds=time.monotonic() - began))
@@ -268,22 +241,21 @@ class LocalExecutor:
 
     def _unlocked(self, cell: Cell) -> tuple[Advice, ...]:
         """Doubt a cell whose clock should have been locked, and is not."""
-        environment = self._environments.get(cell.device)
+        environment = self.environments.get(cell.device)
         is_locked = LOCKED in dict((environment.gpu_settings if environment else None) or ())
-        if not self._sampling.lock_clocks or is_locked or not is_accelerator(cell.device):
+        if not self.sampling.lock_clocks or is_locked or not is_accelerator(cell.device):
             return ()
         return (Advice(kind=AdviceKind.CLOCK_NOT_LOCKED, facts=(("device", cell.device),)),)
 
     def _peak_over(self, cell: Cell) -> Peak | None:
         """Return the roof over a cell; None where it runs on other threads than those that were probed."""
-        peaks = self._peaks.get(cell.device)
+        peaks = self.peaks.get(cell.device)
         is_alone = cell.world_size == 1 and peaks is not None and cell.threads in (None, peaks.threads)
         is_alike = is_accelerator(cell.device) or is_alone
         return peaks.over(cell.precision) if peaks is not None and is_alike else None
 
     def _call(self, function: str, *arguments: Any) -> Ending:
-        function = f"{self._worker}:{function}"
-        return processes.call(function, *arguments, **self._limits, method=self._method)
+        return processes.call(f"{self.worker}:{function}", *arguments, **self._limits, method=self.method)
 
     def _call_ranks(self, function: str, cell: Cell, *arguments: Any) -> Ending:
         """Call what launches ranks: it keeps the time itself, to say which rank was late; we wait a little longer."""
@@ -295,6 +267,6 @@ class LocalExecutor:
             *arguments,
             limit,
             timeout_seconds=limit + grace,
-            is_renewed=self._limits["timeout_seconds"] is None,
-            method=self._method,
+            is_renewed=self.timeout_seconds is None,
+            method=self.method,
         )

@@ -39,12 +39,8 @@ def measure_peaks(
 ) -> tuple[Peaks, Path | None]:
     """Probe a device in a fresh process and keep what it can do.
 
-    Args:
-        device: `cpu`, `cuda`, `cuda:N` or `auto`.
-        seconds: For each probe.
-        results: Folder under which `peaks/` lies.
-        is_forced: Keep the result although others used the machine or the device, or it was too hot.
-        timeout_seconds: Timeout of each process; by default ten minutes, and for the probes what they may take beside.
+    Each probe takes so many seconds. With `is_forced` the result is kept although others used the machine or the
+    device, or it was too hot. A process has ten minutes by default, and for the probes what they may take beside.
 
     Returns:
         What is kept, joined with what was kept before, and the file; what was measured and None if nothing was kept.
@@ -142,14 +138,8 @@ def slow_precisions(
 ) -> Slow:
     """Probe the precisions of these cells, as far as it was not done before, and return those slower than `limit`.
 
-    A probe that fails leaves nothing out: the cell itself says why.
-
-    Args:
-        cells: With full device names.
-        environments: Environments by device name.
-        results: Folder under which `peaks/` lies.
-        limit: Times as slow as fp32; 0 leaves nothing out and probes nothing.
-        method: How processes are started.
+    The limit is in times of fp32; 0 leaves nothing out and probes nothing. A probe that fails leaves nothing out: the
+    cell itself says why.
     """
     slow: Slow = {}
     asked = dict.fromkeys((c.device, c.precision) for c in cells if limit and c.precision is not Precision.FP32)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any
 
 from bench import registry
 from bench.core.advice import DOUBTED, NEEDS_MORE_STEPS, UNFIT_TO_COMPARE, AdviceKind
@@ -66,11 +67,6 @@ def preflight_limit(timeout_seconds: float | None) -> float | None:
 def check_cells(cells: Sequence[Cell], *, method: str = "forkserver", nodes: int = 1) -> None:
     """Refuse what the names alone tell, without importing torch or a model: a dry run and a run refuse the same.
 
-    Args:
-        cells: Cells as the sweep gave them.
-        method: How processes are started.
-        nodes: How many nodes there are.
-
     Raises:
         BenchError: See `make_plan`.
     """
@@ -113,11 +109,6 @@ def check_here(cells: Sequence[Cell], *, method: str = "forkserver", timeout_sec
 
     Only accelerators, options of models and models of the user's own need torch for that, in a process of its own.
 
-    Args:
-        cells: Cells as the sweep gave them.
-        method: How processes are started.
-        timeout_seconds: Timeout of that process.
-
     Raises:
         BenchError: See `make_plan`.
     """
@@ -128,24 +119,16 @@ def check_here(cells: Sequence[Cell], *, method: str = "forkserver", timeout_sec
     if devices or models:
         tell("loading torch and the models")
         processes.preload_libraries([model for model, _ in models])
-        _preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
+        preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
 
 
-def _preflight(
-    devices: tuple[str, ...],
-    models: tuple[tuple[str, InputShape | None], ...],
-    *,
-    method: str,
-    timeout_seconds: float | None,
-) -> Preflight:
-    """Look for devices and models in a fresh process.
+def preflight(devices: tuple[str, ...], models: tuple[tuple[str, InputShape | None], ...], **limits: Any) -> Preflight:
+    """Look for devices and models in a fresh process; `limits` as in `processes.call`.
 
     Raises:
         BenchError: One of them is not there, or the process took too long.
     """
-    ending = processes.call(
-        "bench.runner.workers.cells:preflight", devices, models, method=method, timeout_seconds=timeout_seconds
-    )
+    ending = processes.call("bench.runner.workers.cells:preflight", devices, models, **limits)
     if ending.error is not None:
         raise ending.error
     if ending.outcome is not Outcome.OK:
@@ -164,12 +147,8 @@ def make_plan(
 ) -> Plan:
     """Check cells before anything is measured, in a fresh process, because that needs torch.
 
-    Args:
-        cells: Cells as the sweep gave them.
-        method: How processes are started, as in `LocalExecutor`.
-        timeout_seconds: Timeout of the process, which imports torch and the models.
-        nodes: Nodes of the task of a cluster in which this runs; there the cells stay as they were planned.
-        pool: Accelerators (or `all`) over which the cells of accelerators are shared out.
+    The cells of accelerators are shared out over the accelerators in `pool`, which may be `all`. In a task of a
+    cluster, of so many `nodes`, the cells stay as they were planned.
 
     Raises:
         BenchError: A model, a device or an optimizer is not there, or a cell needs processes that `method` has not.
@@ -186,7 +165,7 @@ def make_plan(
         processes.preload("bench.runner.workers.ranks")
     devices = tuple(dict.fromkeys((*(cell.device for cell in cells), *pool)))
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    answer = _preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
+    answer = preflight(devices, models, method=method, timeout_seconds=timeout_seconds)
     for note in answer.notes:
         print(note, file=sys.stderr)
     names = dict(answer.devices)
@@ -226,10 +205,6 @@ def share_threads(cells: Sequence[Cell], environments: Mapping[str, Environment]
     As many as the most processes of them have when they share what torch would take alone. Only on a CPU, only beside a
     cell of one process, which has the batch of each of them (weak scaling) or of all together (strong), and only where
     no threads were asked for.
-
-    Args:
-        cells: With full device names.
-        environments: Environments by device name.
     """
     most = {_alone(cell): 1 for cell in cells if cell.world_size == 1}  # processes beside a cell of one
     beside = {cell: [one for one in _partners(cell) if one in most] for cell in cells if cell.world_size > 1}
@@ -298,16 +273,11 @@ def remaining(
     *,
     retried: Collection[str] | None = None,
 ) -> Remaining:
-    """Compare what is on disk with what is asked for.
+    """Compare what is on disk with what is asked for, in these environments of this machine, by device.
 
-    Args:
-        folder: The run.
-        cells: What is asked for, with full device names.
-        environments: Environments of this machine, by device.
-        sampling: How cells would be sampled now.
-        retried: Of the cells that ended badly or are incomplete, only those that ended like this are tried again;
-            None: all. With `DOUBTED`, cells whose times are in doubt are measured again, and no others for having been
-            sampled by other settings.
+    Of the cells that ended badly or are incomplete, only those that ended like `retried` are tried again; None: all.
+    With `DOUBTED`, cells whose times are in doubt are measured again, and no others for having been sampled by other
+    settings.
 
     Raises:
         StoreError: A newer stepbench wrote a record; it is left alone.

@@ -22,7 +22,8 @@ from bench.runner.plan import make_plan
 from bench.runner.records import Stamp, open_run
 from bench.runner.session import write_derived
 from bench.stats.estimate import quantile
-from bench.store.cases import PROFILES, read_profile, read_profiles, write_profile
+from bench.store.cases import PROFILES, read_profiles, write_case
+from bench.store.codec import from_file
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
 
@@ -55,12 +56,6 @@ def profile_cells(
 ) -> Profiled:
     """Profile cells one after the other into a run's folder: a record and a profile of each.
 
-    Args:
-        cells: Cells as the sweep gave them.
-        options: For all of them.
-        results: Folder under which the run's folder is made.
-        timeout_seconds: Timeout of each cell; None is that of `processes.call`.
-
     Raises:
         BenchError: A model or device is not there, or the results cannot be written.
     """
@@ -83,7 +78,7 @@ def profile_cells(
             one, record = _profile(cell, options, peak, plan.environments.get(cell.device), timeout_seconds)
             folder.append(record)
             if one.profile is not None:
-                write_profile(folder, one.profile)
+                write_case(folder, one.profile)
             found.append(one)
         write_derived(folder, read_stored_run(folder))
     return Profiled(folder=folder.path, cells=tuple(found))
@@ -125,7 +120,7 @@ def profiles_of(given: str, results: Path = Path("results")) -> tuple[Profile, .
     """
     path = Path(given)
     if path.is_file() and path.suffix == ".json" and path.name != "run.json":
-        return (read_profile(path),)
+        return (from_file(Profile, path),)
     folder = RunFolder.open(path.parent if path.name == "run.json" else given, results, prefers_records=True)
     profiles, problems = read_profiles(folder)
     if problems:

@@ -38,12 +38,7 @@ class Recorder:
         self._method = method
 
     def measure(self, cell: Cell, sampling: Mapping[str, Any], base: Sampling | None = None) -> Record:
-        """Measure one cell and store its record.
-
-        Args:
-            cell: What to measure.
-            sampling: Fields of `Sampling` that differ from the base.
-            base: Sampling of the suite that the cell is of; None is the default.
+        """Measure one cell and store its record; `sampling` has the fields that differ from those of its suite.
 
         Raises:
             BenchError: The model or device is not there, or the record cannot be written.

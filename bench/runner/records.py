@@ -1,4 +1,4 @@
-"""Who measured what and when: the head of a run's folder, of its resumption, of a record."""
+"""Who measured what and when: the head of a run's folder, of its resumption, of a record; where traces lie."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 from bench.core import __version__
 from bench.core.cell import Cell
 from bench.core.record import Outcome, Record
+from bench.core.text import plain
 from bench.core.units import now
+from bench.runner.endings import Ending
+from bench.store.atomic import make_folder
 from bench.store.runs import Resumption, RunFolder, RunInfo
 
 
@@ -31,6 +34,22 @@ def open_run(results: Path, **plan: Any) -> RunFolder:
 def describe_resumption() -> Resumption:
     """Describe the resumption of a run that starts now, by this command line."""
     return Resumption(started_at=now(), command=tuple(sys.argv), stepbench=__version__)
+
+
+TRACES = "traces"
+"""Folder of a run with a trace per cell or case, and per rank, for ui.perfetto.dev."""
+
+
+def trace_file(folder: Path, key: str) -> str:
+    """Make the folder of traces, and return the file of one; a rank's has `rankN-` before its name."""
+    make_folder(folder)
+    return str(folder / f"{key}.json.gz")
+
+
+def tell_untraced(name: str, ending: Ending) -> None:
+    """Say on stderr why something has no trace: its figures stand without it."""
+    if ending.outcome is not Outcome.OK:
+        print(f"bench: no trace of {plain(name)}: {plain(ending.reason or ending.outcome.value)}", file=sys.stderr)
 
 
 class Stamp:

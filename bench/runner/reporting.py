@@ -25,11 +25,7 @@ LAST = 60
 
 
 def read_report_data(runs: Sequence[str], results: Path) -> ReportData:
-    """Read stored runs; with several, each is put beside the first.
-
-    Args:
-        runs: Folders, ids, beginnings of ids, or `latest`.
-        results: Where ids are looked up.
+    """Read stored runs, each given as to `RunFolder.open`; with several, each is put beside the first.
 
     Raises:
         StoreError: A run is not there, or its `run.json` cannot be read. Records that cannot be read are named in

@@ -13,16 +13,15 @@ from typing import Any
 
 from bench.core.advice import doubts_of_machine
 from bench.core.environment import Environment
-from bench.core.errors import BenchError, StoreError
+from bench.core.errors import StoreError
 from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase, joined
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.plan import Plan, make_plan, preflight_limit
-from bench.runner.records import Stamp, describe_resumption, open_run
-from bench.runner.tracing import TRACES, tell_untraced, trace_file
-from bench.store.cases import append_case, read_generations, read_images
+from bench.runner.records import TRACES, Stamp, describe_resumption, open_run, tell_untraced, trace_file
+from bench.store.cases import read_generations, read_images, write_case
 from bench.store.runs import RunFolder
 from bench.store.stored import StoredRun, read_stored_run
 
@@ -80,12 +79,7 @@ class Asked:
 
 
 def taken_up(kind: Kind, run: str, results: Path) -> Asked:
-    """Read what a stored run was asked for.
-
-    Args:
-        kind: Kind of its cases.
-        run: Id, a beginning of it, folder, or `latest`.
-        results: Where runs are looked for.
+    """Read what a stored run of this kind was asked for; the others as for `RunFolder.open`.
 
     Raises:
         StoreError: There is no such run, or it is of another kind.
@@ -130,16 +124,7 @@ def run_cases(
     timeout_seconds: float | None = None,
     is_tracing: bool = False,
 ) -> StoredRun:
-    """Measure every case that has no good result of this code in this environment.
-
-    Args:
-        kind: Kind of the cases.
-        asked: What is to be measured.
-        results: Folder that holds the runs.
-        watch: Told when a case starts and ends.
-        method: How processes are started.
-        timeout_seconds: Timeout of each process, as for `processes.call`.
-        is_tracing: Write a trace of each case, too.
+    """Measure every case that has no good result of this code in this environment, and trace it if asked.
 
     Raises:
         BenchError: A model is not there or cannot do this, a device is not there, or a file cannot be written.
@@ -160,7 +145,7 @@ def run_cases(
             watch(index, len(left), case.id, None)
             environment = plan.environments[case.cell.device]
             one = measure_case(kind, case, asked.sampling, environment, has_parts=case in with_parts, **limits)
-            append_case(folder, kind.name, one)
+            write_case(folder, one)
             if is_tracing and one.outcome is Outcome.OK:
                 path = trace_file(folder.path / TRACES, case.key)
                 tell_untraced(case.id, processes.call(f"{kind.worker}:trace_case", case, path, **limits))
@@ -232,12 +217,7 @@ def time_and_count(
 ) -> dict[str, Any]:
     """Time a case in fresh processes and count it in another; give the fields of what was found.
 
-    Args:
-        worker: Module with `time_case(case, sampling, gpu_uuid)` and `measure_case(case)`.
-        case: Case to be measured.
-        sampling: How long to measure.
-        environment: Environment of the case's device.
-        limits: Of each process, as for `measure_case`.
+    The module `worker` has `time_case(case, sampling, gpu_uuid)` and `measure_case(case)`.
     """
     arguments = (case, sampling, environment.gpu_uuid)
     found = []
@@ -282,9 +262,7 @@ def _fit_texts(cases: Sequence[GenerationCase], _: bool, **limits: Any) -> Seque
     specs = {}
     for model, tokens in longest.items():
         ending = processes.call(f"{_GENERATION_WORKER}:fitting_spec", model, tokens, **limits)
-        if ending.outcome is not Outcome.OK:
-            raise ending.error or BenchError(f"model {model!r} could not be read: {ending.reason}")
-        specs[model] = str(ending.value)
+        specs[model] = str(ending.checked(f"model {model!r} could not be read"))
     return [replace(case, cell=replace(case.cell, model=specs[case.cell.model])) for case in cases]
 
 
@@ -292,9 +270,8 @@ def _check_images(cases: Sequence[SamplingCase], parts: bool, **limits: Any) -> 
     steps: dict[str, int] = {}
     for case in cases:
         steps[case.cell.model] = max(case.steps, steps.get(case.cell.model, 0))
-    checked = processes.call(f"{_IMAGES_WORKER}:check_models", steps, parts, **limits)
-    if checked.outcome is not Outcome.OK:
-        raise checked.error or BenchError(f"the models could not be read: {checked.reason}")
+    ending = processes.call(f"{_IMAGES_WORKER}:check_models", steps, parts, **limits)
+    ending.checked("the models could not be read")
     return cases
 
 

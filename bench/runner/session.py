@@ -39,13 +39,11 @@ from bench.runner.events import (
     RunResumed,
     RunStarted,
 )
-from bench.runner.executor import SNAPSHOTS, Executor, LocalExecutor
+from bench.runner.executor import SNAPSHOTS, LocalExecutor
 from bench.runner.peaks import known_peaks, slow_precisions
 from bench.runner.plan import Plan, make_plan, preflight_limit, remaining
-from bench.runner.records import describe_resumption, describe_run
-from bench.runner.tracing import TRACES
+from bench.runner.records import TRACES, describe_resumption, describe_run
 from bench.store.codec import write_json
-from bench.store.kept import KeptCounts
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import CLAIMS_FILE, StoredRun, read_stored_run
 from bench.suite.file import read_suite
@@ -69,7 +67,7 @@ class Limits:
 
 def run_cells(
     cells: Sequence[Cell],
-    executor: Executor,
+    executor: LocalExecutor,
     folder: RunFolder,
     observers: Iterable[Observer] = (),
     limits: Limits | None = None,
@@ -77,14 +75,8 @@ def run_cells(
 ) -> tuple[Record, ...]:
     """Measure every cell within the limits; each record is on disk before the next cell of its lane starts.
 
-    Args:
-        cells: What to measure.
-        executor: How.
-        folder: Where the records go.
-        observers: Told what happens, one at a time.
-        limits: Which cells, in which order.
-        lane: Cells of one lane follow each other, lanes run side by side; None is alone, before all lanes. By default
-            every cell is alone.
+    Cells of one `lane` follow each other, lanes run side by side; None is alone, before all lanes. By default every
+    cell is alone. Observers are told what happens, one at a time.
 
     Raises:
         StoreError: A record cannot be written; those before it are on disk.
@@ -220,11 +212,7 @@ def builtin_suites() -> dict[str, Path]:
 
 
 def plan_resumption(run: str, results: Path = Path("results")) -> Session:
-    """Plan what a stored run was asked to do: its cells and its sampling.
-
-    Args:
-        run: Id, a beginning of it, folder, or `latest`.
-        results: Where runs are looked for.
+    """Plan what a stored run was asked to do: its cells and its sampling; arguments as for `RunFolder.open`.
 
     Raises:
         StoreError: There is no such run, or it cannot be read.
@@ -260,14 +248,10 @@ def execute(
     observers: Iterable[Observer] = (),
     resume: str | None = None,
     retried: Collection[str] | None = None,
-    is_predicting: bool = True,
-    is_metering: bool = False,
-    is_cold: bool = False,
-    kept: KeptCounts | None = None,
     limits: Limits | None = None,
     pool: Sequence[str] = (),
-    is_snapshotting: bool = False,
     is_tracing: bool = False,
+    **passes: Any,
 ) -> StoredRun:
     """Measure a session, store it, derive its tables.
 
@@ -280,14 +264,10 @@ def execute(
         resume: Measure into this run what it lacks, instead of starting a new one.
         retried: When resuming, only cells that ended badly in one of these ways are tried again; None: in any way.
             `DOUBTED`: cells whose times are in doubt, too, and none for how it was sampled.
-        is_predicting: Skip cells whose predicted peak exceeds the free memory.
-        is_metering: Measure the energy of a step too, about four seconds more per cell.
-        is_cold: Measure cold starts too.
-        kept: Kept counts, as for `count_all`.
         limits: Which of the cells are measured now.
         pool: Accelerators (or `all`), each with a worker of its own, that share the cells of accelerators.
-        is_snapshotting: Write the history of each accelerator's allocator, as is done where memory runs out.
         is_tracing: Write a trace of each cell.
+        passes: Further fields of `LocalExecutor`: what is done beside the timing of a cell.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written; raised before the first cell
@@ -298,7 +278,8 @@ def execute(
     plan = make_plan(session.cells, method=method, pool=pool, timeout_seconds=preflight_limit(timeout_seconds))
     if session.sampling.exclusive:
         _refuse_shared_host()
-        plan = replace(plan, near=_near(plan))
+        near = {device: backend_of(device).cpus_near(one.gpu_uuid) for device, one in plan.environments.items()}
+        plan = replace(plan, near=near)
     with locked_environments(plan.environments, is_asked=session.sampling.lock_clocks) as environments:
         plan = replace(plan, environments=environments)
         limit = session.sampling.skip_slower_than
@@ -307,13 +288,9 @@ def execute(
             environments=plan.environments,
             timeout_seconds=timeout_seconds,
             method=method,
-            is_predicting=is_predicting,
-            is_metering=is_metering,
-            is_cold=is_cold,
-            is_snapshotting=is_snapshotting,
             peaks=known_peaks(results, plan.environments),
             slow=slow_precisions(plan.cells, plan.environments, results, limit, method=method),
-            kept=kept,
+            **passes,
         )
         info = describe_run(
             environment=next(iter(plan.environments.values())),
@@ -350,11 +327,6 @@ def _refuse_shared_host() -> None:
         raise IncomparableError(
             f"--exclusive was asked for, and other work keeps {busy:.1f} cores busy; end it, or leave --exclusive out"
         )
-
-
-def _near(plan: Plan) -> dict[str, frozenset[int]]:
-    """Find the CPUs on each device's NUMA node."""
-    return {device: backend_of(device).cpus_near(one.gpu_uuid) for device, one in plan.environments.items()}
 
 
 def _take_up(
@@ -408,7 +380,6 @@ def write_derived(folder: RunFolder, run: StoredRun) -> None:
     from bench.tables.run import run_document
 
     write_tables(folder, dict.fromkeys(COLUMNS, run.records) | {"claims": run.claims})
-    document = run_document(run.records, run.claims, run.info.environment)
-    folder.write_text("tables/summary.md", f"{write_document(document)}\n")
+    folder.write_summary(write_document(run_document(run.records, run.claims, run.info.environment)))
     write_json(folder.path / CLAIMS_FILE, run.claims)
     write_page(folder, run)

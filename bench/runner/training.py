@@ -24,7 +24,7 @@ from bench.core.training import PipelinePoint, Progress, Training, TrainingPlan,
 from bench.runner import processes
 from bench.runner.plan import make_plan, preflight_limit
 from bench.runner.records import Stamp, describe_resumption, open_run
-from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_training
+from bench.store.cases import checkpoint_path, discard, read_trainings, remove_checkpoint, write_case
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
 
@@ -74,16 +74,9 @@ def train(
     method: str = "forkserver",
     timeout_seconds: float | None = None,
 ) -> Trained:
-    """Train in a new run folder.
+    """Train in a new run folder; the observer is told how far it is from another thread, and `stop` ends it early.
 
-    Args:
-        plan: Device names may be short.
-        results: Folder under which the run's folder is made.
-        download: Let torchvision fetch MNIST.
-        observer: Told how far it is, from another thread.
-        stop: Set to end it early.
-        method: `forkserver`, `spawn` or `inline`.
-        timeout_seconds: Longest wait for a step; None is ten minutes.
+    `timeout_seconds` is the longest wait for a step; None is ten minutes.
 
     Raises:
         BenchError: The model, the device or the data cannot be used; no folder is left then.
@@ -135,8 +128,7 @@ def _ask_whether_usable(
 ) -> None:
     limit = preflight_limit(timeout_seconds)
     ending = processes.call(f"{WORKER}:check_plan", plan, is_downloading, method=method, timeout_seconds=limit)
-    if ending.outcome is not Outcome.OK:
-        raise ending.error or BenchError(f"model {plan.model!r} cannot be trained: {ending.reason}")
+    ending.checked(f"model {plan.model!r} cannot be trained")
 
 
 def resume_training(
@@ -235,7 +227,7 @@ def _train_into(
         output_tail=ending.output_tail,
         **stamp.fields(),
     )
-    write_training(folder, training)
+    write_case(folder, training)
     _write_derived(folder, training)
     if outcome is Outcome.OK:
         remove_checkpoint(folder, plan)
@@ -264,7 +256,7 @@ def _write_derived(folder: RunFolder, training: Training) -> None:
 
     write_tables(folder, dict.fromkeys(TRAINING_COLUMNS, (training,)))
     title = Heading(text=f"Training {plain(training.plan.model)}", level=1)
-    folder.write_text("tables/summary.md", f"{write_document([title, *training_document(training)])}\n")
+    folder.write_summary(write_document([title, *training_document(training)]))
     write_page(folder, read_stored_run(folder))
 
 
@@ -277,11 +269,7 @@ def measure_points(
 ) -> tuple[PipelinePoint, ...]:
     """Measure one point per plan, one after the other; a failure is a row beside the others.
 
-    Args:
-        plans: All on one device, whose name may be short.
-        budget_seconds: Budget of each of the three measurements of a point.
-        observer: Hears of every point.
-        timeout_seconds: Timeout of each process, as for `processes.call`.
+    All are on one device. The budget is that of each of the three measurements of a point.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.

@@ -10,7 +10,7 @@ Nothing here measures, reads a file, prints or knows torch. numpy is the only li
 - `power`: what a plan of looks would have seen; `verdict`: one cell's sessions -> its judgement
 - `bisection`: which commit made a cell slower, one noisy session at a time
 - `changepoint`: where a history bends, and what it says of its next value
-- `checked`, `distributions`: input checks, and the three distribution functions we need
+- `distributions`: input checks, and the distribution functions we need
 
 Conventions: NaN and infinity are errors, never data. None is "cannot be said", for example from too few values. A shift
 is a log-ratio head / base: 0.05 is 5 % slower. Randomness only with a seed. Names are imported from their module

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -54,13 +54,8 @@ class Search:
         self._spread = max(spread, LEAST_SPREAD)
         self._logs = np.zeros(holds.shape[1])
         self._out: set[int] = set()
-        self._shifts: dict[int, list[float]] = defaultdict(list)
+        self._shifts: dict[int, list[float]] = defaultdict(list)  # what sessions of each tested commit gave
         self._groups = self._together()
-
-    @property
-    def shifts(self) -> Mapping[int, Sequence[float]]:
-        """What sessions of each tested commit gave."""
-        return self._shifts
 
     @property
     def posterior(self) -> Floats:

@@ -125,7 +125,7 @@ def paybacks(records: Sequence[Record], among: Sequence[Record]) -> list[Payback
         return [None] * len(records)
     by_key = {other.cell.key: other for other in reversed(among)}
     partners = (by_key.get(eager_key(record.cell)) for record in records)
-    return [payback_of(record, [one] if one else []) for record, one in zip(records, partners, strict=True)]
+    return [payback_of(record, eager) for record, eager in zip(records, partners, strict=True)]
 
 
 def eager_key(cell: Cell) -> str:
@@ -133,13 +133,9 @@ def eager_key(cell: Cell) -> str:
     return replace(cell, compile=CompileMode.NONE).key
 
 
-def payback_of(record: Record, records: Sequence[Record]) -> Payback | None:
+def payback_of(record: Record, eager: Record | None) -> Payback | None:
     """Compare a compiled cell with the same one that is not compiled; None without that one or without a start-up."""
-    if record.cell.compile is CompileMode.NONE:
-        return None
-    plain = eager_key(record.cell)
-    eager = next((other for other in records if other.cell.key == plain), None)
-    if eager is None:
+    if record.cell.compile is CompileMode.NONE or eager is None:
         return None
     ours, theirs = estimate_phase(record, Phase.STEP), estimate_phase(eager, Phase.STEP)
     if ours is None or theirs is None:

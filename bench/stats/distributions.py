@@ -1,4 +1,4 @@
-"""The three distribution functions this package needs, from their closed forms, so that scipy is not a dependency.
+"""Distribution functions that neither Python nor numpy has, from their closed forms, so that scipy is no dependency.
 
 Sources: Student's t for whole degrees of freedom, Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964),
 26.7.3 and 26.7.4; ranks of the median's interval, Thompson, Ann. Math. Statist. 7 (1936) 122.
@@ -15,11 +15,6 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-
-
-def normal_quantile(probability: float) -> float:
-    """Return z with P(Z <= z) = `probability` for the standard normal Z."""
-    return NormalDist().inv_cdf(probability)
 
 
 def student_t_probability(t: float, freedom: int) -> float:
@@ -74,7 +69,7 @@ def median_rank(n: int, confidence: float) -> int | None:
     """
     tail = (1 - confidence) / 2
     if n > 1000:
-        return math.floor(n / 2 + normal_quantile(tail) * math.sqrt(n) / 2)
+        return math.floor(n / 2 + NormalDist().inv_cdf(tail) * math.sqrt(n) / 2)
     cumulated = 0
     allowed = tail * (1 + 1e-12) * 2**n
     for rank in range(n // 2 + 1):

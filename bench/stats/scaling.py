@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from bench.core.cell import Cell
 from bench.core.estimate import CONFIDENCE, Estimate
 from bench.core.record import Outcome, Phase, Record
 from bench.core.text import SPEC_OPTIONS
-from bench.stats.distributions import Floats, finite, normal_quantile, student_t_quantile
+from bench.stats.distributions import Floats, finite, student_t_quantile
 from bench.stats.summary import estimate_phase, flops_total
 
 MIN_POINTS = 3
@@ -126,7 +127,7 @@ def _checked(
         raise ValueError(f"one point and one half width per size are needed, found {x.size}, {y.size}, {len(halves)}")
     if y.size and y.min() <= 0:
         raise ValueError(f"a point is above 0, found {y.min()}")
-    known = finite([0.0 if half is None else half for half in halves], "half widths") / normal_quantile(0.975) / y
+    known = finite([0.0 if half is None else half for half in halves], "half widths") / NormalDist().inv_cdf(0.975) / y
     widest = max(LEAST_SIGMA, known.max(initial=0.0))
     shares = [widest if half is None else max(LEAST_SIGMA, share) for half, share in zip(halves, known, strict=True)]
     return x, y, y * np.array(shares)
@@ -257,9 +258,7 @@ class Scaling:
 def scalings(records: Sequence[Record], steps: Mapping[str, Estimate | None] | None = None) -> tuple[Scaling, ...]:
     """Fit every group of a run, along the batch first; () where no group has three sizes.
 
-    Args:
-        records: Those of the run.
-        steps: What `estimate_phase` says of their steps, by the cell's key, if it was asked already.
+    `steps` are what `estimate_phase` says, by the cell's key, if it was asked already.
     """
     groups: dict[tuple[str, str, Cell], dict[int, Record]] = {}
     for record in records:

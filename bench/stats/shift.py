@@ -23,12 +23,13 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import numpy as np
 
 from bench.core.comparison import Quad
 from bench.core.estimate import Estimate
-from bench.stats.distributions import Floats, durations, finite, fraction, normal_quantile
+from bench.stats.distributions import Floats, durations, finite, fraction
 
 EXACT_LIMIT = 50
 """Up to so many values the signed-rank distribution is counted; above, its normal approximation is within one rank."""
@@ -89,7 +90,7 @@ def walsh_rank(n: int, confidence: float) -> int | None:
     tail = (1 - confidence) / 2
     if n > EXACT_LIMIT:
         mean, deviation = n * (n + 1) / 4, (n * (n + 1) * (2 * n + 1) / 24) ** 0.5
-        return int(mean + normal_quantile(tail) * deviation)
+        return int(mean + NormalDist().inv_cdf(tail) * deviation)
     below = np.searchsorted(np.cumsum(signed_rank_counts(n)), tail * (1 + 1e-12) * 2.0**n, side="right")
     return int(below) or None
 

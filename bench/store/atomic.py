@@ -32,11 +32,7 @@ def store_error(verb: str, path: Path, error: OSError, elsewhere: str = "choose 
 
 
 def make_folder(path: Path, elsewhere: str = "choose another place") -> None:
-    """Make a folder and its parents; one that is there already is fine.
-
-    Args:
-        path: Path of the folder.
-        elsewhere: What to do where it cannot be made, for the error.
+    """Make a folder and its parents; one that is there already is fine. The error says to go `elsewhere`.
 
     Raises:
         StoreError: It cannot be made.

@@ -11,7 +11,6 @@ Readers return what can be read, and one problem per file that is truncated, for
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from bench.core.errors import StoreError
 from bench.core.generation import Generation, Sampled
 from bench.core.jsonio import to_json
 from bench.core.profile import Profile
+from bench.core.record import SCHEMA
 from bench.core.training import TRAINING_SCHEMA, Training, TrainingPlan
 from bench.store.atomic import make_folder, write_bytes
 from bench.store.codec import from_file, to_bytes
@@ -30,66 +30,34 @@ PROFILES = "profile"
 """Name of the folder of a run's profiles."""
 
 
-def append_case(folder: RunFolder, kind: str, measured: Any) -> Path:
-    """Write one measured case to disk, whole and durable.
-
-    Args:
-        folder: Folder of the run.
-        kind: `generation` or `sampling`.
-        measured: A value with a `case` that has a key and an id.
+def write_case(folder: RunFolder, measured: Profile | Training | Generation | Sampled) -> Path:
+    """Write what was measured of a case, whole and durable; an earlier result of the same case is replaced.
 
     Raises:
         StoreError: It cannot be written.
     """
-    return _write(folder.path / kind / f"{measured.case.key}.json", measured, measured.case.id)
-
-
-def write_profile(folder: RunFolder, profile: Profile) -> Path:
-    """Write one profile to disk, whole.
-
-    Raises:
-        StoreError: It cannot be written.
-    """
-    return _write(folder.path / PROFILES / f"{profile.cell.key}.json", profile, profile.cell.id)
-
-
-def write_training(folder: RunFolder, training: Training) -> Path:
-    """Write a training to disk, whole and durable; an earlier one of the same plan is replaced.
-
-    Raises:
-        StoreError: It cannot be written.
-    """
-    path = result_path(folder, training.plan)
-    return _write(path, training, path.name)
-
-
-def _write(path: Path, value: Any, name: str) -> Path:
+    if isinstance(measured, Profile):
+        path = folder.path / PROFILES / f"{measured.cell.key}.json"
+    elif isinstance(measured, Training):
+        path = result_path(folder, measured.plan)
+    else:
+        kind = "generation" if isinstance(measured, Generation) else "sampling"
+        path = folder.path / kind / f"{measured.case.key}.json"
     make_folder(path.parent)
-    write_bytes(path, to_bytes(value, name))
+    write_bytes(path, to_bytes(measured, str(path)))
     return path
-
-
-def read_profile(path: Path) -> Profile:
-    """Read one profile.
-
-    Raises:
-        StoreError: It is not there, truncated, or something else; a newer stepbench wrote it.
-    """
-    return from_file(Profile, path)
 
 
 def read_profiles(folder: RunFolder) -> tuple[tuple[Profile, ...], tuple[StoreError, ...]]:
     """Read the profiles of a run, in the order of its cells."""
-    found, problems = _read(folder.path / PROFILES, read_profile)
+    found, problems = _read(folder.path / PROFILES, Profile)
     planned = {cell.key: index for index, cell in enumerate(folder.run.cells)}
     return tuple(sorted(found, key=lambda one: planned.get(one.cell.key, len(planned)))), problems
 
 
 def read_trainings(folder: RunFolder) -> tuple[tuple[Training, ...], tuple[StoreError, ...]]:
     """Read the trainings of a run."""
-    return _read(
-        folder.path / "training", lambda path: from_file(Training, path, migrations={}, current=TRAINING_SCHEMA)
-    )
+    return _read(folder.path / "training", Training, TRAINING_SCHEMA)
 
 
 def read_generations(folder: RunFolder) -> tuple[tuple[Generation, ...], tuple[StoreError, ...]]:
@@ -103,7 +71,7 @@ def read_images(folder: RunFolder) -> tuple[tuple[Sampled, ...], tuple[StoreErro
 
 
 def _read_cases(folder: RunFolder, kind: str, cls: type[T]) -> tuple[tuple[T, ...], tuple[StoreError, ...]]:
-    found, problems = _read(folder.path / kind, lambda path: from_file(cls, path))
+    found, problems = _read(folder.path / kind, cls)
     settings = folder.run.settings
     planned = settings.get(kind, []) if isinstance(settings, dict) else []
 
@@ -114,11 +82,11 @@ def _read_cases(folder: RunFolder, kind: str, cls: type[T]) -> tuple[tuple[T, ..
     return tuple(sorted(found, key=place)), problems
 
 
-def _read(folder: Path, read: Callable[[Path], T]) -> tuple[tuple[T, ...], tuple[StoreError, ...]]:
+def _read(folder: Path, cls: type[T], schema: int = SCHEMA) -> tuple[tuple[T, ...], tuple[StoreError, ...]]:
     found, problems = [], []
     for path in sorted(folder.glob("*.json")):
         try:
-            found.append(read(path))
+            found.append(from_file(cls, path, current=schema))
         except StoreError as error:
             problems.append(error)
     return tuple(found), tuple(problems)

@@ -28,13 +28,7 @@ MIGRATIONS: Mapping[int, Migration] = dict.fromkeys((1, 2, 3), lambda data: data
 def migrate(
     data: Any, where: str, *, migrations: Mapping[int, Migration] = MIGRATIONS, current: int = SCHEMA
 ) -> dict[str, Any]:
-    """Bring the JSON object of a record or a run up to the current schema.
-
-    Args:
-        data: Parsed JSON; left as it is.
-        where: Names the file in errors.
-        migrations: Steps by the version they start from.
-        current: The version to arrive at.
+    """Bring the JSON object of a file up to the current schema; `data` is left as it is, `where` names the file.
 
     Raises:
         StoreError: A newer stepbench wrote it; the step from its version is gone; it has no `schema`.
@@ -90,15 +84,13 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(to_json(value), indent=1, allow_nan=False) + "\n").encode())
 
 
-def from_file(
-    cls: type[T], path: Path, *, migrations: Mapping[int, Migration] = MIGRATIONS, current: int = SCHEMA
-) -> T:
+def from_file(cls: type[T], path: Path, *, current: int = SCHEMA) -> T:
     """Read a value of type `cls` from a file, after migrating it to the current schema; by default that of records.
 
     Raises:
         StoreError: The file cannot be read, is truncated, or holds something else; a newer stepbench wrote it.
     """
-    return from_data(cls, parse_file(path), path, migrations=migrations, current=current)
+    return from_data(cls, parse_file(path), path, current=current)
 
 
 def parse_file(path: Path) -> Any:
@@ -115,15 +107,13 @@ def parse_file(path: Path) -> Any:
         raise StoreError(f"{path} is not whole JSON ({error}); delete it and measure the cell again") from error
 
 
-def from_data(
-    cls: type[T], data: Any, path: Path, *, migrations: Mapping[int, Migration] = MIGRATIONS, current: int = SCHEMA
-) -> T:
+def from_data(cls: type[T], data: Any, path: Path, *, current: int = SCHEMA) -> T:
     """Make a value of type `cls` of a file's JSON, after migrating it; `path` names the file in errors.
 
     Raises:
         StoreError: It is something else; a newer stepbench wrote it.
     """
-    migrated = migrate(data, str(path), migrations=migrations, current=current)
+    migrated = migrate(data, str(path), current=current)
     try:
         return from_json(cls, migrated)
     except ValueError as error:

@@ -98,12 +98,7 @@ class KeptCounts:
         self.found = 0
 
     def find(self, cell: Cell, **asked: bool) -> tuple[Counters, tuple[Advice, ...]] | None:
-        """Look up the counters and doubts of a cell; None if they must be counted.
-
-        Args:
-            cell: What to look up.
-            asked: What the count was to contain.
-        """
+        """Look up the counters and doubts of a cell, by what the count was to contain; None if it must be counted."""
         for path in sorted(self._place(cell, asked).glob("*.json")):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError, StoreError):
                 data = parse_json(read_file(path))

@@ -120,12 +120,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path_or_id: str | Path, root: Path = Path("results"), *, prefers_records: bool = False) -> RunFolder:
-        """Open a run by its folder, its id, a unique beginning of its id, or `latest`.
-
-        Args:
-            path_or_id: Which.
-            root: Where runs are looked for.
-            prefers_records: `latest` is the newest run with records, see `latest`.
+        """Open a run by its folder, its id, a unique beginning of its id in `root`, or `latest` (which see).
 
         Raises:
             StoreError: There is no such run, or its `run.json` cannot be read; a newer stepbench wrote it.
@@ -229,18 +224,13 @@ class RunFolder:
         records = sorted(newest.values(), key=lambda r: (planned.get(r.cell.key, last), r.cell.id))
         return tuple(records), tuple(problems)
 
-    def write_text(self, name: str, text: str) -> Path:
-        """Write a derived file such as `report.html` or `tables/summary.md` into the folder, atomically.
+    def write_summary(self, text: str) -> None:
+        """Write `tables/summary.md`.
 
         Raises:
-            StoreError: It cannot be written, or `name` leads out of the folder.
+            StoreError: It cannot be written.
         """
-        path = self.path / name
-        if not path.resolve().is_relative_to(self.path.resolve()):
-            raise StoreError(f"{name!r} leads out of the run folder {self.path}; use a path below it")
-        make_folder(path.parent)
-        write_bytes(path, text.encode("utf-8", "backslashreplace"))
-        return path
+        write_bytes(self.tables_path / "summary.md", f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def run_paths(root: Path) -> tuple[Path, ...]:

@@ -171,11 +171,7 @@ def read_stored_session(path: Path) -> StoredRun:
 
 
 def heading(document: Mapping[str, Any]) -> Heading:
-    """Describe what was compared, and how.
-
-    Args:
-        document: Document as in `comparison.json`.
-    """
+    """Describe what was compared, and how, by a document as in `comparison.json`."""
     stages = [session["stage"] for session in document["sessions"]]
     notes = ["the budget ended before all sessions were run"] if document["is_cut_short"] else []
     if document["differing_fields"]:

@@ -54,12 +54,7 @@ def _is_sweep(cells: Collection[Cell]) -> bool:
 
 
 def run_commands(cells: Iterable[Cell], options: Sequence[str] = ()) -> tuple[str, ...]:
-    """Write the `bench run` commands that measure these cells; those that are fed alike share one.
-
-    Args:
-        cells: With full device names.
-        options: What is typed behind the axes.
-    """
+    """Write the `bench run` commands that measure these cells; those that are fed alike share one."""
     return tuple(
         shlex.join(["bench", "run", *dict.fromkeys(cell.model for cell in group), *_run_options(group), *options])
         for group in _fed_alike(cells)

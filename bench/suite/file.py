@@ -46,12 +46,8 @@ class Suite:
     sampling: Sampling
 
 
-def read_suite(path: Path, sampling: Sampling | None = None) -> Suite:
-    """Read a suite file.
-
-    Args:
-        path: The file.
-        sampling: What the file's `[sampling]` table changes; default settings if None.
+def read_suite(path: Path) -> Suite:
+    """Read a suite file; its `[sampling]` table changes the default sampling.
 
     Raises:
         UsageError: It cannot be read, is not TOML, or has an unknown key or a wrong value; the message names it.
@@ -63,12 +59,12 @@ def read_suite(path: Path, sampling: Sampling | None = None) -> Suite:
     except ValueError as error:
         raise UsageError(f"{path} is not a TOML suite file: {error}") from error
     try:
-        return _suite(data, path.stem, sampling or Sampling())
+        return _suite(data, path.stem)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
+def _suite(data: Mapping[str, Any], name: str) -> Suite:
     _check_keys(data, ("title", "sampling", "sweep"), "the suite")
     tables = data.get("sweep", [])
     if not isinstance(tables, list) or not tables:
@@ -76,7 +72,7 @@ def _suite(data: Mapping[str, Any], name: str, sampling: Sampling) -> Suite:
     return Suite(
         title=str(data.get("title", name)),
         sweeps=tuple(_sweep(table) for table in tables),
-        sampling=sampling_of(sampling, **_table(data.get("sampling", {}), "[sampling]")),
+        sampling=sampling_of(Sampling(), **_table(data.get("sampling", {}), "[sampling]")),
     )
 
 

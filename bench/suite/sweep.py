@@ -104,9 +104,7 @@ def sweep_of(*, models: Any, **axes: Any) -> Sweep:
 def refuse_idle(axes: Mapping[str, tuple[Any, ...]], cells: Callable[[], Iterable[Cell]]) -> None:
     """Refuse a value that was asked for and means nothing in any cell, as nodes do without several processes.
 
-    Args:
-        axes: What was asked for, by axis.
-        cells: Makes what came of it, which is asked for only where that matters.
+    What came of it, the cells, is asked for only where that matters.
 
     Raises:
         UsageError: There is such a value.

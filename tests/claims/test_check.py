@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bench.claims import Subject, check, check_counters, needed
+from bench.claims.check import Subject, check, check_counters, needed
 from bench.core.claim import Claim, ClaimVerdict, Erratum
 from bench.core.record import Counters, FlopCount, LayerCount
 

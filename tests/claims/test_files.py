@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.claims import QUANTITIES, load, load_ratios, shipped_files
+from bench.claims.files import load, load_ratios, shipped_files
+from bench.claims.quantities import QUANTITIES
 from bench.core.claim import Claim, Erratum
 from bench.core.errors import UsageError
 from bench.core.jsonio import from_json, to_json

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.claims import check, load
+from bench.claims.check import check
+from bench.claims.files import load
 from bench.core.claim import Claim, ClaimVerdict
 from tests.lists import parts
 

@@ -11,16 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.claims import (
-    RATIO_QUANTITIES,
-    check_ratio,
-    is_timed,
-    judge_time,
-    load,
-    load_ratios,
-    needed_cells,
-    shipped_files,
-)
+from bench.claims.files import load, load_ratios, shipped_files
+from bench.claims.ratios import RATIO_QUANTITIES, check_ratio, is_timed, judge_time, needed_cells
 from bench.core.cell import Cell, Mode
 from bench.core.claim import Claim, ClaimVerdict, Relation
 from bench.core.errors import UsageError

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.claims import check_counters, load, needed
-from bench.claims.check import reference
+from bench.claims.check import check_counters, needed, reference
+from bench.claims.files import load
 from bench.core.claim import Claim, ClaimVerdict
 from bench.core.record import Counters
 

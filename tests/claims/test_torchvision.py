@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.claims import BATCH_SIZE, check, check_counters, needed
+from bench.claims.check import BATCH_SIZE, check, check_counters, needed
 from bench.claims.torchvision import torchvision_claims
 from bench.core.claim import Claim, ClaimVerdict
 from bench.core.record import Counters, FlopCount

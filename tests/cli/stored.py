@@ -15,5 +15,5 @@ def store_run(results: Path, records: tuple = make_sweep(), claims: tuple = make
     folder = RunFolder.create(results, info)
     for record in records:
         folder.append(record)
-    folder.write_text("claims.json", json.dumps(to_json(claims)))
+    (folder.path / "claims.json").write_text(json.dumps(to_json(claims)))
     return folder

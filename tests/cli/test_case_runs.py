@@ -15,7 +15,7 @@ from bench.core.errors import ExitCode
 from bench.core.generation import Generation, Sampled
 from bench.core.jsonio import to_json
 from bench.core.record import Outcome
-from bench.store.cases import append_case
+from bench.store.cases import write_case
 from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT
 from tests.scenario_cases import make_generation, make_sampled
@@ -39,7 +39,7 @@ def store(*measured: Generation | Sampled, slower: float = 1.0, day: int = 23) -
             tokens = tuple(tuple(slower * second for second in text) for text in one.times.token_seconds)
             one = replace(one, times=replace(one.times, token_seconds=tokens))
         started_at = STARTED_AT.replace("-23T", f"-{day}T")
-        append_case(folder, kind, replace(one, environment=ENVIRONMENT, started_at=started_at))
+        write_case(folder, replace(one, environment=ENVIRONMENT, started_at=started_at))
     return folder.path.name
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.claims import timm_file
+from bench.claims.files import timm_file
 from bench.cli import run_command
 from bench.cli.check import exit_code
 from bench.core.claim import CheckedClaim, ClaimVerdict

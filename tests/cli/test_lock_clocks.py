@@ -101,7 +101,7 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
 
     def run_cell(self: LocalExecutor, cell: Cell) -> Any:
         meanwhile()
-        environment = self._environments[cell.device]
+        environment = self.environments[cell.device]
         return Stamp(cell).record(Outcome.OK, environment=environment, advice=self._unlocked(cell))
 
     def compare(*_: Any, **__: Any) -> None:
@@ -129,7 +129,7 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     monkeypatch.setattr(session, "check_models", lambda *_, **__: ())
     monkeypatch.setattr(LocalExecutor, "prepare", lambda *_, **__: None)
     monkeypatch.setattr(LocalExecutor, "run", run_cell)
-    monkeypatch.setattr(ratios, "environment_here", lambda *_: ON_GPU)
+    monkeypatch.setattr(ratios, "_look", lambda *_: ({"cuda:0": ON_GPU}, {}))
     monkeypatch.setattr(ratios, "measure_pairs", compare)
     monkeypatch.setattr(ab_run, "open_sides", sides)
     monkeypatch.setattr(ab_run, "scout", scout)

@@ -113,7 +113,7 @@ def store_comparison(is_unfit: bool = False) -> RunFolder:
         "comparisons": to_json((comparison(ComparisonVerdict.SLOWER),)),
         "sessions": [{"stage": "screen"}] * 6 + [{"stage": "confirm"}] * 8,
     }
-    folder.write_text("comparison.json", json.dumps(document))
+    (folder.path / "comparison.json").write_text(json.dumps(document))
     return folder
 
 

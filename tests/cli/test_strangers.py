@@ -46,7 +46,8 @@ def strange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         records = tuple(replace(make_record(model), started_at=when) for model in models)
         folder = store_run(Path("results"), (*records, *make_sweep()[:2]))
         for name in ("training/a.pt", "records/a.pkl", "tables/cells.pkl", "conftest.py"):
-            folder.write_text(name, EVIL)
+            (folder.path / name).parent.mkdir(exist_ok=True)
+            (folder.path / name).write_text(EVIL)
             if not name.endswith(".py"):
                 (folder.path / name).write_bytes(pickle.dumps(Marker()))
     return tmp_path

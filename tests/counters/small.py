@@ -11,7 +11,7 @@ from bench.core.cell import Cell, MemoryFormat, Mode, Precision
 from bench.core.workload import Workload
 from bench.counters.dispatches import OperationCounter, StepOperations
 from bench.counters.fakes import fake_step, without_collector
-from bench.counters.static import SavedBytes, count_saved
+from bench.counters.static import count_saved
 from bench.device.step import Step
 
 CLASSES = 5
@@ -193,7 +193,7 @@ def count_operations(workload: Workload, one: Cell) -> StepOperations:
         return count_step(step)
 
 
-def count_saved_bytes(workload: Workload, one: Cell) -> SavedBytes:
+def count_saved_bytes(workload: Workload, one: Cell) -> int:
     """Count what forward and loss save, on fake CPU tensors."""
     with fake_step(workload, one) as step:
         return count_saved(step)

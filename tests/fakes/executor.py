@@ -20,7 +20,7 @@ _ENDINGS = {
 
 
 class MockExecutor:
-    """Implements `bench.runner.executor.Executor`: `mock:12ms` "takes" 12 ms per step, `mock:oom` runs out of memory.
+    """Stands for the runner's `LocalExecutor`: `mock:12ms` "takes" 12 ms per step, `mock:oom` runs out of memory.
 
     The endings are `skipped`, `failed`, `oom`, `timeout`, `killed`; `mock:interrupt` raises KeyboardInterrupt, as does
     Ctrl-C while a cell runs.

@@ -9,7 +9,7 @@ import pytest
 from bench.core.cell import Cell
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Phase, Record
-from bench.runner.executor import Executor
+from bench.runner.executor import LocalExecutor
 from tests.fakes.clock import FakeClock
 from tests.fakes.executor import MockExecutor
 from tests.records import ENVIRONMENT
@@ -19,8 +19,8 @@ def cell(model: str) -> Cell:
     return Cell(model=model, batch_size=8)
 
 
-def test_it_has_the_protocols_signature() -> None:
-    expected = inspect.signature(Executor.run)
+def test_it_is_run_as_the_real_one() -> None:
+    expected = inspect.signature(LocalExecutor.run)
     found = inspect.signature(MockExecutor.run)
     assert list(found.parameters) == list(expected.parameters)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.registry import Option, describe, names, source_file
+from bench.registry import Option, describe, names
 
 
 @pytest.mark.parametrize("name", names())
@@ -13,7 +13,6 @@ def test_every_model_says_what_it_is_and_what_each_option_means(name: str) -> No
     assert info.about.endswith(".")
     assert info.options
     assert all(option.type and option.default and option.comment for option in info.options)
-    assert info.source_file == source_file(name)
 
 
 def test_options_are_read_as_written() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.claims import load, timm_file
+from bench.claims.files import load, timm_file
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ModelError
 from bench.registry import check, resolve

@@ -88,7 +88,7 @@ def compared_folder(root):
         "comparisons": to_json(ab.comparisons),
         "sessions": [{"stage": "screen"}] * 6 + [{"stage": "confirm"}] * 8,
     }
-    folder.write_text("comparison.json", json.dumps(document))
+    (folder.path / "comparison.json").write_text(json.dumps(document))
     return folder, ab
 
 

@@ -71,7 +71,7 @@ def test_payback_counts_cold_starts_where_both_have_one() -> None:
     eager = replace(make_record(step=1.0, noise=0.0), cold_starts=(_cold(build=2.0, first=3.0),))
     compiled = make_record(step=0.5, noise=0.0, compile=CompileMode.DEFAULT)
     compiled = replace(compiled, cold_starts=(replace(_cold(build=2.0, first=21.0), step_seconds=(20.5, 0.5, 0.5)),))
-    assert payback_of(compiled, [eager, compiled]) == Payback(steps=36)  # 20 - 2 s more, 0.5 s less per step
+    assert payback_of(compiled, eager) == Payback(steps=36)  # 20 - 2 s more, 0.5 s less per step
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,6 @@ def test_payback_of_compiling(step: float, noise: float, expected: Payback) -> N
     eager = _begun(make_record(step=1.0, noise=noise), build=0.5, warmup=(1.0, 1.0, 1.0))
     record = make_record(step=step, noise=noise, compile=CompileMode.DEFAULT)
     compiled = _begun(record, build=1.0, warmup=(step + 9.5, step, step))
-    assert payback_of(compiled, (eager, compiled)) == expected
-    assert payback_of(eager, (eager, compiled)) is None
-    assert payback_of(compiled, (compiled,)) is None
+    assert payback_of(compiled, eager) == expected
+    assert payback_of(eager, eager) is None
+    assert payback_of(compiled, None) is None

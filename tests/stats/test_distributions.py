@@ -3,7 +3,7 @@ import math
 import pytest
 from scipy import stats
 
-from bench.stats.distributions import median_rank, normal_quantile, student_t_probability, student_t_quantile
+from bench.stats.distributions import median_rank, student_t_probability, student_t_quantile
 
 
 @pytest.mark.parametrize("freedom", [1, 2, 3, 4, 5, 7, 10, 29, 100])
@@ -17,10 +17,6 @@ def test_student_t_agrees_with_scipy(freedom):
 def test_student_t_without_freedom_is_refused():
     with pytest.raises(ValueError, match="at least 1"):
         student_t_probability(1.0, 0)
-
-
-def test_normal_quantile_agrees_with_scipy():
-    assert normal_quantile(0.975) == pytest.approx(stats.norm.ppf(0.975), rel=1e-12)
 
 
 @pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])

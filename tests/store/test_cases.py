@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from bench.core.jsonio import to_json
-from bench.store.cases import append_case, read_generations, read_images
+from bench.store.cases import read_generations, read_images, write_case
 from bench.store.runs import RunFolder, RunInfo
 from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
 
@@ -14,17 +14,17 @@ def test_cases_come_back_as_they_were_written_in_the_planned_order(tmp_path: Pat
     settings = {"generation": [to_json(one.case) for one in written]}
     folder = RunFolder.create(tmp_path, RunInfo(started_at="2026-11-23T12:00:00+00:00", settings=settings))
     for one in written:
-        path = append_case(folder, "generation", one)
+        path = write_case(folder, one)
         assert json.loads(path.read_text())["case"]["prompt_tokens"] == one.case.prompt_tokens
-    append_case(folder, "sampling", make_sampled(5, training=True))
+    write_case(folder, make_sampled(5, training=True))
     assert read_generations(folder) == (written, ())
     assert read_images(folder) == ((make_sampled(5, training=True),), ())
 
 
 def test_a_truncated_case_is_named_and_the_others_are_read(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path, RunInfo(started_at="2026-11-23T12:00:00+00:00"))
-    path = append_case(folder, "generation", make_generation())
-    append_case(folder, "generation", FAILED_GENERATION)
+    path = write_case(folder, make_generation())
+    write_case(folder, FAILED_GENERATION)
     path.write_text(path.read_text()[:50])
     found, (problem,) = read_generations(folder)
     assert found == (FAILED_GENERATION,)

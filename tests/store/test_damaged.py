@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.claims import load, load_ratios
+from bench.claims.files import load, load_ratios
 from bench.core.errors import BenchError
 from bench.core.jsonio import to_json
 from bench.report import formats
 from bench.report.html.contract import make_data
 from bench.report.html.page import render
 from bench.runner.recorder import extra_info
-from bench.store.cases import append_case, write_profile, write_training
+from bench.store.cases import write_case
 from bench.store.expected import read_expected
 from bench.store.history.accepted import read_accepted
 from bench.store.history.sources import list_source
@@ -83,11 +83,11 @@ def store(root: Path) -> RunFolder:
     """Store one of everything."""
     made = RunFolder.create(root, RunInfo(started_at=STARTED_AT, cells=(make_record().cell,), settings={"a": [1]}))
     made.append(make_record())
-    write_profile(made, PROFILE)
-    write_training(made, make_training())
-    append_case(made, "generation", make_generation())
-    append_case(made, "sampling", make_sampled(5))
-    made.write_text("claims.json", json.dumps(to_json(make_claims())))
+    write_case(made, PROFILE)
+    write_case(made, make_training())
+    write_case(made, make_generation())
+    write_case(made, make_sampled(5))
+    (made.path / "claims.json").write_text(json.dumps(to_json(make_claims())))
     return made
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.store.cases import append_case, write_profile, write_training
+from bench.store.cases import write_case
 from bench.store.runs import RunFolder, RunInfo
 from bench.store.stored import heading, read_stored_run, sides_in_words
 from tests.records import STARTED_AT, make_record
@@ -20,11 +20,11 @@ def folder(tmp_path: Path) -> RunFolder:
     """Store one of everything."""
     made = RunFolder.create(tmp_path, RunInfo(started_at=STARTED_AT, cells=(make_record().cell,)))
     made.append(make_record())
-    write_profile(made, PROFILE)
-    write_training(made, make_training())
-    append_case(made, "generation", make_generation())
-    append_case(made, "sampling", make_sampled(5))
-    made.write_text("claims.json", "[]")
+    write_case(made, PROFILE)
+    write_case(made, make_training())
+    write_case(made, make_generation())
+    write_case(made, make_sampled(5))
+    (made.path / "claims.json").write_text("[]")
     return made
 
 

@@ -9,7 +9,7 @@ import pytest
 from bench.core.jsonio import from_json, to_json
 from bench.core.training import TRAINING_SCHEMA, PipelinePoint, Training, TrainingPlan
 from bench.report.files import frame_of, write_tables
-from bench.store.cases import discard, read_trainings, write_training
+from bench.store.cases import discard, read_trainings, write_case
 from bench.store.runs import RunFolder, RunInfo
 from bench.tables.catalog import TRAINING_COLUMNS
 from tests.records import STARTED_AT
@@ -27,13 +27,13 @@ def test_trainings_and_points_come_back_from_json() -> None:
 
 
 def test_a_training_comes_back_from_disk(folder) -> None:
-    path = write_training(folder, make_training())
+    path = write_case(folder, make_training())
     assert path.name == f"{make_training().plan.key}.json"
     assert read_trainings(folder) == ((make_training(),), ())
 
 
 def test_a_file_that_cannot_be_read_is_a_problem_beside_the_others(folder) -> None:
-    path = write_training(folder, make_training())
+    path = write_case(folder, make_training())
     path.with_name("truncated.json").write_text(path.read_text()[:100])
     newer = json.loads(path.read_text()) | {"schema": TRAINING_SCHEMA + 1}
     path.with_name("newer.json").write_text(json.dumps(newer))
@@ -77,7 +77,7 @@ def test_the_tables_come_back_from_csv_and_parquet(folder, table) -> None:
 
 def test_a_folder_is_taken_back_only_where_nothing_was_measured(tmp_path, folder) -> None:
     other = RunFolder.create(tmp_path, RunInfo(started_at=STARTED_AT))
-    write_training(other, make_training())
+    write_case(other, make_training())
     for each in (folder, other):
         discard(each)
     assert not folder.path.exists() and (other.path / "run.json").is_file()

@@ -43,10 +43,10 @@ input_shape = "3x8x8"
 """
 
 
-def read(tmp_path: Path, text: str, sampling: Sampling | None = None) -> Suite:
+def read(tmp_path: Path, text: str) -> Suite:
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    return read_suite(path, sampling)
+    return read_suite(path)
 
 
 def test_a_full_suite_is_read(tmp_path: Path) -> None:
@@ -69,11 +69,6 @@ def test_numbers_of_sampling_get_their_fields_types(tmp_path: Path) -> None:
     sampling = read(tmp_path, FULL).sampling
     assert type(sampling.budget_seconds) is float
     assert type(sampling.processes) is int
-
-
-def test_sampling_starts_from_what_the_caller_gives(tmp_path: Path) -> None:
-    suite = read(tmp_path, "[sampling]\ntarget = 0.1\n[[sweep]]\nmodel = 'a'", Sampling(budget_seconds=9.0))
-    assert suite.sampling == Sampling(budget_seconds=9.0, target=0.1)
 
 
 def test_the_title_is_the_files_name_where_none_is_given(tmp_path: Path) -> None:

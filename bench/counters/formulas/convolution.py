@@ -40,7 +40,7 @@ def convolution(
 
 
 def plain_convolution(x: Tensor, weight: Tensor, *_: Any, output: Tensor, **__: Any) -> int:
-    """A backend's own convolution, never transposed."""
+    """A convolution that is never transposed: a backend's own, or that of the columns that a deformable one gathers."""
     return passes(output, weight)
 
 
@@ -73,11 +73,6 @@ def convolution_backward(
     one = passes(x if transposed else grad, weight)
     flops = one * (bool(output_mask[0]) + bool(output_mask[1]))
     return Cost(flops, flops, one * (bool(output_mask[0]) + groups * bool(output_mask[1])))
-
-
-def deformable_convolution(x: Tensor, weight: Tensor, *_: Any, output: Tensor, **__: Any) -> int:
-    """`torchvision::deform_conv2d`: the convolution of the gathered columns; gathering them is interpolation."""
-    return passes(output, weight)
 
 
 def deformable_convolution_backward(grad: Tensor, x: Tensor, weight: Tensor, *_: Any, **__: Any) -> int:
@@ -113,6 +108,7 @@ FORMULAS: dict[str, tuple[Callable[..., int | Cost], bool]] = {
             "_slow_conv2d_forward",
             "_conv_depthwise2d",
             "slow_conv3d_forward",
+            "torchvision::deform_conv2d",
         ),
         (plain_convolution, True),
     ),
@@ -121,7 +117,6 @@ FORMULAS: dict[str, tuple[Callable[..., int | Cost], bool]] = {
         (transposed_convolution, False),
     ),
     "convolution_backward": (convolution_backward, False),
-    "torchvision::deform_conv2d": (deformable_convolution, True),
     "torchvision::_deform_conv2d_backward": (deformable_convolution_backward, False),
     **dict.fromkeys(
         [f"quantized::conv{dims}d{relu}" for dims in (1, 2, 3) for relu in ("", "_relu")], (quantized_convolution, True)

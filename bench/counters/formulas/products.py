@@ -17,7 +17,7 @@ from bench.counters.formulas.cost import Cost, matched, per_product, stored
 
 
 def product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> Cost:
-    """`(..., M, K) @ (..., K, N)`: 2 MKN per batch; `mm`, `bmm` and scaled or integer products.
+    """`(..., M, K) @ (..., K, N)`: 2 MKN per batch; `mm`, `bmm`, scaled, integer and reduced sparse products.
 
     A sparse operand meets the other's rows or columns with its stored entries; of two, those that match meet.
     """
@@ -36,11 +36,6 @@ def product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> Cost:
 
 def added_product(_: Tensor, a: Tensor, b: Tensor, *__: Any, **___: Any) -> Cost:
     """`addmm`, `baddbmm`, `addbmm`: the product; adding the bias is pointwise (torch lacks `addbmm`)."""
-    return product(a, b)
-
-
-def reduced_product(a: Tensor, b: Tensor, *_: Any, **__: Any) -> Cost:
-    """`torch.sparse.mm(a, b, reduce)`: every stored entry meets a row."""
     return product(a, b)
 
 
@@ -163,8 +158,7 @@ def distances_within_backward(_: Tensor, x: Tensor, *__: Any, **___: Any) -> int
 
 
 _PLAIN: dict[Callable[..., int | Cost], str] = {
-    product: "mm bmm _int_mm _scaled_mm _scaled_mm_v2 _sparse_sparse_matmul hspmm",
-    reduced_product: "_sparse_mm_reduce_impl",
+    product: "mm bmm _int_mm _scaled_mm _scaled_mm_v2 _sparse_sparse_matmul hspmm _sparse_mm_reduce_impl",
     reduced_product_backward: "_sparse_mm_reduce_impl_backward",
     sampled_product: "sparse_sampled_addmm",
     added_product: "addmm addmm_ _addmm_activation _sparse_addmm baddbmm baddbmm_ addbmm addbmm_ sspaddmm",

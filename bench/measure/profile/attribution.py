@@ -109,13 +109,14 @@ class Attribution:
 
     Attributes:
         frames: Frames in order of threads, then of time.
+        segments: Every thread's time, cut wherever a span starts or ends.
         steps: Start and end of each marked step.
         thread: Thread on which the steps ran.
     """
 
     def __init__(self, recording: Recording) -> None:
         self.frames: list[Frame] = []
-        self._segments: list[Segment] = []
+        self.segments: list[Segment] = []
         threads: defaultdict[int, list[Span]] = defaultdict(list)
         for span in recording.spans:
             threads[span.thread].append(span)
@@ -129,10 +130,6 @@ class Attribution:
         self.borders: tuple[PhaseBorder, ...] = tuple(self._phase_borders())
         self._starts = [border.start for border in self.borders]
         self._by_correlation = {frame.span.correlation: frame for frame in self.frames if frame.span.correlation}
-
-    def segments(self) -> Iterator[Segment]:
-        """Every thread's time, cut wherever a span starts or ends."""
-        yield from self._segments
 
     def layer_of(self, frame: Frame | None) -> str:
         """Name the layer, or the row in parentheses, that a frame belongs to."""
@@ -176,7 +173,7 @@ class Attribution:
         def emit(until: int) -> None:
             nonlocal cursor
             if until > cursor:
-                self._segments.append(Segment(thread, cursor, until, stack[-1][0] if stack else None))
+                self.segments.append(Segment(thread, cursor, until, stack[-1][0] if stack else None))
                 cursor = until
 
         for span in spans:

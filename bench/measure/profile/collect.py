@@ -15,7 +15,7 @@ import gzip
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,12 +72,8 @@ class Collected:
 def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
     """Warm a prepared step up, then take plain and profiled steps in turn.
 
-    Synchronises at the borders of blocks; keeps the garbage collector off meanwhile.
-
-    Args:
-        step: Its weights change as it trains.
-        cell: Names the device, and whether the model is compiled: hooks would then be compiled too, so it has none.
-        steps: How many steps to profile; None takes what two seconds hold, between 8 and 40.
+    Synchronises at the borders of blocks; keeps the garbage collector off meanwhile. None profiles as many steps as two
+    seconds hold, between 8 and 40. A compiled model has no hooks, which would be compiled too.
     """
     clock = clock_for(cell.device)
     plain: list[float] = []
@@ -129,9 +125,7 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
 
 def record_steps(step: Step, cell: Cell, count: int) -> Recording:
     """Run marked steps under torch's profiler and read what it recorded."""
-    with recording_steps(step, cell, count) as profiler:
-        pass
-    return read_recording(raw_events(profiler))
+    return read_recording(raw_events(recorded_steps(step, cell, count)))
 
 
 def raw_events(profiler: torch.profiler.profile) -> list[Any]:
@@ -140,25 +134,23 @@ def raw_events(profiler: torch.profiler.profile) -> list[Any]:
     return profiler.profiler.kineto_results.events()
 
 
-@contextlib.contextmanager
-def recording_calls(call: Callable[[], object], device: str, count: int) -> Iterator[torch.profiler.profile]:
-    """Make calls under torch's profiler, and give the profiler, which has ended."""
+def recorded_calls(call: Callable[[], object], device: str, count: int) -> torch.profiler.profile:
+    """Make calls under torch's profiler, and return the profiler, which has ended."""
     activities = (ProfilerActivity.CPU, *backend_of(device).profiler_activities())
     synchronize(device)
-    with torch.profiler.profile(activities=activities) as profiler:
+    profiler = torch.profiler.profile(activities=activities)
+    with profiler:
         for _ in range(count):
             call()
         synchronize(device)
-    yield profiler
+    return profiler
 
 
-@contextlib.contextmanager
-def recording_steps(step: Step, cell: Cell, count: int) -> Iterator[torch.profiler.profile]:
-    """Run marked steps under torch's profiler, and give the profiler, which has ended."""
+def recorded_steps(step: Step, cell: Cell, count: int) -> torch.profiler.profile:
+    """Run marked steps under torch's profiler, and return the profiler, which has ended."""
     marks = layer_marks(whole(step.networks)) if cell.compile is CompileMode.NONE else contextlib.nullcontext()
-    with marks, recording_calls(functools.partial(run_marked, step), cell.device, count) as profiler:
-        pass
-    yield profiler
+    with marks:
+        return recorded_calls(functools.partial(run_marked, step), cell.device, count)
 
 
 TRACED_STEPS = 3
@@ -170,12 +162,12 @@ MAX_EVENTS = 200_000
 def write_trace(step: Step, cell: Cell, path: Path, *, max_events: int = MAX_EVENTS, steps: int | None = None) -> str:
     """Trace a few steps into a file, as `write_recording` does; so many where ranks have to agree on them."""
     return write_recording(
-        functools.partial(recording_steps, step, cell), cell.id, path, max_events=max_events, count=steps
+        functools.partial(recorded_steps, step, cell), cell.id, path, max_events=max_events, count=steps
     )
 
 
 def write_recording(
-    record: Callable[[int], contextlib.AbstractContextManager[torch.profiler.profile]],
+    record: Callable[[int], torch.profiler.profile],
     name: str,
     path: Path,
     *,
@@ -185,27 +177,18 @@ def write_recording(
 ) -> str:
     """Write what the profiler recorded into a file, packed if its name ends in `.gz`; return in words what it holds.
 
-    A recording of more than `max_events` events is cut off: its first events are kept.
-
-    Args:
-        record: Records so many steps, or what `unit` calls them.
-        name: What is recorded.
-        path: File to write.
-        unit: Name of one of them.
-        max_events: Most events.
-        count: How many to record; None is up to three, as the events of one allow.
+    `record` records so many steps, or what `unit` calls them: None is up to three, as the events of one allow. A
+    recording of more than `max_events` events is cut off: its first events are kept.
     """
     if count is None:
-        with record(1) as profiler:
-            events = max(1, len(raw_events(profiler)))
+        events = max(1, len(raw_events(record(1))))
         count = max(1, min(TRACED_STEPS, max_events // events))
-    with record(count) as profiler:
-        raw = path.with_name(f".{path.name}.raw.json")
-        try:
-            profiler.export_chrome_trace(str(raw))
-            document = json.loads(raw.read_text(encoding="utf-8"))
-        finally:
-            raw.unlink(missing_ok=True)
+    raw = path.with_name(f".{path.name}.raw.json")
+    try:
+        record(count).export_chrome_trace(str(raw))
+        document = json.loads(raw.read_text(encoding="utf-8"))
+    finally:
+        raw.unlink(missing_ok=True)
     kept, dropped = cut(document["traceEvents"], max_events)
     document["traceEvents"] = kept
     words = counted(count, unit)

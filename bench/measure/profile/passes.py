@@ -13,6 +13,7 @@ import linecache
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -194,23 +195,20 @@ MAX_POINTS = 200
 
 
 def profile_memory(workload: Workload, cell: Cell, step: Step) -> MemoryProfile:
-    """Follow the tensors alive over the second step, whose optimizer has its state.
+    """Follow the tensors alive over the second step, whose optimizer has its state, on fake tensors.
 
-    Args:
-        workload: Built on fake tensors.
-        cell: Its device tells how the allocator rounds.
-        step: Prepared. On an accelerator the allocator's own peaks are read beside; and where the step reads the value
-            of a tensor, it is followed itself. Run when nothing is timed.
+    On an accelerator the allocator's own peaks are read beside, in the real step; where it reads the value of a tensor,
+    it is followed itself. Run when nothing is timed.
     """
     method = "tensors alive, on fake CPU tensors"
     try:
         with fake_step(workload, cell) as fake:
-            history = track_steps(fake, 2).history(round_to=block_bytes(cell))
+            history = track_steps(fake).history(round_to=block_bytes(cell))
     except ModelError:
         if cell.compile is not CompileMode.NONE:
             raise
         method = "tensors alive, in a real step"
-        history = track_steps(step, 2).history(round_to=block_bytes(cell))
+        history = track_steps(step).history(round_to=block_bytes(cell))
     measured = measure_phases(step, cell.device) if is_accelerator(cell.device) else ()
     return MemoryProfile(points=thin(history), measured=measured, method=method)
 
@@ -223,15 +221,8 @@ def thin(history: Sequence[tuple[Phase | str, PredictedPeak]]) -> tuple[MemoryPo
 
 
 def _point(phase: Phase | str, peak: PredictedPeak) -> MemoryPoint:
-    return MemoryPoint(
-        phase=phase,
-        weights_bytes=peak.weights_bytes,
-        gradients_bytes=peak.gradients_bytes,
-        optimizer_state_bytes=peak.optimizer_state_bytes,
-        inputs_bytes=peak.inputs_bytes,
-        saved_activations_bytes=peak.saved_activations_bytes,
-        temporary_bytes=peak.temporary_bytes,
-    )
+    names = (one.name for one in fields(MemoryPoint) if one.name != "phase")
+    return MemoryPoint(phase=phase, **{name: getattr(peak, name) for name in names})
 
 
 def measure_phases(step: Step, device: str) -> tuple[PhasePeak, ...]:

@@ -25,6 +25,7 @@ from bench.core.progress import tell, told
 from bench.core.record import Counters
 from bench.core.workload import Workload
 from bench.counters.build import whole
+from bench.counters.fakes import fake_step
 from bench.counters.flops import count_workload
 from bench.device.backend import backend_of, is_accelerator, synchronize
 from bench.device.gradients import settle_scale
@@ -35,7 +36,7 @@ from bench.measure.profile.collect import Collected, collect, write_trace
 from bench.measure.profile.passes import feed_batches, find_breaks, find_syncs, graphs_so_far, profile_memory
 from bench.measure.profile.rows import layer_rows, middle_half, operator_rows
 from bench.measure.profile.times import idle_gaps
-from bench.measure.profile.work import Work, count_step_work, count_work
+from bench.measure.profile.work import Work, count_work
 from bench.registry.optimizers import OPTIMIZERS
 
 SLOW_STEP_SECONDS = 0.5
@@ -65,11 +66,7 @@ def profile_cell(
 ) -> Profile:
     """Profile one cell; call it in a fresh process.
 
-    Args:
-        workload: What to build.
-        cell: Where and how to run it.
-        options: What to do besides.
-        flops_per_byte: Balance of the device from measured peaks, for advice on layers that are bound by memory.
+    The balance of the device, from measured peaks, is for advice on layers that are bound by memory.
     """
     notes: list[str] = []
     passes = _run_passes(workload, cell, options, notes)
@@ -146,11 +143,13 @@ def _run_passes(workload: Workload, cell: Cell, options: ProfileOptions, notes: 
 def _count_work(workload: Workload, cell: Cell, step: Step) -> Work | None:
     """Count bytes on fake tensors, or on the real step where it reads values; a compiled one shows no operations."""
     try:
-        return count_work(workload, cell)
+        with fake_step(workload, cell) as fake:
+            fake()
+            return count_work(fake)
     except Exception:
         if cell.compile is not CompileMode.NONE:
             raise
-        return count_step_work(step)
+        return count_work(step)
 
 
 def _attempt(what: str, notes: list[str], do: Callable[[], Found]) -> Found | None:

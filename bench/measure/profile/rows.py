@@ -93,13 +93,7 @@ def layer_rows(
 ) -> tuple[ProfiledLayer, ...]:
     """Make one row per module in the model's order, then those in parentheses that cost anything.
 
-    Args:
-        steps: Steps of the profile's clock.
-        host_steps: The same on the host, for an accelerator.
-        step_seconds: Duration of a plain step.
-        phase_seconds: Durations of its phases; empty on an accelerator, where only idle time gives way.
-        counts: What the counters say of each layer.
-        work: Bytes by phase and layer.
+    `host_steps` are of an accelerator; there `phase_seconds` are empty, because only idle time gives way.
     """
     nanoseconds = mean_counts(steps, lambda step: step.layers)
     profiled = {key: value / 1e9 for key, value in nanoseconds.items()}

@@ -47,7 +47,7 @@ def host_times(attribution: Attribution) -> list[StepTime]:
     that thread spends in nodes is taken from the wait.
     """
     steps = [StepTime(nanoseconds=end - start) for start, end in attribution.steps]
-    for segment in attribution.segments():
+    for segment in attribution.segments:
         border = attribution.border_at(segment.start)
         if border is None or border.phase is None:
             continue

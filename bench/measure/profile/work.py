@@ -8,13 +8,11 @@ from typing import Any
 
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from bench.core.cell import Cell
 from bench.core.profile import GRADIENTS, LOSS, OPTIMIZER, UNATTRIBUTED
 from bench.core.record import Phase
-from bench.core.workload import Workload
 from bench.counters.build import whole
 from bench.counters.dispatches import is_counted, touched_bytes
-from bench.counters.fakes import fake_step, without_collector
+from bench.counters.fakes import without_collector
 from bench.counters.modes import OperationMode
 from bench.counters.modules import ModuleTracker
 from bench.device.step import Marks, Step
@@ -38,18 +36,7 @@ class Work:
         return sum(self.layers.values())
 
 
-def count_work(workload: Workload, cell: Cell) -> Work:
-    """Count a steady step on fake tensors.
-
-    Raises:
-        ModelError: The step reads the value of a tensor.
-    """
-    with fake_step(workload, cell) as step:
-        step()
-        return count_step_work(step)
-
-
-def count_step_work(step: Step) -> Work:
+def count_work(step: Step) -> Work:
     """Count one step, real or fake; run another one before, or the optimizer's first step is counted."""
     tracker = ModuleTracker(whole(step.networks))
     whereabouts = Whereabouts(tracker)

@@ -22,7 +22,7 @@ from bench.counters.flops import count_module
 from bench.device.backend import is_accelerator
 from bench.device.step import LongStep, OwnStep, Step
 from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, without_garbage_collection
-from bench.measure.profile.collect import recording_calls, write_recording
+from bench.measure.profile.collect import recorded_calls, write_recording
 from bench.measure.profile.spans import layer_marks
 from bench.stats.stopping import FEWEST_STEPS, StopRule
 
@@ -70,13 +70,7 @@ def repeat(
 def trace_calls(call: Callable[[], object], model: nn.Module, case_id: str, device: str, path: Path, unit: str) -> str:
     """Trace a few calls into a file, with a mark around each and around every module; return what it holds in words.
 
-    Args:
-        call: Does what the case measures, once.
-        model: Model that it calls.
-        case_id: Name of the case.
-        device: Where it runs.
-        path: File to write.
-        unit: Name of one call.
+    One call is named `unit`, as `generation`.
     """
 
     def marked() -> None:
@@ -86,7 +80,7 @@ def trace_calls(call: Callable[[], object], model: nn.Module, case_id: str, devi
     for _ in range(MIN_WARMUPS):
         call()
     with layer_marks(model):
-        return write_recording(lambda count: recording_calls(marked, device, count), case_id, path, unit=unit)
+        return write_recording(lambda count: recorded_calls(marked, device, count), case_id, path, unit=unit)
 
 
 class _Call(nn.Module):

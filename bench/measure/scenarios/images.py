@@ -282,12 +282,9 @@ def make_loader(
 
 
 def open_digits(plan: TrainingPlan, input_shape: Sequence[int], *, download: bool = False) -> Digits:
-    """Read a plan's data from its IDX files, and prepare its images for an input of this shape.
+    """Read a plan's data from its IDX files, and prepare its images for an input of this shape (of one example).
 
-    Args:
-        plan: `data`, `seed` and `limit_examples` are read.
-        input_shape: Shape of one example.
-        download: Let torchvision fetch MNIST if it is not there.
+    Of the plan `data`, `seed` and `limit_examples` are read. With `download` torchvision may fetch MNIST.
 
     Raises:
         UsageError: The data are not there, damaged, cannot be fetched, or do not fit the input.

@@ -35,13 +35,7 @@ def measure_pipeline(
     """Measure one combination; each of the three takes about `budget_seconds`, and five batches at least.
 
     Batches that workers had prepared before the first was taken would flatter the loader, so they are taken and not
-    counted.
-
-    Args:
-        plan: With a full device name.
-        budget_seconds: Budget of each of the three.
-        data: For tests; None takes the plan's own.
-        clock: Keeps its glances at the device for the caller; None makes one.
+    counted. `clock` keeps its glances at the device for the caller.
 
     Raises:
         BenchError: The model or the data cannot be used.

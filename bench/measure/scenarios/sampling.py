@@ -54,11 +54,7 @@ def sampler_of(workload: Workload, spec: str) -> ImageSampler:
 
 
 def check_models(specs: Mapping[str, int], parts: bool) -> None:
-    """Refuse, before anything is measured, what models cannot do: sample, in that many steps, in parts.
-
-    Args:
-        specs: The models, and the most denoising steps that are asked of each.
-        parts: Whether they must tell the parts of their training step.
+    """Refuse, before anything is measured, what models cannot do: sample, in that many steps, in parts if asked.
 
     Raises:
         ModelError: One of them cannot.

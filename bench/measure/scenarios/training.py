@@ -70,13 +70,9 @@ def train(
 ) -> TrainingRun:
     """Train as planned; go on from the checkpoint where there is one.
 
-    Args:
-        plan: With a full device name.
-        download: Let torchvision fetch what is missing.
-        checkpoint: Where checkpoints are written and looked for; None has none.
-        report: Told how far it is, some times a second; its time counts as OTHER.
-        is_stopped: Asked after every step; a training that is stopped writes a checkpoint and answers what it has.
-        clock: Keeps its glances at the device for the caller; None makes one.
+    `report` is told how far it is, some times a second; its time counts as OTHER. `is_stopped` is asked after every
+    step; a training that is stopped writes a checkpoint and answers what it has. `clock` keeps its glances at the
+    device for the caller.
 
     Raises:
         BenchError: The model, the data or the checkpoint cannot be used.

@@ -18,7 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bench.core.cell import Cell
 from bench.core.environment import Environment, MachineState
@@ -97,31 +97,6 @@ class Visit:
 
 Reading = dict[str, Any]
 """Counters of the kernel at one moment: the fields of `bench.device.environment.Reading`."""
-
-
-class Arm(Protocol):
-    """What a session needs of a worker; tests put a fake in its place."""
-
-    def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
-        """Begin to build the step of a cell and to warm it up."""
-
-    def finish_build(self) -> Built:
-        """Wait until it is built."""
-
-    def visit(self, steps: int) -> Visit:
-        """Time a block of steps of what was built."""
-
-    def read(self, gpu_uuid: str | None = None) -> Reading:
-        """Read the kernel's counters, and those of the device."""
-
-    def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
-        """Derive the machine's state between two readings."""
-
-    def free(self) -> None:
-        """Drop what was built."""
-
-    def close(self) -> None:
-        """End the worker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

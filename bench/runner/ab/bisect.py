@@ -149,7 +149,7 @@ class Bisecting:
         """
         history = self.history
         last = len(history.commits) - 1
-        ends = self._compare(-1, last, self.cells)
+        ends = self._compare(history.name(-1), last, self.cells)
         whole = {one.cell_key: one for one in ends.comparisons}
         if not self._slower(ends):
             return self._answer(ends, *_without_step(ends, self.fail_at))
@@ -179,10 +179,7 @@ class Bisecting:
             sessions=self._sessions,
         )
 
-    def _compare(self, low: int, high: int, cells: tuple[Cell, ...]) -> Ends:
-        return self._ask(self.history.name(low), high, cells)
-
-    def _ask(self, base: str, high: int, cells: tuple[Cell, ...]) -> Ends:
+    def _compare(self, base: str, high: int, cells: tuple[Cell, ...]) -> Ends:
         ends = self.measurer.compare(base, self.history.name(high), cells)
         self._sessions += ends.sessions
         return ends
@@ -311,7 +308,7 @@ class Bisecting:
             before = self._before(part, named, points)
             is_in_line = before < 0 or bool(self.history.holds[named[0], before])
             base = self.history.parents[named[0]] if is_in_line else self.history.name(before)
-            ends = self._ask(base, named[-1], tuple(hunt.cell for hunt in hunts))
+            ends = self._compare(base, named[-1], tuple(hunt.cell for hunt in hunts))
         commits = tuple(self.history.commits[i] for i in named)
         compared = {one.cell_key: one for one in ends.comparisons}
         again: list[_Hunt] = []
@@ -353,7 +350,7 @@ class Bisecting:
             if self.measurer.is_over():
                 self._note(BisectVerdict.UNDECIDED, "the budget ended; `bench bisect --resume` continues")
                 break
-            ends = self._compare(low, high, (hunt.cell,))
+            ends = self._compare(self.history.name(low), high, (hunt.cell,))
             if self._slower(ends):
                 found.append(_Range(low=low, high=high, ends=ends))
         return found

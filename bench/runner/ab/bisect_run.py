@@ -14,7 +14,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -192,16 +192,8 @@ class LiveMeasurer:
             plan = request.settings.plan(len(cells))
             nothing = judge_all(cells, (), plan, fates={}, spreads={}, is_cut_short=True)
             return Ends(comparisons=nothing, cells=cells, is_cut_short=True)
-        return Ends(
-            comparisons=compared.comparisons,
-            cells=compared.cells,
-            environments=compared.environments,
-            sessions=len(compared.sessions),
-            seconds=compared.seconds,
-            unfit=compared.unfit,
-            is_cut_short=compared.is_cut_short,
-            notes=compared.notes,
-        )
+        found = {one.name: getattr(compared, one.name) for one in fields(Ends)}
+        return Ends(**found | {"sessions": len(compared.sessions)})
 
     def session(self, base: str, head: str, ends: Ends, cells: tuple[Cell, ...]) -> Shots:
         """Run one session; what the machine spoils is tried once more."""

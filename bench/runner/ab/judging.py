@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
+from bench.core.advice import Facts
 from bench.core.cell import Cell
 from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, Judgement
 from bench.core.errors import ExitCode
@@ -14,8 +15,6 @@ from bench.runner.ab.session import AbSession, CellSession
 from bench.stats.estimate import estimate_median_of_processes
 from bench.stats.looks import Plan
 from bench.stats.verdict import judge
-
-Facts = tuple[tuple[str, str | int | float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +42,9 @@ def judge_all(
     spreads: dict[str, float],
     is_cut_short: bool,
 ) -> tuple[Comparison, ...]:
-    """Make one comparison per cell, in the order of the cells.
+    """Make one comparison per cell, in the order of the cells; the sessions stand in the order they were taken.
 
-    Args:
-        cells: All that were asked for.
-        sessions: Sessions in the order they were taken.
-        plan: When it was looked.
-        fates: Why a cell cannot be compared, by cell key.
-        spreads: The spread of a session that a calibration found, by cell key.
-        is_cut_short: The budget ended before the plan did.
+    By cell key are why one cannot be compared, and the spread of a session that a calibration found.
     """
     threshold = plan.threshold
     comparisons = []

@@ -23,15 +23,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.claims import is_timed, judge_time, unmeasured
+from bench.claims.ratios import is_timed, judge_time, unmeasured
 from bench.core.cell import Cell
 from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
-from bench.core.environment import Environment, MachineState
+from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.estimate import Estimate
 from bench.device.backend import is_accelerator
 from bench.device.clocks import locked_environments
-from bench.runner.ab.arm import Arm, Built, LiveArm, Reading, Visit
+from bench.runner.ab.arm import LiveArm
 from bench.runner.ab.judging import Fate, columns_of
 from bench.runner.ab.run import Compared, to_document, write_session
 from bench.runner.ab.servers import Servers
@@ -51,42 +51,6 @@ SESSIONS = 9
 """Planned and looked at once: of 9, a direction of one claim is shown at p = 0.02 where all but one agree."""
 
 
-class PairArm:
-    """A worker that builds its own cell where a session names a pair."""
-
-    def __init__(self, arm: Arm, own: dict[str, Cell]) -> None:
-        self._arm = arm
-        self._own = own
-
-    def start_build(self, cell: Cell, slow: float = 0.0, every: int = 1) -> None:
-        """Begin to build this side's cell of the pair."""
-        self._arm.start_build(self._own[cell.key], slow, every)
-
-    def finish_build(self) -> Built:
-        """Wait until it is built."""
-        return self._arm.finish_build()
-
-    def visit(self, steps: int) -> Visit:
-        """Time a block of steps."""
-        return self._arm.visit(steps)
-
-    def read(self, gpu_uuid: str | None = None) -> Reading:
-        """Read the kernel's counters, and those of the device."""
-        return self._arm.read(gpu_uuid)
-
-    def state(self, before: Reading, after: Reading, gpu_uuid: str | None) -> MachineState:
-        """Derive the machine's state."""
-        return self._arm.state(before, after, gpu_uuid)
-
-    def free(self) -> None:
-        """Drop what was built."""
-        self._arm.free()
-
-    def close(self) -> None:
-        """End the worker."""
-        self._arm.close()
-
-
 def check_times(
     claims: Sequence[Claim],
     *,
@@ -96,15 +60,9 @@ def check_times(
     start: StartArm | None = None,
     environments: dict[str, Environment] | None = None,
 ) -> tuple[CheckedClaim, ...]:
-    """Measure and judge claims of time, in their order; takes minutes.
+    """Measure and judge claims of time, in their order; takes minutes, because all sessions are taken.
 
-    Args:
-        claims: With `step_seconds`.
-        settings: Sessions, quads, seed; all sessions are taken.
-        device: Where both cells run.
-        listen: Told when a session ends.
-        start: Starts the worker of a side; a seam for tests, with `environments` by device.
-        environments: Environments of the devices; asked of a worker where `start` is not given.
+    Arguments as for `measure_pairs`.
 
     Raises:
         ArmError: No worker can be started, or the device is not there.
@@ -137,8 +95,8 @@ def measure_pairs(
         settings: Settings of the sessions.
         device: Where all run.
         listen: Told when a session ends.
-        start: Starts the worker of a side; a seam for tests, with `environments` by device.
-        environments: Environments of the devices; asked of a worker where `start` is not given.
+        start: Starts the worker of a side; a seam for tests.
+        environments: Environments by device; a worker is asked where `start` is not given.
         offsets: The log-ratio that counts as no change, by key of a pair.
         started: When the budget began, by `time.monotonic`; now if not given.
 
@@ -172,11 +130,11 @@ def measure_pairs(
                 )
             )
             start, renew = servers.start, servers.renew
-        begin = start
         return Comparing(
             tuple(pairs),
             settings,
-            lambda name: PairArm(begin(name), own[name]),
+            start,
+            own=own,
             fates=fates,
             environments=environments,
             listen=listen,
@@ -240,17 +198,6 @@ def _here() -> Side:
     return Side(name="head", given=".", folder=folder, root=folder)
 
 
-def environment_here(device: str, deadline: float | None = None, answer_seconds: float | None = None) -> Environment:
-    """Ask a worker for the environment of a device; each answer is waited for as `LiveArm` does.
-
-    Raises:
-        ArmError: No worker can be started, or the device is not there.
-        TimeUpError: `deadline`, by `time.monotonic`, is over.
-    """
-    environments, _ = _look(_here(), {}, device, deadline, answer_seconds)
-    return environments[device]
-
-
 def _look(
     side: Side,
     pairs: Mapping[Cell, tuple[Cell, Cell]],
@@ -274,13 +221,7 @@ def _look(
 
 
 def cells_of(model_a: str | None, model_b: str | None, axes: Mapping[str, Any], set_b: str | None) -> tuple[Cell, Cell]:
-    """Make the two cells.
-
-    Args:
-        model_a: Model of A; `model_b` is the same if not given.
-        model_b: Model of B.
-        axes: Axes of both.
-        set_b: What is different in B: `precision=bf16-amp,compile=default`.
+    """Make the two cells: both have these axes, and B what is set besides, `precision=bf16-amp,compile=default`.
 
     Raises:
         UsageError: One of them makes no sense, is more than one cell, or both are the same.
@@ -328,8 +269,8 @@ def compare_cells(
     """
     started = time.monotonic()
     get_ready()
-    here = environment_here(a.device, settings.deadline(started), settings.timeout_seconds)
-    with locked_environments({a.device: here}, is_asked=settings.lock_clocks) as environments:
+    found, _ = _look(_here(), {}, a.device, settings.deadline(started), settings.timeout_seconds)
+    with locked_environments(found, is_asked=settings.lock_clocks) as environments:
         return _compare(a, b, settings, results, listen, environments[a.device], started)
 
 

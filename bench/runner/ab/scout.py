@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bench.core.advice import Facts
 from bench.core.cell import Cell, CompileMode
 from bench.core.environment import BUSY_CORES_LIMIT, Environment
 from bench.core.errors import IncomparableError
@@ -14,7 +15,7 @@ from bench.core.progress import tell
 from bench.core.units import format_bytes, format_duration
 from bench.device.environment import look
 from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
-from bench.runner.ab.judging import Facts, Fate, Work
+from bench.runner.ab.judging import Fate, Work
 from bench.runner.ab.sides import Side
 from bench.runner.counting import workspaces_of
 
@@ -28,13 +29,10 @@ def wait_for_quiet(
     busy_cores: Callable[[], float | None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Say at once that other work keeps cores busy, and wait until it does not.
+    """Say at once and every 20 s that other work keeps cores busy, and wait until it does not.
 
-    Args:
-        patience_seconds: Longest wait; None measures at once.
-        tell: Is given a line for people, now and every 20 s.
-        busy_cores: Watches the machine for a while; a seam for tests.
-        clock: The same.
+    A patience of None measures at once. `busy_cores`, which watches the machine for a while, and `clock` are seams for
+    tests.
 
     Raises:
         IncomparableError: The machine stayed busy.

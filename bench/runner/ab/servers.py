@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from types import TracebackType
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
 from bench.core.errors import BenchError
@@ -31,11 +31,6 @@ from bench.runner.ab.worktrees import uninterrupted
 
 _ANSWER_SECONDS = 60.0
 _MESSAGE_BYTES = 1 << 20
-
-
-def can_fork() -> bool:
-    """Whether workers can be forked here: Linux; macOS' own libraries do not survive it."""
-    return sys.platform == "linux"
 
 
 class ForkServer:
@@ -123,40 +118,37 @@ class ForkServer:
         return f": {lines[-1]}" if lines else ""
 
 
+@dataclass
 class Servers:
     """Starts workers of both sides: forked, one server per interpreter, or fresh. A context manager that ends them."""
 
-    def __init__(
-        self,
-        sides: Mapping[str, Side],
-        *,
-        is_bound: bool,
-        forks: bool,
-        is_cold: bool = False,
-        deadline: float | None = None,
-        answer_seconds: float | None = None,
-    ) -> None:
-        self._sides = sides
-        self._options: dict[str, Any] = {
-            "is_bound": is_bound,
-            "is_cold": is_cold,
-            "deadline": deadline,
-            "answer_seconds": answer_seconds,
-        }
-        self._is_bound = is_bound
-        self._forks = forks and can_fork()
-        self._servers: dict[str, ForkServer] = {}
+    sides: Mapping[str, Side]
+    _: KW_ONLY
+    is_bound: bool
+    forks: bool
+    is_cold: bool = False
+    deadline: float | None = None
+    answer_seconds: float | None = None
+    _servers: dict[str, ForkServer] = field(default_factory=dict)
 
     def start(self, name: str) -> LiveArm:
         """Start a worker of a side."""
-        side = self._sides[name]
-        if not self._forks:
-            return LiveArm(side, **self._options)
-        if not self._servers:  # all at once: importing torch takes seconds
-            for one in self._sides.values():
-                if one.python not in self._servers:
-                    self._servers[one.python] = ForkServer(one, is_bound=self._is_bound)
-        return LiveArm(side, server=self._servers[side.python], **self._options)
+        side = self.sides[name]
+        server = None
+        if self.forks and sys.platform == "linux":  # macOS' own libraries do not survive a fork
+            if not self._servers:  # all at once: importing torch takes seconds
+                for one in self.sides.values():
+                    if one.python not in self._servers:
+                        self._servers[one.python] = ForkServer(one, is_bound=self.is_bound)
+            server = self._servers[side.python]
+        return LiveArm(
+            side,
+            is_bound=self.is_bound,
+            is_cold=self.is_cold,
+            server=server,
+            deadline=self.deadline,
+            answer_seconds=self.answer_seconds,
+        )
 
     def renew(self) -> None:
         """End the servers; the next workers come from new ones."""
@@ -167,7 +159,5 @@ class Servers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.renew()

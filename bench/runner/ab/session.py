@@ -36,7 +36,7 @@ from bench.core.cell import Cell
 from bench.core.comparison import Quad
 from bench.core.environment import MachineState
 from bench.device.backend import is_accelerator
-from bench.runner.ab.arm import Arm, ArmDiedError, ArmError, ArmFullError, Built, Reading, TimeUpError
+from bench.runner.ab.arm import ArmDiedError, ArmError, ArmFullError, Built, LiveArm, Reading, TimeUpError
 from bench.stats.shift import mean_shift, session_shift
 
 FREE_CORES_SHORT = 0.5
@@ -82,8 +82,8 @@ VISIT_SECONDS = 0.025
 
 MAX_VISIT_STEPS = 10_000
 
-StartArm = Callable[[str], Arm]
-"""Starts the worker of a side, `base` or `head`, without waiting for it."""
+StartArm = Callable[[str], LiveArm]
+"""Starts the worker of a side, `base` or `head`, without waiting for it; tests start a fake in its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +140,7 @@ class SessionPlan:
         slow: Fraction by which a side is slowed down on purpose, by side.
         slow_every: One step in so many gets all of that.
         offsets: By cell key, the log-ratio that counts as no change: two batch sizes are compared per example.
+        own: By side and cell key, what that side builds instead of the cell: of a pair, each its own.
         judges_state: False counts every session, whatever the machine did.
         is_over: Whether the time is up: then what is not measured to its end is left out.
     """
@@ -151,6 +152,7 @@ class SessionPlan:
     slow: dict[str, float]
     slow_every: int = 1
     offsets: dict[str, float] = field(default_factory=dict)
+    own: dict[str, dict[str, Cell]] = field(default_factory=dict)
     judges_state: bool = True
     is_over: Callable[[], bool] = lambda: False
 
@@ -164,7 +166,7 @@ class _Pair:
 
     def __init__(self, start: StartArm, first: str) -> None:
         second = "head" if first == "base" else "base"
-        self.arms: dict[str, Arm] = {first: start(first)}
+        self.arms: dict[str, LiveArm] = {first: start(first)}
         try:
             self.arms[second] = start(second)
         except BaseException:
@@ -256,15 +258,13 @@ def _measure(plan: SessionPlan, pair: _Pair, cell: Cell, rng: random.Random) -> 
 
 def _build(plan: SessionPlan, pair: _Pair, cell: Cell, sides: Sequence[str]) -> dict[str, Built]:
     """Build on both sides; on an accelerator one after the other, because its warm-up is timed."""
-    if is_accelerator(cell.device):
-        built = {}
-        for side in sides:
-            pair.arms[side].start_build(cell, plan.slow.get(side, 0.0), plan.slow_every)
-            built[side] = pair.arms[side].finish_build()
-        return built
+    built = {}
     for side in sides:
-        pair.arms[side].start_build(cell, plan.slow.get(side, 0.0), plan.slow_every)
-    return {side: pair.arms[side].finish_build() for side in sides}
+        own = plan.own.get(side, {}).get(cell.key, cell)
+        pair.arms[side].start_build(own, plan.slow.get(side, 0.0), plan.slow_every)
+        if is_accelerator(cell.device):
+            built[side] = pair.arms[side].finish_build()
+    return built or {side: pair.arms[side].finish_build() for side in sides}
 
 
 def _steps_of_a_visit(step_seconds: float) -> int:

@@ -54,13 +54,9 @@ class Side:
 def open_sides(
     base: str, head: str, *, base_python: str | None = None, cwd: Path | None = None
 ) -> Iterator[tuple[Side, Side]]:
-    """Make both sides ready, and remove what was checked out on leaving.
+    """Make both sides ready, each a revision or a folder, and remove what was checked out on leaving.
 
-    Args:
-        base: Revision or folder.
-        head: The same; `.` is the working tree with its uncommitted changes.
-        base_python: Another interpreter for the base, to compare environments.
-        cwd: Where the command was given.
+    The base may have another interpreter, to compare environments. `cwd` is where the command was given.
 
     Raises:
         NothingMeasuredError: A side does not exist.
@@ -105,13 +101,7 @@ def open_sides(
 
 
 def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
-    """Return what surprises people about two sides, one sentence each.
-
-    Args:
-        base: Base, as made by `open_sides`.
-        head: The same.
-        cwd: Where the command was given.
-    """
+    """Return what surprises people about two sides, one sentence each."""
     cwd = (cwd or Path.cwd()).resolve()
     found = []
     if base.python == head.python:

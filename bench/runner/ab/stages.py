@@ -143,6 +143,7 @@ class Comparing:
         started: float | None = None,
         renew: Callable[[], None] = lambda: None,
         offsets: dict[str, float] | None = None,
+        own: dict[str, dict[str, Cell]] | None = None,
     ) -> None:
         self._cells = tuple(cells)
         self._settings = settings
@@ -167,6 +168,7 @@ class Comparing:
             slow=dict(settings.slow),
             slow_every=settings.slow_every,
             offsets=offsets or {},
+            own=own or {},
             judges_state=settings.judges_state,
             is_over=self._is_over,
         )

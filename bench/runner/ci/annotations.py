@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import ExitCode
-from bench.core.gate import CounterChange, GateVerdict
+from bench.core.gate import GateVerdict
 from bench.registry import source_place
 from bench.report.verdict import Compared, Gated, StepResult
 from bench.tables.claims import documented_value, measured_value
@@ -60,12 +60,7 @@ class Annotation:
 
 
 def find_annotations(results: Sequence[StepResult], root: Path) -> tuple[Annotation, ...]:
-    """Make an annotation of everything that a reviewer should see.
-
-    Args:
-        results: Results of the steps.
-        root: Top of the repository; a file outside of it cannot be annotated.
-    """
+    """Make an annotation of everything that a reviewer should see; a file outside of the repository has no place."""
     return tuple(annotation for result in results for annotation in _annotations(result, root))
 
 
@@ -87,10 +82,9 @@ def _gate_annotations(gated: Gated, root: Path) -> Iterator[Annotation]:
         if row.verdict is GateVerdict.SAME:
             continue
         file, line = _place(row.cell.model, root)
-        changes = [
-            f"{c.name} {c.expected} -> {c.found} ({change_text(c)})" for c in sorted(row.counters, key=_by_growth)
-        ]
-        changes += [f"{c.name} {c.expected} -> {c.found}" for c in sorted(row.operations, key=_by_growth)[:5]]
+        counters, operations = (sorted(some, key=lambda c: not c.is_more) for some in (row.counters, row.operations))
+        changes = [f"{c.name} {c.expected} -> {c.found} ({change_text(c)})" for c in counters]
+        changes += [f"{c.name} {c.expected} -> {c.found}" for c in operations[:5]]
         detail = "; ".join([*([row.reason] if row.reason else []), *changes])
         yield Annotation(
             level=Level.NOTICE if row.is_passing else Level.ERROR,
@@ -99,10 +93,6 @@ def _gate_annotations(gated: Gated, root: Path) -> Iterator[Annotation]:
             file=file,
             line=line,
         )
-
-
-def _by_growth(change: CounterChange) -> bool:
-    return not change.is_more
 
 
 def _comparison_annotations(compared: Compared, root: Path) -> Iterator[Annotation]:

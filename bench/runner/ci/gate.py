@@ -55,11 +55,6 @@ class Gate:
 def check_gate(suite: str = DEFAULT_SUITE, *, folder: Path = EXPECTED, timeout_seconds: float | None = None) -> Gate:
     """Count a suite's cells and compare them with what is on record. Times nothing, allocates no model.
 
-    Args:
-        suite: Name of a built-in suite, or a suite file.
-        folder: Holds `counters.csv` and `dispatches.csv`.
-        timeout_seconds: Timeout of each process.
-
     Raises:
         NothingMeasuredError: There is no row on record for this suite and this version of torch.
         BenchError: The suite or the rows on record cannot be read, or a model or device is not there.
@@ -187,10 +182,8 @@ def judge_rows(
 ) -> tuple[GateRow, ...]:
     """Compare the rows of one suite, one version of torch and one kind of device; rows are joined by their cell.
 
-    Args:
-        expected: Counts on record.
-        found: Counted now; their order is kept, and what is on record only comes last.
-        reasons: Rows of `found` that could not be counted, and why.
+    The order of those found is kept, and what is on record only comes last. `reasons` are of those that could not be
+    counted.
     """
     on_record = {row.cell: row for row in expected}
     failed = {row.cell: reason for row, reason in reasons}

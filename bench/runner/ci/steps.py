@@ -41,16 +41,9 @@ _MOST_ERROR_LINES = 20
 
 
 def run_step(step: str, arguments: Sequence[str], folder: Path, name: str | None = None) -> int:
-    """Run one step and keep its answer.
+    """Run one step, one of `STEPS`, and keep its answer under a name; return its exit code.
 
-    Args:
-        step: `gate`, `check` or `ab`.
-        arguments: Its arguments, as typed.
-        folder: Where answers are kept.
-        name: What to call it; the answer of the same step with the same arguments is replaced.
-
-    Returns:
-        The exit code of the step.
+    An answer of the same step with the same arguments is replaced.
 
     Raises:
         UsageError: There is no such step, the name is none for a file, or another step's answer has it.

@@ -204,7 +204,7 @@ def unrecorded(
     known = {
         work.item_of(result).key: result.code
         for result in work.read()[0]
-        if result.outcome not in retried or _moment(result.started_at) >= _moment(before)
+        if result.outcome not in retried or datetime.fromisoformat(result.started_at) >= datetime.fromisoformat(before)
     }
     codes = {model: code_hash(model) for model in dict.fromkeys(cell_of(item).model for item in wanted)}
 
@@ -213,10 +213,6 @@ def unrecorded(
         return code is not None and known.get(item.key) == code
 
     return tuple(item for item in wanted if not is_known(item))
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
 
 
 def require_submissions(folder: RunFolder) -> tuple[Submission, ...]:

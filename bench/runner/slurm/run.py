@@ -23,7 +23,7 @@ from bench.device.backend import complete_device
 from bench.registry.optimizers import check_optimizer
 from bench.runner import processes
 from bench.runner.counting import count_all
-from bench.runner.plan import check_nodes, preflight_limit
+from bench.runner.plan import check_nodes, preflight, preflight_limit
 from bench.runner.records import open_run
 from bench.runner.scenarios import Asked, Kind, settings_of
 from bench.runner.session import Limits, Session
@@ -59,15 +59,12 @@ def submit(
     job: JobOptions,
     *,
     results: Path = Path("results"),
-    timeout_seconds: float | None = None,
-    is_predicting: bool = True,
-    is_metering: bool = False,
-    is_cold: bool = False,
     cells_per_task: int | None = None,
     limits: Limits | None = None,
     slurm: Slurm | None = None,
+    **measuring: Any,
 ) -> Submitted:
-    """Make a run's folder, submit its cells as one array of tasks, and leave.
+    """Make a run's folder, submit its cells as one array of tasks, and leave; `measuring` are fields of `Submission`.
 
     Short cells first means counting their FLOPs here. What is not submitted waits for a resume.
 
@@ -77,6 +74,7 @@ def submit(
     slurm = slurm or Slurm()
     slurm.check()
     cells = cells_on_nodes(session.cells, job)
+    timeout_seconds = measuring.get("timeout_seconds")
     _check_models(cells, timeout_seconds)
     limits = limits or Limits()
     first = Submission(
@@ -85,11 +83,8 @@ def submit(
         job=job,
         sampling=session.sampling,
         until=_moment(limits),
-        timeout_seconds=timeout_seconds,
-        is_predicting=is_predicting,
-        is_metering=is_metering,
-        is_cold=is_cold,
         submitted_at=now(),
+        **measuring,
     )
     plan = {"cells": cells, "sweep": to_json(session.sweeps), "settings": to_json(session.sampling)}
     return _submit_new(results, plan, first, _within(limits, cells, timeout_seconds), cells_per_task, slurm)
@@ -151,16 +146,9 @@ def submit_missing(
     limits: Limits | None = None,
     slurm: Slurm | None = None,
 ) -> Submitted:
-    """Submit the cells that have no record and that no task still holds.
+    """Submit the cells that have no record and that no task still holds, and those that ended like `retried`.
 
-    Args:
-        folder: Folder of the run.
-        job: What to ask the cluster for; None asks as the last time.
-        timeout_seconds: Timeout of each process of a cell; None as the last time.
-        cells_per_task: Cells per task, as for `pack`.
-        retried: Cells whose record says that they ended like this are submitted again.
-        limits: Which of the cells are submitted now, in which order, and until when they start.
-        slurm: The cluster's commands.
+    A job or a timeout of None is that of the last time.
 
     Raises:
         BenchError: The run was not submitted to Slurm, or Slurm cannot be asked or refuses.
@@ -268,12 +256,7 @@ def _check_models(cells: Sequence[Cell], timeout_seconds: float | None) -> None:
             check_optimizer(cell.optimizer)
     processes.preload_libraries([cell.model for cell in cells])
     models = tuple(dict.fromkeys((cell.model, cell.input_shape) for cell in cells))
-    limit = preflight_limit(timeout_seconds)
-    ending = processes.call("bench.runner.workers.cells:preflight", (), models, timeout_seconds=limit)
-    if ending.error is not None:
-        raise ending.error
-    if ending.reason is not None:
-        raise BenchError(f"the models could not be looked up: {ending.reason}. {ending.output_tail or ''}".strip())
+    preflight((), models, timeout_seconds=preflight_limit(timeout_seconds))
 
 
 def _pack(

@@ -50,15 +50,10 @@ class JobOptions:
 
 
 def script_text(job: JobOptions, *, name: str, run_folder: Path, submission: int, tasks: int, workdir: Path) -> str:
-    """Write the batch script of one submission.
+    """Write the batch script of one submission; the task's files begin with its number.
 
-    Args:
-        job: What the cluster is asked for.
-        name: Name of the job in the queue.
-        run_folder: Absolute; every node must see it under this path.
-        submission: Number of the submission; the task's files begin with it.
-        tasks: Size of the array.
-        workdir: Where the run was asked for, so that relative paths of models still hold.
+    Every node must see the run's folder under this path. In `workdir` the run was asked for: there relative paths of
+    models hold.
     """
     throttle = f"%{job.max_parallel}" if job.max_parallel else ""
     files = f"{run_folder}/slurm/{submission}"
@@ -128,13 +123,7 @@ def estimated_seconds(item: Item, sampling: Sampling) -> float:
 def pack(
     cells: Sequence[Item], sampling: Sampling, *, limit_seconds: float, cells_per_task: int | None = None
 ) -> tuple[tuple[str, ...], ...]:
-    """Part cells into the chunks of an array, in order.
-
-    Args:
-        cells: What is to be measured.
-        sampling: How long each is measured.
-        limit_seconds: Time limit of a task; a chunk is estimated to take about half of it at most.
-        cells_per_task: Asked for by hand.
+    """Part cells into the chunks of an array, in order; one is estimated to take half of a task's limit at most.
 
     Raises:
         BenchError: A task would be given no cell at all.

@@ -14,6 +14,7 @@ import signal
 from dataclasses import dataclass
 
 from bench.core.record import Outcome
+from bench.runner.endings import signal_name
 from bench.runner.slurm.commands import Slurm, TaskStatus
 from bench.runner.slurm.files import (
     FINISHED,
@@ -72,16 +73,7 @@ def judge(
     note: TaskNote | None,
     limit_seconds: int,
 ) -> TaskEnding:
-    """Return how a task ended.
-
-    Args:
-        task: Task as Slurm names it, `8_3`.
-        status: What Slurm says; None if it has forgotten.
-        output: The end of what the task printed.
-        exit_code: What its script left.
-        note: What the task wrote of itself.
-        limit_seconds: Its time limit.
-    """
+    """Return how a task ended, by what `Task` says of it and the exit code that its script left; `task` is `8_3`."""
     state = _state(status, output, note, limit_seconds)
     node = (status.node if status else None) or (note.host if note else None)
     who = f"Slurm task {task}{f' on {node}' if node else ''}"
@@ -141,16 +133,9 @@ def _by_exit_code(who: str, code: int, output: str, *, has_begun: bool) -> TaskE
         return TaskEnding(outcome=Outcome.FAILED, reason=reason, is_final=False)
     if code > 128:
         hint = "; the kernel kills so when memory runs out" if code - 128 == signal.SIGKILL else ""
-        reason = f"{who} was killed by {_signal_name(code - 128)}{hint}"
+        reason = f"{who} was killed by {signal_name(code - 128)}{hint}"
         return TaskEnding(outcome=Outcome.KILLED, reason=reason, is_final=True)
     return TaskEnding(outcome=Outcome.FAILED, reason=f"{who} failed, exit code {code}{said}", is_final=False)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

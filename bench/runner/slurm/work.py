@@ -17,7 +17,7 @@ from bench.core.jsonio import from_json
 from bench.core.record import Outcome, Record
 from bench.runner.scenarios import Kind, kind_of, write_tables_of_cases
 from bench.runner.session import write_derived
-from bench.store.cases import append_case
+from bench.store.cases import write_case
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
 
@@ -86,9 +86,7 @@ class Work:
         Raises:
             StoreError: It cannot be written.
         """
-        if isinstance(result, Record):
-            return self.folder.append(result)
-        return append_case(self.folder, self.kind.name if self.kind else "", result)
+        return self.folder.append(result) if isinstance(result, Record) else write_case(self.folder, result)
 
     def row(self, item: Item, outcome: Outcome, reason: str, started_at: str, **about: Any) -> Result:
         """Make the result of an item that has none, because its task died."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.claims import Subject
+from bench.claims.check import Subject
 from bench.core.advice import Advice
 from bench.core.environment import Environment, MachineState, RankSetup
 from bench.core.record import Counters, Memory, Sample
@@ -65,9 +65,8 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountedSubjects:
-    """What was counted for claims: counters of one inference over `batch_size` examples, or a reason why not."""
+    """What was counted for claims: counters of one inference over `BATCH_SIZE` examples, or a reason why not."""
 
-    batch_size: int
     counters: tuple[tuple[Subject, Counters], ...]
     reasons: tuple[tuple[Subject, str], ...]
 

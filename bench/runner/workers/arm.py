@@ -252,14 +252,10 @@ class _Worker:
     ) -> dict[str, Any]:
         """Build the step of a cell and warm it up.
 
-        Args:
-            cell: What to build.
-            root: Top of this side's code.
-            foreign: Folder whose modules must not be loaded here.
-            own_models: Reference models must come from STEPBENCH_MODELS.
-            slow: Fraction of its own duration by which every step is made slower, for `bench machine selftest`.
-            every: One step in so many gets all of that; the others none.
-            cold: Empty the device's last cache before every step, outside its time.
+        The side's code lies below `root`; no module of the folder `foreign` may be loaded, and with `own_models` the
+        reference models come from STEPBENCH_MODELS. For `bench machine selftest` every step is made slower by the
+        fraction `slow` of its own duration; or one step in `every` gets all of that, the others none. With `cold` the
+        device's last cache is emptied before every step, outside its time.
         """
         from bench.device.prepare import prepare
         from bench.measure.blocks import time_steps, warm_up, without_garbage_collection

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import registry
-from bench.claims import BATCH_SIZE, Subject
+from bench.claims.check import BATCH_SIZE, Subject
 from bench.core.advice import Advice, AdviceKind, doubts_of_machine
 from bench.core.cell import Cell, CompileMode, Mode, Parallel, Precision
 from bench.core.environment import MachineState
@@ -47,14 +47,12 @@ from bench.device.environment import load_of_others, read_environment, read_mach
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.settings import cell_settings, changed_settings, read_settings
-from bench.device.step import Step
 from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy, measure_idle
 from bench.measure.peaks import measure_slowdown, probe_memory, probe_products
 from bench.measure.profile import profile
 from bench.measure.profile.collect import write_trace
 from bench.measure.timing import time_step
-from bench.registry.torchvision import Document, torchvision_documents
 from bench.runner.workers.answers import Counted, CountedSubjects, Observed, Preflight, TimedCell
 from bench.store.kept import imported_code
 
@@ -108,9 +106,11 @@ def time_cell(
         after = read_machine(cell.device, gpu_uuid)
         state = state_between(before, after, cell.device, gpu_uuid, timing.glances, load)
         changed = advice_on_settings(cell, settings)
+        mode = step.fallback_mode
+        fallback: tuple[Advice, ...] = () if mode is None else (advice_on_gradients(mode),)
     return TimedCell(
         samples=with_build(timing.samples, built),
-        advice=timing.advice + doubts_of_machine(state, cell.device) + advice_on_step(step) + changed,
+        advice=timing.advice + doubts_of_machine(state, cell.device) + fallback + changed,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         state=state,
@@ -267,12 +267,7 @@ def count_subjects(subjects: tuple[Subject, ...]) -> CountedSubjects:
             reasons.append((subject, f"{error}".partition("\n")[0]))
             continue
         counted.append((subject, counters))
-    return CountedSubjects(batch_size=BATCH_SIZE, counters=tuple(counted), reasons=tuple(reasons))
-
-
-def read_torchvision_documents() -> tuple[Document, ...]:
-    """Read what torchvision documents of its classification models."""
-    return torchvision_documents()
+    return CountedSubjects(counters=tuple(counted), reasons=tuple(reasons))
 
 
 def nothing() -> None:
@@ -294,13 +289,10 @@ def problem_of(cell: Cell, needed: int | None) -> TimedCell | None:
     if reason is not None:
         return TimedCell(skipped=reason)
     free = None if needed is None else free_memory(cell.device)
-    return _too_large(needed, free) if needed is not None and free is not None and needed > free else None
-
-
-def _too_large(predicted_bytes: int, free: int) -> TimedCell:
-    """Skip a cell that cannot fit into the memory that is free, with both figures."""
-    facts = (("predicted_bytes", predicted_bytes), ("free_bytes", free))
-    words = f"the predicted peak of {format_bytes(predicted_bytes)} exceeds the {format_bytes(free)} of free memory"
+    if needed is None or free is None or needed <= free:
+        return None
+    facts = (("predicted_bytes", needed), ("free_bytes", free))
+    words = f"the predicted peak of {format_bytes(needed)} exceeds the {format_bytes(free)} of free memory"
     return TimedCell(
         skipped=f"{words}; --no-predict tries anyway", advice=(Advice(kind=AdviceKind.MEMORY_TOO_SMALL, facts=facts),)
     )
@@ -313,12 +305,6 @@ def advice_on_settings(cell: Cell, before: Mapping[str, str]) -> tuple[Advice, .
         return ()
     facts = tuple((name, f"{asked} -> {held}") for name, (asked, held) in changed.items())
     return (Advice(kind=AdviceKind.SETTINGS_CHANGED, facts=facts),)
-
-
-def advice_on_step(step: Step) -> tuple[Advice, ...]:
-    """Return where an inference ran under another mode than `inference_mode`, because the model differentiates."""
-    mode = step.fallback_mode
-    return () if mode is None else (advice_on_gradients(mode),)
 
 
 def profile_cell(

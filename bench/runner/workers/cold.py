@@ -16,14 +16,9 @@ CACHES = {"TORCHINDUCTOR_CACHE_DIR": "inductor", "TRITON_CACHE_DIR": "triton"}
 
 
 def start_cold(cell: Cell, sampling: Sampling, folder: str, began: float, has_cache: bool) -> ColdStart:
-    """Begin a cell as a program of one's own does.
+    """Begin a cell of one process as a program of one's own does, with compiled code kept below a folder.
 
-    Args:
-        cell: Of one process.
-        sampling: How long to warm up.
-        folder: Where compiled code is kept, below it.
-        began: `time.monotonic()` of the parent, just before it started this process.
-        has_cache: Whether an earlier process has filled the folder.
+    `began` is `time.monotonic()` of the parent, just before it started this process.
     """
     entered = time.monotonic()  # one clock for all processes
     os.environ |= {variable: f"{folder}/{name}" for variable, name in CACHES.items()}

@@ -202,18 +202,10 @@ def run_ranks(
     run_id: str | None = None,
     timeout_seconds: float | None = None,
 ) -> NodeEnded:
-    """Run a function on the ranks of this node, and learn how they ended; arguments as for `launch`.
+    """Run a function on so many ranks of this node, and learn how they ended; arguments as for `launch`, and these.
 
-    Args:
-        function: See `launch`.
-        arguments: See `launch`.
-        ranks: How many on this node.
-        endpoint: Where the nodes meet, `host:port`.
-        address: This node's, as the others reach it.
-        nodes: How many there are.
-        is_host: Whether the meeting place is here.
-        run_id: The same for all nodes.
-        timeout_seconds: See `launch`.
+    The nodes meet at `endpoint`, `host:port`, which is here if `is_host`; they have one `run_id`. `address` is this
+    node's, as the others reach it.
     """
     logging.disable(logging.CRITICAL)  # the launcher's own story of a failure would push the rank's out of the tail
     kills = oom_kills()
@@ -395,12 +387,8 @@ def _judge(
 ) -> Ending:
     """Describe how the cell ended: by a rank that died without a word, else by the first that said why.
 
-    Args:
-        reports: Reports of the ranks that raised, by rank.
-        codes: By rank, exit codes of those the launcher saw end; it ended the rest.
-        world_size: Number of all ranks.
-        is_oom: The kernel has killed for lack of memory meanwhile.
-        hosts: Host of each rank, of several nodes.
+    By rank are the reports of those that raised, exit codes of those the launcher saw end (see `NodeEnded`), and the
+    hosts, of several nodes.
     """
 
     def named(rank: int, reason: str | None) -> str:

@@ -109,18 +109,9 @@ def marks(
     metric: str,
     descendants: Descendants | None = None,
 ) -> tuple[AcceptedMark, ...]:
-    """Find where accepted changes of a cell and metric stand in a series.
+    """Find where accepted changes of a cell and metric stand in a series, by the commits of its points, oldest first.
 
-    Args:
-        accepted: All of them.
-        commits: Commits of the points of the series, oldest first.
-        key: Key of the cell.
-        name: Name of the cell.
-        metric: Metric of the series.
-        descendants: Asked only where the commit itself was never measured.
-
-    Returns:
-        One mark per accepted change that stands in the series, by place.
+    `descendants` are asked for only where the commit itself was never measured.
     """
     found = []
     for change in accepted:

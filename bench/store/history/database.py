@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -20,6 +20,7 @@ from bench.core.errors import NothingMeasuredError, StoreError, UsageError
 from bench.store.atomic import make_folder
 from bench.store.history.migrations import VERSION, check, migrate, version_of
 
+_ASKED = 900  # SQLite before 3.32 takes 999 variables
 _BUSY_SECONDS = 60
 """How long SQLite waits for another process that writes, and PostgreSQL's driver for a server that says nothing."""
 
@@ -49,13 +50,15 @@ class History:
             yield connection
 
 
+def parts_of(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Part what is asked for into as much as one question may hold."""
+    for start in range(0, len(values), _ASKED):
+        yield values[start : start + _ASKED]
+
+
 @contextlib.contextmanager
 def open_history(given: str, *, makes: bool = False) -> Iterator[History]:
-    """Open a history by its path or URL; one of an older schema is upgraded.
-
-    Args:
-        given: Value of `--history`.
-        makes: Make it if there is none.
+    """Open a history by its path or URL; one of an older schema is upgraded, and `makes` makes it if there is none.
 
     Raises:
         StoreError: It cannot be reached, read or written; it holds something else; a newer stepbench made it. The

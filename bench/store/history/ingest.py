@@ -30,15 +30,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from bench.core.errors import StoreError
 from bench.core.progress import tell
-from bench.store.history.database import History
+from bench.store.history.database import History, parts_of
 from bench.store.history.schema import cells, environments, pruned, records, runs
 from bench.store.history.sources import Entry, Row, find_sources, list_source
 
 BATCH = 2000
 """Rows per transaction."""
-
-_ASKED = 900
-"""Addresses per question; SQLite before 3.32 takes 999 variables."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +65,9 @@ def ingest(
     results: Path = Path("results"),
     takes_back: bool = False,
 ) -> Ingested:
-    """Ingest runs and files of pytest-benchmark.
+    """Ingest runs and files of pytest-benchmark; with `takes_back` also what was pruned.
 
-    Args:
-        history: Open.
-        given: Runs by folder, id or `latest`; folders of runs; files. Nothing is every run in `results`.
-        results: Where ids are looked up.
-        takes_back: Also what was pruned.
+    Runs are given by folder, id in `results` or `latest`, or as folders of runs; nothing is every run in `results`.
     """
     sources, found = find_sources(given, results)
     problems = [str(problem) for problem in found]
@@ -121,7 +114,7 @@ def add_entries(history: History, entries: Sequence[Entry], *, takes_back: bool 
             connection, environments, {e.environment["fingerprint"]: e.environment for e in entries if e.environment}
         )
         rows = {e.record["digest"]: e.record for e in entries}
-        for part in _parts(list(rows) if takes_back else ()):
+        for part in parts_of(list(rows) if takes_back else ()):
             connection.execute(delete(pruned).where(pruned.c.digest.in_(part)))
         return _insert(connection, records, rows)
 
@@ -142,15 +135,10 @@ def _known(history: History, digests: Sequence[str]) -> tuple[set[str], set[str]
     had: set[str] = set()
     gone: set[str] = set()
     with history.reading() as connection:
-        for part in _parts(digests):
+        for part in parts_of(digests):
             had |= set(connection.scalars(select(records.c.digest).where(records.c.digest.in_(part))))
             gone |= set(connection.scalars(select(pruned.c.digest).where(pruned.c.digest.in_(part))))
     return had, gone - had
-
-
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _ASKED):
-        yield values[start : start + _ASKED]
 
 
 _MANY = 2000

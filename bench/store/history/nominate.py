@@ -58,14 +58,9 @@ def nominate(
     descendants: Descendants | None = None,
     settings: Settings = DEFAULT,
 ) -> tuple[HistoryNomination, ...]:
-    """Name the suspects of a series.
+    """Name the suspects of a series, by its newest measurements, oldest first, with `COLUMNS`.
 
-    Args:
-        series: Which cell on which machine.
-        rows: Its newest measurements, oldest first, with `COLUMNS`.
-        accepted: All accepted changes.
-        descendants: Finds an accepted commit that was not measured itself.
-        settings: How suspicious to be.
+    `descendants` finds an accepted commit that was not measured itself.
     """
     if series.fingerprint is None:
         return ()  # nobody knows which of these may be compared

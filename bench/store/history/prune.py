@@ -8,7 +8,7 @@ then only folders of which every record was pruned.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,12 +19,10 @@ from bench.core.errors import StoreError, UsageError
 from bench.core.history import AcceptedChange, Pruned
 from bench.store.codec import digest, parse_file
 from bench.store.history.accepted import is_named
-from bench.store.history.database import History
+from bench.store.history.database import History, parts_of
 from bench.store.history.queries import when
 from bench.store.history.schema import cells, pruned, records, runs
 from bench.store.runs import RunFolder, run_paths
-
-_ASKED = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,15 +49,9 @@ def prune(
     folders_in: Path | None = None,
     now: datetime | None = None,
 ) -> Pruned:
-    """Plan what goes, and take it out where `does` says so.
+    """Plan what goes, and take it out where `does` says so; measurements at accepted commits stay.
 
-    Args:
-        history: Open.
-        limits: Limits, at least one.
-        accepted: Measurements at the commits of these stay.
-        does: Else nothing is changed.
-        folders_in: Also remove raw run folders in this folder of which every record was pruned, now or before.
-        now: For tests.
+    With `folders_in` go the raw run folders in it, too, of which every record was pruned, now or before.
 
     Raises:
         UsageError: No limit was given.
@@ -95,7 +87,7 @@ def _reached(connection: Connection, limits: Limits, now: datetime) -> ColumnEle
         gone = sorted(set(known) - limits.reachable)
         found.append(records.c.id.is_(None))  # nothing, where every commit is still there
         # NULL is neither in a list nor outside of it: `is_not(None)` makes it false, and its negation true
-        found += [and_(records.c.git_commit.is_not(None), records.c.git_commit.in_(part)) for part in _parts(gone)]
+        found += [and_(records.c.git_commit.is_not(None), records.c.git_commit.in_(part)) for part in parts_of(gone)]
     return or_(*found)
 
 
@@ -108,7 +100,7 @@ def _protected(connection: Connection, accepted: Sequence[AcceptedChange]) -> Co
     found = [
         and_(commit.startswith(change.commit, autoescape=True), records.c.cell_key.in_(part))
         for change in accepted
-        for part in _parts([key for key, name in named if is_named(change.cell, key=key, name=name)])
+        for part in parts_of([key for key, name in named if is_named(change.cell, key=key, name=name)])
     ]
     return or_(*found) if found else None
 
@@ -142,7 +134,7 @@ def _plan(
 def _take_out(connection: Connection, goes: ColumnElement[bool], emptied: Sequence[str]) -> None:
     connection.execute(insert(pruned).from_select(["digest"], select(records.c.digest).where(goes)))
     connection.execute(delete(records).where(records.c.digest.in_(select(pruned.c.digest))))
-    for part in _parts(emptied):
+    for part in parts_of(emptied):
         connection.execute(delete(runs).where(runs.c.id.in_(part)))
 
 
@@ -159,7 +151,7 @@ def _emptied_folders(connection: Connection, goes: ColumnElement[bool], results:
         except StoreError:
             continue
         gone: set[str] = set()
-        for part in _parts(digests):
+        for part in parts_of(digests):
             gone |= set(connection.scalars(select(pruned.c.digest).where(pruned.c.digest.in_(part))))
             gone |= set(connection.scalars(select(records.c.digest).where(records.c.digest.in_(part), goes)))
         if digests and gone.issuperset(digests):
@@ -180,8 +172,3 @@ def _remove(folders: Sequence[Path]) -> tuple[list[Path], list[str]]:
         except OSError as error:
             problems.append(f"cannot remove {path}: {error.strerror}")
     return removed, problems
-
-
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _ASKED):
-        yield values[start : start + _ASKED]

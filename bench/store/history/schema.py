@@ -91,9 +91,8 @@ MEASURED = (*SECONDS, *COUNTS)
 class _Checked(TypeDecorator[Any]):
     """A column of which only what belongs there is read: SQLite keeps any value in any column."""
 
-    impl: Any = Text
-    cache_ok = True
-    kinds: tuple[type, ...] = (str,)
+    impl: Any
+    kinds: tuple[type, ...]
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
         """Make the reader of a value, which raises StoreError."""
@@ -119,50 +118,18 @@ def _unreadable(value: Any) -> StoreError:
     )
 
 
-class Words(_Checked):
-    """A text."""
-
-    cache_ok = True
+def _checked(name: str, impl: Any, *kinds: type) -> type[_Checked]:
+    return type(name, (_Checked,), {"impl": impl, "kinds": kinds, "cache_ok": True})
 
 
-class Fraction(_Checked):
-    """A finite number."""
-
-    impl = Double
-    cache_ok = True
-    kinds = (float, int)
-
-
-class Count(_Checked):
-    """A whole number."""
-
-    impl = BigInteger
-    cache_ok = True
-    kinds = (int,)
-
-
-class Small(_Checked):
-    """A whole number of 32 bits."""
-
-    impl = Integer
-    cache_ok = True
-    kinds = (int,)
-
-
-class Flag(_Checked):
-    """True or false."""
-
-    impl = Boolean
-    cache_ok = True
-    kinds = (bool,)
-
-
-class Fields(_Checked):
-    """An object of JSON."""
-
-    impl = JSON
-    cache_ok = True
-    kinds = (dict,)
+Words = _checked("Words", Text, str)
+Fraction = _checked("Fraction", Double, float, int)
+"""Finite."""
+Count = _checked("Count", BigInteger, int)
+Small = _checked("Small", Integer, int)
+"""32 bits."""
+Flag = _checked("Flag", Boolean, bool)
+Fields = _checked("Fields", JSON, dict)
 
 
 class UtcTime(_Checked):

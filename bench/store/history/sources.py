@@ -70,12 +70,7 @@ class Listed:
 
 
 def find_sources(given: Sequence[str], results: Path) -> tuple[tuple[Path, ...], tuple[StoreError, ...]]:
-    """Find what was asked for: run folders and files, and a problem for each that is not there.
-
-    Args:
-        given: Runs by folder, id or `latest`; folders of runs; files. Nothing is every run in `results`.
-        results: Where ids are looked up.
-    """
+    """Find what was asked for, as of `ingest`: run folders and files, and a problem for each that is not there."""
     if not given:
         return run_paths(results), ()
     sources: list[Path] = []
@@ -100,10 +95,7 @@ def find_sources(given: Sequence[str], results: Path) -> tuple[tuple[Path, ...],
 def list_source(path: Path, part: int = 0, parts: int = 1) -> Iterator[tuple[tuple[Listed, ...], tuple[str, ...]]]:
     """List the measurements of a run folder or of a file, and what of it cannot be read, a few hundred at a time.
 
-    Args:
-        path: Path of the folder or the file.
-        part: Which part of it, where several processes read it side by side.
-        parts: How many they are.
+    Where several processes read it side by side, each lists its part.
 
     Raises:
         StoreError: Nothing of it can be read.

@@ -80,7 +80,7 @@ def test_every_row_has_a_suite_a_test_and_a_section(topic: Topic) -> None:
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)
 def test_every_row_with_a_claim_finds_it_in_what_is_shipped(topic: Topic) -> None:
-    from bench.claims import load, load_ratios, shipped_files
+    from bench.claims.files import load, load_ratios, shipped_files
 
     ids = [claim.id for path in shipped_files() for claim in (*load(path), *load_ratios(path))]
     for start in topic.claims:

@@ -13,7 +13,7 @@ from bench.core.profile import GRADIENTS, LOSS, OPTIMIZER, UNATTRIBUTED, Profile
 from bench.core.record import Phase
 from bench.device.prepare import prepare
 from bench.measure.profile.attribution import Attribution
-from bench.measure.profile.collect import raw_events, recording_steps
+from bench.measure.profile.collect import raw_events, recorded_steps
 from bench.measure.profile.profile import profile_cell
 from bench.measure.profile.spans import read_recording
 from bench.measure.profile.times import host_times
@@ -96,8 +96,7 @@ def test_backward_nodes_belong_to_the_module_that_returned_their_output(build) -
         for name, module in step.model.named_modules():
             if not list(module.children()):
                 module.register_forward_hook(note(name))
-        with recording_steps(step, cell(), 1) as profiler:
-            pass
+        profiler = recorded_steps(step, cell(), 1)
     attribution = Attribution(read_recording(raw_events(profiler)))
     nodes = [frame for frame in attribution.frames if frame.span.is_node and frame.span.sequence in made]
     wrong = [f.span.name for f in nodes if attribution.layer_of(f) != made[f.span.sequence]]
@@ -109,8 +108,7 @@ def test_backward_nodes_belong_to_the_module_that_returned_their_output(build) -
 def test_what_is_computed_again_in_backward_is_time_of_its_layers() -> None:
     with prepare(workload(Checkpointed), cell()) as step:
         step()
-        with recording_steps(step, cell(), 1) as profiler:
-            pass
+        profiler = recorded_steps(step, cell(), 1)
     (one,) = host_times(Attribution(read_recording(raw_events(profiler))))
     assert one.layer_events[Phase.BACKWARD, "body.first"] > one.layer_events[Phase.FORWARD, "body.first"]
     assert sum(one.layers.values()) == one.nanoseconds
@@ -120,8 +118,7 @@ def test_operations_agree_with_torchs_own_table() -> None:
     """Self time of each operation, against `key_averages` of the same profile; it rounds to a thousandth of a µs."""
     with prepare(workload(Branching), cell()) as step:
         step()
-        with recording_steps(step, cell(), 1) as profiler:
-            pass
+        profiler = recorded_steps(step, cell(), 1)
     (one,) = host_times(Attribution(read_recording(raw_events(profiler))))
     theirs = {row.key: row for row in profiler.key_averages()}
     compared = 0
@@ -199,8 +196,7 @@ def test_device_rows_agree_with_the_devices_own_events() -> None:
     assert sum(layer.seconds for layer in profile.layers) == pytest.approx(profile.step_seconds, rel=0.02)
     with prepare(workload(Branching), cell(batch_size=512, device="cuda:0")) as step:
         step()
-        with recording_steps(step, cell(device="cuda:0"), 3) as profiler:
-            pass
+        profiler = recorded_steps(step, cell(device="cuda:0"), 3)
     recording = read_recording(raw_events(profiler))
     mine = sum(kernel.end - kernel.start for kernel in recording.kernels) / 1e3
     assert mine == pytest.approx(kernel_microseconds(profiler.key_averages()), rel=0.02)

@@ -92,7 +92,7 @@ def test_a_compiled_cell_pays_off_against_the_same_one_of_its_own_run() -> None:
     plain = begun(make_record(step=2.0), build=0.5, first=2.2)
     runs = [make_run(id="first", records=BEGUN), make_run(id="second", records=(plain, BEGUN[1]))]
     (table,) = tables(documents.START, *runs)
-    expected = payback_of(BEGUN[1], [plain])
+    expected = payback_of(BEGUN[1], plain)
     assert expected is not None and expected.steps not in (None, 22)
     assert table.columns[-1].cells == ("-", "22", "-", str(expected.steps))
     assert [column.name for column in table.columns][:2] == ["run", "cell"]

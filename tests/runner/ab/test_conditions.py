@@ -112,7 +112,7 @@ def test_two_cells_are_measured_and_stored_under_the_lock(monkeypatch: pytest.Mo
         stored.append(environment)
         raise STOP
 
-    monkeypatch.setattr(ratios, "environment_here", lambda *_: ON_GPU)
+    monkeypatch.setattr(ratios, "_look", lambda *_: ({"cuda:0": ON_GPU}, {}))
     monkeypatch.setattr(ratios, "open_run", open_run)
     a = replace(CELL, device="cuda:0")
     for is_asked in (True, False):

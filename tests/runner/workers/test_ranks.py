@@ -226,6 +226,13 @@ def test_a_rank_tells_the_clock_of_its_own_working_gpu(on_rank_one):
     assert {sample.rank for sample in found.samples} == {1}
 
 
+def test_a_rank_looks_at_the_memory_of_its_own_gpu(on_rank_one):
+    """In the launch that measures, not in one of its own (C4)."""
+    _, setup = on_rank_one
+    cell = Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2)
+    assert "exceeds" in ranks._time_rank(cell, setup, SHORT, 0, 1 << 60).skipped
+
+
 def test_a_ranks_trace_is_of_steps_that_update_the_weights(on_rank_one, monkeypatch):
     """In fp16-amp the first updates are skipped (A4)."""
     step, setup = on_rank_one
