@@ -93,7 +93,7 @@ def test_the_budget_of_two_cells_begins_before_anything_is_started(
 ) -> None:
     deadlines: list[float | None] = []
 
-    def look(_: Any, pairs: Any, device: str, deadline: float | None = None) -> Any:
+    def look(_: Any, pairs: Any, device: str, deadline: float | None = None, *__: Any) -> Any:
         deadlines.append(deadline)
         if pairs:
             raise UsageError("enough")
