@@ -136,7 +136,7 @@ def lacking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     run_git(repository, "commit", "--quiet", "--message", "with a submodule")
     (repository / "net.py").write_text("3\n")
 
-    def look(base: Side, head: Side, cells: tuple[Any, ...], _: object) -> Scouted:
+    def look(base: Side, head: Side, cells: tuple[Any, ...], *_: object) -> Scouted:
         assert not any((head.folder / "libs").iterdir()), "what the model cannot import"
         fate = Fate(side="head", reason="ModuleNotFoundError: No module named 'libs.kernels'")
         environments = {side.name: {"cpu": ENVIRONMENT} for side in (base, head)}
