@@ -7,6 +7,8 @@ A fresh process says what it expects to take; the parent, which would kill it af
 from __future__ import annotations
 
 import contextlib
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
@@ -45,6 +47,9 @@ def listening(listener: Listener) -> Iterator[None]:
         _listener.reset(token)
 
 
+_SAY_SECONDS = 0.1
+
+
 def expect(seconds: float = 0.0) -> None:
     """Say that the work goes on, and may take so much longer than usual; whoever would end it begins to wait anew."""
     patience = _patience.get()
@@ -59,8 +64,19 @@ def is_waited_for() -> bool:
 
 @contextlib.contextmanager
 def waited_for(patience: Callable[[float], None]) -> Iterator[None]:
-    """Have `patience` called inside with what is expected."""
-    token = _patience.set(patience)
+    """Have `patience` called inside with what is expected; that the work goes on is said ten times a second at most."""
+    said_at = -math.inf
+
+    def sparing(seconds: float) -> None:
+        nonlocal said_at
+        if seconds == 0.0:
+            now = time.monotonic()
+            if now - said_at < _SAY_SECONDS:
+                return
+            said_at = now
+        patience(seconds)
+
+    token = _patience.set(sparing)
     try:
         yield
     finally:

@@ -1,5 +1,7 @@
 """What a command is doing reaches whoever listens, and costs nothing where nobody does."""
 
+import time
+
 from bench.core.progress import expect, listening, tell, told, waited_for
 
 
@@ -30,3 +32,16 @@ def test_what_is_expected_reaches_who_waits_for_the_block_only() -> None:
         expect()
     expect(3.0)
     assert heard == [2.0, 0.0]
+
+
+def test_who_waits_is_not_woken_by_every_batch_that_the_work_goes_on() -> None:
+    heard: list[float] = []
+    with waited_for(heard.append):
+        began = time.monotonic()
+        for _ in range(1000):
+            expect()
+        expect(2.0)
+        expect(2.0)
+        most = 1 + (time.monotonic() - began) / 0.1
+    assert 1 <= heard.count(0.0) <= most
+    assert heard.count(2.0) == 2
