@@ -48,7 +48,7 @@ from bench.device.cpu import oom_kills, path_of_descriptor
 from bench.runner.endings import OUTPUT_TAIL_BYTES, Ending, failure, how_it_died, named
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
-START_SECONDS = 300.0
+START_SECONDS = 300.0  # a server or a worker that has not imported torch by then is given up
 ANSWERED_GRACE_SECONDS = 1.0
 DYING_GRACE_SECONDS = 10.0
 SERVER_GRACE_SECONDS = 2.0

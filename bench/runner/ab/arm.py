@@ -27,15 +27,13 @@ from bench.core.jsonio import from_json, to_json
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.ab.sides import Side
 from bench.runner.ab.worktrees import uninterrupted
+from bench.runner.processes import START_SECONDS
 
 if TYPE_CHECKING:
     from bench.runner.ab.servers import ForkServer
 
 ANSWER_SECONDS = 600.0
 """A worker that says nothing for so long is killed."""
-
-START_SECONDS = 300.0
-"""A server or a worker that has not imported torch by then is given up."""
 
 PLACING_VARIABLES = frozenset({"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY"})
 """Whoever set one of these has placed the threads already."""

@@ -25,9 +25,10 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
 from bench.core.errors import BenchError
-from bench.runner.ab.arm import START_SECONDS, LiveArm, TimeUpError, worker_environment
+from bench.runner.ab.arm import LiveArm, TimeUpError, worker_environment
 from bench.runner.ab.sides import Side
 from bench.runner.ab.worktrees import uninterrupted
+from bench.runner.processes import START_SECONDS
 
 _ANSWER_SECONDS = 60.0
 _MESSAGE_BYTES = 1 << 20
