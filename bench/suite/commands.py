@@ -73,8 +73,9 @@ _ALWAYS_TYPED = ("mode", "batch_size", "precision")
 
 def _axes_of(cells: Collection[Cell]) -> dict[str, tuple[Any, ...]]:
     """Return the values on each axis, of the cells in which it means something."""
+    of_cells = [values_of(cell) for cell in cells]
     return {
-        name: tuple(dict.fromkeys(getattr(cell, name) for cell in cells if axis.about.applies(values_of(cell))))
+        name: tuple(dict.fromkeys(values[name] for values in of_cells if axis.about.applies(values)))
         for name, axis in AXES.items()
     }
 
