@@ -1,10 +1,12 @@
-"""A clock that moves only when it is told to."""
+"""A clock that moves only when it is told to, and one that says how often it was asked."""
 
 from __future__ import annotations
 
 import itertools
 import random
 from collections.abc import Callable
+
+from bench.measure.clock import HostClock
 
 
 class FakeClock:
@@ -51,3 +53,14 @@ class FakeClock:
         """Return the seconds between successive marks."""
         self.calls.append("collect")
         return [end - start for start, end in itertools.pairwise(self._marks)], []
+
+
+class CountingHostClock(HostClock):
+    """A real clock that counts how often its times were collected."""
+
+    collected = 0
+
+    def collect(self) -> tuple[list[float], list[float]]:
+        """Return the seconds between successive marks."""
+        self.collected += 1
+        return super().collect()

@@ -8,11 +8,11 @@ from torch.utils.data import Dataset
 
 from bench.core.advice import AdviceKind
 from bench.core.training import DataFacts
-from bench.measure.clock import HostClock, clock_for
+from bench.measure.clock import clock_for
 from bench.measure.scenarios import pipeline
 from bench.measure.scenarios.images import Digits
 from bench.measure.scenarios.pipeline import measure_pipeline
-from tests.fakes.clock import FakeClock
+from tests.fakes.clock import CountingHostClock, FakeClock
 from tests.fakes.gpu import FakeMachine
 from tests.measure.scenarios.small import small_plan
 from tests.measure.test_timing import STEP, EagerStep, ScaledStep
@@ -87,13 +87,6 @@ def test_the_step_alone_updates_the_weights() -> None:
 
 
 def test_a_clock_that_is_given_sees_the_step_alone_and_beside_the_loader() -> None:
-    class Counting(HostClock):
-        collected = 0
-
-        def collect(self) -> tuple[list[float], list[float]]:
-            self.collected += 1
-            return super().collect()
-
-    clock = Counting()
+    clock = CountingHostClock()
     measure_pipeline(small_plan("made", batch_size=8), 0.0, made(work=0), clock)
     assert clock.collected == 3  # the warm-up, the step alone, both

@@ -13,12 +13,12 @@ from bench.core.advice import AdviceKind
 from bench.core.errors import StoreError, UsageError
 from bench.core.training import Part
 from bench.device.prepare import prepare
-from bench.measure.clock import HostClock
 from bench.measure.scenarios import training as training_module
 from bench.measure.scenarios.evaluation import Evaluation, classify
 from bench.measure.scenarios.images import open_digits
 from bench.measure.scenarios.training import train
 from bench.tables.training import score_columns
+from tests.fakes.clock import CountingHostClock
 from tests.measure.scenarios.small import MODEL, small_plan
 
 
@@ -62,14 +62,7 @@ def test_two_trainings_have_the_same_losses_and_another_seed_has_others(data) ->
 
 
 def test_a_clock_that_is_given_marks_every_epoch(data) -> None:
-    class Counting(HostClock):
-        collected = 0
-
-        def collect(self) -> tuple[list[float], list[float]]:
-            self.collected += 1
-            return super().collect()
-
-    clock = Counting()
+    clock = CountingHostClock()
     run = train(small_plan(data), clock=clock)
     assert clock.collected == len(run.epochs) == 2
 
