@@ -19,12 +19,12 @@ import typer
 from bench.cli import options, slurm
 from bench.cli.output import answer, say_kept
 from bench.core.advice import DOUBTED
-from bench.core.cell import Mode
+from bench.core.cell import Cell, Mode
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome, Sampling
 from bench.core.units import counted
-from bench.device.backend import AUTO, CPU
+from bench.device.backend import AUTO, CPU, backend_of
 from bench.suite.axes import sampling_of
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def command(
                 check_here(cells, **passed)
         if order == "planned":  # which cells are short, only counting tells
             cells = cells[:max_cells]
-        answer("run", format, lambda: options.planned([cell.id for cell in cells], "cell"), cells=cells)
+        answer("run", format, lambda: options.planned(list(map(_planned_line, cells)), "cell"), cells=cells)
         return ExitCode.FINE
     kept = None if recount else KeptCounts()
     with stoppable(), watched(make_observer(is_quiet=is_silent), is_quiet=is_silent) as observer:
@@ -279,6 +279,12 @@ def command(
     if strict and _failed(finished):
         return ExitCode.REGRESSION
     return options.exit_code([record.outcome for record in finished.records], checked)
+
+
+def _planned_line(cell: Cell) -> str:
+    """Name a cell of a dry run, and why it would be skipped, as far as that is known without torch."""
+    lacks = backend_of(CPU).lacks(cell.precision.row.arithmetic) if cell.device == CPU else None
+    return cell.id if lacks is None else f"{cell.id}  skipped: {cell.precision.value} {lacks}"
 
 
 def parse_retry(text: str | None, *, is_none: bool) -> tuple[str, ...] | None:

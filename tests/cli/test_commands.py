@@ -208,6 +208,14 @@ def test_the_command_that_cures_a_doubt_can_be_typed_and_means_the_same_cells(ca
         assert out.splitlines()[:-1] == [record.cell.id]
 
 
+def test_a_dry_run_says_what_would_be_skipped(capsys):
+    code, out, _ = bench(capsys, "run", "mlp", "-p", "tf32,fp32", "--dry-run")
+    assert code == ExitCode.FINE
+    skipped, measured, _ = out.splitlines()
+    assert skipped == "mlp/train/b8/cpu/tf32  skipped: tf32 is a mode of CUDA matrix units; a CPU computes fp32 in full"
+    assert measured == "mlp/train/b8/cpu/fp32"
+
+
 @pytest.mark.parametrize(
     ("group", "heading"),
     [((), "\nMeasure:\n  run "), (("history",), "\nCommands:\n  "), (("slurm",), "\nCommands:\n  ")],

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from bench.core.advice import AdviceKind
 from bench.core.claim import ClaimVerdict
 from bench.core.comparison import ComparisonVerdict
 from bench.core.environment import Environment
@@ -32,8 +33,9 @@ def build(data: ReportData) -> Mapping[str, Any]:
     newest = max((row.run for row in data.rows), default=0)  # older runs are compared with it, in another section
     records = [row.record for row in data.rows if row.run == newest]
     summaries = [row.summary for row in data.rows if row.run == newest]
-    short = dict(short_advice(data.records))
-    doubts = [(mark, words(short[mark]), words(text)) for mark, text in advice_sentences(data.records)]
+    run = data.runs[0].id if len(data.runs) == 1 else "RUN"
+    short = dict(short_advice(data.records, run))
+    doubts = [(mark, words(short[mark]), words(text)) for mark, text in advice_sentences(data.records, run)]
     failures = [
         (name(row.record.cell.id), words(text)) for row in data.rows if (text := outcome_text(row.record)) is not None
     ]
@@ -71,6 +73,8 @@ def _headline(data: ReportData) -> str:
     outcomes = Counter(row.record.outcome for row in data.rows)
     missing = sum(len(run.missing) for run in data.runs)
     good, total = outcomes[Outcome.OK], len(data.rows) + missing
+    busy = sum(any(one.kind is AdviceKind.BUSY_MACHINE for one in row.record.advice) for row in data.rows)
+    busily = f"{'' if busy == good else f', {busy:,}'} on a busy machine" if busy else ""
     of = f"of {counted(len(models), 'model')}"
     cases = sum(len(run.generations) + len(run.images) for run in data.runs)
     if not total and cases:
@@ -78,10 +82,10 @@ def _headline(data: ReportData) -> str:
     if not total:
         return "Nothing was measured"
     if good == total:
-        return f"{counted(total, 'cell')} {of}, all measured"
+        return f"{counted(total, 'cell')} {of}, all measured{busily}"
     rest = [f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK]
     rest += [f"{missing:,} never finished"] if missing else []
-    return f"{good:,} of {counted(total, 'cell')} {of} measured; {', '.join(rest)}"
+    return f"{good:,} of {counted(total, 'cell')} {of} measured{busily}; {', '.join(rest)}"
 
 
 def _sentence(text: str) -> str:
@@ -164,13 +168,13 @@ def _best_table(data: ReportData) -> Rows | None:
     peaks = [peak_bytes(row.record) for row in best]
     columns = [
         Column(name="model", cells=tuple(group.title for group in groups), right=False),
-        Column(name="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
         Column(name="most examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
+        Column(name="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
         Column(name="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
         Column(name="precision", cells=tuple(row.record.cell.precision.value for row in best), right=False),
-        Column(name="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
-        Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
         Column(name="doubts", cells=tuple(marks(row.record) for row in best), right=False),
+        Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
+        Column(name="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
     ]
     tried = {row.record.cell.batch_size for group in groups for row in group.rows}
     largest = f"; the largest batch tried is {max(tried)}" if len(tried) > 1 else ""
