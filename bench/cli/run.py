@@ -11,6 +11,7 @@ Examples:
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -267,7 +268,9 @@ def command(
     answer(
         "run",
         format,
-        lambda: _document(finished, columns.removeprefix("usual"), cells_with_tail.document(checked, has_tail=tail)),
+        lambda: result_document(
+            finished, columns.removeprefix("usual"), cells_with_tail.document(checked, has_tail=tail)
+        ),
         folder=str(finished.folder),
         records=finished.records,
         figures=figures_of("records", finished.records) if format is options.Format.JSON else (),
@@ -309,7 +312,7 @@ def _failed(finished: StoredRun) -> int:
     return sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in finished.records)
 
 
-def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Document:
+def result_document(finished: StoredRun, view: str = "", tails: Document = ()) -> Document:
     """Make the answer: the table, findings, wrong claims, doubts, and where the files are."""
     from bench.stats.scaling import scalings
     from bench.stats.summary import summarise
@@ -326,6 +329,7 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
         *(() if view else cold_notes(records)),
     )
     wrong = [claim for claim in claims if claim.verdict is ClaimVerdict.MISMATCH]
+    shown = finished.info.id if finished.folder.parent == options.RESULTS else str(finished.folder)
     doubts = short_advice(records, str(finished.folder))
     html = finished.folder / "report.html"
     places = [f"Report: {html}"] if html.is_file() else []
@@ -343,7 +347,7 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
         Text(text=f"{claims_summary(claims)}; `bench check` shows them" if claims else ""),
         Doubts(sentences=doubts),
         Text(
-            text=f"   `bench show {finished.info.id}` says what each means." if doubts else "",
+            text=f"   `bench show {shlex.quote(shown)}` says what each means." if doubts else "",
             indent="   ",
             close=True,
         ),

@@ -13,7 +13,7 @@ from bench.core.environment import Environment
 from bench.core.record import Outcome
 from bench.core.units import counted, format_bytes, format_count
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.groups import grouped
+from bench.report.html.groups import grouped, run_names
 from bench.store.stored import StoredRun
 from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
@@ -166,10 +166,12 @@ def _best_table(data: ReportData) -> Rows | None:
     best = [max(group.rows, key=lambda row: row.summary.examples_per_second or 0.0) for group in groups]
     parameters = [row.record.counters.parameters for row in best]
     peaks = [peak_bytes(row.record) for row in best]
+    runs = run_names(data)
     columns = [
         Column(name="model", cells=tuple(group.title for group in groups), right=False),
-        Column(name="most examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
+        Column(name="examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
         Column(name="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
+        *([Column(name="run", cells=tuple(runs[row.run] for row in best), right=False)] if any(runs) else []),
         Column(name="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
         Column(name="precision", cells=tuple(row.record.cell.precision.value for row in best), right=False),
         Column(name="doubts", cells=tuple(marks(row.record) for row in best), right=False),
