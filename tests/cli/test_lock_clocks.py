@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,15 +108,11 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
         raise UsageError("enough")  # what follows is the table
 
     @contextlib.contextmanager
-    def servers(*_: Any, **__: Any) -> Iterator[Any]:
-        yield SimpleNamespace(start=None, renew=None)
-
-    @contextlib.contextmanager
     def sides(*_: Any, **__: Any) -> Iterator[tuple[Side, Side]]:
         here = Path.cwd()
         yield tuple(Side(name=name, given=".", folder=here, root=here) for name in ("base", "head"))  # type: ignore[misc]
 
-    def scout(base: Side, head: Side, cells: tuple[Cell, ...], *_: float | None) -> Scouted:
+    def scout(base: Side, head: Side, cells: tuple[Cell, ...], *_: Any) -> Scouted:
         found = {"cuda:0": ON_GPU}
         return Scouted(cells=cells, environments={"base": found, "head": found}, fates={}, work={})
 
@@ -133,7 +128,6 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     monkeypatch.setattr(ratios, "measure_pairs", compare)
     monkeypatch.setattr(ab_run, "open_sides", sides)
     monkeypatch.setattr(ab_run, "scout", scout)
-    monkeypatch.setattr(ab_run, "Servers", servers)
     monkeypatch.setattr(ab_run, "Comparing", compare)
     return events
 

@@ -66,6 +66,7 @@ def _serve(descriptor: int, parent: int) -> None:
     """Import what every worker needs, run nothing, and fork a worker whenever the parent asks for one."""
     if not _depend_on(parent):
         return
+    cores = os.sched_getaffinity(0)  # OpenMP may bind this thread to fewer once torch is imported
     gc.disable()  # for as long as it imports: going through what stays costs a second
     _preload()
     gc.freeze()  # what was imported stays: no worker has to look through it again
@@ -83,7 +84,7 @@ def _serve(descriptor: int, parent: int) -> None:
         pid = os.fork()
         if pid == 0:
             line.close()
-            _be_forked(server, descriptors, **request)
+            _be_forked(server, descriptors, cores, **request)
         with contextlib.suppress(OSError):  # the child does it too; whoever is first
             os.setpgid(pid, pid)
         for one in descriptors:
@@ -111,9 +112,15 @@ def _preload() -> None:
 
 
 def _be_forked(
-    server: int, descriptors: list[int], folder: str, search_path: list[str], environment: dict[str, str]
+    server: int,
+    descriptors: list[int],
+    cores: set[int],
+    folder: str,
+    search_path: list[str],
+    environment: dict[str, str],
+    unbind: list[str],
 ) -> None:
-    """Be a worker from here on; never return."""
+    """Be a worker from here on; never return. `cores` were allowed before `unbind` bound this thread to fewer."""
     code = 1
     try:
         os.setpgid(0, 0)
@@ -122,6 +129,10 @@ def _be_forked(
         os.dup2(output, 2)
         os.close(output)
         os.environ.update(environment)
+        for name in unbind:
+            os.environ.pop(name, None)
+        if unbind:
+            os.sched_setaffinity(0, cores)
         os.chdir(folder)
         if _depend_on(server):
             _work(requests, answers, search_path)
