@@ -74,6 +74,7 @@ def peaks_command(
         str, typer.Option("-d", "--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
     ] = "auto",
     seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="Time of each probe.")] = "1s",
+    lock_clocks: options.LockClocksOption = False,
     timeout: Annotated[str | None, options.limit_option("10min beyond the probes")] = None,
     force: Annotated[bool, typer.Option("--force", help="Keep the peaks even if other work keeps cores busy.")] = False,
     results: options.ResultsOption = options.RESULTS,
@@ -92,12 +93,14 @@ def peaks_command(
 
     duration = options.parse_duration(seconds, "--seconds")
     assert duration is not None
+    options.refuse_without_gpu("--lock-clocks", lock_clocks, [device])
     with waiting("probing products and copies"):
         peaks, path = measure_peaks(
             device,
             seconds=duration,
             results=results,
             is_forced=force,
+            locks_clocks=lock_clocks,
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
         )
     kept = "Nothing was kept; --force keeps it, and MFU is doubted then." if path is None else f"Kept: {path}"
@@ -126,6 +129,7 @@ def noise_command(
     timeout: options.AnswerLimitOption = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
+    lock_clocks: options.LockClocksOption = False,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -147,6 +151,7 @@ def noise_command(
         threshold=options.read_threshold("2%", "5%", alpha),
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
+        lock_clocks=lock_clocks,
         timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
     request = _unchanged(targets or ("mlp", "my_net"), axes, settings, results)
@@ -180,6 +185,7 @@ def selftest_command(
     timeout: options.AnswerLimitOption = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
+    lock_clocks: options.LockClocksOption = False,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -200,6 +206,7 @@ def selftest_command(
         quads=quads,
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
+        lock_clocks=lock_clocks,
         timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
     request = _unchanged(targets or ("mlp",), axes, settings, results)

@@ -197,8 +197,7 @@ def command(
         if is_typed and resume is None:
             raise UsageError(f"{option} needs --resume RUN: a new run has nothing to try again")
     for option, is_typed in (("--snapshot", snapshot), ("--lock-clocks", lock_clocks)):
-        if is_typed and all(cell.device == CPU for cell in session.cells):
-            raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
+        options.refuse_without_gpu(option, is_typed, (cell.device for cell in session.cells))
     if executor == "slurm":
         passes = {"--tail": tail, "--energy": energy, "--cold-start": cold_start, "--no-predict": not predict}
         if devices is not None or snapshot or traces:

@@ -431,8 +431,16 @@ def test_visits_of_ab_begin_after_a_step_has_updated_the_weights() -> None:
 
 
 def test_updates_that_are_skipped_for_ever_are_counted_and_doubted() -> None:
-    timing = scaled(500)
+    timing = scaled(100)
     assert facts(timing, AdviceKind.SKIPPED_UPDATES) == {"skipped_updates": len(by_phase(timing)[Phase.STEP].seconds)}
+
+
+def test_updates_that_are_skipped_until_the_scale_is_0_are_doubted() -> None:
+    clock = FakeClock()
+    step = ScaledStep(clock, overflows=10_000)
+    timing = time_step(step, "cpu", Sampling(min_steps=200, budget_seconds=400 * STEP), clock=clock)  # type: ignore[arg-type]
+    assert step.scaler.get_scale() == 0.0  # type: ignore[union-attr]
+    assert facts(timing, AdviceKind.SKIPPED_UPDATES)["skipped_updates"] >= len(by_phase(timing)[Phase.STEP].seconds)
 
 
 def test_a_step_whose_launch_takes_longer_than_its_work_is_launch_bound() -> None:
