@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, make_group, terminal_width
+from bench.cli.output import answer, make_group, say, terminal_width
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import ExitCode
 from bench.core.units import counted, format_bytes, format_seconds
@@ -94,6 +94,8 @@ def peaks_command(
     duration = options.parse_duration(seconds, "--seconds")
     assert duration is not None
     options.refuse_without_gpu("--lock-clocks", lock_clocks, [device])
+    if format is not options.Format.JSON:
+        _say_if_busy("the peaks will be too low" if force else "nothing will be kept; stop it, or add --force")
     with waiting("probing products and copies"):
         peaks, path = measure_peaks(
             device,
@@ -267,6 +269,16 @@ def load_lines(state: MachineState) -> list[str]:
         f"Machine      {cpu_name()}, {usable_cores()} cores, {format_bytes(memory_bytes())}",
         f"Load         {busy} cores busy with other work now, {load} in the last minute",
     ]
+
+
+def _say_if_busy(follows: str) -> None:
+    """Say before half a minute of probing that it is in vain."""
+    from bench.core.environment import BUSY_CORES_LIMIT
+    from bench.device.environment import look
+
+    busy = look().other_busy_cores
+    if busy is not None and busy > BUSY_CORES_LIMIT:
+        say(f"other work keeps {busy:.1f} cores busy, so {follows}")
 
 
 def _lines(lines: Sequence[str]) -> str:
