@@ -7,7 +7,7 @@ is the clock that the GPU holds at its power limit, or else its default for appl
 administrator, or a GPU whose administrator gave them away; a lock that an administrator set before (`nvidia-smi -lgc`)
 cannot be read, and is released with ours.
 
-A driver that hangs holds nobody up: it has `DRIVER_SECONDS` to lock, and as long to release.
+A driver that hangs holds nobody up: it has `driver.DRIVER_SECONDS` to lock, and as long to release.
 """
 
 from __future__ import annotations
@@ -25,11 +25,8 @@ from dataclasses import replace
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.environment import LOCKED, Environment
-from bench.device import nvml
+from bench.device import driver, nvml
 from bench.device.backend import is_accelerator
-
-DRIVER_SECONDS = 30.0
-"""A driver answers within milliseconds; where nothing keeps it loaded, it takes seconds to start."""
 
 START_SECONDS = 30.0
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -46,7 +43,7 @@ def locked_clocks(uuids: Sequence[str]) -> Iterator[dict[str, str]]:
     with contextlib.ExitStack() as ending:
         ending.callback(_end, holder, uuids)
         assert holder.stdout is not None
-        is_heard = select.select([holder.stdout], [], [], START_SECONDS + DRIVER_SECONDS)[0]
+        is_heard = select.select([holder.stdout], [], [], START_SECONDS + driver.DRIVER_SECONDS)[0]
         answer = holder.stdout.readline() if is_heard else ""
         if not answer:
             ending.close()  # at once: a lock that comes late would change the clock under what is measured
@@ -58,7 +55,7 @@ def _end(holder: subprocess.Popen[str], uuids: Sequence[str]) -> None:
     assert holder.stdin is not None and holder.stdout is not None
     holder.stdin.close()
     try:
-        holder.wait(DRIVER_SECONDS + 1)
+        holder.wait(driver.DRIVER_SECONDS + 1)
     except subprocess.TimeoutExpired:
         holder.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):  # in the driver nothing ends it
@@ -66,12 +63,9 @@ def _end(holder: subprocess.Popen[str], uuids: Sequence[str]) -> None:
     holder.stdout.close()
     if holder.returncode == 0:
         return
-    releasing = threading.Thread(target=_release, args=(uuids,), daemon=True)
-    releasing.start()
-    releasing.join(DRIVER_SECONDS)
-    if releasing.is_alive():
+    if not driver.asked(_release, uuids).done():
         print(
-            f"the driver did not release the clock of {', '.join(uuids)} within {DRIVER_SECONDS:g} s; "
+            f"the driver did not release the clock of {', '.join(uuids)} within {driver.DRIVER_SECONDS:g} s; "
             "`nvidia-smi --reset-gpu-clocks` does",
             file=sys.stderr,
         )
@@ -131,7 +125,7 @@ def hold(uuids: Sequence[str]) -> int:
 @contextlib.contextmanager
 def _in_time() -> Iterator[None]:
     """End this process if the driver does not answer: whoever waits for it is told by that."""
-    watch = threading.Timer(DRIVER_SECONDS, os._exit, (1,))
+    watch = threading.Timer(driver.DRIVER_SECONDS, os._exit, (1,))
     watch.daemon = True
     watch.start()
     try:

@@ -14,7 +14,7 @@ from typing import Any
 import pynvml
 import pytest
 
-from bench.device import clocks, nvml
+from bench.device import clocks, driver, nvml
 from bench.device.clocks import hold, locked_clocks
 from tests.fakes.gpu import FakeMachine
 
@@ -100,7 +100,7 @@ def test_a_driver_that_hangs_holds_nobody_up(
     real, is_over = subprocess.Popen, threading.Event()
     command = [sys.executable, "-c", HANGS[when]]
     monkeypatch.setattr(clocks.subprocess, "Popen", lambda _, **options: real(command, **options))
-    monkeypatch.setattr(clocks, "DRIVER_SECONDS", 0.2)
+    monkeypatch.setattr(driver, "DRIVER_SECONDS", 0.2)
     monkeypatch.setattr(clocks, "START_SECONDS", 0.0 if when == "it locks" else 60.0)
     monkeypatch.setattr(nvml, "release_clock", lambda _: is_over.wait())
     with locked_clocks([machine.gpu.uuid]) as refused:
@@ -113,8 +113,8 @@ def test_a_driver_that_hangs_holds_nobody_up(
 def test_a_holder_whose_driver_hangs_ends_itself(name: str) -> None:
     """Also where nobody waits for it any more."""
     text = (
-        f"import sys, time; from bench.device import clocks, nvml; nvml.lock_clock = lambda _: None; "
-        f"nvml.{name} = lambda _: time.sleep(600); clocks.DRIVER_SECONDS = 0.2; clocks.hold(['one'])"
+        f"import sys, time; from bench.device import clocks, driver, nvml; nvml.lock_clock = lambda _: None; "
+        f"nvml.{name} = lambda _: time.sleep(600); driver.DRIVER_SECONDS = 0.2; clocks.hold(['one'])"
     )
     done = subprocess.run([sys.executable, "-c", text], input="", text=True, capture_output=True, timeout=60)
     assert done.returncode == 1, done.stderr
