@@ -282,8 +282,8 @@ def _say_if_busy(follows: str) -> None:
 
 
 def _lines(lines: Sequence[str]) -> str:
-    """Wrap at 80 columns where names allow."""
-    wrap = functools.partial(textwrap.fill, width=80, break_long_words=False, break_on_hyphens=False)
+    """Wrap at the width of the page where names allow."""
+    wrap = functools.partial(textwrap.fill, width=terminal_width(), break_long_words=False, break_on_hyphens=False)
     return "\n".join(wrap(line, subsequent_indent=" " * 13) for line in lines)
 
 

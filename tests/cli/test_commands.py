@@ -227,6 +227,14 @@ def test_a_dry_run_says_what_would_be_skipped(capsys):
     assert measured == "mlp/train/b8/cpu/fp32"
 
 
+def test_the_machine_is_described_at_the_width_that_was_typed(capsys):
+    code, out, err = bench(capsys, "machine", "--width", "40")
+    assert code == ExitCode.FINE, err
+    lines = out.splitlines()
+    assert any(len(line) > 30 for line in lines)
+    assert all(len(line) <= 40 or len(line.split()) <= 2 for line in lines), out
+
+
 @pytest.mark.parametrize(
     ("group", "heading"),
     [((), "\nMeasure:\n  run "), (("history",), "\nCommands:\n  "), (("slurm",), "\nCommands:\n  ")],

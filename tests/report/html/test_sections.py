@@ -125,7 +125,8 @@ def test_the_answer_comes_first_and_counts() -> None:
     assert values["counted"] == "18 of 20 cells of 5 models measured, 2 on a busy machine; 1 skipped, 1 out of memory"
     assert [(card["number"], card["tone"]) for card in values["cards"]] == [
         ("18", ""),
-        ("2", "bad"),
+        ("1", ""),
+        ("1", "bad"),
         ("2", "doubt"),
         ("2", "bad"),
     ]

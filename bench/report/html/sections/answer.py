@@ -117,10 +117,12 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
     cards = []
     if data.rows:
         doubted = sum(bool(row.record.advice) for row in data.rows)
-        failed = sum(row.record.outcome is not Outcome.OK for row in data.rows)
-        failed += sum(len(run.missing) for run in data.runs)
+        outcomes = Counter(row.record.outcome for row in data.rows)
+        measured, skipped = outcomes[Outcome.OK], outcomes[Outcome.SKIPPED]
+        failed = len(data.rows) - measured - skipped + sum(len(run.missing) for run in data.runs)
         cards += [
-            _card(len(data.rows) - sum(r.record.outcome is not Outcome.OK for r in data.rows), "measured", "cells", ""),
+            _card(measured, "measured", "cells", ""),
+            *([_card(skipped, "skipped", "failures", "")] if skipped else []),
             *([_card(failed, "not measured", "failures", "bad")] if failed else []),
             _card(doubted, "with a doubt", "doubts" if doubted else "", "doubt" if doubted else "good"),
         ]
