@@ -412,7 +412,7 @@ def sentence(words: Words, advice: Sequence[Advice], where: str = "", cure: str 
 
 def _cure(words: Words, cells: Sequence[Record], run: str) -> str:
     """Return the command that cures a doubt, if there is one; more steps are worth little while other work disturbs."""
-    if words is WORDS[AdviceKind.BUSY_MACHINE] and all(record.cell.nodes == 1 for record in cells):
+    if words is WORDS[AdviceKind.BUSY_MACHINE] and all(one.sampling and one.cell.nodes == 1 for one in cells):
         return f"Measure again when the machine is quiet: `{plain(retry_command(run))}`."
     if words is not _SHORT:
         return ""

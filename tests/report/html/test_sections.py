@@ -151,6 +151,30 @@ def test_the_headline_says_that_the_machine_was_busy_and_names_the_run_to_measur
     assert both["headline"] == "2 cells of 1 model, all measured, 1 on a busy machine"
 
 
+def test_a_training_is_the_headline_of_its_run() -> None:
+    run = make_run(id="r", environment=ENVIRONMENT, trainings=(make_training(),))
+    headline = built(answer.SECTION, run)["headline"]
+    assert headline == "my_net@classes=10: After epoch 2 of 2: 85.0 % of the test set right, loss 0.300"
+
+
+def test_a_cell_without_a_verdict_is_no_good_news() -> None:
+    cards = built(answer.SECTION, compared_run())["cards"]
+    tones = {card["text"]: card["tone"] for card in cards}
+    assert tones["without a verdict"] == "doubt"
+    assert "good" not in tones.values()
+
+
+def test_runs_without_a_cell_in_common_are_a_line_each() -> None:
+    runs = [ordinary_run("first"), ordinary_run("second"), make_run(id="third")]
+    cell = Nomination(cell_id="a/train/b8/cpu/fp32", cell_key="a", base=1.0, head=1.1, shift=0.1)
+    alike = Nominated(base=Side(id="first"), head=Side(id="second"), nominations=(cell,))
+    strange = Nominated(base=Side(id="first"), head=Side(id="third"))
+    blocks = documents.COMPARISON.build(replace(make_data(runs, [alike, strange])))["blocks"]  # type: ignore[index]
+    assert blocks[-1] == Notes(lines=["first and third have no cell in common."])
+    none = documents.COMPARISON.build(make_data(runs, [strange, strange]))["blocks"]  # type: ignore[index]
+    assert [block.text for block in none] == ["No run has a cell in common with first"]
+
+
 def test_phases_that_are_left_out_are_counted() -> None:
     nonsense = make_record(batch_size=8)
     nonsense = replace(

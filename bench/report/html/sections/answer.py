@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.advice import AdviceKind
@@ -11,6 +11,7 @@ from bench.core.claim import ClaimVerdict
 from bench.core.comparison import ComparisonVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome
+from bench.core.training import Training
 from bench.core.units import counted, format_bytes, format_count
 from bench.report.html.contract import ReportData, Section
 from bench.report.html.groups import grouped, run_names
@@ -22,6 +23,7 @@ from bench.tables.document import Rows
 from bench.tables.figures import first, name, seconds_text, words
 from bench.tables.run import findings, model_findings
 from bench.tables.table import Column
+from bench.tables.training import sentences
 
 _MOST_FAILURES = 12
 _MOST_CHANGES = 8
@@ -79,6 +81,9 @@ def _headline(data: ReportData) -> str:
     cases = sum(len(run.generations) + len(run.images) for run in data.runs)
     if not total and cases:
         return f"{counted(cases, 'combination')} of generating text or sampling images measured"
+    trainings = [one for run in data.runs for one in run.trainings]
+    if not total and trainings:
+        return _trained(trainings)
     if not total:
         return "Nothing was measured"
     if good == total:
@@ -86,6 +91,14 @@ def _headline(data: ReportData) -> str:
     rest = [f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK]
     rest += [f"{missing:,} never finished"] if missing else []
     return f"{good:,} of {counted(total, 'cell')} {of} measured{busily}; {', '.join(rest)}"
+
+
+def _trained(trainings: Sequence[Training]) -> str:
+    """State how one training ended, or how many there were."""
+    said = sentences(trainings[0])
+    if len(trainings) > 1 or not said:
+        return f"{counted(len(trainings), 'training')} measured"
+    return f"{name(trainings[0].plan.model)}: {words(said[0].partition(';')[0])}"
 
 
 def _sentence(text: str) -> str:
@@ -130,7 +143,10 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
         if run.comparison:
             slower = sum(c.verdict is ComparisonVerdict.SLOWER for c in run.comparison.comparisons)
             text = f"slower, {summary(run.comparison.comparisons).partition(': ')[0]} compared"
-            cards.append(_card(slower, text, "verdicts", "bad" if slower else "good"))
+            without = (ComparisonVerdict.INCONCLUSIVE, ComparisonVerdict.INCOMPARABLE)
+            open_cells = sum(c.verdict in without for c in run.comparison.comparisons)
+            cards.append(_card(slower, text, "verdicts", "bad" if slower else "" if open_cells else "good"))
+            cards += [_card(open_cells, "without a verdict", "verdicts", "doubt")] if open_cells else []
     claims = data.claims
     if claims:
         verdicts = Counter(checked.verdict for checked in claims)

@@ -16,6 +16,7 @@ from bench.store.stored import StoredRun
 from bench.tables.cells import figure_columns
 from bench.tables.document import Block, Document, Notes, Rows, Text
 from bench.tables.figures import first, name
+from bench.tables.nominations import headline as nominations_headline
 from bench.tables.nominations import nominations_document
 from bench.tables.parts import layer_columns
 from bench.tables.run import cold_notes
@@ -49,8 +50,16 @@ def _cases(
 
 
 def _comparison(data: ReportData) -> Document:
-    """Write each run beside the first, as `bench compare` does."""
-    return [block for pair in data.nominated for block in nominations_document(pair)]
+    """Write each run beside the first, as `bench compare` does; a line for each that has no cell in common with it."""
+    common = [pair for pair in data.nominated if pair.nominations]
+    strange = [pair for pair in data.nominated if not pair.nominations]
+    if not common and len(strange) > 1:
+        first_run = name(strange[0].base.id)
+        return [Text(text=f"No run has a cell in common with {first_run}", style="bold")]
+    blocks = [block for pair in common or strange for block in nominations_document(pair)]
+    if common and strange:
+        blocks.append(Notes(lines=[f"{nominations_headline(pair)}." for pair in strange]))
+    return blocks
 
 
 def _growth(data: ReportData) -> Document:

@@ -18,7 +18,7 @@ from bench.tables.profile import doubt_lines, headline, layer_columns, operator_
 NARROWEST = 0.1
 """Percent of the width; a narrower box is invisible, and is left out with all below it."""
 
-_LETTERS_PER_PERCENT = 1.4
+_LETTERS_PER_PERCENT, _ON_A_PHONE = 1.4, 0.4
 
 _COLORS: dict[Phase | str, int] = {Phase.FORWARD: 0, Phase.LOSS: 2, Phase.BACKWARD: 1, Phase.OPTIMIZER: 5}
 
@@ -47,6 +47,7 @@ class FlameBox:
         row: Number of the row, from the top.
         color: Number of a colour; 4 is no phase.
         text: What fits into the box.
+        is_tight: It does not fit on a phone.
         full: Name, time and share.
     """
 
@@ -55,6 +56,7 @@ class FlameBox:
     row: int
     color: int
     text: str
+    is_tight: bool
     full: str
 
 
@@ -88,12 +90,14 @@ def _place(box: Flame, x: float, row: int, total: float) -> Iterator[FlameBox]:
         return
     room = int(width * _LETTERS_PER_PERCENT)
     name = plain(box.name)
+    text = shorten(name.rpartition(".")[2], room) if room >= 3 else ""
     yield FlameBox(
         x=x,
         width=width,
         row=row,
         color=_COLORS.get(box.phase, 3) if box.phase else 4,
-        text=shorten(name.rpartition(".")[2], room) if room >= 3 else "",
+        text=text,
+        is_tight=len(text) > width * _ON_A_PHONE,
         full=f"{name}: {format_seconds(box.total)}, {box.total / total:.1%}",
     )
     for child in sorted(box.children.values(), key=lambda child: -child.total):
