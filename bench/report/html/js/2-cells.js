@@ -84,7 +84,7 @@ const cells = (function cells() {
     body.replaceChildren(...shown.map(line));
     const all = data.rows.toLocaleString("en");
     const found = rows.length.toLocaleString("en");
-    byId("cells-status").textContent = rows.length === data.rows ? `${all} cells` : `${found} of ${all} cells`;
+    byId("cells-status").textContent = rows.length === data.rows ? `${all} cell${data.rows.length === 1 ? "" : "s"}` : `${found} of ${all} cells`;
     byId("cells-pages").hidden = pages === 1;
     byId("cells-page").textContent = `${(from + 1).toLocaleString("en")} to ${(from + shown.length).toLocaleString("en")} of ${found}`;
     byId("cells-before").disabled = state.page === 0;
