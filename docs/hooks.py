@@ -20,6 +20,9 @@ COPIES = {
 }
 """Files outside of docs/ and the page that each becomes."""
 
+HISTORIES = ("changelog.md", "LOG.md")
+"""Pages that mention everything; a search finds the page that explains it before them."""
+
 _LINK = re.compile(r"\[([^]]*)\]\((?!https?:|#|mailto:)([^)#\s]+)(#[^)\s]*)?\)")
 _PICTURE = re.compile(r'\b(src|srcset)="(?!https?:|data:)([^"\s]+)"')
 """A picture in HTML, which Markdown has no word for: one for light and one for dark."""
@@ -37,6 +40,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Point links between files of the repository to pages of the site; a file that is no page is only named."""
+    if page.file.src_uri in HISTORIES:
+        page.meta.setdefault("search", {"boost": 0.01})
     source = next((name for name, made in COPIES.items() if made == page.file.src_uri), f"docs/{page.file.src_uri}")
 
     def translate(match: re.Match[str]) -> str:
@@ -114,9 +119,9 @@ def _option_row(parameter: Any) -> str:
     from bench.cli.output import default_words, parameter_name
 
     default = default_words(parameter)
-    shown = "" if default is None else f"`{_cell(default)}`"
+    shown = "" if default is None else f"`{default}`"  # in code a | is no border
     help_text = " ".join((getattr(parameter, "help", None) or "").split())
-    return f"| `{_cell(parameter_name(parameter))}` | {_cell(help_text)} | {shown} |"
+    return f"| `{parameter_name(parameter)}` | {_cell(help_text)} | {shown} |"
 
 
 def advice_page() -> str:

@@ -50,6 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _needs_a_server(item):
             item.add_marker(pytest.mark.slow)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
+    items[:] = questions_first(items)
     if gpu:
         import torch
 
@@ -59,6 +60,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("default"))
             if not is_there:
                 item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def questions_first(items: list[Any]) -> list[Any]:
+    """Put the questions to a GPU before tests that use it in this process, whose context NVML then lists for good."""
+    return sorted(items, key=lambda item: not item.nodeid.startswith("tests/gpu/"))
 
 
 def pytest_collection_finish() -> None:

@@ -12,7 +12,7 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,6 +36,7 @@ class How:
     tail: options.TailOption = False
     latency: options.LatencyOption = None
     timeout: options.SamplingLimitOption = None
+    lock_clocks: options.LockClocksOption = False
     traces: options.TracesOption = False
     resume: options.ResumeOption = None
     executor: options.CasesExecutorOption = "forkserver"
@@ -103,12 +104,14 @@ def measure_cases(
     from bench.tables.tails import tailed_cases
 
     if how.resume is not None:
-        if any((*typed, how.budget, how.target != options.DEFAULT_TARGET, how.tail)):
+        if any((*typed, how.budget, how.target != options.DEFAULT_TARGET, how.tail, how.lock_clocks)):
             raise UsageError("--resume measures what the run was asked for; type nothing else of it")
         asked = taken_up(kind, how.resume, how.results)
     elif typed[0]:
         wanted = cases()
+        options.refuse_without_gpu("--lock-clocks", how.lock_clocks, [one.cell.device for one in wanted])
         sampling = options.read_sampling(how.budget, how.target, has_tail=how.tail)
+        sampling = replace(sampling, lock_clocks=how.lock_clocks)
         asked = Asked(cases=wanted, sampling=sampling, parts=has_parts)
     else:
         raise UsageError(f"name a model, for example `bench {kind.command} {kind.example}`, or a run with --resume")

@@ -119,5 +119,14 @@ def _runs(results: Path) -> tuple[list[tuple[str, str]], list[str]]:
             problems.append(str(error))
         else:
             typed = plain(" ".join(run.command[1:]))
-            found.append((path.name, f"{run.started_at}  {counted(len(run.cells), 'cell')}  {typed}"))
+            started = run.started_at[:16].replace("T", " ")
+            found.append((path.name, f"{started} UTC  {_holds(path, len(run.cells))}  {typed}"))
     return found, problems
+
+
+def _holds(run: Path, cells: int) -> str:
+    """Count what a run has measured, or was to measure."""
+    for folder, what in (("generation", "case"), ("sampling", "case"), ("training", "training")):
+        if not cells and (run / folder).is_dir():
+            return counted(len(list((run / folder).glob("*.json"))), what)
+    return counted(cells, "cell")

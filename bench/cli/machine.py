@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli import options
-from bench.cli.output import answer, make_group, terminal_width
+from bench.cli.output import answer, make_group, say, terminal_width
 from bench.core.environment import Environment, MachineState
 from bench.core.errors import ExitCode
 from bench.core.units import counted, format_bytes, format_seconds
@@ -74,6 +74,7 @@ def peaks_command(
         str, typer.Option("-d", "--device", metavar="DEVICE", help="cpu, cuda, cuda:N or auto.")
     ] = "auto",
     seconds: Annotated[str, typer.Option("--seconds", metavar="TIME", help="Time of each probe.")] = "1s",
+    lock_clocks: options.LockClocksOption = False,
     timeout: Annotated[str | None, options.limit_option("10min beyond the probes")] = None,
     force: Annotated[bool, typer.Option("--force", help="Keep the peaks even if other work keeps cores busy.")] = False,
     results: options.ResultsOption = options.RESULTS,
@@ -92,12 +93,16 @@ def peaks_command(
 
     duration = options.parse_duration(seconds, "--seconds")
     assert duration is not None
+    options.refuse_without_gpu("--lock-clocks", lock_clocks, [device])
+    if format is not options.Format.JSON:
+        _say_if_busy("the peaks will be too low" if force else "nothing will be kept; stop it, or add --force")
     with waiting("probing products and copies"):
         peaks, path = measure_peaks(
             device,
             seconds=duration,
             results=results,
             is_forced=force,
+            locks_clocks=lock_clocks,
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
         )
     kept = "Nothing was kept; --force keeps it, and MFU is doubted then." if path is None else f"Kept: {path}"
@@ -126,6 +131,7 @@ def noise_command(
     timeout: options.AnswerLimitOption = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
+    lock_clocks: options.LockClocksOption = False,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -147,6 +153,7 @@ def noise_command(
         threshold=options.read_threshold("2%", "5%", alpha),
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
+        lock_clocks=lock_clocks,
         timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
     request = _unchanged(targets or ("mlp", "my_net"), axes, settings, results)
@@ -180,6 +187,7 @@ def selftest_command(
     timeout: options.AnswerLimitOption = None,
     seed: options.CoinsOption = None,
     void: options.VoidOption = True,
+    lock_clocks: options.LockClocksOption = False,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
@@ -200,6 +208,7 @@ def selftest_command(
         quads=quads,
         seed=draw_seed() if seed is None else seed,
         judges_state=void,
+        lock_clocks=lock_clocks,
         timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
     request = _unchanged(targets or ("mlp",), axes, settings, results)
@@ -262,9 +271,19 @@ def load_lines(state: MachineState) -> list[str]:
     ]
 
 
+def _say_if_busy(follows: str) -> None:
+    """Say before half a minute of probing that it is in vain."""
+    from bench.core.environment import BUSY_CORES_LIMIT
+    from bench.device.environment import look
+
+    busy = look().other_busy_cores
+    if busy is not None and busy > BUSY_CORES_LIMIT:
+        say(f"other work keeps {busy:.1f} cores busy, so {follows}")
+
+
 def _lines(lines: Sequence[str]) -> str:
-    """Wrap at 80 columns where names allow."""
-    wrap = functools.partial(textwrap.fill, width=80, break_long_words=False, break_on_hyphens=False)
+    """Wrap at the width of the page where names allow."""
+    wrap = functools.partial(textwrap.fill, width=terminal_width(), break_long_words=False, break_on_hyphens=False)
     return "\n".join(wrap(line, subsequent_indent=" " * 13) for line in lines)
 
 

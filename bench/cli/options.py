@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -18,7 +18,7 @@ from bench.core.claim import CheckedLimit, LatencyVerdict, Limit
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome, Sampling
 from bench.core.units import counted, parse_seconds
-from bench.device.backend import DEVICE_HELP
+from bench.device.backend import CPU, DEVICE_HELP
 from bench.suite.axes import TYPED, axes_of
 
 if TYPE_CHECKING:
@@ -157,6 +157,18 @@ ColdCacheOption = Annotated[
 LockClocksOption = Annotated[
     bool, typer.Option("--lock-clocks", help="Lock GPUs at the clock they can hold, where the driver permits.")
 ]
+
+
+def refuse_without_gpu(option: str, is_typed: bool, devices: Iterable[str]) -> None:
+    """Refuse an option of GPUs where every cell runs on the CPU.
+
+    Raises:
+        UsageError: It was typed for nothing.
+    """
+    if is_typed and all(device == CPU for device in devices):
+        raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
+
+
 VoidOption = Annotated[bool, typer.Option("--void/--no-void", help="Repeat sessions that the machine's state spoiled.")]
 QUADS_HELP = "Quads (4 visits) per session and cell: more of them take longer and lower the noise."
 

@@ -133,26 +133,28 @@ def look() -> dict[str, Any]:
     }
 
 
-class Command(TyperCommand):
-    """A command whose help names values in words, shows every default and ends with examples.
+class _Widened(TyperCommand if TYPE_CHECKING else object):  # type: ignore[misc]  # beside TyperCommand or TyperGroup
+    """A command that also gets `--width` if it has `--format`: it prints tables."""
 
-    A command with `--format` prints tables, so it also gets `--width`.
-    """
-
-    def __init__(self, name: str | None, **settings: Any) -> None:
+    def __init__(self, name: str | None = None, **settings: Any) -> None:
         """Add the option of all commands that print tables."""
-        super().__init__(name, **settings)
+        super().__init__(name=name, **settings)
         if any(one.name == "format" for one in self.params):
             self.params.append(_width_option())
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command for the width that was typed."""
+        """Run the command for the width that was typed, here or before the name of a command below a command."""
         global _typed_width
-        before, _typed_width = _typed_width, ctx.params.pop("width", None)
+        before = _typed_width
+        _typed_width = ctx.params.pop("width", None) or before
         try:
             return super().invoke(ctx)
         finally:
             _typed_width = before
+
+
+class Command(_Widened, TyperCommand):
+    """A command whose help names values in words, shows every default and ends with examples."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - typer's signature
         """Return what follows the name in the usage line."""
@@ -182,7 +184,7 @@ def _width_option() -> Any:
     return typer.main.get_command(maker).params[0]
 
 
-class Group(TyperGroup):
+class Group(_Widened, TyperGroup):
     """Commands below a command, with the same help."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:

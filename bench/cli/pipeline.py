@@ -47,6 +47,7 @@ def command(
     ] = None,
     input_shape: options.TrainShapeOption = None,
     budget: Annotated[str, typer.Option(help="Time for each of loader, step and both together.")] = "2s",
+    lock_clocks: options.LockClocksOption = False,
     timeout: options.SamplingLimitOption = None,
     dry_run: options.DryRunOption = False,
     quiet: options.QuietOption = False,
@@ -69,6 +70,7 @@ def command(
         "input_shape": input_shape,
     }
     plans = _plans(model, typed, workers, batch_size, prefetch, pin_memory)
+    options.refuse_without_gpu("--lock-clocks", lock_clocks, [plan.device for plan in plans])
     is_telling = not quiet and format is not options.Format.JSON
     if dry_run:
         with waiting("checking", is_quiet=not is_telling):
@@ -83,7 +85,7 @@ def command(
             say(f"[{next(done)}/{len(plans)}] {plan_name(point.plan)}{state}", start="")
 
     with waiting(is_quiet=not is_telling):
-        points = measure_points(plans, seconds, observer=tell, timeout_seconds=limit)
+        points = measure_points(plans, seconds, observer=tell, timeout_seconds=limit, locks_clocks=lock_clocks)
     answer("pipeline", format, lambda: pipeline_document(points), points=points)
     return ExitCode.FINE if any(point.outcome is Outcome.OK for point in points) else ExitCode.NOTHING
 

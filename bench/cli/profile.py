@@ -46,6 +46,7 @@ def command(
         tuple[str, str] | None,
         typer.Option(metavar="RUN RUN", help="Old name of `bench compare RUN RUN`.", hidden=True),
     ] = None,
+    lock_clocks: options.LockClocksOption = False,
     timeout: Annotated[str | None, options.limit_option("10min, more for long steps")] = None,
     results: options.ResultsOption = options.RESULTS,
     quiet: options.QuietOption = False,
@@ -72,11 +73,14 @@ def command(
         is_trying=trying,
         trace=str(trace.absolute()) if trace else None,
     )
+    cells = options.cells_of(models, axes)
+    options.refuse_without_gpu("--lock-clocks", lock_clocks, [cell.device for cell in cells])
     with stoppable(), waiting(is_quiet=quiet):
         profiled = profile_cells(
-            options.cells_of(models, axes),
+            cells,
             asked,
             results=results,
+            locks_clocks=lock_clocks,
             timeout_seconds=options.parse_duration(timeout, "--timeout"),
         )
     answer("profile", format, lambda: _document(profiled, layers), folder=str(profiled.folder), cells=profiled.cells)

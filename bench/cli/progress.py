@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.output import say
+from bench.core.advice import AdviceKind
 from bench.core.progress import listening, tell
 from bench.core.record import Outcome, Phase, Record
 from bench.core.text import plain
@@ -97,6 +98,8 @@ class _RunLines:
         elif isinstance(event, CellFinished):
             done, left = event.index + 1, self._total - event.index - 1
             say(f"[{done}/{self._total}] {_words(event.record)}", start="")
+            if event.index == 0 and left and (busy := _busy_words(event.record)):
+                say(busy)
             if left and done in _ESTIMATED_AT and self._since is not None:
                 say(self._expected_end(done, left, time.monotonic() - self._since))
 
@@ -143,6 +146,8 @@ class _RunBar:
         elif isinstance(event, CellFinished):
             if event.record.outcome is not Outcome.OK:
                 self._progress.console.print(plain(_words(event.record)), markup=False, highlight=False)
+            if event.index == 0 and (busy := _busy_words(event.record)):
+                self._progress.console.print(busy, markup=False, highlight=False)
             self._progress.advance(self._task)
         elif isinstance(event, RunFinished):
             self._progress.stop()
@@ -163,6 +168,13 @@ def _words(record: Record) -> str:
         return f"{record.cell.id}  {record.outcome.value}: {record.reason}"
     seconds = record.sample_seconds(Phase.STEP)
     return f"{record.cell.id}  {format_seconds(median(seconds))}" if seconds else record.cell.id
+
+
+def _busy_words(record: Record) -> str | None:
+    """Say after the first cell that the others are in vain; a long run is stopped before it has ended."""
+    facts = next((dict(one.facts) for one in record.advice if one.kind is AdviceKind.BUSY_MACHINE), {})
+    busy = "other work keeps {other_busy_cores:.1f} cores busy, so times are too long"
+    return f"{busy.format(**facts)}; measure when the machine is quiet" if facts else None
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ Examples:
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -19,12 +20,12 @@ import typer
 from bench.cli import options, slurm
 from bench.cli.output import answer, say_kept
 from bench.core.advice import DOUBTED
-from bench.core.cell import Mode
+from bench.core.cell import Cell, Mode
 from bench.core.claim import ClaimVerdict
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome, Sampling
 from bench.core.units import counted
-from bench.device.backend import AUTO, CPU
+from bench.device.backend import AUTO, CPU, backend_of
 from bench.suite.axes import sampling_of
 
 if TYPE_CHECKING:
@@ -196,8 +197,7 @@ def command(
         if is_typed and resume is None:
             raise UsageError(f"{option} needs --resume RUN: a new run has nothing to try again")
     for option, is_typed in (("--snapshot", snapshot), ("--lock-clocks", lock_clocks)):
-        if is_typed and all(cell.device == CPU for cell in session.cells):
-            raise UsageError(f"{option} is of GPUs, and every cell runs on the CPU; add -d cuda, or leave it out")
+        options.refuse_without_gpu(option, is_typed, (cell.device for cell in session.cells))
     if executor == "slurm":
         passes = {"--tail": tail, "--energy": energy, "--cold-start": cold_start, "--no-predict": not predict}
         if devices is not None or snapshot or traces:
@@ -240,7 +240,7 @@ def command(
                 check_here(cells, **passed)
         if order == "planned":  # which cells are short, only counting tells
             cells = cells[:max_cells]
-        answer("run", format, lambda: options.planned([cell.id for cell in cells], "cell"), cells=cells)
+        answer("run", format, lambda: options.planned(list(map(_planned_line, cells)), "cell"), cells=cells)
         return ExitCode.FINE
     kept = None if recount else KeptCounts()
     with stoppable(), watched(make_observer(is_quiet=is_silent), is_quiet=is_silent) as observer:
@@ -267,7 +267,9 @@ def command(
     answer(
         "run",
         format,
-        lambda: _document(finished, columns.removeprefix("usual"), cells_with_tail.document(checked, has_tail=tail)),
+        lambda: result_document(
+            finished, columns.removeprefix("usual"), cells_with_tail.document(checked, has_tail=tail)
+        ),
         folder=str(finished.folder),
         records=finished.records,
         figures=figures_of("records", finished.records) if format is options.Format.JSON else (),
@@ -279,6 +281,12 @@ def command(
     if strict and _failed(finished):
         return ExitCode.REGRESSION
     return options.exit_code([record.outcome for record in finished.records], checked)
+
+
+def _planned_line(cell: Cell) -> str:
+    """Name a cell of a dry run, and why it would be skipped, as far as that is known without torch."""
+    lacks = backend_of(CPU).lacks(cell.precision.row.arithmetic) if cell.device == CPU else None
+    return cell.id if lacks is None else f"{cell.id}  skipped: {cell.precision.value} {lacks}"
 
 
 def parse_retry(text: str | None, *, is_none: bool) -> tuple[str, ...] | None:
@@ -303,7 +311,7 @@ def _failed(finished: StoredRun) -> int:
     return sum(record.outcome not in (Outcome.OK, Outcome.SKIPPED) for record in finished.records)
 
 
-def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Document:
+def result_document(finished: StoredRun, view: str = "", tails: Document = ()) -> Document:
     """Make the answer: the table, findings, wrong claims, doubts, and where the files are."""
     from bench.stats.scaling import scalings
     from bench.stats.summary import summarise
@@ -320,6 +328,7 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
         *(() if view else cold_notes(records)),
     )
     wrong = [claim for claim in claims if claim.verdict is ClaimVerdict.MISMATCH]
+    shown = finished.info.id if finished.folder.parent == options.RESULTS else str(finished.folder)
     doubts = short_advice(records, str(finished.folder))
     html = finished.folder / "report.html"
     places = [f"Report: {html}"] if html.is_file() else []
@@ -337,7 +346,7 @@ def _document(finished: StoredRun, view: str = "", tails: Document = ()) -> Docu
         Text(text=f"{claims_summary(claims)}; `bench check` shows them" if claims else ""),
         Doubts(sentences=doubts),
         Text(
-            text=f"   `bench show {finished.info.id}` says what each means." if doubts else "",
+            text=f"   `bench show {shlex.quote(shown)}` says what each means." if doubts else "",
             indent="   ",
             close=True,
         ),

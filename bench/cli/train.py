@@ -96,6 +96,7 @@ def command(
         str | None,
         typer.Option(help="Continue this run: its id, a beginning of it, its folder, or latest.", show_default=False),
     ] = None,
+    lock_clocks: options.LockClocksOption = False,
     timeout: Annotated[str | None, options.limit_option("10min", "Longest wait for the next step.")] = None,
     executor: Annotated[str, typer.Option(help="forkserver, spawn or inline (for debuggers).")] = "forkserver",
     results: options.ResultsOption = options.RESULTS,
@@ -116,7 +117,7 @@ def command(
     is_silent = quiet or format is options.Format.JSON
     watch = watched(make_training_observer(is_quiet=is_silent), is_quiet=is_silent)
     limits: dict[str, Any] = {"method": executor, "timeout_seconds": options.parse_duration(timeout, "--timeout")}
-    shared: dict[str, Any] = {"results": results, "stop": stop, **limits}
+    shared: dict[str, Any] = {"results": results, "stop": stop, "locks_clocks": lock_clocks, **limits}
     if resume is not None:
         refused = [*([model] if model else []), *typed, *(["download"] if download else [])]
         if refused:
@@ -129,6 +130,7 @@ def command(
         if model is None:
             raise UsageError("name a model to train, for example `bench train my_net`, or a run with --resume")
         plan = plan_of(model, typed)
+        options.refuse_without_gpu("--lock-clocks", lock_clocks, [plan.device])
         if dry_run:
             check_results(results)
             return _say_plan(plan, download, limits, format)

@@ -112,18 +112,14 @@ def fake_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     plain = _plain(cell, cell.precision if cast_dtype(cell.precision) is None else Precision.FP32)
     fakeable = _on_fake_tensors(workload, cell)
     try:
-        is_accelerated = is_accelerator(cell.device)
-        kernels = AcceleratedMode() if is_accelerated else contextlib.nullcontext()
         with (
             _foreach_as_on_real_tensors(),
             _lstm_as_on_any_processor(),
             CorrectedFakeMode(),
-            kernels,
+            _as_on(cell.device) as choose,
             prepare(fakeable, plain, device="cpu") as step,
         ):
-            if is_accelerated:
-                for optimizer in step.optimizers:
-                    _choose_foreach(optimizer)
+            choose(step)
             yield step
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
         raise ModelError(
@@ -168,12 +164,15 @@ def _lstm_as_on_any_processor() -> Iterator[None]:
 def real_step(workload: Workload, cell: Cell) -> Iterator[Step]:
     """Prepare the cell's step on real CPU tensors, in fp32: for models that read values, which fake tensors lack.
 
+    For an accelerator, attention runs without its dropout: the CPU's fused kernel keeps what an accelerator's does.
+
     Raises:
         MemoryError: The model is too large to be built for real only to be counted.
     """
     refuse_large_workload(workload)
     eager = dataclasses.replace(workload, build_model=lambda: build_eagerly(workload))
-    with prepare(eager, _plain(cell, Precision.FP32)) as step:
+    with _as_on(cell.device, is_real=True) as choose, prepare(eager, _plain(cell, Precision.FP32)) as step:
+        choose(step)
         yield step
 
 
@@ -204,12 +203,22 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _choose_foreach(optimizer: torch.optim.Optimizer) -> None:
+@contextlib.contextmanager
+def _as_on(device: str, *, is_real: bool = False) -> Iterator[Callable[[Step], None]]:
+    """Call an accelerator's operations inside, where the cell is of one; give what chooses those of its optimizers."""
+    if not is_accelerator(device):
+        yield lambda _: None
+        return
+    with AcceleratedMode(is_real=is_real):
+        yield _choose_foreach
+
+
+def _choose_foreach(step: Step) -> None:
     """Choose the foreach implementation, as torch does by itself on accelerators but never on the CPU.
 
     It holds temporaries for all parameters at once, so it moves the peak.
     """
-    for group in optimizer.param_groups:
+    for group in (group for optimizer in step.optimizers for group in optimizer.param_groups):
         if "foreach" in group and group["foreach"] is None and not group.get("fused"):
             group["foreach"] = True
 
@@ -294,7 +303,14 @@ class AcceleratedMode(TorchFunctionMode):
     On the CPU, attention with dropout keeps matrices of every query with every key, and dropout a mask of floats.
     CUDA's kernels draw dropout inside attention, and keep a mask of one byte per value (`native_dropout`, ATen's
     Dropout.cpp). Read in torch's sources, not measured on a GPU.
+
+    On real tensors, which those kernels do not take, attention is the CPU's fused one, without dropout: it keeps as
+    much.
     """
+
+    def __init__(self, *, is_real: bool = False) -> None:
+        super().__init__()
+        self._is_real = is_real
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -302,7 +318,7 @@ class AcceleratedMode(TorchFunctionMode):
         """Replace attention and dropout; everything else runs as it is."""
         kwargs = kwargs or {}
         if func is functional.scaled_dot_product_attention:
-            return _attention(*args, **kwargs)
+            return _attention(*args, is_real=self._is_real, **kwargs)
         if func is functional.dropout:
             return _dropout(*args, **kwargs)
         return func(*args, **kwargs)
@@ -323,6 +339,8 @@ def _attention(
     is_causal: bool = False,
     scale: float | None = None,
     enable_gqa: bool = False,
+    *,
+    is_real: bool = False,
 ) -> torch.Tensor:
     """Choose the kernel as CUDA does: flash for half precision without a mask, else the memory-efficient one."""
     if torch.is_autocast_enabled("cpu"):  # these operations stand in no list of autocast
@@ -334,6 +352,8 @@ def _attention(
         return functional.scaled_dot_product_attention(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
+    if is_real:
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask, 0.0, is_causal, scale=scale)
     kernels = torch.ops.aten
     if attn_mask is None and query.dtype in HALVES:
         found = kernels._scaled_dot_product_flash_attention(query, key, value, dropout_p, is_causal, scale=scale)

@@ -6,21 +6,29 @@ A process of its own holds the lock: it outlives a parent that is killed, sees t
 is the clock that the GPU holds at its power limit, or else its default for applications. Needs the rights of an
 administrator, or a GPU whose administrator gave them away; a lock that an administrator set before (`nvidia-smi -lgc`)
 cannot be read, and is released with ours.
+
+A driver that hangs holds nobody up: it has `driver.DRIVER_SECONDS` to lock, and as long to release.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from bench.core.advice import Advice, AdviceKind
 from bench.core.environment import LOCKED, Environment
-from bench.device import nvml
+from bench.device import driver, nvml
+from bench.device.backend import is_accelerator
 
+START_SECONDS = 30.0
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -31,17 +39,36 @@ def locked_clocks(uuids: Sequence[str]) -> Iterator[dict[str, str]]:
         yield {}
         return
     command = [sys.executable, "-P", "-m", __name__, *uuids]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True
-    ) as holder:
-        assert holder.stdin is not None and holder.stdout is not None
-        try:
-            answer = holder.stdout.readline()
-            yield json.loads(answer) if answer else dict.fromkeys(uuids, "the process that locks clocks ended")
-        finally:
-            holder.stdin.close()
-            if holder.wait() != 0:  # it was killed, so nobody has released them
-                _release(uuids)
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True)
+    with contextlib.ExitStack() as ending:
+        ending.callback(_end, holder, uuids)
+        assert holder.stdout is not None
+        is_heard = select.select([holder.stdout], [], [], START_SECONDS + driver.DRIVER_SECONDS)[0]
+        answer = holder.stdout.readline() if is_heard else ""
+        if not answer:
+            ending.close()  # at once: a lock that comes late would change the clock under what is measured
+        yield json.loads(answer) if answer else dict.fromkeys(uuids, "the process that locks clocks gave no answer")
+
+
+def _end(holder: subprocess.Popen[str], uuids: Sequence[str]) -> None:
+    """Have the holder release its locks and end; release them here if it was killed, and say so if nobody can."""
+    assert holder.stdin is not None and holder.stdout is not None
+    holder.stdin.close()
+    try:
+        holder.wait(driver.DRIVER_SECONDS + 1)
+    except subprocess.TimeoutExpired:
+        holder.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # in the driver nothing ends it
+            holder.wait(1)
+    holder.stdout.close()
+    if holder.returncode == 0:
+        return
+    if not driver.asked(_release, uuids).done():
+        print(
+            f"the driver did not release the clock of {', '.join(uuids)} within {driver.DRIVER_SECONDS:g} s; "
+            "`nvidia-smi --reset-gpu-clocks` does",
+            file=sys.stderr,
+        )
 
 
 @contextlib.contextmanager
@@ -62,6 +89,14 @@ def locked_environments(environments: Mapping[str, Environment], *, is_asked: bo
         yield found
 
 
+def doubts_of_lock(environment: Environment | None, device: str, *, is_asked: bool) -> tuple[Advice, ...]:
+    """Doubt what was measured on a GPU whose clock should have been locked, and was not."""
+    is_locked = LOCKED in dict((environment.gpu_settings if environment else None) or ())
+    if not is_asked or is_locked or not is_accelerator(device):
+        return ()
+    return (Advice(kind=AdviceKind.CLOCK_NOT_LOCKED, facts=(("device", device),)),)
+
+
 def hold(uuids: Sequence[str]) -> int:
     """Lock, answer, and release when the input ends or somebody ends this process."""
 
@@ -73,16 +108,30 @@ def hold(uuids: Sequence[str]) -> int:
     locked: list[str] = []
     try:
         refused = {}
-        for uuid in uuids:
-            locked.append(uuid)  # before: a signal may come in between
-            if (reason := nvml.lock_clock(uuid)) is not None:
-                locked.remove(uuid)
-                refused[uuid] = reason
+        with _in_time():
+            for uuid in uuids:
+                locked.append(uuid)  # before: a signal may come in between
+                if (reason := nvml.lock_clock(uuid)) is not None:
+                    locked.remove(uuid)
+                    refused[uuid] = reason
         print(json.dumps(refused), flush=True)
         sys.stdin.read()
     finally:
-        _release(locked)
+        with _in_time():
+            _release(locked)
     return 0
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """End this process if the driver does not answer: whoever waits for it is told by that."""
+    watch = threading.Timer(driver.DRIVER_SECONDS, os._exit, (1,))
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()
 
 
 def _release(uuids: Sequence[str]) -> None:

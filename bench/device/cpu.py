@@ -51,7 +51,7 @@ class CpuBackend(Backend):
             Arithmetic.FP16: None,
             Arithmetic.FP64: None,
             Arithmetic.TF32: "is a mode of CUDA matrix units; a CPU computes fp32 in full",
-            Arithmetic.FP8: "is for the matrix units of GPUs; no CPU of ours has them",
+            Arithmetic.FP8: "is for the matrix units of GPUs",
         }
     )
 

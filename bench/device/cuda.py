@@ -17,6 +17,7 @@ from bench.core.errors import UsageError
 from bench.core.precision import Arithmetic
 from bench.device import nvml
 from bench.device.backend import Backend, is_out_of_memory
+from bench.device.driver import in_time, no_answer
 from bench.device.readings import AllocatorBytes, Glance, Meter
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ class CudaBackend(Backend):
 
     def cpus_near(self, uuid: str | None) -> frozenset[int]:
         """Ask NVML for the CPUs on the GPU's own NUMA node."""
-        return nvml.cpus_near(uuid) if uuid else frozenset()
+        return in_time(nvml.cpus_near, uuid, otherwise=frozenset()) if uuid else frozenset()
 
     def workspace_bytes(self, uuid: str | None, threads: int) -> int:
         """Return the workspaces of cuBLAS, as torch chooses and keeps them (ATen/cuda/CublasHandlePool.cpp).
@@ -208,7 +209,7 @@ class CudaBackend(Backend):
         if chosen:
             size = sum(1024 * int(size) * int(count) for size, count in chosen)
         else:
-            capability = nvml.compute_capability(uuid) if uuid else None
+            capability = in_time(nvml.compute_capability, uuid, otherwise=None) if uuid else None
             size = 8 * 2**20 + 128 * 2**10 if capability is not None and capability < (9, 0) else 32 * 2**20
         return size * (threads if _keeps_workspaces() else 1)
 
@@ -269,7 +270,7 @@ class CudaBackend(Backend):
         return {
             "gpu_clock_mhz": found.clock_mhz,
             "gpu_temperature_celsius": found.temperature_celsius,
-            "gpu_throttle_reasons": found.throttle_reasons,
+            "gpu_throttle_reasons": found.throttle_reasons or (),
             "gpu_other_processes": found.other_processes,
             "gpu_max_clock_mhz": found.max_clock_mhz,
             "gpu_memory_clock_mhz": found.memory_clock_mhz,
@@ -306,16 +307,8 @@ class CudaBackend(Backend):
 
     def find_meter(self, uuid: str | None = None) -> Meter | str:
         """Find NVML's counter of energy, or else its power, or return why there is neither."""
-        reason = nvml.unavailable_reason()
-        if reason is not None:
-            return f"no NVML: {reason}"
-        if uuid is None:
-            return "the GPU has no UUID to find it by in NVML"
-        if nvml.read_energy_millijoules(uuid) is not None:
-            return nvml.NvmlMeter(uuid)
-        if nvml.read_watts(uuid) is not None:
-            return nvml.PowerMeter(uuid)
-        return "this GPU tells neither energy nor power (an instance of a MIG does not)"
+        unknown: Meter | str = no_answer()
+        return in_time(_find_meter, uuid, otherwise=unknown)
 
     def random_state(self) -> torch.Tensor:
         """Read the state of the GPU's generator."""
@@ -353,6 +346,19 @@ class CudaBackend(Backend):
         from torch._C._autograd import DeviceType
 
         return event.device_type == DeviceType.CUDA and not event.name.startswith(("Memcpy", "Memset"))
+
+
+def _find_meter(uuid: str | None) -> Meter | str:
+    reason = nvml.unavailable_reason()
+    if reason is not None:
+        return f"no NVML: {reason}"
+    if uuid is None:
+        return "the GPU has no UUID to find it by in NVML"
+    if nvml.read_energy_millijoules(uuid) is not None:
+        return nvml.NvmlMeter(uuid)
+    if nvml.read_watts(uuid) is not None:
+        return nvml.PowerMeter(uuid)
+    return "this GPU tells neither energy nor power (an instance of a MIG does not)"
 
 
 def _keeps_workspaces() -> bool:

@@ -3,6 +3,7 @@
 - `clock`: host and device clocks with one interface, `mark` and `collect`
 - `blocks`: the timed loops; every line in them is paid by every measurement
 - `timing`: warm-up, alternating blocks of whole and split steps, stopping
+- `window`: the state of the machine while it is timed
 - `energy`: a pass of its own; `peaks`: what the device can do at most, and how slow a precision is
 - `scenarios`: trainings, generation, images; `profile`: where the time of a step goes
 

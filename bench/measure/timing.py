@@ -12,6 +12,7 @@ other differ by more than the marks cost (docs/LOG.md).
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 from dataclasses import dataclass, field, replace
@@ -22,8 +23,7 @@ from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.gradients import read_scale
-from bench.device.readings import Glance
-from bench.device.step import Step
+from bench.device.step import NOTHING, Step
 from bench.measure.blocks import (
     ACCELERATOR_WARMUP_SECONDS,
     Alone,
@@ -68,7 +68,6 @@ class Timing:
     samples: tuple[Sample, ...]
     advice: tuple[Advice, ...]
     final_loss: float | None
-    glances: tuple[Glance, ...] = ()
 
 
 @dataclass(slots=True)
@@ -91,11 +90,13 @@ def time_step(
     process: int = 0,
     clock: Clock | None = None,
     team: Team | None = None,
+    window: contextlib.AbstractContextManager[object] = NOTHING,
 ) -> Timing:
     """Measure the unsplit step and its phases.
 
     Synchronises the device at the borders of blocks only. Switches the garbage collector off while it measures. The
     step's own state (weights, optimizer) changes as it trains. The ranks of a team take as many steps, block by block.
+    `window` is entered when it is warm, and left after the last sample.
     """
     clock = clock or clock_for(device)
     if sampling.cold_cache:
@@ -106,8 +107,8 @@ def time_step(
     with without_garbage_collection():
         warmup_seconds = warm_up_until_steady(step, clock, sampling, team)
         scale = read_scale(step)
-        warm = len(clock.glances)
-        series, rule, discarded, launch_seconds = _sample(step, clock, sampling, warmup_seconds[-1], team)
+        with window:
+            series, rule, discarded, launch_seconds = _sample(step, clock, sampling, warmup_seconds[-1], team)
     samples = tuple(
         Sample(
             phase=phase,
@@ -121,7 +122,7 @@ def time_step(
         )
         for phase, values in series.items()
     )
-    skipped = _skipped_updates(scale, read_scale(step))
+    skipped = _skipped_updates(scale, read_scale(step), sum(len(sample.seconds) for sample in samples[:2]))
     with backend_of(device).waits() as waits:  # outside every timed block; reading a loss synchronises, too
         loss = step()
     final_loss = None if loss is None else float(loss.detach())
@@ -133,12 +134,14 @@ def time_step(
     if final_loss is not None and not math.isfinite(final_loss):
         advice.append(Advice(kind=AdviceKind.NONFINITE_LOSS, facts=(("loss", str(final_loss)),)))
         final_loss = None
-    return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss, glances=tuple(clock.glances[warm:]))
+    return Timing(samples=samples, advice=tuple(advice), final_loss=final_loss)
 
 
-def _skipped_updates(before: float | None, after: float | None) -> int:
-    """Return how often a GradScaler halved its scale, each time instead of an update."""
-    return max(0, round(math.log2(before / after))) if before and after else 0
+def _skipped_updates(before: float | None, after: float | None, steps: int) -> int:
+    """Return how often a GradScaler halved its scale, each time instead of an update; all of them down to 0."""
+    if before is None or after is None:
+        return 0
+    return max(0, round(math.log2(before / after))) if after else steps
 
 
 def _whole_per_split(sampling: Sampling, step_seconds: float) -> int:
@@ -209,8 +212,8 @@ def _sample(
 
 
 def _is_throttled(clock: Clock) -> bool:
-    """Whether the device lowered its clock by heat or a fault at the end of the block that was just timed."""
-    return bool(clock.glances and SPOILING_REASONS & set(clock.glances[-1].throttle_reasons))
+    """Whether the device was seen to lower its clock by heat or a fault at the end of the block that was just timed."""
+    return bool(clock.glances) and not SPOILING_REASONS.isdisjoint(clock.glances[-1].throttle_reasons or ())
 
 
 def _advice(samples: tuple[Sample, ...], sampling: Sampling, launch_seconds: float | None) -> list[Advice]:

@@ -23,10 +23,11 @@ from typing import Any
 
 from bench.core.advice import MOST_LAUNCHES_TOLD, Advice, AdviceKind, doubts_of_peak
 from bench.core.cell import Cell, CompileMode, Precision
-from bench.core.environment import LOCKED, Environment
+from bench.core.environment import Environment
 from bench.core.peaks import Peak, Peaks
 from bench.core.record import ColdStart, Counters, EnergyWindow, Outcome, Record, Sampling
 from bench.device.backend import backend_of, is_accelerator
+from bench.device.clocks import doubts_of_lock
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.counting import count_all, workspaces_of
@@ -127,7 +128,8 @@ class LocalExecutor:
         def record(outcome: Outcome, advice: tuple[Advice, ...], **found: Any) -> Record:
             about = {"environment": environment, "sampling": self.sampling, "counters": counters, "code": code}
             roof = self._peak_over(cell)
-            doubts = (*doubts_of_peak(roof), *self._unlocked(cell)) if outcome is Outcome.OK else ()
+            unlocked = doubts_of_lock(environment, cell.device, is_asked=self.sampling.lock_clocks)
+            doubts = (*doubts_of_peak(roof), *unlocked) if outcome is Outcome.OK else ()
             return stamp.record(outcome, **about, peak=roof, advice=(*advice, *doubts), **found)
 
         timed: list[TimedCell] = []
@@ -238,14 +240,6 @@ class LocalExecutor:
         path = self.snapshots / f"{cell.key}.pickle"
         is_written = self._call("snapshot_cell", cell, str(path)).value
         return f"; the allocator's history is in {SNAPSHOTS}/{path.name}" if is_written else ""
-
-    def _unlocked(self, cell: Cell) -> tuple[Advice, ...]:
-        """Doubt a cell whose clock should have been locked, and is not."""
-        environment = self.environments.get(cell.device)
-        is_locked = LOCKED in dict((environment.gpu_settings if environment else None) or ())
-        if not self.sampling.lock_clocks or is_locked or not is_accelerator(cell.device):
-            return ()
-        return (Advice(kind=AdviceKind.CLOCK_NOT_LOCKED, facts=(("device", cell.device),)),)
 
     def _peak_over(self, cell: Cell) -> Peak | None:
         """Return the roof over a cell; None where it runs on other threads than those that were probed."""

@@ -21,6 +21,7 @@ from bench.core.jsonio import from_json, parse_json
 from bench.core.peaks import SCHEMA, Peaks, Slowdowns
 from bench.core.record import Outcome
 from bench.core.units import now
+from bench.device.clocks import locked_environments
 from bench.device.datasheet import datasheet
 from bench.runner import processes
 from bench.runner.workers.answers import Preflight
@@ -35,12 +36,15 @@ def measure_peaks(
     seconds: float,
     results: Path,
     is_forced: bool = False,
+    locks_clocks: bool = False,
     timeout_seconds: float | None = None,
 ) -> tuple[Peaks, Path | None]:
     """Probe a device in a fresh process and keep what it can do.
 
     Each probe takes so many seconds. With `is_forced` the result is kept although others used the machine or the
-    device, or it was too hot. A process has ten minutes by default, and for the probes what they may take beside.
+    device, or it was too hot. With `locks_clocks` the clock of a GPU is locked meanwhile, where the driver permits, and
+    the peaks are those of cells with a locked clock. A process has ten minutes by default, and for the probes what they
+    may take beside.
 
     Returns:
         What is kept, joined with what was kept before, and the file; what was measured and None if nothing was kept.
@@ -53,10 +57,12 @@ def measure_peaks(
     for note in checked.notes:
         print(note, file=sys.stderr)
     name = dict(checked.devices)[device]
-    environment = dict(checked.environments)[name]
+    environments = dict(checked.environments)
     limit = timeout_seconds or processes.DEFAULT_TIMEOUT_SECONDS + PROBES_AT_MOST * seconds
-    arguments = (name, seconds, environment.gpu_uuid)
-    probes, skipped, state = _call("probe_device", *arguments, timeout_seconds=limit)
+    with locked_environments({name: environments[name]}, is_asked=locks_clocks) as locked:
+        environment = locked[name]
+        arguments = (name, seconds, environment.gpu_uuid)
+        probes, skipped, state = _call("probe_device", *arguments, timeout_seconds=limit)
     peaks = Peaks(
         device=name,
         name=environment.gpu or environment.cpu,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from bench.core.advice import doubts_of_peak
+from bench.core.advice import Advice, doubts_of_peak
 from bench.core.cell import Cell
 from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, StoreError, UsageError
@@ -16,6 +16,7 @@ from bench.core.peaks import Peak
 from bench.core.profile import Change, OperatorCost, Profile, ProfileDiff, ProfiledLayer, ProfileOptions
 from bench.core.progress import told
 from bench.core.record import Counters, Outcome, Phase, Record, Sample
+from bench.device.clocks import doubts_of_lock, locked_environments
 from bench.runner import processes
 from bench.runner.peaks import known_peaks
 from bench.runner.plan import make_plan
@@ -53,8 +54,11 @@ def profile_cells(
     *,
     results: Path = Path("results"),
     timeout_seconds: float | None = None,
+    locks_clocks: bool = False,
 ) -> Profiled:
     """Profile cells one after the other into a run's folder: a record and a profile of each.
+
+    With `locks_clocks` the clocks of their GPUs are locked meanwhile, where the driver permits.
 
     Raises:
         BenchError: A model or device is not there, or the results cannot be written.
@@ -63,24 +67,26 @@ def profile_cells(
         raise UsageError(f"--trace writes one file, but {len(cells)} cells were asked for; name one cell")
     processes.preload(_WORKER)
     plan = make_plan(cells, timeout_seconds=timeout_seconds)
-    peaks = known_peaks(results, plan.environments)
-    folder = open_run(
-        results,
-        environment=next(iter(plan.environments.values())),
-        cells=plan.cells,
-        settings={"profile": to_json(options)},
-    )
-    found = []
-    with folder.locked():
-        for cell in told(plan.cells, "profiling", len(plan.cells)):
-            known = peaks.get(cell.device)
-            peak = known.over(cell.precision) if known else None
-            one, record = _profile(cell, options, peak, plan.environments.get(cell.device), timeout_seconds)
-            folder.append(record)
-            if one.profile is not None:
-                write_case(folder, one.profile)
-            found.append(one)
-        write_derived(folder, read_stored_run(folder))
+    with locked_environments(plan.environments, is_asked=locks_clocks) as environments:
+        peaks = known_peaks(results, environments)
+        folder = open_run(
+            results,
+            environment=next(iter(environments.values())),
+            cells=plan.cells,
+            settings={"profile": to_json(options)},
+        )
+        found = []
+        with folder.locked():
+            for cell in told(plan.cells, "profiling", len(plan.cells)):
+                known, environment = peaks.get(cell.device), environments.get(cell.device)
+                peak = known.over(cell.precision) if known else None
+                unlocked = doubts_of_lock(environment, cell.device, is_asked=locks_clocks)
+                one, record = _profile(cell, options, peak, environment, timeout_seconds, unlocked)
+                folder.append(record)
+                if one.profile is not None:
+                    write_case(folder, one.profile)
+                found.append(one)
+            write_derived(folder, read_stored_run(folder))
     return Profiled(folder=folder.path, cells=tuple(found))
 
 
@@ -90,6 +96,7 @@ def _profile(
     peak: Peak | None,
     environment: Environment | None,
     timeout_seconds: float | None,
+    doubts: tuple[Advice, ...],
 ) -> tuple[ProfiledCell, Record]:
     stamp = Stamp(cell)
     arguments = (cell, options, peak.ridge if peak else None, environment.gpu_uuid if environment else None)
@@ -101,7 +108,7 @@ def _profile(
     if isinstance(ending.value, str):
         record = stamp.record(Outcome.SKIPPED, reason=ending.value, environment=environment)
         return ProfiledCell(cell=cell, reason=ending.value), record
-    profile: Profile = replace(ending.value, advice=(*ending.value.advice, *doubts_of_peak(peak)))
+    profile: Profile = replace(ending.value, advice=(*ending.value.advice, *doubts_of_peak(peak), *doubts))
     record = stamp.record(
         Outcome.OK,
         environment=environment,

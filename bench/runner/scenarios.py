@@ -17,6 +17,7 @@ from bench.core.errors import StoreError
 from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase, joined
 from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Sampling
+from bench.device.clocks import doubts_of_lock, locked_environments
 from bench.registry.code import code_hash
 from bench.runner import processes
 from bench.runner.plan import Plan, make_plan, preflight_limit
@@ -131,28 +132,41 @@ def run_cases(
     """
     limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
     cases, plan = plan_cases(kind, asked, **limits)
-    settings = settings_of(kind, replace(asked, cases=cases))
-    folder = asked.folder
+    with locked_environments(plan.environments, is_asked=asked.sampling.lock_clocks) as environments:
+        folder = _measure_cases(kind, replace(asked, cases=cases), environments, results, watch, is_tracing, limits)
+    found = read_stored_run(folder)
+    write_tables_of_cases(folder, found)
+    return found
+
+
+def _measure_cases(
+    kind: Kind,
+    asked: Asked,
+    environments: Mapping[str, Environment],
+    results: Path,
+    watch: Watch,
+    is_tracing: bool,
+    limits: dict[str, Any],
+) -> RunFolder:
+    folder, settings = asked.folder, settings_of(kind, asked)
     if folder is None:
-        folder = open_run(results, environment=next(iter(plan.environments.values())), settings=settings)
-    with_parts = cases_with_parts(cases) if asked.parts else ()
+        folder = open_run(results, environment=next(iter(environments.values())), settings=settings)
+    with_parts = cases_with_parts(asked.cases) if asked.parts else ()
     with folder.locked():
         if asked.folder is not None:
             resumptions = (*folder.run.resumptions, describe_resumption())
             folder = folder.rewrite(replace(folder.run, settings=settings, resumptions=resumptions))
-        left = _left(kind, folder, cases, plan.environments)
+        left = _left(kind, folder, asked.cases, environments)
         for index, case in enumerate(left):
             watch(index, len(left), case.id, None)
-            environment = plan.environments[case.cell.device]
+            environment = environments[case.cell.device]
             one = measure_case(kind, case, asked.sampling, environment, has_parts=case in with_parts, **limits)
             write_case(folder, one)
             if is_tracing and one.outcome is Outcome.OK:
                 path = trace_file(folder.path / TRACES, case.key)
                 tell_untraced(case.id, processes.call(f"{kind.worker}:trace_case", case, path, **limits))
             watch(index, len(left), case.id, _words(one))
-    found = read_stored_run(folder)
-    write_tables_of_cases(folder, found)
-    return found
+    return folder
 
 
 def settings_of(kind: Kind, asked: Asked) -> dict[str, Any]:
@@ -234,7 +248,10 @@ def time_and_count(
         "reason": counted.value.reason if counted.outcome is Outcome.OK else f"not counted: {counted.reason}",
         "times": times,
         "state": state,
-        "advice": doubts_of_machine(state, case.cell.device),
+        "advice": (
+            *doubts_of_machine(state, case.cell.device),
+            *doubts_of_lock(environment, case.cell.device, is_asked=sampling.lock_clocks),
+        ),
         "counts": counted.value,
     }
 

@@ -9,18 +9,20 @@ import contextlib
 import importlib.util
 import multiprocessing
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from bench.core.advice import Advice
 from bench.core.environment import Environment
 from bench.core.errors import BenchError, StoreError
 from bench.core.jsonio import from_json, to_json
 from bench.core.progress import tell
 from bench.core.record import Outcome
 from bench.core.training import PipelinePoint, Progress, Training, TrainingPlan, TrainingRun
+from bench.device.clocks import doubts_of_lock, locked_environments
 from bench.runner import processes
 from bench.runner.plan import make_plan, preflight_limit
 from bench.runner.records import Stamp, describe_resumption, open_run
@@ -73,23 +75,35 @@ def train(
     stop: Stop | None = None,
     method: str = "forkserver",
     timeout_seconds: float | None = None,
+    locks_clocks: bool = False,
 ) -> Trained:
     """Train in a new run folder; the observer is told how far it is from another thread, and `stop` ends it early.
 
-    `timeout_seconds` is the longest wait for a step; None is ten minutes.
+    `timeout_seconds` is the longest wait for a step; None is ten minutes. With `locks_clocks` the clock of its GPU is
+    locked meanwhile, where the driver permits.
 
     Raises:
         BenchError: The model, the device or the data cannot be used; no folder is left then.
     """
     limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
     plan, environment = _prepared(plan, **limits)
-    folder = open_run(results, environment=environment, settings={"training": to_json(plan)})
-    try:
-        with folder.locked():
-            return _train_into(folder, plan, environment, download, observer, stop or Stop(), limits)
-    except BenchError:
-        discard(folder)
-        raise
+    with _locked(plan, environment, locks_clocks) as (environment, doubts):
+        folder = open_run(results, environment=environment, settings={"training": to_json(plan)})
+        try:
+            with folder.locked():
+                return _train_into(folder, plan, environment, download, observer, stop or Stop(), limits, doubts)
+        except BenchError:
+            discard(folder)
+            raise
+
+
+@contextlib.contextmanager
+def _locked(
+    plan: TrainingPlan, environment: Environment, is_asked: bool
+) -> Iterator[tuple[Environment, tuple[Advice, ...]]]:
+    """Lock the clock of a plan's GPU inside, if asked; give its environment, and the doubt that it could not be."""
+    with locked_environments({plan.device: environment}, is_asked=is_asked) as found:
+        yield found[plan.device], doubts_of_lock(found[plan.device], plan.device, is_asked=is_asked)
 
 
 def check_training(plan: TrainingPlan, *, is_downloading: bool = False, **limits: Any) -> TrainingPlan:
@@ -139,6 +153,7 @@ def resume_training(
     stop: Stop | None = None,
     method: str = "forkserver",
     timeout_seconds: float | None = None,
+    locks_clocks: bool = False,
 ) -> Trained:
     """Resume a stored training from its checkpoint, or from the start without one; a complete one is only read.
 
@@ -152,10 +167,10 @@ def resume_training(
         return Trained(folder=folder.path, training=done)
     limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
     plan, environment = _prepared(plan, **limits)
-    with folder.locked():
+    with folder.locked(), _locked(plan, environment, locks_clocks) as (environment, doubts):
         folder.remove_temporaries()
         folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, describe_resumption())))
-        return _train_into(folder, plan, environment, False, observer, stop or Stop(), limits)
+        return _train_into(folder, plan, environment, False, observer, stop or Stop(), limits, doubts)
 
 
 def planned_training(run: str, results: Path = Path("results")) -> TrainingPlan:
@@ -193,6 +208,7 @@ def _train_into(
     observer: Callable[[Progress], None],
     stop: Stop,
     limits: Mapping[str, Any],
+    doubts: tuple[Advice, ...],
 ) -> Trained:
     stamp = Stamp(plan.cell)
     checkpoint = checkpoint_path(folder, plan)
@@ -211,7 +227,7 @@ def _train_into(
         here.close()
     if ending.error is not None:
         raise ending.error
-    run: TrainingRun | None = ending.value
+    run: TrainingRun | None = ending.value and replace(ending.value, advice=(*ending.value.advice, *doubts))
     outcome, reason = ending.outcome, ending.reason
     if outcome is Outcome.TIMED_OUT:
         reason = f"no step ended within {processes.limit_of(limits['timeout_seconds']):g} s"
@@ -266,31 +282,36 @@ def measure_points(
     *,
     observer: Callable[[PipelinePoint], None] = lambda _: None,
     timeout_seconds: float | None = None,
+    locks_clocks: bool = False,
 ) -> tuple[PipelinePoint, ...]:
     """Measure one point per plan, one after the other; a failure is a row beside the others.
 
-    All are on one device. The budget is that of each of the three measurements of a point.
+    All are on one device, whose clock is locked meanwhile with `locks_clocks`, where its driver permits. The budget is
+    that of each of the three measurements of a point.
 
     Raises:
         BenchError: The model, the device or the data cannot be used.
     """
     processes.preload("torchvision")
     known = make_plan([plan.cell for plan in plans], timeout_seconds=preflight_limit(timeout_seconds))
+    device = known.cells[0].device
     points = []
-    for done, plan in enumerate(plans):
-        tell("measuring", done, len(plans))
-        full = replace(plan, device=known.cells[0].device)
-        ending = processes.call(
-            f"{WORKER}:run_point",
-            full,
-            budget_seconds,
-            known.environments[full.device].gpu_uuid,
-            timeout_seconds=timeout_seconds,
-            budget_seconds=3 * budget_seconds,
-        )
-        if ending.error is not None:
-            raise ending.error
-        point = ending.value or PipelinePoint(plan=full, outcome=ending.outcome, reason=ending.reason)
-        points.append(point)
-        observer(point)
+    with _locked(replace(plans[0], device=device), known.environments[device], locks_clocks) as (environment, doubts):
+        for done, plan in enumerate(plans):
+            tell("measuring", done, len(plans))
+            full = replace(plan, device=device)
+            ending = processes.call(
+                f"{WORKER}:run_point",
+                full,
+                budget_seconds,
+                environment.gpu_uuid,
+                timeout_seconds=timeout_seconds,
+                budget_seconds=3 * budget_seconds,
+            )
+            if ending.error is not None:
+                raise ending.error
+            point = ending.value or PipelinePoint(plan=full, outcome=ending.outcome, reason=ending.reason)
+            point = replace(point, advice=(*point.advice, *doubts))
+            points.append(point)
+            observer(point)
     return tuple(points)

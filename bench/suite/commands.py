@@ -26,13 +26,18 @@ def longer_commands(cells: Sequence[Cell], sampling: Sampling, seconds: float, r
     """
     budget = ["--budget", f"{seconds:.0f}s"]
     if not all(_is_sweep(group) for group in _fed_alike(cells)):
-        return (shlex.join(["bench", "run", "--resume", run, "--retry", DOUBTED, *budget]),)
+        return (retry_command(run, *budget),)
     usual = Sampling()
     options = [f"--{name.replace('_', '-')}" for name in _SWITCHES if getattr(sampling, name)]
     for name, flag, unit in _NUMBERS:
         if (value := getattr(sampling, name)) != getattr(usual, name):
             options += [flag, f"{value:g}{unit}"]
     return run_commands(cells, [*options, *budget])
+
+
+def retry_command(run: str, *options: str) -> str:
+    """Write the command that measures the doubted cells of a run again."""
+    return shlex.join(["bench", "run", "--resume", run, "--retry", DOUBTED, *options])
 
 
 _SWITCHES = ("tail", "cold_cache", "lock_clocks", "exclusive")

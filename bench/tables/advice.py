@@ -9,10 +9,10 @@ import functools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.core.advice import NEEDS_MORE_STEPS, Advice, AdviceKind, Facts
+from bench.core.advice import NEEDS_MORE_STEPS, UNFIT_TO_COMPARE, Advice, AdviceKind, Facts
 from bench.core.record import Record, Sampling
 from bench.core.units import counted, format_bytes, format_count, format_seconds
-from bench.suite.commands import longer_commands
+from bench.suite.commands import longer_commands, retry_command
 from bench.tables.figures import plain, ratio_text, significant
 
 
@@ -396,7 +396,7 @@ def _doubts(records: Sequence[Record], run: str) -> Iterator[tuple[Words, list[A
         cells = [record for record in doubted if any(one.kind in kinds for one in record.advice)]
         if cells:
             advice = [one for record in cells for one in record.advice if one.kind in kinds]
-            yield words, advice, _where(cells, len(records)), _longer(cells, advice, run) if words is _SHORT else ""
+            yield words, advice, _where(cells, len(records)), _cure(words, cells, run)
 
 
 def sentence(words: Words, advice: Sequence[Advice], where: str = "", cure: str = "") -> str:
@@ -410,9 +410,23 @@ def sentence(words: Words, advice: Sequence[Advice], where: str = "", cure: str 
     return f"{words.title}{where}{detail}: {words.meaning}. {cure or words.remedy}"
 
 
-def _longer(records: Sequence[Record], advice: Sequence[Advice], run: str) -> str:
+def _cure(words: Words, cells: Sequence[Record], run: str) -> str:
+    """Return the command that cures a doubt, if there is one; more steps are worth little while other work disturbs."""
+    if words is WORDS[AdviceKind.BUSY_MACHINE] and all(record.cell.nodes == 1 for record in cells):
+        return f"Measure again when the machine is quiet: `{plain(retry_command(run))}`."
+    if words is not _SHORT:
+        return ""
+    calm = [record for record in cells if not any(one.kind in UNFIT_TO_COMPARE for one in record.advice)]
+    if calm:
+        return _longer(calm, run)
+    disturbed = {one.kind for record in cells for one in record.advice if one.kind in UNFIT_TO_COMPARE}
+    return f"See {', '.join(marks_of(disturbed))} first."
+
+
+def _longer(records: Sequence[Record], run: str) -> str:
     """Return the commands that measure these cells with the same options, ten times as long, at least ten seconds."""
     sampling = next((record.sampling for record in records if record.sampling), Sampling())
+    advice = [one for record in records for one in record.advice if one.kind in NEEDS_MORE_STEPS]
     spent = [float(value) for one in advice for name, value in one.facts if name == "budget_seconds" and value]
     sharing = sampling.processes if sampling.tail else 1  # several processes share the budget of a tail
     seconds = max([10.0, *(10 * sharing * value for value in spent)])

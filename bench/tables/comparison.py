@@ -97,7 +97,8 @@ def reason_text(comparison: Comparison) -> str:
             what = "nothing" if comparison.minimum_detectable is None else f"only {sees} % or more"
             return f"cannot judge: with this noise {what} would be seen, tolerated is {tolerated}; more --quads help"
         case ComparisonReason.BUDGET_ENDED:
-            return f"{shift} {seen}, undecided when the budget ended; give it more time"
+            known = "" if comparison.shift is None else f"{shift} "
+            return f"{known}{seen}, undecided when the budget ended; give it more time"
         case ComparisonReason.SUSPECT_NOT_CONFIRMED:
             return f"suspect at {shift}, but its fresh sessions were not run; give it more time"
         case ComparisonReason.TOO_FEW_SESSIONS:
@@ -120,7 +121,8 @@ def _sessions_text(comparison: Comparison) -> str:
     """Count the sessions that decided; of older files, the fresh ones."""
     count = counted(len(comparison.session_shifts), "session")
     if comparison.look is None:
-        return f"{count} count" if comparison.looks is not None else f"on {count}"
+        counts = "counts" if len(comparison.session_shifts) == 1 else "count"
+        return f"{count} {counts}" if comparison.looks is not None else f"on {count}"
     return f"after {count} (look {comparison.look} of {comparison.looks})"
 
 

@@ -68,6 +68,9 @@ def headline(nominated: Nominated) -> str:
     rest = f"; {counted(apart, 'cell')} apart" if apart else ""
     if not nominated.nominations:
         return f"{plain(nominated.base.id)} and {plain(nominated.head.id)} have no cell in common"
+    reasons = {n.apart for n in nominated.nominations if n.apart}
+    if not compared and len(reasons) == 1:
+        return f"No cell may be compared ({plain(reasons.pop())})"
     if not compared:
         return f"No cell may be compared{rest or ': all are missing on a side'}"
     suspects = sum(n.is_suspect for n in compared)
@@ -180,7 +183,6 @@ def _cells(cells: Sequence[Nomination], caption: str, plot: Dots | None = None) 
         Column(name="head", unit=unit, cells=seconds([n.head for n in cells])),
         Column(name="ratio", cells=tuple(_ratio(n.shift) for n in cells)),
         Column(name="interval 95%", cells=intervals, rank=1),
-        *_tokens(cells),
     ]
     if any((*n.base_doubts, *n.head_doubts) for n in cells):
         doubts = {"base": [n.base_doubts for n in cells], "head": [n.head_doubts for n in cells]}
@@ -196,6 +198,7 @@ def _cells(cells: Sequence[Nomination], caption: str, plot: Dots | None = None) 
         ends = f"{plot.ticks[0]:g}{f'{plot.ticks[-1]:g}':>{_STRIP_WIDTH - len(f'{plot.ticks[0]:g}')}}"
         pages_only = frozenset({"html", "markdown", "latex"})
         columns.append(Column(name=ends, cells=strips, right=False, rank=2, hidden_in=pages_only))
+    columns += _tokens(cells)
     styles = {row: "yellow" for row, n in enumerate(cells) if n.is_suspect}
     return Rows(columns=columns, caption=caption, shows_caption=True, styles=styles)
 

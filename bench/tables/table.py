@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -57,6 +58,18 @@ class Column:
         return tuple(f"{cell} {noise}".strip() for cell, noise in zip(self.cells, self.noise, strict=True))
 
 
+class _Wrapper(textwrap.TextWrapper):
+    """Breaks a word that is longer than a line, as a model's name with its options, behind a comma or a slash."""
+
+    def _split(self, text: str) -> list[str]:
+        room = self.width - len(self.subsequent_indent)
+        chunks = super()._split(text)
+        return [part for one in chunks for part in (_BEHIND.findall(one) if len(one) > room else [one])]
+
+
+_BEHIND = re.compile(r"[^,/]*[,/]+|[^,/]+$")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Properties of an output: its width, whether it has colours and characters beyond ASCII.
@@ -83,7 +96,8 @@ class Page:
         begin = indent if first is None else first
         signed, widest = self.sign(text), max(self.width, 20)
         for width in range(widest, 9, -1):  # textwrap counts characters, and some take two columns
-            filled = textwrap.fill(signed, width, initial_indent=begin, subsequent_indent=indent)
+            wrapper = _Wrapper(width, initial_indent=begin, subsequent_indent=indent, break_on_hyphens=False)
+            filled = wrapper.fill(signed)
             if all(display_width(line) <= widest for line in filled.splitlines()):
                 break
         return filled

@@ -132,3 +132,11 @@ def test_a_history_holds_cases_each_once_and_shows_their_trend(capsys):
     assert all(point["low"] <= point["value"] <= point["high"] for point in trend["points"])
     assert "diffusion" in bench(capsys, "history", "show")[1]
     assert bench(capsys, "history", "nominate")[0] == ExitCode.FINE
+
+
+def test_a_list_of_runs_counts_cases_where_a_run_has_no_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    run = store(make_generation())
+    assert run_command(["list", "runs"]) == ExitCode.FINE
+    assert capsys.readouterr().out.startswith(
+        f"{run.rpartition('/')[2]}  {STARTED_AT[:16].replace('T', ' ')} UTC  1 case"
+    )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import run_command
+from bench.cli.run import result_document
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Mode
 from bench.core.errors import ExitCode
@@ -19,7 +20,9 @@ from bench.stats.stopping import with_tail
 from bench.store.runs import RunFolder, latest
 from bench.tables.advice import short_advice
 from bench.tables.catalog import COLUMNS
-from tests.records import make_record
+from bench.tables.document import Text
+from tests.records import NOISY, make_record
+from tests.stored_runs import make_run
 
 USER = f"{Path(__file__).parents[1] / 'runner' / 'user_models.py'}"
 QUICK = ("--budget", "0.02s", "--input-shape", "4")
@@ -206,6 +209,30 @@ def test_the_command_that_cures_a_doubt_can_be_typed_and_means_the_same_cells(ca
         code, out, err = bench(capsys, *command, "--dry-run")
         assert code == ExitCode.FINE, err
         assert out.splitlines()[:-1] == [record.cell.id]
+
+
+@pytest.mark.parametrize(
+    ("folder", "typed"), [("results/r", "`bench show r`"), ("other place/r", "`bench show 'other place/r'`")]
+)
+def test_the_command_below_the_doubts_finds_the_run_wherever_it_is(folder, typed):
+    run = replace(make_run(id="r", records=(make_record(advice=(NOISY,)),)), folder=Path(folder))
+    assert any(isinstance(block, Text) and typed in block.text for block in result_document(run))
+
+
+def test_a_dry_run_says_what_would_be_skipped(capsys):
+    code, out, _ = bench(capsys, "run", "mlp", "-p", "tf32,fp32", "--dry-run")
+    assert code == ExitCode.FINE
+    skipped, measured, _ = out.splitlines()
+    assert skipped == "mlp/train/b8/cpu/tf32  skipped: tf32 is a mode of CUDA matrix units; a CPU computes fp32 in full"
+    assert measured == "mlp/train/b8/cpu/fp32"
+
+
+def test_the_machine_is_described_at_the_width_that_was_typed(capsys):
+    code, out, err = bench(capsys, "machine", "--width", "40")
+    assert code == ExitCode.FINE, err
+    lines = out.splitlines()
+    assert any(len(line) > 30 for line in lines)
+    assert all(len(line) <= 40 or len(line.split()) <= 2 for line in lines), out
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,12 +20,13 @@ from typing import Any
 import pytest
 
 from bench.cli import run_command
+from bench.core.advice import AdviceKind
 from bench.core.cell import Cell
 from bench.core.environment import LOCKED
 from bench.core.errors import ExitCode, UsageError
 from bench.core.record import Outcome
 from bench.device import clocks
-from bench.runner import plan, session
+from bench.runner import peaks, plan, profiling, scenarios, session, training
 from bench.runner.ab import ratios
 from bench.runner.ab import run as ab_run
 from bench.runner.ab.scout import Scouted
@@ -33,6 +34,7 @@ from bench.runner.ab.sides import Side
 from bench.runner.executor import LocalExecutor
 from bench.runner.plan import Plan
 from bench.runner.records import Stamp
+from bench.runner.workers.answers import Preflight
 from tests.records import ENVIRONMENT
 from tests.runner.watching import wait_for
 
@@ -102,27 +104,29 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     def run_cell(self: LocalExecutor, cell: Cell) -> Any:
         meanwhile()
         environment = self.environments[cell.device]
-        return Stamp(cell).record(Outcome.OK, environment=environment, advice=self._unlocked(cell))
+        advice = clocks.doubts_of_lock(environment, cell.device, is_asked=self.sampling.lock_clocks)
+        return Stamp(cell).record(Outcome.OK, environment=environment, advice=advice)
 
     def compare(*_: Any, **__: Any) -> None:
         meanwhile()
         raise UsageError("enough")  # what follows is the table
 
     @contextlib.contextmanager
-    def servers(*_: Any, **__: Any) -> Iterator[Any]:
-        yield SimpleNamespace(start=None, renew=None)
-
-    @contextlib.contextmanager
     def sides(*_: Any, **__: Any) -> Iterator[tuple[Side, Side]]:
         here = Path.cwd()
         yield tuple(Side(name=name, given=".", folder=here, root=here) for name in ("base", "head"))  # type: ignore[misc]
 
-    def scout(base: Side, head: Side, cells: tuple[Cell, ...], *_: float | None) -> Scouted:
+    def scout(base: Side, head: Side, cells: tuple[Cell, ...], *_: Any) -> Scouted:
         found = {"cuda:0": ON_GPU}
         return Scouted(cells=cells, environments={"base": found, "head": found}, fates={}, work={})
 
-    def make_plan(cells: tuple[Cell, ...], **_: Any) -> Plan:
-        return Plan(cells=cells, environments={"cuda:0": ON_GPU})
+    def make_plan(cells: Sequence[Cell], **_: Any) -> Plan:
+        return Plan(cells=tuple(cells), environments={"cuda:0": ON_GPU}, devices={"cuda:0": "cuda:0"})
+
+    def probe(function: str, *_: Any, **__: Any) -> Any:
+        if function == "preflight":
+            return Preflight(devices=(("cuda:0", "cuda:0"),), environments=(("cuda:0", ON_GPU),))
+        return compare()
 
     monkeypatch.setattr(plan, "check_device", lambda _: None)
     monkeypatch.setattr(session, "make_plan", make_plan)
@@ -133,8 +137,15 @@ def happens(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     monkeypatch.setattr(ratios, "measure_pairs", compare)
     monkeypatch.setattr(ab_run, "open_sides", sides)
     monkeypatch.setattr(ab_run, "scout", scout)
-    monkeypatch.setattr(ab_run, "Servers", servers)
     monkeypatch.setattr(ab_run, "Comparing", compare)
+    for module in (scenarios, profiling, training):
+        monkeypatch.setattr(module, "make_plan", make_plan)
+    monkeypatch.setattr(scenarios, "plan_cases", lambda _, asked, **__: (asked.cases, make_plan(())))
+    monkeypatch.setattr(scenarios, "measure_case", compare)
+    monkeypatch.setattr(profiling, "_profile", compare)
+    monkeypatch.setattr(training, "_train_into", compare)
+    monkeypatch.setattr(training, "processes", SimpleNamespace(call=compare, preload=lambda _: None))
+    monkeypatch.setattr(peaks, "_call", probe)
     return events
 
 
@@ -147,7 +158,19 @@ def command(arguments: tuple[str, ...]) -> int:
     return run_command([*arguments, "-d", "cuda:0", "--lock-clocks"])
 
 
-WAYS = pytest.mark.parametrize("arguments", [RUN, AB, AB_CELLS], ids=["run", "ab", "ab of two cells"])
+OTHERS = {
+    "generate": ("generate", "decoder_lm", "-q"),
+    "images": ("images", "diffusion", "-q"),
+    "profile": ("profile", "mlp", "-q"),
+    "train": ("train", "mlp", "-q"),
+    "pipeline": ("pipeline", "mlp", "-q", "--workers", "0"),
+    "peaks": ("machine", "peaks"),
+    "noise": ("machine", "noise", "mlp", "-q"),
+    "selftest": ("machine", "selftest", "mlp", "-q"),
+}
+WAYS = pytest.mark.parametrize(
+    "arguments", [RUN, AB, AB_CELLS, *OTHERS.values()], ids=["run", "ab", "ab of two cells", *OTHERS]
+)
 
 
 @WAYS
@@ -181,6 +204,8 @@ def test_it_is_released_whatever_happens(
     code: int,
 ) -> None:
     happens.append(event)
+    if arguments[0] == "train" and code == 130:
+        code = ExitCode.USAGE  # it ends in order, after its step
     assert command(arguments) == code
     assert card.history() == ["locked", "released"]
 
@@ -210,3 +235,24 @@ def test_it_is_released_when_the_command_is_killed(card: Card, number: int) -> N
         assert card.history() == ["locked"]
         os.killpg(owner.pid, number)
         wait_for(lambda: card.history() == ["locked", "released"])
+
+
+ON_CPU = {name: typed for name, typed in OTHERS.items() if name not in ("noise", "selftest")}
+
+
+@pytest.mark.parametrize("arguments", [RUN, *ON_CPU.values()], ids=["run", *ON_CPU])
+def test_it_is_refused_where_everything_runs_on_the_cpu(
+    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command([*arguments, "-d", "cpu", "--lock-clocks"]) == ExitCode.USAGE
+    assert "--lock-clocks is of GPUs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_locked", [True, False])
+def test_a_case_whose_clock_is_not_locked_is_doubted(is_locked: bool) -> None:
+    settings = ((LOCKED, "sustained"),) if is_locked else ()
+    environment = replace(ON_GPU, gpu_settings=settings)
+    found = clocks.doubts_of_lock(environment, "cuda:0", is_asked=True)
+    assert [one.kind for one in found] == ([] if is_locked else [AdviceKind.CLOCK_NOT_LOCKED])
+    assert clocks.doubts_of_lock(environment, "cuda:0", is_asked=False) == ()
+    assert clocks.doubts_of_lock(environment, "cpu", is_asked=True) == ()

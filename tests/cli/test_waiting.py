@@ -18,7 +18,7 @@ from bench.core.progress import tell
 from bench.core.training import Progress as TrainingProgress
 from bench.core.units import format_clock
 from bench.runner.events import CellFinished, CellStarted, RunFinished, RunStarted
-from tests.records import make_record
+from tests.records import BUSY, make_record
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +146,16 @@ def expected_ends(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
         for index in (first, first + 1):
             observe(CellFinished(record=records[index], index=index))
     return [line for line in capsys.readouterr().err.splitlines() if "expected end" in line]
+
+
+def test_a_run_says_after_its_first_cell_that_the_machine_is_busy(capsys: pytest.CaptureFixture[str]) -> None:
+    records = [make_record(batch_size=size, advice=(BUSY,)) for size in (1, 2, 3)]
+    observe = make_observer()
+    observe(RunStarted(folder=Path("run"), cells=tuple(r.cell for r in records), most=3))
+    for index, record in enumerate(records):
+        observe(CellFinished(record=record, index=index))
+    said = [line for line in capsys.readouterr().err.splitlines() if "other work" in line]
+    assert said == ["bench: other work keeps 1.5 cores busy, so times are too long; measure when the machine is quiet"]
 
 
 def test_the_log_of_a_training_says_how_long_it_will_take(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +12,11 @@ import torch
 from torch import nn
 
 from bench.core.cell import Cell, Precision
+from bench.core.record import Counters
 from bench.core.workload import Workload
+from bench.counters.fakes import AcceleratedMode
 from bench.counters.memory import predict
+from bench.counters.static import count
 from tests.counters.small import count_operations
 
 MIB = 2**20
@@ -92,7 +98,54 @@ def test_a_mask_of_dropout_is_a_byte_per_value_on_a_gpu() -> None:
 def test_outside_training_dropout_does_nothing() -> None:
     model = nn.Dropout(0.5).eval()
     x = torch.ones(3)
-    from bench.counters.fakes import AcceleratedMode
-
     with AcceleratedMode():
         assert torch.equal(model(x), x)
+
+
+class Reading(nn.Module):
+    """Reads a value, which fake tensors lack: such a step is predicted on real ones."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor = self.inner(x)
+        return outputs if outputs.sum().item() > -math.inf else -outputs
+
+
+def counted(make: Callable[[], nn.Module], shape: tuple[int, ...], device: str) -> Counters:
+    workload = replace(work(nn.Identity(), shape), build_model=lambda: Reading(make()))
+    counters, _ = count(workload, Cell(model="net", batch_size=2, device=device), opinions=False)
+    assert counters.flops is not None
+    assert "real cpu" in counters.flops.method
+    return counters
+
+
+def test_a_model_that_reads_values_keeps_no_scores_on_a_gpu_either() -> None:
+    shape = (4, 512, HEAD)
+    scores = 2 * 4 * 512 * 512 * 4
+    found = {
+        (device, p): counted(lambda p=p: Attention(p), shape, device).predicted_peak  # type: ignore[misc]
+        for device in ("cpu", "cuda:0")
+        for p in (0.0, 0.1)
+    }
+    total = {key: peak.total_bytes for key, peak in found.items() if peak is not None}
+    assert total["cuda:0", 0.1] == total["cuda:0", 0.0] < scores
+    assert total["cpu", 0.1] > total["cuda:0", 0.1] + scores
+
+
+def test_a_model_that_reads_values_has_a_gpus_dropout_and_optimizer() -> None:
+    """A mask of a byte per value, and updates of all parameters at once."""
+    names = {
+        device: set(dict(counted(lambda: Dropped(0.5), (64, 1024), device).dispatches)) for device in ("cpu", "cuda:0")
+    }
+    for name in ("aten.native_dropout.default", "aten._foreach_add_.List"):
+        assert (name in names["cuda:0"], name in names["cpu"]) == (True, False)
+
+
+def test_a_model_that_reads_values_still_computes_with_its_attention() -> None:
+    x = torch.rand(2, 4, 8, HEAD)
+    with AcceleratedMode(is_real=True):
+        found = nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.5)
+    torch.testing.assert_close(found, nn.functional.scaled_dot_product_attention(x, x, x))

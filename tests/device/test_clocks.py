@@ -7,13 +7,14 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pynvml
 import pytest
 
-from bench.device import clocks, nvml
+from bench.device import clocks, driver, nvml
 from bench.device.clocks import hold, locked_clocks
 from tests.fakes.gpu import FakeMachine
 
@@ -83,6 +84,40 @@ def test_a_holder_that_was_killed_is_stood_in_for(machine: FakeMachine, monkeypa
         assert refused == {}
         assert machine.locked == {0: SUSTAINED}
     assert machine.locked == {0: None}
+
+
+HANGS = {
+    "it locks": "import time; time.sleep(600)",
+    "it releases": "import time; print('{}', flush=True); time.sleep(600)",
+}
+
+
+@pytest.mark.parametrize("when", HANGS)
+def test_a_driver_that_hangs_holds_nobody_up(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], when: str
+) -> None:
+    """A lock that might come later is no lock; the command goes on, and says what is left to do."""
+    real, is_over = subprocess.Popen, threading.Event()
+    command = [sys.executable, "-c", HANGS[when]]
+    monkeypatch.setattr(clocks.subprocess, "Popen", lambda _, **options: real(command, **options))
+    monkeypatch.setattr(driver, "DRIVER_SECONDS", 0.2)
+    monkeypatch.setattr(clocks, "START_SECONDS", 0.0 if when == "it locks" else 60.0)
+    monkeypatch.setattr(nvml, "release_clock", lambda _: is_over.wait())
+    with locked_clocks([machine.gpu.uuid]) as refused:
+        assert list(refused) == ([machine.gpu.uuid] if when == "it locks" else [])
+    is_over.set()
+    assert f"the driver did not release the clock of {machine.gpu.uuid} within 0.2 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["lock_clock", "release_clock"])
+def test_a_holder_whose_driver_hangs_ends_itself(name: str) -> None:
+    """Also where nobody waits for it any more."""
+    text = (
+        f"import sys, time; from bench.device import clocks, driver, nvml; nvml.lock_clock = lambda _: None; "
+        f"nvml.{name} = lambda _: time.sleep(600); driver.DRIVER_SECONDS = 0.2; clocks.hold(['one'])"
+    )
+    done = subprocess.run([sys.executable, "-c", text], input="", text=True, capture_output=True, timeout=60)
+    assert done.returncode == 1, done.stderr
 
 
 def test_the_real_holder_answers_and_ends() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Mode, Precision
 from bench.core.errors import UsageError
+from bench.core.precision import Arithmetic
 from bench.core.workload import Workload
 from bench.device.prepare import _build, prepare
 from bench.device.step import Step
@@ -264,7 +265,9 @@ def test_phases_and_whole_step_are_the_same_on_a_gpu(workload: Workload, cell: C
     for run in (run_whole, run_phases):
         with prepare(workload, replace(cell, device="cuda:0", precision=precision)) as step:
             losses.append([run(step) for _ in range(2)])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    # A half has 8 or 11 bits, and kernels of cuDNN may add up in another order each time.
+    is_half = precision.row.arithmetic in (Arithmetic.FP16, Arithmetic.BF16)
+    assert losses[0] == pytest.approx(losses[1], rel=2e-2 if is_half else 1e-3)
 
 
 class ReadsAtConstruction(nn.Module):

@@ -22,6 +22,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pynvml
 import torch
 
@@ -403,7 +404,7 @@ class FakeScaler:
         if not self.overflows:
             return False
         self.overflows -= 1
-        self.scale /= 2
+        self.scale = float(np.float32(self.scale / 2))  # it ends at 0, after 165 halvings
         return True
 
 

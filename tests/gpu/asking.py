@@ -18,6 +18,8 @@ from bench.device import nvml
 from bench.device.backend import Backend
 from bench.device.readings import Glance
 
+COMMAND_SECONDS = 200.0
+
 BUSY = 0.9
 """A GPU works where kernels ran in this share of the last moments."""
 
@@ -94,23 +96,23 @@ def peak(step: Callable[[], object], backend: Backend) -> dict[str, int | None]:
     return {"peak": found.peak_allocated, "requested": found.peak_requested, "held": found.allocated}
 
 
-def look(backend: Backend, uuid: str, seen: list[Glance]) -> None:
-    """Note clock, power and throttling, if the GPU works."""
-    load, glance = backend.load(uuid), backend.glance()
+def look(uuid: str, seen: list[Glance]) -> None:
+    """Note clock, power and throttling, if the GPU works; asks the driver alone, and needs no context."""
+    load, glance = nvml.read_load(uuid), nvml.glance(uuid)
     if load is not None and load >= BUSY and glance is not None:
         seen.append(glance)
 
 
 @contextlib.contextmanager
-def watched(backend: Backend, uuid: str) -> Iterator[list[Glance]]:
+def watched(uuid: str) -> Iterator[list[Glance]]:
     """Look at the GPU every 20 ms inside, whoever uses it."""
     seen: list[Glance] = []
     is_over = threading.Event()
 
     def watch() -> None:
-        with backend.opened():
+        with nvml.opened():
             while not is_over.wait(0.02):
-                look(backend, uuid, seen)
+                look(uuid, seen)
 
     thread = threading.Thread(target=watch)
     thread.start()

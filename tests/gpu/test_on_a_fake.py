@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,9 +10,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from bench.core.advice import AdviceKind
 from bench.core.cell import Cell, Mode
+from bench.core.errors import BenchError
 from bench.core.record import Phase, Sampling
 from bench.device.backend import Backend, backend_of
 from bench.device.environment import read_machine, state_between
@@ -20,9 +23,10 @@ from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy
 from bench.measure.timing import Timing, time_step
 from bench.runner.counting import workspaces_of
+from tests.conftest import questions_first
 from tests.fakes.gpu import MIB, FakeMachine, Throttle
 from tests.fakes.step import ScriptedStep
-from tests.gpu import asking, judging
+from tests.gpu import apart, asking, judging
 
 SECONDS = {Phase.FORWARD: 0.008, Phase.LOSS: 0.0001, Phase.BACKWARD: 0.026, Phase.OPTIMIZER: 0.004}
 MIXED = {Phase.FORWARD: 0.015, Phase.LOSS: 0.0001, Phase.BACKWARD: 0.012, Phase.OPTIMIZER: 0.001}
@@ -130,16 +134,16 @@ def test_energy_is_power_times_time(machine: FakeMachine) -> None:
 
 def clocks(machine: FakeMachine) -> tuple[list[Glance], dict[str, Any]]:
     """What is seen of a working GPU, and what a record says of it afterwards."""
-    backend, uuid, clock = backend_of("cuda:0"), machine.gpu.uuid, clock_for("cuda:0")
+    uuid, clock = machine.gpu.uuid, clock_for("cuda:0")
     seen: list[Glance] = []
     before = replace(read_machine("cuda:0", uuid), at_seconds=machine.host_now)
-    asking.look(backend, uuid, seen)
+    asking.look(uuid, seen)
     assert seen == []  # it idles
     for _ in range(20):
         clock.start()
         machine.advance(0.05, 0.001)
         clock.mark()
-        asking.look(backend, uuid, seen)
+        asking.look(uuid, seen)
         clock.collect()
     after = replace(read_machine("cuda:0", uuid), at_seconds=machine.host_now)
     state = state_between(before, after, "cuda:0", uuid, clock.glances)
@@ -163,10 +167,36 @@ def test_a_second_gpu_is_timed_on_its_own(machine: FakeMachine) -> None:
 
 def test_the_gpu_is_watched_beside_what_uses_it(machine: FakeMachine) -> None:
     machine.advance(1e9, 0.0)
-    with asking.watched(backend_of("cuda:0"), machine.gpu.uuid) as seen:
+    with asking.watched(machine.gpu.uuid) as seen:
         for _ in range(500):
             if len(seen) > 2:
                 break
             asking.threading.Event().wait(0.01)
     assert seen[0].clock_mhz == 1980
     assert machine.nvml_open == 0
+
+
+# In processes of their own: a context that stays makes every later cell a shared one's.
+
+
+def test_what_is_asked_apart_is_asked_of_the_cells_step(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = step_on(machine, MIXED)
+    monkeypatch.setattr(apart, "step_of", lambda *_: contextlib.nullcontext(step))
+    whole = sum(SECONDS.values())
+    least, total = apart.launching("net", 2, "fp32")
+    assert (least, total) == pytest.approx((sum(MIXED.values()), whole), rel=0.02)
+    assert apart.wall("net", 2, "fp32") == pytest.approx(whole, rel=0.02)
+    watts, joules = apart.power("net", 2, "fp32", machine.gpu.uuid)
+    assert (watts, joules) == pytest.approx((650, 650 * whole), rel=0.05)
+
+
+def test_what_is_asked_apart_is_answered_by_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "asking", SimpleNamespace(COMMAND_SECONDS=60.0))
+    with pytest.raises(BenchError, match=r"cuda|CUDA|NVIDIA"):
+        apart.asked("wall", "mlp", 2, "fp32")
+    assert not torch.cuda.is_initialized()
+
+
+def test_questions_come_before_tests_that_keep_a_context() -> None:
+    items = [SimpleNamespace(nodeid=one) for one in ("tests/device/a", "tests/gpu/b", "tests/measure/c", "tests/gpu/d")]
+    assert [one.nodeid[-1] for one in questions_first(items)] == ["b", "d", "a", "c"]

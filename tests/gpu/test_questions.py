@@ -6,7 +6,6 @@ is left says that there is no time. Written and judged without a GPU: no test he
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import statistics
@@ -21,24 +20,19 @@ from typing import Any, NoReturn
 import pytest
 import torch
 
-from bench import registry
-from bench.core.cell import Cell, Precision
 from bench.device import nvml
-from bench.device.backend import Backend, backend_of
 from bench.device.datasheet import datasheet
-from bench.device.prepare import prepare
 from tests.gpu import asking, judging
-from tests.gpu.asking import write_answer
+from tests.gpu.apart import DEVICE, asked
+from tests.gpu.asking import COMMAND_SECONDS, write_answer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.timeout(300)]
-DEVICE = "cuda:0"
 LONG = "decoder_lm@layers=16,width=1024,heads=16,sequence_length=1024"  # a step above 34 ms
 DEEP = "decoder_lm@layers=32,width=768,heads=12,sequence_length=512"  # as long, of kernels that take long to launch
 SHORT = "decoder_lm@layers=8,width=1024,heads=16,sequence_length=512"  # many kernels, bound by the device
 
 
 DEADLINE = time.monotonic() + float(os.environ.get("LIMIT", "570"))
-COMMAND_SECONDS = 200.0
 
 
 def left() -> float:
@@ -50,6 +44,7 @@ def left() -> float:
 def _in_time(request: pytest.FixtureRequest) -> None:
     if left() < 15:
         unasked(request.node.name, "no time left")
+    assert not torch.cuda.is_initialized(), "a context of pytest's own would be a stranger on the GPU"
 
 
 def note(question: str, wrong: list[str], **figures: Any) -> None:
@@ -103,37 +98,28 @@ def kinds(record: dict[str, Any]) -> set[str]:
     return {one["kind"] for one in record["advice"]}
 
 
-def step_of(model: str, batch: int, precision: str) -> Any:
-    """Prepare a step in this process."""
-    cell = Cell(model=model, batch_size=batch, device=DEVICE, precision=Precision(precision))
-    return prepare(registry.resolve(model), cell)
-
-
-def backend() -> Backend:
-    """Return what asks the GPU."""
-    return backend_of(DEVICE)
+@cache
+def facts() -> dict[str, Any]:
+    """Read what the GPU tells of itself, once for all questions."""
+    found: dict[str, Any] = asked("facts")
+    return found
 
 
 def uuid() -> str:
     """Name the GPU for its driver."""
-    return str(torch.cuda.get_device_properties(DEVICE).uuid)
+    return str(facts()["gpu_uuid"])
 
 
-def test_nvml_sees_this_process() -> None:
-    held = torch.ones(1, device=DEVICE)
-    used = backend().used_bytes(uuid())
-    facts = {**backend().facts(), "state": backend().state(uuid()), "torch": torch.__version__}
-    is_listed = asking.is_listed(uuid())
-    wrong = judging.environment(used, backend().allocator().allocated or 0, is_listed)
-    note("environment", wrong, used=used, is_listed=is_listed, driver=nvml.driver_version(), **facts)
-    del held
+def test_nvml_sees_the_process_that_uses_it() -> None:
+    found = facts()
+    wrong = judging.environment(found["used"], found["allocated"] or 0, found["is_listed"])
+    note("environment", wrong, **{**found, "torch": torch.__version__, "driver": nvml.driver_version()})
 
 
 def ask_the_wall_clock(question: str, model: str, batch: int, *, is_long: bool) -> None:
     """Compare stepbench's step with a plain loop of the same."""
     record = record_of(model, "-b", str(batch), "-p", "bf16-amp")
-    with step_of(model, batch, "bf16-amp") as step:
-        plain = asking.wall(step, backend())
+    plain = asked("wall", model, batch, "bf16-amp")
     mine = medians(record)
     whole = mine.pop("step")
     clock = record["samples"][0]["clock"]
@@ -153,9 +139,7 @@ def test_a_long_step_is_timed_with_a_full_queue(model: str) -> None:
 @pytest.mark.parametrize(("model", "batch", "precision"), [("my_net", 8, "fp32"), (SHORT, 8, "bf16-amp")])
 def test_launch_bound_is_said_where_it_is_true(model: str, batch: int, precision: str) -> None:
     record = record_of(model, "-b", str(batch), "-p", precision)
-    with step_of(model, batch, precision) as step:
-        total = asking.wall(step, backend(), 0.8)
-        least = asking.launching(step, backend())
+    least, total = asked("launching", model, batch, precision)
     is_said = "launch-bound" in kinds(record)
     note("launch bound", judging.launch_bound(least, total, is_said), model=model, launching=least, step=total)
 
@@ -166,28 +150,19 @@ def test_launch_bound_is_said_where_it_is_true(model: str, batch: int, precision
 def test_memory_is_torchs_own_and_was_predicted(model: str, batch: int, precision: str) -> None:
     counters = record_of(model, "-b", str(batch), "-p", precision)["counters"]
     predicted = counters["predicted_peak"]
-    gc.collect()
-    torch.cuda.empty_cache()
-    torch._C._cuda_clearCublasWorkspaces()
-    before = torch.cuda.memory_allocated(DEVICE)
-    with step_of(model, batch, precision) as step:
-        truth = asking.peak(step, backend())
-        torch._C._cuda_clearCublasWorkspaces()
-        kept = (truth["held"] or 0) - torch.cuda.memory_allocated(DEVICE)
-    truth["peak"] = (truth["peak"] or 0) - before
+    truth = asked("memory", model, batch, precision)
     total = predicted and predicted["total_bytes"]  # cuBLAS' workspaces are in it
     note(
         "memory",
         judging.memory(counters["memory"], truth, total),
         memory=counters["memory"],
         truth=truth,
-        kept_workspaces=kept,
         foreseen=predicted,
     )
 
 
 def test_rates_are_what_the_maker_publishes() -> None:
-    sheet = datasheet(torch.cuda.get_device_name(DEVICE))
+    sheet = datasheet(facts()["gpu"])
     if sheet is None:
         unasked("peaks", "nothing is published of exactly this device in bench/device/datasheet.py")
     found = bench("machine", "peaks", "-d", DEVICE, "--seconds", "0.4s", "--force")["peaks"]
@@ -208,15 +183,14 @@ def test_what_does_not_fit_has_a_row_and_the_next_cell_is_fine() -> None:
 
 def test_energy_is_power_times_time() -> None:
     window = record_of(SHORT, "-b", "8", "-p", "bf16-amp", "--energy")["counters"]["energy"]
-    with step_of(SHORT, 8, "bf16-amp") as step:
-        watts, joules = asking.power(step, backend(), uuid())
+    watts, joules = asked("power", SHORT, 8, "bf16-amp", uuid())
     wrong = judging.energy(window["joules_per_step"], window["average_watts"], joules, watts)
     note("energy", wrong, window=window, watts=watts, joules=joules)
 
 
 def test_a_record_tells_the_clock_of_the_working_gpu() -> None:
     arguments = ("-b", "16384", "--mode", "infer", "-p", "bf16", "--budget", "6s")
-    with asking.watched(backend(), uuid()) as seen:
+    with asking.watched(uuid()) as seen:
         state = record_of("mlp@width=16384,depth=6", *arguments)["state"]
     note("clocks", judging.clocks(seen, state), looks=len(seen), some=seen[:: max(1, len(seen) // 20)], state=state)
 

@@ -326,6 +326,25 @@ def test_a_power_cap_is_how_a_gpu_works_and_throws_nothing_away() -> None:
     assert "throttled" not in dict(sample.discarded)
 
 
+@pytest.mark.parametrize("lost", ["nvmlDeviceGetHandleByUUID", "nvmlDeviceGetCurrentClocksThrottleReasons"])
+def test_a_block_whose_clock_nobody_saw_is_not_thrown_away(lost: str) -> None:
+    """What was seen of the block before says nothing of it."""
+    machine = FakeMachine()
+    machine.gpu.throttles = [Throttle("thermal", start=1.2)]
+
+    def advance(seconds: float) -> None:
+        machine.lacks = (lost,) if machine.gpu.worked > 1.4 else ()
+        machine.advance(seconds)
+
+    with machine.installed():
+        clock = clock_for("cuda:0")
+        timing = time_step(ScriptedStep(advance, {Phase.FORWARD: 0.01}), "cuda:0", Sampling(), clock=clock)
+    seen = sum("thermal" in (one.throttle_reasons or ()) for one in clock.glances)
+    sample = by_phase(timing)[Phase.STEP]
+    assert dict(sample.discarded)["throttled"] == 5 * seen > 0
+    assert max(sample.seconds) == pytest.approx(0.02, rel=0.02)
+
+
 class HotNeighbour(Alone):
     """A second rank, whose GPU lowers its clock in one block."""
 
@@ -431,8 +450,16 @@ def test_visits_of_ab_begin_after_a_step_has_updated_the_weights() -> None:
 
 
 def test_updates_that_are_skipped_for_ever_are_counted_and_doubted() -> None:
-    timing = scaled(500)
+    timing = scaled(100)
     assert facts(timing, AdviceKind.SKIPPED_UPDATES) == {"skipped_updates": len(by_phase(timing)[Phase.STEP].seconds)}
+
+
+def test_updates_that_are_skipped_until_the_scale_is_0_are_doubted() -> None:
+    clock = FakeClock()
+    step = ScaledStep(clock, overflows=10_000)
+    timing = time_step(step, "cpu", Sampling(min_steps=200, budget_seconds=400 * STEP), clock=clock)  # type: ignore[arg-type]
+    assert step.scaler.get_scale() == 0.0  # type: ignore[union-attr]
+    assert facts(timing, AdviceKind.SKIPPED_UPDATES)["skipped_updates"] >= len(by_phase(timing)[Phase.STEP].seconds)
 
 
 def test_a_step_whose_launch_takes_longer_than_its_work_is_launch_bound() -> None:

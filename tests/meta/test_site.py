@@ -102,12 +102,20 @@ def test_links_between_files_become_links_between_pages(source: str, page: str, 
     assert HOOKS.site_link(source, page, target) == link
 
 
+def test_a_choice_of_values_stands_in_its_table_as_it_is_typed(site: Path) -> None:
+    page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
+    assert "table|markdown|json" in page
+    assert "\\|" not in page
+
+
 @pytest.mark.slow
 def test_search_finds_pages_that_are_opened_as_files(site: Path, chromium: Any) -> None:
     page = chromium.new_page(viewport={"width": 1400, "height": 900})
     page.goto((site / "changelog.html").as_uri())
     page.locator(".md-search__input").first.fill("accumulation")
-    page.locator(".md-search-result__item").first.wait_for()
+    first = page.locator(".md-search-result__item").first
+    first.wait_for()
+    assert "changelog" not in str(first.locator("a").first.get_attribute("href"))  # which mentions everything
     page.close()
 
 

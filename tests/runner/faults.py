@@ -236,5 +236,9 @@ def expect_and_wait():
     expect_and_sleep(60, 12)
 
 
+def expect_and_wait_longer():
+    expect_and_sleep(120, 25)
+
+
 def nap():
     time.sleep(0.6)

@@ -113,6 +113,19 @@ def test_the_command_that_cures_repeats_how_the_run_sampled() -> None:
     )
 
 
+def test_on_a_busy_machine_more_steps_are_no_cure() -> None:
+    few = short(AdviceKind.FEW_SAMPLES, steps=60)
+    calm, disturbed = make_record("calm", advice=(few,)), make_record("net", advice=(few, BUSY))
+    again = "Measure again when the machine is quiet: `bench run --resume r --retry doubted`."
+    assert short_advice([disturbed, disturbed], "r") == (
+        ("N", "Needs more steps in all 2 cells. See B first."),
+        ("B", f"Busy machine in all 2 cells. {again}"),
+    )
+    of_both = dict(short_advice([calm, disturbed], "r"))
+    assert of_both["N"].endswith("Measure longer: `bench run calm --mode train -b 8 -p fp32 --budget 20s`.")
+    assert of_both["B"] == f"Busy machine in net/train/b8/cpu/fp32. {again}"
+
+
 def test_cells_that_are_fed_differently_are_cured_by_a_command_each() -> None:
     doubted = make_record("net.py:Net", advice=(short(AdviceKind.FEW_SAMPLES, steps=60),))
     records = [replace(doubted, cell=replace(doubted.cell, input_shape=shape)) for shape in ((3, 8, 8), (3, 9, 9))]

@@ -112,6 +112,11 @@ def test_there_are_words_for_every_reason(reason: ComparisonReason) -> None:
         assert "\n" not in words
 
 
+def test_a_budget_that_ended_before_a_session_counted_names_no_change() -> None:
+    ended = comparison("net", "inconclusive", ComparisonReason.BUDGET_ENDED, shift=None, session_shifts=(), looks=6)
+    assert reason_text(ended) == "0 sessions count, undecided when the budget ended; give it more time"
+
+
 def test_a_slowdown_of_some_steps_says_so() -> None:
     reason = ComparisonReason.SLOWDOWN_CONFIRMED
     some = comparison("mlp", "slower", reason, shown_by=ShownBy.ON_AVERAGE, look=2, looks=6)

@@ -46,7 +46,11 @@ def test_the_mean_and_the_count_are_of_the_cells_that_may_be_compared() -> None:
     assert headline(PAIR) == (
         "Head takes 1.112 times as long as base (geometric mean of 2 cells, 0.990 to 1.250); 1 nominated; 1 cell apart"
     )
-    assert headline(replace(PAIR, nominations=PAIR.nominations[2:])) == "No cell may be compared; 1 cell apart"
+    loud = PAIR.nominations[2]
+    alone = headline(replace(PAIR, nominations=PAIR.nominations[2:]))
+    assert alone == "No cell may be compared (head: a busy machine)"
+    two = (loud, replace(loud, apart="another environment: torch"))
+    assert headline(replace(PAIR, nominations=two)) == "No cell may be compared; 2 cells apart"
 
 
 def test_the_document_names_the_runs_then_differences_then_cells() -> None:

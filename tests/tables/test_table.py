@@ -77,6 +77,16 @@ def test_noise_belongs_to_its_column_in_every_format() -> None:
     ]
 
 
+def test_a_word_longer_than_a_line_breaks_behind_commas_and_others_not_at_hyphens() -> None:
+    name = f"decoder_lm@{','.join(f'option_{n}={n}' for n in range(9))}"
+    lines = Page(width=40).wrap(f"ERRATUM {name} says so", indent="  ").splitlines()
+    assert max(map(len, lines)) <= 40
+    assert all(line.endswith(",") for line in lines[1:-2])
+    assert "".join(line.strip() for line in lines).startswith(f"ERRATUM {name}")
+    run = "20261130-092035-29c244"
+    assert Page(width=40).wrap(f"{'a' * 30} {run}").splitlines() == ["a" * 30, run]
+
+
 def test_columns_that_do_not_fit_are_named_with_the_width_needed() -> None:
     key = Column(name="model", cells=("a_model",), key=True, right=False)
     wide = [Column(name=f"figure {n}", unit="ms", cells=("1234567890",), noise=("± 2",), rank=n) for n in (1, 2, 3)]

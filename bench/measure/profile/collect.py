@@ -30,12 +30,13 @@ from bench.core.record import Phase
 from bench.core.units import counted
 from bench.counters.build import whole
 from bench.device.backend import backend_of, is_accelerator, synchronize
-from bench.device.step import Step
+from bench.device.step import NOTHING, Step
 from bench.measure.blocks import time_phases, time_steps, warm_up, without_garbage_collection
 from bench.measure.clock import clock_for
 from bench.measure.profile.attribution import Attribution
 from bench.measure.profile.spans import Recording, layer_marks, read_recording, run_marked
 from bench.measure.profile.times import DeviceStep, StepTime, device_times, host_times
+from bench.measure.window import Window
 
 ROUNDS = 4
 
@@ -69,13 +70,14 @@ class Collected:
     device_steps: tuple[DeviceStep, ...]
 
 
-def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
+def collect(step: Step, cell: Cell, *, steps: int | None = None, window: Window | None = None) -> Collected:
     """Warm a prepared step up, then take plain and profiled steps in turn.
 
     Synchronises at the borders of blocks; keeps the garbage collector off meanwhile. None profiles as many steps as two
-    seconds hold, between 8 and 40. A compiled model has no hooks, which would be compiled too.
+    seconds hold, between 8 and 40. A compiled model has no hooks, which would be compiled too. The window begins when
+    the step is warm.
     """
-    clock = clock_for(cell.device)
+    clock = window.clock if window else clock_for(cell.device)
     plain: list[float] = []
     host: list[float] = []
     launches: list[float] = []
@@ -89,23 +91,24 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None) -> Collected:
         wanted = steps or max(MIN_STEPS, min(MAX_STEPS, round(PROFILED_SECONDS / seconds)))
         rounds = min(ROUNDS, wanted)
         block = max(1, round(BLOCK_SECONDS / seconds))
-        for index in range(rounds):
-            tell("profiling steps", index, rounds)
-            count = wanted // rounds + (index < wanted % rounds)
-            lead_in = block > 1 or clock.name == "device"
-            new, new_host = time_steps(step, clock, max(block, count), lead_in=lead_in)
-            plain += new
-            host += new_host
-            if clock.launch_seconds is not None:
-                launches.append(clock.launch_seconds)
-            taken, on_host = time_phases(step, clock, max(block, count))
-            for phase, values in (on_host if clock.name == "device" else taken).items():
-                phases[phase] += values
-            recording = record_steps(step, cell, count + 1)
-            attribution = Attribution(recording)
-            profiled += host_times(attribution)[1:]
-            if is_accelerator(cell.device):
-                device += device_times(recording, attribution)
+        with window or NOTHING:
+            for index in range(rounds):
+                tell("profiling steps", index, rounds)
+                count = wanted // rounds + (index < wanted % rounds)
+                lead_in = block > 1 or clock.name == "device"
+                new, new_host = time_steps(step, clock, max(block, count), lead_in=lead_in)
+                plain += new
+                host += new_host
+                if clock.launch_seconds is not None:
+                    launches.append(clock.launch_seconds)
+                taken, on_host = time_phases(step, clock, max(block, count))
+                for phase, values in (on_host if clock.name == "device" else taken).items():
+                    phases[phase] += values
+                recording = record_steps(step, cell, count + 1)
+                attribution = Attribution(recording)
+                profiled += host_times(attribution)[1:]
+                if is_accelerator(cell.device):
+                    device += device_times(recording, attribution)
         with backend_of(cell.device).waits() as waits:
             if launches:
                 step()

@@ -37,6 +37,7 @@ from bench.measure.profile.passes import feed_batches, find_breaks, find_syncs, 
 from bench.measure.profile.rows import layer_rows, middle_half, operator_rows
 from bench.measure.profile.times import idle_gaps
 from bench.measure.profile.work import Work, count_work
+from bench.measure.window import Window
 from bench.registry.optimizers import OPTIMIZERS
 
 SLOW_STEP_SECONDS = 0.5
@@ -62,14 +63,20 @@ class _Passes:
 
 
 def profile_cell(
-    workload: Workload, cell: Cell, options: ProfileOptions, *, flops_per_byte: float | None = None
+    workload: Workload,
+    cell: Cell,
+    options: ProfileOptions,
+    *,
+    flops_per_byte: float | None = None,
+    window: Window | None = None,
 ) -> Profile:
     """Profile one cell; call it in a fresh process.
 
-    The balance of the device, from measured peaks, is for advice on layers that are bound by memory.
+    The balance of the device, from measured peaks, is for advice on layers that are bound by memory. `window` is that
+    of the plain and the profiled steps.
     """
     notes: list[str] = []
-    passes = _run_passes(workload, cell, options, notes)
+    passes = _run_passes(workload, cell, options, notes, window)
     counters, _ = count_workload(
         workload, mode=cell.mode, batch_size=cell.batch_size, precision=cell.precision, opinions=False
     )
@@ -91,7 +98,9 @@ def profile_cell(
     )
 
 
-def _run_passes(workload: Workload, cell: Cell, options: ProfileOptions, notes: list[str]) -> _Passes:
+def _run_passes(
+    workload: Workload, cell: Cell, options: ProfileOptions, notes: list[str], window: Window | None
+) -> _Passes:
     """Run everything that needs the prepared step."""
     graphs = graphs_so_far()
     started = time.perf_counter()
@@ -110,7 +119,7 @@ def _run_passes(workload: Workload, cell: Cell, options: ProfileOptions, notes: 
             second_step_seconds=time.perf_counter() - first,
         )
         settle_scale(step)
-        collected = collect(step, cell, steps=options.steps)
+        collected = collect(step, cell, steps=options.steps, window=window)
         again = graphs_so_far() - graphs - compiled
         passes = _Passes(
             start_up=start_up,

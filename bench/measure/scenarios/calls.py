@@ -5,6 +5,7 @@ Between a loader's batches and a step: what the model takes, and how it gets it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from bench.core.training import TrainingPlan
 from bench.core.units import counted
 from bench.counters.flops import count_module
 from bench.device.backend import is_accelerator
-from bench.device.step import LongStep, OwnStep, Step
+from bench.device.step import NOTHING, LongStep, OwnStep, Step
 from bench.measure.blocks import ACCELERATOR_WARMUP_SECONDS, without_garbage_collection
 from bench.measure.profile.collect import recorded_calls, write_recording
 from bench.measure.profile.spans import layer_marks
@@ -35,6 +36,7 @@ def repeat(
     device: str,
     sampling: Sampling,
     parts: Callable[[], Sequence[float]] | None = None,
+    window: contextlib.AbstractContextManager[object] = NOTHING,
 ) -> tuple[int, bool]:
     """Warm up, then run again and again until the median of what `run` returns is known, or the budget ends.
 
@@ -46,6 +48,7 @@ def repeat(
         device: An accelerator is warmed up for a second at least.
         sampling: When to stop.
         parts: Gives the values whose tail is asked for, of all runs so far.
+        window: Entered after the warm-up.
 
     Returns:
         Warm-ups made, and whether the target was reached.
@@ -59,11 +62,12 @@ def repeat(
         while time.perf_counter() - started < least_seconds:
             warm_up()
             warmups += 1
-        while not rule.is_finished:
-            seconds = run()
-            if rule.steps == 0:  # a process is not ended because its runs are long
-                expect(2 * FEWEST_STEPS * seconds)
-            rule.add(seconds)
+        with window:
+            while not rule.is_finished:
+                seconds = run()
+                if rule.steps == 0:  # a process is not ended because its runs are long
+                    expect(2 * FEWEST_STEPS * seconds)
+                rule.add(seconds)
     return warmups, bool(rule.is_converged)
 
 

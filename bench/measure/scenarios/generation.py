@@ -25,10 +25,10 @@ from bench.counters.build import on_meta
 from bench.counters.flops import count_workload
 from bench.counters.parameters import count_parameters
 from bench.device.backend import backend_of
-from bench.device.environment import load_of_others, read_machine, state_between
 from bench.device.prepare import prepare
-from bench.measure.clock import Clock, clock_for
+from bench.measure.clock import Clock
 from bench.measure.scenarios.calls import count_call, held_bytes, repeat, trace_calls, weights_met
+from bench.measure.window import Window
 from bench.registry.spec import parse
 
 WARMUP_TOKENS = 8
@@ -73,9 +73,9 @@ def time_case(
 ) -> tuple[GenerationTimes, MachineState]:
     """Generate again and again, with a mark after each token; synchronises before and after each generation only."""
     times: list[tuple[list[float], list[float]]] = []
-    load = load_of_others(case.cell.device, gpu_uuid)
+    window = Window(case.cell.device, gpu_uuid)
     with _prepared(case) as (model, generator, prompt):
-        clock = clock_for(case.cell.device)
+        clock = window.clock
         beginning = replace(case, new_tokens=min(case.new_tokens, WARMUP_TOKENS))
 
         def generate_once() -> float:
@@ -92,10 +92,8 @@ def time_case(
             generate(beginning, generator, model, prompt, clock)
             clock.collect()
 
-        before = read_machine(case.cell.device, gpu_uuid)
-        warmups, is_converged = repeat(generate_once, warm_up, case.cell.device, sampling, tokens)
-        after = read_machine(case.cell.device, gpu_uuid)
-        state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances, load)
+        warmups, is_converged = repeat(generate_once, warm_up, case.cell.device, sampling, tokens, window)
+        state = window.state()
     has_host = clock.name == "device"
     generation_times = GenerationTimes(
         first_token_seconds=tuple(seconds[0] for seconds, _ in times),

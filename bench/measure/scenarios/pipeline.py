@@ -14,12 +14,13 @@ from bench.core.training import PipelinePoint, TrainingPlan
 from bench.device.backend import is_accelerator
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
-from bench.device.step import Step
+from bench.device.step import NOTHING, Step
 from bench.measure.blocks import EXPECTED_STEPS, time_steps, warm_up
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import feed, input_shape
 from bench.measure.scenarios.images import Digits, make_loader, open_digits
 from bench.measure.scenarios.training import STARVED_FRACTION, starved
+from bench.measure.window import Window
 
 LEAST_BATCHES = 5
 MOST_BATCHES = 1000
@@ -30,12 +31,12 @@ _TORCHS_PREFETCH = 2  # batches per worker where none is asked for
 
 
 def measure_pipeline(
-    plan: TrainingPlan, budget_seconds: float, data: Digits | None = None, clock: Clock | None = None
+    plan: TrainingPlan, budget_seconds: float, data: Digits | None = None, window: Window | None = None
 ) -> PipelinePoint:
     """Measure one combination; each of the three takes about `budget_seconds`, and five batches at least.
 
     Batches that workers had prepared before the first was taken would flatter the loader, so they are taken and not
-    counted. `clock` keeps its glances at the device for the caller.
+    counted. `window` is that of the three measurements, without the warm-up.
 
     Raises:
         BenchError: The model or the data cannot be used.
@@ -44,10 +45,12 @@ def measure_pipeline(
     with prepare(workload, plan.cell) as step:
         if data is None:
             data = open_digits(plan, input_shape(step, plan.model))
-        clock = clock or clock_for(plan.device)
-        step_seconds = _time_step(step, plan, clock, budget_seconds)
-        start_seconds, data_seconds = _time_loader(plan, data, budget_seconds)
-        wait_seconds, rest_seconds = _time_both(step, plan, data, clock, budget_seconds)
+        clock = window.clock if window else clock_for(plan.device)
+        _warm_up(step, plan, clock)
+        with window or NOTHING:
+            step_seconds = _time_step(step, plan, clock, budget_seconds)
+            start_seconds, data_seconds = _time_loader(plan, data, budget_seconds)
+            wait_seconds, rest_seconds = _time_both(step, plan, data, clock, budget_seconds)
     waited, worked = sum(wait_seconds), sum(rest_seconds)
     is_starved = waited > STARVED_FRACTION * (waited + worked)
     count = len(wait_seconds)
@@ -62,17 +65,19 @@ def measure_pipeline(
     )
 
 
-def _time_step(step: Step, plan: TrainingPlan, clock: Clock, budget_seconds: float) -> list[float]:
-    is_queued = is_accelerator(plan.device)
-    if is_queued:
+def _warm_up(step: Step, plan: TrainingPlan, clock: Clock) -> None:
+    if is_accelerator(plan.device):
         warm_up(step, clock, plan.device)
-    else:
-        settle_scale(step)
-        warmup_seconds, _ = time_steps(step, clock, WARMUP_STEPS)
-        expect(EXPECTED_STEPS * max(warmup_seconds))  # a process is not ended because its steps are long
+        return
+    settle_scale(step)
+    warmup_seconds, _ = time_steps(step, clock, WARMUP_STEPS)
+    expect(EXPECTED_STEPS * max(warmup_seconds))  # a process is not ended because its steps are long
+
+
+def _time_step(step: Step, plan: TrainingPlan, clock: Clock, budget_seconds: float) -> list[float]:
     seconds: list[float] = []
     while len(seconds) < LEAST_BATCHES or (sum(seconds) < budget_seconds and len(seconds) < MOST_BATCHES):
-        seconds += time_steps(step, clock, LEAST_BATCHES, lead_in=is_queued)[0]
+        seconds += time_steps(step, clock, LEAST_BATCHES, lead_in=is_accelerator(plan.device))[0]
     return seconds
 
 
@@ -101,12 +106,16 @@ def _time_both(
 ) -> tuple[list[float], list[float]]:
     """Return what each step waited for its batch, and what copying and the step took."""
     batches = iter(_loader(plan, data))
-    for _ in range(1 + _ahead(plan)):
+
+    def take_one() -> None:
         images, labels = next(batches)
         feed(step, images, labels, plan)
         step()
+
+    for _ in range(_ahead(plan)):
+        take_one()
     began = time.perf_counter()
-    clock.start()
+    clock.start(take_one)  # an accelerator still works at it when it meets the first mark, as in a training
     for count, (images, labels) in enumerate(itertools.islice(batches, MOST_BATCHES), 1):
         clock.mark()
         feed(step, images, labels, plan)

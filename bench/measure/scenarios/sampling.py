@@ -24,12 +24,12 @@ from bench.core.workload import ImageSampler, Workload
 from bench.counters.build import on_meta
 from bench.counters.parameters import count_parameters
 from bench.device.backend import backend_of
-from bench.device.environment import load_of_others, read_machine, state_between
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.step import Step
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import count_call, repeat, trace_calls
+from bench.measure.window import Window
 from bench.stats.stopping import without_tail
 
 WARMUP_STEPS = 3
@@ -76,9 +76,9 @@ def time_case(
     """Sample again and again, with a mark after each part; synchronises before and after each sampling only."""
     found: list[list[float]] = []
     has_decode = False
-    load = load_of_others(case.cell.device, gpu_uuid)
+    window = Window(case.cell.device, gpu_uuid)
     with _prepared(case) as (model, sampler, text, noise):
-        clock = clock_for(case.cell.device)
+        clock = window.clock
         has_decode = sampler.decode is not None
         beginning = replace(case, steps=min(case.steps, WARMUP_STEPS))
 
@@ -97,10 +97,8 @@ def time_case(
             sample(beginning, sampler, model, text, noise, clock)
             clock.collect()
 
-        before = read_machine(case.cell.device, gpu_uuid)
-        warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling, steps)
-        after = read_machine(case.cell.device, gpu_uuid)
-        state = state_between(before, after, case.cell.device, gpu_uuid, clock.glances, load)
+        warmups, is_converged = repeat(sample_once, warm_up, case.cell.device, sampling, steps, window)
+        state = window.state()
     times = SamplingTimes(
         encode_seconds=tuple(seconds[0] for seconds in found),
         step_seconds=tuple(tuple(seconds[1 : 1 + case.steps]) for seconds in found),

@@ -31,13 +31,14 @@ from bench.core.progress import expect
 from bench.core.training import Epoch, Part, Progress, TrainingPlan, TrainingRun
 from bench.device.backend import is_accelerator
 from bench.device.prepare import prepare
-from bench.device.step import Step
+from bench.device.step import NOTHING, Step
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import feed, input_shape
 from bench.measure.scenarios.checkpoint import Place, load, save
 from bench.measure.scenarios.evaluation import Evaluation, classify, evaluate, infer, logits_of
 from bench.measure.scenarios.images import Digits, open_digits
 from bench.measure.timing import PHASE_GAP_LIMIT
+from bench.measure.window import Window
 
 STARVED_FRACTION = 0.1
 """A step that waits for data longer than this share of the time earns an Advice."""
@@ -66,13 +67,12 @@ def train(
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     is_stopped: Callable[[], bool] = lambda: False,
-    clock: Clock | None = None,
+    window: Window | None = None,
 ) -> TrainingRun:
     """Train as planned; go on from the checkpoint where there is one.
 
     `report` is told how far it is, some times a second; its time counts as OTHER. `is_stopped` is asked after every
-    step; a training that is stopped writes a checkpoint and answers what it has. `clock` keeps its glances at the
-    device for the caller.
+    step; a training that is stopped writes a checkpoint and answers what it has. `window` is that of its epochs.
 
     Raises:
         BenchError: The model, the data or the checkpoint cannot be used.
@@ -93,9 +93,10 @@ def train(
             checkpoint=checkpoint,
             report=report,
             is_stopped=is_stopped,
-            clock=clock or clock_for(plan.device),
+            clock=window.clock if window else clock_for(plan.device),
         )
-        return run.go(place)
+        with window or NOTHING:
+            return run.go(place)
 
 
 @dataclass(slots=True)

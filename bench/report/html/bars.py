@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-_NARROWEST_BAR, _CHARACTER, _PADDING = 160, 6.2, 5
-"""Pixels: width of a bar on a small page, of a character in it, and around a text."""
+_NARROWEST_BAR, _ON_A_PHONE, _CHARACTER, _PADDING = 160, 80, 6.2, 5
+"""Pixels: width of a bar on a small page, on a phone's, of a character in it, and around a text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class Part:
         value: Value in the unit of the bar's scale.
         text: Its figure.
         x: Percent of the width, set by `bar_group`; the same for `width`.
+        line: Where a tick or a rule crosses the part, in the same percent; None is nowhere.
     """
 
     name: str
@@ -26,11 +27,22 @@ class Part:
     text: str = ""
     x: float = 0.0
     width: float = 0.0
+    line: float | None = None
 
     @property
     def inside(self) -> str:
-        """The figure, if it fits into the part."""
-        return self.text if self.width / 100 * _NARROWEST_BAR >= len(self.text) * _CHARACTER + _PADDING else ""
+        """The figure, if it fits into the part and no line crosses it."""
+        return self.text if self._fits(_NARROWEST_BAR) else ""
+
+    @property
+    def is_tight(self) -> bool:
+        """Whether the figure does not fit on a phone."""
+        return not self._fits(_ON_A_PHONE)
+
+    def _fits(self, bar: float) -> bool:
+        needed = (len(self.text) * _CHARACTER + _PADDING) / bar * 100
+        is_crossed = self.line is not None and abs(self.line - self.x - self.width / 2) < needed / 2
+        return self.width >= needed and not is_crossed
 
     @property
     def full(self) -> str:
@@ -83,12 +95,17 @@ def bar_group(title: str, bars: Sequence[Bar], *, whole: float | None = None) ->
     scale = 100 / longest if longest > 0 else 0.0
     return BarGroup(
         title=title,
-        bars=tuple(_placed(bar, scale) for bar in bars),
+        bars=tuple(_placed(bar, scale, whole) for bar in bars),
         rule=whole * scale if whole else None,
     )
 
 
-def _placed(bar: Bar, scale: float) -> Bar:
+def _placed(bar: Bar, scale: float, whole: float | None) -> Bar:
     ends = [0.0, *accumulate(part.value * scale for part in bar.parts)]
-    parts = (replace(part, x=x, width=part.value * scale) for part, x in zip(bar.parts, ends, strict=False))
+    lines = [value * scale for value in (bar.mark, whole) if value is not None]
+    parts = []
+    for part, x in zip(bar.parts, ends, strict=False):
+        middle = x + part.value * scale / 2
+        line = min(lines, key=lambda at: abs(at - middle), default=None)
+        parts.append(replace(part, x=x, width=part.value * scale, line=line))
     return replace(bar, parts=tuple(parts), mark=None if bar.mark is None else bar.mark * scale)

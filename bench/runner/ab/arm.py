@@ -188,6 +188,7 @@ class LiveArm:
             folder=str(side.folder),
             search_path=side.search_path,
             environment=_own_environment(side),
+            unbind=[] if self._is_bound else list(_placing()),
             deadline=self._deadline,
         )
 
@@ -336,8 +337,8 @@ class LiveArm:
 def worker_environment(side: Side, *, is_bound: bool) -> dict[str, str]:
     """Make the variables of an interpreter: the user's own, with paths that still mean the same from another folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    if is_bound and not PLACING_VARIABLES & environment.keys():
-        environment |= {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"}
+    if is_bound:
+        environment |= _placing()
     paths = [str(Path(path).absolute()) for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     if side.python != sys.executable:
         paths.insert(0, str(_harness()))
@@ -348,6 +349,11 @@ def worker_environment(side: Side, *, is_bound: bool) -> dict[str, str]:
 def _own_environment(side: Side) -> dict[str, str]:
     """Return the variables in which the sides of one interpreter may differ."""
     return {} if side.models is None else {FOLDER_VARIABLE: str(side.models)}
+
+
+def _placing() -> dict[str, str]:
+    """Return the variables with which threads are bound, unless the user has placed them."""
+    return {} if PLACING_VARIABLES & os.environ.keys() else {"OMP_PROC_BIND": "close", "OMP_PLACES": "cores"}
 
 
 def _harness() -> Path:

@@ -24,13 +24,12 @@ from bench.core.comparison import Bisected, Ends, Narrowed, Settled, Shot, Shots
 from bench.core.errors import StoreError
 from bench.core.files import read_file
 from bench.core.jsonio import from_json, parse_json, to_json
-from bench.device.backend import is_accelerator
 from bench.runner.ab.arm import TimeUpError
 from bench.runner.ab.bisect import Bisecting, History, Measurer
 from bench.runner.ab.commits import list_history
 from bench.runner.ab.judging import columns_of, judge_all
 from bench.runner.ab.run import Request, Started, compare_sides, plan_cells
-from bench.runner.ab.servers import Servers
+from bench.runner.ab.servers import Servers, servers_for
 from bench.runner.ab.sides import Side, open_sides
 from bench.runner.ab.stages import Comparing, Progress, Settings
 from bench.runner.records import describe_resumption, open_run
@@ -198,17 +197,10 @@ class LiveMeasurer:
     def session(self, base: str, head: str, ends: Ends, cells: tuple[Cell, ...]) -> Shots:
         """Run one session; what the machine spoils is tried once more."""
         started = time.monotonic()
-        is_bound = self._settings.binds_threads and not any(is_accelerator(cell.device) for cell in cells)
-        if self._servers is None or self._sessions % SESSIONS_OF_A_SERVER == 0:
-            if self._servers is not None:
-                self._servers.renew()
-            self._servers = Servers(
-                self._sides,
-                is_bound=is_bound,
-                forks=self._settings.forks,
-                deadline=self._settings.deadline(self._started),
-                answer_seconds=self._settings.timeout_seconds,
-            )
+        if self._servers is None:
+            self._servers = servers_for(self._sides, cells, self._settings, self._started)
+        elif self._sessions % SESSIONS_OF_A_SERVER == 0:
+            self._servers.renew()
         if self._pair != (base, head):
             self._folders.close()
             self._pair = None

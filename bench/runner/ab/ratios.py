@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,10 @@ from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
 from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.estimate import Estimate
-from bench.device.backend import is_accelerator
 from bench.device.clocks import locked_environments
-from bench.runner.ab.arm import LiveArm
 from bench.runner.ab.judging import Fate, columns_of
 from bench.runner.ab.run import Compared, to_document, write_session
-from bench.runner.ab.servers import Servers
+from bench.runner.ab.servers import Servers, servers_for
 from bench.runner.ab.session import StartArm
 from bench.runner.ab.sides import Side
 from bench.runner.ab.stages import Comparing, Judged, Listener, Progress, Settings
@@ -85,6 +83,8 @@ def measure_pairs(
     listen: Listener = lambda _: None,
     start: StartArm | None = None,
     environments: dict[str, Environment] | None = None,
+    fates: dict[str, Fate] | None = None,
+    renew: Callable[[], None] = lambda: None,
     offsets: dict[str, float] | None = None,
     started: float | None = None,
 ) -> Judged:
@@ -95,46 +95,30 @@ def measure_pairs(
         settings: Settings of the sessions.
         device: Where all run.
         listen: Told when a session ends.
-        start: Starts the worker of a side; a seam for tests.
-        environments: Environments by device; a worker is asked where `start` is not given.
+        start: Starts the worker of a side. Without it servers are started here, and a worker is asked what follows.
+        environments: Environments by device.
+        fates: Why a pair cannot be measured, by its key.
+        renew: Called after every look.
         offsets: The log-ratio that counts as no change, by key of a pair.
         started: When the budget began, by `time.monotonic`; now if not given.
 
     Raises:
-        ArmError: No worker can be started, or the device is not there.
+        BenchError: No worker can be started, or the device is not there.
     """
-    own = {
-        name: {pair.key: cells[index] for pair, cells in pairs.items()} for index, name in enumerate(("base", "head"))
-    }
-    fates: dict[str, Fate] = {}
     started = time.monotonic() if started is None else started
-    deadline = settings.deadline(started)
     with contextlib.ExitStack() as stack:
-
-        def renew() -> None:
-            return None
-
         if start is None:
-            side = _here()
-            environments, fates = _look(side, pairs, device, deadline, settings.timeout_seconds)
-            sides = {name: replace(side, name=name) for name in own}
-            is_bound, is_cold = not is_accelerator(device), settings.cold_cache
-            servers = stack.enter_context(
-                Servers(
-                    sides,
-                    is_bound=is_bound,
-                    forks=settings.forks,
-                    is_cold=is_cold,
-                    deadline=deadline,
-                    answer_seconds=settings.timeout_seconds,
-                )
-            )
+            servers = stack.enter_context(_servers_here(pairs, settings, started))
+            environments, fates = _look(servers, pairs, device)
             start, renew = servers.start, servers.renew
         return Comparing(
             tuple(pairs),
             settings,
             start,
-            own=own,
+            own={
+                name: {pair.key: cells[index] for pair, cells in pairs.items()}
+                for index, name in enumerate(("base", "head"))
+            },
             fates=fates,
             environments=environments,
             listen=listen,
@@ -192,26 +176,20 @@ def _ratio(shifts: Sequence[float]) -> Estimate:
     return replace(shift, point=math.exp(shift.point), low=low, high=high, method=f"exp of the {shift.method}")
 
 
-def _here() -> Side:
-    """Return the code that lies here, for both sides."""
-    folder = Path.cwd()
-    return Side(name="head", given=".", folder=folder, root=folder)
+def _servers_here(pairs: Iterable[Cell], settings: Settings, started: float) -> Servers:
+    """Make servers for the code that lies here, on both sides."""
+    here = Path.cwd()
+    sides = {name: Side(name=name, given=".", folder=here, root=here) for name in ("base", "head")}
+    return servers_for(sides, tuple(pairs), settings, started)
 
 
 def _look(
-    side: Side,
-    pairs: Mapping[Cell, tuple[Cell, Cell]],
-    device: str,
-    deadline: float | None = None,
-    answer_seconds: float | None = None,
+    servers: Servers, pairs: Mapping[Cell, tuple[Cell, Cell]], device: str
 ) -> tuple[dict[str, Environment], dict[str, Fate]]:
     """Ask one worker for the environment, and which cells this device cannot do."""
-    arm = LiveArm(side, deadline=deadline, answer_seconds=answer_seconds)
-    try:
+    with contextlib.closing(servers.start_untimed("head")) as arm:
         arm.hello()
         found = arm.describe([device], [cell for cells in pairs.values() for cell in cells])
-    finally:
-        arm.close()
     fates = {}
     for pair, cells in pairs.items():
         reason = next((found.unfit[cell.key] for cell in cells if found.unfit[cell.key] is not None), None)
@@ -269,59 +247,50 @@ def compare_cells(
     """
     started = time.monotonic()
     get_ready()
-    found, _ = _look(_here(), {}, a.device, settings.deadline(started), settings.timeout_seconds)
-    with locked_environments(found, is_asked=settings.lock_clocks) as environments:
-        return _compare(a, b, settings, results, listen, environments[a.device], started)
-
-
-def _compare(
-    a: Cell,
-    b: Cell,
-    settings: Settings,
-    results: Path,
-    listen: Callable[[Progress], None],
-    environment: Environment,
-    started: float,
-) -> Compared:
     pair = replace(b, model=f"{b.id} : {a.id}")
-    offset = math.log(b.batch_size / a.batch_size)
-    here = Path.cwd()
-    base, head = (Side(name=name, given=cell.id, folder=here, root=here) for name, cell in (("base", a), ("head", b)))
-    plan = {"kind": "ab", "a": a.id, "b": b.id}
-    folder = open_run(results, environment=environment, cells=(a, b), settings=plan)
-    make_folder(folder.path / "sessions")
+    with _servers_here((pair,), settings, started) as servers:
+        found, fates = _look(servers, {pair: (a, b)}, a.device)
+        with locked_environments(found, is_asked=settings.lock_clocks) as environments:
+            plan = {"kind": "ab", "a": a.id, "b": b.id}
+            folder = open_run(results, environment=environments[a.device], cells=(a, b), settings=plan)
+            make_folder(folder.path / "sessions")
 
-    def on_progress(progress: Progress) -> None:
-        write_session(folder.path / "sessions", progress.session)
-        listen(progress)
+            def on_progress(progress: Progress) -> None:
+                write_session(folder.path / "sessions", progress.session)
+                listen(progress)
 
-    judged = measure_pairs(
-        {pair: (a, b)},
-        settings,
-        device=a.device,
-        listen=on_progress,
-        offsets={pair.key: offset},
-        started=started,
-    )
+            judged = measure_pairs(
+                {pair: (a, b)},
+                settings,
+                device=a.device,
+                listen=on_progress,
+                start=servers.start,
+                renew=servers.renew,
+                environments=environments,
+                fates=fates,
+                offsets={pair.key: math.log(b.batch_size / a.batch_size)},
+                started=started,
+            )
     (comparison,) = judged.comparisons
     facts = dict(comparison.facts)
     if "error" in facts:
         raise NothingMeasuredError(
             f"{'A' if facts.get('side') == 'base' else 'B'} cannot be measured: {facts['error']}"
         )
+    base, head = (replace(servers.sides[name], given=cell.id) for name, cell in (("base", a), ("head", b)))
     compared = Compared(
         folder=folder.path,
         base=base,
         head=head,
         comparisons=(replace(comparison, cell_id=f"{b.id} : {a.id}"),),
         sessions=judged.sessions,
-        environment=environment,
+        environment=environments[a.device],
         differing=(),
         unfit=judged.unfit,
         is_cut_short=judged.is_cut_short,
         seed=settings.seed,
         seconds=time.monotonic() - started,
-        notes=("the change is per example: the batch sizes differ",) if offset else (),
+        notes=("the change is per example: the batch sizes differ",) if a.batch_size != b.batch_size else (),
     )
     write_json(folder.path / COMPARISON_FILE, to_document(compared, settings))
     return compared

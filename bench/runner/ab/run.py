@@ -23,11 +23,10 @@ from bench.core.comparison import Comparison
 from bench.core.environment import Environment
 from bench.core.errors import IncomparableError, NothingMeasuredError, UsageError
 from bench.core.jsonio import to_json
-from bench.device.backend import is_accelerator
 from bench.device.clocks import locked_environments
 from bench.runner.ab.judging import Fate, with_work
 from bench.runner.ab.scout import Scouted, scout
-from bench.runner.ab.servers import Servers
+from bench.runner.ab.servers import servers_for
 from bench.runner.ab.session import AbSession
 from bench.runner.ab.sides import Side, open_sides, remarks
 from bench.runner.ab.stages import Comparing, Progress, Settings
@@ -127,7 +126,6 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
     """
     started = time.monotonic()
     settings = request.settings
-    deadline = settings.deadline(started)
     with (
         open_sides(request.base, request.head, base_python=request.base_python) as (base, head),
         contextlib.ExitStack() as stack,
@@ -135,7 +133,9 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
         cells = request.cells or plan_cells(request, head)
         notes = () if request.compares_with_itself else remarks(base, head)
         request.get_ready()
-        found = scout(base, head, cells, deadline, settings.timeout_seconds)
+        servers = stack.enter_context(servers_for({"base": base, "head": head}, cells, settings, started))
+        found = scout(base, head, cells, servers.start_untimed)
+        servers.bind(found.cells, settings)
         if request.needs_head:
             _need_something(found, notes)
         environments = stack.enter_context(
@@ -162,27 +162,18 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             write_session(folder.path / "sessions", progress.session)
             listen(progress)
 
-        sides = {"base": base, "head": head}
-        is_bound = settings.binds_threads and not any(is_accelerator(cell.device) for cell in found.cells)
-        with Servers(
-            sides,
-            is_bound=is_bound,
-            forks=settings.forks,
-            is_cold=settings.cold_cache,
-            deadline=deadline,
-            answer_seconds=settings.timeout_seconds,
-        ) as servers:
-            judged = Comparing(
-                found.cells,
-                settings,
-                servers.start,
-                fates=found.fates,
-                environments=environments,
-                spreads=spreads,
-                listen=on_progress,
-                started=started,
-                renew=servers.renew,
-            ).run()
+        judged = Comparing(
+            found.cells,
+            settings,
+            servers.start,
+            fates=found.fates,
+            environments=environments,
+            spreads=spreads,
+            listen=on_progress,
+            started=started,
+            renew=servers.renew,
+        ).run()
+        servers.renew()
         compared = Compared(
             folder=folder.path,
             base=base,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.advice import Facts
@@ -16,6 +16,7 @@ from bench.core.units import format_bytes, format_duration
 from bench.device.environment import look
 from bench.runner.ab.arm import ArmDiedError, ArmError, Counted, LiveArm
 from bench.runner.ab.judging import Fate, Work
+from bench.runner.ab.session import StartArm
 from bench.runner.ab.sides import Side
 from bench.runner.counting import workspaces_of
 
@@ -76,19 +77,17 @@ def scout(
     base: Side,
     head: Side,
     cells: Sequence[Cell],
-    deadline: float | None = None,
-    answer_seconds: float | None = None,
+    start: StartArm,
 ) -> Scouted:
-    """Ask both sides about every cell; each answer is waited for as `LiveArm` does.
+    """Ask both sides' workers, which `start` starts, about every cell.
 
     Raises:
-        ArmError: A side's interpreter cannot run a worker at all, or a device is not there.
-        TimeUpError: `deadline`, by `time.monotonic`, is over.
+        BenchError: A side's interpreter cannot run a worker at all, or a device is not there.
+        TimeUpError: The time of the comparison is over.
     """
     devices = list(dict.fromkeys(cell.device for cell in cells))
     with contextlib.ExitStack() as stack:
-        limits = {"deadline": deadline, "answer_seconds": answer_seconds}
-        workers = {side.name: _Worker(side, stack, limits) for side in (base, head)}
+        workers = {side.name: _Worker(side.name, stack, start) for side in (base, head)}
         for worker in workers.values():
             worker.arm.hello()
         described = {name: worker.arm.describe(devices, list(cells)) for name, worker in workers.items()}
@@ -146,9 +145,9 @@ def compare_work(base: Counted, head: Counted, *, is_same_python: bool) -> Work:
 class _Worker:
     """A worker that is started again for the next cell if one killed it."""
 
-    def __init__(self, side: Side, stack: contextlib.ExitStack, limits: Mapping[str, float | None]) -> None:
-        self._side, self._stack, self._limits = side, stack, limits
-        self.arm = self._start()
+    def __init__(self, side: str, stack: contextlib.ExitStack, start: StartArm) -> None:
+        self._side, self._stack, self._start = side, stack, start
+        self.arm = self._begin()
 
     def count(self, cell: Cell) -> Counted | ArmError:
         """Count a cell, or return why not."""
@@ -156,13 +155,13 @@ class _Worker:
             return self.arm.count(cell)
         except ArmDiedError as error:
             self.arm.close()
-            self.arm = self._start()
+            self.arm = self._begin()
             return error
         except ArmError as error:
             return error
 
-    def _start(self) -> LiveArm:
-        arm = LiveArm(self._side, deadline=self._limits["deadline"], answer_seconds=self._limits["answer_seconds"])
+    def _begin(self) -> LiveArm:
+        arm = self._start(self._side)
         self._stack.callback(arm.close)
         return arm
 

@@ -20,13 +20,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Self
 
+from bench.core.cell import Cell
 from bench.core.errors import BenchError
+from bench.device.backend import AUTO, CPU
 from bench.runner.ab.arm import LiveArm, TimeUpError, worker_environment
 from bench.runner.ab.sides import Side
+from bench.runner.ab.stages import Settings
 from bench.runner.ab.worktrees import uninterrupted
 from bench.runner.processes import START_SECONDS
 
@@ -134,6 +137,13 @@ class Servers:
 
     def start(self, name: str) -> LiveArm:
         """Start a worker of a side."""
+        return self._start(name, is_bound=self.is_bound)
+
+    def start_untimed(self, name: str) -> LiveArm:
+        """Start a worker that only looks and counts; it has the user's own cores and variables."""
+        return self._start(name, is_bound=False)
+
+    def _start(self, name: str, *, is_bound: bool) -> LiveArm:
         side = self.sides[name]
         server = None
         if self.forks and sys.platform == "linux":  # macOS' own libraries do not survive a fork
@@ -144,7 +154,7 @@ class Servers:
             server = self._servers[side.python]
         return LiveArm(
             side,
-            is_bound=self.is_bound,
+            is_bound=is_bound,
             is_cold=self.is_cold,
             server=server,
             deadline=self.deadline,
@@ -152,13 +162,36 @@ class Servers:
         )
 
     def renew(self) -> None:
-        """End the servers; the next workers come from new ones."""
+        """End the servers; workers that are wanted after this come from new ones."""
         for server in self._servers.values():
             server.close()
         self._servers = {}
+
+    def bind(self, cells: Sequence[Cell], settings: Settings) -> None:
+        """Bind threads if all these cells run on a CPU, with other servers where that was not so before."""
+        is_bound = _is_bound(cells, settings)
+        if is_bound is not self.is_bound:
+            self.renew()
+            self.is_bound = is_bound
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.renew()
+
+
+def servers_for(sides: Mapping[str, Side], cells: Sequence[Cell], settings: Settings, started: float) -> Servers:
+    """Make the servers of a comparison that began then, by `time.monotonic`."""
+    return Servers(
+        sides,
+        is_bound=_is_bound(cells, settings),
+        forks=settings.forks,
+        is_cold=settings.cold_cache,
+        deadline=settings.deadline(started),
+        answer_seconds=settings.timeout_seconds,
+    )
+
+
+def _is_bound(cells: Sequence[Cell], settings: Settings) -> bool:
+    return settings.binds_threads and all(cell.device in (CPU, AUTO) for cell in cells)

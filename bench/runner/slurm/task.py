@@ -23,6 +23,7 @@ from typing import Any
 from bench.core.errors import BenchError, ExitCode
 from bench.core.text import plain
 from bench.core.units import now
+from bench.device.clocks import locked_environments
 from bench.registry.code import code_hash
 from bench.runner.executor import LocalExecutor
 from bench.runner.peaks import known_peaks
@@ -80,22 +81,30 @@ class Task:
             except BenchError as error:
                 self._say(problem=str(error))
                 raise
-            measure = self._measurer(plan)
-            for begun, item in enumerate(items):
-                if self._is_too_late():
-                    self._end(TOO_LATE)
+            is_asked = self._submission.sampling.lock_clocks
+            with locked_environments(plan.environments, is_asked=is_asked) as environments:
+                if not self._measure(items, replace(plan, environments=environments)):
                     return
-                if begun and self._seconds_left() < estimated_seconds(item, self._submission.sampling):
-                    self._end(OUT_OF_TIME)
-                    return
-                environment = plan.environments.get(cell_of(item).device)
-                code = code_hash(cell_of(item).model)
-                self._say(running=item.key, running_since=now(), begun=begun, code=code, environment=environment)
-                result = measure(item)
-                self._work.append(result)
-                reason = f": {result.reason}" if result.reason else ""
-                print(plain(f"{item.id} {result.outcome.value}{reason}"), flush=True)
         self._end(FINISHED)
+
+    def _measure(self, items: Sequence[Item], plan: Plan) -> bool:
+        """Measure one item after the other; False if the time ended before the last."""
+        measure = self._measurer(plan)
+        for begun, item in enumerate(items):
+            if self._is_too_late():
+                self._end(TOO_LATE)
+                return False
+            if begun and self._seconds_left() < estimated_seconds(item, self._submission.sampling):
+                self._end(OUT_OF_TIME)
+                return False
+            environment = plan.environments.get(cell_of(item).device)
+            code = code_hash(cell_of(item).model)
+            self._say(running=item.key, running_since=now(), begun=begun, code=code, environment=environment)
+            result = measure(item)
+            self._work.append(result)
+            reason = f": {result.reason}" if result.reason else ""
+            print(plain(f"{item.id} {result.outcome.value}{reason}"), flush=True)
+        return True
 
     def _measurer(self, plan: Plan) -> Callable[[Item], Result]:
         """Return what measures one item: the executor of cells, or the kind of the run's cases."""

@@ -53,6 +53,7 @@ from bench.measure.peaks import measure_slowdown, probe_memory, probe_products
 from bench.measure.profile import profile
 from bench.measure.profile.collect import write_trace
 from bench.measure.timing import time_step
+from bench.measure.window import Window
 from bench.runner.workers.answers import Counted, CountedSubjects, Observed, Preflight, TimedCell
 from bench.store.kept import imported_code
 
@@ -96,15 +97,13 @@ def time_cell(
     if problem is not None:
         return problem
     settings = read_settings()
-    load = load_of_others(cell.device, gpu_uuid)
+    window = Window(cell.device, gpu_uuid)
     started = time.perf_counter()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step, backend_of(cell.device).opened():
         built = seconds_of_build(started, cell.device)
-        before = read_machine(cell.device, gpu_uuid)
-        timing = time_step(step, cell.device, sampling, process=process)
-        after = read_machine(cell.device, gpu_uuid)
-        state = state_between(before, after, cell.device, gpu_uuid, timing.glances, load)
+        timing = time_step(step, cell.device, sampling, process=process, clock=window.clock, window=window)
+        state = window.state()
         changed = advice_on_settings(cell, settings)
         mode = step.fallback_mode
         fallback: tuple[Advice, ...] = () if mode is None else (advice_on_gradients(mode),)
@@ -320,9 +319,7 @@ def profile_cell(
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the profiler's own, of one kind per version
-        load = load_of_others(cell.device, gpu_uuid)
-        before = read_machine(cell.device, gpu_uuid)
-        found = profile.profile_cell(workload, cell, options, flops_per_byte=flops_per_byte)
-        after = read_machine(cell.device, gpu_uuid)
-        state = state_between(before, after, cell.device, gpu_uuid, load_before=load)
+        window = Window(cell.device, gpu_uuid)
+        found = profile.profile_cell(workload, cell, options, flops_per_byte=flops_per_byte, window=window)
+        state = window.state()
     return replace(found, advice=(*found.advice, *doubts_of_machine(state, cell.device)))

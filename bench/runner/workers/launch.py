@@ -80,11 +80,13 @@ class _Patience:
         began: By `time.monotonic`, one clock for all processes.
         seconds: As asked for.
         more: Seconds beyond that, which a rank expects to take; shared by all ranks, None where nobody would wait.
+        granted: Asked for such seconds of the ranks of all nodes when the time is up.
     """
 
     began: float
     seconds: float
     more: Any = None
+    granted: Callable[[], float] = lambda: 0.0
 
     @property
     def more_seconds(self) -> float:
@@ -98,8 +100,17 @@ class _Patience:
 
     def renew(self, seconds: float) -> None:
         """Wait anew, and for so much longer."""
+        self._add(time.monotonic() - self.began + seconds)
+
+    def is_up(self) -> bool:
+        """Whether the time is up for the ranks of all nodes."""
+        if self.left <= 0:
+            self._add(self.granted())
+        return self.left <= 0
+
+    def _add(self, more: float) -> None:
         if self.more is not None:
-            self.more.value = max(self.more_seconds, time.monotonic() - self.began + seconds)
+            self.more.value = max(self.more_seconds, more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +212,12 @@ def run_ranks(
     is_host: bool = True,
     run_id: str | None = None,
     timeout_seconds: float | None = None,
+    granted: Callable[[], float] = lambda: 0.0,
 ) -> NodeEnded:
     """Run a function on so many ranks of this node, and learn how they ended; arguments as for `launch`, and these.
 
     The nodes meet at `endpoint`, `host:port`, which is here if `is_host`; they have one `run_id`. `address` is this
-    node's, as the others reach it.
+    node's, as the others reach it. `granted` tells how much longer a rank of any node expects to take.
     """
     logging.disable(logging.CRITICAL)  # the launcher's own story of a failure would push the rank's out of the tail
     kills = oom_kills()
@@ -231,7 +243,7 @@ def run_ranks(
     patience = None
     if timeout_seconds is not None:
         more = multiprocessing.RawValue("d", 0.0) if is_waited_for() else None
-        patience = _Patience(time.monotonic(), timeout_seconds, more)
+        patience = _Patience(time.monotonic(), timeout_seconds, more, granted)
     values: Mapping[int, Any] = {}
     codes: Mapping[int, int] = {}
     where: str | None = None
@@ -354,9 +366,9 @@ def _time_limit(patience: _Patience | None) -> Iterator[None]:
         return
 
     def ring(_: int, __: FrameType | None) -> None:
-        if (left := patience.left) <= 0:
+        if patience.is_up():
             raise _TooLongError
-        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.setitimer(signal.ITIMER_REAL, max(patience.left, 0.001))
 
     signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, patience.seconds)

@@ -6,17 +6,22 @@
                         of its node (`run_ranks`), writes how they ended
 
 An agent always ends well: what befell its ranks is in its file. A node without a file is one that died; another file,
-written when the agent began, tells its name.
+written when the agent began, tells its name. What a rank expects to take, beyond the usual, is in a file of its own,
+which the first node looks for now and then: nobody is given up because steps are long.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 import pickle
+import select
 import shutil
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -25,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from bench.core.progress import expect, is_waited_for, waited_for
 from bench.core.record import Outcome
 from bench.runner.endings import Ending
 from bench.runner.slurm.script import NODES_FOLDER_VARIABLE
@@ -42,6 +48,7 @@ class _Call:
     port: int
     run_id: str
     timeout_seconds: float | None
+    is_waited_for: bool
 
 
 def host_name() -> str:
@@ -68,6 +75,7 @@ def launch_on_nodes(
             port=_free_port(),
             run_id=folder.name,
             timeout_seconds=timeout_seconds,
+            is_waited_for=is_waited_for(),
         )
         (folder / "call.pickle").write_bytes(pickle.dumps(call))
         code = _srun(folder, nodes)
@@ -107,9 +115,56 @@ def _srun(folder: Path, nodes: int) -> int:
     ]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
+            if is_waited_for():
+                _listen(folder, process.pid)
             return process.wait()
         finally:
             process.terminate()
+
+
+LOOK_SECONDS = 5.0
+"""How often the first node looks for what ranks expect, while one of them may be timing beside it."""
+
+_EXPECTED, _GRANTED = ".expected", "granted"
+
+
+def _listen(folder: Path, pid: int) -> None:
+    """Pass on what the ranks of all nodes expect to take, to who waits here and to every node, until a process ends."""
+    began, granted = time.monotonic(), 0.0
+    heard: dict[str, str] = {}
+    end = os.pidfd_open(pid)
+    try:
+        while not select.select([end], [], [], LOOK_SECONDS)[0]:
+            for path in folder.glob(f"*{_EXPECTED}"):
+                with contextlib.suppress(OSError):  # of a network file system, which a file was replaced on
+                    said = path.read_text(encoding="utf-8")
+                    if heard.get(path.name) != said:
+                        heard[path.name] = said
+                        seconds = float(said.split()[1])
+                        expect(seconds)
+                        granted = max(granted, time.monotonic() - began + seconds)
+                        _write(folder / _GRANTED, f"{granted}")
+    finally:
+        os.close(end)
+
+
+def _tell(folder: Path, seconds: float) -> None:
+    """Write what a rank expects; its time makes the same expectation a new one."""
+    with contextlib.suppress(OSError):  # nothing that is measured depends on it
+        _write(folder / f"{os.environ['RANK']}{_EXPECTED}", f"{time.monotonic()} {seconds}")
+
+
+def _granted(folder: Path) -> float:
+    """Return how much longer than asked the ranks of all nodes are waited for."""
+    with contextlib.suppress(OSError):
+        return float((folder / _GRANTED).read_text(encoding="utf-8"))
+    return 0.0
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.rename(path)
 
 
 def _read(folder: Path, node: int) -> NodeEnded | None:
@@ -153,17 +208,20 @@ def main(folder: Path) -> None:
     address = _address_towards(host)
     if (interface := _interface_of(address)) is not None:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", interface)
-    ended = run_ranks(
-        call.function,
-        call.arguments,
-        ranks=call.ranks,
-        endpoint=f"{host}:{call.port}",
-        address=address,
-        nodes=call.nodes,
-        is_host=node == 0,
-        run_id=call.run_id,
-        timeout_seconds=call.timeout_seconds,
-    )
+    patience = waited_for(functools.partial(_tell, folder)) if call.is_waited_for else contextlib.nullcontext()
+    with patience:
+        ended = run_ranks(
+            call.function,
+            call.arguments,
+            ranks=call.ranks,
+            endpoint=f"{host}:{call.port}",
+            address=address,
+            nodes=call.nodes,
+            is_host=node == 0,
+            run_id=call.run_id,
+            timeout_seconds=call.timeout_seconds,
+            granted=functools.partial(_granted, folder),
+        )
     where = None if ended.where is None else f"on {host_name()} {ended.where}"
     ended = replace(ended, where=where, host=host_name())
     partial = folder / f"{node}.part"

@@ -24,12 +24,13 @@ from bench.core.record import Memory, Sample, Sampling
 from bench.counters.memory import COMPILING_STEPS, measure_memory
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.cpu import Reading, usable_cores
-from bench.device.environment import read_machine, state_between
+from bench.device.environment import state_between
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.ranks import Ranks, joined
 from bench.measure.profile.collect import TRACED_STEPS, write_trace
 from bench.measure.timing import time_step
+from bench.measure.window import Window
 from bench.runner.endings import Ending
 from bench.runner.workers.answers import TimedCell
 from bench.runner.workers.cells import problem_of, seconds_of_build, with_build
@@ -163,6 +164,7 @@ def _time_rank(
     cell: Cell, setup: RankSetup, sampling: Sampling, process: int, predicted_bytes: int | None
 ) -> RankTiming | TimedCell:
     cell = _cell_of_rank(cell, setup)
+    window = _window_of(cell.device)
     started = time.perf_counter()
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with joined(cell.device) as ranks:
@@ -172,21 +174,29 @@ def _time_rank(
         with prepare(workload, cell, ranks=ranks) as step:
             built = seconds_of_build(started, cell.device)
             ranks.wait()
-            uuid = backend_of(cell.device).facts().get("gpu_uuid") if is_accelerator(cell.device) else None
-            before = read_machine(cell.device, uuid)
-            timing = time_step(step, cell.device, sampling, process=process, team=ranks)
-            after = read_machine(cell.device, uuid)
-            state = state_between(before, after, cell.device, uuid, timing.glances)
+            timing = time_step(
+                step, cell.device, sampling, process=process, clock=window.clock, team=ranks, window=window
+            )
+            state = window.state()
     return RankTiming(
         samples=tuple(replace(sample, rank=ranks.rank) for sample in with_build(timing.samples, built)),
         advice=timing.advice,
         final_loss=timing.final_loss,
         tokens_per_example=workload.tokens_per_example,
         host=host_name(),
-        before=before,
-        after=after,
+        before=window.before,
+        after=window.after,
         state=state,
     )
+
+
+def _window_of(device: str) -> Window:
+    """Look at the load of a rank's own device, before it works on it; only CUDA knows the name of another GPU."""
+    if not is_accelerator(device):
+        return Window(device, None)
+    backend = backend_of(device)
+    backend.start()
+    return Window(device, backend.facts().get("gpu_uuid"))
 
 
 def _measure_peak(cell: Cell, setup: RankSetup) -> Memory:

@@ -10,10 +10,9 @@ from bench.core.advice import doubts_of_machine
 from bench.core.errors import UsageError
 from bench.core.training import PipelinePoint, TrainingPlan, TrainingRun
 from bench.device.backend import why_not
-from bench.device.environment import load_of_others, read_machine, state_between
-from bench.measure.clock import clock_for
 from bench.measure.scenarios.pipeline import measure_pipeline
 from bench.measure.scenarios.training import check, train
+from bench.measure.window import Window
 
 
 def check_plan(plan: TrainingPlan, is_downloading: bool) -> None:
@@ -35,18 +34,16 @@ def run_training(
         BenchError: The device, the model, the data or the checkpoint cannot be used.
     """
     _check_device(plan)
-    load = load_of_others(plan.device, gpu_uuid)
-    before, clock = read_machine(plan.device, gpu_uuid), clock_for(plan.device)
+    window = Window(plan.device, gpu_uuid)
     run = train(
         plan,
         download=download,
         checkpoint=checkpoint,
         report=connection.send,
         is_stopped=lambda: connection.poll(),
-        clock=clock,
+        window=window,
     )
-    after = read_machine(plan.device, gpu_uuid)
-    state = state_between(before, after, plan.device, gpu_uuid, clock.glances, load)
+    state = window.state()
     return replace(run, state=state, advice=(*run.advice, *doubts_of_machine(state, plan.device)))
 
 
@@ -57,12 +54,9 @@ def run_point(plan: TrainingPlan, budget_seconds: float, gpu_uuid: str | None) -
         BenchError: The device, the model or the data cannot be used.
     """
     _check_device(plan)
-    load = load_of_others(plan.device, gpu_uuid)
-    before, clock = read_machine(plan.device, gpu_uuid), clock_for(plan.device)
-    point = measure_pipeline(plan, budget_seconds, clock=clock)
-    after = read_machine(plan.device, gpu_uuid)
-    state = state_between(before, after, plan.device, gpu_uuid, clock.glances, load)
-    return replace(point, advice=(*point.advice, *doubts_of_machine(state, plan.device)))
+    window = Window(plan.device, gpu_uuid)
+    point = measure_pipeline(plan, budget_seconds, window=window)
+    return replace(point, advice=(*point.advice, *doubts_of_machine(window.state(), plan.device)))
 
 
 def _check_device(plan: TrainingPlan) -> None:

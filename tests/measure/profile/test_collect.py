@@ -11,7 +11,8 @@ import pytest
 from bench.core.profile import ProfileOptions
 from bench.core.record import Phase
 from bench.measure.profile import collect, profile
-from tests.fakes.gpu import FakeMachine, FakeScaler
+from bench.measure.window import Window
+from tests.fakes.gpu import FakeMachine, FakeScaler, Throttle
 from tests.fakes.step import ScriptedStep
 from tests.measure.profile.small import Branching, cell, workload
 from tests.measure.test_timing import EagerStep
@@ -38,6 +39,17 @@ def test_launching_is_timed_into_an_empty_queue_for_the_profile_too() -> None:
     assert max(found.plain_host_seconds) > 0.9e-3
     assert found.launch_seconds == pytest.approx(0.3e-3, rel=0.01)
     assert scaled.launch_seconds is waits.launch_seconds is None
+
+
+def test_the_machine_is_watched_while_steps_are_taken_and_not_before() -> None:
+    machine = FakeMachine()
+    machine.gpu.throttles = [Throttle("thermal", end=0.5)]  # in the warm-up only
+    with machine.installed():
+        window = Window("cuda:0", machine.gpu.uuid)
+        step = ScriptedStep(machine.advance, {Phase.FORWARD: 1e-3})
+        collect.collect(step, cell(device="cuda:0"), window=window)  # type: ignore[arg-type]
+        state = window.state()
+    assert (state.gpu_clock_mhz, state.gpu_throttle_reasons) == (1980, ())
 
 
 def test_a_plain_step_is_timed_with_a_full_queue_for_the_profile_too() -> None:
@@ -76,5 +88,5 @@ def test_a_profile_begins_after_a_step_has_updated_the_weights(monkeypatch: pyte
 
     monkeypatch.setattr(profile, "prepare", lambda *_: contextlib.nullcontext(Scaled()))
     monkeypatch.setattr(profile, "collect", lambda step, *_, **__: seen.append(step.scaler.overflows))
-    profile._run_passes(workload(Branching), cell(), ProfileOptions(), [])
+    profile._run_passes(workload(Branching), cell(), ProfileOptions(), [], None)
     assert seen == [0]

@@ -18,7 +18,7 @@ from bench.device import environment
 from bench.device.prepare import prepare
 from bench.measure.scenarios import calls, generation
 from bench.measure.scenarios.calls import held_bytes, weights_met
-from tests.fakes.gpu import FakeMachine
+from tests.fakes.gpu import FakeMachine, Throttle
 from tests.perfetto import slices
 
 QUICK = Sampling(budget_seconds=0.01, min_steps=2)
@@ -94,6 +94,7 @@ def test_texts_tell_the_clock_of_the_working_gpu(monkeypatch: pytest.MonkeyPatch
     """Read when all is done it would be that of an idle one (B3); and others' load before, not after (B6)."""
     machine = FakeMachine()
     machine.gpu.load = 60
+    machine.gpu.throttles = [Throttle("thermal", end=0.02)]  # in the warm-up only
     monkeypatch.setattr(environment, "_LOAD_MEMORY_SECONDS", 0.0)
 
     def generate(case: GenerationCase, *given: Any) -> None:
@@ -110,6 +111,7 @@ def test_texts_tell_the_clock_of_the_working_gpu(monkeypatch: pytest.MonkeyPatch
         _, state = generation.time_case(on_gpu, QUICK, machine.gpu.uuid)
     assert (state.gpu_clock_mhz, state.gpu_power_watts) == (1980, 650)
     assert state.gpu_load_before == 0.6
+    assert state.gpu_throttle_reasons == ()
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16, Precision.BF16_AMP])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+
 import pytest
 import torch
 from torch.utils.data import Dataset
@@ -12,8 +15,9 @@ from bench.measure.clock import clock_for
 from bench.measure.scenarios import pipeline
 from bench.measure.scenarios.images import Digits
 from bench.measure.scenarios.pipeline import measure_pipeline
+from bench.measure.window import Window
 from tests.fakes.clock import CountingHostClock, FakeClock
-from tests.fakes.gpu import FakeMachine
+from tests.fakes.gpu import FakeMachine, Throttle
 from tests.measure.scenarios.small import small_plan
 from tests.measure.test_timing import STEP, EagerStep, ScaledStep
 
@@ -74,19 +78,53 @@ def test_the_step_alone_is_warm_and_timed_with_a_full_queue() -> None:
     machine = FakeMachine()
     machine.gpu.ramp_seconds = 0.5
     with machine.installed():
-        clock = clock_for("cuda:0")
-        seconds = pipeline._time_step(EagerStep(machine, 1.0), small_plan("made", device="cuda:0"), clock, 0.1)
+        clock, step, plan = clock_for("cuda:0"), EagerStep(machine, 1.0), small_plan("made", device="cuda:0")
+        pipeline._warm_up(step, plan, clock)  # type: ignore[arg-type]
+        seconds = pipeline._time_step(step, plan, clock, 0.1)  # type: ignore[arg-type]
     assert seconds == pytest.approx([38.1e-3] * len(seconds), rel=0.02)
 
 
 def test_the_step_alone_updates_the_weights() -> None:
     """In fp16-amp the first updates are skipped, and such a step is shorter (A4)."""
     clock = FakeClock()
-    seconds = pipeline._time_step(ScaledStep(clock, overflows=10), small_plan("made"), clock, 0.0)
+    step, plan = ScaledStep(clock, overflows=10), small_plan("made")
+    pipeline._warm_up(step, plan, clock)  # type: ignore[arg-type]
+    seconds = pipeline._time_step(step, plan, clock, 0.0)  # type: ignore[arg-type]
     assert set(seconds) == {10 * STEP}
 
 
-def test_a_clock_that_is_given_sees_the_step_alone_and_beside_the_loader() -> None:
-    clock = CountingHostClock()
-    measure_pipeline(small_plan("made", batch_size=8), 0.0, made(work=0), clock)
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    """A fake GPU, and a loader that always has a batch."""
+    monkeypatch.setattr(pipeline, "_loader", lambda *_: itertools.repeat((None, None)))
+    monkeypatch.setattr(pipeline, "feed", lambda *_: None)
+    return FakeMachine()
+
+
+def test_beside_the_loader_a_step_is_timed_with_a_full_queue_too(fed: FakeMachine) -> None:
+    """The first of an empty queue would wait for its launches (A2)."""
+    with fed.installed():
+        step, plan = EagerStep(fed, 1.0), small_plan("made", device="cuda:0")
+        waits, rests = pipeline._time_both(step, plan, made(0), clock_for("cuda:0"), 0.0)  # type: ignore[arg-type]
+    assert rests == pytest.approx([38.1e-3] * 5, rel=0.02)
+    assert waits == pytest.approx([0.0] * 5, abs=1e-6)
+
+
+def test_the_window_is_of_the_step_alone_and_beside_the_loader(
+    fed: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed.gpu.throttles = [Throttle("thermal", end=0.5)]  # in the warm-up only
+    monkeypatch.setattr(pipeline.registry, "resolve", lambda *_, **__: None)
+    with fed.installed():
+        monkeypatch.setattr(pipeline, "prepare", lambda *_: contextlib.nullcontext(EagerStep(fed, 0.1)))
+        window = Window("cuda:0", fed.gpu.uuid)
+        measure_pipeline(small_plan("made", device="cuda:0"), 0.0, made(0), window)
+        state = window.state()
+    assert (state.gpu_clock_mhz, state.gpu_throttle_reasons) == (1980, ())
+
+
+def test_the_clock_of_the_window_sees_the_step_alone_and_beside_the_loader() -> None:
+    window, clock = Window("cpu", None), CountingHostClock()
+    window.clock = clock
+    measure_pipeline(small_plan("made", batch_size=8), 0.0, made(work=0), window)
     assert clock.collected == 3  # the warm-up, the step alone, both

@@ -19,7 +19,7 @@ from bench.core.generation import SamplingCase
 from bench.core.record import Sampling
 from bench.device import environment
 from bench.measure.scenarios import calls, sampling
-from tests.fakes.gpu import FakeMachine, FakeScaler
+from tests.fakes.gpu import FakeMachine, FakeScaler, Throttle
 from tests.perfetto import slices
 
 QUICK = Sampling(budget_seconds=0.01, min_steps=2)
@@ -132,6 +132,7 @@ def test_images_tell_the_clock_of_the_working_gpu(monkeypatch: pytest.MonkeyPatc
     """Read when all is done it would be that of an idle one (B3); and others' load before, not after (B6)."""
     machine = FakeMachine()
     machine.gpu.load = 60
+    machine.gpu.throttles = [Throttle("thermal", end=0.02)]  # in the warm-up only
     monkeypatch.setattr(environment, "_LOAD_MEMORY_SECONDS", 0.0)
 
     def sample(case: SamplingCase, *given: Any) -> None:
@@ -149,6 +150,7 @@ def test_images_tell_the_clock_of_the_working_gpu(monkeypatch: pytest.MonkeyPatc
         _, state = sampling.time_case(on_gpu, QUICK, machine.gpu.uuid)
     assert (state.gpu_clock_mhz, state.gpu_power_watts) == (1980, 650)
     assert state.gpu_load_before == 0.6
+    assert state.gpu_throttle_reasons == ()
 
 
 @pytest.mark.parametrize(

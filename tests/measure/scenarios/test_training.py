@@ -17,6 +17,7 @@ from bench.measure.scenarios import training as training_module
 from bench.measure.scenarios.evaluation import Evaluation, classify
 from bench.measure.scenarios.images import open_digits
 from bench.measure.scenarios.training import train
+from bench.measure.window import Window
 from bench.tables.training import score_columns
 from tests.fakes.clock import CountingHostClock
 from tests.measure.scenarios.small import MODEL, small_plan
@@ -61,9 +62,10 @@ def test_two_trainings_have_the_same_losses_and_another_seed_has_others(data) ->
     assert losses(train(small_plan(data, seed=1, epochs=1)))[0] != losses(first)[0]
 
 
-def test_a_clock_that_is_given_marks_every_epoch(data) -> None:
-    clock = CountingHostClock()
-    run = train(small_plan(data), clock=clock)
+def test_the_clock_of_the_window_marks_every_epoch(data) -> None:
+    window, clock = Window("cpu", None), CountingHostClock()
+    window.clock = clock
+    run = train(small_plan(data), window=window)
     assert clock.collected == len(run.epochs) == 2
 
 

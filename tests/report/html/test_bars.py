@@ -35,6 +35,18 @@ def test_a_thin_part_has_no_text_in_it_but_is_still_said() -> None:
     assert placed.label == "p0 99, p1 1"
 
 
+def test_a_text_in_a_bar_is_crossed_by_no_line() -> None:
+    (placed,) = bar_group("t", [bar(50, 48, mark=75.0)]).bars
+    assert [part.inside for part in placed.parts] == ["50", ""]
+    (ruled,) = bar_group("t", [bar(50, 48)], whole=75.0).bars
+    assert [part.inside for part in ruled.parts] == ["50", ""]
+
+
+def test_a_text_that_does_not_fit_on_a_phone_is_known() -> None:
+    (placed,) = bar_group("t", [bar(80, 20)]).bars
+    assert [(part.inside, part.is_tight) for part in placed.parts] == [("80", False), ("20", True)]
+
+
 def test_a_bar_of_nothing_has_no_width() -> None:
     (placed,) = bar_group("t", [bar(0.0)]).bars
     assert placed.parts[0].width == 0

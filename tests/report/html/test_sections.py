@@ -35,7 +35,7 @@ from bench.stats.summary import Summary, summarise
 from bench.store.stored import StoredRun
 from bench.tables.document import Notes, Rows
 from bench.tables.figures import first, seconds_text, words
-from tests.records import ENVIRONMENT, begun, make_begun, make_claims, make_record
+from tests.records import BUSY, ENVIRONMENT, begun, make_begun, make_claims, make_record
 from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 from tests.report.profiles import PROFILE
@@ -122,10 +122,11 @@ def test_texts_have_their_tokens_per_second_and_the_time_of_one_beside_each_othe
 def test_the_answer_comes_first_and_counts() -> None:
     values = built(answer.SECTION)
     assert values["headline"] == "bf16-amp is faster than fp32 here in 7 of 7 pairs: its step takes 0.70 times as long"
-    assert values["counted"] == "18 of 20 cells of 5 models measured; 1 skipped, 1 out of memory"
+    assert values["counted"] == "18 of 20 cells of 5 models measured, 2 on a busy machine; 1 skipped, 1 out of memory"
     assert [(card["number"], card["tone"]) for card in values["cards"]] == [
         ("18", ""),
-        ("2", "bad"),
+        ("1", ""),
+        ("1", "bad"),
         ("2", "doubt"),
         ("2", "bad"),
     ]
@@ -139,6 +140,29 @@ def test_the_answer_comes_first_and_counts() -> None:
 def test_a_run_without_fault_says_so() -> None:
     run = make_run(id="r", environment=ENVIRONMENT, records=(make_record(),))
     assert built(answer.SECTION, run)["headline"] == "1 cell of 1 model, all measured"
+
+
+def test_the_headline_says_that_the_machine_was_busy_and_names_the_run_to_measure_again() -> None:
+    busy, calm = make_record(batch_size=8, advice=(BUSY,)), make_record(batch_size=32)
+    values = built(answer.SECTION, make_run(id="r", environment=ENVIRONMENT, records=(busy,)))
+    assert values["headline"] == "1 cell of 1 model, all measured on a busy machine"
+    assert "`bench run --resume r --retry doubted`" in values["doubts"][0][1]
+    both = built(answer.SECTION, make_run(id="r", environment=ENVIRONMENT, records=(busy, calm)))
+    assert both["headline"] == "2 cells of 1 model, all measured, 1 on a busy machine"
+
+
+def test_phases_that_are_left_out_are_counted() -> None:
+    nonsense = make_record(batch_size=8)
+    nonsense = replace(
+        nonsense,
+        samples=tuple(
+            replace(s, seconds=tuple(3 * v for v in s.seconds)) if s.phase is Phase.FORWARD else s
+            for s in nonsense.samples
+        ),
+    )
+    run = make_run(id="r", environment=ENVIRONMENT, records=(nonsense, make_record(batch_size=32)))
+    (note,) = built(phases.SECTION, run)["notes"]
+    assert note == "Left out: 1 cell whose phases are more than 20 % off the whole step."
 
 
 def test_what_was_never_finished_or_cannot_be_read_is_a_failure_too() -> None:

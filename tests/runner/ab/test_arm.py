@@ -17,8 +17,9 @@ import pytest
 from bench.core.cell import Cell
 from bench.core.errors import BenchError
 from bench.runner.ab.arm import PLACING_VARIABLES, ArmDiedError, ArmError, LiveArm, TimeUpError, worker_environment
-from bench.runner.ab.servers import ForkServer, Servers
+from bench.runner.ab.servers import ForkServer, Servers, servers_for
 from bench.runner.ab.sides import Side
+from bench.runner.ab.stages import Settings
 
 StartWorker = Callable[..., LiveArm]
 
@@ -95,6 +96,34 @@ def test_a_worker_has_the_variables_that_place_its_threads(start: StartWorker, m
     arm = start(is_bound=True)
     arm.free()
     assert b"OMP_PLACES=cores" in Path(f"/proc/{arm.pid}/environ").read_bytes().split(b"\0")
+
+
+def test_a_forked_worker_that_only_looks_finds_what_a_fresh_one_finds(
+    server: ForkServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in PLACING_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    side = Side(name="head", given=".", folder=tmp_path, root=tmp_path)
+    found = []
+    for arm in (LiveArm(side), LiveArm(side, server=server)):
+        with contextlib.closing(arm):
+            found.append(arm.describe(["cpu"], []).environments)
+    assert found[0] == found[1], "the server's threads are bound, which neither cores nor variables may show"
+
+
+def test_servers_bind_threads_where_all_cells_run_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[bool] = []
+    monkeypatch.setattr(Servers, "renew", lambda servers: ended.append(servers.is_bound))
+    auto, on_cpu, on_gpu = (Cell(model="net", batch_size=1, device=device) for device in ("auto", "cpu", "cuda:0"))
+    servers = servers_for({}, (auto, on_cpu), Settings(), 0.0)
+    assert servers.is_bound
+    servers.bind((on_cpu,), Settings())
+    assert not ended
+    servers.bind((on_cpu, on_gpu), Settings())
+    assert ended == [True]
+    assert not servers.is_bound
+    assert not servers_for({}, (on_gpu,), Settings(), 0.0).is_bound
+    assert not servers_for({}, (on_cpu,), Settings(binds_threads=False), 0.0).is_bound
 
 
 def test_a_killed_worker_is_an_error_that_names_the_signal(start: StartWorker) -> None:

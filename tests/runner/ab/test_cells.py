@@ -16,9 +16,9 @@ from bench.core.comparison import ComparisonVerdict
 from bench.core.errors import UsageError
 from bench.runner.ab import ratios
 from bench.runner.ab.ratios import cells_of, compare_cells, measure_pairs
+from bench.runner.ab.servers import Servers
 from bench.runner.ab.stages import Settings
 from bench.tables.comparison import ratio_text
-from tests.records import ENVIRONMENT
 from tests.runner.ab_fakes import FakeMachine, cell
 
 SETTINGS = Settings(quads=2, seed=7)
@@ -93,19 +93,16 @@ def test_the_budget_of_two_cells_begins_before_anything_is_started(
 ) -> None:
     deadlines: list[float | None] = []
 
-    def look(_: Any, pairs: Any, device: str, deadline: float | None = None, *__: Any) -> Any:
-        deadlines.append(deadline)
-        if pairs:
-            raise UsageError("enough")
-        return {device: ENVIRONMENT}, {}
+    def look(servers: Servers, *_: Any) -> Any:
+        deadlines.append(servers.deadline)
+        raise UsageError("enough")
 
     seconds = itertools.count(0.0, 10.0)  # every look at the clock is ten seconds later
     monkeypatch.setattr(ratios, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
     monkeypatch.setattr(ratios, "_look", look)
-    monkeypatch.setattr(ratios, "open_run", lambda *_, **__: SimpleNamespace(path=tmp_path))
     settings = replace(SETTINGS, budget_seconds=60.0)
     waited: list[int] = []
     with pytest.raises(UsageError, match="enough"):
         compare_cells(cell("mlp"), cell("cnn"), settings, tmp_path, get_ready=lambda: waited.append(len(deadlines)))
-    assert deadlines == [60.0, 60.0]
+    assert deadlines == [60.0]
     assert waited == [0], "waiting for a quiet machine comes first"

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench.core.cell import Cell, CompileMode
-from bench.runner.ab import scout
 from bench.runner.ab.arm import ArmError, Counted, Description
 from bench.runner.ab.judging import Work
-from bench.runner.ab.scout import _fate_together, compare_work
+from bench.runner.ab.scout import _fate_together, compare_work, scout
 from bench.runner.ab.sides import Side
 from tests.records import ENVIRONMENT
 
@@ -63,7 +62,7 @@ def test_two_sides_that_fit_only_alone_are_not_compared() -> None:
 
 @pytest.mark.parametrize(("free", "is_compared"), [((20, 20), True), ((20, 10), False), ((10, 20), False)])
 def test_the_sides_are_asked_for_the_memory_that_both_find(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: tuple[int, int], is_compared: bool
+    tmp_path: Path, free: tuple[int, int], is_compared: bool
 ) -> None:
     cell = replace(CELL, device="cuda:0")
     rooms = iter(free)
@@ -80,9 +79,8 @@ def test_the_sides_are_asked_for_the_memory_that_both_find(
         def count(self, _: Cell) -> Counted:
             return replace(counted(), predicted_bytes=6 * GIB)
 
-    monkeypatch.setattr(scout._Worker, "_start", lambda _: Arm())
     base, head = (Side(name=name, given=".", folder=tmp_path, root=tmp_path) for name in ("base", "head"))
-    found = scout.scout(base, head, [cell])
+    found = scout(base, head, [cell], lambda _: Arm())  # type: ignore[arg-type,return-value]
     assert (cell.key in found.work) is is_compared
     assert [fate.reason[:24] for fate in found.fates.values()] == ([] if is_compared else ["both sides together need"])
 

@@ -1,5 +1,6 @@
 """Slurm without a Slurm: its commands are replaced by a function, its answers are lines that a real one printed."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.cli import run_command as run_bench
 from bench.core.cell import Cell, CompileMode
+from bench.core.environment import LOCKED
 from bench.core.errors import BenchError, ExitCode, ModelError, UsageError
 from bench.core.record import Outcome, Record, Sampling
 from bench.core.units import now
@@ -499,6 +501,27 @@ def node(monkeypatch):
 
 def run_task(folder, chunk="0.0"):
     return slurm_task.main([str(folder.path), chunk])
+
+
+def test_a_task_locks_the_clocks_of_its_own_node(tmp_path, monkeypatch, node):
+    """Else every cell would say that the driver refused, which nobody had asked."""
+    asked, made = [], []
+
+    @contextlib.contextmanager
+    def locked(environments, *, is_asked):
+        asked.append(is_asked)
+        yield {device: replace(one, gpu_settings=((LOCKED, "sustained"),)) for device, one in environments.items()}
+        asked.append("released")
+
+    executor = slurm_task.LocalExecutor
+    monkeypatch.setattr(slurm_task, "locked_environments", locked)
+    monkeypatch.setattr(slurm_task, "LocalExecutor", lambda **options: made.append(options) or executor())
+    session = Session(sweeps=(), planned=CELLS, sampling=Sampling(lock_clocks=True))
+    slurm = Slurm(FakeSlurm())
+    submitted = slurm_run.submit(session, JobOptions(time_seconds=600), results=tmp_path, slurm=slurm)
+    assert run_task(RunFolder.open(submitted.folder)) == 0
+    assert asked == [True, "released"]
+    assert dict(made[0]["environments"]["cpu"].gpu_settings) == {LOCKED: "sustained"}
 
 
 def test_a_task_says_where_it_is_before_each_cell(folder, node):

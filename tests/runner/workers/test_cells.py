@@ -17,6 +17,8 @@ from bench.core.profile import Profile, ProfileOptions
 from bench.core.record import Memory, Outcome, Phase, Sampling
 from bench.core.training import TrainingPlan
 from bench.device import environment
+from bench.measure import window
+from bench.measure.window import Window
 from bench.runner import processes
 from bench.runner.endings import Ending
 from bench.runner.scenarios import time_and_count
@@ -133,8 +135,9 @@ def test_a_profile_on_a_shared_and_throttled_gpu_is_doubted(
     machine.gpu.load, machine.gpu.has_context = 60, True
     monkeypatch.setattr(environment, "_LOAD_MEMORY_SECONDS", 0.0)
 
-    def profile_cell(*_: object, **__: object) -> Profile:
-        machine.gpu.throttled["thermal"] += 1e6
+    def profile_cell(*_: object, window: Window, **__: object) -> Profile:
+        with window:
+            machine.gpu.throttled["thermal"] += 1e6
         return GPU
 
     monkeypatch.setattr(cells.registry, "resolve", lambda *_, **__: None)
@@ -147,7 +150,7 @@ def test_a_profile_on_a_shared_and_throttled_gpu_is_doubted(
 
 
 def test_a_pipeline_on_a_busy_machine_is_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "state_between", lambda *_: MachineState(other_busy_cores=1.5, load_1m=3.0))
+    monkeypatch.setattr(window, "state_between", lambda *_: MachineState(other_busy_cores=1.5, load_1m=3.0))
     point = training.run_point(TrainingPlan(model="my_net@classes=10", batch_size=4, limit_examples=64), 0.0, None)
     doubt = Advice(kind=AdviceKind.BUSY_MACHINE, facts=(("other_busy_cores", 1.5), ("load_1m", 3.0)))
     assert doubt in point.advice

@@ -17,6 +17,7 @@ from bench.core.record import Outcome, Phase, Sampling
 from bench.core.training import PipelinePoint, TrainingPlan
 from bench.device import environment
 from bench.measure.clock import Clock
+from bench.measure.window import Window
 from bench.runner import doctor
 from bench.runner.endings import Ending
 from bench.runner.workers import cells, training
@@ -51,6 +52,11 @@ def work(machine: FakeMachine, clock: Clock) -> None:
         clock.collect()
 
 
+def work_in(window: Window, machine: FakeMachine) -> None:
+    with window:
+        work(machine, window.clock)
+
+
 # Each function measures on its GPU, and gives the state of the machine meanwhile, and its doubts.
 
 Told = tuple[MachineState | None, tuple[Advice, ...]]
@@ -70,14 +76,14 @@ def probed(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Told:
 
 def trained(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Told:
     run = make_training().run
-    monkeypatch.setattr(training, "train", lambda *_, clock, **__: (work(machine, clock), run)[1])
+    monkeypatch.setattr(training, "train", lambda *_, window, **__: (work_in(window, machine), run)[1])
     found = training.run_training(PLAN, False, mock.Mock(), uuid_of(machine), mock.Mock())
     return found.state, found.advice
 
 
 def fed(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Told:
     point = PipelinePoint(plan=PLAN)
-    monkeypatch.setattr(training, "measure_pipeline", lambda *_, clock: (work(machine, clock), point)[1])
+    monkeypatch.setattr(training, "measure_pipeline", lambda *_, window: (work_in(window, machine), point)[1])
     return None, training.run_point(PLAN, 0.0, uuid_of(machine)).advice
 
 
@@ -110,8 +116,10 @@ def test_a_clock_that_was_lowered_meanwhile_is_a_doubt(
     assert dict(doubt.facts)["reasons"] == reason
 
 
-def test_a_clock_that_was_lowered_in_the_warm_up_only_is_none(machine: FakeMachine) -> None:
-    machine.gpu.throttles = [Throttle("hardware", end=0.5)]
+@pytest.mark.parametrize("reason", ["hardware", "thermal", "power"])
+def test_a_clock_that_was_lowered_in_the_warm_up_only_is_none(machine: FakeMachine, reason: str) -> None:
+    """The window is that of the samples, for glances and for the driver's counters."""
+    machine.gpu.throttles = [Throttle(reason, end=0.5)]
     state, _ = timed(machine, mock.Mock())
     assert state is not None
     assert (state.gpu_clock_mhz, state.gpu_throttle_reasons) == (1980, ())

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from bench.core.advice import AdviceKind
-from bench.core.cell import Cell, Mode, Parallel
+from bench.core.cell import Cell, Mode, Parallel, Precision
 from bench.core.environment import MachineState, RankSetup
 from bench.core.errors import UsageError
 from bench.core.record import Outcome, Phase, Sampling
+from bench.device import environment
 from bench.device.environment import read_machine
 from bench.runner import processes
 from bench.runner.executor import LocalExecutor
@@ -21,7 +22,7 @@ from bench.runner.workers.answers import TimedCell
 from bench.runner.workers.ranks import RankTiming
 from bench.stats.rank_scaling import main_rank_scalings
 from bench.stats.summary import summarise
-from tests.fakes.gpu import FakeMachine, FakeScaler
+from tests.fakes.gpu import FakeMachine, FakeScaler, Throttle
 from tests.fakes.step import ScriptedStep
 from tests.perfetto import slices
 from tests.runner.rank_faults import mean_loss_workload
@@ -54,6 +55,35 @@ def test_fsdp2_keeps_a_part_of_every_weight_on_each_rank():
     shards = [rank[4] for rank in ending.value]
     assert [sum(sizes) for sizes in zip(*shards, strict=True)] == whole
     assert all(shard < size for shard, size in zip(shards[0], whole, strict=True))
+
+
+@pytest.mark.parametrize("parallel", Parallel)
+def test_an_update_that_one_rank_must_skip_is_skipped_by_all(parallel):
+    """Of FSDP2 each rank sees its own part of the gradients only; torch's DTensor tells the others of an overflow."""
+    ending = processes.call("tests.runner.rank_faults:scales", parallel.value, 16)
+    assert ending.outcome is Outcome.OK, ending
+    first, second = ending.value
+    skipped = [not is_finite for is_finite, _, _ in first]
+    assert 0 < sum(skipped) < 16
+    if parallel is Parallel.FSDP2:
+        assert all(is_finite for is_finite, _, _ in second)  # the overflow is in the other rank's part
+    for rank in (first, second):
+        assert [not has_changed for _, _, has_changed in rank] == skipped
+        assert rank[-1][1] == 65536 / 2 ** sum(skipped)
+    assert [scale for _, scale, _ in first] == [scale for _, scale, _ in second]
+
+
+@pytest.mark.parametrize("parallel", Parallel)
+def test_updates_that_ranks_skip_for_ever_are_a_doubt_with_their_number(parallel):
+    model, precision = "tests.runner.user_models:nan_loss", Precision.FP16_AMP
+    cell = Cell(model=model, batch_size=2, threads=1, world_size=2, parallel=parallel, precision=precision)
+    ending = processes.call("bench.runner.workers.ranks:time_ranks", cell, SHORT, 0, None, None)
+    assert ending.outcome is Outcome.OK, ending
+    (doubt,) = [one for one in ending.value.advice if one.kind is AdviceKind.SKIPPED_UPDATES]
+    of_a_rank = [one for one in ending.value.samples if one.rank == 0 and one.phase in (Phase.STEP, Phase.FORWARD)]
+    lead_ins = sum(dict(of_a_rank[0].discarded).values())
+    steps = sum(len(one.seconds) for one in of_a_rank)
+    assert steps <= dict(doubt.facts)["skipped_updates"] <= steps + 2 * lead_ins
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +245,8 @@ def on_rank_one(monkeypatch):
     monkeypatch.setattr(ranks, "prepare", lambda *_, **__: contextlib.nullcontext(step))
     monkeypatch.setattr(ranks.registry, "resolve", lambda *_, **__: SimpleNamespace(tokens_per_example=None))
     with machine.installed():
-        yield step, RankSetup(backend="nccl", threads=1, devices=("cuda:0", "cuda:1"))
+        machine.step = step
+        yield machine, RankSetup(backend="nccl", threads=1, devices=("cuda:0", "cuda:1"))
 
 
 def test_a_rank_tells_the_clock_of_its_own_working_gpu(on_rank_one):
@@ -224,6 +255,26 @@ def test_a_rank_tells_the_clock_of_its_own_working_gpu(on_rank_one):
     found = ranks._time_rank(Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2), setup, SHORT, 0, None)
     assert (found.state.gpu_clock_mhz, found.state.gpu_power_watts) == (1980, 650)
     assert {sample.rank for sample in found.samples} == {1}
+
+
+def test_a_rank_tells_the_load_of_its_own_gpu_before_it_works_there(on_rank_one, monkeypatch):
+    """As a cell of one process does (B6); where processes cannot be told apart, nothing else tells of others."""
+    machine, setup = on_rank_one
+    machine.gpus[1].load, machine.lists_host_numbers = 60, True
+    monkeypatch.setattr(environment, "_LOAD_MEMORY_SECONDS", 0.0)
+    found = ranks._time_rank(Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2), setup, SHORT, 0, None)
+    assert found.state.gpu_load_before == 0.6
+    monkeypatch.setattr(ranks, "_launch", lambda *_: (found,))
+    timed = ranks.time_ranks(Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2), SHORT, 0, None, None)
+    assert AdviceKind.SHARED_GPU in {doubt.kind for doubt in timed.advice}
+
+
+@pytest.mark.parametrize("reason", ["hardware", "thermal"])
+def test_what_lowered_a_ranks_clock_in_the_warm_up_only_says_nothing(on_rank_one, reason):
+    machine, setup = on_rank_one
+    machine.gpus[1].throttles = [Throttle(reason, end=0.5)]
+    found = ranks._time_rank(Cell(model="mlp", batch_size=2, device="cuda:0", world_size=2), setup, SHORT, 0, None)
+    assert found.state.gpu_throttle_reasons == ()
 
 
 def test_a_rank_looks_at_the_memory_of_its_own_gpu(on_rank_one):
@@ -235,7 +286,8 @@ def test_a_rank_looks_at_the_memory_of_its_own_gpu(on_rank_one):
 
 def test_a_ranks_trace_is_of_steps_that_update_the_weights(on_rank_one, monkeypatch):
     """In fp16-amp the first updates are skipped (A4)."""
-    step, setup = on_rank_one
+    machine, setup = on_rank_one
+    step = machine.step
     step.scaler = FakeScaler(overflows=16)
     step._advance = lambda _: step.scaler.skips()
     monkeypatch.setattr(ranks, "write_trace", lambda *_, **__: step.scaler.overflows)

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from bench.core.advice import AdviceKind
 from bench.core.claim import ClaimVerdict
 from bench.core.comparison import ComparisonVerdict
 from bench.core.environment import Environment
 from bench.core.record import Outcome
 from bench.core.units import counted, format_bytes, format_count
 from bench.report.html.contract import ReportData, Section
-from bench.report.html.groups import grouped
+from bench.report.html.groups import grouped, run_names
 from bench.store.stored import StoredRun
 from bench.tables.advice import advice_sentences, marks, short_advice
 from bench.tables.cell_values import outcome_text, peak_bytes
@@ -32,8 +33,9 @@ def build(data: ReportData) -> Mapping[str, Any]:
     newest = max((row.run for row in data.rows), default=0)  # older runs are compared with it, in another section
     records = [row.record for row in data.rows if row.run == newest]
     summaries = [row.summary for row in data.rows if row.run == newest]
-    short = dict(short_advice(data.records))
-    doubts = [(mark, words(short[mark]), words(text)) for mark, text in advice_sentences(data.records)]
+    run = data.runs[0].id if len(data.runs) == 1 else "RUN"
+    short = dict(short_advice(data.records, run))
+    doubts = [(mark, words(short[mark]), words(text)) for mark, text in advice_sentences(data.records, run)]
     failures = [
         (name(row.record.cell.id), words(text)) for row in data.rows if (text := outcome_text(row.record)) is not None
     ]
@@ -71,6 +73,8 @@ def _headline(data: ReportData) -> str:
     outcomes = Counter(row.record.outcome for row in data.rows)
     missing = sum(len(run.missing) for run in data.runs)
     good, total = outcomes[Outcome.OK], len(data.rows) + missing
+    busy = sum(any(one.kind is AdviceKind.BUSY_MACHINE for one in row.record.advice) for row in data.rows)
+    busily = f"{'' if busy == good else f', {busy:,}'} on a busy machine" if busy else ""
     of = f"of {counted(len(models), 'model')}"
     cases = sum(len(run.generations) + len(run.images) for run in data.runs)
     if not total and cases:
@@ -78,10 +82,10 @@ def _headline(data: ReportData) -> str:
     if not total:
         return "Nothing was measured"
     if good == total:
-        return f"{counted(total, 'cell')} {of}, all measured"
+        return f"{counted(total, 'cell')} {of}, all measured{busily}"
     rest = [f"{n} {o.value.replace('_', ' ')}" for o, n in outcomes.items() if o is not Outcome.OK]
     rest += [f"{missing:,} never finished"] if missing else []
-    return f"{good:,} of {counted(total, 'cell')} {of} measured; {', '.join(rest)}"
+    return f"{good:,} of {counted(total, 'cell')} {of} measured{busily}; {', '.join(rest)}"
 
 
 def _sentence(text: str) -> str:
@@ -113,10 +117,12 @@ def _cards(data: ReportData) -> list[dict[str, str]]:
     cards = []
     if data.rows:
         doubted = sum(bool(row.record.advice) for row in data.rows)
-        failed = sum(row.record.outcome is not Outcome.OK for row in data.rows)
-        failed += sum(len(run.missing) for run in data.runs)
+        outcomes = Counter(row.record.outcome for row in data.rows)
+        measured, skipped = outcomes[Outcome.OK], outcomes[Outcome.SKIPPED]
+        failed = len(data.rows) - measured - skipped + sum(len(run.missing) for run in data.runs)
         cards += [
-            _card(len(data.rows) - sum(r.record.outcome is not Outcome.OK for r in data.rows), "measured", "cells", ""),
+            _card(measured, "measured", "cells", ""),
+            *([_card(skipped, "skipped", "failures", "")] if skipped else []),
             *([_card(failed, "not measured", "failures", "bad")] if failed else []),
             _card(doubted, "with a doubt", "doubts" if doubted else "", "doubt" if doubted else "good"),
         ]
@@ -162,15 +168,17 @@ def _best_table(data: ReportData) -> Rows | None:
     best = [max(group.rows, key=lambda row: row.summary.examples_per_second or 0.0) for group in groups]
     parameters = [row.record.counters.parameters for row in best]
     peaks = [peak_bytes(row.record) for row in best]
+    runs = run_names(data)
     columns = [
         Column(name="model", cells=tuple(group.title for group in groups), right=False),
-        Column(name="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
-        Column(name="most examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
+        Column(name="examples/s", cells=tuple(format_count(row.summary.examples_per_second) for row in best)),
+        Column(name="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
+        *([Column(name="run", cells=tuple(runs[row.run] for row in best), right=False)] if any(runs) else []),
         Column(name="at batch", cells=tuple(str(row.record.cell.batch_size) for row in best)),
         Column(name="precision", cells=tuple(row.record.cell.precision.value for row in best), right=False),
-        Column(name="step", cells=tuple(seconds_text(row.summary.step) for row in best)),
-        Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
         Column(name="doubts", cells=tuple(marks(row.record) for row in best), right=False),
+        Column(name="peak", cells=tuple(f"{mark}{format_bytes(value)}" for value, mark in peaks)),
+        Column(name="parameters", cells=tuple("-" if n is None else f"{n:,}" for n in parameters)),
     ]
     tried = {row.record.cell.batch_size for group in groups for row in group.rows}
     largest = f"; the largest batch tried is {max(tried)}" if len(tried) > 1 else ""

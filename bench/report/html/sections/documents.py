@@ -85,7 +85,10 @@ def _start(data: ReportData) -> Document:
             text="Build and first step are measured in the process that measures the cell, with torch loaded before. "
             "Start-up is the build plus the time that the steps until steady took beyond steady ones."
         ),
-        Rows(columns=[*names, *(replace(column, rank=0) for column in figures)], caption="How each cell begins"),
+        Rows(
+            columns=[*names, *(replace(column, rank=0) for column in figures)],
+            caption="Build, first step and steady state",
+        ),
         Notes(lines=[*note, *cold_notes(data.records)]),
     ]
 
@@ -118,7 +121,7 @@ def _bounded(column: Column) -> Column:
 
 
 COMPARISON = _section("comparison", "Comparison", _comparison)
-START = _section("start", "Start: after how many steps has compiling paid off?", _start)
+START = _section("start", "Start of each cell", _start)
 GROWTH = _section("growth", "How cost grows", _growth)
 TEXT = _section("generation", "Generating text", _cases(lambda run: run.generations, generation_document))
 IMAGES = _section("sampling", "Sampling images", _cases(lambda run: run.images, sampling_document))

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.core.record import Phase
+from bench.core.units import counted
 from bench.report.html.bars import Bar, BarGroup, Part, bar_group
 from bench.report.html.contract import ReportData, Row, Section
 from bench.report.html.groups import Group, bar_groups, bar_keys, bar_names, phase_colors, run_names
+from bench.stats.summary import NONSENSE_GAP
 from bench.tables.cell_values import phase_share
 from bench.tables.document import Rows
 from bench.tables.figures import duration, percent, seconds_text, significant, time_unit
@@ -20,6 +22,10 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     groups, notes = bar_groups(data, lambda row: bool(row.summary.phases and row.summary.step))
     if not groups:
         return None
+    apart = sum(row.summary.phase_sum_seconds is not None and not row.summary.phases for row in data.rows)
+    if apart:
+        limit = f"{NONSENSE_GAP * 100:.0f} %"
+        notes = [*notes, f"Left out: {counted(apart, 'cell')} whose phases are more than {limit} off the whole step."]
     runs = run_names(data)
     colors = phase_colors(phase for group in groups for row in group.rows for phase, _ in row.summary.phases)
     return {

@@ -1,0 +1,49 @@
+"""The machine while something is timed, without its warm-up: clock, power, throttling, other work.
+
+    window = Window("cuda:0", uuid)     # before this process uses the device: its load now is that of others
+    ...                                 # build, and warm up
+    with window:
+        ...                             # time with `window.clock`
+    state = window.state()
+
+What lowered the clock in the warm-up only says nothing of the samples.
+"""
+
+from __future__ import annotations
+
+from bench.core.environment import MachineState
+from bench.device.cpu import Reading
+from bench.device.environment import load_of_others, read_machine, state_between
+from bench.measure.clock import Clock, clock_for
+
+
+class Window:
+    """Readings of the machine around what is timed, and the clock that times it.
+
+    Attributes:
+        clock: Its glances at the device before the window do not count.
+        before: Reading as the window began.
+        after: Reading as it ended.
+    """
+
+    before: Reading
+    after: Reading
+
+    def __init__(self, device: str, gpu_uuid: str | None) -> None:
+        """Read the load of others; the driver knows the GPU by its UUID."""
+        self.clock: Clock = clock_for(device)
+        self._device, self._uuid = device, gpu_uuid
+        self._load = load_of_others(device, gpu_uuid)
+        self._warm = 0
+
+    def __enter__(self) -> None:
+        self._warm = len(self.clock.glances)
+        self.before = read_machine(self._device, self._uuid)
+
+    def __exit__(self, *_: object) -> None:
+        self.after = read_machine(self._device, self._uuid)
+
+    def state(self) -> MachineState:
+        """Derive the state of the machine in the window, and who is on the device now."""
+        glances = self.clock.glances[self._warm :]
+        return state_between(self.before, self.after, self._device, self._uuid, glances, self._load)
