@@ -48,6 +48,7 @@ def bench_phases_add_up_to_the_step(cell, benchmark, capsys):
         assert abs(gap) < 0.05
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
 def bench_whole_step_against_a_bare_loop(cell, benchmark, capsys):
     """Alternate the engine's step with a loop written by hand on the same model, batch and optimizer."""
@@ -109,6 +110,7 @@ def bench_help_against_bare_python(benchmark, capsys):
     assert ours - bare < 0.15
 
 
+@pytest.mark.thorough
 def bench_fresh_process_against_a_spawned_one(benchmark, capsys):
     """What isolation costs: a call that does nothing, forked from the server against a new interpreter."""
     from bench.runner import processes

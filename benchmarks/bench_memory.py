@@ -6,6 +6,8 @@ cell is measured in a fresh process, because reading the resident set changes th
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from bench import registry
@@ -17,7 +19,8 @@ from bench.runner import processes
 
 MODELS = (*registry.names(), "torchvision:resnet50")
 BATCH_SIZES = {"torchvision:resnet50": (2, 4)}
-QUICK = ("decoder_lm",)
+QUICK = ("decoder_lm", "adam", 0)
+CASES = list(itertools.product(MODELS, ("sgd", "adam"), (0, 1)))
 GOAL = 0.05
 RESIDENT_FLOOR_BYTES = 64 * 2**20
 """The resident set is judged above this only: pages and libraries blur smaller models."""
@@ -43,9 +46,10 @@ def measure(cell: Cell) -> tuple[int, int | None]:
     return track_live_bytes(workload, cell).total_bytes, resident
 
 
-@pytest.mark.parametrize("batch_index", [0, 1])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("model", [pytest.param(m, marks=() if m in QUICK else pytest.mark.thorough) for m in MODELS])
+@pytest.mark.parametrize(
+    ("model", "optimizer", "batch_index"),
+    [pytest.param(*case, marks=() if case == QUICK else pytest.mark.thorough) for case in CASES],
+)
 def bench_predicted_peak(model, optimizer, batch_index, benchmark):
     batch_size = BATCH_SIZES.get(model, (8, 32))[batch_index]
     cell = Cell(model=model, batch_size=batch_size, optimizer=optimizer)

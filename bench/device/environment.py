@@ -6,6 +6,7 @@ Only the hard facts need torch, which is imported when they are read.
 from __future__ import annotations
 
 import importlib.metadata
+import itertools
 import os
 import platform
 import socket
@@ -179,15 +180,15 @@ def _while_working(before: Reading, after: Reading, glances: Sequence[Glance]) -
         found["gpu_clock_mhz"] = statistics.median(clocks)
     if watts:
         found["gpu_power_watts"] = statistics.fmean(watts)
-    seen = Counter(reason for glance in glances for reason in glance.throttle_reasons)
-    shares = {reason: count / len(glances) for reason, count in seen.items()}
+    seen = [glance.throttle_reasons for glance in glances if glance.throttle_reasons is not None]
+    shares = {reason: count / len(seen) for reason, count in Counter(itertools.chain(*seen)).items()}
     earlier, seconds = dict(before.throttled_seconds), after.at_seconds - before.at_seconds
     if seconds > 0:
         counted = {
             reason: (at - earlier[reason]) / seconds for reason, at in after.throttled_seconds if reason in earlier
         }
         shares |= {reason: min(1.0, max(0.0, share)) for reason, share in counted.items()}
-    if glances or (earlier and seconds > 0):
+    if seen or (earlier and seconds > 0):
         found["gpu_throttled"] = tuple(sorted((reason, share) for reason, share in shares.items() if share > 0))
         found["gpu_throttle_reasons"] = tuple(reason for reason, s in found["gpu_throttled"] if s >= THROTTLED_SHARE)
     return found

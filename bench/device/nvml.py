@@ -45,7 +45,8 @@ class GpuState:
 
     Attributes:
         own_memory_bytes: Device memory of this process, its CUDA context included; None if NVML does not say.
-        throttle_reasons: Why the clock is lower than it could be: `thermal`, `power`, `hardware`.
+        throttle_reasons: Why the clock is lower than it could be: `thermal`, `power`, `hardware`; None if NVML does not
+            say.
         other_processes: Processes beside this one that compute on the GPU; None if NVML does not say.
         max_clock_mhz: Highest clock of the GPU.
         memory_clock_mhz: Clock of its memory.
@@ -55,7 +56,7 @@ class GpuState:
 
     clock_mhz: float | None
     temperature_celsius: float | None
-    throttle_reasons: tuple[str, ...]
+    throttle_reasons: tuple[str, ...] | None
     other_processes: int | None
     own_memory_bytes: int | None
     max_clock_mhz: float | None = None
@@ -370,9 +371,9 @@ def _switch(value: int | None) -> str | None:
     return None if value is None else ("on" if value else "off")
 
 
-def _throttle_reasons(bits: int | None) -> tuple[str, ...]:
+def _throttle_reasons(bits: int | None) -> tuple[str, ...] | None:
     if bits is None:
-        return ()
+        return None
     return tuple(
         reason for reason, names in _THROTTLE_REASONS.items() if any(bits & getattr(pynvml, name) for name in names)
     )

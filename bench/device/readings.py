@@ -42,9 +42,10 @@ class Glance:
     """What can be read of a device in some ten microseconds, while it works.
 
     Attributes:
-        throttle_reasons: Why its clock is lower than it could be: `thermal`, `power`, `hardware`.
+        throttle_reasons: Why its clock is lower than it could be: `thermal`, `power`, `hardware`; None if nobody tells,
+            which is not the same as nothing.
     """
 
     clock_mhz: float | None = None
     power_watts: float | None = None
-    throttle_reasons: tuple[str, ...] = ()
+    throttle_reasons: tuple[str, ...] | None = None

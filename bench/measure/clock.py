@@ -25,7 +25,7 @@ class Clock(Protocol):
 
     @property
     def glances(self) -> Sequence[Glance]:
-        """Looks at the device, one per block, taken while it worked at the block's last steps."""
+        """Looks at the device, one per block, taken while it worked at the last steps; empty if it failed."""
 
     def start(self, lead_in: Callable[[], object] | None = None) -> None:
         """Forget old marks, wait for the device, run `lead_in`, set the first mark.
@@ -115,9 +115,7 @@ class DeviceClock:
 
         Before, with all marks set and work still queued, glances at the device's clock.
         """
-        glance = self._backend.glance()
-        if glance is not None:
-            self.glances.append(glance)
+        self.glances.append(self._backend.glance() or Glance())
         self._backend.synchronize()
         seconds = [self._backend.seconds_between(start, end) for start, end in itertools.pairwise(self._events)]
         return seconds, _differences(self._host_marks)

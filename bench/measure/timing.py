@@ -212,8 +212,8 @@ def _sample(
 
 
 def _is_throttled(clock: Clock) -> bool:
-    """Whether the device lowered its clock by heat or a fault at the end of the block that was just timed."""
-    return bool(clock.glances and SPOILING_REASONS & set(clock.glances[-1].throttle_reasons))
+    """Whether the device was seen to lower its clock by heat or a fault at the end of the block that was just timed."""
+    return bool(clock.glances) and not SPOILING_REASONS.isdisjoint(clock.glances[-1].throttle_reasons or ())
 
 
 def _advice(samples: tuple[Sample, ...], sampling: Sampling, launch_seconds: float | None) -> list[Advice]:

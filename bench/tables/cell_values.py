@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from bench.core.record import Outcome, Phase, Record
+from bench.core.record import UNMARKED, Outcome, Phase, Record
 from bench.stats.cold import Payback, Start, paybacks, start_of
 from bench.stats.rank_scaling import RankScaling, main_rank_scalings
 from bench.stats.summary import Summary, summarise
@@ -68,8 +68,13 @@ def phase_share(summary: Summary, phase: Phase | str) -> float | None:
 
 def own_phases(row: CellRow) -> str | None:
     """Name the phases that a user's own step marked, each with its share of the unsplit step."""
-    own = (phase for phase, _ in row.summary.phases if phase not in tuple(Phase))
+    own = (phase for phase, _ in row.summary.phases if phase not in tuple(Phase) and not _is_little(row, phase))
     return ", ".join(f"{plain(phase)} {percent(phase_share(row.summary, phase))}" for phase in own) or None
+
+
+def _is_little(row: CellRow, phase: Phase | str) -> bool:
+    """Whether it is what the marks leave between them: unmarked, and below 1 % of the step."""
+    return phase == UNMARKED and (phase_share(row.summary, phase) or 0.0) < 0.01
 
 
 def opinions(row: CellRow) -> str:

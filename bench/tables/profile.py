@@ -5,7 +5,7 @@ A figure that is more correction than measurement has a mark before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 
 from bench.core.profile import (
@@ -36,7 +36,7 @@ MARK = "~"
 _SENTENCE = f"{MARK} more was subtracted for the profiler itself than is left: the figure is uncertain."
 
 
-def is_doubtful(layers: Sequence[ProfiledLayer], phase: Phase | None = None) -> bool:
+def is_doubtful(layers: Sequence[ProfiledLayer], phase: Phase | str | None = None) -> bool:
     """Whether more was subtracted from some layers, in one phase or in all, than is left.
 
     An idle row is never doubtful: it is the step without its kernels.
@@ -210,22 +210,21 @@ def headline(profile: Profile) -> str:
     )
 
 
+_PHASES: dict[Phase | str, tuple[str, int]] = {Phase.FORWARD: ("fwd", 1), Phase.BACKWARD: ("bwd", 1)}
+"""Names of columns with their ranks; a user's own phases may be many, and stand behind the counts."""
+
+
 def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
     """Make the layers table; the last row is the step."""
     step = profile.step_seconds
     columns = [*groups, Group("step", profile.layers)]
     seconds = [group.seconds for group in columns]
-    forward, backward = ([_phase(group, phase) for group in columns] for phase in (Phase.FORWARD, Phase.BACKWARD))
     flops = [known_sum(layer.flops for layer in group.layers) for group in columns]
     touched = [known_sum(layer.bytes_touched for layer in group.layers) for group in columns]
     activations = [known_sum(layer.activation_bytes for layer in group.layers) for group in columns]
     intensity = [f / b if f and b else None for f, b in zip(flops, touched, strict=True)]
     rate = [_rate(group) for group in groups] + [flops[-1] / step if flops[-1] and step else None]
     doubts = [*(is_doubtful(group.layers) for group in groups), False]  # the step was measured
-    of_phase = {
-        phase: [*(is_doubtful(group.layers, phase) for group in groups), False]
-        for phase in (Phase.FORWARD, Phase.BACKWARD)
-    }
     share = tuple(percent(value / step if value else None) for value in seconds)
     types = tuple(plain(group.layers[0].type) if len(group.layers) == 1 else "" for group in columns)
     return [
@@ -233,8 +232,7 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
         Column(name="type", cells=types, right=False, rank=7),
         *marked(timed_columns("time", [value or None for value in seconds]), doubts),
         *marked([Column(name="step", unit="%", cells=share)], doubts),
-        *marked(timed_columns("fwd", forward, rank=1), of_phase[Phase.FORWARD]),
-        *marked(timed_columns("bwd", backward, rank=1), of_phase[Phase.BACKWARD]),
+        *(column for phase in phases_of(profile.layers) for column in _phase_columns(phase, columns)),
         *counts_column("", flops, 2, "FLOPs"),
         *bytes_column("touched", touched, 3),
         *figure_column("FLOPs", intensity, 3, unit="/byte"),
@@ -249,8 +247,20 @@ def _rate(group: Group) -> float | None:
     return flops / seconds if flops and seconds and not is_doubtful(group.layers) else None
 
 
-def _phase(group: Group, phase: Phase) -> float | None:
-    return sum(layer.seconds_in(phase) for layer in group.layers) or None
+def phases_of(layers: Iterable[ProfiledLayer]) -> list[Phase | str]:
+    """Name the phases in which layers cost anything: the built-in ones, then those of a user's own step."""
+    found = {cost.phase for layer in layers for cost in layer.costs}
+    return [*(phase for phase in Phase if phase in found), *sorted(found - set(Phase))]
+
+
+def _phase_columns(phase: Phase | str, groups: Sequence[Group]) -> list[Column]:
+    """Make the column of one phase; the last group is the step. Loss and optimizer are rows, not columns."""
+    if phase in (Phase.LOSS, Phase.OPTIMIZER):
+        return []
+    short, rank = _PHASES.get(phase, (plain(phase), 4))
+    seconds = [sum(layer.seconds_in(phase) for layer in group.layers) or None for group in groups]
+    doubts = [*(is_doubtful(group.layers, phase) for group in groups[:-1]), False]
+    return marked(timed_columns(short, seconds, rank=rank), doubts)
 
 
 def _legend(groups: Sequence[Group]) -> list[str]:

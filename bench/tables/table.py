@@ -184,9 +184,11 @@ def _fitting(columns: Sequence[Column], width: int, page: Page) -> list[Column]:
     shown = [column for column in columns if column.key or column.rank == 0]
     for rank in sorted({column.rank for column in columns if column not in shown}):
         joined = [column for column in columns if column in shown or column.rank == rank]
-        if _total(joined, [_width(column) for column in joined]) > width:
+        figures = [column for column in joined if column in shown or column.right]  # words may be wide, and go alone
+        fitting = (some for some in (joined, figures) if _total(some, [_width(column) for column in some]) <= width)
+        if (wider := next(fitting, None)) is None:
             break
-        shown = joined
+        shown = wider
     widths = [_width(column) for column in shown]
     words = [index for index, column in enumerate(shown) if not column.right]
     while _total(shown, widths) > width and any(widths[index] > _NARROWEST for index in words):

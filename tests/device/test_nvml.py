@@ -57,7 +57,7 @@ def test_without_a_library_everything_is_none_with_a_reason(machine: FakeMachine
     [
         ("nvmlDeviceGetClockInfo", "clock_mhz", None),
         ("nvmlDeviceGetTemperature", "temperature_celsius", None),
-        ("nvmlDeviceGetCurrentClocksThrottleReasons", "throttle_reasons", ()),
+        ("nvmlDeviceGetCurrentClocksThrottleReasons", "throttle_reasons", None),
         ("nvmlDeviceGetComputeRunningProcesses", "other_processes", None),
         ("nvmlDeviceGetComputeRunningProcesses", "own_memory_bytes", None),
     ],
@@ -105,11 +105,13 @@ def test_what_decides_a_gpus_speed_is_told_for_the_fingerprint(machine: FakeMach
 # Throttling over the window, not after it (B3).
 
 
-def throttled_state(machine: FakeMachine, lacks: tuple[str, ...] = ()) -> MachineState:
+def throttled_state(machine: FakeMachine, lacks: tuple[str, ...] = (), lost: tuple[str, ...] = ()) -> MachineState:
+    """Work for a second; what is `lost` fails from the middle on."""
     machine.lacks = lacks
     clock, uuid = clock_for("cuda:0"), uuid_of(machine)
     before = read_machine("cuda:0", uuid)
-    for _ in range(20):
+    for index in range(20):
+        machine.lacks = (*lacks, *lost) if index >= 10 else lacks
         clock.start()
         machine.advance(0.05, 0.001)
         clock.mark()
@@ -159,6 +161,13 @@ def test_throttling_without_any_counter_is_what_was_glimpsed(machine: FakeMachin
     machine.gpu.throttles = [Throttle("hardware")]
     state = throttled_state(machine)
     assert state.gpu_throttle_reasons == ("hardware",)
+
+
+@pytest.mark.parametrize("lost", ["nvmlDeviceGetHandleByUUID", "nvmlDeviceGetCurrentClocksThrottleReasons"])
+def test_a_glance_that_failed_is_none_of_an_untouched_clock(machine: FakeMachine, lost: str) -> None:
+    machine.gpu.throttles = [Throttle("hardware")]
+    state = throttled_state(machine, lost=(lost,))
+    assert dict(state.gpu_throttled)["hardware"] == 1.0
 
 
 # Meters (C1).

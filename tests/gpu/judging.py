@@ -100,8 +100,9 @@ def clocks(busy: Sequence[Glance], state: Mapping[str, Any]) -> list[str]:
     if len(seen) < 10:
         return [f"the GPU was seen working {len(seen)} times"]
     wrong = _off("the recorded clock", state["gpu_clock_mhz"], statistics.median(seen), 0.1)
-    for reason in ("power", "thermal"):
-        share = sum(reason in one.throttle_reasons for one in busy) / len(busy)
+    told = [one.throttle_reasons for one in busy if one.throttle_reasons is not None]
+    for reason in ("power", "thermal") if told else ():
+        share = sum(reason in one for one in told) / len(told)
         is_said = reason in (state["gpu_throttle_reasons"] or ())
         if (share >= 0.2 and not is_said) or (share == 0 and is_said):
             wrong.append(f"{reason} held the clock back in {share:.0%} of the looks, recorded: {is_said}")

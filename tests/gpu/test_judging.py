@@ -17,8 +17,9 @@ TRUTH = {"peak": 100}
 PHASES = {"forward": 0.4, "backward": 0.6}
 SHEET = {"bf16": 100.0, "bytes": 10.0}
 TOO_LOW = {"bf16": 52.0, "fp16": 52.0, "tf32": 47.0, "fp32": 57.0, "bytes": 72.0}
-CAPPED = [Glance(clock_mhz=1500, throttle_reasons=("power",))] * 8 + [Glance(clock_mhz=1980)] * 4
-FREE = [Glance(clock_mhz=1980)] * 12
+UNTOLD_CLOCK = [Glance(clock_mhz=1980)] * 12
+FREE = [Glance(clock_mhz=1980, throttle_reasons=())] * 12
+CAPPED = [Glance(clock_mhz=1500, throttle_reasons=("power",))] * 8 + FREE[:4]
 
 
 def state(mhz: float | None, *reasons: str) -> dict[str, object]:
@@ -32,6 +33,7 @@ RIGHT = [
     judging.launches_seen({"my_net": 300, "short": None}),
     judging.clocks(CAPPED, state(1550, "power")),
     judging.clocks(FREE, state(1980)),
+    judging.clocks(UNTOLD_CLOCK, state(1980, "power")),  # by the driver's counters
     *(judging.clocks(CAPPED[7:] + FREE[:5], state(1980, *said)) for said in ((), ("power",))),  # a tenth: either way
     judging.profile(0.99, 1.0, "device"),
     judging.cost(9.0, 4.0),

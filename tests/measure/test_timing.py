@@ -326,6 +326,25 @@ def test_a_power_cap_is_how_a_gpu_works_and_throws_nothing_away() -> None:
     assert "throttled" not in dict(sample.discarded)
 
 
+@pytest.mark.parametrize("lost", ["nvmlDeviceGetHandleByUUID", "nvmlDeviceGetCurrentClocksThrottleReasons"])
+def test_a_block_whose_clock_nobody_saw_is_not_thrown_away(lost: str) -> None:
+    """What was seen of the block before says nothing of it."""
+    machine = FakeMachine()
+    machine.gpu.throttles = [Throttle("thermal", start=1.2)]
+
+    def advance(seconds: float) -> None:
+        machine.lacks = (lost,) if machine.gpu.worked > 1.4 else ()
+        machine.advance(seconds)
+
+    with machine.installed():
+        clock = clock_for("cuda:0")
+        timing = time_step(ScriptedStep(advance, {Phase.FORWARD: 0.01}), "cuda:0", Sampling(), clock=clock)
+    seen = sum("thermal" in (one.throttle_reasons or ()) for one in clock.glances)
+    sample = by_phase(timing)[Phase.STEP]
+    assert dict(sample.discarded)["throttled"] == 5 * seen > 0
+    assert max(sample.seconds) == pytest.approx(0.02, rel=0.02)
+
+
 class HotNeighbour(Alone):
     """A second rank, whose GPU lowers its clock in one block."""
 

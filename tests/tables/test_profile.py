@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from bench.core.profile import MEANINGS, PhaseCost, ProfiledLayer
+from bench.core.profile import MEANINGS, PhaseCost, Profile, ProfiledLayer
 from bench.core.record import Phase
 from bench.report.html.contract import make_data
+from bench.report.html.groups import phase_colors
 from bench.report.html.page import render
 from bench.report.html.sections.profile import NARROWEST, SECTION, flame, flame_boxes
 from bench.tables.figures import display_width
@@ -69,7 +70,7 @@ def test_rows_with_the_same_seconds_are_not_merged_by_mistake() -> None:
 def test_boxes_sum_to_the_step_and_lie_within_their_parents() -> None:
     root = flame(PROFILE)
     assert root.total == pytest.approx(STEP)
-    boxes = flame_boxes(PROFILE)
+    boxes = flame_boxes(PROFILE, phase_colors(Phase))
     assert boxes[0].width == pytest.approx(100)
     for box in boxes:
         assert box.width >= NARROWEST
@@ -80,6 +81,32 @@ def test_boxes_sum_to_the_step_and_lie_within_their_parents() -> None:
             )
     phases = [box for box in boxes if box.row == 1]
     assert sum(box.width for box in phases) == pytest.approx(100)
+
+
+def own_step() -> Profile:
+    costs = [PhaseCost(phase=phase, seconds=STEP / 2, profiled_seconds=STEP / 2) for phase in ("critic", "generator")]
+    return dataclasses.replace(PROFILE, layers=(ProfiledLayer(name="net", costs=tuple(costs)),))
+
+
+def test_a_step_of_ones_own_has_its_phases_in_the_columns_and_none_that_it_lacks() -> None:
+    columns = layer_columns(own_step(), fold(own_step().layers))
+    names = [column.name for column in columns]
+    assert [name for name in names if name in {"fwd", "bwd", "critic", "generator"}] == ["critic", "generator"]
+
+
+def test_a_phase_has_the_same_colour_in_boxes_and_in_their_legend_and_no_other_phase_has_it() -> None:
+    section = SECTION.build(make_data([make_run(id="r", profiles=(PROFILE, own_step()))]))
+    assert section is not None
+    legend = {entry["name"]: entry["color"] for entry in section["legend"]}
+    assert list(legend) == ["forward", "loss", "backward", "optimizer", "critic", "generator"]
+    assert len(set(legend.values())) == len(legend)
+    for profile in section["profiles"]:
+        for box in profile["boxes"]:
+            assert box.color == (legend[box.full.partition(":")[0]] if box.row == 1 else box.color)
+            assert (box.color in legend.values()) == bool(box.row)  # the step is no phase
+    alone = SECTION.build(make_data([make_run(id="r", profiles=(own_step(),))]))
+    assert alone is not None
+    assert [entry["name"] for entry in alone["legend"]] == ["critic", "generator"]
 
 
 def test_a_run_with_profiles_has_a_section_and_one_without_has_none() -> None:

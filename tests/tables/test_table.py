@@ -96,3 +96,13 @@ def test_columns_that_do_not_fit_are_named_with_the_width_needed() -> None:
     assert "Not shown" not in render([key, *wide], Page(width=55, widened_by="--width"))
     assert "figure 3" in render([key, *wide], Page(width=55, widened_by="--width"))
     assert "Not shown" not in render([key, *wide], Page(width=30))  # a page that nobody can widen
+
+
+def test_words_that_do_not_fit_are_left_out_alone_and_figures_of_their_rank_stay() -> None:
+    key = Column(name="model", cells=("a_model",), key=True, right=False)
+    figure, later = (Column(name=name, cells=("12",), rank=rank) for name, rank in (("fwd", 1), ("peak", 2)))
+    words = Column(name="own phases", cells=("fake 21, discriminator 35, generator 36",), rank=1, right=False)
+    head, *_ = text = render([key, figure, words, later], Page(width=40, widened_by="--width")).splitlines()
+    assert head.split() == ["model", "fwd", "peak"]
+    assert " ".join(text[-2:]) == "Not shown: own phases. --width 59 shows all."
+    assert render([key, figure, words, later], Page(width=59)).splitlines()[0].split()[-1] == "peak"

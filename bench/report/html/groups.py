@@ -7,21 +7,29 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 
 from bench.core.cell import Cell, Precision
-from bench.core.record import Phase
+from bench.core.record import UNMARKED, Phase
 from bench.report.html.contract import ReportData, Row
 from bench.tables.cell_values import varying_axes
 from bench.tables.figures import first, name
 
 _ON_PANEL = frozenset({"batch_size", "precision"})
 
-PHASE_COLORS = {Phase.FORWARD: 0, Phase.LOSS: 6, Phase.BACKWARD: 1, Phase.OPTIMIZER: 2}
+NO_PHASE = 7
+PHASE_COLORS: dict[Phase | str, int] = {
+    Phase.FORWARD: 0,
+    Phase.LOSS: 6,
+    Phase.BACKWARD: 1,
+    Phase.OPTIMIZER: 2,
+    UNMARKED: NO_PHASE,
+}
 _OTHER_COLORS = (3, 5, 4)
 
 
 def phase_colors(phases: Iterable[Phase | str]) -> dict[Phase | str, int]:
-    """Choose a colour for every phase: built-in phases have fixed ones, a user's own get the others in turn."""
-    own = [phase for phase in dict.fromkeys(phases) if phase not in PHASE_COLORS]
-    colors: dict[Phase | str, int] = {phase: color for phase, color in PHASE_COLORS.items()}  # noqa: C416 - widens
+    """Choose a colour for each of these phases: built-in ones have their own, a user's get the others in turn."""
+    found = dict.fromkeys(phases)
+    own = [phase for phase in found if phase not in PHASE_COLORS]
+    colors: dict[Phase | str, int] = {phase: color for phase, color in PHASE_COLORS.items() if phase in found}
     colors |= {phase: _OTHER_COLORS[index % len(_OTHER_COLORS)] for index, phase in enumerate(own)}
     return colors
 

@@ -10,17 +10,16 @@ from bench.core.profile import Profile
 from bench.core.record import Phase
 from bench.core.units import format_seconds
 from bench.report.html.contract import ReportData, Section
+from bench.report.html.groups import NO_PHASE, phase_colors
 from bench.tables.document import Rows
 from bench.tables.figures import first, name, plain, shorten, words
 from bench.tables.fold import fold
-from bench.tables.profile import doubt_lines, headline, layer_columns, operator_columns, sentences
+from bench.tables.profile import doubt_lines, headline, layer_columns, operator_columns, phases_of, sentences
 
 NARROWEST = 0.1
 """Percent of the width; a narrower box is invisible, and is left out with all below it."""
 
 _LETTERS_PER_PERCENT, _ON_A_PHONE = 1.4, 0.4
-
-_COLORS: dict[Phase | str, int] = {Phase.FORWARD: 0, Phase.LOSS: 2, Phase.BACKWARD: 1, Phase.OPTIMIZER: 5}
 
 
 @dataclass(slots=True)
@@ -45,7 +44,7 @@ class FlameBox:
     Attributes:
         x: Percent of the width; the same for `width`.
         row: Number of the row, from the top.
-        color: Number of a colour; 4 is no phase.
+        color: Number of a colour.
         text: What fits into the box.
         is_tight: It does not fit on a phone.
         full: Name, time and share.
@@ -63,8 +62,7 @@ class FlameBox:
 def flame(profile: Profile) -> Flame:
     """Arrange the rows of a profile as step, phase, module, module within it; the boxes sum to the step."""
     root = Flame("step")
-    own = sorted({cost.phase for layer in profile.layers for cost in layer.costs} - set(_COLORS))
-    for phase in (*_COLORS, *own):
+    for phase in phases_of(profile.layers):
         for layer in profile.layers:
             seconds = layer.seconds_in(phase)
             if seconds <= 0:
@@ -78,13 +76,13 @@ def flame(profile: Profile) -> Flame:
     return root
 
 
-def flame_boxes(profile: Profile) -> tuple[FlameBox, ...]:
+def flame_boxes(profile: Profile, colors: Mapping[Phase | str, int]) -> tuple[FlameBox, ...]:
     """Place the boxes of a profile; the widest child of a box is on the left."""
     root = flame(profile)
-    return tuple(_place(root, 0.0, 0, root.total or 1.0))
+    return tuple(_place(root, 0.0, 0, root.total or 1.0, colors))
 
 
-def _place(box: Flame, x: float, row: int, total: float) -> Iterator[FlameBox]:
+def _place(box: Flame, x: float, row: int, total: float, colors: Mapping[Phase | str, int]) -> Iterator[FlameBox]:
     width = box.total / total * 100
     if width < NARROWEST:
         return
@@ -95,13 +93,13 @@ def _place(box: Flame, x: float, row: int, total: float) -> Iterator[FlameBox]:
         x=x,
         width=width,
         row=row,
-        color=_COLORS.get(box.phase, 3) if box.phase else 4,
+        color=colors[box.phase] if box.phase else NO_PHASE,
         text=text,
         is_tight=len(text) > width * _ON_A_PHONE,
         full=f"{name}: {format_seconds(box.total)}, {box.total / total:.1%}",
     )
     for child in sorted(box.children.values(), key=lambda child: -child.total):
-        yield from _place(child, x, row + 1, total)
+        yield from _place(child, x, row + 1, total, colors)
         x += child.total / total * 100
 
 
@@ -116,9 +114,10 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
     shown, note = first(found, _MOST_PROFILES, "profiles")
     if not shown:
         return None
+    colors = phase_colors(phases_of(layer for profile in shown for layer in profile.layers))
     return {
-        "profiles": [_values(profile) for profile in shown],
-        "legend": [{"name": str(phase), "color": color, "dash": 0} for phase, color in _COLORS.items()],
+        "profiles": [_values(profile, colors) for profile in shown],
+        "legend": [{"name": str(phase), "color": color, "dash": 0} for phase, color in colors.items()],
         "notes": [note] if note else [],
     }
 
@@ -126,8 +125,8 @@ def build(data: ReportData) -> Mapping[str, Any] | None:
 SECTION = Section(anchor="profile", title="Where the time goes", build=build)
 
 
-def _values(profile: Profile) -> dict[str, Any]:
-    boxes = flame_boxes(profile)
+def _values(profile: Profile, colors: Mapping[Phase | str, int]) -> dict[str, Any]:
+    boxes = flame_boxes(profile, colors)
     cell = name(profile.cell.id)
     layers, operators = layer_columns(profile, fold(profile.layers, _MOST_ROWS)), operator_columns(profile)
     return {
