@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -240,6 +240,19 @@ class Reading:
     involuntary_switches: int
     throttled_seconds: Sequence[tuple[str, float]] = ()
     at_seconds: float = 0.0
+
+    def plus(self, begun: Reading, ended: Reading) -> Reading:
+        """Add what passed between two other readings."""
+
+        def add(name: str) -> Any:
+            own, begin, end = (getattr(one, name) for one in (self, begun, ended))
+            return None if None in (own, begin, end) else own + (end - begin)  # exactly its own where nothing passed
+
+        begin, end = dict(begun.throttled_seconds), dict(ended.throttled_seconds)
+        both = begin.keys() & end
+        throttled = tuple((name, s + (end[name] - begin[name])) for name, s in self.throttled_seconds if name in both)
+        names = [field.name for field in fields(self) if field.name != "throttled_seconds"]
+        return Reading(throttled_seconds=throttled, **{name: add(name) for name in names})
 
 
 def read_counters() -> Reading:

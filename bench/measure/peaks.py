@@ -11,6 +11,7 @@ at least four times the last-level cache.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import statistics
@@ -31,6 +32,7 @@ from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
 from bench.device.prepare import prepare
 from bench.device.settings import cell_settings
+from bench.device.step import NOTHING
 from bench.measure.blocks import time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
 
@@ -43,13 +45,17 @@ _PATIENCE = 3  # a size may take so many times the seconds asked for
 
 
 def probe_products(
-    device: str, seconds: float = 1.0, sizes: Sequence[int] | None = None, clock: Clock | None = None
+    device: str,
+    seconds: float = 1.0,
+    sizes: Sequence[int] | None = None,
+    clock: Clock | None = None,
+    window: contextlib.AbstractContextManager[object] = NOTHING,
 ) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...]]:
     """Time matrix products in every arithmetic of a device, up to the largest size that is affordable.
 
     The rate of one size tells whether to try one product of the next, and that one product whether the size is probed:
     small products on a busy CPU are far slower than their share, and one of 2048 rows without bf16 instructions takes
-    a minute.
+    a minute. `window` is entered for each probe, when it is warm.
 
     Returns:
         The probes, and each arithmetic that was not probed, or not at every size, with the reason.
@@ -81,7 +87,7 @@ def probe_products(
                     if needed > _PATIENCE * seconds:
                         skipped.append((arithmetic, _too_long(size, needed)))
                         break
-                probe = _probe(run, device, seconds, clock, ProbeKind.MATMUL, arithmetic, size, 2 * size**3)
+                probe = _probe(run, device, seconds, clock, window, ProbeKind.MATMUL, arithmetic, size, 2 * size**3)
             probes.append(probe)
             if larger is not None:
                 one_takes = 2 * larger**3 / probe.best_per_second
@@ -89,9 +95,13 @@ def probe_products(
 
 
 def probe_memory(
-    device: str, seconds: float = 1.0, array_bytes: int | None = None, clock: Clock | None = None
+    device: str,
+    seconds: float = 1.0,
+    array_bytes: int | None = None,
+    clock: Clock | None = None,
+    window: contextlib.AbstractContextManager[object] = NOTHING,
 ) -> tuple[Probe, ...]:
-    """Time copy and triad, so long each, on three float32 arrays that no cache holds."""
+    """Time copy and triad, so long each, on three float32 arrays that no cache holds; the window as for products."""
     tell("probing copies")
     size = array_bytes or _array_bytes(device)
     target, source, other = (torch.zeros(size // 4, device=device) for _ in range(3))  # zeros: every page is touched
@@ -99,7 +109,9 @@ def probe_memory(
         (ProbeKind.COPY, 2, lambda: target.copy_(source)),
         (ProbeKind.TRIAD, 3, lambda: torch.add(source, other, alpha=3.0, out=target)),
     )
-    return tuple(_probe(run, device, seconds, clock, kind, None, size, arrays * size) for kind, arrays, run in runs)
+    return tuple(
+        _probe(run, device, seconds, clock, window, kind, None, size, arrays * size) for kind, arrays, run in runs
+    )
 
 
 def _seconds_of_one(run: Callable[[], Any], clock: Clock) -> float:
@@ -151,12 +163,13 @@ def _probe(
     device: str,
     seconds: float,
     clock: Clock | None,
+    window: contextlib.AbstractContextManager[object],
     kind: ProbeKind,
     arithmetic: Arithmetic | None,
     size: int,
     work: int,
 ) -> Probe:
-    taken = list(_time(run, clock or clock_for(device), seconds))
+    taken = list(_time(run, clock or clock_for(device), seconds, window))
     return Probe(
         kind=kind,
         arithmetic=arithmetic,
@@ -168,22 +181,28 @@ def _probe(
     )
 
 
-def _time(run: Callable[[], Any], clock: Clock, seconds: float) -> Iterator[float]:
-    """Warm up for a third of the time, then yield the seconds of one execution after another."""
+def _time(
+    run: Callable[[], Any],
+    clock: Clock,
+    seconds: float,
+    window: contextlib.AbstractContextManager[object] = NOTHING,
+) -> Iterator[float]:
+    """Warm up for a third of the time, then yield the seconds of one execution after another, inside the window."""
     with without_garbage_collection():
         _seconds_of_one(run, clock)  # it may load a library, while the device idles
         started = time.perf_counter()
         while time.perf_counter() - started < seconds / 3:
             _seconds_of_one(run, clock)
-        started, count = time.perf_counter(), 0
-        while count < _LEAST_RUNS or time.perf_counter() - started < seconds:
-            clock.start()
-            for _ in range(_LEAST_RUNS):  # one wait for the device per five executions, as in a block of steps
-                run()
-                clock.mark()
-            taken, _ = clock.collect()
-            count += len(taken)
-            yield from taken
+        with window:
+            started, count = time.perf_counter(), 0
+            while count < _LEAST_RUNS or time.perf_counter() - started < seconds:
+                clock.start()
+                for _ in range(_LEAST_RUNS):  # one wait for the device per five executions, as in a block of steps
+                    run()
+                    clock.mark()
+                taken, _ = clock.collect()
+                count += len(taken)
+                yield from taken
 
 
 def _array_bytes(device: str) -> int:

@@ -6,7 +6,8 @@
         ...                             # time with `window.clock`
     state = window.state()
 
-What lowered the clock in the warm-up only says nothing of the samples.
+What lowered the clock in the warm-up only says nothing of the samples. Where warm-ups and timing take turns the window
+is entered each time, and what lies between is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from bench.core.environment import MachineState
 from bench.device.cpu import Reading
 from bench.device.environment import load_of_others, read_machine, state_between
+from bench.device.readings import Glance
 from bench.measure.clock import Clock, clock_for
 
 
@@ -21,9 +23,9 @@ class Window:
     """Readings of the machine around what is timed, and the clock that times it.
 
     Attributes:
-        clock: Its glances at the device before the window do not count.
+        clock: Its glances at the device outside the window do not count.
         before: Reading as the window began.
-        after: Reading as it ended.
+        after: Reading as it ended, as if there had been no pause.
     """
 
     before: Reading
@@ -34,16 +36,22 @@ class Window:
         self.clock: Clock = clock_for(device)
         self._device, self._uuid = device, gpu_uuid
         self._load = load_of_others(device, gpu_uuid)
+        self._glances: list[Glance] = []
+        self._begun: Reading | None = None
         self._warm = 0
 
     def __enter__(self) -> None:
         self._warm = len(self.clock.glances)
-        self.before = read_machine(self._device, self._uuid)
+        begun = read_machine(self._device, self._uuid)
+        if self._begun is None:
+            self.before = self.after = begun
+        self._begun = begun
 
     def __exit__(self, *_: object) -> None:
-        self.after = read_machine(self._device, self._uuid)
+        assert self._begun is not None
+        self.after = self.after.plus(self._begun, read_machine(self._device, self._uuid))
+        self._glances += self.clock.glances[self._warm :]
 
     def state(self) -> MachineState:
         """Derive the state of the machine in the window, and who is on the device now."""
-        glances = self.clock.glances[self._warm :]
-        return state_between(self.before, self.after, self._device, self._uuid, glances, self._load)
+        return state_between(self.before, self.after, self._device, self._uuid, self._glances, self._load)

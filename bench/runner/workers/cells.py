@@ -43,11 +43,10 @@ from bench.device.backend import (
     synchronize,
     why_not,
 )
-from bench.device.environment import load_of_others, read_environment, read_machine, state_between
+from bench.device.environment import read_environment
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
 from bench.device.settings import cell_settings, changed_settings, read_settings
-from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy, measure_idle
 from bench.measure.peaks import measure_slowdown, probe_memory, probe_products
 from bench.measure.profile import profile
@@ -198,13 +197,10 @@ def probe_device(
     device: str, seconds: float, gpu_uuid: str | None = None
 ) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...], MachineState]:
     """Measure what a device can do: matrix products in each arithmetic, copy and triad, so long each."""
-    load = load_of_others(device, gpu_uuid)
-    clock = clock_for(device)
-    before = read_machine(device, gpu_uuid)
-    products, skipped = probe_products(device, seconds, clock=clock)
-    probes = (*products, *probe_memory(device, seconds, clock=clock))
-    after = read_machine(device, gpu_uuid)
-    return probes, skipped, state_between(before, after, device, gpu_uuid, clock.glances, load)
+    window = Window(device, gpu_uuid)
+    products, skipped = probe_products(device, seconds, clock=window.clock, window=window)
+    probes = (*products, *probe_memory(device, seconds, clock=window.clock, window=window))
+    return probes, skipped, window.state()
 
 
 def probe_slowdown(device: str, precision: Precision) -> float | None:

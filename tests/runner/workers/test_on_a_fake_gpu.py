@@ -16,6 +16,7 @@ from bench.core.environment import MachineState
 from bench.core.record import Outcome, Phase, Sampling
 from bench.core.training import PipelinePoint, TrainingPlan
 from bench.device import environment
+from bench.measure import peaks
 from bench.measure.clock import Clock
 from bench.measure.window import Window
 from bench.runner import doctor
@@ -68,7 +69,7 @@ def timed(machine: FakeMachine, _: pytest.MonkeyPatch) -> Told:
 
 
 def probed(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> Told:
-    monkeypatch.setattr(cells, "probe_products", lambda *_, clock: (work(machine, clock), ((), ()))[1])
+    monkeypatch.setattr(cells, "probe_products", lambda *_, window, **__: (work_in(window, machine), ((), ()))[1])
     monkeypatch.setattr(cells, "probe_memory", lambda *_, **__: ())
     _, _, state = cells.probe_device("cuda:0", 1.0, uuid_of(machine))
     return state, doubts_of_machine(state, "cuda:0")
@@ -123,6 +124,29 @@ def test_a_clock_that_was_lowered_in_the_warm_up_only_is_none(machine: FakeMachi
     state, _ = timed(machine, mock.Mock())
     assert state is not None
     assert (state.gpu_clock_mhz, state.gpu_throttle_reasons) == (1980, ())
+
+
+@pytest.mark.parametrize("reason", ["hardware", "thermal", "power"])
+def test_a_clock_that_was_lowered_in_the_warm_ups_of_probes_is_none(
+    machine: FakeMachine, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    """Each product has one, between those that are timed; without seconds it is one execution."""
+
+    def product(*_: object) -> Callable[[], None]:
+        coming = iter([[Throttle(reason)]])
+
+        def run() -> None:
+            machine.gpu.throttles = next(coming, [])
+            machine.advance(0.05, 1e-3)
+
+        return run
+
+    monkeypatch.setattr(peaks, "_product", product)
+    monkeypatch.setattr(peaks, "_why_not_scaled", lambda *_: "has none")
+    monkeypatch.setattr(cells, "probe_memory", lambda *_, **__: ())
+    probes, _, state = cells.probe_device("cuda:0", 0.0, uuid_of(machine))
+    assert len(probes) > 2
+    assert (state.gpu_clock_mhz, state.gpu_throttled) == (1980, ())
 
 
 @pytest.mark.parametrize("measure", WAYS)
