@@ -71,9 +71,12 @@ def command(
 
 def _document(gate: Gate, lines: list[str | None], *, accept: str, is_updated: bool) -> Document:
     from bench.tables.document import Place, Verdict
-    from bench.tables.gate import gate_document, gate_verdict
+    from bench.tables.gate import gate_document, gate_summary, gate_verdict
 
-    verdict = gate_verdict(gate.suite, gate.torch, gate.rows)
+    rows = (gate.suite, gate.torch, gate.rows)
+    verdict = gate_verdict(*rows)
+    if is_updated:  # it judges nothing: what differed is what was asked to be put on record
+        verdict = f"bench gate: put on record in {gate.folder} · {gate_summary(*rows)}"
     blocks = gate_document(gate.rows, lines)
     places = [Place(text=f"All rows at once: {accept}", close=True)] if blocks and not is_updated else []
-    return [Verdict(text=f"{verdict}; put on record in {gate.folder}" if is_updated else verdict), *blocks, *places]
+    return [Verdict(text=verdict), *blocks, *places]

@@ -106,7 +106,8 @@ def reason_text(comparison: Comparison) -> str:
         case ComparisonReason.MISSING_SIDE:
             return f"{facts.get('side', 'one side')}: {facts.get('error', 'has no such cell')}"
         case ComparisonReason.DIFFERENT_WORK:
-            return f"the parameters differ: not the same model, so {shift} is no verdict on code (timed all the same)"
+            timed = "" if comparison.shift is None else f", so {shift} is no verdict on code (timed all the same)"
+            return f"the parameters differ: not the same model{timed}"
         case ComparisonReason.OTHER_ENVIRONMENT:
             return f"measured in another environment: {facts.get('field', 'fields')} differs"
 

@@ -117,6 +117,14 @@ def test_a_budget_that_ended_before_a_session_counted_names_no_change() -> None:
     assert reason_text(ended) == "0 sessions count, undecided when the budget ended; give it more time"
 
 
+def test_other_parameters_are_no_verdict_with_a_change_and_without() -> None:
+    work = comparison("net", "incomparable", ComparisonReason.DIFFERENT_WORK)
+    same = "the parameters differ: not the same model"
+    assert reason_text(work) == f"{same}, so {change(work.shift)} % is no verdict on code (timed all the same)"
+    untimed = comparison("net", "incomparable", ComparisonReason.DIFFERENT_WORK, shift=None)
+    assert reason_text(untimed) == same
+
+
 def test_a_slowdown_of_some_steps_says_so() -> None:
     reason = ComparisonReason.SLOWDOWN_CONFIRMED
     some = comparison("mlp", "slower", reason, shown_by=ShownBy.ON_AVERAGE, look=2, looks=6)
