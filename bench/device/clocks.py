@@ -29,6 +29,8 @@ from bench.device import driver, nvml
 from bench.device.backend import is_accelerator
 
 START_SECONDS = 30.0
+"""A fresh interpreter that imports no torch has started long before, on a busy machine too."""
+
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -108,7 +110,7 @@ def hold(uuids: Sequence[str]) -> int:
     locked: list[str] = []
     try:
         refused = {}
-        with _in_time():
+        with _watched():
             for uuid in uuids:
                 locked.append(uuid)  # before: a signal may come in between
                 if (reason := nvml.lock_clock(uuid)) is not None:
@@ -117,13 +119,13 @@ def hold(uuids: Sequence[str]) -> int:
         print(json.dumps(refused), flush=True)
         sys.stdin.read()
     finally:
-        with _in_time():
+        with _watched():
             _release(locked)
     return 0
 
 
 @contextlib.contextmanager
-def _in_time() -> Iterator[None]:
+def _watched() -> Iterator[None]:
     """End this process if the driver does not answer: whoever waits for it is told by that."""
     watch = threading.Timer(driver.DRIVER_SECONDS, os._exit, (1,))
     watch.daemon = True

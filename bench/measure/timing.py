@@ -122,7 +122,8 @@ def time_step(
         )
         for phase, values in series.items()
     )
-    skipped = _skipped_updates(scale, read_scale(step), sum(len(sample.seconds) for sample in samples[:2]))
+    taken = sum(len(sample.seconds) for sample in samples[:2])  # whole steps, and split ones by their first phase
+    skipped = _skipped_updates(scale, read_scale(step), taken)
     with backend_of(device).waits() as waits:  # outside every timed block; reading a loss synchronises, too
         loss = step()
     final_loss = None if loss is None else float(loss.detach())
@@ -138,7 +139,7 @@ def time_step(
 
 
 def _skipped_updates(before: float | None, after: float | None, steps: int) -> int:
-    """Return how often a GradScaler halved its scale, each time instead of an update; all of them down to 0."""
+    """Return in how many of these steps a GradScaler halved its scale instead of updating; at a scale of 0 in all."""
     if before is None or after is None:
         return 0
     return max(0, round(math.log2(before / after))) if after else steps

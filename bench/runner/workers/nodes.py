@@ -16,11 +16,11 @@ import contextlib
 import functools
 import os
 import pickle
-import select
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -116,7 +116,7 @@ def _srun(folder: Path, nodes: int) -> int:
     with subprocess.Popen(command, stdin=subprocess.DEVNULL) as process:
         try:
             if is_waited_for():
-                _listen(folder, process.pid)
+                _listen(folder, _end_of(process))
             return process.wait()
         finally:
             process.terminate()
@@ -128,30 +128,38 @@ LOOK_SECONDS = 5.0
 _EXPECTED, _GRANTED = ".expected", "granted"
 
 
-def _listen(folder: Path, pid: int) -> None:
-    """Pass on what the ranks of all nodes expect to take, to who waits here and to every node, until a process ends."""
+def _end_of(process: subprocess.Popen[bytes]) -> threading.Event:
+    """Return what is set when a process has ended; `wait` with a timeout would wake this one 20 times a second."""
+    end = threading.Event()
+
+    def wait() -> None:
+        process.wait()
+        end.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    return end
+
+
+def _listen(folder: Path, end: threading.Event) -> None:
+    """Pass on what the ranks of all nodes expect to take, to who waits here and to every node, until the end."""
     began, granted = time.monotonic(), 0.0
     heard: dict[str, str] = {}
-    end = os.pidfd_open(pid)
-    try:
-        while not select.select([end], [], [], LOOK_SECONDS)[0]:
-            for path in folder.glob(f"*{_EXPECTED}"):
-                with contextlib.suppress(OSError):  # of a network file system, which a file was replaced on
-                    said = path.read_text(encoding="utf-8")
-                    if heard.get(path.name) != said:
-                        heard[path.name] = said
-                        seconds = float(said.split()[1])
-                        expect(seconds)
-                        granted = max(granted, time.monotonic() - began + seconds)
-                        _write(folder / _GRANTED, f"{granted}")
-    finally:
-        os.close(end)
+    while not end.wait(LOOK_SECONDS):
+        for path in folder.glob(f"*{_EXPECTED}"):
+            with contextlib.suppress(OSError):  # of a network file system, which a file was replaced on
+                said = path.read_text(encoding="utf-8")
+                if heard.get(path.name) != said:
+                    heard[path.name] = said
+                    seconds = float(said.split()[1])
+                    expect(seconds)
+                    granted = max(granted, time.monotonic() - began + seconds)
+                    _write(folder / _GRANTED, f"{granted}".encode())
 
 
 def _tell(folder: Path, seconds: float) -> None:
     """Write what a rank expects; its time makes the same expectation a new one."""
     with contextlib.suppress(OSError):  # nothing that is measured depends on it
-        _write(folder / f"{os.environ['RANK']}{_EXPECTED}", f"{time.monotonic()} {seconds}")
+        _write(folder / f"{os.environ['RANK']}{_EXPECTED}", f"{time.monotonic()} {seconds}".encode())
 
 
 def _granted(folder: Path) -> float:
@@ -161,9 +169,10 @@ def _granted(folder: Path) -> float:
     return 0.0
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all."""
     partial = path.with_name(f"{path.name}.part")
-    partial.write_text(text, encoding="utf-8")
+    partial.write_bytes(data)
     partial.rename(path)
 
 
@@ -223,10 +232,7 @@ def main(folder: Path) -> None:
             granted=functools.partial(_granted, folder),
         )
     where = None if ended.where is None else f"on {host_name()} {ended.where}"
-    ended = replace(ended, where=where, host=host_name())
-    partial = folder / f"{node}.part"
-    partial.write_bytes(pickle.dumps(ended))
-    partial.rename(folder / f"{node}.pickle")
+    _write(folder / f"{node}.pickle", pickle.dumps(replace(ended, where=where, host=host_name())))
 
 
 if __name__ == "__main__":

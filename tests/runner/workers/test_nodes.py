@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -55,21 +57,31 @@ def test_what_a_rank_expects_reaches_whoever_waits_on_the_first_node(
     heard: list[float] = []
     said = iter([(0, 60.0), (1, 30.0), None, (0, 60.0)])
 
-    def look(*_: object) -> tuple[list[int]]:
+    def look(*_: object) -> bool:
         try:
             one = next(said)
         except StopIteration:
-            return ([1],)
+            return True
         if one is not None:
             monkeypatch.setenv("RANK", str(one[0]))
             nodes._tell(tmp_path, one[1])
-        return ([],)
+        return False
 
-    monkeypatch.setattr(nodes.select, "select", lambda *_: look())
     with waited_for(heard.append):
-        nodes._listen(tmp_path, os.getpid())
+        nodes._listen(tmp_path, mock.Mock(wait=look))
     assert heard == [60.0, 30.0, 60.0]
     assert 60.0 <= nodes._granted(tmp_path) < 70.0
+
+
+def test_an_old_kernel_knows_when_srun_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before Linux 5.3 there is no descriptor of a process, and clusters keep their kernels."""
+    program = tmp_path / "srun"
+    program.write_text("#!/bin/sh\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "pidfd_open", mock.Mock(side_effect=OSError(errno.ENOSYS, "not implemented")))
+    with waited_for(lambda _: None):
+        assert nodes._srun(tmp_path, 2) == 3
 
 
 def test_a_folder_that_is_gone_is_no_failure_of_a_rank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
