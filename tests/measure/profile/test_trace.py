@@ -9,7 +9,7 @@ from bench.core.cell import CompileMode
 from bench.device.prepare import prepare
 from bench.measure.profile.collect import cut, write_trace
 from tests.measure.profile.small import Branching, Checkpointed, cell, workload
-from tests.perfetto import read_trace, slices
+from tests.perfetto import dropped, read_trace, slices
 
 
 @pytest.mark.parametrize("model", [Branching, Checkpointed])
@@ -56,3 +56,12 @@ def test_the_first_events_are_kept_with_the_names_of_threads() -> None:
     kept, dropped = cut(events, 3)
     assert [event.get("ts") for event in kept] == [None, 1, 3]
     assert dropped == 2
+
+
+def test_slices_that_cross_are_found_and_those_within_or_after_each_other_are_not() -> None:
+    def slices(*spans: tuple[float, float]) -> list[dict[str, object]]:
+        return [{"ph": "X", "pid": 1, "tid": 1, "ts": ts, "dur": dur, "name": f"{ts}"} for ts, dur in spans]
+
+    assert dropped(slices((0, 10), (2, 3), (5, 5), (10, 2))) == []
+    assert dropped(slices((2, 8), (0, 4))) == [("0", "2")]
+    assert dropped(slices((0, 4)) + [event | {"tid": 2} for event in slices((2, 8))]) == []
