@@ -234,8 +234,8 @@ def layer_columns(profile: Profile, groups: Sequence[Group]) -> list[Column]:
         *marked([Column(name="step", unit="%", cells=share)], doubts),
         *(column for phase in phases_of(profile.layers) for column in _phase_columns(phase, columns)),
         *counts_column("", flops, 2, "FLOPs"),
-        *bytes_column("touched", touched, 3),
-        *figure_column("FLOPs", intensity, 3, unit="/byte"),
+        *bytes_column("touched", touched, 4),
+        *figure_column("FLOPs", intensity, 4, unit="/byte"),
         *counts_column("", rate, 5, "FLOP/s"),
         *bytes_column("activ.", activations, 6),
     ]
@@ -248,8 +248,8 @@ def _rate(group: Group) -> float | None:
 
 
 def phases_of(layers: Iterable[ProfiledLayer]) -> list[Phase | str]:
-    """Name the phases in which layers cost anything: the built-in ones, then those of a user's own step."""
-    found = {cost.phase for layer in layers for cost in layer.costs}
+    """Name the phases in which layers take time: the built-in ones, then those of a user's own step."""
+    found = {cost.phase for layer in layers for cost in layer.costs if cost.seconds}
     return [*(phase for phase in Phase if phase in found), *sorted(found - set(Phase))]
 
 
@@ -257,7 +257,7 @@ def _phase_columns(phase: Phase | str, groups: Sequence[Group]) -> list[Column]:
     """Make the column of one phase; the last group is the step. Loss and optimizer are rows, not columns."""
     if phase in (Phase.LOSS, Phase.OPTIMIZER):
         return []
-    short, rank = _PHASES.get(phase, (plain(phase), 4))
+    short, rank = _PHASES.get(phase, (plain(phase), 3))
     seconds = [sum(layer.seconds_in(phase) for layer in group.layers) or None for group in groups]
     doubts = [*(is_doubtful(group.layers, phase) for group in groups[:-1]), False]
     return marked(timed_columns(short, seconds, rank=rank), doubts)

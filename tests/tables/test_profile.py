@@ -85,7 +85,10 @@ def test_boxes_sum_to_the_step_and_lie_within_their_parents() -> None:
 
 def own_step() -> Profile:
     costs = [PhaseCost(phase=phase, seconds=STEP / 2, profiled_seconds=STEP / 2) for phase in ("critic", "generator")]
-    return dataclasses.replace(PROFILE, layers=(ProfiledLayer(name="net", costs=tuple(costs)),))
+    counted = PhaseCost(
+        phase=Phase.FORWARD, seconds=0.0, profiled_seconds=0.0, flops=10**6
+    )  # FLOPs are counted by the built-in phases
+    return dataclasses.replace(PROFILE, layers=(ProfiledLayer(name="net", costs=(*costs, counted)),))
 
 
 def test_a_step_of_ones_own_has_its_phases_in_the_columns_and_none_that_it_lacks() -> None:
