@@ -1,14 +1,18 @@
 """The executor with the process boundary replaced: what each way of ending does to the record."""
 
+import threading
+from concurrent.futures import wait
 from dataclasses import replace
 from pathlib import Path
 
+import pynvml
 import pytest
 
 from bench.core.advice import Advice, AdviceKind
 from bench.core.cell import Cell, CompileMode, Mode
 from bench.core.environment import LOCKED, MachineState, RankSetup
 from bench.core.record import ColdStart, Counters, Memory, Outcome, Phase, PredictedPeak, Sample, Sampling
+from bench.device import driver
 from bench.runner import processes
 from bench.runner.endings import Ending
 from bench.runner.executor import LocalExecutor
@@ -19,6 +23,7 @@ CELL = Cell(model="my_net", batch_size=8)
 TIMED = TimedCell(
     samples=(Sample(phase=Phase.STEP, seconds=(0.1, 0.2)),), final_loss=1.5, state=MachineState(load_1m=1)
 )
+CAUSES = ("weights", "gradients", "optimizer_state", "inputs", "saved_activations", "temporary")
 OK = {
     "count_cell": Ending(outcome=Outcome.OK, value=Counted(counters=Counters(parameters=7), advice=())),
     "time_cell": Ending(outcome=Outcome.OK, value=TIMED),
@@ -76,8 +81,7 @@ def test_prepared_cells_are_not_counted_again(endings):
 @pytest.mark.parametrize(("mode", "bytes_given"), [("none", 1 << 50), ("default", None)])
 def test_a_compiled_cell_is_tried_whatever_an_eager_one_would_need(endings, mode, bytes_given):
     """The prediction is of eager steps, and a compiled step needs less (C7)."""
-    causes = ("weights", "gradients", "optimizer_state", "inputs", "saved_activations", "temporary")
-    peak = PredictedPeak(total_bytes=1 << 50, **{f"{cause}_bytes": 0 for cause in causes})
+    peak = PredictedPeak(total_bytes=1 << 50, **{f"{cause}_bytes": 0 for cause in CAUSES})
     counted = Counted(counters=Counters(parameters=7, predicted_peak=peak), advice=())
     endings["count_cell"] = Ending(outcome=Outcome.OK, value=counted)
     LocalExecutor().run(replace(CELL, compile=CompileMode(mode)))
@@ -233,6 +237,29 @@ def test_counting_that_dies_costs_only_the_counts(endings):
 
 
 ON_GPU = Cell(model="my_net", batch_size=8, device="cuda:0")
+
+
+def test_a_driver_that_hangs_holds_no_cell_up(endings, monkeypatch):
+    """Whatever the parent asks it of a cell: nobody would end the parent."""
+    is_over = threading.Event()
+
+    def hang():
+        is_over.wait()
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_UNKNOWN)
+
+    monkeypatch.setattr(pynvml, "nvmlInit", hang)
+    monkeypatch.setattr(driver, "DRIVER_SECONDS", 0.1)
+    peak = PredictedPeak(total_bytes=60, **{f"{cause}_bytes": 0 for cause in CAUSES})
+    endings["count_cell"] = Ending(value=Counted(counters=Counters(predicted_peak=peak), advice=()), outcome=Outcome.OK)
+    endings["observe"] = Ending(outcome=Outcome.OK, value=Observed(memory=Memory()))
+    environments = {"cuda:0": replace(ENVIRONMENT, gpu_uuid="some")}
+    try:
+        record = LocalExecutor(environments=environments, is_metering=True).run(ON_GPU)
+    finally:
+        is_over.set()
+        wait(driver._late)
+    assert (record.outcome, record.counters.predicted_peak.workspace_bytes) == (Outcome.OK, 32 * 2**20)
+    assert record.counters.energy.reason == "the driver gave no answer within 0.1 s"
 
 
 def test_where_memory_ran_out_the_allocators_history_is_written(endings, tmp_path):
