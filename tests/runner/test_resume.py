@@ -10,6 +10,7 @@ from bench.core.errors import StoreError
 from bench.core.record import SCHEMA, Counters, Outcome, Sampling
 from bench.registry.code import code_hash
 from bench.runner.plan import Again, remaining
+from bench.runner.session import plan_resumption
 from bench.store.codec import migrate
 from bench.store.runs import RunFolder, RunInfo
 from tests.records import ENVIRONMENT, STARTED_AT, make_record
@@ -196,3 +197,16 @@ def test_temporaries_of_killed_writers_are_removed_and_nothing_else(folder):
     assert sorted(entry.name for entry in folder.path.rglob("*") if entry.is_file()) == sorted(
         ["notes.tmp", "run.json", path.name]
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "said"),
+    [
+        (("/v/bin/bench", "profile", "a.py:net"), {"profile": {"steps": None}}, "bench profile a.py:net"),
+        (("/v/pytest/__main__.py", "--benchmark-only"), None, "pytest --benchmark-only"),
+    ],
+)
+def test_a_run_that_bench_run_did_not_make_names_the_command_that_did(tmp_path, command, settings, said):
+    info = RunInfo(started_at=STARTED_AT, cells=(CELL,), command=command, settings=settings)
+    with pytest.raises(StoreError, match=f"cannot be resumed.*: {said}$"):
+        plan_resumption(RunFolder.create(tmp_path, info).run.id, tmp_path)
