@@ -10,9 +10,10 @@ import pytest
 
 from bench.report.html.contract import make_data
 from bench.report.html.page import render
+from bench.runner.compare import compare_stored
 from tests.records import make_record
 from tests.report.html.conftest import Opened, OpenPage
-from tests.report.html.runs import FORMULA, SCRIPT, compared_run, hostile_run, long_run, ordinary_run
+from tests.report.html.runs import FORMULA, SCRIPT, compared_run, growing_run, hostile_run, long_run, ordinary_run
 
 ROWS = "#cells-table tbody tr"
 
@@ -41,6 +42,17 @@ def test_an_ordinary_report_opens_without_a_complaint_and_asks_nobody(open_page:
     assert opened.problems == []
     assert opened.requests == []
     assert opened.page.locator("h1").inner_text() == "Benchmark report 20261123-175309-ab12cd"
+
+
+def test_the_words_of_charts_can_be_read_on_dark_ground(open_page: OpenPage) -> None:
+    runs = [ordinary_run("base"), ordinary_run("head"), growing_run(), compared_run()]
+    page = render(make_data(runs, [compare_stored(runs[0], runs[1])]))
+    opened = open_page(html=page, color_scheme="dark")
+    script = """() => [...document.querySelectorAll('svg text')]
+        .filter(text => !text.closest('g[class^=c]') && getComputedStyle(text).fill === 'rgb(0, 0, 0)')
+        .map(text => text.textContent)"""  # what lies on a coloured part has that part's own colour of text
+    assert opened.page.locator("table.dots svg text").count() > 2
+    assert opened.page.evaluate(script) == []
 
 
 def test_a_foreign_script_is_refused_and_the_test_would_see_it(open_page: OpenPage) -> None:
