@@ -34,10 +34,10 @@ _ESSENTIAL_RANK = 4
 """If columns up to this rank (times, throughput, phases, peak, FLOPs) do not fit, models get separate lines."""
 
 
-def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str = "") -> Document:
+def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str = "", run: str = "RUN") -> Document:
     """Make one row per cell, a caption above and the doubts in words below.
 
-    The view `cold` shows the start of the cells instead of the usual columns.
+    The view `cold` shows the start of the cells instead of the usual columns. Commands that cure a doubt name `run`.
     """
     if not records:
         return [Text(text="no cells")]
@@ -54,7 +54,7 @@ def cells_document(records: Sequence[Record], *, doubts: bool = True, view: str 
         Text(text=summary_line(records)),
         *reasons,
         Notes(lines=cold_notes(records) if view else ()),
-        Doubts(sentences=advice_sentences(records) if doubts else ()),
+        Doubts(sentences=advice_sentences(records, run) if doubts else ()),
     ]
 
 

@@ -55,6 +55,12 @@ def test_a_run_is_printed_again_within_the_width(capsys: pytest.CaptureFixture[s
     assert ("tokens" in rest.partition("shows all.")[0]) == (width != 200)  # and named with the width that shows it
 
 
+def test_the_command_that_cures_a_doubt_names_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = store_run(Path("results"))
+    out = " ".join(show(capsys, "latest", "--width", "200")[1].split())
+    assert f"`bench run --resume {folder.path} --retry doubted`" in out
+
+
 def test_json_holds_the_records_and_claims(capsys: pytest.CaptureFixture[str]) -> None:
     store_run(Path("results"))
     document = json.loads(show(capsys, "--format", "json")[1])

@@ -12,7 +12,11 @@ from bench.tables.run import cells_document
 
 def _write(run: StoredRun, asked: Asked) -> str:
     claims = claims_document(run.claims) if run.claims else ()
-    document = [*cells_document(run.records, view=asked.view), *claims, Place(text=f"Results: {run.folder}")]
+    document = [
+        *cells_document(run.records, view=asked.view, run=str(run.folder)),
+        *claims,
+        Place(text=f"Results: {run.folder}"),
+    ]
     return page_text(document, asked.page) + "\n"
 
 
