@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -156,8 +156,8 @@ def noise_command(
         lock_clocks=lock_clocks,
         timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
-    request = _unchanged(targets or ("mlp", "my_net"), axes, settings, results)
     with watching_sessions(is_quiet=quiet) as listen:
+        request = _unchanged(targets or ("mlp", "my_net"), axes, settings, results, listen)
         path, calibration = calibrate(request, listen)
 
     kept = Place(text=f"Kept: {path}", close=True)
@@ -211,8 +211,8 @@ def selftest_command(
         lock_clocks=lock_clocks,
         timeout_seconds=options.parse_duration(timeout, "--timeout"),
     )
-    request = _unchanged(targets or ("mlp",), axes, settings, results)
     with watching_sessions(is_quiet=quiet) as listen:
+        request = _unchanged(targets or ("mlp",), axes, settings, results, listen)
         found = selftest(request, share, listen)
     fields = {name: getattr(found, name) for name in found.__slots__}
     answer("machine selftest", format, lambda: _selftest_text(found), passed=found.is_passed, **fields)
@@ -221,9 +221,16 @@ def selftest_command(
     return ExitCode.UNFIT if found.unfit and not found.alarms else ExitCode.REGRESSION
 
 
-def _unchanged(targets: Sequence[str], axes: options.Axes, settings: Settings, results: Path) -> Request:
-    """Ask for a comparison of the code that lies here with itself."""
+def _unchanged(
+    targets: Sequence[str],
+    axes: options.Axes,
+    settings: Settings,
+    results: Path,
+    tell: Callable[[str], None],
+) -> Request:
+    """Ask for a comparison of the code that lies here with itself; say before it that the machine is busy."""
     from bench.runner.ab.run import Request
+    from bench.runner.ab.scout import wait_for_quiet
 
     return Request(
         base=".",
@@ -233,6 +240,7 @@ def _unchanged(targets: Sequence[str], axes: options.Axes, settings: Settings, r
         settings=settings,
         results=results,
         compares_with_itself=True,
+        get_ready=functools.partial(wait_for_quiet, None, tell, follows="sessions that it disturbs are void"),
     )
 
 

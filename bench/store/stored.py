@@ -193,7 +193,7 @@ def sides_in_words(base: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[st
     names = []
     for side in (base, head):
         given, commit = side["given"], side["commit"]
-        names.append(f"{given} ({commit[:9]})" if commit and commit != given else str(given))
+        names.append(str(given) if not commit else commit[:9] if commit == given else f"{given} ({commit[:9]})")
     other = f" with {base['python']}" if base["python"] != head["python"] else ""
     return f"{names[0]}{other}", names[1]
 

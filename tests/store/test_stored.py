@@ -71,3 +71,5 @@ def test_a_heading_names_another_interpreter_and_the_time_in_minutes() -> None:
     assert found.method == "6 sessions of 8 quads, 3 min 20 s, seed 7"
     same = document("/usr/bin/python")
     assert sides_in_words(same["base"], same["head"]) == ("HEAD (abcdef123)", "HEAD (abcdef123)")
+    whole = {**same["base"], "given": "abcdef1234567", "commit": "abcdef1234567"}
+    assert sides_in_words(whole, same["head"])[0] == "abcdef123"

@@ -27,13 +27,14 @@ def wait_for_quiet(
     patience_seconds: float | None,
     tell: Callable[[str], None],
     *,
+    follows: str = "--wait 5m waits until the machine is quiet",
     busy_cores: Callable[[], float | None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Say at once and every 20 s that other work keeps cores busy, and wait until it does not.
 
-    A patience of None measures at once. `busy_cores`, which watches the machine for a while, and `clock` are seams for
-    tests.
+    A patience of None measures at once, and says what `follows`. `busy_cores`, which watches the machine for a while,
+    and `clock` are seams for tests.
 
     Raises:
         IncomparableError: The machine stayed busy.
@@ -43,7 +44,7 @@ def wait_for_quiet(
     is_first = True
     while (busy := watch()) is not None and busy > BUSY_CORES_LIMIT:
         if patience_seconds is None:
-            tell(f"other work keeps {busy:.1f} cores busy; --wait 5m waits until the machine is quiet")
+            tell(f"other work keeps {busy:.1f} cores busy; {follows}")
             return
         left = patience_seconds - (clock() - started)
         if left <= 0:

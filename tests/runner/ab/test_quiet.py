@@ -26,6 +26,12 @@ def test_without_patience_it_is_said_once():
     assert told == ["other work keeps 1.6 cores busy; --wait 5m waits until the machine is quiet"]
 
 
+def test_what_follows_is_that_of_the_command():
+    told = []
+    wait_for_quiet(None, told.append, follows="sessions that it disturbs are void", busy_cores=lambda: 1.6)
+    assert told == ["other work keeps 1.6 cores busy; sessions that it disturbs are void"]
+
+
 def test_with_patience_it_waits_until_it_is_quiet():
     told, looks = waited([1.6, 1.2, 0.1, 1.6], 300.0)
     assert looks == 3
