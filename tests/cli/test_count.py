@@ -71,7 +71,7 @@ def test_layers_show_their_intensity_and_share_in_80_columns(capsys):
     flops = 2 * 8 * 32 * 48 * 48 * 27
     touched = 4 * (8 * 3 * 48 * 48 + 896 + 8 * 32 * 48 * 48)
     assert row[-1] == f"{flops / touched:.1f}"  # the convolution and nothing else runs inside conv1
-    assert row[1:3] == ["8x32x48x48", "896"]
+    assert row[1:4] == ["1", "8x32x48x48", "896"]  # one call; the type, of the same rank, is left out
     assert max(map(len, out.splitlines())) <= 80
 
 
