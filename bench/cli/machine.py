@@ -87,6 +87,7 @@ def peaks_command(
     GPU nothing is kept, unless forced, and the exit code is 4.
     """
     from bench.cli.progress import waiting
+    from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.peaks import measure_peaks
     from bench.tables.document import Place
     from bench.tables.machine import peaks_document
@@ -95,7 +96,8 @@ def peaks_command(
     assert duration is not None
     options.refuse_without_gpu("--lock-clocks", lock_clocks, [device])
     if format is not options.Format.JSON:
-        _say_if_busy("the peaks will be too low" if force else "nothing will be kept; stop it, or add --force")
+        follows = "the peaks will be too low" if force else "nothing will be kept; stop it, or add --force"
+        wait_for_quiet(None, say, follows=follows)
     with waiting("probing products and copies"):
         peaks, path = measure_peaks(
             device,
@@ -277,16 +279,6 @@ def load_lines(state: MachineState) -> list[str]:
         f"Machine      {cpu_name()}, {usable_cores()} cores, {format_bytes(memory_bytes())}",
         f"Load         {busy} cores busy with other work now, {load} in the last minute",
     ]
-
-
-def _say_if_busy(follows: str) -> None:
-    """Say before half a minute of probing that it is in vain."""
-    from bench.core.environment import BUSY_CORES_LIMIT
-    from bench.device.environment import look
-
-    busy = look().other_busy_cores
-    if busy is not None and busy > BUSY_CORES_LIMIT:
-        say(f"other work keeps {busy:.1f} cores busy, so {follows}")
 
 
 def _lines(lines: Sequence[str]) -> str:

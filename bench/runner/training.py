@@ -87,7 +87,7 @@ def train(
     """
     limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
     plan, environment = _prepared(plan, **limits)
-    with _locked(plan, environment, locks_clocks) as (environment, doubts):
+    with _locked(plan.device, environment, locks_clocks) as (environment, doubts):
         folder = open_run(results, environment=environment, settings={"training": to_json(plan)})
         try:
             with folder.locked():
@@ -98,12 +98,10 @@ def train(
 
 
 @contextlib.contextmanager
-def _locked(
-    plan: TrainingPlan, environment: Environment, is_asked: bool
-) -> Iterator[tuple[Environment, tuple[Advice, ...]]]:
-    """Lock the clock of a plan's GPU inside, if asked; give its environment, and the doubt that it could not be."""
-    with locked_environments({plan.device: environment}, is_asked=is_asked) as found:
-        yield found[plan.device], doubts_of_lock(found[plan.device], plan.device, is_asked=is_asked)
+def _locked(device: str, environment: Environment, is_asked: bool) -> Iterator[tuple[Environment, tuple[Advice, ...]]]:
+    """Lock the clock of a GPU inside, if asked; give its environment, and the doubt that it could not be."""
+    with locked_environments({device: environment}, is_asked=is_asked) as found:
+        yield found[device], doubts_of_lock(found[device], device, is_asked=is_asked)
 
 
 def check_training(plan: TrainingPlan, *, is_downloading: bool = False, **limits: Any) -> TrainingPlan:
@@ -167,7 +165,7 @@ def resume_training(
         return Trained(folder=folder.path, training=done)
     limits: dict[str, Any] = {"method": method, "timeout_seconds": timeout_seconds}
     plan, environment = _prepared(plan, **limits)
-    with folder.locked(), _locked(plan, environment, locks_clocks) as (environment, doubts):
+    with folder.locked(), _locked(plan.device, environment, locks_clocks) as (environment, doubts):
         folder.remove_temporaries()
         folder = folder.rewrite(replace(folder.run, resumptions=(*folder.run.resumptions, describe_resumption())))
         return _train_into(folder, plan, environment, False, observer, stop or Stop(), limits, doubts)
@@ -296,7 +294,7 @@ def measure_points(
     known = make_plan([plan.cell for plan in plans], timeout_seconds=preflight_limit(timeout_seconds))
     device = known.cells[0].device
     points = []
-    with _locked(replace(plans[0], device=device), known.environments[device], locks_clocks) as (environment, doubts):
+    with _locked(device, known.environments[device], locks_clocks) as (environment, doubts):
         for done, plan in enumerate(plans):
             tell("measuring", done, len(plans))
             full = replace(plan, device=device)

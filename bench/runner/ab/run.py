@@ -173,7 +173,6 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             started=started,
             renew=servers.renew,
         ).run()
-        servers.renew()
         compared = Compared(
             folder=folder.path,
             base=base,
