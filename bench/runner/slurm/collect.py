@@ -113,7 +113,7 @@ def read_status(folder: RunFolder, *, slurm: Slurm | None = None) -> Status:
         outcomes=tuple(outcomes.items()),
         missing=len(missing | again),
         waiting=len((missing | again) & held),
-        tasks=tuple(_row(task, missing | again if task.retried else missing, work.names()) for task in tasks),
+        tasks=tuple(_row(task, missing | again if task.superseded else missing, work.names()) for task in tasks),
     )
 
 
@@ -167,16 +167,14 @@ def collect(folder: RunFolder, *, slurm: Slurm | None = None) -> Collected:
 
 
 def _to_retry(work: Work, tasks: Sequence[Task]) -> list[tuple[Item, Task]]:
-    """Return the items whose record is older than the last task that was to measure them again, with that task."""
+    """Return the items whose record is still the one that their last task was to replace, with that task."""
     last_task = {key: task for task in tasks for key in task.keys}
     items = {item.key: item for item in work.items}
     found = []
     for result in work.read()[0]:
         key = work.item_of(result).key
         task = last_task.get(key)
-        if task is None or result.outcome not in task.retried or key not in items:
-            continue
-        if datetime.fromisoformat(result.started_at) < datetime.fromisoformat(task.submitted_at):
+        if task is not None and key in items and work.is_superseded(result, task.superseded):
             found.append((items[key], task))
     return found
 

@@ -10,9 +10,8 @@ results/<run-id>/slurm/
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from bench.core.environment import Environment
@@ -45,7 +44,8 @@ class Submission:
         is_predicting: Skip cells whose predicted peak exceeds the free memory of their node.
         is_metering: Measure the energy of a step too.
         is_cold: Measure cold starts too.
-        retried: Cells that ended like this before it was submitted are measured again.
+        retried: What `--retry` named: cells that had ended like this are measured again.
+        superseded: The records of those cells when it was submitted, as pairs of the cell's key and a digest.
         until: No cell starts at or after this time, ISO 8601 with zone.
         submitted_at: ISO 8601 with zone.
         job_id: None until sbatch has answered.
@@ -60,6 +60,7 @@ class Submission:
     is_metering: bool = False
     is_cold: bool = False
     retried: tuple[Outcome, ...] = ()
+    superseded: tuple[tuple[str, str], ...] = ()
     until: str | None = None
     submitted_at: str
     job_id: int | None = None
@@ -192,19 +193,15 @@ def parse_chunk(text: str) -> tuple[int, int]:
     return int(number), int(index)
 
 
-def unrecorded(
-    work: Work, keys: Collection[str], retried: Collection[Outcome] = (), before: str = ""
-) -> tuple[Item, ...]:
+def unrecorded(work: Work, keys: Collection[str], superseded: Mapping[str, str]) -> tuple[Item, ...]:
     """Return those of the cells that have no record, or one of a model that was edited since, in the plan's order.
 
-    A record that ended badly stands: a cell that ran out of memory would do so again. One that ended like `retried`
-    and began before that time, that of the submission, does not; a retried cell that fails again stands.
+    A record that ended badly stands: a cell that ran out of memory would do so again. Only one that is `superseded`
+    by a submission does not; what replaced it stands, however it ended.
     """
     wanted = [item for item in work.items if item.key in keys]
     known = {
-        work.item_of(result).key: result.code
-        for result in work.read()[0]
-        if result.outcome not in retried or datetime.fromisoformat(result.started_at) >= datetime.fromisoformat(before)
+        work.item_of(result).key: result.code for result in work.read()[0] if not work.is_superseded(result, superseded)
     }
     codes = {model: code_hash(model) for model in dict.fromkeys(cell_of(item).model for item in wanted)}
 

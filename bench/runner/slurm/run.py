@@ -154,12 +154,12 @@ def submit_missing(
         BenchError: The run was not submitted to Slurm, or Slurm cannot be asked or refuses.
     """
     slurm, limits = slurm or Slurm(), limits or Limits()
-    submitted_at = now()
     last = require_submissions(folder)[-1]
     # First the tasks, then the records: a task that ends in between has left its records when they are looked for.
     held = {key for task in look_at(folder, slurm) if task.is_live for key in task.keys}
     work = Work.of(folder)
-    cells = unrecorded(work, {item.key for item in work.items} - held, retried, submitted_at)
+    superseded = work.superseded_by(retried)
+    cells = unrecorded(work, {item.key for item in work.items} - held, superseded)
     if not cells:
         return Submitted(folder=folder.path, job_id=None, tasks=0, cells=0)
     timeout_seconds = last.timeout_seconds if timeout_seconds is None else timeout_seconds
@@ -170,8 +170,9 @@ def submit_missing(
         number=last.number + 1,
         job=job,
         timeout_seconds=timeout_seconds,
-        submitted_at=submitted_at,
+        submitted_at=now(),
         retried=tuple(retried),
+        superseded=tuple((item.key, superseded[item.key]) for item in cells if item.key in superseded),
         until=_moment(limits),
         job_id=None,
     )

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from bench.core.record import Outcome
 from bench.runner.endings import signal_name
@@ -152,7 +153,7 @@ class Task:
         submitted_at: ISO 8601 with zone.
         output: The end of what it printed.
         last_sign: When it last printed something, in seconds of the epoch.
-        retried: Cells that ended like this before it was submitted are measured again.
+        superseded: Digests of the records that it replaces, by the keys of their cells.
     """
 
     chunk: str
@@ -164,7 +165,7 @@ class Task:
     submitted_at: str
     output: str = ""
     last_sign: float | None = None
-    retried: tuple[Outcome, ...] = ()
+    superseded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_live(self) -> bool:
@@ -242,5 +243,5 @@ def _look_at_one(
         submitted_at=submission.submitted_at,
         output=output,
         last_sign=last_sign,
-        retried=submission.retried,
+        superseded=dict(submission.superseded),
     )

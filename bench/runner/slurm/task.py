@@ -70,7 +70,7 @@ class Task:
         if self._submission.job.nodes > 1:
             os.environ[NODES_FOLDER_VARIABLE] = str(self._files.path / f"{self._chunk}.nodes")
         signal.signal(signal.SIGTERM, self._leave)
-        items = unrecorded(self._work, self._keys, self._submission.retried, self._submission.submitted_at)
+        items = unrecorded(self._work, self._keys, dict(self._submission.superseded))
         place = {key: index for index, key in enumerate(self._keys)}
         items = tuple(sorted(items, key=lambda item: place[item.key]))  # as submitted: short cells may come first
         if items:

@@ -5,6 +5,7 @@ Both are items with an id and a key, and end in one file each: a record, or the 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ from bench.core import __version__
 from bench.core.cell import Cell
 from bench.core.errors import StoreError
 from bench.core.generation import Generation, GenerationCase, Sampled, SamplingCase
-from bench.core.jsonio import from_json
+from bench.core.jsonio import from_json, to_json
 from bench.core.record import Outcome, Record
 from bench.runner.scenarios import Kind, kind_of, write_tables_of_cases
 from bench.runner.session import write_derived
 from bench.store.cases import write_case
+from bench.store.codec import digest
 from bench.store.runs import RunFolder
 from bench.store.stored import read_stored_run
 
@@ -74,6 +76,18 @@ class Work:
     def item_of(self, result: Result) -> Item:
         """Return what a result is of."""
         return result.cell if isinstance(result, Record) else result.case
+
+    def superseded_by(self, retried: Collection[Outcome]) -> dict[str, str]:
+        """Return the results that ended like `retried`, as digests by the keys of their items."""
+        return {self.item_of(one).key: digest(to_json(one)) for one in self.read()[0] if one.outcome in retried}
+
+    def is_superseded(self, result: Result, superseded: Mapping[str, str]) -> bool:
+        """Whether a result is one of those that are to be replaced, and not yet what replaced it.
+
+        By its content and not by its time, which is of whole seconds and of another machine's clock.
+        """
+        known = superseded.get(self.item_of(result).key)
+        return known is not None and known == digest(to_json(result))
 
     def missing(self) -> tuple[Item, ...]:
         """Return the items without a file: those that no task has finished."""

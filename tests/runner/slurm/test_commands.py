@@ -446,18 +446,22 @@ def test_resume_measures_a_model_that_was_edited(folder, monkeypatch):
     assert SlurmFiles.of(folder).submission(1).chunks == ((CELLS[0].key,),)
 
 
-def test_resume_retries_what_ended_as_asked_until_it_was_measured_again(folder, monkeypatch):
+@pytest.mark.parametrize("first_at", ["2001-01-01T00:00:00+00:00", "now", "2999-01-01T00:00:00+00:00"])
+@pytest.mark.parametrize("again_at", ["2001-01-02T00:00:00+00:00", "now", "2999-01-02T00:00:00+00:00"])
+def test_resume_retries_what_ended_as_asked_until_it_was_measured_again(folder, first_at, again_at, monkeypatch):
+    """Whatever the clocks say: records have whole seconds, and the time of the machine that measured."""
+    first_at, again_at = (now() if at == "now" else at for at in (first_at, again_at))
     monkeypatch.setattr("bench.runner.slurm.files.code_hash", lambda _: "c")
     for cell, outcome in zip(CELLS, (Outcome.FAILED, Outcome.OUT_OF_MEMORY, Outcome.OK, Outcome.OK), strict=True):
-        put_record(folder, cell, code="c", outcome=outcome)
+        put_record(folder, cell, code="c", outcome=outcome, started_at=first_at)
     slurm = slurm_that_shows(folder, "COMPLETED", "COMPLETED")
     assert slurm_run.submit_missing(folder, slurm=slurm).cells == 0
     assert slurm_run.submit_missing(folder, slurm=slurm, retried=(Outcome.FAILED, Outcome.KILLED)).cells == 1
     again = SlurmFiles.of(folder).submission(1)
     assert (again.chunks, again.retried) == (((CELLS[0].key,),), (Outcome.FAILED, Outcome.KILLED))
-    as_task = (Work.of(folder), again.chunks[0], again.retried, again.submitted_at)
+    as_task = (Work.of(folder), again.chunks[0], dict(again.superseded))
     assert unrecorded(*as_task) == (CELLS[0],)
-    put_record(folder, CELLS[0], code="c", outcome=Outcome.FAILED, started_at="2999-01-01T00:00:00+00:00")
+    put_record(folder, CELLS[0], code="c", outcome=Outcome.FAILED, reason="again", started_at=again_at)
     assert unrecorded(*as_task) == ()  # failed again: a requeued task does not go on for ever
 
 
