@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bench.core.claim import CheckedClaim, ClaimVerdict
 from bench.core.environment import Environment
@@ -19,6 +20,7 @@ from bench.tables.cell_values import outcome_text
 from bench.tables.claims import claims_document, claims_summary
 from bench.tables.figures import plain
 from bench.tables.run import caption, cells_rows, machine_facts, summary_line
+from bench.tables.scaling import ranks_document
 
 LIMIT = 65_536
 """Most characters of a comment on GitHub. Bytes are counted here, which are never fewer."""
@@ -122,6 +124,9 @@ def run_comment(
                 is_open=len(records) <= _OPEN_ROWS,
             )
         )
+    if together := sum(record.cell.world_size > 1 for record in records):
+        write = partial(_several, records)
+        sections.append(Section(title=f"Several processes: {counted(together, 'cell')}", rows=together, write=write))
     if doubts:
         lines = [f"{mark}: {sentence}" for mark, sentence in doubts]
         sections.append(Section(title=f"Doubts: {len(lines)}", rows=len(lines), write=lambda n: bullets(lines[:n])))
@@ -135,6 +140,10 @@ def run_comment(
         machine = escape(", ".join(machine_facts(environment)))
         sections.append(Section(title="Machine", rows=0, write=lambda _: machine))
     return fold(_headline(records, claims, len(doubts)), sections, limit)
+
+
+def _several(records: Sequence[Record], rows: int) -> str:
+    return write_document(ranks_document(records, rows)) if rows else ""
 
 
 def claims_section(claims: Sequence[CheckedClaim], *, is_open: bool = False) -> Section:

@@ -253,7 +253,7 @@ CELLS = (
         "fraction",
         "step of one process / step of all ranks, in strong scaling also divided by their number; 1 is perfect",
         "scaling.efficiency",
-        Shown(name="efficiency", unit="%", view="ranks", place=3, rank=1, write=lambda f: f"{f * 100:.0f}"),
+        Shown(name="efficiency", unit="%", view="ranks", place=3, write=lambda f: f"{f * 100:.0f}"),
     ),
     real(
         "communication_seconds",

@@ -13,7 +13,7 @@ from bench.tables.cell_values import CellRow, key_columns
 from bench.tables.cells import CELLS
 from bench.tables.columns import Shown, TableColumn, flag, read, real, shown_columns, text
 from bench.tables.document import Block, Document, Notes, Rows, Text
-from bench.tables.figures import percent, plain, significant
+from bench.tables.figures import first, percent, plain, significant
 
 _READING = {
     "batch": "Step time = a + b * batch; a: overhead, b: one more example; "
@@ -64,17 +64,26 @@ SCALING_WORDS = {
 _KEYS = ("model", "world_size", "nodes", "parallel", "batch_size")
 
 
-def ranks_document(records: Sequence[Record]) -> Document:
-    """Make one row per cell of several processes; empty if there is none."""
-    found = rank_scalings(records)
+def ranks_document(records: Sequence[Record], most: int | None = None) -> Document:
+    """Make one row per cell of several processes, the first `most`; empty if there is none."""
+    every = rank_scalings(records)
+    found, rest = first(every, len(every) if most is None else most, "rows")
     if not found:
         return []
     by_key = {record.cell.key: record for record in records}
     rows = [CellRow(by_key[one.cell.key], summarise(by_key[one.cell.key]), one) for one in found]
     shown = [row.record for row in rows]
-    keys = [key for key in _KEYS if key != "nodes" or any(record.cell.nodes > 1 for record in shown)]
+    methods = {record.cell.parallel for record in shown}
+    hidden = {
+        *(() if any(record.cell.nodes > 1 for record in shown) else ("nodes",)),
+        *(() if len(methods) > 1 else ("parallel",)),
+    }
+    keys = [key for key in _KEYS if key not in hidden]
     kinds = {one.scaling for one in found}
-    caption = [f"{kind}: {SCALING_WORDS[kind]}" for kind in ScalingMode if kind in kinds]
+    caption = [
+        *(methods if len(methods) == 1 else ()),
+        *(f"{k}: {SCALING_WORDS[k]}" for k in ScalingMode if k in kinds),
+    ]
     reasons: dict[str, list[str]] = {}
     for one in found:
         if one.reason is not None:
@@ -87,6 +96,7 @@ def ranks_document(records: Sequence[Record]) -> Document:
                 f"comm % of {plain(ids[0]) if len(ids) == 1 else f'{len(ids)} cells'}: {plain(reason)}"
                 for reason, ids in reasons.items()
             ]
+            + ([rest] if rest else [])
         ),
     ]
 

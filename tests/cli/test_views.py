@@ -19,6 +19,7 @@ from bench.stats.summary import summarise
 from bench.store.runs import RunFolder
 from tests.cli.stored import store_run
 from tests.records import begun, make_begun, make_record
+from tests.stats.test_rank_scaling import alone, ranks
 
 LENGTHS = (128, 512)
 BATCH = 8
@@ -151,6 +152,17 @@ def test_tokens_stand_in_what_other_tools_read(capsys, to) -> None:
     assert all(str(rate) in written for rate in rates(texts()))
     if to == "openmetrics":
         assert written.count("\nstepbench_token_seconds{") == len(LENGTHS)
+
+
+def test_what_several_processes_gain_is_shown_again(capsys) -> None:
+    store((alone(), ranks(slower=1.5)))
+    for form in ("table", "markdown"):
+        out = bench(capsys, "show", "--format", form)
+        (row,) = [line for line in out.partition("efficiency")[2].splitlines() if "my_net" in line]
+        assert {"128", "80"} <= set(row.replace("|", " ").split())  # examples/s and efficiency
+    bench(capsys, "report", "-o", "page.html")
+    page = Path("page.html").read_text()
+    assert '<section id="ranks"' in page and "efficiency" in page
 
 
 def test_a_table_of_80_columns_says_when_compiling_has_paid_off(capsys) -> None:

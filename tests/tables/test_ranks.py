@@ -16,6 +16,22 @@ def test_the_block_fits_and_holds_the_figures():
         assert figure in row.split()
 
 
+def test_efficiency_stands_in_80_columns_beside_long_names_and_both_kinds():
+    name = "decoder_lm@layers=2,sequence_length=512"
+    records = [
+        alone(model=name),
+        ranks(model=name),
+        alone(model=name, batch_size=32),
+        ranks(model=name, batch_size=16),
+    ]
+    text = page_text(ranks_document(records), Page(width=80))
+    table = text.partition("Not shown: ")[0]
+    assert max(map(len, table.splitlines())) <= 80
+    assert "efficiency" in table and "comm" in table
+    assert "parallel" not in text  # one method: the caption names it
+    assert text.startswith("ddp · weak: ")
+
+
 def test_a_missing_share_has_its_reason_below():
     text = page_text(ranks_document([ranks()]), Page())
     assert "add --world-size 1" in text

@@ -8,12 +8,14 @@ from bench.tables.claims import claims_document
 from bench.tables.comparison import comparison_document
 from bench.tables.document import Place, page_text
 from bench.tables.run import cells_document
+from bench.tables.scaling import ranks_document
 
 
 def _write(run: StoredRun, asked: Asked) -> str:
     claims = claims_document(run.claims) if run.claims else ()
     document = [
         *cells_document(run.records, view=asked.view, run=str(run.folder)),
+        *ranks_document(run.records),
         *claims,
         Place(text=f"Results: {run.folder}"),
     ]

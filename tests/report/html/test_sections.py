@@ -40,6 +40,7 @@ from tests.report.history_trends import make_trend
 from tests.report.html.runs import compared_run, growing_run, hostile_run, long_run, ordinary_run, run_with_peaks
 from tests.report.profiles import PROFILE
 from tests.scenario_cases import FAILED_GENERATION, make_generation, make_sampled
+from tests.stats.test_rank_scaling import alone, ranks
 from tests.stored_runs import make_run
 from tests.trainings import make_training
 
@@ -76,6 +77,7 @@ def test_every_section_can_be_left_out_where_there_is_nothing_to_show(section: S
 def test_every_section_shows_itself_on_a_full_report() -> None:
     second = ordinary_run("second", **CASES)
     runs = [growing_run(), run_with_peaks(), second, compared_run(), make_run(id="begun", records=BEGUN)]
+    runs.append(make_run(id="ranks", records=(alone(), ranks())))
     data = replace(make_data(runs, [Nominated(base=Side(id="first"), head=Side(id="second"))]), trends=(make_trend(),))
     page = render(data)
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]

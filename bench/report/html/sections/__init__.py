@@ -29,6 +29,7 @@ SECTIONS: tuple[Section, ...] = (
     documents.START,
     profile.SECTION,
     scaling.SECTION,
+    documents.RANKS,
     documents.GROWTH,
     documents.TEXT,
     documents.IMAGES,

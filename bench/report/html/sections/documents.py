@@ -20,7 +20,7 @@ from bench.tables.nominations import headline as nominations_headline
 from bench.tables.nominations import nominations_document
 from bench.tables.parts import layer_columns
 from bench.tables.run import cold_notes
-from bench.tables.scaling import scaling_document
+from bench.tables.scaling import ranks_document, scaling_document
 from bench.tables.scenarios import generation_document, sampling_document
 from bench.tables.table import Column
 
@@ -68,6 +68,14 @@ def _growth(data: ReportData) -> Document:
         steps = {row.record.cell.key: row.summary.step for row in data.rows if row.run == number}
         if found := scalings(data.runs[number].records, steps):
             return scaling_document(found)
+    return []
+
+
+def _ranks(data: ReportData) -> Document:
+    """Write what several processes gain, in the newest run that has such cells."""
+    for run in reversed(data.runs):
+        if found := ranks_document(run.records, _MOST_CELLS):
+            return found
     return []
 
 
@@ -131,6 +139,7 @@ def _bounded(column: Column) -> Column:
 
 COMPARISON = _section("comparison", "Comparison", _comparison)
 START = _section("start", "Start of each cell", _start)
+RANKS = _section("ranks", "Several processes", _ranks)
 GROWTH = _section("growth", "How cost grows", _growth)
 TEXT = _section("generation", "Generating text", _cases(lambda run: run.generations, generation_document))
 IMAGES = _section("sampling", "Sampling images", _cases(lambda run: run.images, sampling_document))
