@@ -177,24 +177,32 @@ def read_sources(sources: Sequence[Path], choose: Choose) -> Iterator[Read]:
         done = dict.fromkeys(workers, 0)
         while done:
             for connection in cast(list[PipeEnd], wait(list(done))):
-                try:
+                with _alive(workers[connection]):
                     said = connection.recv()
-                except EOFError:
-                    workers[connection].join()
-                    code = workers[connection].exitcode
-                    raise StoreError(f"a process that read records died (exit code {code}); ingest again") from None
                 if isinstance(said, Read):
                     done[connection] = said.done
                     yield replace(said, done=min(done.values()))
                 elif said is None:
                     del done[connection]
                 else:
-                    connection.send(choose(said))
+                    wanted = choose(said)
+                    with _alive(workers[connection]):
+                        connection.send(wanted)
     finally:
         for connection, worker in workers.items():
             connection.close()
             worker.kill()
             worker.join()
+
+
+@contextlib.contextmanager
+def _alive(worker: ForkProcess) -> Iterator[None]:
+    """Talk to a process; if it has died, say so."""
+    try:
+        yield
+    except (EOFError, ConnectionError):
+        worker.join()
+        raise StoreError(f"a process that read records died (exit code {worker.exitcode}); ingest again") from None
 
 
 def _cores() -> int:

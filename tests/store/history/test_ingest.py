@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,23 @@ def test_the_death_of_a_process_that_reads_is_one_line(
     with pytest.raises(StoreError, match=r"a process that read records died \(exit code -9\)"):
         ingest(history, results=tmp_path)
     assert not multiprocessing.active_children()
+
+
+def test_the_death_of_a_process_that_waits_for_an_answer_is_the_same_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_run(tmp_path, record_of(0), record_of(1, "mlp"))
+    monkeypatch.setattr(ingesting, "_MANY", 1)
+    monkeypatch.setattr(ingesting, "_cores", lambda: 2)
+
+    def kill_all(_: Sequence[str]) -> set[str]:
+        for child in multiprocessing.active_children():
+            child.kill()
+            child.join()
+        return set()
+
+    with pytest.raises(StoreError, match=r"a process that read records died \(exit code -9\)"):
+        list(ingesting.read_sources(list(tmp_path.iterdir()), kill_all))
 
 
 def rows_of(history: History) -> list[tuple[Any, ...]]:
