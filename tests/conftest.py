@@ -15,7 +15,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("here", deadline=None)  # no test depends on how fast this machine is
+# No test depends on how fast this machine is.
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("here")
 
 # Two workers of pytest-xdist on two cores: OpenMP threads that spin while they wait cost half of all CPU seconds.

@@ -150,7 +150,7 @@ def _kill_all(results):
 
 
 def _assert_all_gone(results):
-    wait_for(lambda: not _processes_of(results), seconds=5)
+    wait_for(lambda: not _processes_of(results))
 
 
 def _assert_as_undisturbed(results, undisturbed):
