@@ -90,8 +90,8 @@ class CudaBackend(Backend):
         """Start CUDA, and make this the GPU of whoever names none: kernels of one's own, pinned memory.
 
         Raises:
-            UsageError: CUDA cannot start, as with a driver older than this torch needs; or it would wait for each
-                kernel, so that no time is right.
+            UsageError: CUDA cannot start, as with a driver older than this torch needs; another process has the GPU to
+                itself; or CUDA would wait for each kernel, so that no time is right.
         """
         import torch
 
@@ -102,10 +102,16 @@ class CudaBackend(Backend):
 
         try:
             torch.cuda.set_device(self.device)
+            self.synchronize()  # makes the context, which the line before does only where the GPU was not current yet
         except (RuntimeError, AssertionError) as error:
             if is_out_of_memory(error):
                 raise
             said = str(error).strip().partition("\n")[0].rstrip(".")
+            if "busy or unavailable" in said:
+                raise UsageError(
+                    f"{self.device} cannot be used: {said}; another process may hold it, and its compute mode may "
+                    "allow only one (`nvidia-smi -q -d COMPUTE` shows it)"
+                ) from None
             driver, most = nvml.driver_version(), nvml.driver_cuda_version()
             there = f"the driver is {driver}, for CUDA up to {most}" if driver else "NVML finds no driver either"
             raise UsageError(

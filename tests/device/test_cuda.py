@@ -130,6 +130,20 @@ def test_the_machine_is_described_though_its_gpu_cannot_start(machine: FakeMachi
     assert "too old" in found.problems[0]
 
 
+@pytest.mark.parametrize("device", ["cuda:0", "cuda:1"])
+def test_a_gpu_that_another_process_has_to_itself_is_refused_in_one_line(machine: FakeMachine, device: str) -> None:
+    """Making the first GPU the current one asks the driver nothing, as it is that already."""
+    for gpu in machine.gpus:
+        gpu.is_exclusive, gpu.others = True, [(1, MIB)]
+    with pytest.raises(UsageError) as caught:
+        normalise_device(device)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(f"{device} cannot be used: CUDA error: CUDA-capable device(s) is/are busy or unavailable; ")
+    assert "compute mode" in text
+    assert "driver" not in text
+
+
 def test_launches_that_wait_are_refused_with_the_way_out(machine: FakeMachine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every time would be wrong, and nothing would show it (B9)."""
     monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "0")

@@ -66,7 +66,8 @@ class FakeGpu:
         total: Bytes of its memory.
         context: Bytes of a process's context.
         workspace: Bytes that cuBLAS takes from torch's allocator for a product.
-        has_context: This process has a context on it: it was made the current one, or used.
+        has_context: This process has a context on it: something of it was used.
+        is_exclusive: Its compute mode allows a context of one process only.
         instance: UUID of its first part, where it is cut by MIG; CUDA and NVML write it without and with `MIG-`.
         others: Numbers and bytes of other processes on it.
         load: Utilisation before this process uses it.
@@ -95,7 +96,7 @@ class FakeGpu:
         self.throttled = dict.fromkeys(REASONS, 0.0)
         self.ends: deque[float] = deque(maxlen=queue_depth)
         self.allocated = self.peak = self.reserved = self.peak_reserved = self.requested = self.peak_requested = 0
-        self.has_context = False
+        self.has_context = self.is_exclusive = False
         self.generator = random.Random(0)
 
     @property
@@ -133,6 +134,12 @@ class FakeGpu:
         self.worked += taken
         self.busy.append((begin, end))
         self.ends.append(end)
+        self.has_context = True
+
+    def use(self) -> None:
+        """Give this process a context, if it has none."""
+        if self.is_exclusive and self.others:
+            raise torch.AcceleratorError("CUDA error: CUDA-capable device(s) is/are busy or unavailable\nSearch for")
         self.has_context = True
 
     def is_busy(self, now: float) -> bool:
@@ -212,6 +219,7 @@ class FakeMachine:
     refuses_locks: bool = False
     is_old: bool = False
     current: int = 0
+    is_started: bool = False
     sync_debug: Any = 0
     synchronizations: int = 0
     events_made: int = 0
@@ -255,7 +263,9 @@ class FakeMachine:
     def synchronize(self, device: Any = None) -> None:
         """Let the host wait for a GPU."""
         self.synchronizations += 1
-        self.host_now = max(self.host_now, self.gpus[self._index(device)].done_at)
+        if self.is_started:
+            self._of(device).use()
+        self.host_now = max(self.host_now, self._of(device).done_at)
 
     def item(self, device: int = 0) -> None:
         """Read a value of a GPU, which waits for it; warns of that where torch was asked to."""
@@ -305,12 +315,14 @@ class FakeMachine:
     def _start(self) -> None:
         if self.problem is not None:
             raise RuntimeError(self.problem)
+        self.is_started = True
 
     def _set_device(self, device: Any) -> None:
-        """Make a GPU the current one, which since CUDA 12 gives it a context at once."""
+        """Make a GPU the current one, which gives it a context; nothing where it is that already (c10's SetDevice)."""
         self._start()
-        self.current = self._index(device)
-        self.gpus[self.current].has_context = True
+        if self._index(device) != self.current:
+            self.current = self._index(device)
+            self.gpus[self.current].use()
 
     def _set_sync_debug(self, mode: Any) -> None:
         self.sync_debug = mode
@@ -318,8 +330,9 @@ class FakeMachine:
             warnings.warn("the mode does not yet detect all synchronizing operations", stacklevel=2)
 
     def _memory(self, device: Any = None) -> tuple[int, int]:
+        self._start()
         gpu = self._of(device)
-        gpu.has_context = True
+        gpu.use()
         return gpu.total - gpu.used(), gpu.total
 
     @contextlib.contextmanager
@@ -352,7 +365,7 @@ class FakeMachine:
     def _torch_functions(self) -> dict[str, Callable[..., Any]]:
         return {
             "device_count": lambda: len(self.gpus),
-            "is_initialized": lambda: any(gpu.has_context for gpu in self.gpus),
+            "is_initialized": lambda: self.is_started or any(gpu.has_context for gpu in self.gpus),
             "set_device": self._set_device,
             "get_sync_debug_mode": lambda: self.sync_debug,
             "set_sync_debug_mode": self._set_sync_debug,
