@@ -133,7 +133,7 @@ def read_state(uuid: str, *, has_context: bool = True) -> GpuState | None:
         return GpuState(
             clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, whole, pynvml.NVML_CLOCK_SM),
             temperature_celsius=_ask(pynvml.nvmlDeviceGetTemperature, whole, pynvml.NVML_TEMPERATURE_GPU),
-            throttle_reasons=_throttle_reasons(_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, whole)),
+            throttle_reasons=_throttled_by(whole),
             other_processes=len(processes) - len(own) if processes is not None and is_told else None,
             own_memory_bytes=own[0].usedGpuMemory if own else None,
             max_clock_mhz=_ask(pynvml.nvmlDeviceGetMaxClockInfo, whole, pynvml.NVML_CLOCK_SM),
@@ -153,7 +153,7 @@ def glance(uuid: str) -> Glance | None:
         return Glance(
             clock_mhz=_ask(pynvml.nvmlDeviceGetClockInfo, whole, pynvml.NVML_CLOCK_SM),
             power_watts=_power_now(whole),
-            throttle_reasons=_throttle_reasons(_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, whole)),
+            throttle_reasons=_throttled_by(whole),
         )
 
 
@@ -359,7 +359,7 @@ def _ask(function: Any, *arguments: Any) -> Any | None:
     """Call NVML; None where this GPU does not support the question, or the driver is too old to know it."""
     try:
         return function(*arguments)
-    except pynvml.NVMLError:
+    except (pynvml.NVMLError, pynvml.NVMLLibraryMismatchError):  # the latter of what has versions, and is no NVMLError
         return None
 
 
@@ -369,6 +369,12 @@ def _watts(milliwatts: int | None) -> float | None:
 
 def _switch(value: int | None) -> str | None:
     return None if value is None else ("on" if value else "off")
+
+
+def _throttled_by(handle: Any) -> tuple[str, ...] | None:
+    """Read why the clock is lowered now, by the name that CUDA 13 has for the question, or the older one."""
+    bits = _ask(pynvml.nvmlDeviceGetCurrentClocksEventReasons, handle)
+    return _throttle_reasons(_ask(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, handle) if bits is None else bits)
 
 
 def _throttle_reasons(bits: int | None) -> tuple[str, ...] | None:

@@ -72,6 +72,27 @@ def test_what_a_gpu_does_not_support_is_none_and_the_rest_stands(
     assert (state.clock_mhz is None) is (field == "clock_mhz")
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        "nvmlDeviceGetComputeRunningProcesses",  # of Jetson, and of drivers before 510
+        "nvmlDeviceGetCurrentClocksThrottleReasons",  # CUDA 13 calls it deprecated
+        "nvmlDeviceGetCurrentClocksEventReasons",  # drivers before 535
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetFieldValues",
+    ],
+)
+def test_a_function_that_the_library_does_not_have_leaves_the_rest(machine: FakeMachine, function: str) -> None:
+    machine.gpu.throttles = [Throttle("hardware")]
+    machine.advance(1.0)
+    machine.is_without = (function,)
+    state, glance = nvml.read_state(uuid_of(machine)), nvml.glance(uuid_of(machine))
+    assert state is not None and glance is not None
+    assert (state.clock_mhz, glance.clock_mhz, glance.power_watts) == (990, 990, 650)
+    assert state.throttle_reasons == glance.throttle_reasons == ("hardware",)
+    assert (state.other_processes is None) is (function == "nvmlDeviceGetComputeRunningProcesses")
+
+
 # Bits as NVML's header documents them, not by pynvml's names.
 BITS = {
     0x0: (),

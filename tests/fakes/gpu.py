@@ -198,7 +198,7 @@ class FakeMachine:
         keeps_workspaces: Of cuBLAS, as torch did before 2.15; else a product frees its own.
         queue_depth: Launches that a GPU's queue holds; into a full one the host launches when a kernel ends.
         nvml: Error of `nvmlInit`, where there is no NVML.
-        lacks: NVML's functions that this driver does not support.
+        lacks: NVML's functions that this driver does not support; `is_without` those that its library does not have.
         driver: Its version; `problem` is what torch says when it cannot start CUDA with it.
         lists_host_numbers: NVML shows processes by their numbers on the host, as in a container.
         refuses_locks: This user may not lock clocks.
@@ -212,6 +212,7 @@ class FakeMachine:
     keeps_workspaces: bool = False
     nvml: int | None = None
     lacks: tuple[str, ...] = ()
+    is_without: tuple[str, ...] = ()
     driver: str = "595.45"
     problem: str | None = None
     lists_host_numbers: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,10 @@ _FIELDS = {74: "power", 75: "thermal"}  # by the numbers of nvml.h, which every 
 _RENUMBERED = range(251, 274)
 """Throttling in one driver, power smoothing in another: a constant here, as a driver of the other kind has it."""
 _POLICIES = {"thermal": pynvml.NVML_PERF_POLICY_THERMAL, "power": pynvml.NVML_PERF_POLICY_POWER}
+
+
+_WITHOUT_A_VERSION = ("nvmlDeviceGetComputeRunningProcesses",)
+"""pynvml asks for the newest version, and raises no NVMLError where the driver has only older ones."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,8 @@ class NvmlOf:
             "nvmlSystemGetCudaDriverVersion_v2": lambda: 13020,
             "nvmlDeviceGetHandleByUUID": self.by_uuid,
             "nvmlDeviceGetHandleByIndex": lambda index: machine.gpus[index],
-            "nvmlDeviceIsMigDeviceHandle": lambda handle: isinstance(handle, _Instance),
+            # pynvml does not unpack this one
+            "nvmlDeviceIsMigDeviceHandle": lambda handle: ctypes.c_uint(isinstance(handle, _Instance)),
             "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": lambda handle: handle.gpu,
             "nvmlDeviceGetComputeRunningProcesses": self.processes,
             "nvmlDeviceGetClockInfo": self.clock,
@@ -51,6 +57,7 @@ class NvmlOf:
             "nvmlDeviceGetEnforcedPowerLimit": lambda h: (self.whole(h), 700_000)[1],
             "nvmlDeviceGetTotalEnergyConsumption": lambda h: round(machine.joules(self.whole(h)) * 1e3),
             "nvmlDeviceGetTemperature": lambda h, _: (self.whole(h), 41)[1],
+            "nvmlDeviceGetCurrentClocksEventReasons": self.reasons,
             "nvmlDeviceGetCurrentClocksThrottleReasons": self.reasons,
             "nvmlDeviceGetViolationStatus": self.violation,
             "nvmlDeviceGetFieldValues": lambda h, ids: [self.value(h, one) for one in ids],
@@ -72,8 +79,12 @@ class NvmlOf:
     def guarded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             self.machine.asked.append(name)
-            if name in self.machine.lacks:
+            if name.replace("ClocksEvent", "ClocksThrottle") in self.machine.lacks:  # two names of one question
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            if name in self.machine.is_without:
+                if name in _WITHOUT_A_VERSION:
+                    raise pynvml.NVMLLibraryMismatchError("Unversioned function called")
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_FUNCTION_NOT_FOUND)
             if self.machine.nvml_open <= 0 and name != "nvmlInit":
                 raise pynvml.NVMLError(pynvml.NVML_ERROR_UNINITIALIZED)
             return function(*arguments)
