@@ -196,6 +196,7 @@ TIMES = (
         Shown(name="token", scale="s", place=13, rank=1, when=are_texts),
         Shown(name="token", scale="s", place=13, rank=6, hidden_in=PAGE, when=_are_mixed),
         openmetrics="token_seconds",
+        bencher="seconds-per-token",
     ),
     *(
         _phase(phase, header, f"median of the {phase.value} phase", place)

@@ -154,6 +154,19 @@ def test_tokens_stand_in_what_other_tools_read(capsys, to) -> None:
         assert written.count("\nstepbench_token_seconds{") == len(LENGTHS)
 
 
+def test_the_time_of_a_token_stands_in_what_other_tools_read(capsys) -> None:
+    store(texts())
+    times = [pytest.approx(1 / rate) for rate in rates(texts())]
+    measures = json.loads(bench(capsys, "export", "--to", "bencher")).values()
+    assert [one["seconds-per-token"]["value"] for one in measures] == times
+    entries = json.loads(bench(capsys, "export", "--to", "github-action-benchmark"))
+    found = [one for one in entries if one["name"].endswith(": token")]
+    assert [(one["value"], one["unit"]) for one in found] == [(time, "s") for time in times]
+    assert all("range" in one for one in found)
+    store((make_record(),))
+    assert "token" not in bench(capsys, "export", "--to", "github-action-benchmark")
+
+
 def test_what_several_processes_gain_is_shown_again(capsys) -> None:
     store((alone(), ranks(slower=1.5)))
     for form in ("table", "markdown"):

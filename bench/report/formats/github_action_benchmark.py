@@ -15,10 +15,13 @@ from bench.store.stored import Measured, StoredRun, doubts
 
 
 def to_smaller_is_better(run: StoredRun) -> str:
-    """Write what should shrink: seconds per step, and the peak of memory in bytes."""
+    """Write what should shrink: seconds per step, those per token of language models, and the peak of memory in bytes."""
     entries = []
     for one in run.measured:
         entries.append(_entry(one, "step", one.seconds, "s", one.summary.step.half_width if one.summary.step else None))
+        if (token := one.summary.seconds_per_token) is not None:
+            half = one.summary.step.relative_half_width if one.summary.step else None
+            entries.append(_entry(one, "token", token, "s", None if half is None else token * half))
         if peak := one.record.counters.shown_peak:
             name, count = peak
             entries.append(_entry(one, name.removesuffix("_bytes").replace("_", " "), count, "bytes"))
