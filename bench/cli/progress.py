@@ -53,9 +53,16 @@ def _bar(*, is_transient: bool = False) -> Any:
     """Make a rich progress bar; it draws twice a second only, on a core that the measurement needs."""
     from rich import progress
     from rich.console import Console
+    from rich.text import Text
+
+    class Count(progress.MofNCompleteColumn):
+        """Which step of how many; rich writes an unknown number as `0/?`."""
+
+        def render(self, task: progress.Task) -> Text:
+            return Text() if task.total is None else super().render(task)
 
     return progress.Progress(
-        progress.MofNCompleteColumn(),
+        Count(),
         progress.BarColumn(bar_width=20),
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),

@@ -1,5 +1,6 @@
 """Long work says what it does and how long it will take; short work says nothing."""
 
+import io
 import re
 import resource
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from bench.cli import progress
 from bench.cli.progress import make_observer, make_training_observer, waiting, watched, watching
@@ -94,6 +96,19 @@ def test_cases_say_how_long_the_rest_will_take(capsys: pytest.CaptureFixture[str
         wait_for("bench: measuring, 0 of 3, ", capsys)
         watch(0, 3, "decoder_lm", "done")
         assert " left" in wait_for("bench: measuring, 1 of 3, ", capsys)
+
+
+def test_a_bar_of_unknown_length_shows_no_total_and_no_time_left() -> None:
+    bar = progress._bar()
+    task = bar.add_task("loading", total=None)
+    out = Console(width=80, file=io.StringIO(), record=True)
+    out.print(bar.make_tasks_table(bar.tasks))
+    bar.update(task, total=4, completed=1)
+    out.print(bar.make_tasks_table(bar.tasks))
+    unknown, known = out.export_text().splitlines()
+    assert "?" not in unknown and "-:--" not in unknown
+    assert "0:00:00" in unknown and "loading" in unknown
+    assert "1/4" in known
 
 
 COMMANDS = sorted((Path(progress.__file__).parent).glob("[!_]*.py"))
