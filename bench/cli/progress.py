@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from bench.core.comparison import Narrowed, Settled
     from bench.runner.ab.run import Started
     from bench.runner.ab.stages import Progress as AbProgress
-    from bench.runner.training import Stop
 
 STOPPING = (signal.SIGTERM, signal.SIGHUP)
 _SECONDS_BETWEEN_LINES = 20.0
@@ -202,21 +201,6 @@ def make_training_observer(*, is_quiet: bool = False) -> Callable[[TrainingProgr
     if is_quiet:
         return lambda _: None
     return _TrainingBar() if sys.stderr.isatty() else _TrainingLines()
-
-
-@contextlib.contextmanager
-def stoppable_training(stop: Stop) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end a training after its step, with a checkpoint; a second one ends it at once."""
-
-    def ask(number: int, _: FrameType | None) -> None:
-        for each in (signal.SIGINT, *STOPPING):
-            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
-        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
-            say("stopping after this step; once more to stop at once")
-        stop.request(number)
-
-    with _handling((signal.SIGINT, *STOPPING), ask):
-        yield
 
 
 def epoch_words(epoch: Epoch) -> str:
@@ -425,7 +409,7 @@ def stoppable() -> Iterator[None]:
             say(f"stopped by {name}; what was measured before is on disk")
         raise SystemExit(128 + number)
 
-    with _handling(STOPPING, stop):
+    with handling(STOPPING, stop):
         yield
 
 
@@ -439,12 +423,12 @@ def terminated_like_interrupted() -> Iterator[None]:
     def interrupt(_: int, __: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    with _handling(STOPPING, interrupt):
+    with handling(STOPPING, interrupt):
         yield
 
 
 @contextlib.contextmanager
-def _handling(numbers: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def handling(numbers: Sequence[signal.Signals], handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """Have signals handled otherwise inside; those that are ignored, as nohup does, stay so."""
     before = {number: signal.getsignal(number) for number in numbers}
     for number, known in before.items():

@@ -10,7 +10,10 @@ Examples:
 
 from __future__ import annotations
 
+import contextlib
 import math
+import signal
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +28,10 @@ from bench.device.backend import CPU, is_accelerator
 from bench.suite.axes import AXES
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from bench.core.training import TrainingPlan
+    from bench.runner.training import Stop
 
 PANEL = "Measure"
 
@@ -104,7 +110,7 @@ def command(
     quiet: options.QuietOption = False,
     format: options.FormatOption = options.Format.TABLE,  # noqa: A002 - the name of the option
 ) -> int:
-    from bench.cli.progress import make_training_observer, stoppable_training, watched
+    from bench.cli.progress import make_training_observer, watched
     from bench.runner.training import Stop, planned_training, resume_training, train
     from bench.store.runs import check_results
     from bench.tables.training import training_document
@@ -124,7 +130,7 @@ def command(
             raise UsageError(f"--resume takes everything from the run; leave out {', '.join(refused)}")
         if dry_run:
             return _say_plan(planned_training(resume, results), False, limits, format)
-        with stoppable_training(stop), watch as observer:
+        with _stoppable(stop), watch as observer:
             trained = resume_training(resume, observer=observer, **shared)
     else:
         if model is None:
@@ -134,7 +140,7 @@ def command(
         if dry_run:
             check_results(results)
             return _say_plan(plan, download, limits, format)
-        with stoppable_training(stop), watch as observer:
+        with _stoppable(stop), watch as observer:
             trained = train(plan, download=download, observer=observer, **shared)
     answer(
         "train",
@@ -218,3 +224,19 @@ def _checkpoint_steps(text: str) -> int | None:
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise UsageError(f"--checkpoint is 'epoch', 'never' or a number of steps, found {text!r}")
+
+
+@contextlib.contextmanager
+def _stoppable(stop: Stop) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and SIGHUP end a training after its step, with a checkpoint; a second one ends it at once."""
+    from bench.cli.progress import STOPPING, handling
+
+    def ask(number: int, _: FrameType | None) -> None:
+        for each in (signal.SIGINT, *STOPPING):
+            signal.signal(each, signal.default_int_handler if each is signal.SIGINT else signal.SIG_DFL)
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone
+            say("stopping after this step; once more to stop at once")
+        stop.request(number)
+
+    with handling((signal.SIGINT, *STOPPING), ask):
+        yield

@@ -15,7 +15,7 @@ from bench.store.stored import Measured, StoredRun, doubts
 
 
 def to_smaller_is_better(run: StoredRun) -> str:
-    """Write what should shrink: seconds per step, those per token of language models, and the peak of memory in bytes."""
+    """Write what should shrink: seconds per step, those per token of texts, and the peak of memory in bytes."""
     entries = []
     for one in run.measured:
         entries.append(_entry(one, "step", one.seconds, "s", one.summary.step.half_width if one.summary.step else None))
