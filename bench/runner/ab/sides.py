@@ -9,12 +9,13 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
 from bench.core.git import git
+from bench.core.units import counted
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.ab.worktrees import checkouts, find_commit, need_commit, repository_of
 
@@ -109,25 +110,29 @@ def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
             found.append(f"base and head are the same folder, {base.folder}: this compares code with itself")
         elif base.commit is not None and base.commit == head.commit:
             found.append(f"base and head are the same commit, {base.commit[:9]}: this compares code with itself")
-    count = uncommitted_files(cwd)
+    count, new = uncommitted_files(cwd), new_files(cwd)
     here = find_commit(cwd, "HEAD") if repository_of(cwd) else None
     for side in (base, head):
-        if count and None not in (base.commit, head.commit) and side.commit == here:
-            files = "1 file has" if count == 1 else f"{count} files have"
-            advice = "" if _is_searched(side) else "; write . to include them"
-            found.append(f"{files} uncommitted changes, which {_shown(side)} does not include{advice}")
+        if None not in (base.commit, head.commit) and side.commit == here:
+            if count:
+                files = "1 file has" if count == 1 else f"{count} files have"
+                found.append(f"{files} uncommitted changes, {_not_in(side, 'them')}")
+            if new:
+                files = f"{counted(len(new), 'new file')} {'is' if len(new) == 1 else 'are'} in no commit"
+                found.append(f"{files} ({_some(new)}), {_not_in(side, 'it' if len(new) == 1 else 'them')}")
             break
     folders = {side.name: side for side in (base, head)}
     if not count and here is not None and {base.commit, head.commit} == {here, None}:
         folder = folders["head" if head.commit is None else "base"]
         if repository_of(folder.folder) == repository_of(cwd):
-            found.append(f"{folder.name} {folder.given} has no uncommitted changes: it is the other side's commit")
-    for side in (base, head):
-        empty = [path for path in _submodules(side.root) if not any((side.root / path).glob("*"))]
-        if empty and side.commit is not None:
-            names = ", ".join(empty[:3])
-            advice = "" if _is_searched(side) else "; name a folder that has it"
-            found.append(f"{side.name}: submodule {names} is empty in a checkout of a commit{advice}")
+            alike = "has no uncommitted changes: it is the other side's commit"
+            besides = f"is the other side's commit and {counted(len(new), 'new file')} ({_some(new)})"
+            found.append(f"{folder.name} {folder.given} {besides if new else alike}")
+    empty = {side.name: _empty_submodules(side) for side in (base, head) if side.commit is not None}
+    for names in dict.fromkeys(filter(None, empty.values())):
+        sides = [name for name, its in empty.items() if its == names]
+        advice = "" if _is_searched(folders[sides[0]]) else "; name a folder that has it"
+        found.append(f"{' and '.join(sides)}: submodule {names} is empty in a checkout of a commit{advice}")
     return tuple(found)
 
 
@@ -136,8 +141,10 @@ def _is_searched(side: Side) -> bool:
     return side.given == side.commit
 
 
-def _shown(side: Side) -> str:
-    return side.given[:9] if _is_searched(side) else side.given
+def _not_in(side: Side, them: str) -> str:
+    """Say that a commit lacks something, and what includes it."""
+    shown, advice = (side.given[:9], "") if _is_searched(side) else (side.given, f"; write . to include {them}")
+    return f"which {shown} does not include{advice}"
 
 
 def _submodules(root: Path) -> list[str]:
@@ -149,6 +156,25 @@ def _submodules(root: Path) -> list[str]:
     except BenchError:  # a file that names none
         return []
     return [line.partition(" ")[2] for line in lines]
+
+
+def _empty_submodules(side: Side) -> str:
+    """Name the submodules that a checkout of a commit lacks, three at most."""
+    return ", ".join([path for path in _submodules(side.root) if not any((side.root / path).glob("*"))][:3])
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name three of them."""
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def new_files(cwd: Path) -> tuple[str, ...]:
+    """List the Python files of a repository that were never added, and are not ignored: only a folder has them."""
+    repository = repository_of(cwd)
+    if repository is None:
+        return ()
+    found = git(repository, "ls-files", "--others", "--exclude-standard", "-z", "--", "*.py").split("\0")
+    return tuple(name for name in found if name and "site-packages" not in name)
 
 
 def uncommitted_files(cwd: Path | None = None) -> int:

@@ -201,6 +201,28 @@ def test_uncommitted_changes_are_said_whatever_name_the_commit_has(repository: P
     run_git(repository, "checkout", "--quiet", "--", "net.py")
 
 
+def test_a_new_file_that_was_never_added_is_said_because_only_a_folder_has_it(repository: Path) -> None:
+    for name in ("helper.py", "notes.txt", "results/run.json", "venv/lib/site-packages/torch/nn.py"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("new\n")
+    with open_sides("HEAD~1", "HEAD", cwd=repository) as sides:
+        said = remarks(*sides, cwd=repository)
+    assert said == ("1 new file is in no commit (helper.py), which HEAD does not include; write . to include it",)
+    with open_sides("HEAD", ".", cwd=repository) as sides:
+        (said,) = remarks(*sides, cwd=repository)
+    assert said == "head . is the other side's commit and 1 new file (helper.py)"
+    run_git(repository, "add", "helper.py")
+    with open_sides("HEAD", ".", cwd=repository) as sides:
+        assert remarks(*sides, cwd=repository) == ()
+    (repository / "helper.py").unlink()
+    for number in range(5):
+        (repository / f"scratch{number}.py").write_text("new\n")
+    with open_sides("HEAD~1", "HEAD", cwd=repository / "sub") as sides:
+        _, said = remarks(*sides, cwd=repository / "sub")
+    names = "scratch0.py, scratch1.py, scratch2.py and 2 more"
+    assert said == f"5 new files are in no commit ({names}), which HEAD does not include; write . to include them"
+
+
 def test_a_submodule_is_empty_in_a_checkout_and_that_is_said(repository: Path, tmp_path: Path) -> None:
     other = make_repository(tmp_path / "other", {"kernels.py": "fast\n"})
     run_git(repository, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", other.as_uri(), "libs/other")
@@ -208,6 +230,10 @@ def test_a_submodule_is_empty_in_a_checkout_and_that_is_said(repository: Path, t
     with open_sides("HEAD~1", "HEAD", cwd=repository) as sides:
         said = remarks(*sides, cwd=repository)
     assert said == ("head: submodule libs/other is empty in a checkout of a commit; name a folder that has it",)
+    with open_sides("HEAD", "main", cwd=repository) as sides:
+        *_, both = remarks(*sides, cwd=repository)
+    words = "submodule libs/other is empty in a checkout of a commit; name a folder that has it"
+    assert both == f"base and head: {words}"
 
 
 def test_a_folder_outside_any_repository_is_none() -> None:
