@@ -161,6 +161,19 @@ def test_a_head_that_cannot_be_measured_for_want_of_a_submodule_says_so(
     assert "head: submodule libs is empty in a checkout of a commit; name a folder that has it" in err
 
 
+def test_a_level_that_can_never_be_reached_is_refused_before_there_is_a_run(
+    lacking: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def look(base: Side, head: Side, cells: tuple[Any, ...], *_: object) -> Scouted:
+        environments = {side.name: {"cpu": ENVIRONMENT} for side in (base, head)}
+        return Scouted(cells=cells, environments=environments, fates={}, work={})
+
+    monkeypatch.setattr(ab_run, "scout", look)
+    assert run_command(["ab", "HEAD~1", "HEAD", *MODEL, "--alpha", "1e-9"]) == ExitCode.USAGE
+    assert "can never show a slowdown at this level; take a larger --alpha" in capsys.readouterr().err
+    assert not (lacking.parent / "results").exists()
+
+
 def test_a_bad_end_that_cannot_be_measured_is_exit_code_4_and_says_why(
     lacking: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

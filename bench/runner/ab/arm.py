@@ -281,7 +281,10 @@ class LiveArm:
         answer: dict[str, Any] = json.loads(self._read_line(seconds or self._answer_seconds))
         if "error" in answer:
             is_full = answer["error"].get("kind") == "memory"
-            raise (ArmFullError if is_full else ArmError)(self.side.name, answer["error"]["text"])
+            text = str(answer["error"]["text"])
+            if self.side.commit is not None:  # whose temporary folder says nothing to anybody
+                text = text.replace(str(self.side.root), self.side.shown)
+            raise (ArmFullError if is_full else ArmError)(self.side.name, text)
         return answer
 
     def _read_line(self, seconds: float) -> bytes:

@@ -76,14 +76,23 @@ def list_history(
 
 
 def _need_ancestor(repository: Path, first: str, last: str, good: str, bad: str) -> None:
+    if _is_ancestor(repository, first, last):
+        return
+    if _is_ancestor(repository, last, first):
+        raise UsageError(f"good {good} is newer than bad {bad}; write `bench bisect {bad} {good}`")
+    if git(repository, "rev-parse", "--is-shallow-repository") == "true":
+        hint = "this checkout is shallow: fetch the commits between"
+    else:
+        hint = f"name an ancestor, for example what `git merge-base {good} {bad}` prints"
+    raise UsageError(f"good {good} is no ancestor of bad {bad}; {hint}")
+
+
+def _is_ancestor(repository: Path, first: str, last: str) -> bool:
     try:
         git(repository, "merge-base", "--is-ancestor", first, last)
     except BenchError:
-        if git(repository, "rev-parse", "--is-shallow-repository") == "true":
-            hint = "this checkout is shallow: fetch the commits between"
-        else:
-            hint = f"name an ancestor, for example what `git merge-base {good} {bad}` prints"
-        raise UsageError(f"good {good} is no ancestor of bad {bad}; {hint}") from None
+        return False
+    return True
 
 
 def _pathspecs(paths: Sequence[str], targets: Sequence[str]) -> tuple[str, ...]:

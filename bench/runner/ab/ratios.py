@@ -35,7 +35,7 @@ from bench.runner.ab.run import Compared, to_document, write_session
 from bench.runner.ab.servers import Servers, servers_for
 from bench.runner.ab.session import StartArm
 from bench.runner.ab.sides import Side
-from bench.runner.ab.stages import Comparing, Judged, Listener, Progress, Settings
+from bench.runner.ab.stages import Comparing, Judged, Listener, Progress, Settings, refuse_hopeless
 from bench.runner.records import open_run
 from bench.runner.session import plan_targets
 from bench.stats.signflip import median_interval, sign_p
@@ -243,9 +243,10 @@ def compare_cells(
 
     Raises:
         NothingMeasuredError: One of them fails; or the budget ended before the first session began.
-        BenchError: No worker can be started, or the device is not there.
+        BenchError: No worker can be started, or the device is not there; or nothing could ever be called slower.
     """
     started = time.monotonic()
+    refuse_hopeless(settings.plan(1))
     get_ready()
     pair = replace(b, model=f"{b.id} : {a.id}")
     with _servers_here((pair,), settings, started) as servers:

@@ -29,7 +29,7 @@ from bench.runner.ab.scout import Scouted, scout
 from bench.runner.ab.servers import servers_for
 from bench.runner.ab.session import AbSession
 from bench.runner.ab.sides import Side, open_sides, remarks
-from bench.runner.ab.stages import Comparing, Progress, Settings
+from bench.runner.ab.stages import Comparing, Progress, Settings, refuse_hopeless
 from bench.runner.records import open_run
 from bench.runner.session import plan_targets
 from bench.store.atomic import make_folder, write_bytes
@@ -122,7 +122,7 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
 
     Raises:
         BenchError: A side, a suite, a device or all models are not there; or the environments differ by more than
-            `base_python` explains; or the budget ended before the first session began.
+            `base_python` explains; or nothing could ever be called slower; or the budget ended too early.
     """
     started = time.monotonic()
     settings = request.settings
@@ -142,6 +142,8 @@ def compare_sides(request: Request, listen: Listener = lambda _: None) -> Compar
             locked_environments(found.environments["head"], is_asked=settings.lock_clocks)
         )
         environment = next(iter(environments.values()))
+        if settings.stops:
+            refuse_hopeless(settings.plan(len(found.cells) - len(found.fates)))
         differing = _differing(found, is_other_python=request.base_python is not None)
         folder = _create_folder(request, base, head, found, environment)
         spreads = request.spreads(environment, found.cells)

@@ -50,6 +50,16 @@ class Side:
         candidates = (self.folder, self.folder / "src", self.root, self.root / "src")
         return tuple(dict.fromkeys(str(path) for path in candidates if path.is_dir()))
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether a search among commits named it, where no folder can stand in its place."""
+        return self.given == self.commit
+
+    @property
+    def shown(self) -> str:
+        """Text as typed; a commit's full name is cut."""
+        return self.given[:9] if self.is_searched else self.given
+
 
 @contextlib.contextmanager
 def open_sides(
@@ -131,20 +141,15 @@ def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
     empty = {side.name: _empty_submodules(side) for side in (base, head) if side.commit is not None}
     for names in dict.fromkeys(filter(None, empty.values())):
         sides = [name for name, its in empty.items() if its == names]
-        advice = "" if _is_searched(folders[sides[0]]) else "; name a folder that has it"
+        advice = "" if folders[sides[0]].is_searched else "; name a folder that has it"
         found.append(f"{' and '.join(sides)}: submodule {names} is empty in a checkout of a commit{advice}")
     return tuple(found)
 
 
-def _is_searched(side: Side) -> bool:
-    """Whether a search among commits named this one, where no folder can stand in its place."""
-    return side.given == side.commit
-
-
 def _not_in(side: Side, them: str) -> str:
     """Say that a commit lacks something, and what includes it."""
-    shown, advice = (side.given[:9], "") if _is_searched(side) else (side.given, f"; write . to include {them}")
-    return f"which {shown} does not include{advice}"
+    advice = "" if side.is_searched else f"; write . to include {them}"
+    return f"which {side.shown} does not include{advice}"
 
 
 def _submodules(root: Path) -> list[str]:

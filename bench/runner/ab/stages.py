@@ -174,15 +174,9 @@ class Comparing:
         )
 
     def run(self) -> Judged:
-        """Measure and judge.
-
-        Raises:
-            UsageError: With so many cells and sessions, nothing could ever be called slower.
-        """
+        """Measure and judge."""
         cells = self._alive(self._cells)
         plan = self._settings.plan(len(cells))
-        if self._settings.stops:
-            refuse_hopeless(plan)
         sessions: list[AbSession] = []
         while (wanted := self._undecided(cells, sessions, plan)) and self._is_going_on(sessions):
             session = run_session(self._plan, len(sessions), wanted, self._start)
@@ -267,11 +261,14 @@ def refuse_hopeless(plan: Plan) -> None:
     if plan.most < FEWEST_SESSIONS:
         raise UsageError(f"--sessions {plan.most}: fewer than {FEWEST_SESSIONS} sessions decide nothing")
     if plan.sessions_needed is None:
-        threshold, cells = plan.threshold, counted(plan.cells, "cell")
-        more = f"more --sessions (at most {MOST_SESSIONS}), " if plan.most < MOST_SESSIONS else ""
+        cures = [
+            *([f"more --sessions (at most {MOST_SESSIONS})"] if plan.most < MOST_SESSIONS else []),
+            *(["fewer cells"] if plan.cells > 1 else []),
+            "a larger --alpha",
+        ]
         raise UsageError(
-            f"--alpha {threshold.alpha:g}: {plan.most} sessions of {cells} can never show a slowdown at this level; "
-            f"take {more}fewer cells or a larger --alpha"
+            f"--alpha {plan.threshold.alpha:g}: {plan.most} sessions of {counted(plan.cells, 'cell')} can never show "
+            f"a slowdown at this level; take {', '.join(cures[:-1])}{' or ' * (len(cures) > 1)}{cures[-1]}"
         )
 
 

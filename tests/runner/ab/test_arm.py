@@ -286,6 +286,18 @@ def test_modules_of_the_users_own_checkout_are_refused(start: StartWorker, tmp_p
         arm.build(Cell(model="net.py:Net", batch_size=1, input_shape=(1,)))
 
 
+@pytest.mark.parametrize("start", ["forked"], indirect=True)  # both kinds raise in the same way
+def test_an_error_names_the_revision_and_not_its_temporary_checkout(start: StartWorker, tmp_path: Path) -> None:
+    cell = Cell(model="net.py:Net", batch_size=1, input_shape=(1,))
+    for given, words in (("v1.0", "no file 'net.py' in v1.0"), ("ab" * 20, "no file 'net.py' in ababababa")):
+        arm = start(side=Side(name="base", given=given, commit="ab" * 20, folder=tmp_path, root=tmp_path))
+        with pytest.raises(ArmError, match=f"{words}$"):
+            arm.build(cell)
+    arm = start(side=Side(name="base", given="here", folder=tmp_path, root=tmp_path))
+    with pytest.raises(ArmError, match=f"no file 'net.py' in {tmp_path}"):
+        arm.build(cell)
+
+
 def _ends(pid: int) -> bool:
     """Wait until a process that is not our child has ended; its end makes the descriptor readable."""
     import select

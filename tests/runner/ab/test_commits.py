@@ -72,13 +72,19 @@ def test_all_parents_names_the_commits_of_a_merged_branch() -> None:
         ("", "main", "good is empty"),
         ("main", " ", "bad is empty"),
         ("main", "main", "the same commit"),
-        ("main", "main~3", "no ancestor of bad main~3; name an ancestor"),
+        ("main", "main~3", "good main is newer than bad main~3; write `bench bisect main~3 main`"),
         (".", "main", "is a folder"),
     ],
 )
 def test_what_is_no_history_is_refused(good: str, bad: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         list_history(good, bad)
+
+
+def test_ends_on_two_branches_are_told_where_these_part(repository: Path) -> None:
+    other = run_git(repository, "commit-tree", "main^{tree}", "-p", "main~2", "-m", "elsewhere")
+    with pytest.raises(UsageError, match=r"no ancestor of bad main; name an ancestor, .* `git merge-base "):
+        list_history(other, "main")
 
 
 def test_a_range_without_code_is_refused() -> None:

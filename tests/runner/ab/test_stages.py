@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 
 import pytest
 
@@ -12,7 +13,7 @@ from bench.core.errors import ExitCode, UsageError
 from bench.runner.ab.arm import ArmDiedError, ArmError, TimeUpError
 from bench.runner.ab.judging import Fate, Work, exit_code, with_work
 from bench.runner.ab.session import VISIT_SECONDS
-from bench.runner.ab.stages import Comparing, Judged, Progress, Settings
+from bench.runner.ab.stages import Comparing, Judged, Progress, Settings, refuse_hopeless
 from bench.stats.looks import Threshold
 from tests.runner.ab_fakes import BUSY, QUIET, STEP_SECONDS, FakeMachine, cell
 
@@ -253,15 +254,21 @@ def test_too_few_sessions_are_never_same() -> None:
     ("settings", "words"),
     [
         (Settings(sessions=4, seed=7), "--sessions 4: fewer than 5 sessions decide nothing"),
-        (Settings(threshold=Threshold(alpha=1e-6), seed=7), "--alpha 1e-06: 18 sessions of 1 cell can never show"),
-        (Settings(sessions=6, threshold=Threshold(alpha=0.01), seed=7), "more --sessions"),
+        (
+            Settings(threshold=Threshold(alpha=1e-6), seed=7),
+            "--alpha 1e-06: 18 sessions of 1 cell can never show a slowdown at this level; take a larger --alpha",
+        ),
+        (
+            Settings(sessions=6, threshold=Threshold(alpha=0.01), seed=7),
+            "take more --sessions (at most 18) or a larger --alpha",
+        ),
     ],
 )
-def test_a_plan_that_could_never_alarm_is_refused_at_once(settings: Settings, words: str) -> None:
-    machine = FakeMachine()
-    with pytest.raises(UsageError, match=words):
-        compare(machine, settings=settings)
-    assert machine.started == []
+def test_a_plan_that_could_never_alarm_is_refused_in_words(settings: Settings, words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        refuse_hopeless(settings.plan(1))
+    with pytest.raises(UsageError, match=r"fewer than 5|take more --sessions|take fewer cells or a larger --alpha"):
+        refuse_hopeless(settings.plan(9))
 
 
 def test_any_other_alpha_works() -> None:
