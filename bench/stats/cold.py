@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.core.cell import Cell, CompileMode
+from bench.core.estimate import Estimate
 from bench.core.record import ColdStart, Phase, Record
 from bench.stats.summary import estimate_phase
 
@@ -140,10 +141,10 @@ def payback_of(record: Record, eager: Record | None) -> Payback | None:
     ours, theirs = estimate_phase(record, Phase.STEP), estimate_phase(eager, Phase.STEP)
     if ours is None or theirs is None:
         return None
+    if _do_overlap(ours, theirs):
+        return Payback(reason="as fast")
     if theirs.point <= ours.point:
         return Payback(reason="never")
-    if ours.high is not None and theirs.low is not None and theirs.low <= ours.high:
-        return Payback(reason="as fast")
     start, start_eager = start_of(record), start_of(eager)
     cost, cost_eager = start.cold_startup_seconds, start_eager.cold_startup_seconds
     if cost is None or cost_eager is None:
@@ -151,6 +152,12 @@ def payback_of(record: Record, eager: Record | None) -> Payback | None:
     if cost is None or cost_eager is None:
         return None
     return Payback(steps=max(0, math.ceil((cost - cost_eager) / (theirs.point - ours.point))))
+
+
+def _do_overlap(one: Estimate, other: Estimate) -> bool:
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        return False
+    return one.low <= other.high and other.low <= one.high
 
 
 def _median(values: Sequence[float]) -> float | None:

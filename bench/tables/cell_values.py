@@ -114,18 +114,18 @@ def peak_bytes(record: Record) -> tuple[int | None, str]:
     return value, "≈" if name == "predicted_peak_bytes" else ""
 
 
-_ALWAYS_KEYS = ("model", "batch_size", "precision")
+ALWAYS_KEYS = ("model", "batch_size", "precision")
 _KEY_ORDER = ("model", "mode", "device", "batch_size", "precision")
 
 
-def varying_axes(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> tuple[str, ...]:
+def varying_axes(records: Sequence[Record], always: Sequence[str] = ALWAYS_KEYS) -> tuple[str, ...]:
     """Return the axes that distinguish the rows of a table, and those that are always shown."""
     names = [*_KEY_ORDER, *(name for name in AXES if name not in _KEY_ORDER)]
     cells = [record.cell for record in records]
     return tuple(name for name in names if name in always or len(set(map(attrgetter(name), cells))) > 1)
 
 
-def key_columns(records: Sequence[Record], always: Sequence[str] = _ALWAYS_KEYS) -> list[Column]:
+def key_columns(records: Sequence[Record], always: Sequence[str] = ALWAYS_KEYS) -> list[Column]:
     """Make the columns that name a row."""
     return [
         Column(

@@ -285,6 +285,7 @@ CELLS = (
         "kinds of doubts and hints, joined by `;`",
         lambda r: ";".join(dict.fromkeys(advice.kind.value for advice in r.record.advice)) or None,
         Shown(name="see", place=22, right=False, get=lambda r: marks(r.record)),
+        Shown(name="see", view="cold", place=22, right=False, get=lambda r: marks(r.record)),
     ),
     text(
         "fingerprint",

@@ -21,7 +21,7 @@ from bench.core.units import counted, format_bytes, format_count, format_duratio
 from bench.stats.scaling import scalings
 from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_sentences
-from bench.tables.cell_values import key_columns, outcome_styles, outcome_text, peak_bytes, varying_axes
+from bench.tables.cell_values import ALWAYS_KEYS, key_columns, outcome_styles, outcome_text, peak_bytes, varying_axes
 from bench.tables.cells import figure_columns
 from bench.tables.claims import claims_document
 from bench.tables.columns import MISSING
@@ -80,7 +80,7 @@ def cells_rows(records: Sequence[Record], view: str = "") -> Rows:
     that still do not fit are left out by rank.
     """
     summaries = [summarise(record) for record in records]
-    columns = [*key_columns(records), *figure_columns(records, summaries, view)]
+    columns = [*key_columns(records, _keys_of(view)), *figure_columns(records, summaries, view)]
     if any(record.outcome is not Outcome.OK for record in records):
         words = tuple(record.outcome.value for record in records)
         columns.append(Column(name="outcome", cells=words, right=False, hidden_in=frozenset({"table"})))
@@ -91,6 +91,11 @@ def cells_rows(records: Sequence[Record], view: str = "") -> Rows:
     }
     heads = _heads(columns[0].cells, records)
     return Rows(columns=columns, spans=spans, styles=outcome_styles(records), heads=heads, essential=_ESSENTIAL_RANK)
+
+
+def _keys_of(view: str) -> tuple[str, ...]:
+    """Return the axes that are shown even if they are alike in all rows: another view has no room for a precision."""
+    return ("model", "batch_size") if view else ALWAYS_KEYS
 
 
 def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:
@@ -108,9 +113,10 @@ def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:
 
 def caption(records: Sequence[Record], summaries: Sequence[Summary], view: str = "") -> str:
     """Describe the common axes of all rows, and how to read the figures."""
-    keys = varying_axes(records)
+    keys = varying_axes(records, _keys_of(view))
     cell = records[0].cell
     common = [] if "mode" in keys else [cell.mode.value]
+    common += [] if "precision" in keys else [f"in {cell.precision.value}"]
     common += [] if "device" in keys else [f"on {cell.device}"]
     threads = {record.environment.threads for record in records if record.environment}
     count = next(iter(threads)) if len(threads) == 1 and cell.threads is None else None

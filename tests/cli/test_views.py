@@ -18,7 +18,7 @@ from bench.stats.cold import start_of
 from bench.stats.summary import summarise
 from bench.store.runs import RunFolder
 from tests.cli.stored import store_run
-from tests.records import begun, make_begun, make_record
+from tests.records import BUSY, begun, make_begun, make_record
 from tests.stats.test_rank_scaling import alone, ranks
 
 LENGTHS = (128, 512)
@@ -183,8 +183,22 @@ def test_a_table_of_80_columns_says_when_compiling_has_paid_off(capsys) -> None:
     out = bench(capsys, "show", "--columns", "cold", "--width", "80")
     table = out.partition("Not shown: ")[0].splitlines()
     assert max(map(len, table)) <= 80
-    assert any("paid off after" in line for line in table)
+    assert "fp32" in table[0] and not any("precision" in line for line in table)  # alike in all rows: in the caption
+    head = table.index(next(line for line in table if "paid off" in line))
+    assert "after steps" in table[head + 1]
     assert [line.split()[-1] for line in table if "±" in line][-2:] == ["-", str(PAID_OFF)]
+
+
+def test_a_table_of_80_columns_shows_cold_starts_where_there_are_any_and_the_doubts(capsys) -> None:
+    plain, compiled = make_begun()
+    cold = ColdStart(has_cache=False, python_seconds=0.1, import_seconds=1.9, build_seconds=0.5)
+    compiled = replace(compiled, cold_starts=(replace(cold, step_seconds=(20.4, 0.5, 0.5)),), advice=(BUSY,))
+    store((replace(plain, cold_starts=(replace(cold, step_seconds=(3.0, 1.0, 1.0)),)), compiled))
+    table = bench(capsys, "show", "--columns", "cold", "--width", "80").partition("Not shown: ")[0].splitlines()
+    assert max(map(len, table)) <= 80
+    rows = [line.split() for line in table if "±" in line][-2:]
+    assert "5.50" in rows[0] and "22.9" in rows[1]
+    assert rows[1][-1] == "B"
 
 
 def test_all_of_a_beginning_stands_in_a_wide_table_and_in_markdown(capsys) -> None:
@@ -197,9 +211,9 @@ def test_all_of_a_beginning_stands_in_a_wide_table_and_in_markdown(capsys) -> No
     names = (
         "build",
         "first step",
-        "steady after",
+        "steady after steps",
         "start-up",
-        "paid off after",
+        "paid off after steps",
         "compile",
         "cold start",
         "cached start",

@@ -80,6 +80,7 @@ def test_payback_counts_cold_starts_where_both_have_one() -> None:
         (0.5, 0.0, Payback(steps=20)),  # 1 + 9.5 s of start-up beside 0.5 s, 0.5 s less per step
         (1.5, 0.0, Payback(reason="never")),
         (0.999, 0.2, Payback(reason="as fast")),
+        (1.001, 0.2, Payback(reason="as fast")),  # slower by less than the noise
     ],
 )
 def test_payback_of_compiling(step: float, noise: float, expected: Payback) -> None:

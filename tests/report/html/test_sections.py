@@ -83,21 +83,30 @@ def test_every_section_shows_itself_on_a_full_report() -> None:
     assert re.findall(r'<section id="([a-z]+)"', page) == [section.anchor for section in SECTIONS]
 
 
+def beginnings(*runs: StoredRun) -> dict[str, tuple[str, ...]]:
+    (table,) = tables(documents.START, *runs)
+    return {column.name: column.cells for column in table.columns}
+
+
 def test_a_compiled_cell_says_after_how_many_steps_it_has_paid_off() -> None:
-    (table,) = tables(documents.START, make_run(id="begun", records=BEGUN))
-    assert table.columns[-1].name == "paid off after"
-    assert table.columns[0].cells == tuple(record.cell.id for record in BEGUN)
-    assert table.columns[-1].cells == ("-", "22")
+    columns = beginnings(make_run(id="begun", records=BEGUN))
+    assert [columns[name] for name in ("model", "batch", "compile")] == [
+        ("my_net",) * 2,
+        ("8",) * 2,
+        ("none", "default"),
+    ]
+    assert columns["paid off"] == ("-", "22")
+    assert list(columns).index("paid off") == list(columns).index("step") + 1  # in sight, on a narrow page too
 
 
 def test_a_compiled_cell_pays_off_against_the_same_one_of_its_own_run() -> None:
     plain = begun(make_record(step=2.0), build=0.5, first=2.2)
     runs = [make_run(id="first", records=BEGUN), make_run(id="second", records=(plain, BEGUN[1]))]
-    (table,) = tables(documents.START, *runs)
+    columns = beginnings(*runs)
     expected = payback_of(BEGUN[1], plain)
     assert expected is not None and expected.steps not in (None, 22)
-    assert table.columns[-1].cells == ("-", "22", "-", str(expected.steps))
-    assert [column.name for column in table.columns][:2] == ["run", "cell"]
+    assert columns["paid off"] == ("-", "22", "-", str(expected.steps))
+    assert list(columns)[:2] == ["run", "model"]
 
 
 def test_of_too_many_cells_the_compiled_ones_stay_and_all_in_the_order_of_the_run() -> None:
@@ -105,7 +114,8 @@ def test_of_too_many_cells_the_compiled_ones_stay_and_all_in_the_order_of_the_ru
     others = [replace(plain, cell=replace(plain.cell, batch_size=size)) for size in range(100, 210)]
     blocks = built(documents.START, make_run(id="many", records=(*others, plain, compiled)))["blocks"]
     (table,) = [block for block in blocks if isinstance(block, Rows)]
-    assert table.columns[0].cells == (*(one.cell.id for one in others[:99]), compiled.cell.id)
+    (batches,) = [column.cells for column in table.columns if column.name == "batch"]
+    assert batches == (*(str(one.cell.batch_size) for one in others[:99]), str(compiled.cell.batch_size))
     (notes,) = [block.lines for block in blocks if isinstance(block, Notes)]
     assert notes == ["12 of 112 cells are left out, compiled ones last."]
 

@@ -13,6 +13,7 @@ from bench.report.html.groups import run_names
 from bench.stats.cold import has_build, paybacks
 from bench.stats.scaling import scalings
 from bench.store.stored import StoredRun
+from bench.tables.cell_values import key_columns
 from bench.tables.cells import figure_columns
 from bench.tables.document import Block, Document, Notes, Rows, Text
 from bench.tables.figures import first, name
@@ -92,7 +93,7 @@ def _start(data: ReportData) -> Document:
     runs = run_names(data)
     names = [
         *([Column(name="run", cells=tuple(runs[row.run] for row in rows), right=False, key=True)] if any(runs) else []),
-        Column(name="cell", cells=tuple(name(row.record.cell.id) for row in rows), right=False, key=True),
+        *(replace(key, cells=tuple(map(name, key.cells))) for key in key_columns([row.record for row in rows])),
     ]
     figures = figure_columns(
         [row.record for row in rows], [row.summary for row in rows], "cold", [found[row.index] for row in rows]
