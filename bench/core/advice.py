@@ -91,7 +91,7 @@ def doubts_of_machine(state: MachineState, device: str) -> tuple[Advice, ...]:
         facts = (("other_busy_cores", round(state.other_busy_cores, 2)), ("load_1m", state.load_1m or 0.0))
         advice += (Advice(kind=AdviceKind.BUSY_MACHINE, facts=facts),)
     if state.gpu_throttle_reasons:
-        shares: Facts = tuple((f"{reason}_fraction", round(share, 3)) for reason, share in state.gpu_throttled)
+        shares: Facts = tuple((f"{reason}_fraction", round(share, 3)) for reason, share in state.gpu_throttled or ())
         facts_gpu = (("reasons", ", ".join(state.gpu_throttle_reasons)), ("device", device), *shares)
         advice += (Advice(kind=AdviceKind.THROTTLED_CLOCK, facts=facts_gpu),)
     load = state.gpu_load_before or 0.0

@@ -88,10 +88,11 @@ class MachineState:
         steal_fraction: Share of CPU time that the hypervisor took away, or None.
         involuntary_switches: Times this process was preempted while measuring.
         cpu_mhz: Current frequency where readable.
-        gpu_*: Read through NVML where there is a GPU, clock and power while it worked.
-        gpu_throttle_reasons: Why the clock was lowered for a share of the time that matters.
+        gpu_*: Read through NVML where there is a GPU, clock and power while it worked; None if not seen then.
+        gpu_throttle_reasons: Why the clock was lowered for a share of the time that matters; None if not seen, which is
+            not the same as nothing (which it is in files of versions before 2026-11-30).
         gpu_other_processes: Processes beside ours that compute on the GPU; None if nobody can tell them apart.
-        gpu_throttled: Share of the time in which the clock was lowered, by reason.
+        gpu_throttled: Share of the time in which the clock was lowered, by reason; None if not seen.
         gpu_load_before: Share of the time in which the GPU worked for others before we used it.
     """
 
@@ -102,13 +103,13 @@ class MachineState:
     cpu_mhz: float | None = None
     gpu_clock_mhz: float | None = None
     gpu_temperature_celsius: float | None = None
-    gpu_throttle_reasons: tuple[str, ...] = ()
+    gpu_throttle_reasons: tuple[str, ...] | None = None
     gpu_other_processes: int | None = None
     gpu_max_clock_mhz: float | None = None
     gpu_memory_clock_mhz: float | None = None
     gpu_power_watts: float | None = None
     gpu_power_limit_watts: float | None = None
-    gpu_throttled: tuple[tuple[str, float], ...] = ()
+    gpu_throttled: tuple[tuple[str, float], ...] | None = None
     gpu_load_before: float | None = None
 
 

@@ -108,7 +108,7 @@ class Peaks:
         skipped: Arithmetic and why it was not probed.
         datasheet: None where we know of none for exactly this device.
         other_busy_cores: Cores that other processes kept busy during the last probing; then it measured too little.
-        throttle_reasons: Why the GPU lowered its clock meanwhile; then, too.
+        throttle_reasons: Why the GPU lowered its clock meanwhile; then, too. None if not seen.
         other_processes: Processes of others that computed on the GPU meanwhile; then, too.
     """
 
@@ -120,7 +120,7 @@ class Peaks:
     skipped: tuple[tuple[Arithmetic, str], ...] = ()
     datasheet: Datasheet | None = None
     other_busy_cores: float | None = None
-    throttle_reasons: tuple[str, ...] = ()
+    throttle_reasons: tuple[str, ...] | None = None
     other_processes: int | None = None
     measured_at: str
     schema: int = field(default=SCHEMA)
@@ -129,7 +129,8 @@ class Peaks:
     def is_disturbed(self) -> bool:
         """Whether others worked beside the last probing, or heat or a fault lowered the clock: it is too low."""
         is_busy = (self.other_busy_cores or 0.0) > BUSY_CORES_LIMIT
-        return is_busy or bool(self.other_processes) or not {"thermal", "hardware"}.isdisjoint(self.throttle_reasons)
+        is_hot = not {"thermal", "hardware"}.isdisjoint(self.throttle_reasons or ())
+        return is_busy or bool(self.other_processes) or is_hot
 
     def best(self, kind: ProbeKind, arithmetic: Arithmetic | None = None) -> Probe | None:
         """Return the fastest probe of one kind, or None."""

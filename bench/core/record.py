@@ -46,7 +46,7 @@ SCHEMA = 4
 - 4 (2026-11-28) `Sample.phase` may be a name of the user's own; `Cell.accumulate`, `Cell.clip_norm`.
   (2026-11-29, unreleased still) `Sampling` has `min_blocks`, `undecided_steps`, `floor_seconds` and
   `skip_slower_than`; `Sample` has `build_seconds`, `Record` has `cold_starts`. (2026-11-30, unreleased still)
-  `GenerationTimes` and `SamplingTimes` have `processes`.
+  `GenerationTimes` and `SamplingTimes` have `processes`; `gpu_throttle_reasons` and `gpu_throttled` may be None.
 """
 
 

@@ -276,7 +276,7 @@ class CudaBackend(Backend):
         return {
             "gpu_clock_mhz": found.clock_mhz,
             "gpu_temperature_celsius": found.temperature_celsius,
-            "gpu_throttle_reasons": found.throttle_reasons or (),
+            "gpu_throttle_reasons": found.throttle_reasons,
             "gpu_other_processes": found.other_processes,
             "gpu_max_clock_mhz": found.max_clock_mhz,
             "gpu_memory_clock_mhz": found.memory_clock_mhz,

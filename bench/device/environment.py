@@ -171,9 +171,15 @@ def look() -> MachineState:
     return state_between(before, read_counters())
 
 
+_OF_THE_WORK = ("gpu_clock_mhz", "gpu_power_watts", "gpu_throttled", "gpu_throttle_reasons")
+
+
 def _while_working(before: Reading, after: Reading, glances: Sequence[Glance]) -> dict[str, Any]:
-    """Derive clock, power and throttling over a window, as far as they are told: counters first, then glances."""
-    found: dict[str, Any] = {}
+    """Derive clock, power and throttling over a window, as far as they are told: counters first, then glances.
+
+    None if not seen: what a look afterwards says of them is an idle device's.
+    """
+    found: dict[str, Any] = dict.fromkeys(_OF_THE_WORK)
     clocks = [glance.clock_mhz for glance in glances if glance.clock_mhz is not None]
     watts = [glance.power_watts for glance in glances if glance.power_watts is not None]
     if clocks:

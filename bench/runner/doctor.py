@@ -188,6 +188,6 @@ def _doubts(cpu: Environment, state: MachineState) -> tuple[str, ...]:
 
 def _doubts_of(device: str, state: Mapping[str, Any]) -> list[str]:
     """Return what its backend's `state` gives to doubt about an idle device."""
-    others, reasons = state.get("gpu_other_processes"), state.get("gpu_throttle_reasons", ())
+    others, reasons = state.get("gpu_other_processes"), state.get("gpu_throttle_reasons")
     doubts = [f"{counted(others, 'other process', 'other processes')} on {device}"] if others else []
-    return doubts + [f"{device} lowers its clock: {reason}" for reason in reasons]
+    return doubts + [f"{device} lowers its clock: {reason}" for reason in reasons or ()]

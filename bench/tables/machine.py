@@ -54,7 +54,7 @@ def peaks_document(peaks: Peaks) -> Document:
         said.append(f"{words} Run it again on a quiet machine.")
     if peaks.is_disturbed and not alarms:
         alarms = {len(said): "yellow"}
-        hot = f"the device lowered its clock ({', '.join(peaks.throttle_reasons)})"
+        hot = f"the device lowered its clock ({', '.join(peaks.throttle_reasons or ())})"
         why = "others computed on the device" if peaks.other_processes else hot
         said.append(f"Meanwhile {why}: what was measured is too low. Run it again when it is free and cool.")
     none = "none known for exactly this device; utilization is against what was measured"

@@ -19,6 +19,7 @@ from bench.device import environment as module
 from bench.device import nvml
 from bench.device.cpu import Reading, read_counters
 from bench.device.environment import read_environment, state_between
+from bench.device.readings import Glance
 
 
 def test_it_is_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,16 +124,25 @@ def test_our_own_ticks_beyond_the_kernels_are_not_negative_load(four_cores: None
     assert state_between(BEFORE, after).other_busy_cores == 0.0
 
 
-def test_the_gpus_state_is_read_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_seen_of_a_working_gpu_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who shares the GPU is asked afterwards; its clock, its power and what lowered them are then an idle one's."""
     gpu = nvml.GpuState(
-        clock_mhz=900.0, temperature_celsius=80.0, throttle_reasons=("thermal",), other_processes=2, own_memory_bytes=1
+        clock_mhz=900.0,
+        temperature_celsius=80.0,
+        throttle_reasons=("thermal",),
+        other_processes=2,
+        own_memory_bytes=1,
+        power_watts=70.0,
     )
     asked = []
     monkeypatch.setattr(nvml, "read_state", lambda uuid, **_: asked.append(uuid) or gpu)
     state = state_between(BEFORE, BEFORE, "cuda:0", "the-gpu")
     assert asked == ["the-gpu"]
-    assert state.gpu_throttle_reasons == ("thermal",)
-    assert (state.gpu_clock_mhz, state.gpu_temperature_celsius, state.gpu_other_processes) == (900.0, 80.0, 2)
+    assert (state.gpu_temperature_celsius, state.gpu_other_processes) == (80.0, 2)
+    assert (state.gpu_clock_mhz, state.gpu_power_watts) == (None, None)
+    assert (state.gpu_throttle_reasons, state.gpu_throttled) == (None, None)
+    seen = state_between(BEFORE, BEFORE, "cuda:0", "the-gpu", [Glance(clock_mhz=1980.0, throttle_reasons=())])
+    assert (seen.gpu_clock_mhz, seen.gpu_throttle_reasons, seen.gpu_throttled) == (1980.0, (), ())
 
 
 def test_the_kernels_counters_grow() -> None:

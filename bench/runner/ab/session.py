@@ -65,7 +65,7 @@ def void_reason(state: MachineState, *, threads: int, machine_cores: int, second
     switches = state.involuntary_switches
     if switches is not None and seconds > 0 and switches / seconds > SWITCHES_PER_SECOND:
         return "preempted"
-    if GPU_CLOCK_REASONS & set(state.gpu_throttle_reasons):
+    if GPU_CLOCK_REASONS & set(state.gpu_throttle_reasons or ()):
         return "gpu clock"
     if state.gpu_other_processes:
         return "gpu shared"
