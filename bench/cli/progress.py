@@ -355,11 +355,9 @@ def _show_session(event: str | Started | AbProgress | Narrowed | Settled) -> Non
 
     if isinstance(event, str):
         say(event)
-    elif isinstance(event, Started):
-        for line in _started_lines(event):
+    elif isinstance(event, Started | Progress):
+        for line in _started_lines(event) if isinstance(event, Started) else _session_lines(event):
             say(line)
-    elif isinstance(event, Progress):
-        say(_session_line(event))
     else:
         from bench.tables.comparison import event_text
         from bench.tables.figures import ascii_only, is_unicode
@@ -386,15 +384,25 @@ def _started_lines(event: Started) -> list[str]:
     return lines
 
 
-def _session_line(event: AbProgress) -> str:
-    session = event.session
-    void = [f"{one.cell.id} {one.void}" for one in session.cells if one.void is not None]
-    failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in session.cells if one.failed is not None]
-    left = f"next look in {format_duration(event.seconds_left)}" if event.seconds_left else "done"
-    more = f", up to {format_duration(event.seconds_more)} more if not all is decided" if event.seconds_more else ""
-    spoiled = "".join(f"; void: {text}" for text in void[:3]) + "".join(f"; {text}" for text in failed[:3])
-    place = f"[{event.done} of {event.planned} sessions, {counted(event.undecided, 'cell')} undecided]"
-    return f"{place} session took {format_duration(session.seconds)}, {left}{more}{spoiled}"
+def _session_lines(event: AbProgress) -> list[str]:
+    cells, lines = event.session.cells, []
+    failed = [f"{one.cell.id} {one.failed}: {one.reason}" for one in cells if one.failed is not None]
+    if event.undecided:
+        look, most = event.seconds_left, event.seconds_left + event.seconds_more
+        budget = math.inf if event.budget_seconds is None else event.budget_seconds
+        ahead = f"{'' if look == most else f'next look in {_about(look)}, '}all within {_about(min(most, budget))}"
+        ahead = f"the budget ends in {_about(budget)}" if budget < look else ahead
+        lines.append(f"[{event.done} of {event.planned} sessions, {counted(event.undecided, 'cell')}] {ahead}")
+    elif not failed:
+        lines.append(f"[{counted(event.done, 'session')}] done")
+    if void := [one.void for one in cells if one.void is not None]:
+        lines.append(f"{counted(len(void), 'cell')} void ({', '.join(dict.fromkeys(void))}), not counted")
+    return [*lines, *failed[:3]]
+
+
+def _about(seconds: float) -> str:
+    """Write a long time ahead in whole minutes: a line fits a terminal."""
+    return format_duration(seconds if seconds < 600 else round(seconds / 60) * 60)
 
 
 @contextlib.contextmanager

@@ -15,10 +15,13 @@ import pytest
 from rich.console import Console
 
 from bench.cli import progress
-from bench.cli.progress import make_observer, make_training_observer, waiting, watched, watching
+from bench.cli.progress import make_observer, make_training_observer, waiting, watched, watching, watching_sessions
+from bench.core.cell import Cell
 from bench.core.progress import tell
 from bench.core.training import Progress as TrainingProgress
 from bench.core.units import format_clock
+from bench.runner.ab.session import AbSession, CellSession
+from bench.runner.ab.stages import Progress as AbProgress
 from bench.runner.events import CellFinished, CellStarted, RunFinished, RunStarted
 from tests.records import BUSY, make_record
 
@@ -196,6 +199,42 @@ def test_a_log_says_once_after_three_cells_when_it_expects_to_end(
     late = datetime.now(UTC) + timedelta(minutes=20)
     words = "bench: expected end: about {}, as 3 cells took "
     assert said.startswith((words.format(format_clock(early)), words.format(format_clock(late))))
+
+
+def session(*ends: tuple[str | None, str | None], **progress: float) -> AbProgress:
+    """Make a session of cells that were void or failed, each for a reason or not."""
+    cells = tuple(
+        CellSession(
+            cell=Cell(model=f"net{n}", batch_size=8), void=void, failed="head" if failed else None, reason=failed or ""
+        )
+        for n, (void, failed) in enumerate(ends)
+    )
+    ended = AbSession(stage="session", index=0, first="base", cells=cells, seconds=27.0)
+    left = {"done": 10, "planned": 14, "undecided": len(ends), "seconds_left": 737.0, "seconds_more": 4363.0}
+    return AbProgress(session=ended, **left | progress)  # type: ignore[arg-type]
+
+
+def test_a_session_is_a_line_of_a_terminal_and_void_cells_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    with watching_sessions(is_quiet=False) as listen:
+        listen(session(*[("busy cores", None)] * 30, *[("steal", None)] * 5, (None, None)))
+        listen(session((None, None), done=3, planned=5, seconds_left=137.0, seconds_more=356.0))
+        listen(session((None, None), budget_seconds=3000.0))
+        listen(session((None, None), budget_seconds=40.0))
+        listen(session((None, None), planned=18, seconds_left=137.0, seconds_more=0.0))
+        listen(session((None, "RuntimeError: no"), undecided=0, done=0))
+        listen(session((None, None), undecided=0, done=6))
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "bench: [10 of 14 sessions, 36 cells] next look in 12 min, all within 1 h 25 min",
+        "bench: 35 cells void (busy cores, steal), not counted",
+        "bench: [3 of 5 sessions, 1 cell] next look in 2 min 17 s, all within 8 min 13 s",
+        "bench: [10 of 14 sessions, 1 cell] next look in 12 min, all within 50 min",
+        "bench: [10 of 14 sessions, 1 cell] the budget ends in 40 s",
+        "bench: [10 of 18 sessions, 1 cell] all within 2 min 17 s",
+        "bench: net0/train/b8/cpu/fp32 head: RuntimeError: no",
+        "bench: [6 sessions] done",
+    ]
+    assert all(len(line) <= 80 for line in said)
 
 
 def test_a_run_until_a_time_expects_no_later_end(

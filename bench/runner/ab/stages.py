@@ -98,6 +98,7 @@ class Progress:
         undecided: Cells that go on.
         seconds_left: Until then, from the sessions that have ended.
         seconds_more: What further looks would take at most.
+        budget_seconds: What is left of the budget; None without one.
     """
 
     session: AbSession
@@ -106,6 +107,7 @@ class Progress:
     undecided: int
     seconds_left: float
     seconds_more: float
+    budget_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +242,7 @@ class Comparing:
         done = min((self._good[cell.key] for cell in left), default=max(self._good.values(), default=0))
         looked = (plan.next_look(done) if self._settings.stops else plan.most) if left else done
         planned = done if looked is None else looked
+        deadline = self._settings.deadline(self._started)
         self._listen(
             Progress(
                 session=sessions[-1],
@@ -248,6 +251,7 @@ class Comparing:
                 undecided=len(left),
                 seconds_left=(planned - done) * mean,
                 seconds_more=(plan.most - planned) * mean if left else 0.0,
+                budget_seconds=None if deadline is None else max(0.0, deadline - self._clock()),
             )
         )
 

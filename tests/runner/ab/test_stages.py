@@ -338,6 +338,9 @@ def test_the_time_left_comes_from_the_sessions_that_ended() -> None:
     assert heard[2].seconds_left == pytest.approx(2 * mean)
     assert heard[2].seconds_more == pytest.approx(13 * mean)
     assert (heard[4].seconds_left, heard[4].seconds_more) == (0, 0)
+    assert heard[2].budget_seconds is None
+    compare(FakeMachine(), settings=Settings(quads=2, seed=7, budget_seconds=3600.0), listen=heard.append)
+    assert heard[-1].budget_seconds == pytest.approx(3600, abs=600)
 
 
 def _comparison(verdict: ComparisonVerdict) -> Comparison:
