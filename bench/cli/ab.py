@@ -108,7 +108,6 @@ def command(
     from bench.runner.ab.scout import wait_for_quiet
     from bench.runner.ab.stages import Settings, draw_seed
     from bench.runner.plan import check_cells
-    from bench.tables.comparison import ratio_text
 
     patience = options.parse_duration(wait, "--wait")
     settings = Settings(
@@ -131,8 +130,7 @@ def command(
         with watching_sessions(is_quiet=quiet) as listen:
             compared = compare_cells(a, b, settings, results, listen, partial(wait_for_quiet, patience, listen))
         (comparison,) = compared.comparisons
-        ratio = ratio_text(comparison, a.id, b.id, is_per_example=a.batch_size != b.batch_size)
-        _answer(compared, settings, format, markdown, ratio)
+        _answer(compared, settings, format, markdown)
         if compared.unfit is not None:
             return ExitCode.UNFIT
         if fail_if is not None and comparison.verdict is ComparisonVerdict.SLOWER:
@@ -165,19 +163,13 @@ def _answer(
     settings: Settings,
     format: options.Format,  # noqa: A002 - the name of the option
     markdown: Path | None,
-    ratio: str | None = None,
 ) -> None:
     from bench.runner.ab.run import side_document, to_document
     from bench.store.stored import heading
     from bench.tables.comparison import comparison_document
-    from bench.tables.document import Verdict
 
     words = heading(to_document(compared, settings))
-    document = [
-        *comparison_document(compared.comparisons, words),
-        results_place(compared.folder),
-        *([Verdict(text=ratio)] if ratio else []),
-    ]
+    document = [*comparison_document(compared.comparisons, words), results_place(compared.folder)]
     if markdown is not None:
         from bench.report.formats.markdown import write_document
 

@@ -128,6 +128,7 @@ class Heading:
         method: How it was measured, in words.
         notes: What to know besides, one sentence each.
         unfit: Why the machine could not be measured on.
+        per: What the ratio of two cells, A as base and B as head, stands for: `step` or `example`; None of revisions.
     """
 
     base: str
@@ -135,6 +136,7 @@ class Heading:
     method: str
     notes: tuple[str, ...] = ()
     unfit: str | None = None
+    per: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,6 +185,7 @@ def heading(document: Mapping[str, Any]) -> Heading:
         f"{format_duration(document['seconds'])}, seed {document['settings']['seed']}",
         notes=tuple(notes),
         unfit=document["unfit"],
+        per=document.get("per"),
     )
 
 

@@ -6,6 +6,7 @@ sentences on what explains the rest and what is unknown.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections import Counter
@@ -49,9 +50,8 @@ def change(shift: float | None) -> str:
     return f"{percent:+.1f}" if abs(percent) < 99.95 else f"{percent:+.0f}"
 
 
-def ratio_text(comparison: Comparison, a: str, b: str, *, is_per_example: bool) -> str:
+def ratio_text(comparison: Comparison, a: str, b: str, per: str) -> str:
     """Write two cells' comparison as a ratio: `B takes 1.43 times as long as A per example (1.41 to 1.45): slower`."""
-    per = "example" if is_per_example else "step"
     if comparison.shift is None:
         return f"{b} against {a}, per {per}: not measured"
     interval = ""
@@ -172,10 +172,11 @@ def comparison_document(comparisons: Sequence[Comparison], heading: Heading) -> 
     names, common = short_names([c.cell_id for c in comparisons])
     spans = {row: f"{c.verdict.value}: {plain(reason_text(c))}" for row, c in enumerate(comparisons) if c.shift is None}
     styles = {row: _STYLES.get(c.verdict) for row, c in enumerate(comparisons)}
-    columns = _columns(comparisons, names, scale)
+    sides = sides_of(heading)
+    columns = _columns(comparisons, names, scale, sides)
     return [
         Verdict(text=headline(comparisons, heading)),
-        Text(text=f"base {plain(heading.base)} · head {plain(heading.head)}"),
+        Text(text=f"{sides[0]} {plain(heading.base)} · {sides[1]} {plain(heading.head)}"),
         Text(text=" · ".join(filter(None, (common, heading.method))), style="dim", close=True),
         Rows(columns=columns, spans=spans, styles=styles) if comparisons else Text(text="no cells"),
         _notes(comparisons, names, scale),
@@ -186,6 +187,9 @@ def comparison_document(comparisons: Sequence[Comparison], heading: Heading) -> 
 
 def headline(comparisons: Sequence[Comparison], heading: Heading) -> str:
     """State the most important thing in one line."""
+    if heading.per is not None:
+        ratios = "; ".join(ratio_text(c, plain(heading.base), plain(heading.head), heading.per) for c in comparisons)
+        return f"No verdict, the machine is unfit: {ratios}" if heading.unfit else ratios
     verdicts = {c.verdict for c in comparisons}
     if ComparisonVerdict.SLOWER in verdicts:
         return f"Slower: {summary(comparisons)}"
@@ -196,6 +200,11 @@ def headline(comparisons: Sequence[Comparison], heading: Heading) -> str:
     return f"No regression: {summary(comparisons)}"
 
 
+def sides_of(heading: Heading) -> tuple[str, str]:
+    """Name the sides as whoever asked does."""
+    return ("base", "head") if heading.per is None else ("A", "B")
+
+
 def summary(comparisons: Sequence[Comparison]) -> str:
     """Count the verdicts: `3 cells: 1 slower, 2 same`."""
     order = dict.fromkeys((ComparisonVerdict.SLOWER, ComparisonVerdict.FASTER, *ComparisonVerdict))
@@ -203,11 +212,15 @@ def summary(comparisons: Sequence[Comparison]) -> str:
 
 
 def short_names(cell_ids: Sequence[str]) -> tuple[list[str], str]:
-    """Leave out of the cells' names what all have in common; return the names, and what was left out."""
-    ids = [cell_id.split("/") for cell_id in cell_ids]
-    shared = [part for part in (ids[0] if ids else []) if _COMMON.fullmatch(part) and all(part in i for i in ids)]
-    names = [plain("/".join(part for part in parts if part not in shared)) for parts in ids]
-    return names, ", ".join(shared)
+    """Leave out of the cells' names what all have in common; return the names, and what was left out.
+
+    A name may be that of two cells, `B : A`.
+    """
+    ids = [[one.split("/") for one in cell_id.split(" : ")] for cell_id in cell_ids]
+    every = list(itertools.chain.from_iterable(ids))
+    shared = [part for part in (every[0] if every else []) if _COMMON.fullmatch(part) and all(part in i for i in every)]
+    names = [" : ".join("/".join(part for part in one if part not in shared) for one in pair) for pair in ids]
+    return list(map(plain, names)), ", ".join(shared)
 
 
 def strip(shifts: Sequence[float], scale: float) -> str:
@@ -234,7 +247,9 @@ def strip_range(comparisons: Sequence[Comparison]) -> float:
     return next((limit for limit in _RANGES if limit >= wanted), _RANGES[-1])
 
 
-def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: float) -> list[Column]:
+def _columns(
+    comparisons: Sequence[Comparison], names: Sequence[str], scale: float, sides: tuple[str, str]
+) -> list[Column]:
     points = [e.point for c in comparisons for e in (c.base, c.head) if e is not None]
     unit = time_unit(points) or (1.0, "s")
 
@@ -245,8 +260,8 @@ def _columns(comparisons: Sequence[Comparison], names: Sequence[str], scale: flo
     strips = tuple(strip(c.session_shifts, scale) for c in comparisons)
     return [
         Column(name="cell", cells=tuple(names), right=False, key=True),
-        Column(name="base", unit=unit[1], cells=seconds("base")),
-        Column(name="head", unit=unit[1], cells=seconds("head")),
+        Column(name=sides[0], unit=unit[1], cells=seconds("base")),
+        Column(name=sides[1], unit=unit[1], cells=seconds("head")),
         Column(name="change", unit="%", cells=tuple(change(c.shift) for c in comparisons)),
         Column(name="interval 95%", cells=tuple(map(_interval, comparisons)), rank=1),
         Column(name="sees", unit="%", cells=tuple(percent_of(c.minimum_detectable) for c in comparisons)),

@@ -85,6 +85,7 @@ def test_whoever_is_slower_of_two_models_fails_only_if_asked(
             is_cut_short=False,
             seed=5,
             seconds=63.0,
+            per="example",
         )
 
     monkeypatch.setattr(ratios, "compare_cells", compare)
@@ -93,6 +94,7 @@ def test_whoever_is_slower_of_two_models_fails_only_if_asked(
     out = capsys.readouterr().out
     assert "takes 1.100 times as long as mlp/train/b8/cpu/fp32 (1.080 to 1.120)" in " ".join(out.split())
     assert "per example" in out, "the batch sizes differ"
+    assert "egression" not in out and "base" not in out, "two cells are A and B"
     assert narrow(out)
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 
 import pytest
 
@@ -172,6 +174,26 @@ def test_names_leave_out_only_what_all_cells_share() -> None:
     names, common = short_names([SLOWER.cell_id, SAME.cell_id])
     assert names == ["my_net/b8", "mlp/b8"]
     assert common == "train, cpu, fp32"
+
+
+def test_two_cells_are_told_apart_by_what_they_do_not_share() -> None:
+    a, b = "net/train/b8/cpu/fp32/64", "net/infer/b8/cpu/bf16-amp/64"
+    assert short_names([f"{b} : {a}"]) == (["net/infer/b8/bf16-amp/64 : net/train/b8/fp32/64"], "cpu")
+    alike = "net@width=2/train/b8/cpu/fp32 : net/train/b8/cpu/fp32"
+    assert short_names([alike]) == (["net@width=2/b8 : net/b8"], "train, cpu, fp32")
+
+
+def test_two_cells_are_answered_as_a_ratio_of_b_to_a() -> None:
+    pair = Heading(base="net/train/b8/cpu/fp32", head="net/train/b16/cpu/fp32", method="6 sessions", per="example")
+    one = comparison("pair", "slower", ComparisonReason.SLOWDOWN_CONFIRMED)
+    said = f"{pair.head} takes 1.100 times as long as {pair.base} (1.080 to 1.120): slower per example"
+    assert headline((one,), pair) == said
+    text = on_page(comparison_document((one,), pair))
+    assert "regression" not in text.lower() and "base" not in text and "head" not in text
+    assert f"A {pair.base} · B {pair.head}" in " ".join(text.split())
+    assert re.search(r"\bA +B +change", text)
+    unfit = replace(pair, unfit="most sessions are void")
+    assert headline((one,), unfit) == f"No verdict, the machine is unfit: {said}"
 
 
 def test_a_strip_shows_where_the_sessions_lie() -> None:

@@ -258,7 +258,8 @@ def compare_cells(
 
             def on_progress(progress: Progress) -> None:
                 write_session(folder.path / "sessions", progress.session)
-                listen(progress)
+                if not any(one.failed for one in progress.session.cells):  # that is the error at the end
+                    listen(progress)
 
             judged = measure_pairs(
                 {pair: (a, b)},
@@ -279,6 +280,7 @@ def compare_cells(
             f"{'A' if facts.get('side') == 'base' else 'B'} cannot be measured: {facts['error']}"
         )
     base, head = (replace(servers.sides[name], given=cell.id) for name, cell in (("base", a), ("head", b)))
+    per = "step" if a.batch_size == b.batch_size else "example"
     compared = Compared(
         folder=folder.path,
         base=base,
@@ -291,7 +293,8 @@ def compare_cells(
         is_cut_short=judged.is_cut_short,
         seed=settings.seed,
         seconds=time.monotonic() - started,
-        notes=("the change is per example: the batch sizes differ",) if a.batch_size != b.batch_size else (),
+        notes=("the change is per example: the batch sizes differ",) if per == "example" else (),
+        per=per,
     )
     write_json(folder.path / COMPARISON_FILE, to_document(compared, settings))
     return compared

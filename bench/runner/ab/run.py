@@ -96,7 +96,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """A comparison that ended; `cells` and `environments` are those of the head, with full device names."""
+    """A comparison that ended; `cells` and `environments` are those of the head, with full device names.
+
+    `per` is what a ratio of two cells stands for, `step` or `example`; None of two revisions.
+    """
 
     folder: Path
     base: Side
@@ -112,6 +115,7 @@ class Compared:
     notes: tuple[str, ...] = ()
     cells: tuple[Cell, ...] = ()
     environments: tuple[tuple[str, Environment], ...] = ()
+    per: str | None = None
 
 
 Listener = Callable[[Started | Progress], None]
@@ -232,6 +236,7 @@ def to_document(compared: Compared, settings: Settings) -> dict[str, Any]:
         "unfit": compared.unfit,
         "is_cut_short": compared.is_cut_short,
         "notes": list(compared.notes),
+        "per": compared.per,
         "comparisons": to_json(compared.comparisons),
         "sessions": [
             {"stage": one.stage, "index": one.index, "first": one.first, "seconds": one.seconds}

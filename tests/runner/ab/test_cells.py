@@ -65,7 +65,7 @@ def test_two_models_are_judged_like_two_commits() -> None:
     (comparison,) = judged.comparisons
     assert comparison.verdict is ComparisonVerdict.SLOWER
     assert comparison.shift == pytest.approx(math.log(1.3), abs=0.01)
-    text = ratio_text(comparison, "mlp", "cnn", is_per_example=False)
+    text = ratio_text(comparison, "mlp", "cnn", "step")
     assert text.startswith("cnn takes 1.297 times as long as mlp (1.2")
     assert text.endswith("): slower per step")
 
@@ -85,7 +85,7 @@ def test_other_batch_sizes_are_compared_per_example() -> None:
     (comparison,) = judged.comparisons
     assert comparison.verdict is ComparisonVerdict.FASTER
     assert comparison.shift == pytest.approx(math.log(0.75), abs=0.01)
-    assert "faster per example" in ratio_text(comparison, a.id, b.id, is_per_example=True)
+    assert "faster per example" in ratio_text(comparison, a.id, b.id, "example")
 
 
 def test_the_budget_of_two_cells_begins_before_anything_is_started(

@@ -9,7 +9,16 @@ from typing import Any
 from bench.core.comparison import Comparison, ComparisonVerdict
 from bench.report.html.contract import ReportData, Section
 from bench.store.stored import StoredComparison
-from bench.tables.comparison import change, fact_lines, headline, percent_of, reason_text, short_names, strip_range
+from bench.tables.comparison import (
+    change,
+    fact_lines,
+    headline,
+    percent_of,
+    reason_text,
+    short_names,
+    sides_of,
+    strip_range,
+)
 from bench.tables.figures import first, name, seconds_text, words
 
 _TONES = {
@@ -46,7 +55,7 @@ def _shown(run_id: str, ab: StoredComparison) -> dict[str, Any]:
     return {
         "run": name(run_id),
         "headline": headline(ab.comparisons, heading),
-        "sides": [("base", words(heading.base)), ("head", words(heading.head))],
+        "sides": list(zip(sides_of(heading), (words(heading.base), words(heading.head)), strict=True)),
         "about": " · ".join(words(text) for text in (common, heading.method) if text),
         "remarks": [words(text) for text in (*([f"UNFIT: {heading.unfit}"] if heading.unfit else []), *heading.notes)],
         "scale": f"{math.expm1(scale) * 100:.0f}",
