@@ -27,6 +27,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 gc.disable()
 
 SERVERS = {"chromium", "postgres"}
+SLOW_SECONDS = 600  # another test has one of two cores: what takes a minute alone may take several
 _NUMBERS = itertools.count()
 
 
@@ -50,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if _needs_a_server(item):
             item.add_marker(pytest.mark.slow)
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     items[:] = questions_first(items)
     if gpu:

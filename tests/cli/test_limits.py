@@ -165,7 +165,6 @@ def test_a_case_that_never_ends_is_a_row(command: list[str], capsys: pytest.Capt
     assert ("no step ended within 8 s" if command[0] == "train" else "took longer than 8 s") in " ".join(said.split())
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     "command",
     [

@@ -184,7 +184,6 @@ def said_with(variables, *arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_records_of_another_instruction_set_are_measured_again():
     assert said_with({}, "run", "one.py:net", *QUICK)[0] == ExitCode.FINE
     wide = last_run()

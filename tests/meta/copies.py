@@ -63,7 +63,7 @@ class Copy:
         """Run Python and return what it printed."""
         environment = os.environ | {"PYTHONPATH": str(self.folder), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
-            [sys.executable, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=100
+            [sys.executable, *arguments], cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300
         )
         assert done.returncode == exit_code, done.stdout + done.stderr
         return done.stdout + done.stderr

@@ -16,7 +16,7 @@ from bench.core.cell import Cell, Mode, Precision
 from bench.core.jsonio import from_json
 from bench.core.record import Outcome, Record
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parents[1] / "counters" / "reports"
 
 

@@ -261,7 +261,6 @@ def test_resume_submits_only_what_has_no_record(bench, runs):
 
 
 @pytest.mark.late
-@pytest.mark.timeout(600)
 def test_a_retried_cell_that_kills_its_task_again_has_a_record_of_that(bench, runs):
     run = runs["deadly"]
     before = records_by_name(run)
@@ -279,7 +278,6 @@ def test_a_retried_cell_that_kills_its_task_again_has_a_record_of_that(bench, ru
 
 
 @pytest.mark.late
-@pytest.mark.timeout(600)
 def test_a_running_task_has_an_expected_end_after_three_cells(bench, runs):
     names = ("raises_at_first", "dies_at_first", "good", "sleeps_at_first")
     _, document = bench.json("run", *models(*names), *QUICK[:-1], "30m", "--cells-per-task", "4")
@@ -303,7 +301,6 @@ def test_a_running_task_has_an_expected_end_after_three_cells(bench, runs):
 
 
 @pytest.mark.late
-@pytest.mark.timeout(600)
 def test_retry_measures_again_what_ended_as_named_and_nothing_else(bench, runs):
     run = runs["flaky"]
     dead = records_by_name(run)["dies_at_first"]
@@ -346,7 +343,6 @@ def test_a_cell_of_several_processes_shares_a_task_with_others(bench):
 
 @pytest.mark.late
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_cell_over_two_nodes_says_who_ran_where_and_what_communication_costs(bench):
     sweep = (*models("good", "a_rank_dies", "a_node_dies"), *QUICK[:-1], "10m", "--threads", "1")
     _, document = bench.json("run", *sweep, "--world-size", "1,2", "--nodes", "2", "--timeout", "100s")
