@@ -14,6 +14,7 @@ what can be called (modules, functions, classes). Everything else is a leaf. Not
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -135,6 +136,34 @@ class Workload:
     source_file: str | None = None
     generator: TextGenerator | None = None
     sampler: ImageSampler | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a function that cannot be called so; Python's own message would name a lambda, not its purpose."""
+        for name, arguments in _CALLED_WITH.items():
+            if (function := getattr(self, name)) is not None:
+                _check_call(name, arguments, function)
+
+
+_CALLED_WITH = {
+    "build_model": (),
+    "make_batch": ("batch_size", "device"),
+    "loss": ("outputs", "targets"),
+    "make_optimizer": ("parameters",),
+    "train_step": ("step", "model", "batch", "state"),
+    "make_state": ("model",),
+}
+
+
+def _check_call(name: str, arguments: tuple[str, ...], function: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of some written in C nothing is known
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        takes = f"({', '.join(signature.parameters)})"
+        raise ModelError(f"{name} is called as {name}({', '.join(arguments)}); this one takes {takes}") from None
 
 
 T = TypeVar("T")

@@ -139,7 +139,9 @@ class LocalExecutor:
                 is_full = ending.outcome is Outcome.OUT_OF_MEMORY
                 reason = f"{ending.reason}{self._snapshot(cell)}" if is_full else ending.reason
                 tail = ending.output_tail
-                return record(ending.outcome, reason=reason, output_tail=tail, advice=doubts, ranks=ending.ranks)
+                # Its reason says it all; that a count failed too leaves no valid times.
+                rest = tuple(doubt for doubt in doubts if doubt.kind is not AdviceKind.COUNT_FAILED)
+                return record(ending.outcome, reason=reason, output_tail=tail, advice=rest, ranks=ending.ranks)
             timed.append(ending.value)
             if ending.value.skipped:
                 return record(Outcome.SKIPPED, reason=ending.value.skipped, advice=(*ending.value.advice, *doubts))

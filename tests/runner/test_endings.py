@@ -32,6 +32,7 @@ def test_an_exception_in_any_phase_is_a_failure_that_says_it(phase):
     record = run(f"breaks_in@phase={phase}", shape=None)
     assert (record.outcome, record.reason) == (Outcome.FAILED, f"ArithmeticError: broken in {phase}")
     assert "in check\n" in record.output_tail  # the traceback
+    assert AdviceKind.COUNT_FAILED not in {one.kind for one in record.advice}  # no times that it would leave valid
 
 
 def test_an_exception_while_building_is_a_failure_that_says_it():
