@@ -12,8 +12,12 @@ is entered each time, and what lies between is left out.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+
 from bench.core.environment import MachineState
-from bench.device.cpu import Reading
+from bench.device.cpu import Reading, read_counters
 from bench.device.environment import load_of_others, read_machine, state_between
 from bench.device.readings import Glance
 from bench.measure.clock import Clock, clock_for
@@ -51,6 +55,18 @@ class Window:
         assert self._begun is not None
         self.after = self.after.plus(self._begun, read_machine(self._device, self._uuid))
         self._glances += self.clock.glances[self._warm :]
+
+    @contextlib.contextmanager
+    def of_host(self) -> Iterator[None]:
+        """Count other work on the host inside, too, though the device idles: that is no time of its clock."""
+
+        def read() -> Reading:
+            still = self.after
+            return replace(read_counters(), throttled_seconds=still.throttled_seconds, at_seconds=still.at_seconds)
+
+        begun = read()
+        yield
+        self.after = self.after.plus(begun, read())
 
     def state(self) -> MachineState:
         """Derive the state of the machine in the window, and who is on the device now."""

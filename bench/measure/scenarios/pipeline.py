@@ -36,7 +36,8 @@ def measure_pipeline(
     """Measure one combination; each of the three takes about `budget_seconds`, and five batches at least.
 
     Batches that workers had prepared before the first was taken would flatter the loader, so they are taken and not
-    counted. `window` is that of the three measurements, without the warm-up.
+    counted. `window` is that of the three measurements, without the warm-up; while the loader is alone a device idles,
+    so that this is the host's time only.
 
     Raises:
         BenchError: The model or the data cannot be used.
@@ -49,7 +50,9 @@ def measure_pipeline(
         _warm_up(step, plan, clock)
         with window or NOTHING:
             step_seconds = _time_step(step, plan, clock, budget_seconds)
+        with window.of_host() if window else NOTHING:
             start_seconds, data_seconds = _time_loader(plan, data, budget_seconds)
+        with window or NOTHING:
             wait_seconds, rest_seconds = _time_both(step, plan, data, clock, budget_seconds)
     waited, worked = sum(wait_seconds), sum(rest_seconds)
     is_starved = waited > STARVED_FRACTION * (waited + worked)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +13,9 @@ from torch.utils.data import Dataset
 
 from bench.core.advice import AdviceKind
 from bench.core.training import DataFacts
+from bench.device import environment
+from bench.device.cpu import read_counters
+from bench.measure import window as window_module
 from bench.measure.clock import clock_for
 from bench.measure.scenarios import pipeline
 from bench.measure.scenarios.images import Digits
@@ -121,6 +126,33 @@ def test_the_window_is_of_the_step_alone_and_beside_the_loader(
         measure_pipeline(small_plan("made", device="cuda:0"), 0.0, made(0), window)
         state = window.state()
     assert (state.gpu_clock_mhz, state.gpu_throttle_reasons) == (1980, ())
+
+
+def test_the_loader_alone_is_time_of_the_host_and_not_of_the_gpu(
+    fed: FakeMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU idles then: a clock that is lowered whenever it works would seem to be lowered for a part of the time."""
+    fed.gpu.throttles = [Throttle("thermal")]
+    monkeypatch.setattr(pipeline.registry, "resolve", lambda *_, **__: None)
+    monkeypatch.setattr(environment, "time", SimpleNamespace(perf_counter=lambda: fed.host_now, monotonic=lambda: 0.0))
+    began = read_counters()
+
+    def load(*_: object) -> tuple[float, list[float]]:
+        fed.sleep(100.0)
+        return 0.0, [1.0] * 5
+
+    monkeypatch.setattr(pipeline, "_time_loader", load)
+    ticks = (replace(began, total_seconds=8.0 * at, busy_seconds=4.0 * at) for at in itertools.count())
+    for module in (environment, window_module):
+        monkeypatch.setattr(module, "read_counters", lambda: next(ticks))
+    with fed.installed():
+        monkeypatch.setattr(pipeline, "prepare", lambda *_: contextlib.nullcontext(EagerStep(fed, 1.0)))
+        window = Window("cuda:0", fed.gpu.uuid)
+        measure_pipeline(small_plan("made", device="cuda:0"), 0.0, made(0), window)
+        state = window.state()
+    assert state.gpu_throttle_reasons == ("thermal",)
+    assert dict(state.gpu_throttled)["thermal"] > 0.9
+    assert window.after.total_seconds - window.before.total_seconds == 3 * 8.0  # the three measurements
 
 
 def test_the_clock_of_the_window_sees_the_step_alone_and_beside_the_loader() -> None:
