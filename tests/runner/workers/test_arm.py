@@ -22,7 +22,7 @@ from bench.measure.clock import clock_for
 from bench.runner.ab.arm import ArmError, ArmFullError, LiveArm
 from bench.runner.ab.sides import Side
 from bench.runner.workers import arm
-from tests.fakes.gpu import FakeMachine, Throttle
+from tests.fakes.gpu import MIB, FakeMachine, Throttle
 
 CELL = Cell(model="net", batch_size=2, mode=Mode.INFER, device="cuda:0")
 
@@ -73,6 +73,27 @@ def test_what_slowed_the_warm_up_is_no_state_of_the_visits(
         found = worker.state(before, worker.read(machine.gpu.uuid), machine.gpu.uuid)
         worker.free()
     assert found["gpu_throttle_reasons"] == ([reason] if is_slow else [])
+
+
+def test_a_model_in_a_cycle_is_gone_before_the_next_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would lie on the GPU, beside the other side's: a cell that fits would be void for lack of memory."""
+    machine, held = FakeMachine(), []
+
+    def prepared(*_: object) -> Any:
+        held.append(machine.gpu.allocated)
+        step: Any = mock.Mock(side_effect=lambda: machine.advance(0.5, 1e-3), scaler=None)
+        step.model = [machine.gpu.hold(MIB), step]  # as a module that knows its parent
+        return contextlib.nullcontext(step)
+
+    monkeypatch.setattr(registry, "resolve", lambda *_, **__: SimpleNamespace(source_file=None))
+    monkeypatch.setattr(prepare, "prepare", prepared)
+    worker = arm._Worker()
+    with machine.installed():
+        for _ in range(2):
+            worker.build(to_json(CELL), root=".", foreign=None, own_models=False)
+        worker.free()
+    assert held == [0, 0]
+    assert machine.gpu.allocated == 0
 
 
 def test_a_full_gpu_is_told_from_a_model_that_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
