@@ -59,7 +59,7 @@ if "bench.device.clocks" in sys.orig_argv:
 
     gpu = SimpleNamespace(uuid={UUID!r}, index=0)
     machine = SimpleNamespace(
-        asked=[], lacks=(), nvml=None, nvml_open=0, mig=False, is_old=False, gpus=[gpu], locked=Locks(),
+        asked=[], lacks=(), is_without=(), nvml=None, nvml_open=0, mig=False, is_old=False, gpus=[gpu], locked=Locks(),
         refuses_locks={{refuses}},
     )
     for name, function in NvmlOf(machine).functions().items():
@@ -230,10 +230,12 @@ def test_it_is_released_when_the_command_is_killed(card: Card, number: int) -> N
         f"with locked_clocks([{UUID!r}]): print('in', flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, start_new_session=True) as owner:
-        assert owner.stdout is not None
-        assert owner.stdout.readline() == b"in\n"
-        assert card.history() == ["locked"]
-        os.killpg(owner.pid, number)
+        try:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == b"in\n"
+            assert card.history() == ["locked"]
+        finally:  # or what fails here would wait for it
+            os.killpg(owner.pid, number)
         wait_for(lambda: card.history() == ["locked", "released"])
 
 
