@@ -334,6 +334,9 @@ def result_document(finished: StoredRun, view: str = "", tails: Document = ()) -
     places = [f"Report: {html}"] if html.is_file() else []
     places += options.traces_of(finished.folder)
     places.append(f"Results: {finished.folder}")
+    if left := len(finished.missing):
+        again = f"bench run --resume {shlex.quote(str(finished.folder))}"
+        places.append(f"{counted(left, 'cell')} not measured; to continue: `{again}`")
     if failed := _failed(finished):
         places.append(f"{failed} of {counted(len(records), 'cell')} failed; with --strict that is exit code 1")
     return [

@@ -106,7 +106,10 @@ def test_order_and_limits_leave_the_rest_to_a_resume(capsys, monkeypatch):
     def sizes():
         return [record.cell.batch_size for record in last_run().records()]
 
-    bench(capsys, "run", "one.py:net", *QUICK, "-b", "8,1", "--order", "short", "--max-cells", "1")
+    code = run_command(["run", "one.py:net", *QUICK, "-b", "8,1", "--order", "short", "--max-cells", "1"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"2 cells not measured; to continue: `bench run --resume {last_run().path}`" in said
+    assert code == ExitCode.FINE
     assert [cell.batch_size for cell in last_run().run.cells] == [2, 8, 1]
     assert sizes() == [1]
     with monkeypatch.context() as patch:
