@@ -87,6 +87,9 @@ def taken_up(kind: Kind, run: str, results: Path) -> Asked:
     """
     folder = RunFolder.open(run, results)
     settings = folder.run.settings if isinstance(folder.run.settings, dict) else {}
+    if kind.name not in settings:
+        made = f"the command that made it: {folder.run.typed}"
+        raise StoreError(f"run {folder.run.id} is none of `bench {kind.command}`; {made}")
     try:
         return Asked(
             cases=tuple(from_json(kind.case, case) for case in settings[kind.name]),

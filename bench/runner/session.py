@@ -221,11 +221,8 @@ def plan_resumption(run: str, results: Path = Path("results")) -> Session:
     try:
         sampling = from_json(Sampling, info.settings)
     except ValueError as error:
-        program, *rest = info.command or ("bench run",)
-        path = Path(program)
-        typed = " ".join([path.parent.name if path.stem == "__main__" else path.name, *rest])  # python -m pytest
         problem = f"run {info.id} does not say how `bench run` would sample it, and cannot be resumed"
-        raise StoreError(f"{problem}; measure again by the command that made it: {typed}") from error
+        raise StoreError(f"{problem}; measure again by the command that made it: {info.typed}") from error
     return Session(sweeps=(), sampling=sampling, planned=info.cells)
 
 

@@ -81,6 +81,13 @@ class RunInfo:
     id: str = ""
     schema: int = SCHEMA
 
+    @property
+    def typed(self) -> str:
+        """The command line without the folder of its program; `bench run` if it is unknown."""
+        program, *rest = self.command or ("bench run",)
+        path = Path(program)
+        return " ".join([path.parent.name if path.stem == "__main__" else path.name, *rest])  # python -m pytest
+
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:

@@ -9,8 +9,9 @@ import pytest
 
 from bench.cli import run_command
 from bench.core.errors import ExitCode
+from bench.core.units import now
 from bench.store.cases import read_generations
-from bench.store.runs import RunFolder
+from bench.store.runs import RunFolder, RunInfo
 from tests.perfetto import slices
 
 LM = "decoder_lm@width=16,heads=2,layers=1,vocabulary=50"
@@ -94,6 +95,14 @@ def test_wrong_input_is_refused_in_one_line(capsys, tmp_path, arguments, words):
     assert out == ""
     assert err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_of_another_command_is_not_resumed_and_its_own_is_named(capsys, tmp_path):
+    folder = RunFolder.create(tmp_path, RunInfo(started_at=now(), command=("/usr/bin/bench", "run", "mlp")))
+    code, _, err = run(capsys, tmp_path, "generate", "--resume", "latest")
+    assert code == ExitCode.USAGE
+    assert err.count("\n") == 1
+    assert f"run {folder.run.id} is none of `bench generate`; the command that made it: bench run mlp" in err
 
 
 def test_a_case_that_fails_is_a_row_and_nothing_measured_is_exit_code_five(capsys, tmp_path):
