@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from bench.runner.counting import workspaces_of
 from tests.conftest import questions_first
 from tests.fakes.gpu import MIB, FakeMachine, Throttle
 from tests.fakes.step import ScriptedStep
-from tests.gpu import apart, asking, judging
+from tests.gpu import apart, asking, judging, test_questions
 
 SECONDS = {Phase.FORWARD: 0.008, Phase.LOSS: 0.0001, Phase.BACKWARD: 0.026, Phase.OPTIMIZER: 0.004}
 MIXED = {Phase.FORWARD: 0.015, Phase.LOSS: 0.0001, Phase.BACKWARD: 0.012, Phase.OPTIMIZER: 0.001}
@@ -195,6 +196,25 @@ def test_what_is_asked_apart_is_answered_by_another_process(monkeypatch: pytest.
     with pytest.raises(BenchError, match=r"cuda|CUDA|NVIDIA"):
         apart.asked("wall", "mlp", 2, "fp32")
     assert not torch.cuda.is_initialized()
+
+
+@pytest.mark.parametrize(("left", "seconds", "is_unasked"), [(30.0, 200.0, True), (500.0, 200.0, False)])
+def test_what_the_deadline_of_all_questions_cuts_off_has_not_been_asked(
+    monkeypatch: pytest.MonkeyPatch, left: float, seconds: float, is_unasked: bool
+) -> None:
+    """What takes longer than it may by itself is a finding."""
+    limits: list[float] = []
+
+    def run(command: list[str], *, timeout: float, **_: Any) -> None:
+        limits.append(timeout)
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(test_questions.subprocess, "run", run)
+    monkeypatch.setattr(test_questions, "left", lambda: left)
+    monkeypatch.setattr(test_questions, "write_answer", lambda *_: None)
+    with pytest.raises(pytest.skip.Exception if is_unasked else subprocess.TimeoutExpired):
+        test_questions.bench("run", "mlp", seconds=seconds)
+    assert limits == [min(left, seconds)]
 
 
 def test_questions_come_before_tests_that_keep_a_context() -> None:
