@@ -11,7 +11,6 @@ at least four times the last-level cache.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import statistics
@@ -32,9 +31,9 @@ from bench.device.backend import backend_of, is_accelerator, why_not
 from bench.device.cpu import last_level_cache_bytes
 from bench.device.prepare import prepare
 from bench.device.settings import cell_settings
-from bench.device.step import NOTHING
 from bench.measure.blocks import time_steps, without_garbage_collection
 from bench.measure.clock import Clock, clock_for
+from bench.measure.window import Unwatched
 
 CPU_SIZES = (256, 1024, 2048)
 ACCELERATOR_SIZES = (1024, 4096, 8192, 16384)
@@ -48,18 +47,18 @@ def probe_products(
     device: str,
     seconds: float = 1.0,
     sizes: Sequence[int] | None = None,
-    clock: Clock | None = None,
-    window: contextlib.AbstractContextManager[object] = NOTHING,
+    window: Unwatched | None = None,
 ) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...]]:
     """Time matrix products in every arithmetic of a device, up to the largest size that is affordable.
 
     The rate of one size tells whether to try one product of the next, and that one product whether the size is probed:
     small products on a busy CPU are far slower than their share, and one of 2048 rows without bf16 instructions takes
-    a minute. `window` is entered for each probe, when it is warm.
+    a minute. `window` has the clock, and is entered for each probe, when it is warm.
 
     Returns:
         The probes, and each arithmetic that was not probed, or not at every size, with the reason.
     """
+    window = window or Unwatched(clock_for(device))
     sizes = sizes or (ACCELERATOR_SIZES if is_accelerator(device) else CPU_SIZES)
     probes: list[Probe] = []
     skipped: list[tuple[Arithmetic, str]] = []
@@ -83,11 +82,11 @@ def probe_products(
                     else _scaled_product(device, size)
                 )
                 if size != sizes[0]:
-                    needed = (2 + _LEAST_RUNS) * _seconds_of_one(run, clock or clock_for(device))
+                    needed = (2 + _LEAST_RUNS) * _seconds_of_one(run, window.clock)
                     if needed > _PATIENCE * seconds:
                         skipped.append((arithmetic, _too_long(size, needed)))
                         break
-                probe = _probe(run, device, seconds, clock, window, ProbeKind.MATMUL, arithmetic, size, 2 * size**3)
+                probe = _probe(run, seconds, window, ProbeKind.MATMUL, arithmetic, size, 2 * size**3)
             probes.append(probe)
             if larger is not None:
                 one_takes = 2 * larger**3 / probe.best_per_second
@@ -98,20 +97,18 @@ def probe_memory(
     device: str,
     seconds: float = 1.0,
     array_bytes: int | None = None,
-    clock: Clock | None = None,
-    window: contextlib.AbstractContextManager[object] = NOTHING,
+    window: Unwatched | None = None,
 ) -> tuple[Probe, ...]:
     """Time copy and triad, so long each, on three float32 arrays that no cache holds; the window as for products."""
     tell("probing copies")
+    window = window or Unwatched(clock_for(device))
     size = array_bytes or _array_bytes(device)
     target, source, other = (torch.zeros(size // 4, device=device) for _ in range(3))  # zeros: every page is touched
     runs: tuple[tuple[ProbeKind, int, Callable[[], Any]], ...] = (
         (ProbeKind.COPY, 2, lambda: target.copy_(source)),
         (ProbeKind.TRIAD, 3, lambda: torch.add(source, other, alpha=3.0, out=target)),
     )
-    return tuple(
-        _probe(run, device, seconds, clock, window, kind, None, size, arrays * size) for kind, arrays, run in runs
-    )
+    return tuple(_probe(run, seconds, window, kind, None, size, arrays * size) for kind, arrays, run in runs)
 
 
 def _seconds_of_one(run: Callable[[], Any], clock: Clock) -> float:
@@ -160,16 +157,14 @@ def _why_not_scaled(device: str, arithmetic: Arithmetic) -> str | None:
 
 def _probe(
     run: Callable[[], Any],
-    device: str,
     seconds: float,
-    clock: Clock | None,
-    window: contextlib.AbstractContextManager[object],
+    window: Unwatched,
     kind: ProbeKind,
     arithmetic: Arithmetic | None,
     size: int,
     work: int,
 ) -> Probe:
-    taken = list(_time(run, clock or clock_for(device), seconds, window))
+    taken = list(_time(run, seconds, window))
     return Probe(
         kind=kind,
         arithmetic=arithmetic,
@@ -183,11 +178,11 @@ def _probe(
 
 def _time(
     run: Callable[[], Any],
-    clock: Clock,
     seconds: float,
-    window: contextlib.AbstractContextManager[object] = NOTHING,
+    window: Unwatched,
 ) -> Iterator[float]:
     """Warm up for a third of the time, then yield the seconds of one execution after another, inside the window."""
+    clock = window.clock
     with without_garbage_collection():
         _seconds_of_one(run, clock)  # it may load a library, while the device idles
         started = time.perf_counter()

@@ -12,7 +12,6 @@ other differ by more than the marks cost (docs/LOG.md).
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from bench.core.advice import Advice, AdviceKind
 from bench.core.record import Phase, Sample, Sampling
 from bench.device.backend import backend_of, is_accelerator
 from bench.device.gradients import read_scale
-from bench.device.step import NOTHING, Step
+from bench.device.step import Step
 from bench.measure.blocks import (
     ACCELERATOR_WARMUP_SECONDS,
     Alone,
@@ -34,6 +33,7 @@ from bench.measure.blocks import (
     without_garbage_collection,
 )
 from bench.measure.clock import Clock, ColdClock, clock_for
+from bench.measure.window import Unwatched
 from bench.stats.estimate import drift, estimate_median, shift_beyond_chance
 from bench.stats.stopping import FEWEST_STEPS, WIDE, StopRule
 
@@ -88,17 +88,17 @@ def time_step(
     sampling: Sampling,
     *,
     process: int = 0,
-    clock: Clock | None = None,
     team: Team | None = None,
-    window: contextlib.AbstractContextManager[object] = NOTHING,
+    window: Unwatched | None = None,
 ) -> Timing:
     """Measure the unsplit step and its phases.
 
     Synchronises the device at the borders of blocks only. Switches the garbage collector off while it measures. The
     step's own state (weights, optimizer) changes as it trains. The ranks of a team take as many steps, block by block.
-    `window` is entered when it is warm, and left after the last sample.
+    `window` has the clock, is entered when it is warm, and left after the last sample.
     """
-    clock = clock or clock_for(device)
+    window = window or Unwatched(clock_for(device))
+    clock = window.clock
     if sampling.cold_cache:
         clock = ColdClock(clock, device)
     team = team or Alone()

@@ -23,7 +23,28 @@ from bench.device.readings import Glance
 from bench.measure.clock import Clock, clock_for
 
 
-class Window:
+class Unwatched:
+    """A clock that times, where nobody asks for the machine meanwhile: a window without readings.
+
+    Attributes:
+        clock: The clock.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def __enter__(self) -> None:
+        """Read nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Read nothing."""
+
+    def of_host(self) -> contextlib.AbstractContextManager[None]:
+        """Read nothing either."""
+        return contextlib.nullcontext()
+
+
+class Window(Unwatched):
     """Readings of the machine around what is timed, and the clock that times it.
 
     Attributes:
@@ -37,7 +58,7 @@ class Window:
 
     def __init__(self, device: str, gpu_uuid: str | None) -> None:
         """Read the load of others; the driver knows the GPU by its UUID."""
-        self.clock: Clock = clock_for(device)
+        super().__init__(clock_for(device))
         self._device, self._uuid = device, gpu_uuid
         self._load = load_of_others(device, gpu_uuid)
         self._glances: list[Glance] = []

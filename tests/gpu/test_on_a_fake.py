@@ -23,6 +23,7 @@ from bench.device.readings import Glance
 from bench.measure.clock import clock_for
 from bench.measure.energy import measure_energy
 from bench.measure.timing import Timing, time_step
+from bench.measure.window import Unwatched
 from bench.runner.counting import workspaces_of
 from tests.conftest import questions_first
 from tests.fakes.gpu import MIB, FakeMachine, Throttle
@@ -49,7 +50,7 @@ def step_on(machine: FakeMachine, launches: dict[Phase, float], device: int = 0)
 
 def timed(step: ScriptedStep, device: str = "cuda:0") -> tuple[Timing, dict[str, float]]:
     """Time it as stepbench does."""
-    timing = time_step(step, device, Sampling(), clock=clock_for(device))  # type: ignore[arg-type]
+    timing = time_step(step, device, Sampling(), window=Unwatched(clock_for(device)))  # type: ignore[arg-type]
     return timing, {str(one.phase): statistics.median(one.seconds) for one in timing.samples}
 
 

@@ -12,6 +12,7 @@ from bench.core.precision import Arithmetic
 from bench.device.cpu import CpuBackend, last_level_cache_bytes
 from bench.measure import peaks
 from bench.measure.peaks import probe_memory, probe_products
+from bench.measure.window import Unwatched
 from tests.fakes.clock import FakeClock
 
 GPU_ONLY = [Arithmetic.TF32, Arithmetic.FP8]
@@ -30,7 +31,7 @@ class SteadyClock(FakeClock):
 
 
 def test_products_are_counted_as_two_n_cubed() -> None:
-    probes, skipped = probe_products("cpu", 0.001, sizes=(64,), clock=SteadyClock())
+    probes, skipped = probe_products("cpu", 0.001, sizes=(64,), window=Unwatched(SteadyClock()))
     assert [probe.arithmetic for probe in probes] == [one for one in Arithmetic if one not in GPU_ONLY]
     for probe in probes:
         assert probe.work == 2 * 64**3
@@ -54,7 +55,7 @@ def test_products_are_counted_as_two_n_cubed() -> None:
 def test_one_product_decides_whether_a_size_is_probed(
     scale: float, seconds: float, sizes: list[int], reason: str | None
 ) -> None:
-    probes, skipped = probe_products("cpu", seconds, sizes=(8, 16), clock=SteadyClock(scale))
+    probes, skipped = probe_products("cpu", seconds, sizes=(8, 16), window=Unwatched(SteadyClock(scale)))
     assert [probe.size for probe in probes] == sizes * 4
     assert dict(skipped).get(Arithmetic.FP32) == dict(skipped).get(Arithmetic.BF16) == reason
 
@@ -63,7 +64,7 @@ def test_fp8_is_multiplied_with_scales_where_the_device_has_it(monkeypatch: pyte
     monkeypatch.setattr(CpuBackend, "lacks", lambda *_: None)
     multiply = mock.Mock(side_effect=lambda a, b, **_: a.float() @ b.float())  # the kernel, which not every CPU has
     monkeypatch.setattr(torch, "_scaled_mm", multiply)
-    probes, _ = probe_products("cpu", 0.001, sizes=(64,), clock=SteadyClock())
+    probes, _ = probe_products("cpu", 0.001, sizes=(64,), window=Unwatched(SteadyClock()))
     assert {"scale_a", "scale_b"} <= multiply.call_args.kwargs.keys()
     assert multiply.call_args.kwargs["use_fast_accum"] is True  # else Hopper's units are not at their rate
     found = [probe for probe in probes if probe.arithmetic is Arithmetic.FP8]
@@ -73,12 +74,12 @@ def test_fp8_is_multiplied_with_scales_where_the_device_has_it(monkeypatch: pyte
 def test_torch_without_a_kernel_for_fp8_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(CpuBackend, "lacks", lambda *_: None)
     monkeypatch.setattr(torch, "_scaled_mm", mock.Mock(side_effect=RuntimeError("only on sm89\nstack")))
-    _, skipped = probe_products("cpu", 0.001, sizes=(8,), clock=SteadyClock())
+    _, skipped = probe_products("cpu", 0.001, sizes=(8,), window=Unwatched(SteadyClock()))
     assert dict(skipped)[Arithmetic.FP8] == "torch._scaled_mm cannot here: only on sm89"
 
 
 def test_memory_probes_count_what_the_program_reads_and_writes() -> None:
-    copy, triad = probe_memory("cpu", 0.001, array_bytes=4096, clock=SteadyClock())
+    copy, triad = probe_memory("cpu", 0.001, array_bytes=4096, window=Unwatched(SteadyClock()))
     assert (copy.kind, copy.work, triad.kind, triad.work) == (ProbeKind.COPY, 2 * 4096, ProbeKind.TRIAD, 3 * 4096)
     assert triad.best_per_second == 3 * 4096 / 0.5
 
@@ -92,14 +93,14 @@ def test_a_first_product_that_loads_a_library_is_no_warm_up(monkeypatch: pytest.
         runs.append(clock.now)
 
     monkeypatch.setattr(peaks, "time", SimpleNamespace(perf_counter=lambda: clock.now))
-    taken = list(peaks._time(run, clock, 3.0))
+    taken = list(peaks._time(run, 3.0, Unwatched(clock)))
     assert len(runs) - len(taken) == 1 + 64  # a third of the time
     assert set(taken) == {2**-6}
 
 
 def test_global_switches_are_as_before() -> None:
     before = torch.backends.mkldnn.matmul.fp32_precision, torch.get_rng_state()
-    probe_products("cpu", 0.001, sizes=(8,), clock=SteadyClock())
+    probe_products("cpu", 0.001, sizes=(8,), window=Unwatched(SteadyClock()))
     assert torch.backends.mkldnn.matmul.fp32_precision == before[0]
     assert torch.equal(torch.get_rng_state(), before[1])
 

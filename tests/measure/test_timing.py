@@ -21,6 +21,7 @@ from bench.measure.blocks import (
 )
 from bench.measure.clock import clock_for
 from bench.measure.timing import BLOCK_SECONDS, Timing, time_step
+from bench.measure.window import Unwatched
 from bench.stats.estimate import estimate_median
 from tests.fakes.clock import FakeClock
 from tests.fakes.gpu import FakeMachine, FakeScaler, Throttle
@@ -36,7 +37,7 @@ def timed(
 ) -> tuple[Timing, ScriptedStep]:
     clock = FakeClock()
     step = ScriptedStep(clock.advance, seconds, **options)
-    return time_step(step, "cpu", sampling or Sampling(), clock=clock), step
+    return time_step(step, "cpu", sampling or Sampling(), window=Unwatched(clock)), step
 
 
 def by_phase(timing: Timing) -> dict[Phase, Sample]:
@@ -193,7 +194,7 @@ def test_the_collector_is_off_while_measuring_and_back_on_afterwards() -> None:
             return super().forward()
 
     clock = FakeClock()
-    time_step(Step(clock.advance, SECONDS), "cpu", Sampling(), clock=clock)
+    time_step(Step(clock.advance, SECONDS), "cpu", Sampling(), window=Unwatched(clock))
     assert seen == {False}
     assert gc.isenabled()
 
@@ -205,7 +206,7 @@ def test_a_step_that_raises_leaves_the_collector_on() -> None:
 
     clock = FakeClock()
     with pytest.raises(RuntimeError, match="no"):
-        time_step(Step(clock.advance, SECONDS), "cpu", Sampling(), clock=clock)
+        time_step(Step(clock.advance, SECONDS), "cpu", Sampling(), window=Unwatched(clock))
     assert gc.isenabled()
 
 
@@ -229,7 +230,7 @@ def test_a_small_gap_is_not_doubted() -> None:
 def test_samples_say_which_process_took_them() -> None:
     clock = FakeClock()
     step = ScriptedStep(clock.advance, SECONDS)
-    timing = time_step(step, "cpu", Sampling(), process=2, clock=clock)
+    timing = time_step(step, "cpu", Sampling(), process=2, window=Unwatched(clock))
     assert {sample.process for sample in timing.samples} == {2}
     assert {sample.clock for sample in timing.samples} == {"host"}
     assert {sample.host_seconds for sample in timing.samples} == {()}
@@ -239,7 +240,7 @@ def on_accelerator(launch_seconds: float) -> tuple[Timing, FakeMachine]:
     accelerator = FakeMachine(launch_seconds=launch_seconds)
     with accelerator.installed():
         step = ScriptedStep(accelerator.advance, {**SECONDS, Phase.STEP: STEP})
-        return time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0")), accelerator
+        return time_step(step, "cuda:0", Sampling(), window=Unwatched(clock_for("cuda:0"))), accelerator
 
 
 def test_a_device_is_timed_on_its_own_clock_with_the_host_beside_it() -> None:
@@ -281,7 +282,7 @@ class EagerStep(ScriptedStep):
 def test_a_step_is_timed_with_a_full_queue_however_long_it_is(scale: float) -> None:
     accelerator = FakeMachine()
     with accelerator.installed():
-        timing = time_step(EagerStep(accelerator, scale), "cuda:0", Sampling(), clock=clock_for("cuda:0"))
+        timing = time_step(EagerStep(accelerator, scale), "cuda:0", Sampling(), window=Unwatched(clock_for("cuda:0")))
     for phase, seconds in ((Phase.STEP, 38.1e-3), (Phase.FORWARD, 8e-3)):
         found = by_phase(timing)[phase].seconds  # every one, also the first of a block
         assert found == pytest.approx([seconds * scale] * len(found), rel=0.02)
@@ -300,7 +301,7 @@ def test_a_full_queue_is_not_launch_bound() -> None:
     accelerator = FakeMachine(launch_seconds=0.3e-3, queue_depth=1000)
     with accelerator.installed():
         step = ScriptedStep(accelerator.advance, {Phase.FORWARD: 1e-3})
-        timing = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))
+        timing = time_step(step, "cuda:0", Sampling(), window=Unwatched(clock_for("cuda:0")))
     host = by_phase(timing)[Phase.STEP].host_seconds
     assert max(host) > 0.9e-3  # the host waited for room in the queue
     assert AdviceKind.LAUNCH_BOUND not in kinds(timing)
@@ -311,7 +312,7 @@ def throttled(reason: str, start: float, end: float) -> Sample:
     machine.gpu.throttles = [Throttle(reason, factor=2.0, start=start, end=end)]
     with machine.installed():
         step = ScriptedStep(machine.advance, {Phase.FORWARD: 0.01})
-        timing = time_step(step, "cuda:0", Sampling(budget_seconds=1.0), clock=clock_for("cuda:0"))
+        timing = time_step(step, "cuda:0", Sampling(budget_seconds=1.0), window=Unwatched(clock_for("cuda:0")))
     return by_phase(timing)[Phase.STEP]
 
 
@@ -338,7 +339,7 @@ def test_a_block_whose_clock_nobody_saw_is_not_thrown_away(lost: str) -> None:
 
     with machine.installed():
         clock = clock_for("cuda:0")
-        timing = time_step(ScriptedStep(advance, {Phase.FORWARD: 0.01}), "cuda:0", Sampling(), clock=clock)
+        timing = time_step(ScriptedStep(advance, {Phase.FORWARD: 0.01}), "cuda:0", Sampling(), window=Unwatched(clock))
     seen = sum("thermal" in (one.throttle_reasons or ()) for one in clock.glances)
     sample = by_phase(timing)[Phase.STEP]
     assert dict(sample.discarded)["throttled"] == 5 * seen > 0
@@ -362,7 +363,7 @@ def test_all_ranks_throw_away_the_block_in_which_one_was_throttled() -> None:
     with machine.installed():
         step = ScriptedStep(machine.advance, {Phase.FORWARD: 0.01})
         clock, team = clock_for("cuda:0"), HotNeighbour()
-        timing = time_step(step, "cuda:0", Sampling(budget_seconds=1.0), clock=clock, team=team)
+        timing = time_step(step, "cuda:0", Sampling(budget_seconds=1.0), window=Unwatched(clock), team=team)
     assert dict(by_phase(timing)[Phase.STEP].discarded)["throttled"] == 5
     assert team.blocks > 2
 
@@ -378,7 +379,7 @@ def test_a_clock_that_ramps_has_settled_before_the_first_sample() -> None:
     machine.gpu.ramp_seconds = 0.5
     with machine.installed():
         step = ScriptedStep(machine.advance, {Phase.FORWARD: 0.01})
-        timing = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))
+        timing = time_step(step, "cuda:0", Sampling(), window=Unwatched(clock_for("cuda:0")))
     sample = by_phase(timing)[Phase.STEP]
     assert max(sample.warmup_seconds) > 0.03
     assert sample.seconds == pytest.approx([0.01] * len(sample.seconds), rel=0.02)
@@ -431,7 +432,7 @@ class ScaledStep(ScriptedStep):
 
 def scaled(overflows: int) -> Timing:
     clock = FakeClock()
-    return time_step(ScaledStep(clock, overflows), "cpu", Sampling(budget_seconds=0.1), clock=clock)
+    return time_step(ScaledStep(clock, overflows), "cpu", Sampling(budget_seconds=0.1), window=Unwatched(clock))
 
 
 @pytest.mark.parametrize("overflows", [0, 4, 16])
@@ -457,7 +458,7 @@ def test_updates_that_are_skipped_for_ever_are_counted_and_doubted() -> None:
 def test_updates_that_are_skipped_until_the_scale_is_0_are_doubted() -> None:
     clock = FakeClock()
     step = ScaledStep(clock, overflows=10_000)
-    timing = time_step(step, "cpu", Sampling(min_steps=200, budget_seconds=400 * STEP), clock=clock)  # type: ignore[arg-type]
+    timing = time_step(step, "cpu", Sampling(min_steps=200, budget_seconds=400 * STEP), window=Unwatched(clock))  # type: ignore[arg-type]
     assert step.scaler.get_scale() == 0.0  # type: ignore[union-attr]
     assert facts(timing, AdviceKind.SKIPPED_UPDATES)["skipped_updates"] >= len(by_phase(timing)[Phase.STEP].seconds)
 
@@ -490,6 +491,6 @@ def test_a_wait_for_the_device_is_no_launching(wait: str, scaler: FakeScaler | N
 
         step = ScriptedStep(run, {**SECONDS, Phase.STEP: STEP})
         step.scaler = scaler  # type: ignore[assignment]
-        timing = time_step(step, "cuda:0", Sampling(), clock=clock_for("cuda:0"))  # type: ignore[arg-type]
+        timing = time_step(step, "cuda:0", Sampling(), window=Unwatched(clock_for("cuda:0")))  # type: ignore[arg-type]
     assert (AdviceKind.LAUNCH_BOUND in kinds(timing)) is is_said
     assert machine.sync_debug == 0

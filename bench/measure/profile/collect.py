@@ -30,13 +30,13 @@ from bench.core.record import Phase
 from bench.core.units import counted
 from bench.counters.build import whole
 from bench.device.backend import backend_of, is_accelerator, synchronize
-from bench.device.step import NOTHING, Step
+from bench.device.step import Step
 from bench.measure.blocks import time_phases, time_steps, warm_up, without_garbage_collection
 from bench.measure.clock import clock_for
 from bench.measure.profile.attribution import Attribution
 from bench.measure.profile.spans import Recording, layer_marks, read_recording, run_marked
 from bench.measure.profile.times import DeviceStep, StepTime, device_times, host_times
-from bench.measure.window import Window
+from bench.measure.window import Unwatched
 
 ROUNDS = 4
 
@@ -70,14 +70,15 @@ class Collected:
     device_steps: tuple[DeviceStep, ...]
 
 
-def collect(step: Step, cell: Cell, *, steps: int | None = None, window: Window | None = None) -> Collected:
+def collect(step: Step, cell: Cell, *, steps: int | None = None, window: Unwatched | None = None) -> Collected:
     """Warm a prepared step up, then take plain and profiled steps in turn.
 
     Synchronises at the borders of blocks; keeps the garbage collector off meanwhile. None profiles as many steps as two
     seconds hold, between 8 and 40. A compiled model has no hooks, which would be compiled too. The window begins when
     the step is warm.
     """
-    clock = window.clock if window else clock_for(cell.device)
+    window = window or Unwatched(clock_for(cell.device))
+    clock = window.clock
     plain: list[float] = []
     host: list[float] = []
     launches: list[float] = []
@@ -91,7 +92,7 @@ def collect(step: Step, cell: Cell, *, steps: int | None = None, window: Window 
         wanted = steps or max(MIN_STEPS, min(MAX_STEPS, round(PROFILED_SECONDS / seconds)))
         rounds = min(ROUNDS, wanted)
         block = max(1, round(BLOCK_SECONDS / seconds))
-        with window or NOTHING:
+        with window:
             for index in range(rounds):
                 tell("profiling steps", index, rounds)
                 count = wanted // rounds + (index < wanted % rounds)

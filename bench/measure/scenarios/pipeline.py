@@ -14,13 +14,13 @@ from bench.core.training import PipelinePoint, TrainingPlan
 from bench.device.backend import is_accelerator
 from bench.device.gradients import settle_scale
 from bench.device.prepare import prepare
-from bench.device.step import NOTHING, Step
+from bench.device.step import Step
 from bench.measure.blocks import EXPECTED_STEPS, time_steps, warm_up
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import feed, input_shape
 from bench.measure.scenarios.images import Digits, make_loader, open_digits
 from bench.measure.scenarios.training import STARVED_FRACTION, starved
-from bench.measure.window import Window
+from bench.measure.window import Unwatched
 
 LEAST_BATCHES = 5
 MOST_BATCHES = 1000
@@ -31,7 +31,7 @@ _TORCHS_PREFETCH = 2  # batches per worker where none is asked for
 
 
 def measure_pipeline(
-    plan: TrainingPlan, budget_seconds: float, data: Digits | None = None, window: Window | None = None
+    plan: TrainingPlan, budget_seconds: float, data: Digits | None = None, window: Unwatched | None = None
 ) -> PipelinePoint:
     """Measure one combination; each of the three takes about `budget_seconds`, and five batches at least.
 
@@ -46,13 +46,14 @@ def measure_pipeline(
     with prepare(workload, plan.cell) as step:
         if data is None:
             data = open_digits(plan, input_shape(step, plan.model))
-        clock = window.clock if window else clock_for(plan.device)
+        window = window or Unwatched(clock_for(plan.device))
+        clock = window.clock
         _warm_up(step, plan, clock)
-        with window or NOTHING:
+        with window:
             step_seconds = _time_step(step, plan, clock, budget_seconds)
-        with window.of_host() if window else NOTHING:
+        with window.of_host():
             start_seconds, data_seconds = _time_loader(plan, data, budget_seconds)
-        with window or NOTHING:
+        with window:
             wait_seconds, rest_seconds = _time_both(step, plan, data, clock, budget_seconds)
     waited, worked = sum(wait_seconds), sum(rest_seconds)
     is_starved = waited > STARVED_FRACTION * (waited + worked)

@@ -31,14 +31,14 @@ from bench.core.progress import expect
 from bench.core.training import Epoch, Part, Progress, TrainingPlan, TrainingRun
 from bench.device.backend import is_accelerator
 from bench.device.prepare import prepare
-from bench.device.step import NOTHING, Step
+from bench.device.step import Step
 from bench.measure.clock import Clock, clock_for
 from bench.measure.scenarios.calls import feed, input_shape
 from bench.measure.scenarios.checkpoint import Place, load, save
 from bench.measure.scenarios.evaluation import Evaluation, classify, evaluate, infer, logits_of
 from bench.measure.scenarios.images import Digits, open_digits
 from bench.measure.timing import PHASE_GAP_LIMIT
-from bench.measure.window import Window
+from bench.measure.window import Unwatched
 
 STARVED_FRACTION = 0.1
 """A step that waits for data longer than this share of the time earns an Advice."""
@@ -67,7 +67,7 @@ def train(
     checkpoint: Path | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     is_stopped: Callable[[], bool] = lambda: False,
-    window: Window | None = None,
+    window: Unwatched | None = None,
 ) -> TrainingRun:
     """Train as planned; go on from the checkpoint where there is one.
 
@@ -77,6 +77,7 @@ def train(
     Raises:
         BenchError: The model, the data or the checkpoint cannot be used.
     """
+    window = window or Unwatched(clock_for(plan.device))
     workload = registry.resolve(plan.model, input_shape=plan.input_shape)
     with prepare(workload, replace(plan.cell, batch_size=2)) as step:
         _set_options(step, plan)
@@ -93,9 +94,9 @@ def train(
             checkpoint=checkpoint,
             report=report,
             is_stopped=is_stopped,
-            clock=window.clock if window else clock_for(plan.device),
+            clock=window.clock,
         )
-        with window or NOTHING:
+        with window:
             return run.go(place)
 
 

@@ -101,7 +101,7 @@ def time_cell(
     workload = registry.resolve(cell.model, input_shape=cell.input_shape)
     with prepare(workload, cell) as step, backend_of(cell.device).opened():
         built = seconds_of_build(started, cell.device)
-        timing = time_step(step, cell.device, sampling, process=process, clock=window.clock, window=window)
+        timing = time_step(step, cell.device, sampling, process=process, window=window)
         state = window.state()
         changed = advice_on_settings(cell, settings)
         mode = step.fallback_mode
@@ -198,8 +198,8 @@ def probe_device(
 ) -> tuple[tuple[Probe, ...], tuple[tuple[Arithmetic, str], ...], MachineState]:
     """Measure what a device can do: matrix products in each arithmetic, copy and triad, so long each."""
     window = Window(device, gpu_uuid)
-    products, skipped = probe_products(device, seconds, clock=window.clock, window=window)
-    probes = (*products, *probe_memory(device, seconds, clock=window.clock, window=window))
+    products, skipped = probe_products(device, seconds, window=window)
+    probes = (*products, *probe_memory(device, seconds, window=window))
     return probes, skipped, window.state()
 
 

@@ -174,9 +174,7 @@ def _time_rank(
         with prepare(workload, cell, ranks=ranks) as step:
             built = seconds_of_build(started, cell.device)
             ranks.wait()
-            timing = time_step(
-                step, cell.device, sampling, process=process, clock=window.clock, team=ranks, window=window
-            )
+            timing = time_step(step, cell.device, sampling, process=process, team=ranks, window=window)
             state = window.state()
     return RankTiming(
         samples=tuple(replace(sample, rank=ranks.rank) for sample in with_build(timing.samples, built)),
