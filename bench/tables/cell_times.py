@@ -166,7 +166,8 @@ TIMES = (
         "examples/s",
         "throughput: batch size * world size / step",
         "summary.examples_per_second",
-        Shown(name="examples", unit="/s", place=11, rank=1, write=format_count),
+        Shown(name="examples", unit="/s", place=11, rank=1, write=format_count, when=_are_mixed),
+        Shown(name="examples", unit="/s", place=11, rank=2, write=format_count, when=are_texts),
         Shown(
             name="examples",
             unit="/s",
