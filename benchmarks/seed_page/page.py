@@ -52,7 +52,9 @@ _INTRODUCTION = (
     "from top to bottom and puts measurements beside its statements. Counts are exact and the same on every machine; "
     "times are those of the machine named below each table. A step is a median ± half its 95 % interval; without ±, "
     "the steps were too few or too uneven for an interval. An ERRATUM is a number of the page that its own formula "
-    "contradicts. `bench run SUITE` measures a table again."
+    "contradicts, a MISMATCH a statement that is false on this machine. A claim that compares two models, modes or "
+    "settings is the ratio of their figures: 1 says that they are equal, 0.25 a quarter. `bench run SUITE` measures a "
+    "table again."
 )
 _TRAINING = (
     "MNIST, resized to 48 x 48 in three channels: batch 64, 5 epochs, Adam with lr 1e-3 and weight decay 1e-4, cross "
