@@ -91,9 +91,10 @@ def _start(data: ReportData) -> Document:
     rest = len(begun) - len(rows)
     note = [f"{rest:,} of {len(begun):,} cells are left out, compiled ones last."] if rest else []
     runs = run_names(data)
+    keys = key_columns([row.record for row in rows], ("model", "batch_size"))  # and what varies
     names = [
         *([Column(name="run", cells=tuple(runs[row.run] for row in rows), right=False, key=True)] if any(runs) else []),
-        *(replace(key, cells=tuple(map(name, key.cells))) for key in key_columns([row.record for row in rows])),
+        *(replace(key, cells=tuple(map(name, key.cells))) for key in keys),
     ]
     figures = figure_columns(
         [row.record for row in rows], [row.summary for row in rows], "cold", [found[row.index] for row in rows]
