@@ -9,9 +9,10 @@
 FLOPs: 1 MAC = 2; products of matrices and convolutions; dense, whatever the mask. `build` makes the model without its
 numbers, `tally` counts what is dispatched (`modes`), `formulas` say what it costs, `audit` names what nobody can count,
 `modules` finds the layer, `opinions` asks others, `parameters` counts tensors, `tensors` finds them. `fakes` makes
-whole steps on tensors without storage: of them `dispatches` counts operations and bytes, `timeline` follows the
-storages, `memory` reads the peak (and measures it while steps really run), `fit` looks for the largest batch. `cache`
-remembers what operations return on tensors without values, `shortcuts` knows it of the slowest.
+whole steps on tensors without storage, in an accelerator's `autocast` where the cell is of one: of them `dispatches`
+counts operations and bytes, `timeline` follows the storages, `memory` reads the peak (and measures it while steps
+really run), `fit` looks for the largest batch. `cache` remembers what operations return on tensors without values,
+`shortcuts` knows it of the slowest.
 In goes a Workload or a module; out come `Counters` and `Advice`. Called by `measure` and `bench.runner.workers`.
 """
 

@@ -4,7 +4,6 @@ Why fake *CPU* tensors whatever the cell's device: on meta, attention takes anot
 tensors raise in backward where there is no driver. With the corrections below, fake CPU tensors equal the
 real CPU run to the bit. They stand in for an accelerator with these differences:
 
-- autocast keeps fewer operations in fp32 on the CPU than on CUDA;
 - recurrent layers keep oneDNN's workspace, by formula, instead of cuDNN's reserve;
 - a GradScaler (fp16-amp) is left out: its few scalars and operations are missing, because it reads a value.
 
@@ -29,6 +28,7 @@ from torch.utils import _foreach_utils
 from bench.core.cell import Cell, CompileMode, MemoryFormat, Precision
 from bench.core.errors import ModelError
 from bench.core.workload import Batch, Workload
+from bench.counters.autocast import autocast_as_on_accelerators
 from bench.counters.build import CopiesFakes, build_eagerly, on_meta, refuse_large_workload
 from bench.counters.cache import FakeMode
 from bench.device import batch
@@ -209,7 +209,7 @@ def _as_on(device: str, *, is_real: bool = False) -> Iterator[Callable[[Step], N
     if not is_accelerator(device):
         yield lambda _: None
         return
-    with AcceleratedMode(is_real=is_real):
+    with AcceleratedMode(is_real=is_real), autocast_as_on_accelerators():
         yield _choose_foreach
 
 
