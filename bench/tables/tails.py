@@ -22,6 +22,7 @@ from bench.tables.figures import plain
 from bench.tables.table import Column
 
 Series = Callable[[Any], tuple[float, ...]]
+STEPS = "steps"
 
 
 def tail_columns(name: str, what: str, series: Series, *, skips_median: bool = False) -> tuple[TableColumn, ...]:
@@ -88,8 +89,17 @@ class Tailed:
             caption = f"Quantiles of {self.what}; ≥ is a bound, where the values are fewer than an interval needs"
             blocks.append(Rows(columns=self._columns(), caption=caption, shows_caption=True))
         if checked:
-            blocks.append(Notes(lines=[plain(_limit_text(one)) for one in checked], first="", indent="  "))
+            blocks.append(Notes(lines=[plain(self._limit_text(one)) for one in checked], first="", indent="  "))
         return blocks
+
+    def _limit_text(self, one: CheckedLimit) -> str:
+        of = "" if self.what == STEPS else f" of {self.what}"
+        limit = f"{one.limit.name}{of} <= {format_seconds(one.limit.seconds)}"
+        over = f"{one.over:,} of {counted(one.n, 'value')} over it, worth {one.n_effective:,.0f}"
+        verdict = one.verdict.value
+        if one.verdict is LatencyVerdict.UNDECIDED:
+            verdict = f"needs {one.more:,} more, none of them over it"
+        return f"{one.name}: {limit}: {verdict} ({over})"
 
     def _columns(self) -> list[Column]:
         """Make a line per quantile: side by side, three of them with their intervals are wider than a terminal."""
@@ -134,16 +144,7 @@ def tailed_cases(measured: Sequence[Any]) -> Tailed:
 def tailed_cells(records: Sequence[Record]) -> Tailed:
     """Return the tails of the inferences that were measured."""
     rows = [record for record in records if record.outcome is Outcome.OK and record.cell.mode is Mode.INFER]
-    return Tailed(rows=rows, names=[record.cell.id for record in rows], series=_step_seconds, what="steps")
-
-
-def _limit_text(one: CheckedLimit) -> str:
-    limit = f"{one.limit.name} <= {format_seconds(one.limit.seconds)}"
-    over = f"{one.over} of {counted(one.n, 'value')} over it, worth {one.n_effective:.0f}"
-    verdict = one.verdict.value
-    if one.verdict is LatencyVerdict.UNDECIDED:
-        verdict = f"needs {one.more} more, none of them over it"
-    return f"{one.name}: {limit}: {verdict} ({over})"
+    return Tailed(rows=rows, names=[record.cell.id for record in rows], series=_step_seconds, what=STEPS)
 
 
 def infer_seconds(row: Any) -> tuple[float, ...]:

@@ -65,7 +65,14 @@ def test_a_limit_is_answered_per_case() -> None:
     checked = cases.check(LIMIT)
     assert len(checked) == len(cases.rows)
     text = page_text(cases.document(checked, has_tail=False), Page(width=200))
-    assert "p99 <= 50 ms: needs" in text or "p99 <= 50.0 ms: needs" in text
+    assert "p99 of the denoising steps <= 50.0 ms: needs" in text, "not of a whole image"
+    many = replace(checked[0], verdict=LatencyVerdict.FAIL, n=12000, n_effective=1234.6, over=11000)
+    tokens = tailed_cases([make_generation()])
+    text = page_text(tokens.document((many,), has_tail=False), Page(width=200))
+    assert "p99 of the further tokens <= 50.0 ms: FAIL (11,000 of 12,000 values over it, worth 1,235)" in text
+    unsure = replace(many, verdict=LatencyVerdict.UNDECIDED, over=0, more=3527)
+    text = page_text(tailed_cells([]).document((unsure,), has_tail=False), Page(width=200))
+    assert "p99 <= 50.0 ms: needs 3,527 more, none of them over it (0 of 12,000 values" in text
     assert cases.check(None) == ()
 
 
