@@ -288,4 +288,4 @@ def test_a_constructor_that_needs_values_on_the_host_is_built_there(
 
 def test_other_errors_of_a_constructor_are_its_own(workload: Workload, cell: Cell) -> None:
     with pytest.raises(TypeError, match="missing 2 required"):
-        _build(replace(workload, build_model=nn.Linear), torch.device("meta"), cell)
+        _build(replace(workload, build_model=lambda: nn.Linear()), torch.device("meta"), cell)
