@@ -138,8 +138,13 @@ def level_change(trend: Trend) -> float | None:
 
 
 def trends_document(trends: Sequence[Trend]) -> Document:
-    """Make a row per cell and machine: newest value, how far it is from its level, and a sparkline."""
-    metric = trends[0].metric
+    """Make a row per cell and machine: newest value, how far it is from its level, and a sparkline.
+
+    Series that never had the metric, such as the tokens of an image model, are only counted.
+    """
+    metric, every = trends[0].metric, len(trends)
+    trends = [one for one in trends if _is_told(one)] or trends
+    rest = f", {every - len(trends)} without it" if len(trends) < every else ""
     newest = [trend.points[-1].value if trend.points else None for trend in trends]
     scale, unit = unit_of(metric, [value for value in newest if value is not None])
     machines = list(dict.fromkeys((trend.fingerprint or MISSING, trend.machine) for trend in trends))
@@ -172,10 +177,15 @@ def trends_document(trends: Sequence[Trend]) -> Document:
         Rows(columns=columns, spans=spans, styles=dict.fromkeys(spans, "yellow")),
         Notes(lines=[f"{letters[f]}: {plain(machine)} ({f})" for f, machine in machines], first="", indent="   "),
         Text(
-            text=f"{metric}: {len(trends)} series; change is of the newest against the median before it",
+            text=f"{metric}: {len(trends)} series{rest}; change is of the newest against the median before it",
             close=True,
         ),
     ]
+
+
+def _is_told(trend: Trend) -> bool:
+    has_ended_badly = bool(trend.points) and trend.points[-1].outcome != "ok"
+    return has_ended_badly or any(point.value is not None for point in trend.points)
 
 
 def trend_document(trend: Trend, *, shown: int = 20) -> Document:

@@ -46,6 +46,16 @@ def test_the_level_begins_at_the_last_accepted_change() -> None:
     assert level_change(make_trend(points=(*make_trend().points, FAILED))) is None
 
 
+def test_series_that_never_had_the_metric_are_counted_not_listed() -> None:
+    without = make_trend(cell_id="plain/train/b8/cpu/fp32", points=(make_point(0, None), make_point(1, None)))
+    text = on_page(trends_document([make_trend(), without]))
+    assert "plain/" not in text
+    assert "1 series, 1 without it; change is" in text
+    assert "plain/" in on_page(trends_document([without]))  # else there is nothing to show
+    failed = replace(without, points=(replace(make_point(0, None), outcome="failed", reason="no memory"),))
+    assert "failed: no memory" in on_page(trends_document([make_trend(), failed]))
+
+
 def test_no_nomination_still_says_why_it_is_no_verdict() -> None:
     text = on_page(nominations_document((), 7))
     assert text.startswith("7 series looked at: 0 nominations")
