@@ -234,6 +234,7 @@ def _unchanged(
     from bench.runner.ab.run import Request
     from bench.runner.ab.scout import wait_for_quiet
 
+    fate = "are void" if settings.judges_state else "count all the same (--no-void)"
     return Request(
         base=".",
         head=".",
@@ -242,7 +243,7 @@ def _unchanged(
         settings=settings,
         results=results,
         compares_with_itself=True,
-        get_ready=functools.partial(wait_for_quiet, None, tell, follows="sessions that it disturbs are void"),
+        get_ready=functools.partial(wait_for_quiet, None, tell, follows=f"sessions that it disturbs {fate}"),
     )
 
 

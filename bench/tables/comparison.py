@@ -20,6 +20,7 @@ from bench.core.comparison import (
     ComparisonReason,
     ComparisonVerdict,
     Heading,
+    Likely,
     Narrowed,
     Settled,
     ShownBy,
@@ -317,14 +318,18 @@ def bisection_document(bisected: Bisected) -> Document:
         if len(step.commits) > 1
     ]
     lines += bisected.notes
-    lines += [
-        f"{one.cell_id}: {one.share * 100:.0f} % in {counted(len(one.commits), 'commit')}: {named(one.commits)}"
-        for one in bisected.likely
-    ]
+    lines += map(likely_text, bisected.likely)
     lines += [f"{_short(one.commit)} cannot be measured: {one.reason}" for one in bisected.unmeasured]
     if lines:
         blocks.append(Notes(lines=[plain(line) for line in dict.fromkeys(lines)]))
     return blocks
+
+
+def likely_text(one: Likely) -> str:
+    """List the commits that hold a slowdown, four at most: others may lie between them."""
+    names = ", ".join(map(_short, one.commits[:4]))
+    more = f" and {len(one.commits) - 4} more" if len(one.commits) > 4 else ""
+    return f"{one.cell_id}: {one.share * 100:.0f} % in {counted(len(one.commits), 'commit')}: {names}{more}"
 
 
 def named(commits: Sequence[Commit]) -> str:

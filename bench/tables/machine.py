@@ -91,13 +91,16 @@ def calibration_document(noises: Sequence[CellNoise]) -> Document:
     plans = sorted({sessions for noise in noises for sessions, _ in noise.detectable})
     columns = [
         Column(name="cell", cells=tuple(names), right=False, key=True),
-        Column(name="sessions", cells=tuple(str(n.sessions) for n in noises), rank=1),
+        Column(name="sessions", cells=tuple(str(n.sessions) for n in noises), rank=2),
         Column(name="within", unit="%", cells=tuple(percent_of(n.within) for n in noises)),
         Column(name="between", unit="%", cells=tuple(percent_of(n.between) for n in noises)),
         Column(name="best quads", cells=tuple(str(n.best_quads) for n in noises)),
         *(
             Column(
-                name=f"sees({plan})", unit="%", cells=tuple(percent_of(dict(n.detectable).get(plan)) for n in noises)
+                name=f"sees({plan})",
+                unit="%",
+                cells=tuple(percent_of(dict(n.detectable).get(plan)) for n in noises),
+                rank=0 if plan == plans[-1] else 1,
             )
             for plan in plans
         ),

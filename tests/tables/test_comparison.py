@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.core.comparison import Comparison, ComparisonReason, ComparisonVerdict, ShownBy
+from bench.core.comparison import Commit, Comparison, ComparisonReason, ComparisonVerdict, Likely, ShownBy
 from bench.core.estimate import Estimate
 from bench.tables.comparison import (
     STRIP_WIDTH,
@@ -14,6 +14,7 @@ from bench.tables.comparison import (
     change,
     comparison_document,
     headline,
+    likely_text,
     reason_text,
     short_names,
     strip,
@@ -194,6 +195,16 @@ def test_two_cells_are_answered_as_a_ratio_of_b_to_a() -> None:
     assert re.search(r"\bA +B +change", text)
     unfit = replace(pair, unfit="most sessions are void")
     assert headline((one,), unfit) == f"No verdict, the machine is unfit: {said}"
+
+
+def test_a_few_likely_commits_are_listed_because_others_may_lie_between() -> None:
+    commits = tuple(Commit(name=f"{n:09d}" + "f" * 31) for n in range(6))
+    assert likely_text(Likely(cell_id="net", commits=commits[:3:2], share=0.957)) == (
+        "net: 96 % in 2 commits: 000000000, 000000002"
+    )
+    assert likely_text(Likely(cell_id="net", commits=commits, share=0.95)) == (
+        "net: 95 % in 6 commits: 000000000, 000000001, 000000002, 000000003 and 2 more"
+    )
 
 
 def test_a_strip_shows_where_the_sessions_lie() -> None:

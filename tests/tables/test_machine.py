@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bench.core.comparison import CellNoise
+from bench.tables.document import page_text
 from bench.tables.figures import display_width
-from bench.tables.machine import peaks_document
+from bench.tables.machine import calibration_document, peaks_document
+from bench.tables.table import Page
 from tests.core.test_peaks import PEAKS
 from tests.pages import on_page
 
@@ -43,3 +46,22 @@ def test_a_device_that_was_shared_or_hot_is_said_to_have_done_too_little() -> No
 
 def test_ascii_is_enough() -> None:
     assert on_page(peaks_document(PEAKS), unicode=False).isascii()
+
+
+def test_the_noise_of_cells_keeps_their_names_at_80_columns() -> None:
+    noise = CellNoise(
+        cell_id="net.py:Net/train/b8/cpu/fp32/64/t1",
+        cell_key="k",
+        sessions=14,
+        quads=12,
+        within=0.007,
+        between=0.012,
+        best_quads=64,
+        detectable=((6, 0.023), (8, 0.021), (14, 0.021), (18, 0.02)),
+        slot_shift=-0.002,
+        slot_p=0.844,
+    )
+    narrow = page_text(calibration_document([noise]), Page(width=80))
+    assert "net.py:Net/b8/64/t1" in narrow and "sees(18)" in narrow
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert all(f"sees({most})" in page_text(calibration_document([noise]), Page(width=120)) for most in (6, 8, 14, 18))

@@ -25,10 +25,11 @@ from typing import Any
 
 from bench.claims.ratios import is_timed, judge_time, unmeasured
 from bench.core.cell import Cell
-from bench.core.claim import CheckedClaim, Claim, ClaimVerdict
+from bench.core.claim import CheckedClaim, Claim, ClaimVerdict, Relation
 from bench.core.environment import Environment
 from bench.core.errors import NothingMeasuredError, UsageError
 from bench.core.estimate import Estimate
+from bench.core.units import counted
 from bench.device.clocks import locked_environments
 from bench.runner.ab.judging import Fate, columns_of
 from bench.runner.ab.run import Compared, to_document, write_session
@@ -146,6 +147,10 @@ def judge_times(claims: Sequence[Claim], device: str, judged: Judged, alpha: flo
         p_above, p_below = sign_p(shifts, bound), sign_p([-shift for shift in shifts], -bound)
         p_above, p_below = (min(1.0, len(claims) * p) for p in (p_above, p_below))
         one = judge_time(claim, _ratio(shifts), p_below=p_below, p_above=p_above, alpha=alpha)
+        is_signed = one.verdict is ClaimVerdict.INCONCLUSIVE and claim.relation is not Relation.EQUAL
+        if is_signed and len(shifts) > 5 and len(claims) * 0.5 ** len(shifts) > alpha:
+            few = f"{len(shifts)} sessions can show nothing of {counted(len(claims), 'claim')} together"
+            one = replace(one, reason=f"{one.reason}; {few}: more --sessions, or fewer claims")
         if judged.unfit and one.verdict is not ClaimVerdict.UNMEASURED:
             one = replace(one, verdict=ClaimVerdict.INCONCLUSIVE, reason=judged.unfit)
         checked.append(one)

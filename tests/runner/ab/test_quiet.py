@@ -1,11 +1,15 @@
 """`bench ab` says at once that the machine is busy, and waits for it on request."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
+from bench.cli import machine
 from bench.core.errors import IncomparableError
+from bench.runner.ab import scout
 from bench.runner.ab.scout import wait_for_quiet
+from bench.runner.ab.stages import Settings
 
 
 def waited(busy, patience):
@@ -42,3 +46,13 @@ def test_with_patience_it_waits_until_it_is_quiet():
 def test_a_machine_that_stays_busy_is_unfit():
     with pytest.raises(IncomparableError, match="did not become quiet in 10 s: other work keeps"):
         waited([1.6] * 100, 10.0)
+
+
+@pytest.mark.parametrize(("judges", "fate"), [(True, "are void"), (False, "count all the same (--no-void)")])
+def test_a_busy_machine_is_told_what_becomes_of_the_sessions(
+    monkeypatch: pytest.MonkeyPatch, judges: bool, fate: str
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(scout, "wait_for_quiet", lambda _, tell, *, follows: tell(follows))
+    machine._unchanged((), {}, Settings(judges_state=judges), Path(), said.append).get_ready()
+    assert said == [f"sessions that it disturbs {fate}"]

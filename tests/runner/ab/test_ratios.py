@@ -122,6 +122,16 @@ def test_a_cell_that_fails_is_unmeasured_and_says_why_and_the_others_stand() -> 
     assert fine.verdict is ClaimVerdict.MATCH
 
 
+def test_sessions_that_could_show_nothing_of_so_many_claims_are_told() -> None:
+    claims = [claim("gru", "lstm"), claim("rnn", "lstm"), claim("rnn", "gru"), claim("lstm", "rnn")]
+    found = check(machine(), *claims, sessions=6)
+    assert {one.verdict for one in found} == {ClaimVerdict.INCONCLUSIVE}
+    assert found[0].reason.endswith(
+        "; 6 sessions can show nothing of 4 claims together: more --sessions, or fewer claims"
+    )
+    assert {one.verdict for one in check(machine(), *claims, sessions=9)} == {ClaimVerdict.MATCH, ClaimVerdict.MISMATCH}
+
+
 def test_too_few_sessions_are_inconclusive() -> None:
     (checked,) = check(machine(), claim("gru", "lstm"), sessions=5)
     assert checked.verdict is ClaimVerdict.INCONCLUSIVE
