@@ -56,7 +56,23 @@ def peak(build: type[nn.Module], is_said: bool, device: str, precision: Precisio
     return predict(workload, replace(CELL, device=device, precision=precision)).total_bytes
 
 
-@pytest.mark.parametrize("build", [Attention, Norms])
+class Enlarges(nn.Module):
+    """A decoder of images: each enlarged, then convolved."""
+
+    def __init__(self, *, is_said: bool) -> None:
+        super().__init__()
+        self.is_said = is_said
+        self.layers = nn.ModuleList(nn.Conv2d(width, 16, 3, padding=1) for width in (3, 16, 16))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.layers[0](images)
+        for layer in self.layers[1:]:
+            x = nn.functional.interpolate(x.float() if self.is_said else x, scale_factor=2)
+            x = layer(x)
+        return x.mean((2, 3))
+
+
+@pytest.mark.parametrize("build", [Attention, Norms, Enlarges])
 @pytest.mark.parametrize("precision", [Precision.BF16_AMP, Precision.FP16_AMP])
 def test_what_autocast_computes_in_fp32_on_a_gpu_is_kept_in_fp32(build: type[nn.Module], precision: Precision) -> None:
     """Else a model with a softmax of its own is predicted with half of its largest tensors (A3)."""
