@@ -24,7 +24,7 @@ from bench.core.profile import Profile
 from bench.core.record import Outcome, Phase, Record
 from bench.core.text import plain
 from bench.core.training import Training
-from bench.core.units import format_duration
+from bench.core.units import counted, format_duration
 from bench.stats.summary import Summary, summarise
 from bench.store.cases import read_generations, read_images, read_profiles, read_trainings
 from bench.store.codec import parse_file
@@ -181,7 +181,7 @@ def heading(document: Mapping[str, Any]) -> Heading:
     return Heading(
         base=base,
         head=head,
-        method=f"{sessions_in_words(stages)} of {document['settings']['quads']} quads, "
+        method=f"{sessions_in_words(stages)} of {counted(document['settings']['quads'], 'quad')}, "
         f"{format_duration(document['seconds'])}, seed {document['settings']['seed']}",
         notes=tuple(notes),
         unfit=document["unfit"],

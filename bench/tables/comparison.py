@@ -268,7 +268,7 @@ def _columns(
         Column(name="sees", unit="%", cells=tuple(percent_of(c.minimum_detectable) for c in comparisons)),
         Column(name="verdict", cells=tuple(_verdict(c) for c in comparisons), right=False),
         Column(name="p", cells=tuple(map(_p, comparisons)), rank=2),
-        Column(name=f"sessions ±{scale:.0%}", cells=strips, right=False, rank=3),
+        Column(name="sessions" + (f" ±{scale:.0%}" if scale < 0.5 else ""), cells=strips, right=False, rank=3),
     ]
 
 
@@ -290,7 +290,8 @@ def _notes(comparisons: Sequence[Comparison], names: Sequence[str], scale: float
     """Explain the verdict of every cell; then its facts and its void sessions."""
     lines, marks = [], []
     if any(c.session_shifts for c in comparisons):
-        lines.append(f"one dot per session, from -{scale:.0%} to +{scale:.0%}")
+        ends = (f"-{scale:.0%}", f"+{scale:.0%}") if scale < 0.5 else (f"{change(-scale)}%", f"{change(scale)}%")
+        lines.append(f"one dot per session, from {ends[0]} to {ends[1]}")
         marks.append(f"[{'-':<6}0{'+':>6}] ")
     for comparison, name in zip(comparisons, names, strict=True):
         facts = fact_lines(comparison)

@@ -218,6 +218,17 @@ def test_a_strip_shows_where_the_sessions_lie() -> None:
     assert strip((), 0.1)[half] == "│"
 
 
+def test_the_ends_of_a_strip_are_the_changes_that_they_stand_for() -> None:
+    for shifts, ends in (
+        ((0.04,), "from -5% to +5%"),
+        ((-3.3,), "from -99.3% to +14741%"),
+        ((0.5,), "from -39.3% to +64.9%"),
+    ):
+        text = " ".join(on_page(comparison_document((replace(SLOWER, session_shifts=shifts),), HEADING)).split())
+        assert f"one dot per session, {ends} " in text
+        assert ("sessions ±5%" in text) == (ends == "from -5% to +5%")
+
+
 def test_one_range_serves_all_strips() -> None:
     assert strip_range((SLOWER, SAME)) == 0.1
     assert strip_range((MISSING,)) == 0.05
