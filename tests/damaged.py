@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import random
 import sqlite3
@@ -61,7 +62,7 @@ def changed_document(document: Any, draw: random.Random) -> bytes:
         elif what == 2 and isinstance(holder, list):
             holder.append(holder[key])
         else:
-            holder[key] = draw.choice(VALUES)
+            holder[key] = copy.deepcopy(draw.choice(VALUES))  # or the next change would be one of VALUES
         if not places(document):
             break
     return json.dumps(document).encode()

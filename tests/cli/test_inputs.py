@@ -72,9 +72,10 @@ def test_floats_for_an_embedding_are_answered_with_what_to_type(capsys, command)
     _, out, _ = said(capsys, command, "net.py:words", "-b", "4", "--input", "20", "--format", "json", *quick)
     (record,) = json.loads(out)["records"]
     says = "this model expects token ids below 100, for example --input int64:128:0..100. RuntimeError: Expected"
-    assert any(says in fact for advice in record["advice"] for _, fact in advice["facts"])
     if command == "run":
         assert record["reason"].startswith(says)
+    else:
+        assert any(says in fact for advice in record["advice"] for _, fact in advice["facts"])
 
 
 def test_ids_beyond_the_embedding_are_answered_with_its_size(capsys):
