@@ -49,6 +49,8 @@ MOST_SESSIONS = 120
 MOST_VOID_IN_TURN = 5
 """A machine that spoils so many sessions one after the other is given up."""
 
+_RESUME = "`bench bisect --resume` continues"
+
 _ONE_STEP = 0.7
 _ANY_STEPS = 0.5
 
@@ -237,7 +239,7 @@ class Bisecting:
             if not left:
                 return
             if self.measurer.is_over():
-                self._note(BisectVerdict.UNDECIDED, "the budget ended; `bench bisect --resume` continues")
+                self._note(BisectVerdict.UNDECIDED, f"the budget ended; {_RESUME}")
                 return
             place = left[0].search.next()
             assert place is not None  # or it would not be open
@@ -329,7 +331,7 @@ class Bisecting:
                 words = "one of the named" if len(commits) > 1 else commits[0].name[:12]
                 why = f"fresh sessions did not confirm it ({found.verdict})"
                 if ends.is_cut_short:
-                    why = "the budget ended before it was confirmed; `bench bisect --resume` continues"
+                    why = f"the budget ended before it was confirmed; {_RESUME}"
                 self._note(BisectVerdict.UNDECIDED, f"{words} was named, but {why}")
                 further += self._part_at_plateau(part, hunt, points, suspects)
         return again, further
@@ -347,10 +349,10 @@ class Bisecting:
         for low, high in ((part.low, before), (after, part.high)):
             if low == high:
                 continue
-            if self.measurer.is_over():
-                self._note(BisectVerdict.UNDECIDED, "the budget ended; `bench bisect --resume` continues")
+            ends = None if self.measurer.is_over() else self._compare(self.history.name(low), high, (hunt.cell,))
+            if ends is None or ends.is_cut_short:
+                self._note(BisectVerdict.UNDECIDED, f"the budget ended before the rest was searched; {_RESUME}")
                 break
-            ends = self._compare(self.history.name(low), high, (hunt.cell,))
             if self._slower(ends):
                 found.append(_Range(low=low, high=high, ends=ends))
         return found
@@ -400,7 +402,7 @@ def _without_step(ends: Ends, fail_at: float) -> tuple[BisectVerdict, str]:
         side = {"base": "the good end", "head": "the bad end"}.get(str(facts.get("side")), "both ends")
         return BisectVerdict.UNBUILDABLE, f"{side} cannot be measured: {facts.get('error', one.reason.value)}"
     if ComparisonVerdict.INCONCLUSIVE in verdicts:
-        why = "the budget ended" if ends.is_cut_short else "the machine is too noisy for it"
+        why = f"the budget ended; {_RESUME}" if ends.is_cut_short else "the machine is too noisy for it"
         return BisectVerdict.UNDECIDED, f"the ends could not be told apart: {why}"
     step = f"no step of at least {fail_at * 100:g} % between them"
     is_faster = ComparisonVerdict.FASTER in verdicts

@@ -239,6 +239,27 @@ def test_a_confirmation_that_the_budget_ended_is_no_refusal_of_the_commit() -> N
     assert "c17" in {commit.name for commit in bisected.likely[0].commits}
 
 
+@pytest.mark.parametrize("whole", [0, 2])
+def test_ends_that_the_budget_left_open_are_to_be_resumed(whole: int) -> None:
+    """Either the first comparison is cut, or that of what the confirmed step leaves to explain."""
+
+    class Late(FakeMeasurer):
+        def compare(self, base: str, head: str, cells: tuple[Cell, ...]) -> Ends:
+            if sum(kind == "compare" for kind, *_ in self.asked) < whole:
+                return super().compare(base, head, cells)
+            nothing = judge_all(cells, (), SETTINGS.plan(len(cells)), fates={}, spreads={}, is_cut_short=True)
+            return Ends(comparisons=nothing, cells=cells, is_cut_short=True)
+
+    bisected = bisect(Late({"net": {8: 0.05, 30: 0.08}}))
+    assert bisected.verdict is (BisectVerdict.FOUND if whole else BisectVerdict.UNDECIDED)
+    words = (
+        "the budget ended before the rest was searched"
+        if whole
+        else "the ends could not be told apart: the budget ended"
+    )
+    assert any(f"{words}; `bench bisect --resume` continues" in one for one in (bisected.reason, *bisected.notes))
+
+
 def test_a_machine_that_spoils_every_session_is_unfit() -> None:
     bisected = bisect(FakeMeasurer({"net": {17: 0.08}}, void=True))
     assert bisected.verdict is BisectVerdict.UNFIT
