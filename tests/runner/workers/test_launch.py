@@ -44,9 +44,14 @@ def test_every_rank_answers_and_all_agree_on_the_seconds(tmp_path):
 @pytest.mark.parametrize("starts", [True, False])
 def test_no_rank_finds_that_counting_devices_started_their_runtime(monkeypatch, starts):
     """Where NVML tells nothing, torch's launcher would ask CUDA for devices, and no fork survives that (B10)."""
-    asked = []
+    asked, options = [], []
+
+    def launch_with(config, _):
+        options.append(config.numa_options)
+        return lambda *_: {0: "done"}
+
     monkeypatch.setattr(launch_module, "starts_when_counted", lambda: starts)
-    monkeypatch.setattr(launch_module, "elastic_launch", lambda *_: lambda *__: {0: "done"})
+    monkeypatch.setattr(launch_module, "elastic_launch", launch_with)
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: asked.append("is_available"))
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: asked.append("device_count"))
     try:
@@ -54,6 +59,7 @@ def test_no_rank_finds_that_counting_devices_started_their_runtime(monkeypatch, 
     finally:
         logging.disable(logging.NOTSET)
     assert bool(asked) is not starts
+    assert options == [None]  # what stands in for the question binds no rank to CPUs, which needs numactl
 
 
 def test_launches_side_by_side_do_not_meet(tmp_path):
