@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 import torch
+import torch._inductor  # the profiler imports it, which fails while a fake takes the place of torch.Event
 
 from bench.core.cell import Precision
 from bench.device.backend import Backend, backend_of
