@@ -410,7 +410,8 @@ def test_short_steps_are_warmed_up_in_blocks(device: str, least: float) -> None:
 
         with mock.patch.object(clock, "start", side_effect=lambda _=None: counted()):
             seconds = warm_up_until_steady(step, clock, Sampling(min_warmup_seconds=least))
-    assert least <= sum(seconds[3:]) < 1.1 * least + 0.1
+    assert least <= sum(seconds[1:])  # what is left out of it after the first step is no reason for one more
+    assert sum(seconds[3:]) < 1.1 * least + 0.1
     assert starts <= 3 + least / 0.05 + 10
     assert step.call_count == len(seconds) > 900 * least
 
