@@ -66,6 +66,12 @@ def counted(count: int, noun: str, many: str = "") -> str:
     return f"{count:,} {noun if count == 1 else many or noun + 's'}"
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """Write `a, b, c`, and of more than `most` names the first: `a, b, c and 2 more`."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
+
+
 def _scaled(value: float, scales: Sequence[tuple[float, str]], limit: int, digits: int) -> str:
     """Print in the largest unit that fits; one unit up where rounding reaches the limit: 999.9 k is 1.00 M."""
     index = max((index for index, (scale, _) in enumerate(scales) if abs(value) >= scale), default=0)

@@ -115,6 +115,9 @@ def peak_bytes(record: Record) -> tuple[int | None, str]:
 
 
 ALWAYS_KEYS = ("model", "batch_size", "precision")
+FEW_KEYS = ("model", "batch_size")
+"""Of tables that have no room for a precision that is the same in all rows."""
+
 _KEY_ORDER = ("model", "mode", "device", "batch_size", "precision")
 
 

@@ -27,7 +27,7 @@ from bench.core.comparison import (
     Step,
 )
 from bench.core.precision import Precision
-from bench.core.units import counted, format_duration
+from bench.core.units import counted, format_duration, listed
 from bench.stats.looks import FEWEST_SESSIONS
 from bench.tables.document import Block, Document, Notes, Rows, Text, Verdict
 from bench.tables.figures import plain, significant, tally, time_unit
@@ -328,9 +328,8 @@ def bisection_document(bisected: Bisected) -> Document:
 
 def likely_text(one: Likely) -> str:
     """List the commits that hold a slowdown, four at most: others may lie between them."""
-    names = ", ".join(map(_short, one.commits[:4]))
-    more = f" and {len(one.commits) - 4} more" if len(one.commits) > 4 else ""
-    return f"{one.cell_id}: {one.share * 100:.0f} % in {counted(len(one.commits), 'commit')}: {names}{more}"
+    names = listed(list(map(_short, one.commits)), 4)
+    return f"{one.cell_id}: {one.share * 100:.0f} % in {counted(len(one.commits), 'commit')}: {names}"
 
 
 def named(commits: Sequence[Commit]) -> str:

@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Collection, Sequence
 
 from bench.core.history import HistoryNomination, NominationKind, Pruned, Trend
-from bench.core.units import counted
+from bench.core.units import counted, listed
 from bench.tables.cells import CELLS
 from bench.tables.columns import MISSING, noise_texts
 from bench.tables.document import Block, Document, Notes, Rows, Text, Verbatim
@@ -338,8 +338,7 @@ def pruned_document(pruned: Pruned) -> Document:
     if pruned.kept_accepted:
         said.append(f"{pruned.kept_accepted:,} more match the limits, but stay: a change was accepted there")
     if pruned.runs:
-        names, more = ", ".join(map(plain, pruned.runs[:10])), len(pruned.runs) - 10
-        said.append(f"runs without any record left: {names}{f' and {more:,} more' if more > 0 else ''}")
+        said.append(f"runs without any record left: {listed(list(map(plain, pruned.runs)), 10)}")
     said += [f"raw folders that {verb}:"] if pruned.folders else []
     left = "Nothing was changed; --yes does it." if not pruned.is_done and pruned.records else ""
     return [

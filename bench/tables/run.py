@@ -21,7 +21,15 @@ from bench.core.units import counted, format_bytes, format_count, format_duratio
 from bench.stats.scaling import scalings
 from bench.stats.summary import Summary, summarise
 from bench.tables.advice import advice_sentences
-from bench.tables.cell_values import ALWAYS_KEYS, key_columns, outcome_styles, outcome_text, peak_bytes, varying_axes
+from bench.tables.cell_values import (
+    ALWAYS_KEYS,
+    FEW_KEYS,
+    key_columns,
+    outcome_styles,
+    outcome_text,
+    peak_bytes,
+    varying_axes,
+)
 from bench.tables.cells import figure_columns
 from bench.tables.claims import claims_document
 from bench.tables.columns import MISSING
@@ -94,8 +102,8 @@ def cells_rows(records: Sequence[Record], view: str = "") -> Rows:
 
 
 def _keys_of(view: str) -> tuple[str, ...]:
-    """Return the axes that are shown even if they are alike in all rows: another view has no room for a precision."""
-    return ("model", "batch_size") if view else ALWAYS_KEYS
+    """Return the axes that are shown even if they are alike in all rows."""
+    return FEW_KEYS if view else ALWAYS_KEYS
 
 
 def _heads(models: Sequence[str], records: Sequence[Record]) -> list[str]:

@@ -15,6 +15,7 @@ from bench.core.units import (
     format_clock,
     format_count,
     format_seconds,
+    listed,
     parse_bytes,
     parse_seconds,
     significant,
@@ -93,6 +94,13 @@ def test_what_is_no_quantity_is_named_in_one_line(text: str) -> None:
 
 def test_one_has_no_plural() -> None:
     assert [counted(n, "cell") for n in (0, 1, 36_000)] == ["0 cells", "1 cell", "36,000 cells"]
+
+
+@pytest.mark.parametrize(
+    ("most", "words"), [(1, "a and 2 more"), (2, "a, b and 1 more"), (3, "a, b, c"), (4, "a, b, c")]
+)
+def test_more_names_than_there_is_room_for_are_counted(most, words):
+    assert listed(("a", "b", "c"), most) == words
 
 
 @given(st.floats(min_value=1e-9, max_value=1e6))

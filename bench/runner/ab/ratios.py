@@ -146,9 +146,10 @@ def judge_times(claims: Sequence[Claim], device: str, judged: Judged, alpha: flo
         bound = math.log(_bound(claim))
         p_above, p_below = sign_p(shifts, bound), sign_p([-shift for shift in shifts], -bound)
         p_above, p_below = (min(1.0, len(claims) * p) for p in (p_above, p_below))
-        one = judge_time(claim, _ratio(shifts), p_below=p_below, p_above=p_above, alpha=alpha)
+        ratio = _ratio(shifts)
+        one = judge_time(claim, ratio, p_below=p_below, p_above=p_above, alpha=alpha)
         is_signed = one.verdict is ClaimVerdict.INCONCLUSIVE and claim.relation is not Relation.EQUAL
-        if is_signed and len(shifts) > 5 and len(claims) * 0.5 ** len(shifts) > alpha:
+        if is_signed and ratio.low is not None and len(claims) * 0.5 ** len(shifts) > alpha:
             few = f"{len(shifts)} sessions can show nothing of {counted(len(claims), 'claim')} together"
             one = replace(one, reason=f"{one.reason}; {few}: more --sessions, or fewer claims")
         if judged.unfit and one.verdict is not ClaimVerdict.UNMEASURED:

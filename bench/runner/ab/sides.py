@@ -9,13 +9,13 @@ import contextlib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import BenchError, NothingMeasuredError, UsageError
 from bench.core.git import git
-from bench.core.units import counted
+from bench.core.units import counted, listed
 from bench.registry.catalog import FOLDER_VARIABLE
 from bench.runner.ab.worktrees import checkouts, find_commit, need_commit, repository_of
 
@@ -129,14 +129,14 @@ def remarks(base: Side, head: Side, cwd: Path | None = None) -> tuple[str, ...]:
                 found.append(f"{files} uncommitted changes, {_not_in(side, 'them')}")
             if new:
                 files = f"{counted(len(new), 'new file')} {'is' if len(new) == 1 else 'are'} in no commit"
-                found.append(f"{files} ({_some(new)}), {_not_in(side, 'it' if len(new) == 1 else 'them')}")
+                found.append(f"{files} ({listed(new, 3)}), {_not_in(side, 'it' if len(new) == 1 else 'them')}")
             break
     folders = {side.name: side for side in (base, head)}
     if not count and here is not None and {base.commit, head.commit} == {here, None}:
         folder = folders["head" if head.commit is None else "base"]
         if repository_of(folder.folder) == repository_of(cwd):
             alike = "has no uncommitted changes: it is the other side's commit"
-            besides = f"is the other side's commit and {counted(len(new), 'new file')} ({_some(new)})"
+            besides = f"is the other side's commit and {counted(len(new), 'new file')} ({listed(new, 3)})"
             found.append(f"{folder.name} {folder.given} {besides if new else alike}")
     empty = {side.name: _empty_submodules(side) for side in (base, head) if side.commit is not None}
     for names in dict.fromkeys(filter(None, empty.values())):
@@ -166,11 +166,6 @@ def _submodules(root: Path) -> list[str]:
 def _empty_submodules(side: Side) -> str:
     """Name the submodules that a checkout of a commit lacks, three at most."""
     return ", ".join([path for path in _submodules(side.root) if not any((side.root / path).glob("*"))][:3])
-
-
-def _some(names: Sequence[str]) -> str:
-    """Name three of them."""
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def new_files(cwd: Path) -> tuple[str, ...]:

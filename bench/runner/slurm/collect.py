@@ -171,7 +171,7 @@ def _to_retry(work: Work, tasks: Sequence[Task]) -> list[tuple[Item, Task]]:
     last_task = {key: task for task in tasks for key in task.keys}
     items = {item.key: item for item in work.items}
     found = []
-    for result in work.read()[0]:
+    for result in work.read()[0] if any(task.superseded for task in tasks) else ():
         key = work.item_of(result).key
         task = last_task.get(key)
         if task is not None and key in items and work.is_superseded(result, task.superseded):

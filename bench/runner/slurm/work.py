@@ -79,7 +79,8 @@ class Work:
 
     def superseded_by(self, retried: Collection[Outcome]) -> dict[str, str]:
         """Return the results that ended like `retried`, as digests by the keys of their items."""
-        return {self.item_of(one).key: digest(to_json(one)) for one in self.read()[0] if one.outcome in retried}
+        results = self.read()[0] if retried else ()
+        return {self.item_of(one).key: digest(to_json(one)) for one in results if one.outcome in retried}
 
     def is_superseded(self, result: Result, superseded: Mapping[str, str]) -> bool:
         """Whether a result is one of those that are to be replaced, and not yet what replaced it.

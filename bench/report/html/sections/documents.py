@@ -13,7 +13,7 @@ from bench.report.html.groups import run_names
 from bench.stats.cold import has_build, paybacks
 from bench.stats.scaling import scalings
 from bench.store.stored import StoredRun
-from bench.tables.cell_values import key_columns
+from bench.tables.cell_values import FEW_KEYS, key_columns
 from bench.tables.cells import figure_columns
 from bench.tables.document import Block, Document, Notes, Rows, Text
 from bench.tables.figures import first, name
@@ -91,7 +91,7 @@ def _start(data: ReportData) -> Document:
     rest = len(begun) - len(rows)
     note = [f"{rest:,} of {len(begun):,} cells are left out, compiled ones last."] if rest else []
     runs = run_names(data)
-    keys = key_columns([row.record for row in rows], ("model", "batch_size"))  # and what varies
+    keys = key_columns([row.record for row in rows], FEW_KEYS)  # and what varies
     names = [
         *([Column(name="run", cells=tuple(runs[row.run] for row in rows), right=False, key=True)] if any(runs) else []),
         *(replace(key, cells=tuple(map(name, key.cells))) for key in keys),
